@@ -1,0 +1,45 @@
+// swift-tools-version: 6.2
+
+import PackageDescription
+
+let package = Package(
+  name: "swift-attention",
+  products: [
+    .executable(name: "attention", targets: ["AttentionCommand"]),
+    .library(name: "Tensors", targets: ["Tensors"]),
+    .library(name: "Attention", targets: ["Attention"]),
+    .library(name: "Layers", targets: ["Layers"]),
+    .library(name: "LanguageModels", targets: ["LanguageModels"]),
+    .library(name: "Training", targets: ["Training"]),
+  ],
+  dependencies: [
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+    .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+    .package(url: "https://github.com/swiftlang/swift-docc-plugin", from: "1.5.0"),
+  ],
+  targets: [
+    // The innermost loops. Optimised in debug builds too, so that tests run at kernel speed.
+    .target(name: "CPUKernels", cSettings: [.unsafeFlags(["-O3"])]),
+    .target(name: "Tensors", dependencies: ["CPUKernels"]),
+    .target(name: "Attention", dependencies: ["Tensors", "CPUKernels"]),
+    .target(name: "Layers", dependencies: ["Attention", "CPUKernels"]),
+    .target(name: "LanguageModels", dependencies: ["Layers"]),
+    .target(
+      name: "Training",
+      dependencies: ["LanguageModels", .product(name: "Logging", package: "swift-log")]),
+    .target(name: "Conformance", dependencies: ["Attention"]),
+    .executableTarget(
+      name: "AttentionCommand",
+      dependencies: [
+        "Training", "Conformance",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+        .product(name: "Logging", package: "swift-log"),
+      ]),
+    .testTarget(name: "TensorsTests", dependencies: ["Tensors"]),
+    .testTarget(name: "AttentionTests", dependencies: ["Attention", "Conformance"]),
+    .testTarget(name: "LayersTests", dependencies: ["Layers"]),
+    .testTarget(name: "LanguageModelsTests", dependencies: ["LanguageModels"]),
+    .testTarget(name: "TrainingTests", dependencies: ["Training"]),
+    .testTarget(name: "AttentionCommandTests", dependencies: ["AttentionCommand"]),
+  ]
+)

@@ -1,0 +1,22 @@
+/// What a caller of an operator got wrong, or why no kernel runs it.
+public enum AttentionError: Error, Hashable, CustomStringConvertible {
+  /// An argument has a value it cannot have: its name, what it was and what it must be.
+  case invalidArgument(_ name: String, was: String, mustBe: String)
+  /// No kernel of the operator has the name that was asked for.
+  case unknownKernel(_ name: String, known: [String])
+  /// The kernel asked for cannot solve the problem.
+  case kernelObjects(_ kernel: String, Objection)
+  /// Every kernel objects.
+  case noKernel(Explanation)
+
+  public var description: String {
+    switch self {
+    case .invalidArgument(let name, let was, let mustBe):
+      "\(name) is \(was); it must be \(mustBe)"
+    case .unknownKernel(let name, let known):
+      "kernel is \(name); it must be one of \(known.joined(separator: ", "))"
+    case .kernelObjects(let kernel, let objection): "kernel \(kernel) objects: \(objection)"
+    case .noKernel(let explanation): "\(explanation)"
+    }
+  }
+}

@@ -1,0 +1,11 @@
+// The bodies in the order they build on each other.
+#include "vector.h"
+#include "convert.h"
+#include "elementwise.h"
+#include "reduce.h"
+#include "product.h"
+#include "normalize.h"
+#include "layers.h"
+#include "softmax_tile.h"
+#include "recurrence.h"
+#include "table.h"

@@ -1,0 +1,132 @@
+// Products of a matrix with a packed one. The tile of TILE_ROWS by TILE_COLUMNS sums lives in
+// registers: TILE_COLUMNS is TILE_VECTORS vectors, A is read by broadcast and never packed.
+#define TILE_COLUMNS (TILE_VECTORS * LANES)
+
+static void pack(size_t k, size_t n, const float *b, ptrdiff_t k_stride, ptrdiff_t n_stride,
+                 float *panels, size_t panel_stride) {
+  for (size_t j0 = 0; j0 < n; j0 += TILE_COLUMNS, panels += panel_stride) {
+    size_t columns = n - j0 < TILE_COLUMNS ? n - j0 : TILE_COLUMNS;
+    const float *source = b + (ptrdiff_t)j0 * n_stride;
+    if (columns < TILE_COLUMNS)
+      for (size_t i = 0; i < k; i++)
+        for (size_t j = columns; j < TILE_COLUMNS; j++) panels[i * TILE_COLUMNS + j] = 0;
+    if (n_stride == 1) {
+      if (columns == TILE_COLUMNS) {
+        for (size_t i = 0; i < k; i++) {
+          const float *row = source + (ptrdiff_t)i * k_stride;
+          for (size_t v = 0; v < TILE_VECTORS; v++)
+            v_store(panels + i * TILE_COLUMNS + v * LANES, v_load(row + v * LANES));
+        }
+      } else {
+        for (size_t i = 0; i < k; i++)
+          memcpy(panels + i * TILE_COLUMNS, source + (ptrdiff_t)i * k_stride,
+                 columns * sizeof(float));
+      }
+    } else {
+      // Four rows at a time, so that each cache line of the panel is written in few visits.
+      size_t i = 0;
+      for (; i + 4 <= k; i += 4)
+        for (size_t j = 0; j < columns; j++) {
+          const float *p = source + (ptrdiff_t)j * n_stride + (ptrdiff_t)i * k_stride;
+          float *q = panels + i * TILE_COLUMNS + j;
+          q[0] = p[0];
+          q[TILE_COLUMNS] = p[k_stride];
+          q[2 * TILE_COLUMNS] = p[2 * k_stride];
+          q[3 * TILE_COLUMNS] = p[3 * k_stride];
+        }
+      for (; i < k; i++)
+        for (size_t j = 0; j < columns; j++)
+          panels[i * TILE_COLUMNS + j] = source[(ptrdiff_t)j * n_stride + (ptrdiff_t)i * k_stride];
+    }
+  }
+}
+
+// One tile of `rows` <= TILE_ROWS rows, a constant at each call so that the loops unroll.
+INLINE void product_tile(const size_t rows, size_t k, const float *a, ptrdiff_t a_row,
+                         ptrdiff_t a_column, const float *b, float *c, ptrdiff_t c_row,
+                         size_t columns, int accumulate) {
+  vf sum[TILE_ROWS][TILE_VECTORS];
+#pragma unroll
+  for (size_t i = 0; i < rows; i++)
+#pragma unroll
+    for (size_t v = 0; v < TILE_VECTORS; v++) sum[i][v] = (vf){0};
+  for (size_t p = 0; p < k; p++, b += TILE_COLUMNS, a += a_column) {
+    vf x[TILE_VECTORS];
+#pragma unroll
+    for (size_t v = 0; v < TILE_VECTORS; v++) x[v] = v_load(b + v * LANES);
+#pragma unroll
+    for (size_t i = 0; i < rows; i++) {
+      vf y = v_set(a[(ptrdiff_t)i * a_row]);
+#pragma unroll
+      for (size_t v = 0; v < TILE_VECTORS; v++) sum[i][v] += y * x[v];
+    }
+  }
+  if (columns == TILE_COLUMNS) {
+#pragma unroll
+    for (size_t i = 0; i < rows; i++)
+#pragma unroll
+      for (size_t v = 0; v < TILE_VECTORS; v++) {
+        float *p = c + (ptrdiff_t)i * c_row + v * LANES;
+        v_store(p, accumulate ? v_load(p) + sum[i][v] : sum[i][v]);
+      }
+  } else {
+    float buffer[TILE_COLUMNS];
+#pragma unroll
+    for (size_t i = 0; i < rows; i++) {
+#pragma unroll
+      for (size_t v = 0; v < TILE_VECTORS; v++) v_store(buffer + v * LANES, sum[i][v]);
+      float *p = c + (ptrdiff_t)i * c_row;
+      for (size_t j = 0; j < columns; j++) p[j] = accumulate ? p[j] + buffer[j] : buffer[j];
+    }
+  }
+}
+
+static void product(size_t m, size_t n, size_t k, const float *a, ptrdiff_t a_row,
+                    ptrdiff_t a_column, const float *panels, size_t panel_stride, float *c,
+                    ptrdiff_t c_row, ptrdiff_t c_panel, int accumulate) {
+  for (size_t j0 = 0; j0 < n; j0 += TILE_COLUMNS, panels += panel_stride, c += c_panel) {
+    size_t columns = n - j0 < TILE_COLUMNS ? n - j0 : TILE_COLUMNS;
+    size_t i = 0;
+    const float *x = a;
+    float *y = c;
+    for (; i + TILE_ROWS <= m; i += TILE_ROWS, x += TILE_ROWS * a_row, y += TILE_ROWS * c_row)
+      product_tile(TILE_ROWS, k, x, a_row, a_column, panels, y, c_row, columns, accumulate);
+    if (i + TILE_ROWS / 2 <= m) {
+      product_tile(TILE_ROWS / 2, k, x, a_row, a_column, panels, y, c_row, columns, accumulate);
+      i += TILE_ROWS / 2, x += TILE_ROWS / 2 * a_row, y += TILE_ROWS / 2 * c_row;
+    }
+    for (; i < m; i++, x += a_row, y += c_row)
+      product_tile(1, k, x, a_row, a_column, panels, y, c_row, columns, accumulate);
+  }
+}
+
+static void vector_matrix(size_t n, size_t k, const float *x, const float *b, ptrdiff_t k_stride,
+                          ptrdiff_t n_stride, float *y) {
+  if (k_stride == 1) {
+    for (size_t j = 0; j < n; j++) y[j] = row_dot(k, x, b + (ptrdiff_t)j * n_stride);
+  } else if (n_stride == 1) {
+    memset(y, 0, n * sizeof(float));
+    for (size_t p = 0; p < k; p++) axpy(n, x[p], b + (ptrdiff_t)p * k_stride, y);
+  } else {
+    for (size_t j = 0; j < n; j++) {
+      float total = 0;
+      for (size_t p = 0; p < k; p++)
+        total += x[p] * b[(ptrdiff_t)p * k_stride + (ptrdiff_t)j * n_stride];
+      y[j] = total;
+    }
+  }
+}
+
+static void matmul_f64(size_t m, size_t n, size_t k, const double *a, ptrdiff_t a_row,
+                       ptrdiff_t a_column, const double *b, ptrdiff_t b_row, ptrdiff_t b_column,
+                       double *restrict c) {
+  for (size_t i = 0; i < m; i++) {
+    double *row = c + i * n;
+    for (size_t j = 0; j < n; j++) row[j] = 0;
+    for (size_t p = 0; p < k; p++) {
+      double x = a[(ptrdiff_t)i * a_row + (ptrdiff_t)p * a_column];
+      const double *y = b + (ptrdiff_t)p * b_row;
+      for (size_t j = 0; j < n; j++) row[j] += x * y[(ptrdiff_t)j * b_column];
+    }
+  }
+}

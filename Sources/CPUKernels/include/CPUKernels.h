@@ -1,0 +1,176 @@
+// The innermost loops of swift-attention, compiled once per instruction set.
+//
+// `cpu_kernels_for` gives the table of one instruction set; every entry computes the same function
+// on every table, up to rounding. Entries work on one thread, allocate nothing and never fail:
+// callers have validated shapes. Counts are in elements, strides in elements.
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+typedef enum { CPU_PORTABLE = 0, CPU_AVX2 = 1, CPU_AVX512 = 2 } cpu_instruction_set;
+
+typedef enum {
+  CPU_NEGATE, CPU_ABSOLUTE, CPU_SQUARE, CPU_SQRT, CPU_RSQRT, CPU_RECIPROCAL, CPU_EXP, CPU_LOG,
+  CPU_TANH, CPU_SIGMOID, CPU_LOG_SIGMOID, CPU_SILU, CPU_RELU
+} cpu_unary;
+
+typedef enum {
+  CPU_ADD, CPU_SUBTRACT, CPU_MULTIPLY, CPU_DIVIDE, CPU_MAXIMUM, CPU_MINIMUM
+} cpu_binary;
+
+typedef enum { CPU_F32, CPU_BF16, CPU_F16 } cpu_float_type;
+
+#pragma clang assume_nonnull begin
+
+typedef struct {
+  // The vector width in floats, and the tile of the packed product: rows and columns.
+  size_t vector_floats, tile_rows, tile_columns;
+
+  // MARK: bodies/convert.h
+  // y[i] = x[i], between float32 and a half-precision type (round to nearest even).
+  void (*widen)(cpu_float_type type, size_t n, const void *x, float *y);
+  void (*narrow)(cpu_float_type type, size_t n, const float *x, void *y);
+
+  // MARK: bodies/elementwise.h
+  void (*unary_f32)(cpu_unary op, size_t n, const float *x, float *y);
+  void (*unary_f64)(cpu_unary op, size_t n, const double *x, double *y);
+  // y[i] = op(a[i*a_stride], b[i*b_stride]); fast where strides are 0 or 1.
+  void (*binary_f32)(cpu_binary op, size_t n, const float *a, ptrdiff_t a_stride, const float *b,
+                     ptrdiff_t b_stride, float *y);
+  void (*binary_f64)(cpu_binary op, size_t n, const double *a, ptrdiff_t a_stride, const double *b,
+                     ptrdiff_t b_stride, double *y);
+  void (*binary_i32)(cpu_binary op, size_t n, const int32_t *a, ptrdiff_t a_stride,
+                     const int32_t *b, ptrdiff_t b_stride, int32_t *y);
+  void (*binary_i64)(cpu_binary op, size_t n, const int64_t *a, ptrdiff_t a_stride,
+                     const int64_t *b, ptrdiff_t b_stride, int64_t *y);
+  // y += alpha * x
+  void (*axpy)(size_t n, float alpha, const float *x, float *y);
+  // y *= alpha
+  void (*scale)(size_t n, float alpha, float *y);
+
+  // MARK: bodies/reduce.h
+  float (*sum)(size_t n, const float *x);
+  float (*maximum)(size_t n, const float *x);
+  float (*dot)(size_t n, const float *x, const float *y);
+
+  // MARK: bodies/product.h
+  // Packs B, k by n with element (i, j) at b[i*k_stride + j*n_stride], into panels of tile_columns
+  // columns: element (i, j) goes to panels[(j/T)*panel_stride + i*T + j%T]; missing columns of the
+  // last panel become zero. panel_stride is at least k*T.
+  void (*pack)(size_t k, size_t n, const float *b, ptrdiff_t k_stride, ptrdiff_t n_stride,
+               float *panels, size_t panel_stride);
+  // C (+)= A B. A is m by k, element (i, p) at a[i*a_row + p*a_column]; B is packed. Element (i, j)
+  // of C lies at c[(j/T)*c_panel + i*c_row + j%T]: c_panel is T for row-major C, or C itself lies in
+  // panels. Reads and writes only n columns of C.
+  void (*product)(size_t m, size_t n, size_t k, const float *a, ptrdiff_t a_row,
+                  ptrdiff_t a_column, const float *panels, size_t panel_stride, float *c,
+                  ptrdiff_t c_row, ptrdiff_t c_panel, int accumulate);
+  // y[j] = sum over p of x[p] * b[p*k_stride + j*n_stride], for one row x.
+  void (*vector_matrix)(size_t n, size_t k, const float *x, const float *b, ptrdiff_t k_stride,
+                        ptrdiff_t n_stride, float *y);
+  void (*matmul_f64)(size_t m, size_t n, size_t k, const double *a, ptrdiff_t a_row,
+                     ptrdiff_t a_column, const double *b, ptrdiff_t b_row, ptrdiff_t b_column,
+                     double *c);
+
+  // MARK: bodies/normalize.h
+  // Rows of `n`: y = x * r * w with r = 1/sqrt(mean(x*x) + epsilon), r kept in rstd.
+  void (*rms_norm)(size_t rows, size_t n, const float *x, const float *w, float epsilon, float *y,
+                   float *rstd);
+  // dx = r*(g*w - x*r*r*mean(g*w*x)); dw += g*x*r.
+  void (*rms_norm_backward)(size_t rows, size_t n, const float *x, const float *w,
+                            const float *rstd, const float *g, float *dx, float *dw);
+  void (*softmax)(size_t rows, size_t n, const float *x, float *y);
+  // dx = y * (g - sum(g*y))
+  void (*softmax_backward)(size_t rows, size_t n, const float *y, const float *g, float *dx);
+  // Rows of logits: loss[r] = log(sum(exp(x))) - x[target[r]], the logarithm kept in lse.
+  void (*cross_entropy)(size_t rows, size_t n, const float *x, const int32_t *target, float *loss,
+                        float *lse);
+  // dx = (exp(x - lse) - onehot(target)) * g[r]
+  void (*cross_entropy_backward)(size_t rows, size_t n, const float *x, const int32_t *target,
+                                 const float *lse, const float *g, float *dx);
+
+  // MARK: bodies/layers.h
+  // y = a/(1+exp(-a)) * b
+  void (*swiglu)(size_t n, const float *a, const float *b, float *y);
+  void (*swiglu_backward)(size_t n, const float *a, const float *b, const float *g, float *da,
+                          float *db);
+  // dx = g * d silu(x)/dx
+  void (*silu_backward)(size_t n, const float *x, const float *g, float *dx);
+  // Turns pairs (x[i], x[i+half]) by the angle whose cosine and sine are given; `direction` is 1,
+  // or -1 to turn back.
+  void (*rotary)(size_t half, const float *x, const float *cosine, const float *sine,
+                 float direction, float *y);
+  // One AdamW step: first and second moment, decoupled weight decay. corrections are 1 - beta^t.
+  void (*adamw)(size_t n, const float *p, const float *g, const float *m, const float *v,
+                float gradient_scale, float rate, float beta1, float beta2, float epsilon,
+                float decay, float correction1, float correction2, float *p_out, float *m_out,
+                float *v_out);
+
+  // MARK: bodies/softmax_tile.h
+  // A tile of scores, rows of `columns` at `stride`. Outside [low + r, high + r) of row r (clamped to
+  // the tile) the score becomes -inf.
+  void (*mask_band)(size_t rows, size_t columns, float *s, size_t stride, ptrdiff_t low,
+                    ptrdiff_t high);
+  // s = -inf where keep[j] is 0.
+  void (*mask_keys)(size_t rows, size_t columns, float *s, size_t stride, const uint8_t *keep);
+  // s += slope * -|r + offset - j|
+  void (*add_alibi)(size_t rows, size_t columns, float *s, size_t stride, float slope,
+                    ptrdiff_t offset);
+  // s += row[r] - column[j]
+  void (*add_difference)(size_t rows, size_t columns, float *s, size_t stride, const float *row,
+                         const float *column);
+  // s = cap * tanh(s / cap)
+  void (*softcap)(size_t rows, size_t columns, float *s, size_t stride, float cap);
+  // d *= 1 - (c / cap)^2, c the capped score.
+  void (*softcap_backward)(size_t rows, size_t columns, const float *c, float *d, size_t stride,
+                           float cap);
+  // Online softmax: with m' = max(m, max(s)): s = exp(s - m'), l = l*exp(m - m') + sum(s),
+  // o *= exp(m - m'), m = m'. A row that has seen nothing keeps m = -inf and zeros.
+  void (*softmax_online)(size_t rows, size_t columns, float *s, size_t stride, float *m, float *l,
+                         float *o, size_t o_columns, size_t o_stride);
+  // The same with the constant shift: s = exp(s - shift), l += sum(s).
+  void (*softmax_shifted)(size_t rows, size_t columns, float *s, size_t stride, float shift,
+                          float *l);
+  // From scores s and d = dO V^T: s = exp(s - lse[r]), d = s * (d - delta[r]).
+  void (*softmax_gradient)(size_t rows, size_t columns, float *s, float *d, size_t stride,
+                           const float *lse, const float *delta);
+
+  // MARK: bodies/recurrence.h
+  // One token of the additive recurrence. state is k by v, row-major:
+  // new = exp(decay[i]) * state + key[i] * value, out = scale * query^T new.
+  // decay_stride is 0 (one decay for all rows) or 1.
+  void (*additive_step)(size_t k, size_t v, const float *query, const float *key,
+                        const float *value, const float *decay, ptrdiff_t decay_stride,
+                        float scale, const float *state, float *new_state, float *out);
+  // y[r][i] = x[r][i] * exp(a[r*a_row + i*a_column] - b[i*a_column]) * factor, or with the roles of
+  // a and b exchanged where sign is -1; every exponent is at most 0. b may advance by b_row a row.
+  void (*scale_exp)(size_t rows, size_t columns, const float *x, size_t x_stride, const float *a,
+                    ptrdiff_t a_row, ptrdiff_t a_column, const float *b, ptrdiff_t b_row,
+                    float sign, float factor, float *y, size_t y_stride);
+  // s[i][j] *= exp(g[i] - g[j]) for j <= i (j < i with strict), 0 elsewhere.
+  void (*decay_tril)(size_t rows, float *s, size_t stride, const float *g, int strict);
+  // Pairs within one block whose decay differs by channel, j <= i:
+  // s[i][j] = scale * sum_d q[i][d] k[j][d] exp(g[i][d] - g[j][d]); 0 for j > i.
+  void (*channel_scores)(size_t rows, size_t columns, const float *q, const float *k,
+                         const float *g, size_t stride, float scale, float *s, size_t s_stride);
+  // The gradient of channel_scores: dq[i] += ds[i][j] k[j] e, dk[j] += ds[i][j] q[i] e; with the
+  // off-diagonal part's contribution to the decay, q[i]*(that dq[i]) to dg[i], minus to dg[j].
+  void (*channel_scores_backward)(size_t rows, size_t columns, const float *q, const float *k,
+                                  const float *g, size_t stride, const float *ds, size_t s_stride,
+                                  float *dq, float *dk, float *dg);
+} cpu_kernels;
+
+// Whether this processor runs `set`.
+int cpu_supports(cpu_instruction_set set);
+
+// The kernels of `set`; those of CPU_PORTABLE where `set` is not compiled for this architecture.
+const cpu_kernels *cpu_kernels_for(cpu_instruction_set set);
+
+// The number of processors that this process may run on.
+int cpu_available_processors(void);
+
+// Philox 4x32-10: the counter-th block of four numbers of the stream `key`.
+void cpu_philox(uint64_t key, uint64_t counter_low, uint64_t counter_high, uint32_t out[_Nonnull 4]);
+
+#pragma clang assume_nonnull end

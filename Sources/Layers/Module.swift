@@ -1,0 +1,2 @@
+/// The layers that hybrid language models are built from.
+public enum LayersModule {}

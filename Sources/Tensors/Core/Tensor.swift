@@ -1,0 +1,53 @@
+/// An immutable array of numbers with any number of axes.
+///
+/// A tensor is a view: shape and strides over shared storage. Views (``transposed(_:_:)``,
+/// slices, ``expanded(to:)``) copy nothing. Tensors are values and may be sent between threads.
+///
+/// A tensor that comes from ``tracked()``, or was computed from one that does, remembers how it was
+/// computed, and ``gradients(of:)`` differentiates it.
+public struct Tensor: Sendable {
+  public let shape: Shape
+  /// The distance in elements between neighbours on each axis; zero where an axis is broadcast.
+  public let strides: [Int]
+  public let dtype: DType
+  /// The place of the first element in the storage, in elements.
+  let offset: Int
+  let storage: Storage
+  /// The operation that made this tensor, where gradients are recorded.
+  let origin: TapeOutput?
+
+  init(
+    storage: Storage, shape: Shape, strides: [Int], offset: Int, dtype: DType,
+    origin: TapeOutput? = nil
+  ) {
+    self.storage = storage
+    self.shape = shape
+    self.strides = strides
+    self.offset = offset
+    self.dtype = dtype
+    self.origin = origin
+  }
+
+  public var device: Device { .cpu }
+  public var rank: Int { shape.rank }
+  public var elementCount: Int { shape.elementCount }
+  /// The size of the elements in bytes, without gaps and each broadcast element counted.
+  public var byteCount: Int { elementCount * dtype.size }
+
+  /// Whether the elements lie one behind the other, the last axis fastest.
+  public var isContiguous: Bool {
+    var expected = 1
+    for axis in stride(from: rank - 1, through: 0, by: -1) where shape[axis] != 1 {
+      guard strides[axis] == expected || elementCount == 0 else { return false }
+      expected *= shape[axis]
+    }
+    return true
+  }
+
+  /// The extent of `axis`; negative axes count from the end.
+  public func extent(_ axis: Int) throws -> Int { shape[try shape.resolve(axis: axis)] }
+}
+
+extension Tensor: CustomStringConvertible {
+  public var description: String { "Tensor(\(dtype.rawValue) \(shape))" }
+}

@@ -1,0 +1,20 @@
+/// What a caller of the tensor library got wrong, or what the machine refused.
+public enum TensorError: Error, Equatable, CustomStringConvertible {
+  /// An argument has a value it cannot have: its name, what it was and what it must be.
+  case invalidArgument(_ name: String, was: String, mustBe: String)
+  /// A file could not be read or written, or its contents are not what its format asks for.
+  case file(path: String, reason: String)
+  /// The machine has no memory for a tensor of this many bytes.
+  case outOfMemory(requestedBytes: Int, heldBytes: Int)
+
+  public var description: String {
+    switch self {
+    case .invalidArgument(let name, let was, let mustBe):
+      return "\(name) is \(was); it must be \(mustBe)"
+    case .file(let path, let reason):
+      return "\(path): \(reason)"
+    case .outOfMemory(let requestedBytes, let heldBytes):
+      return "out of memory: \(requestedBytes) bytes asked for, \(heldBytes) bytes held"
+    }
+  }
+}

@@ -1,0 +1,84 @@
+import Glibc
+import Synchronization
+
+/// Host memory for tensors: freed blocks are kept and handed out again, so that a training step
+/// touches the same pages each time instead of faulting in new ones.
+///
+/// Blocks are aligned to 64 bytes and rounded up to one of four sizes per power of two, so at most
+/// a quarter of a block is unused. At most ``retainedLimit`` bytes of free blocks are kept.
+public enum MemoryPool {
+  /// Free blocks beyond this many bytes go back to the system.
+  public static let retainedLimit = 4 << 30
+
+  private struct State {
+    var free: [Int: [UInt]] = [:]
+    var freeBytes = 0
+    var heldBytes = 0
+    var peakBytes = 0
+    var poisons = false
+  }
+
+  private static let state = Mutex(State())
+
+  /// Bytes held by living tensors.
+  public static var heldBytes: Int { state.withLock { $0.heldBytes } }
+
+  /// The most bytes that living tensors held since ``resetPeak()``.
+  public static var peakBytes: Int { state.withLock { $0.peakBytes } }
+
+  /// Starts a new measurement of ``peakBytes`` and returns what is held now.
+  @discardableResult
+  public static func resetPeak() -> Int {
+    state.withLock {
+      $0.peakBytes = $0.heldBytes
+      return $0.heldBytes
+    }
+  }
+
+  /// Whether every block handed out is first filled with NaN, so that an element which a kernel
+  /// forgets to write shows in its result. For tests.
+  public static var poisonsFreshMemory: Bool {
+    get { state.withLock { $0.poisons } }
+    set { state.withLock { $0.poisons = newValue } }
+  }
+
+  static func blockSize(for bytes: Int) -> Int {
+    guard bytes > 256 else { return 256 }
+    let power = 1 << (Int.bitWidth - 1 - (bytes - 1).leadingZeroBitCount)
+    let step = max(64, power / 4)
+    return (bytes + step - 1) / step * step
+  }
+
+  static func allocate(_ bytes: Int) throws -> UnsafeMutableRawPointer {
+    let size = blockSize(for: bytes)
+    let (recycled, poisons): (UInt?, Bool) = state.withLock { state in
+      let block = state.free[size]?.popLast()
+      if block != nil { state.freeBytes -= size }
+      state.heldBytes += size
+      state.peakBytes = max(state.peakBytes, state.heldBytes)
+      return (block, state.poisons)
+    }
+    var pointer = recycled.flatMap { UnsafeMutableRawPointer(bitPattern: $0) }
+    if pointer == nil, posix_memalign(&pointer, 64, size) != 0 || pointer == nil {
+      let held = state.withLock { state in
+        state.heldBytes -= size
+        return state.heldBytes
+      }
+      throw TensorError.outOfMemory(requestedBytes: bytes, heldBytes: held)
+    }
+    if poisons { memset(pointer!, 0xFF, size) }
+    return pointer!
+  }
+
+  static func release(_ pointer: UnsafeMutableRawPointer, _ bytes: Int) {
+    let size = blockSize(for: bytes)
+    let keeps = state.withLock { state in
+      state.heldBytes -= size
+      guard state.freeBytes + size <= retainedLimit else { return false }
+      state.freeBytes += size
+      state.free[size, default: []].append(UInt(bitPattern: pointer))
+      return true
+    }
+    if !keeps { free(pointer) }
+  }
+}

@@ -1,0 +1,25 @@
+/// Bytes that tensors view. Written once, by the operation that makes them, then shared.
+final class Storage: @unchecked Sendable {
+  let base: UnsafeMutableRawPointer
+  let byteCount: Int
+  /// Keeps foreign memory (a mapped file) alive; nil for memory of the pool.
+  private let owner: (any Sendable)?
+
+  /// Fresh memory, not initialised.
+  init(byteCount: Int) throws {
+    self.base = try MemoryPool.allocate(byteCount)
+    self.byteCount = byteCount
+    self.owner = nil
+  }
+
+  /// Memory of somebody else, alive as long as `owner` is.
+  init(borrowing base: UnsafeMutableRawPointer, byteCount: Int, owner: any Sendable) {
+    self.base = base
+    self.byteCount = byteCount
+    self.owner = owner
+  }
+
+  deinit {
+    if owner == nil { MemoryPool.release(base, byteCount) }
+  }
+}

@@ -1,0 +1,44 @@
+extension Tensor {
+  /// Rows of this [rows, width] tensor: `indices` (int32, any shape) → indices.shape + [width].
+  ///
+  /// The gradient adds rows in the order of the indices, so it is the same each time.
+  ///
+  /// - Throws: ``TensorError/invalidArgument(_:was:mustBe:)`` if an index is out of range.
+  public func gatheringRows(_ indices: Tensor) throws -> Tensor {
+    guard rank == 2 else {
+      throw TensorError.invalidArgument("shape", was: "\(shape)", mustBe: "[rows, width]")
+    }
+    guard indices.dtype == .int32 else {
+      throw TensorError.invalidArgument("indices", was: indices.dtype.rawValue, mustBe: "int32")
+    }
+    let (rows, width) = (shape[0], shape[1])
+    let chosen = try indices.elements(as: Int32.self).map(Int.init)
+    for (place, index) in chosen.enumerated() where index < 0 || index >= rows {
+      throw TensorError.invalidArgument(
+        "indices[\(place)]", was: "\(index)", mustBe: "in 0..<\(rows)")
+    }
+    let source = try detached().contiguous()
+    let bytes = width * dtype.size
+    let result = try Tensor.filling(Shape(indices.shape + [width]), dtype: dtype) { target in
+      source.withUnsafeRawPointer { base in
+        for (place, index) in chosen.enumerated() {
+          (target + place * bytes).copyMemory(from: base + index * bytes, byteCount: bytes)
+        }
+      }
+    }
+    let dtype = dtype
+    return result.recorded(from: [self]) { g in
+      let gradient = try g.cast(to: .float32).reshaped([chosen.count, width]).contiguous()
+      let kernels = InstructionSet.current.kernels
+      let total = try Tensor.filling([rows, width], as: Float.self) { target in
+        target.update(repeating: 0, count: rows * width)
+        try gradient.withUnsafePointer(to: Float.self) { source in
+          for (place, index) in chosen.enumerated() {
+            kernels.axpy(width, 1, source + place * width, target + index * width)
+          }
+        }
+      }
+      return [try total.cast(to: dtype)]
+    }
+  }
+}

@@ -1,0 +1,88 @@
+import CPUKernels
+
+extension Tensor {
+  /// The matrix product over the last two axes: [..., m, k] × [..., k, n] → [..., m, n].
+  ///
+  /// Leading axes broadcast. Half precision is multiplied and summed in float32. Either operand may
+  /// be a transposed view; nothing is copied for it.
+  public func matmul(_ other: Tensor) throws -> Tensor {
+    guard rank >= 2, other.rank >= 2, shape[rank - 1] == other.shape[other.rank - 2] else {
+      throw TensorError.invalidArgument(
+        "operands of matmul", was: "\(shape) and \(other.shape)",
+        mustBe: "[..., m, k] and [..., k, n]")
+    }
+    let (a, b) = (detached(), other.detached())
+    return try Tensor.product(a, b).recorded(from: [self, other]) { g in
+      let da = try Tensor.product(g, b.transposed())
+      // Where b is one matrix for all leading axes, its gradient is one product over all rows.
+      if b.rank == 2, a.rank > 2 {
+        let rows = try a.reshaped([-1, a.shape[a.rank - 1]])
+        let gradientRows = try g.reshaped([-1, g.shape[g.rank - 1]])
+        return [da, try Tensor.product(rows.transposed(), gradientRows)]
+      }
+      let db = try Tensor.product(a.transposed(), g)
+      return [try da.summed(to: a.shape), try db.summed(to: b.shape)]
+    }
+  }
+
+  /// The product without a record.
+  private static func product(_ a: Tensor, _ b: Tensor) throws -> Tensor {
+    guard a.dtype == b.dtype, a.dtype.isFloatingPoint else {
+      throw TensorError.invalidArgument(
+        "operands of matmul", was: "\(a.dtype.rawValue) and \(b.dtype.rawValue)",
+        mustBe: "of one floating-point dtype")
+    }
+    if a.dtype.isHalfPrecision {
+      return try product(a.cast(to: .float32), b.cast(to: .float32)).cast(to: a.dtype)
+    }
+    let (m, k, n) = (a.shape[a.rank - 2], a.shape[a.rank - 1], b.shape[b.rank - 1])
+    // Rows of all leading axes are one long matrix where b does not change with them.
+    if b.rank == 2, a.rank > 2 {
+      let rows = try a.reshaped([-1, k])
+      return try product(rows, b).reshaped(Shape(a.shape.dropLast() + [n]))
+    }
+    let leading = try Shape.broadcasting(Shape(a.shape.dropLast(2)), Shape(b.shape.dropLast(2)))
+    let left = try a.expanded(to: Shape(leading.dimensions + [m, k]))
+    let right = try b.expanded(to: Shape(leading.dimensions + [k, n]))
+    let matrices = leading.elementCount
+    let leftOffsets = left.leadingOffsets(leading)
+    let rightOffsets = right.leadingOffsets(leading)
+    let shape = Shape(leading.dimensions + [m, n])
+    let axis = leading.rank
+    if a.dtype == .float64 {
+      let kernels = InstructionSet.current.kernels
+      return try Tensor.filling(shape, as: Double.self) { c in
+        try left.withUnsafePointer(to: Double.self) { x in
+          try right.withUnsafePointer(to: Double.self) { y in
+            Threads.forEach(matrices) { index in
+              kernels.matmul_f64(
+                m, n, k, x + leftOffsets[index], left.strides[axis], left.strides[axis + 1],
+                y + rightOffsets[index], right.strides[axis], right.strides[axis + 1],
+                c + index * m * n)
+            }
+          }
+        }
+      }
+    }
+    return try Tensor.filling(shape, as: Float.self) { c in
+      try left.withUnsafePointer(to: Float.self) { x in
+        try right.withUnsafePointer(to: Float.self) { y in
+          try MatrixProduct(
+            rows: m, columns: n, depth: k,
+            leftStrides: (left.strides[axis], left.strides[axis + 1]),
+            rightStrides: (right.strides[axis], right.strides[axis + 1])
+          ).run(matrices, x, leftOffsets, y, rightOffsets, c)
+        }
+      }
+    }
+  }
+
+  /// Where each matrix of the leading axes begins.
+  private func leadingOffsets(_ leading: Shape) -> [Int] {
+    var offsets = [0]
+    for axis in leading.indices {
+      offsets = offsets.flatMap { base in (0..<leading[axis]).map { base + $0 * strides[axis] } }
+    }
+    return offsets
+  }
+}

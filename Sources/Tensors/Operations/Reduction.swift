@@ -1,0 +1,112 @@
+import CPUKernels
+
+extension Tensor {
+  /// The sum over `axes` (all if nil), which keep extent one if `keepsAxes`.
+  ///
+  /// Half precision is summed in float32. Sums run in an order that depends on the shape only.
+  public func sum(_ axes: [Int]? = nil, keepsAxes: Bool = false) throws -> Tensor {
+    let resolved = try Set((axes ?? Array(0..<rank)).map { try shape.resolve(axis: $0) })
+    let kept = Shape(shape.indices.map { resolved.contains($0) ? 1 : shape[$0] })
+    let reduced = Shape(shape.indices.filter { !resolved.contains($0) }.map { shape[$0] })
+    var total = detached()
+    // Neighbouring axes are summed together, from the last to the first.
+    var axis = rank - 1
+    while axis >= 0 {
+      guard resolved.contains(axis) else {
+        axis -= 1
+        continue
+      }
+      var first = axis
+      while first > 0, resolved.contains(first - 1) { first -= 1 }
+      total = try total.summed(axes: first...axis)
+      axis = first - 1
+    }
+    let own = shape
+    return try total.reshaped(keepsAxes ? kept : reduced).recorded(from: [self]) {
+      [try $0.reshaped(kept).expanded(to: own)]
+    }
+  }
+
+  /// The mean over `axes` (all if nil).
+  public func mean(_ axes: [Int]? = nil, keepsAxes: Bool = false) throws -> Tensor {
+    let total = try sum(axes, keepsAxes: keepsAxes)
+    return try total * (Double(max(1, total.elementCount)) / Double(max(1, elementCount)))
+  }
+
+  /// The sum over the axes that broadcasting from `target` added or repeated.
+  func summed(to target: Shape) throws -> Tensor {
+    if shape == target { return self }
+    let added = rank - target.rank
+    let repeated = (0..<rank).filter { $0 < added || (target[$0 - added] == 1 && shape[$0] != 1) }
+    return try sum(repeated, keepsAxes: true).reshaped(target)
+  }
+
+  /// The sum over neighbouring axes, each kept with extent one. Not recorded.
+  private func summed(axes: ClosedRange<Int>) throws -> Tensor {
+    if dtype.isHalfPrecision {
+      return try cast(to: .float32).summed(axes: axes).cast(to: dtype)
+    }
+    guard dtype == .float32 || dtype == .float64 else {
+      throw TensorError.invalidArgument(
+        "operand of sum", was: dtype.rawValue, mustBe: "a floating-point tensor")
+    }
+    let source = try contiguous()
+    let outer = shape[..<axes.lowerBound].reduce(1, *)
+    let count = shape[axes].reduce(1, *)
+    let inner = shape[(axes.upperBound + 1)...].reduce(1, *)
+    let result = Shape(shape.indices.map { axes.contains($0) ? 1 : shape[$0] })
+    let kernels = InstructionSet.current.kernels
+    if dtype == .float64 {
+      return try Tensor.filling(result, as: Double.self) { target in
+        try source.withUnsafePointer(to: Double.self) { x in
+          for o in 0..<outer {
+            for i in 0..<inner {
+              var total = 0.0
+              for c in 0..<count { total += x[(o * count + c) * inner + i] }
+              target[o * inner + i] = total
+            }
+          }
+        }
+      }
+    }
+    return try Tensor.filling(result, as: Float.self) { target in
+      try source.withUnsafePointer(to: Float.self) { x in
+        if inner == 1 {
+          sumRows(x, rows: outer, count: count, target, kernels)
+        } else {
+          sumColumns(x, outer: outer, count: count, inner: inner, target, kernels)
+        }
+      }
+    }
+  }
+}
+
+private func sumRows(
+  _ x: UnsafePointer<Float>, rows: Int, count: Int, _ target: UnsafeMutablePointer<Float>,
+  _ kernels: cpu_kernels
+) {
+  let rowsPerTask = max(1, 16_384 / max(1, count))
+  Threads.forEach((rows + rowsPerTask - 1) / rowsPerTask) { task in
+    for row in task * rowsPerTask..<min(rows, (task + 1) * rowsPerTask) {
+      target[row] = kernels.sum(count, x + row * count)
+    }
+  }
+}
+
+private func sumColumns(
+  _ x: UnsafePointer<Float>, outer: Int, count: Int, inner: Int,
+  _ target: UnsafeMutablePointer<Float>, _ kernels: cpu_kernels
+) {
+  // Each task owns some columns; it goes down the rows in order.
+  let width = 256
+  let strips = (inner + width - 1) / width
+  Threads.forEach(outer * strips) { task in
+    let first = task % strips * width
+    let columns = min(width, inner - first)
+    let y = target + task / strips * inner + first
+    y.update(repeating: 0, count: columns)
+    for row in 0..<count {
+      kernels.axpy(columns, 1, x + (task / strips * count + row) * inner + first, y)
+    }
+  }
+}

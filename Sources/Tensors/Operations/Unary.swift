@@ -1,0 +1,103 @@
+import CPUKernels
+
+extension Tensor {
+  /// Applies `operation` to each element, half precision by way of float32.
+  private func mapped(_ name: String, _ operation: cpu_unary) throws -> Tensor {
+    guard dtype.isFloatingPoint else {
+      throw TensorError.invalidArgument(
+        "operand of \(name)", was: dtype.rawValue, mustBe: "a floating-point tensor")
+    }
+    if dtype.isHalfPrecision {
+      return try cast(to: .float32).mapped(name, operation).cast(to: dtype)
+    }
+    let kernels = InstructionSet.current.kernels
+    let source = try contiguous()
+    let loop = StridedLoop(shape: [elementCount], strides: [[1]])
+    return try Tensor.filling(shape, dtype: dtype) { target in
+      source.withUnsafeRawPointer { base in
+        loop.forEachPiece { length, offsets in
+          if dtype == .float32 {
+            kernels.unary_f32(
+              operation, length, base.assumingMemoryBound(to: Float.self) + offsets[0],
+              target.assumingMemoryBound(to: Float.self) + offsets[0])
+          } else {
+            kernels.unary_f64(
+              operation, length, base.assumingMemoryBound(to: Double.self) + offsets[0],
+              target.assumingMemoryBound(to: Double.self) + offsets[0])
+          }
+        }
+      }
+    }
+  }
+
+  /// `operation` with its derivative: given the input x, the output y and the gradient g of y.
+  private func differentiable(
+    _ name: String, _ operation: cpu_unary,
+    _ derivative: @escaping @Sendable (_ x: Tensor, _ y: Tensor, _ g: Tensor) throws -> Tensor
+  ) throws -> Tensor {
+    let x = detached()
+    let y = try x.mapped(name, operation)
+    return y.recorded(from: [self]) { [try derivative(x, y, $0)] }
+  }
+
+  public static prefix func - (operand: Tensor) throws -> Tensor {
+    try operand.differentiable("-", CPU_NEGATE) { _, _, g in try -g }
+  }
+  /// |x|; the derivative at 0 is 0.
+  public func absolute() throws -> Tensor {
+    try differentiable("absolute", CPU_ABSOLUTE) { x, y, g in
+      try g * (x / y.maximum(.full([], Double.leastNormalMagnitude, dtype: y.dtype)))
+    }
+  }
+  /// x²
+  public func squared() throws -> Tensor {
+    try differentiable("squared", CPU_SQUARE) { x, _, g in try g * x * 2 }
+  }
+  /// √x
+  public func squareRoot() throws -> Tensor {
+    try differentiable("squareRoot", CPU_SQRT) { _, y, g in try g / (y * 2) }
+  }
+  /// 1/√x
+  public func reciprocalSquareRoot() throws -> Tensor {
+    try differentiable("reciprocalSquareRoot", CPU_RSQRT) { _, y, g in
+      try g * y.squared() * y * -0.5
+    }
+  }
+  /// 1/x
+  public func reciprocal() throws -> Tensor {
+    try differentiable("reciprocal", CPU_RECIPROCAL) { _, y, g in try -(g * y.squared()) }
+  }
+  /// eˣ
+  public func exponential() throws -> Tensor {
+    try differentiable("exponential", CPU_EXP) { _, y, g in try g * y }
+  }
+  /// The natural logarithm.
+  public func logarithm() throws -> Tensor {
+    try differentiable("logarithm", CPU_LOG) { x, _, g in try g / x }
+  }
+  public func tanh() throws -> Tensor {
+    try differentiable("tanh", CPU_TANH) { _, y, g in try g - g * y.squared() }
+  }
+  /// 1/(1+e⁻ˣ)
+  public func sigmoid() throws -> Tensor {
+    try differentiable("sigmoid", CPU_SIGMOID) { _, y, g in try g * (y - y.squared()) }
+  }
+  /// log(1/(1+e⁻ˣ)), accurate for large |x|.
+  public func logSigmoid() throws -> Tensor {
+    try differentiable("logSigmoid", CPU_LOG_SIGMOID) { x, _, g in try g * (-x).sigmoid() }
+  }
+  /// max(x, 0)
+  public func relu() throws -> Tensor {
+    try differentiable("relu", CPU_RELU) { x, _, g in
+      try .select(x.isGreater(than: .zeros([], dtype: x.dtype)), g, .zeros([], dtype: g.dtype))
+    }
+  }
+  /// x/(1+e⁻ˣ), also called swish.
+  public func silu() throws -> Tensor {
+    try differentiable("silu", CPU_SILU) { x, y, g in
+      // σ(x)·(1 + x·(1 − σ(x))) = σ(x) + y·(1 − σ(x))
+      let s = try x.sigmoid()
+      return try g * (s + y - y * s)
+    }
+  }
+}

@@ -1,0 +1,51 @@
+import CPUKernels
+import Glibc
+
+/// The vector instructions that CPU kernels use: the best the processor has, unless told otherwise.
+public enum InstructionSet: String, CaseIterable, Hashable, Sendable {
+  case portable, avx2, avx512
+
+  /// The instruction set for the current task: what ``withCurrent(_:_:)`` set, or the environment
+  /// variable `ATTENTION_ISA`, or the best that the processor supports.
+  public static var current: InstructionSet { forced ?? initial }
+
+  /// Runs `body` with another instruction set. For tests; `set` must be in ``supported``.
+  ///
+  /// - Throws: ``TensorError/invalidArgument(_:was:mustBe:)`` if the processor lacks `set`, or what
+  ///   `body` throws.
+  public static func withCurrent<R>(_ set: InstructionSet, _ body: () throws -> R) throws -> R {
+    guard supported.contains(set) else {
+      throw TensorError.invalidArgument(
+        "instruction set", was: set.rawValue,
+        mustBe: "one of \(supported.map(\.rawValue).joined(separator: ", "))")
+    }
+    return try $forced.withValue(set, operation: body)
+  }
+
+  /// What this processor runs, the slowest first.
+  public static let supported = allCases.filter { cpu_supports($0.code) != 0 }
+
+  /// The table of inner loops.
+  public var kernels: cpu_kernels { Self.tables[Int(code.rawValue)] }
+
+  @TaskLocal private static var forced: InstructionSet?
+
+  private static let tables = allCases.map { cpu_kernels_for($0.code).pointee }
+
+  private static let initial: InstructionSet = {
+    if let text = getenv("ATTENTION_ISA"),
+      let set = InstructionSet(rawValue: String(cString: text)), supported.contains(set)
+    {
+      return set
+    }
+    return supported.last ?? .portable
+  }()
+
+  private var code: cpu_instruction_set {
+    switch self {
+    case .portable: CPU_PORTABLE
+    case .avx2: CPU_AVX2
+    case .avx512: CPU_AVX512
+    }
+  }
+}

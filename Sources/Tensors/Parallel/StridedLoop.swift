@@ -1,0 +1,89 @@
+/// Goes through operands of one shape and different strides, a row at a time.
+///
+/// Neighbouring axes that every operand walks evenly are merged first, so contiguous operands are
+/// one long row. Long rows are cut into pieces, and pieces are spread over the threads.
+struct StridedLoop {
+  /// Elements in a piece: long enough to hide the cost of starting one.
+  private static let pieceLength = 16_384
+
+  /// The merged extents but the last.
+  private var outer: [Int] = []
+  /// For each operand, strides of ``outer``.
+  private var outerStrides: [[Int]]
+  /// The length of a row, and for each operand the stride along it.
+  private(set) var rowLength = 1
+  private(set) var rowStrides: [Int]
+
+  init(shape: Shape, strides: [[Int]]) {
+    var extents: [Int] = []
+    var merged = [[Int]](repeating: [], count: strides.count)
+    for axis in 0..<shape.rank where shape[axis] != 1 {
+      let isEven =
+        !extents.isEmpty
+        && strides.indices.allSatisfy {
+          merged[$0][extents.count - 1] == strides[$0][axis] * shape[axis]
+        }
+      if isEven {
+        extents[extents.count - 1] *= shape[axis]
+        for operand in strides.indices {
+          merged[operand][extents.count - 1] = strides[operand][axis]
+        }
+      } else {
+        extents.append(shape[axis])
+        for operand in strides.indices { merged[operand].append(strides[operand][axis]) }
+      }
+    }
+    rowStrides = [Int](repeating: 0, count: strides.count)
+    if let last = extents.popLast() {
+      rowLength = last
+      for operand in strides.indices { rowStrides[operand] = merged[operand].removeLast() }
+    }
+    outer = extents
+    outerStrides = merged
+  }
+
+  /// Calls `body` for each piece of a row with its length and the offset of its first element in
+  /// each operand.
+  func forEachPiece(_ body: (_ length: Int, _ offsets: UnsafeBufferPointer<Int>) -> Void) {
+    let rows = outer.reduce(1, *)
+    guard rows > 0, rowLength > 0 else { return }
+    let piecesPerRow = (rowLength + Self.pieceLength - 1) / Self.pieceLength
+    let pieceLength = piecesPerRow == 1 ? rowLength : Self.pieceLength
+    let rowsPerTask = max(1, Self.pieceLength / rowLength)
+    let tasks = (rows + rowsPerTask - 1) / rowsPerTask
+    let work = { (task: Int) in
+      withUnsafeTemporaryAllocation(of: Int.self, capacity: rowStrides.count + outer.count) {
+        scratch in
+        let offsets = UnsafeMutableBufferPointer(rebasing: scratch[..<rowStrides.count])
+        let index = UnsafeMutableBufferPointer(rebasing: scratch[rowStrides.count...])
+        for row in task / piecesPerRow
+          * rowsPerTask..<min(rows, (task / piecesPerRow + 1) * rowsPerTask)
+        {
+          self.place(row, index, offsets)
+          let first = task % piecesPerRow * pieceLength
+          let length = min(pieceLength, rowLength - first)
+          for operand in rowStrides.indices { offsets[operand] += first * rowStrides[operand] }
+          body(length, UnsafeBufferPointer(offsets))
+        }
+      }
+    }
+    Threads.forEach(tasks * piecesPerRow, work)
+  }
+
+  /// The offsets of the first element of row number `row`.
+  private func place(
+    _ row: Int, _ index: UnsafeMutableBufferPointer<Int>,
+    _ offsets: UnsafeMutableBufferPointer<Int>
+  ) {
+    var rest = row
+    for axis in stride(from: outer.count - 1, through: 0, by: -1) {
+      index[axis] = rest % outer[axis]
+      rest /= outer[axis]
+    }
+    for operand in rowStrides.indices {
+      var offset = 0
+      for axis in outer.indices { offset += index[axis] * outerStrides[operand][axis] }
+      offsets[operand] = offset
+    }
+  }
+}

@@ -1,0 +1,63 @@
+import CPUKernels
+import Dispatch
+import Glibc
+import Synchronization
+
+/// How many threads operations use, and the loop that uses them.
+///
+/// Results do not depend on the number of threads: work is cut into pieces by the problem, and
+/// threads only decide who does which piece.
+public enum Threads {
+  private static let limit = Atomic<Int>(0)
+
+  /// The number of processors this process may run on.
+  public static let available = max(1, Int(cpu_available_processors()))
+
+  /// The number of threads that loops use: what was set, or the environment variable
+  /// `ATTENTION_THREADS`, or ``available``.
+  public static var count: Int {
+    get {
+      let set = limit.load(ordering: .relaxed)
+      return set > 0 ? set : initial
+    }
+    set { limit.store(max(1, newValue), ordering: .relaxed) }
+  }
+
+  private static let initial: Int = {
+    if let text = getenv("ATTENTION_THREADS"), let count = Int(String(cString: text)), count > 0 {
+      return count
+    }
+    return available
+  }()
+
+  /// Calls `body` once for each index below `count`, spread over the threads; the next free thread
+  /// takes the next index. Returns when all are done.
+  public static func forEach(_ count: Int, _ body: (Int) -> Void) {
+    let workers = min(count, Threads.count)
+    guard workers > 1 else {
+      for index in 0..<max(0, count) { body(index) }
+      return
+    }
+    let next = Atomic<Int>(0)
+    // Loop bodies write disjoint places through pointers, which the compiler cannot see.
+    nonisolated(unsafe) let body = body
+    DispatchQueue.concurrentPerform(iterations: workers) { _ in
+      while true {
+        let index = next.wrappingAdd(1, ordering: .relaxed).oldValue
+        guard index < count else { return }
+        body(index)
+      }
+    }
+  }
+
+  /// ``forEach(_:_:)`` for work that can fail: the error of the lowest failing index is thrown.
+  public static func tryForEach(_ count: Int, _ body: (Int) throws -> Void) throws {
+    let failure = Mutex<(index: Int, error: any Error)?>(nil)
+    forEach(count) { index in
+      do { try body(index) } catch {
+        failure.withLock { if $0 == nil || $0!.index > index { $0 = (index, error) } }
+      }
+    }
+    if let failure = failure.withLock({ $0 }) { throw failure.error }
+  }
+}

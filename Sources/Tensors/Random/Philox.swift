@@ -1,0 +1,79 @@
+import CPUKernels
+import Glibc
+
+/// A counter-based random generator: Philox 4x32-10.
+///
+/// The n-th number of a stream is a function of the key and n alone, so streams can be split, drawn
+/// in any order, and continued from a saved position, with the same numbers on every machine.
+///
+/// Reference: Salmon, Moraes, Dror, Shaw, *Parallel random numbers: as easy as 1, 2, 3* (2011).
+public struct Philox: RandomNumberGenerator, Hashable, Sendable {
+  /// The stream.
+  public let key: UInt64
+  /// The number of 64-bit numbers drawn so far.
+  public private(set) var position: UInt64
+
+  public init(seed: UInt64, position: UInt64 = 0) {
+    self.key = seed
+    self.position = position
+  }
+
+  /// An independent stream named by `label`, such as the path of a parameter.
+  public init(seed: UInt64, label: String) {
+    // FNV-1a of the label, then one Philox block, so that near seeds and labels give far keys.
+    var hash: UInt64 = 0xCBF2_9CE4_8422_2325
+    for byte in label.utf8 { hash = (hash ^ UInt64(byte)) &* 0x0000_0100_0000_01B3 }
+    var words: [UInt32] = [0, 0, 0, 0]
+    cpu_philox(seed, hash, 0, &words)
+    self.init(seed: UInt64(words[0]) | UInt64(words[1]) << 32)
+  }
+
+  public mutating func next() -> UInt64 {
+    var words: (UInt32, UInt32, UInt32, UInt32) = (0, 0, 0, 0)
+    withUnsafeMutableBytes(of: &words) {
+      cpu_philox(key, position / 2, 0, $0.assumingMemoryBound(to: UInt32.self).baseAddress!)
+    }
+    defer { position += 1 }
+    return position % 2 == 0
+      ? UInt64(words.0) | UInt64(words.1) << 32 : UInt64(words.2) | UInt64(words.3) << 32
+  }
+
+  /// A number in [0, 1) with 53 random bits.
+  public mutating func nextUniform() -> Double { Double(next() >> 11) * 0x1p-53 }
+
+  /// A number below `bound`, each equally likely.
+  public mutating func next(below bound: Int) -> Int { Int.random(in: 0..<bound, using: &self) }
+}
+
+extension Tensor {
+  /// Draws from the normal distribution with mean 0 and the given standard deviation, in float64,
+  /// rounded to `dtype`.
+  public static func normal(
+    _ shape: Shape, standardDeviation: Double = 1, using generator: inout Philox,
+    dtype: DType = .float32
+  ) throws -> Tensor {
+    let count = try shape.validated(elementSize: 8)
+    var values: [Double] = []
+    values.reserveCapacity(count + 1)
+    while values.count < count {
+      // Box and Muller: two normal numbers from two uniform ones. 1 − u is never zero.
+      let radius = (-2 * log(1 - generator.nextUniform())).squareRoot() * standardDeviation
+      let angle = 2 * Double.pi * generator.nextUniform()
+      values.append(radius * cos(angle))
+      values.append(radius * sin(angle))
+    }
+    return try Tensor(Array(values.prefix(count)), shape).cast(to: dtype)
+  }
+
+  /// Draws from the uniform distribution on [low, high), in float64, rounded to `dtype`.
+  public static func uniform(
+    _ shape: Shape, from low: Double = 0, to high: Double = 1, using generator: inout Philox,
+    dtype: DType = .float32
+  ) throws -> Tensor {
+    let count = try shape.validated(elementSize: 8)
+    var values: [Double] = []
+    values.reserveCapacity(count)
+    for _ in 0..<count { values.append(low + (high - low) * generator.nextUniform()) }
+    return try Tensor(values, shape).cast(to: dtype)
+  }
+}
