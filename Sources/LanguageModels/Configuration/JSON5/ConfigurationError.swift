@@ -1,0 +1,28 @@
+/// What is wrong in a configuration. Paths are dotted: `model.layers.2.type`.
+public enum ConfigurationError: Error, Equatable, CustomStringConvertible {
+  /// A configuration file cannot be read.
+  case file(path: String, reason: String)
+  /// The text is not JSON5.
+  case syntax(source: String, reason: String)
+  /// A key that the configuration does not have; the known key it may have been meant to be.
+  case unknownKey(_ path: String, nearest: String?)
+  /// A key that has no default is absent.
+  case missingKey(_ path: String)
+  /// A value of the wrong kind, or one that makes no sense.
+  case invalidValue(_ path: String, was: String, mustBe: String)
+
+  public var description: String {
+    switch self {
+    case .file(let path, let reason):
+      return "\(path): \(reason)"
+    case .syntax(let source, let reason):
+      return "\(source): not JSON5: \(reason)"
+    case .unknownKey(let path, let nearest):
+      return "unknown key \(path)" + (nearest.map { "; did you mean \($0)?" } ?? "")
+    case .missingKey(let path):
+      return "\(path) is missing"
+    case .invalidValue(let path, let was, let mustBe):
+      return "\(path) is \(was); it must be \(mustBe)"
+    }
+  }
+}

@@ -1,0 +1,85 @@
+import FoundationEssentials
+
+extension JSONValue {
+  /// Reads JSON5: JSON with comments, unquoted keys, trailing commas and single quotes.
+  ///
+  /// - Parameter source: what the text is called in errors: the file's path.
+  /// - Throws: ``ConfigurationError/syntax(source:reason:)``.
+  public init(json5 text: Data, source: String) throws {
+    let decoder = JSONDecoder()
+    decoder.allowsJSON5 = true
+    do {
+      self = try decoder.decode(JSONValue.self, from: text)
+    } catch DecodingError.dataCorrupted(let context) {
+      let reason = context.underlyingError.map { "\($0)" } ?? context.debugDescription
+      throw ConfigurationError.syntax(source: source, reason: reason)
+    } catch {
+      throw ConfigurationError.syntax(source: source, reason: "\(error)")
+    }
+  }
+
+  /// Reads a JSON5 file.
+  ///
+  /// - Throws: ``ConfigurationError/file(path:reason:)``, or
+  ///   ``ConfigurationError/syntax(source:reason:)``.
+  public init(json5File path: String) throws {
+    let text: Data
+    do { text = try Data(contentsOf: URL(filePath: path)) } catch {
+      throw ConfigurationError.file(path: path, reason: "the file cannot be read")
+    }
+    try self.init(json5: text, source: path)
+  }
+
+  /// The value that `encodable` is written as.
+  public init(encoding encodable: some Encodable) throws {
+    self = try JSONDecoder().decode(JSONValue.self, from: JSONEncoder().encode(encodable))
+  }
+
+  /// Decodes a struct from this value.
+  ///
+  /// - Throws: ``ConfigurationError`` with the path of the key that is wrong.
+  public func decoded<T: Decodable>(as type: T.Type) throws -> T {
+    do {
+      return try JSONDecoder().decode(type, from: JSONEncoder().encode(self))
+    } catch DecodingError.keyNotFound(let key, let context) {
+      throw ConfigurationError.missingKey((context.codingPath + [key]).dotted)
+    } catch DecodingError.typeMismatch(let type, let context) {
+      throw mismatch(at: context.codingPath, mustBe: Self.kind(of: type))
+    } catch DecodingError.valueNotFound(let type, let context) {
+      throw mismatch(at: context.codingPath, mustBe: Self.kind(of: type))
+    } catch DecodingError.dataCorrupted(let context) {
+      throw mismatch(at: context.codingPath, mustBe: context.debugDescription)
+    } catch EncodingError.invalidValue(let value, let context) {
+      throw ConfigurationError.invalidValue(
+        context.codingPath.dotted, was: "\(value)", mustBe: "a finite number")
+    }
+  }
+
+  /// The value as JSON: indented, keys in alphabetical order, a line break at the end, so that
+  /// equal values give equal bytes.
+  public func serialized() throws -> Data {
+    let encoder = JSONEncoder()
+    encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
+    return try encoder.encode(self) + Data([UInt8(ascii: "\n")])
+  }
+
+  private func mismatch(at path: [any CodingKey], mustBe: String) -> ConfigurationError {
+    .invalidValue(path.dotted, was: self[path]?.summary ?? "absent", mustBe: mustBe)
+  }
+
+  /// What a Swift type is called in JSON.
+  static func kind(of type: Any.Type) -> String {
+    switch type {
+    case is Bool.Type: "true or false"
+    case is String.Type: "a string"
+    case is any BinaryInteger.Type: "a whole number"
+    case is any BinaryFloatingPoint.Type: "a number"
+    case is any ArrayType.Type: "an array"
+    default: "an object"
+    }
+  }
+}
+
+/// Recognises arrays of any element among metatypes.
+private protocol ArrayType {}
+extension Array: ArrayType {}
