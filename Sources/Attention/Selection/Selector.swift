@@ -11,6 +11,7 @@ public enum Selector {
   ///   - description: the problem in words.
   ///   - kernels: the operator's kernels; of equal estimates the earlier wins.
   ///   - forced: the name of the kernel to take, or nil for the cheapest.
+  ///   - rates: what the machine can do, for the estimates.
   /// - Throws: ``AttentionError/unknownKernel(_:known:)`` if no kernel has the forced name.
   public static func explain<Problem>(
     _ operation: String, _ problem: Problem, description: String,

@@ -51,7 +51,7 @@ extension Tensor {
   /// Whether gradients with respect to this tensor can be asked for.
   public var isTracked: Bool { origin != nil }
 
-  /// The same numbers as a leaf of the tape: ``gradients(of:)`` can be asked for it.
+  /// The same numbers as a leaf of the tape: ``gradients(of:seed:)`` can be asked for it.
   public func tracked() -> Tensor {
     let leaf = TapeOperation(inputs: [], outputCount: 1) { _ in [] }
     return with(origin: TapeOutput(operation: leaf, index: 0))
