@@ -1,7 +1,0 @@
-import ArgumentParser
-
-@main
-struct Attention: AsyncParsableCommand {
-  static let configuration = CommandConfiguration(
-    commandName: "attention", abstract: "Fast attention: run, explain, verify, measure, train.")
-}

@@ -1,0 +1,49 @@
+import ArgumentParser
+import Glibc
+
+/// The command line tool `attention`.
+@main
+struct AttentionTool: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "attention",
+    abstract: "Fast exact and linear attention: run, explain, verify, measure, train, generate.",
+    discussion: "Every mistake is one line on standard error and exit code 2.",
+    version: "0.1.0",
+    subcommands: [Devices.self])
+
+  static func main() async {
+    Glibc.exit(await run(Array(CommandLine.arguments.dropFirst())))
+  }
+
+  /// Parses and runs `arguments`, and returns the exit code: 0, 2 for a mistake of the caller (one
+  /// line on standard error), or what the subcommand itself asks for.
+  static func run(_ arguments: [String]) async -> Int32 {
+    do {
+      var command = try parseAsRoot(arguments)
+      if var command = command as? any AsyncParsableCommand {
+        try await command.run()
+      } else {
+        try command.run()
+      }
+      return 0
+    } catch let code as ExitCode {
+      return code.rawValue
+    } catch {
+      // Help and the version arrive here too, as errors whose exit code says success.
+      guard exitCode(for: error) != .success else {
+        print(fullMessage(for: error))
+        return 0
+      }
+      StandardError.write("attention: \(oneLine(message(for: error)))")
+      return mistake
+    }
+  }
+
+  /// The exit code of every mistake, of usage and of input.
+  static let mistake: Int32 = 2
+
+  private static func oneLine(_ message: String) -> String {
+    message.split(whereSeparator: \.isNewline)
+      .map { $0.drop { $0 == " " || $0 == "\t" } }.joined(separator: " ")
+  }
+}

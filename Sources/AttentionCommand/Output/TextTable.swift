@@ -1,0 +1,63 @@
+/// Columns of text, aligned for a terminal.
+struct TextTable {
+  enum Side { case left, right }
+
+  private let sides: [Side]
+  private var rows: [[String]]
+
+  /// - Parameter columns: the titles, and the side on which the cells of each column line up.
+  init(_ columns: KeyValuePairs<String, Side>) {
+    rows = [columns.map(\.key)]
+    sides = columns.map(\.value)
+  }
+
+  mutating func append(_ cells: [String]) { rows.append(cells) }
+
+  /// The table with two spaces between columns and no space at the ends of lines. A last column
+  /// that is aligned left wraps at `width`.
+  func lines(width: Int = .max) -> [String] {
+    var widths = sides.indices.map { column in rows.map { $0[column].count }.max() ?? 0 }
+    if sides.last == .left {
+      let before = widths.dropLast().reduce(0) { $0 + $1 + Self.gap }
+      widths[widths.count - 1] = max(Self.narrowest, min(widths.last ?? 0, width - before))
+    }
+    return rows.flatMap { row -> [String] in
+      let wrapped = sides.last == .left ? Self.wrap(row.last ?? "", widths.last ?? 0) : [row.last!]
+      return wrapped.enumerated().map { line, last in
+        var cells = line == 0 ? row : row.map { _ in "" }
+        cells[cells.count - 1] = last
+        return Self.trimmed(
+          sides.indices.map { pad(cells[$0], widths[$0], sides[$0]) }
+            .joined(separator: String(repeating: " ", count: Self.gap)))
+      }
+    }
+  }
+
+  private static let gap = 2
+  private static let narrowest = 20
+
+  private func pad(_ text: String, _ width: Int, _ side: Side) -> String {
+    let space = String(repeating: " ", count: max(0, width - text.count))
+    return side == .left ? text + space : space + text
+  }
+
+  private static func trimmed(_ line: String) -> String {
+    var line = line
+    while line.last == " " { line.removeLast() }
+    return line
+  }
+
+  private static func wrap(_ text: String, _ width: Int) -> [String] {
+    var lines = [""]
+    for word in text.split(separator: " ") {
+      if lines[lines.count - 1].isEmpty {
+        lines[lines.count - 1] = String(word)
+      } else if lines[lines.count - 1].count + 1 + word.count <= width {
+        lines[lines.count - 1] += " " + word
+      } else {
+        lines.append(String(word))
+      }
+    }
+    return lines
+  }
+}
