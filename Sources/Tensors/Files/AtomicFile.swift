@@ -1,0 +1,132 @@
+import Glibc
+
+/// Files that are either complete or not there.
+///
+/// The bytes go into a temporary file in the same folder, which takes the file's name when all of
+/// them have reached the disk. If writing fails, the temporary file is removed and whatever had the
+/// name before is left as it was.
+public enum AtomicFile {
+  /// Takes the bytes of a file being written.
+  public struct Writer: ~Copyable {
+    fileprivate let descriptor: Int32
+    fileprivate let path: String
+
+    /// Appends `bytes`.
+    ///
+    /// - Throws: ``TensorError/file(path:reason:)``, as when the disk is full.
+    public func write(_ bytes: UnsafeRawBufferPointer) throws {
+      var rest = bytes[...]
+      while !rest.isEmpty {
+        let chunk = UnsafeRawBufferPointer(rebasing: rest)
+        let count = Glibc.write(descriptor, chunk.baseAddress, chunk.count)
+        if count < 0 {
+          if errno == EINTR { continue }
+          throw TensorError.system(path, "cannot be written")
+        }
+        rest = rest.dropFirst(count)
+      }
+    }
+
+    /// Appends the UTF-8 bytes of `text`.
+    public func write(_ text: String) throws {
+      var text = text
+      try text.withUTF8 { try write(UnsafeRawBufferPointer($0)) }
+    }
+  }
+
+  /// Writes the file at `path`, replacing one that exists and keeping its permissions. A symbolic
+  /// link is followed. Devices and pipes are written in place.
+  ///
+  /// - Throws: ``TensorError/file(path:reason:)`` with the system's reason, or what `body` throws.
+  public static func write(to path: String, _ body: (borrowing Writer) throws -> Void) throws {
+    var target = path
+    if let resolved = realpath(path, nil) {
+      target = String(cString: resolved)
+      free(resolved)
+    }
+    var status = stat()
+    let exists = stat(target, &status) == 0
+    let kind = status.st_mode & S_IFMT
+    if exists, kind == S_IFDIR {
+      throw TensorError.file(path: path, reason: "is a folder; it must be a file")
+    }
+    if exists, kind != S_IFREG { return try writeInPlace(target, path, body) }
+
+    let (descriptor, temporary) = try createBeside(target, path)
+    do {
+      try fill(descriptor, path, body)
+      if exists { fchmod(descriptor, status.st_mode & 0o7777) }
+      guard fsync(descriptor) == 0 else {
+        throw TensorError.system(path, "cannot be written")
+      }
+    } catch {
+      close(descriptor)
+      unlink(temporary)
+      throw error
+    }
+    guard close(descriptor) == 0, rename(temporary, target) == 0 else {
+      let error = TensorError.system(path, "cannot be written")
+      unlink(temporary)
+      throw error
+    }
+    synchronizeFolder(of: target)
+  }
+
+  /// Writes `text` to the file at `path`.
+  public static func write(_ text: String, to path: String) throws {
+    try write(to: path) { try $0.write(text) }
+  }
+
+  private static func fill(
+    _ descriptor: Int32, _ path: String, _ body: (borrowing Writer) throws -> Void
+  ) throws {
+    let writer = Writer(descriptor: descriptor, path: path)
+    try body(writer)
+  }
+
+  private static func writeInPlace(
+    _ target: String, _ path: String, _ body: (borrowing Writer) throws -> Void
+  ) throws {
+    let descriptor = open(target, O_WRONLY | O_CLOEXEC)
+    guard descriptor >= 0 else { throw TensorError.system(path, "cannot be written") }
+    defer { close(descriptor) }
+    try fill(descriptor, path, body)
+  }
+
+  /// A new file in the folder of `target`, under a name that nobody else has. The name is short
+  /// whatever the target's is, so that it never is too long.
+  private static func createBeside(
+    _ target: String, _ path: String
+  ) throws -> (descriptor: Int32, name: String) {
+    let attempts = 16
+    for _ in 0..<attempts {
+      let unique = String(UInt64.random(in: 0...UInt64.max), radix: 36)
+      let name = folder(of: target) + ".unfinished-\(getpid())-\(unique)"
+      let descriptor = open(name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o666)
+      if descriptor >= 0 { return (descriptor, name) }
+      if errno != EEXIST { break }
+    }
+    throw TensorError.system(path, "cannot be written")
+  }
+
+  /// Makes the new name itself last through a power failure, where the file system can.
+  private static func synchronizeFolder(of target: String) {
+    let descriptor = open(folder(of: target), O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+    guard descriptor >= 0 else { return }
+    fsync(descriptor)
+    close(descriptor)
+  }
+
+  /// The part of `path` up to its last slash, or `./`.
+  private static func folder(of path: String) -> String {
+    guard let slash = path.lastIndex(of: "/") else { return "./" }
+    return String(path[...slash])
+  }
+}
+
+extension TensorError {
+  /// A file error with the reason of the last system call that failed.
+  static func system(_ path: String, _ what: String) -> TensorError {
+    .file(path: path, reason: "\(what): \(String(cString: strerror(errno)))")
+  }
+}
