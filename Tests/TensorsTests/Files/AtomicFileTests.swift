@@ -1,0 +1,70 @@
+import Glibc
+import Testing
+
+@testable import Tensors
+
+@Suite struct AtomicFileTests {
+  let folder = TemporaryFolder()
+
+  @Test func replacesTheFileAndKeepsItsPermissions() throws {
+    let path = folder.file(Array("old".utf8), "a")
+    chmod(path, 0o640)
+    try AtomicFile.write("new", to: path)
+    #expect(folder.bytes("a") == Array("new".utf8))
+    var status = stat()
+    #expect(stat(path, &status) == 0)
+    #expect(status.st_mode & 0o7777 == 0o640)
+    #expect(folder.contents == ["a"])
+  }
+
+  @Test func failingHalfwayLeavesTheOldFileAndNothingElse() throws {
+    struct Stop: Error {}
+    let path = folder.file(Array("old".utf8), "a")
+    #expect(throws: Stop.self) {
+      try AtomicFile.write(to: path) { writer in
+        try writer.write("half")
+        throw Stop()
+      }
+    }
+    #expect(folder.bytes("a") == Array("old".utf8))
+    #expect(folder.contents == ["a"])
+  }
+
+  @Test func followsSymbolicLinks() throws {
+    _ = folder.file([], "real")
+    symlink(folder.path("real"), folder.path("link"))
+    try AtomicFile.write("text", to: folder.path("link"))
+    #expect(folder.bytes("real") == Array("text".utf8))
+  }
+
+  @Test func aFullDeviceIsAnErrorThatNamesPathAndReason() {
+    #expect(
+      throws: TensorError.file(
+        path: "/dev/full", reason: "cannot be written: No space left on device")
+    ) { try AtomicFile.write("text", to: "/dev/full") }
+  }
+
+  @Test func devicesAreWrittenInPlace() throws {
+    try AtomicFile.write("text", to: "/dev/null")
+    var status = stat()
+    #expect(stat("/dev/null", &status) == 0)
+    #expect(status.st_mode & S_IFMT == S_IFCHR)
+  }
+
+  @Test func foldersAndMissingFoldersAreErrors() {
+    #expect(
+      throws: TensorError.file(path: folder.path, reason: "is a folder; it must be a file")
+    ) { try AtomicFile.write("text", to: folder.path) }
+    let missing = folder.path("missing/file")
+    #expect(
+      throws: TensorError.file(
+        path: missing, reason: "cannot be written: No such file or directory")
+    ) { try AtomicFile.write("text", to: missing) }
+  }
+
+  @Test func theLongestNameWorks() throws {
+    let name = String(repeating: "n", count: Int(NAME_MAX))
+    try AtomicFile.write("text", to: folder.path(name))
+    #expect(folder.contents == [name])
+  }
+}
