@@ -14,3 +14,8 @@ public protocol Kernel<Problem>: Sendable {
   /// What solving `problem` needs. Asked only where there is no objection.
   func cost(of problem: Problem) -> Cost
 }
+
+extension Kernel {
+  /// This kernel as the selector sees it, whatever operator it belongs to.
+  var asKernel: any Kernel<Problem> { self }
+}

@@ -5,6 +5,7 @@
 #include "reduce.h"
 #include "product.h"
 #include "normalize.h"
+#include "unit.h"
 #include "layers.h"
 #include "softmax_tile.h"
 #include "recurrence.h"

@@ -15,6 +15,17 @@ static void mask_keys(size_t rows, size_t columns, float *s, size_t stride, cons
     for (size_t j = 0; j < columns; j++) s[j] = keep[j] ? s[j] : -INFINITY;
 }
 
+static void add_rows(size_t rows, size_t columns, float *s, size_t stride, const float *b,
+                     ptrdiff_t b_row, ptrdiff_t b_column) {
+  for (size_t r = 0; r < rows; r++, s += stride, b += b_row) {
+    if (b_column == 1) {
+      for (size_t j = 0; j < columns; j++) s[j] += b[j];
+    } else {
+      for (size_t j = 0; j < columns; j++) s[j] += b[(ptrdiff_t)j * b_column];
+    }
+  }
+}
+
 static void add_alibi(size_t rows, size_t columns, float *s, size_t stride, float slope,
                       ptrdiff_t offset) {
   for (size_t r = 0; r < rows; r++, s += stride)

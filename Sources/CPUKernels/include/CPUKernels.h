@@ -90,6 +90,15 @@ typedef struct {
   void (*cross_entropy_backward)(size_t rows, size_t n, const float *x, const int32_t *target,
                                  const float *lse, const float *g, float *dx);
 
+  // MARK: bodies/unit.h
+  // Each of `groups` slices of each row divided by its length; slices shorter than `shortest` become
+  // zero. inverse [rows*groups] keeps the reciprocal lengths. y may be x.
+  void (*unit_slices)(size_t rows, size_t n, size_t groups, float shortest, const float *x,
+                      float *y, float *inverse);
+  // dx = inverse * (dy - y (y . dy)). dx may be dy.
+  void (*unit_slices_backward)(size_t rows, size_t n, size_t groups, const float *y,
+                               const float *inverse, const float *dy, float *dx);
+
   // MARK: bodies/layers.h
   // y = a/(1+exp(-a)) * b
   void (*swiglu)(size_t n, const float *a, const float *b, float *y);
@@ -114,6 +123,9 @@ typedef struct {
                     ptrdiff_t high);
   // s = -inf where keep[j] is 0.
   void (*mask_keys)(size_t rows, size_t columns, float *s, size_t stride, const uint8_t *keep);
+  // s += b[r*b_row + j*b_column]
+  void (*add_rows)(size_t rows, size_t columns, float *s, size_t stride, const float *b,
+                   ptrdiff_t b_row, ptrdiff_t b_column);
   // s += slope * -|r + offset - j|
   void (*add_alibi)(size_t rows, size_t columns, float *s, size_t stride, float slope,
                     ptrdiff_t offset);

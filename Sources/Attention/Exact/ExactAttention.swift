@@ -1,0 +1,89 @@
+import Tensors
+
+/// What ``attention(queries:keys:values:similarity:mask:terms:kernel:)`` gives.
+public struct AttentionResult: Sendable {
+  /// [batch, queries, heads, value dimension] in the inputs' dtype.
+  public let output: Tensor
+  /// [batch, heads, queries] in float32: log Σ exp(s) over the visible keys and the sink; −∞ where
+  /// there is none.
+  public let logSumExp: Tensor
+  /// Which kernel ran, and why not the others.
+  public let explanation: Explanation
+}
+
+/// Exact attention: O = softmax(s) V with s = similarity + bias, masked.
+///
+/// The plain equivalent, for one head and no options:
+///
+///     let scores = try queries.matmul(keys.transposed()) * scale
+///     let output = try scores.softmax().matmul(values)
+///
+/// A query that sees no key gets a zero output, a log-sum-exp of −∞ and zero gradients. Queries,
+/// keys, values, a scale per head, bias, logit decay and sinks have gradients where they are
+/// tracked.
+///
+/// References: Vaswani et al., *Attention is all you need* (2017); Dao, *FlashAttention-2* (2023);
+/// for cosine similarity Henry et al., *Query-key normalization for transformers* (2020).
+///
+/// - Parameters:
+///   - queries: [batch, t, heads, k], floating-point, any strides.
+///   - keys: [batch, s, key/value heads, k]; the key/value heads divide the heads.
+///   - values: [batch, s, key/value heads, v].
+///   - similarity: scaled dot product or cosine.
+///   - mask: which keys a query may attend.
+///   - terms: what is added to the scores.
+///   - kernel: the name of the kernel to run; nil for the one with the lowest estimate.
+/// - Throws: ``AttentionError``
+public func attention(
+  queries: Tensor, keys: Tensor, values: Tensor, similarity: Similarity = .dotProduct(),
+  mask: AttentionMask = AttentionMask(), terms: ScoreTerms = ScoreTerms(), kernel: String? = nil
+) throws -> AttentionResult {
+  var scale: Tensor?
+  if case .perHead(let tensor) = similarity.scale { scale = tensor }
+  let optional = [scale, terms.bias, terms.logitDecay, terms.sinks]
+  let tracked = [queries, keys, values] + optional.compactMap { $0 }
+  let inputs = try ExactInputs(
+    queries: queries, keys: keys, values: values, similarity: similarity, mask: mask,
+    terms: terms, needsGradient: tracked.contains(where: \.isTracked))
+  let explanation = try ExactAttention.explain(inputs.problem, kernel: kernel)
+  let chosen = try explanation.choice(from: ExactAttention.kernels) { $0.name }
+  let outputs = try chosen.forward(inputs)
+  let dtypes = tracked.map(\.dtype)
+  let present = optional.map { $0 != nil }
+  let recorded = Tensor.recording([outputs.output, outputs.logSumExp], from: tracked) { incoming in
+    let gradients = try chosen.backward(
+      inputs, outputs, outputGradient: incoming[0], logSumExpGradient: incoming[1])
+    let others = [gradients.scale, gradients.bias, gradients.logitDecay, gradients.sinks]
+    var all: [Tensor?] = [gradients.queries, gradients.keys, gradients.values]
+    for (gradient, isPresent) in zip(others, present) where isPresent { all.append(gradient) }
+    return try zip(all, dtypes).map { gradient, dtype in try gradient?.cast(to: dtype) }
+  }
+  return AttentionResult(output: recorded[0], logSumExp: recorded[1], explanation: explanation)
+}
+
+/// The kernels of exact attention and the choice between them.
+public enum ExactAttention {
+  /// All kernels, the preferred one of equal estimates first.
+  public static let kernels: [any ExactKernel] = [
+    TiledExactKernel(), PlainExactKernel.unfused, PlainExactKernel.reference,
+  ]
+
+  /// The verdict on a call with these arguments; nothing is computed.
+  public static func explain(
+    queries: Tensor, keys: Tensor, values: Tensor, similarity: Similarity = .dotProduct(),
+    mask: AttentionMask = AttentionMask(), terms: ScoreTerms = ScoreTerms(),
+    needsGradient: Bool = false, kernel: String? = nil
+  ) throws -> Explanation {
+    let inputs = try ExactInputs(
+      queries: queries, keys: keys, values: values, similarity: similarity, mask: mask,
+      terms: terms, needsGradient: needsGradient)
+    return try explain(inputs.problem, kernel: kernel)
+  }
+
+  /// The verdict on a problem.
+  public static func explain(_ problem: ExactProblem, kernel: String? = nil) throws -> Explanation {
+    try Selector.explain(
+      "attention", problem, description: problem.description,
+      kernels: kernels.map { $0.asKernel }, forced: kernel)
+  }
+}

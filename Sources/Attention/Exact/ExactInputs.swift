@@ -1,0 +1,151 @@
+import Tensors
+
+/// The validated arguments of one call of exact attention, in the form kernels read.
+public struct ExactInputs: Sendable {
+  /// One sequence: its queries and keys do not meet those of another.
+  struct Segment: Hashable, Sendable {
+    var batch: Int
+    var queryStart: Int
+    var queryCount: Int
+    var keyStart: Int
+    var keyCount: Int
+    var band: Band
+  }
+
+  public let problem: ExactProblem
+  /// [b,t,h,k], [b,s,hₖ,k], [b,s,hₖ,v]: views as the caller gave them, without history.
+  let queries: Tensor
+  let keys: Tensor
+  let values: Tensor
+  let segments: [Segment]
+  /// The similarity's factor for each query head.
+  let scale: [Float]
+  let normalizedGroups: Int?
+  /// Contiguous bool [b,s].
+  let keyMask: Tensor?
+  let softcap: Float?
+  /// One for each query head.
+  let slopes: [Float]?
+  /// A float view [b,h,t,s] of the bias with zero strides where it broadcasts, and its own shape.
+  let bias: Tensor?
+  let biasShape: Shape?
+  /// The running sums of the logit decay, [b,h,t] row-major, restarted at each packed sequence.
+  let decaySums: [Double]?
+  let logitDecay: Tensor?
+  /// One for each query head.
+  let sinks: [Float]?
+
+  var dtype: DType { problem.dtype }
+  /// Query heads that share a key/value head.
+  var headsPerGroup: Int { problem.heads / problem.keyValueHeads }
+}
+
+extension ExactInputs {
+  /// - Throws: ``AttentionError/invalidArgument(_:was:mustBe:)`` naming the first argument that does
+  ///   not fit the others.
+  init(
+    queries: Tensor, keys: Tensor, values: Tensor, similarity: Similarity, mask: AttentionMask,
+    terms: ScoreTerms, needsGradient: Bool
+  ) throws {
+    let sizes = try ExactSizes(queries, keys, values)
+    let (batch, t, s, heads) = (sizes.batch, sizes.queries, sizes.keys, sizes.heads)
+    self.queries = queries.detached()
+    self.keys = keys.detached()
+    self.values = values.detached()
+
+    normalizedGroups = similarity.normalizedGroups
+    if case .cosine(_, let groups, _) = similarity {
+      guard groups >= 1, sizes.keyDimension % groups == 0 else {
+        throw AttentionError.invalidArgument(
+          "groups", was: "\(groups)",
+          mustBe: "at least 1 and a divisor of the dimension \(sizes.keyDimension)")
+      }
+    }
+    scale = try resolve(scale: similarity.scale, heads: heads, dimension: sizes.keyDimension)
+    try validate(window: mask.window)
+    keyMask = try resolve(keyMask: mask.keyMask, shape: [batch, s])
+    segments = try Self.segments(mask, batch: batch, queries: t, keys: s)
+
+    if let softcap = terms.softcap, !(softcap > 0 && softcap.isFinite) {
+      throw AttentionError.invalidArgument("softcap", was: "\(softcap)", mustBe: "above 0")
+    }
+    softcap = terms.softcap.map { Float($0) }
+    slopes = terms.alibi?.slopes(heads: heads)
+    if let slopes, slopes.count != heads {
+      throw AttentionError.invalidArgument(
+        "alibi slopes", was: "\(slopes.count) numbers", mustBe: "one for each of \(heads) heads")
+    }
+    bias = try resolve(bias: terms.bias, shape: [batch, heads, t, s])
+    biasShape = terms.bias?.shape
+    logitDecay = terms.logitDecay?.detached()
+    decaySums = try Self.runningSums(
+      terms.logitDecay, shape: [batch, t, heads], keys: s, segments: segments)
+    sinks = try terms.sinks.map {
+      try vector($0, "sinks", count: heads).elements(as: Float.self)
+    }
+
+    problem = ExactProblem(
+      batch: batch, queryLength: t, keyLength: s, heads: heads,
+      keyValueHeads: sizes.keyValueHeads, keyDimension: sizes.keyDimension,
+      valueDimension: sizes.valueDimension, dtype: queries.dtype,
+      normalizedGroups: normalizedGroups,
+      isCosine: { if case .cosine = similarity { true } else { false } }(),
+      isCausal: mask.isCausal, alignment: mask.alignment, window: mask.window,
+      hasKeyMask: mask.keyMask != nil,
+      packedSequences: mask.cumulativeLengths == nil ? nil : segments.count,
+      visiblePairs: segments.reduce(0) {
+        $0 + $1.band.pairs(queries: $1.queryCount, keys: $1.keyCount)
+      },
+      hasSoftcap: softcap != nil, hasALiBi: slopes != nil, bias: terms.bias?.shape,
+      hasLogitDecay: logitDecay != nil, hasSinks: sinks != nil, needsGradient: needsGradient,
+      needsBiasGradient: needsGradient && terms.bias?.isTracked == true)
+  }
+
+  private static func segments(_ mask: AttentionMask, batch: Int, queries: Int, keys: Int) throws
+    -> [Segment]
+  {
+    func segment(_ batch: Int, _ start: Int, _ queries: Int, _ keys: Int) -> Segment {
+      Segment(
+        batch: batch, queryStart: start, queryCount: queries, keyStart: start, keyCount: keys,
+        band: Band(mask.isCausal, mask.alignment, mask.window, queries: queries, keys: keys))
+    }
+    guard let lengths = mask.cumulativeLengths else {
+      return (0..<batch).map { segment($0, 0, queries, keys) }
+    }
+    guard queries == keys else {
+      throw AttentionError.invalidArgument(
+        "keys", was: "of length \(keys)",
+        mustBe: "of the queries' length \(queries) with cumulativeLengths")
+    }
+    let bounds = try packedBounds(lengths, batch: batch, length: queries)
+    return zip(bounds, bounds.dropFirst()).map { segment(0, $0, $1 - $0, $1 - $0) }
+  }
+
+  private static func runningSums(
+    _ decay: Tensor?, shape: Shape, keys: Int, segments: [Segment]
+  ) throws -> [Double]? {
+    guard let decay else { return nil }
+    guard decay.shape == shape, decay.dtype.isFloatingPoint else {
+      throw AttentionError.invalidArgument(
+        "logitDecay", was: "\(decay.dtype.rawValue) \(decay.shape)",
+        mustBe: "floating-point \(shape)")
+    }
+    let (t, heads) = (shape[1], shape[2])
+    guard t == keys else {
+      throw AttentionError.invalidArgument(
+        "keys", was: "of length \(keys)", mustBe: "of the queries' length \(t) with logitDecay")
+    }
+    let values = try decay.elements(as: Double.self)
+    var sums = [Double](repeating: 0, count: values.count)
+    for segment in segments {
+      for head in 0..<heads {
+        var total = 0.0
+        for i in segment.queryStart..<segment.queryStart + segment.queryCount {
+          total += values[(segment.batch * t + i) * heads + head]
+          sums[(segment.batch * heads + head) * t + i] = total
+        }
+      }
+    }
+    return sums
+  }
+}

@@ -1,0 +1,73 @@
+import Tensors
+
+/// What is asked of exact attention, without the numbers: all that kernels judge by.
+public struct ExactProblem: Hashable, Sendable, CustomStringConvertible {
+  public var batch: Int
+  public var queryLength: Int
+  public var keyLength: Int
+  public var heads: Int
+  public var keyValueHeads: Int
+  public var keyDimension: Int
+  public var valueDimension: Int
+  public var dtype: DType
+  /// The slices of cosine similarity that the kernel normalises; nil if it does not.
+  public var normalizedGroups: Int?
+  public var isCosine: Bool
+  public var isCausal: Bool
+  public var alignment: Alignment
+  public var window: Window?
+  public var hasKeyMask: Bool
+  /// The number of packed sequences; nil if the batch is not packed.
+  public var packedSequences: Int?
+  /// Pairs of a query and a key inside the causal band and window, over all sequences of one head.
+  public var visiblePairs: Int
+  public var hasSoftcap: Bool
+  public var hasALiBi: Bool
+  /// The bias's own shape.
+  public var bias: Shape?
+  public var hasLogitDecay: Bool
+  public var hasSinks: Bool
+  public var needsGradient: Bool
+  public var needsBiasGradient: Bool
+
+  /// As `2×1024×8×64 by 2×1024×2×64 float32, causal bottom-right, with gradients`.
+  public var description: String {
+    var words = [
+      "\(batch)×\(queryLength)×\(heads)×\(keyDimension) by "
+        + "\(batch)×\(keyLength)×\(keyValueHeads)×\(valueDimension) \(dtype.rawValue)"
+    ]
+    if isCosine {
+      words.append(
+        normalizedGroups.map { "cosine in \($0) group\($0 == 1 ? "" : "s")" }
+          ?? "cosine, normalised before")
+    }
+    if isCausal { words.append("causal \(alignment.rawValue)") }
+    if let window {
+      let text = { (limit: Int?) in limit.map(String.init) ?? "all" }
+      words.append("window \(text(window.left)),\(text(window.right))")
+    }
+    if hasKeyMask { words.append("key mask") }
+    if let packedSequences { words.append("\(packedSequences) packed sequences") }
+    if hasSoftcap { words.append("softcap") }
+    if hasALiBi { words.append("ALiBi") }
+    if let bias { words.append("bias \(bias)") }
+    if hasLogitDecay { words.append("logit decay") }
+    if hasSinks { words.append("sinks") }
+    if needsGradient { words.append("with gradients") }
+    return words.joined(separator: ", ")
+  }
+
+  /// Floating-point operations of the products inside the band: two forward, five backward.
+  var forwardOperations: Double {
+    2 * Double(visiblePairs * heads) * Double(keyDimension + valueDimension)
+  }
+  var backwardOperations: Double {
+    2 * Double(visiblePairs * heads) * Double(3 * keyDimension + 2 * valueDimension)
+  }
+  /// Bytes of inputs and outputs, each moved once.
+  var tensorBytes: Double {
+    let queries = batch * queryLength * heads * (keyDimension + valueDimension)
+    let keys = batch * keyLength * keyValueHeads * (keyDimension + valueDimension)
+    return Double((queries + keys) * dtype.size) * (needsGradient ? 3 : 1)
+  }
+}

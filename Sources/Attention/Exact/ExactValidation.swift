@@ -1,0 +1,124 @@
+import Tensors
+
+/// The extents of queries, keys and values, checked against each other.
+struct ExactSizes {
+  static let largestKeyDimension = 256
+
+  let batch: Int
+  let queries: Int
+  let keys: Int
+  let heads: Int
+  let keyValueHeads: Int
+  let keyDimension: Int
+  let valueDimension: Int
+
+  init(_ q: Tensor, _ k: Tensor, _ v: Tensor) throws {
+    for (name, tensor) in [("queries", q), ("keys", k), ("values", v)] {
+      guard tensor.rank == 4 else {
+        throw AttentionError.invalidArgument(
+          name, was: "\(tensor.shape)", mustBe: "[batch, length, heads, dimension]")
+      }
+      guard tensor.dtype.isFloatingPoint, tensor.dtype == q.dtype else {
+        throw AttentionError.invalidArgument(
+          name, was: tensor.dtype.rawValue, mustBe: "of the queries' floating-point dtype")
+      }
+    }
+    batch = q.shape[0]
+    queries = q.shape[1]
+    heads = q.shape[2]
+    keyDimension = q.shape[3]
+    keys = k.shape[1]
+    keyValueHeads = k.shape[2]
+    valueDimension = v.shape[3]
+    guard k.shape[0] == batch, k.shape[3] == keyDimension else {
+      throw AttentionError.invalidArgument(
+        "keys", was: "\(k.shape)", mustBe: "[\(batch), length, heads, \(keyDimension)]")
+    }
+    guard v.shape[0] == batch, v.shape[1] == keys, v.shape[2] == keyValueHeads else {
+      throw AttentionError.invalidArgument(
+        "values", was: "\(v.shape)", mustBe: "[\(batch), \(keys), \(keyValueHeads), dimension]")
+    }
+    guard heads >= 1, keyValueHeads >= 1, heads % keyValueHeads == 0 else {
+      throw AttentionError.invalidArgument(
+        "key/value heads", was: "\(keyValueHeads)",
+        mustBe: "at least 1 and a divisor of the \(heads) query heads")
+    }
+    guard (1...Self.largestKeyDimension).contains(keyDimension), valueDimension >= 1 else {
+      throw AttentionError.invalidArgument(
+        "dimensions", was: "\(keyDimension) of keys and \(valueDimension) of values",
+        mustBe: "1 to \(Self.largestKeyDimension) of keys and at least 1 of values")
+    }
+  }
+}
+
+/// A floating-point [count] tensor, without history.
+func vector(_ tensor: Tensor, _ name: String, count: Int) throws -> Tensor {
+  guard tensor.shape == [count], tensor.dtype.isFloatingPoint else {
+    throw AttentionError.invalidArgument(
+      name, was: "\(tensor.dtype.rawValue) \(tensor.shape)", mustBe: "floating-point [\(count)]")
+  }
+  return tensor.detached()
+}
+
+func resolve(scale: Scale?, heads: Int, dimension: Int) throws -> [Float] {
+  switch scale {
+  case nil: return [Float](repeating: Float(1 / Double(dimension).squareRoot()), count: heads)
+  case .number(let number):
+    guard number.isFinite else {
+      throw AttentionError.invalidArgument("scale", was: "\(number)", mustBe: "finite")
+    }
+    return [Float](repeating: Float(number), count: heads)
+  case .perHead(let tensor):
+    return try vector(tensor, "scale", count: heads).elements(as: Float.self)
+  }
+}
+
+func validate(window: Window?) throws {
+  for (name, limit) in [("window left", window?.left), ("window right", window?.right)] {
+    if let limit, limit < 0 {
+      throw AttentionError.invalidArgument(name, was: "\(limit)", mustBe: "at least 0, or no limit")
+    }
+  }
+}
+
+func resolve(keyMask: Tensor?, shape: Shape) throws -> Tensor? {
+  guard let keyMask else { return nil }
+  guard keyMask.dtype == .bool, keyMask.shape == shape else {
+    throw AttentionError.invalidArgument(
+      "keyMask", was: "\(keyMask.dtype.rawValue) \(keyMask.shape)", mustBe: "bool \(shape)")
+  }
+  return try keyMask.detached().contiguous()
+}
+
+/// The bias as a view of the full shape; numbers other than float32 are converted before.
+func resolve(bias: Tensor?, shape: Shape) throws -> Tensor? {
+  guard let bias else { return nil }
+  guard bias.dtype.isFloatingPoint, let full = try? bias.detached().expanded(to: shape) else {
+    throw AttentionError.invalidArgument(
+      "bias", was: "\(bias.dtype.rawValue) \(bias.shape)",
+      mustBe: "floating-point and broadcastable to \(shape)")
+  }
+  return bias.dtype == .float32
+    ? full : try bias.detached().cast(to: .float32).expanded(to: shape)
+}
+
+/// The bounds of packed sequences as integers.
+func packedBounds(_ lengths: Tensor, batch: Int, length: Int) throws -> [Int] {
+  guard lengths.dtype == .int32, lengths.rank == 1, lengths.elementCount >= 1 else {
+    throw AttentionError.invalidArgument(
+      "cumulativeLengths", was: "\(lengths.dtype.rawValue) \(lengths.shape)",
+      mustBe: "int32 [sequences + 1]")
+  }
+  guard batch == 1 else {
+    throw AttentionError.invalidArgument(
+      "batch", was: "\(batch)", mustBe: "1 with cumulativeLengths")
+  }
+  let bounds = try lengths.elements(as: Int32.self).map(Int.init)
+  let rises = zip(bounds, bounds.dropFirst()).allSatisfy { $0 <= $1 }
+  guard bounds[0] == 0, bounds[bounds.count - 1] == length, rises else {
+    throw AttentionError.invalidArgument(
+      "cumulativeLengths", was: "\(bounds)",
+      mustBe: "from 0 to the length \(length), never falling")
+  }
+  return bounds
+}

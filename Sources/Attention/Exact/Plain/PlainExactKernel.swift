@@ -1,0 +1,85 @@
+import Tensors
+
+/// The definition, computed with whole matrices: memory grows with queries × keys.
+///
+/// In float64 and by elementary operations it is the ``reference`` that other kernels are measured
+/// by: it shares no algebra with them, and its gradients come from the tape. In the inputs' own
+/// dtype, each step rounded to it, it is the ``unfused`` computation that a fused kernel has to beat
+/// in speed and match in error.
+struct PlainExactKernel: ExactKernel {
+  static let reference = PlainExactKernel(isReference: true)
+  static let unfused = PlainExactKernel(isReference: false)
+
+  let isReference: Bool
+
+  var name: String { isReference ? "cpu.reference" : "cpu.unfused" }
+
+  /// What the score matrices may take.
+  private static let memoryLimit = 8 << 30
+
+  private func dtype(of problem: ExactProblem) -> DType { isReference ? .float64 : problem.dtype }
+
+  /// Score matrices that live at the same time, forward and with gradients.
+  private func matrices(_ problem: ExactProblem) -> Int { problem.needsGradient ? 8 : 4 }
+
+  func objection(to problem: ExactProblem) -> Objection? {
+    let bytes = cost(of: problem).extraMemory
+    guard bytes <= Self.memoryLimit else {
+      return Objection("its score matrices need \(bytes >> 20) MiB; it takes at most 8192 MiB")
+    }
+    return nil
+  }
+
+  func cost(of problem: ExactProblem) -> Cost {
+    let pairs =
+      Double(problem.batch * problem.heads) * Double(problem.queryLength)
+      * Double(problem.keyLength)
+    let perPair = Double(problem.keyDimension + problem.valueDimension)
+    let elements = Double(matrices(problem) * dtype(of: problem).size) * pairs
+    // Masked pairs are computed too, and each elementary step goes through memory.
+    return Cost(
+      operations: 2 * pairs * perPair * (problem.needsGradient ? 3 : 1),
+      bytes: problem.tensorBytes + 2 * elements,
+      extraMemory: Int(min(elements, 1e18)), efficiency: isReference ? 0.02 : 0.6,
+      overhead: isReference ? 1e-3 : 5e-5, pieces: problem.batch * problem.heads)
+  }
+
+  func forward(_ inputs: ExactInputs) throws -> ExactOutputs {
+    let operands = try PlainOperands(inputs, dtype: dtype(of: inputs.problem), tracks: false)
+    return try run(operands, inputs)
+  }
+
+  func backward(
+    _ inputs: ExactInputs, _ outputs: ExactOutputs, outputGradient: Tensor?,
+    logSumExpGradient: Tensor?
+  ) throws -> ExactGradients {
+    let dtype = dtype(of: inputs.problem)
+    let operands = try PlainOperands(inputs, dtype: dtype, tracks: true)
+    let again = try run(operands, inputs)
+    var total = try Tensor.zeros([], dtype: dtype)
+    if let outputGradient {
+      total = try total + (again.output * outputGradient.cast(to: dtype)).sum()
+    }
+    if let logSumExpGradient {
+      // An empty row's −∞ carries no gradient, and −∞ · 0 would be NaN.
+      let isEmpty = try again.logSumExp.isEqual(to: .full([], -.infinity, dtype: dtype))
+      let finite = try Tensor.select(isEmpty, .zeros([], dtype: dtype), again.logSumExp)
+      total = try total + (finite * logSumExpGradient.cast(to: dtype)).sum()
+    }
+    return try operands.gradients(of: total)
+  }
+
+  private func run(_ operands: PlainOperands, _ inputs: ExactInputs) throws -> ExactOutputs {
+    let scores = try operands.scores(inputs)
+    let (weights, logSumExp) =
+      try isReference
+      ? plainSoftmax(scores, sinks: operands.sinks) : fusedSoftmax(scores, sinks: operands.sinks)
+    let output = try weights.matmul(operands.spread(operands.values)).permuted([0, 2, 1, 3])
+    guard operands.tracks else {
+      return ExactOutputs(
+        output: try output.cast(to: inputs.dtype).contiguous(),
+        logSumExp: try logSumExp.cast(to: .float32))
+    }
+    return ExactOutputs(output: output, logSumExp: logSumExp)
+  }
+}

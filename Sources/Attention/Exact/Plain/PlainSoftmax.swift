@@ -1,0 +1,85 @@
+import CPUKernels
+import Glibc
+import Tensors
+
+/// The softmax of [b,h,t,s] scores over the keys, and the log-sum-exp [b,h,t], by elementary
+/// operations. A sink [h] is one more logit in the sum. Empty rows give zeros and −∞.
+func plainSoftmax(_ scores: Tensor, sinks: Tensor?) throws -> (weights: Tensor, lse: Tensor) {
+  let dtype = scores.dtype
+  let (zero, one) = (try Tensor.zeros([], dtype: dtype), try Tensor.ones([], dtype: dtype))
+  let infinite = try Tensor.full([], -.infinity, dtype: dtype)
+  var logits = scores
+  if let sinks {
+    let column = try sinks.reshaped([sinks.elementCount, 1, 1])
+      .expanded(to: Shape(scores.shape.dropLast() + [1]))
+    logits = try .concatenated([scores, column], -1)
+  }
+  let highest = try rowMaxima(logits)
+  let shift = try Tensor.select(highest.isEqual(to: infinite), zero, highest)
+  let powers = try (logits - shift).exponential()
+  let sums = try powers.sum([-1], keepsAxes: true)
+  let isEmpty = try sums.isEqual(to: zero)
+  let divisors = try Tensor.select(isEmpty, one, sums)
+  let weights = try (powers / divisors).sliced(-1, 0..<scores.shape[3])
+  let finite = try divisors.logarithm() + shift
+  return (weights, try .select(isEmpty, infinite, finite).squeezed(-1))
+}
+
+/// The largest number of each row, without a record: the softmax does not depend on its shift.
+private func rowMaxima(_ x: Tensor) throws -> Tensor {
+  let width = x.shape[x.rank - 1]
+  let values = try x.elements(as: Double.self)
+  let rows = Shape(x.shape.dropLast() + [1])
+  return try Tensor(
+    (0..<rows.elementCount).map { row in
+      var highest = -Double.infinity
+      for j in row * width..<(row + 1) * width { highest = max(highest, values[j]) }
+      return highest
+    }, rows
+  ).cast(to: x.dtype)
+}
+
+/// The same in two passes over each row, as an unfused implementation has it.
+func fusedSoftmax(_ scores: Tensor, sinks: Tensor?) throws -> (weights: Tensor, lse: Tensor) {
+  guard scores.dtype == .float32 else {
+    // Half precision: the softmax in float32, the weights rounded as a product's operand.
+    let (weights, lse) = try fusedSoftmax(
+      scores.cast(to: .float32), sinks: sinks?.cast(to: .float32))
+    return (try weights.cast(to: scores.dtype), try lse.cast(to: scores.dtype))
+  }
+  let kernels = InstructionSet.current.kernels
+  let (rows, width) = (scores.shape.dropLast().reduce(1, *), scores.shape[3])
+  let (heads, t) = (scores.shape[1], scores.shape[2])
+  let source = try scores.detached().contiguous()
+  let logits = try sinks?.elements(as: Float.self)
+  let rowShape = Shape(Array(scores.shape.dropLast()))
+  var lse: Tensor?
+  let weights = try Tensor.filling(scores.shape, as: Float.self) { target in
+    lse = try Tensor.filling(rowShape, as: Float.self) { sums in
+      try source.withUnsafePointer(to: Float.self) { x in
+        Threads.forEach(rows) { row in
+          let y = target + row * width
+          y.update(from: x + row * width, count: width)
+          var high = logits?[row / t % heads] ?? -.infinity
+          var sum: Float = logits == nil ? 0 : 1
+          var none: Float = 0
+          kernels.softmax_online(1, width, y, width, &high, &sum, &none, 0, 0)
+          kernels.scale(width, sum == 0 ? 0 : 1 / sum, y)
+          sums[row] = sum == 0 ? -.infinity : high + log(sum)
+        }
+      }
+    }
+  }
+  let (p, l) = (weights, lse!)
+  let recorded = Tensor.recording([p, l], from: [scores] + (sinks.map { [$0] } ?? [])) { incoming in
+    // ds = p (g − Σ p g + dl); a sink's share of the sum has no value, so only − Σ p g + dl is left.
+    let g = try incoming[0] ?? .zeros(p.shape)
+    let dl = try incoming[1] ?? .zeros(l.shape)
+    let delta = try (p * g).sum([-1]) - dl
+    let ds = try p * (g - delta.unsqueezed(3))
+    guard let sinks else { return [ds] }
+    let share = try (sinks.detached().reshaped([heads, 1]) - l).exponential()
+    return [ds, try -(share * delta).sum([0, 2])]
+  }
+  return (recorded[0], recorded[1])
+}

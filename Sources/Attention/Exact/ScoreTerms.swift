@@ -1,0 +1,45 @@
+import Glibc
+import Tensors
+
+/// A penalty that grows with distance: − slope · |distance|.
+///
+/// Reference: Press, Smith, Lewis, *Train short, test long: attention with linear biases* (2022).
+public enum ALiBi: Hashable, Sendable {
+  /// Slopes 2^(−8(h+1)/H) for H heads.
+  case standard
+  /// One slope for each query head.
+  case slopes([Float])
+
+  func slopes(heads: Int) -> [Float] {
+    switch self {
+    case .standard:
+      (0..<heads).map { Float(pow(2, -8 * Double($0 + 1) / Double(heads))) }
+    case .slopes(let slopes): slopes
+    }
+  }
+}
+
+/// What is done to scores between the similarity and the mask, in this order.
+public struct ScoreTerms: Sendable {
+  /// s ← c · tanh(s / c)
+  public var softcap: Double?
+  public var alibi: ALiBi?
+  /// Added; broadcasts to [batch, heads, queries, keys]; tracked tensors get a gradient.
+  public var bias: Tensor?
+  /// [batch, length, heads], natural log: adds c_i − c_j, c the running sum along the sequence
+  /// (forgetting attention; Lin et al., *Forgetting Transformer*, 2025).
+  public var logitDecay: Tensor?
+  /// [heads]: one more logit in the softmax's sum, with no value.
+  public var sinks: Tensor?
+
+  public init(
+    softcap: Double? = nil, alibi: ALiBi? = nil, bias: Tensor? = nil, logitDecay: Tensor? = nil,
+    sinks: Tensor? = nil
+  ) {
+    self.softcap = softcap
+    self.alibi = alibi
+    self.bias = bias
+    self.logitDecay = logitDecay
+    self.sinks = sinks
+  }
+}

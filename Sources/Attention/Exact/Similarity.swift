@@ -1,0 +1,38 @@
+import Tensors
+
+/// The factor of the similarity: one number, or one for each query head.
+public enum Scale: Sendable {
+  case number(Double)
+  /// [heads], any floating-point dtype; tracked tensors get a gradient.
+  case perHead(Tensor)
+}
+
+/// How alike a query and a key are.
+public enum Similarity: Sendable {
+  /// s = scale · q·k. A scale of nil is 1/√dimension.
+  case dotProduct(scale: Scale? = nil)
+
+  /// s = scale · q̂·k̂, with q and k l2-normalised in `groups` equal slices.
+  ///
+  /// The normalisation happens inside the kernel, gradients included. With `normalizes: false` the
+  /// caller has normalised (and perhaps rotated) already. A slice shorter than
+  /// ``shortestSlice`` counts as zero.
+  case cosine(scale: Scale = .number(8), groups: Int = 1, normalizes: Bool = true)
+
+  /// Slices below this length are taken as zero vectors: they are similar to nothing, and their
+  /// gradient is zero.
+  public static let shortestSlice: Float = 1e-12
+
+  /// The factor; nil for 1/√dimension.
+  var scale: Scale? {
+    switch self {
+    case .dotProduct(let scale): scale
+    case .cosine(let scale, _, _): scale
+    }
+  }
+
+  /// The number of slices that the kernel normalises; nil if it does not normalise.
+  var normalizedGroups: Int? {
+    if case .cosine(_, let groups, true) = self { groups } else { nil }
+  }
+}

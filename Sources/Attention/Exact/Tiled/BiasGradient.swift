@@ -1,0 +1,81 @@
+import CPUKernels
+import Tensors
+
+/// The gradient of the bias: dS summed over the axes that the bias broadcasts.
+///
+/// A pass of its own, in which a task owns a piece of the bias and goes through all tiles that read
+/// it, in order. It computes S and dP again; nothing of the size of queries × keys is kept but the
+/// gradient itself, in the bias's own shape.
+struct BiasGradient {
+  private let pass: TiledBackward
+  /// The bias's shape with leading ones: extents are 1 where it broadcasts.
+  private let shape: [Int]
+  private let own: Shape
+
+  init(_ pass: TiledBackward) {
+    self.pass = pass
+    own = pass.inputs.biasShape ?? []
+    shape = [Int](repeating: 1, count: 4 - own.rank) + own.dimensions
+  }
+
+  func run() throws -> Tensor {
+    let problem = pass.inputs.problem
+    let (batches, heads) = (shape[0], shape[1])
+    // Tiles are the finest grain on which a task can own rows; a bias that broadcasts over queries
+    // has one row for all of them.
+    let perRow = shape[2] > 1
+    let blockRows = perRow ? pass.tile.queries : max(1, problem.queryLength)
+    let blocks = (problem.queryLength + blockRows - 1) / blockRows
+    return try Tensor.filling(own, as: Float.self) { target in
+      target.update(repeating: 0, count: own.elementCount)
+      try Threads.tryForEach(batches * heads * blocks) { task in
+        let (batch, head) = (task / blocks / heads, task / blocks % heads)
+        let rows =
+          task % blocks
+          * blockRows..<min(
+            problem.queryLength, (task % blocks + 1) * blockRows)
+        let keys = try KeyBlock(pass)
+        for (index, segment) in pass.inputs.segments.enumerated()
+        where batches == 1 || segment.batch == batch {
+          for queryHead in heads == 1 ? 0..<problem.heads : head..<head + 1 {
+            add(index, queryHead, rows, keys, to: target)
+          }
+        }
+      }
+    }
+  }
+
+  /// Adds the tiles of one head of one sequence whose queries lie in `rows` of the batch row.
+  private func add(
+    _ index: Int, _ head: Int, _ rows: Range<Int>, _ keys: KeyBlock,
+    to target: UnsafeMutablePointer<Float>
+  ) {
+    let (tile, inputs) = (pass.tile, pass.inputs)
+    let segment = inputs.segments[index]
+    for first in stride(from: 0, to: segment.keyCount, by: tile.keys) {
+      let columns = first..<min(first + tile.keys, segment.keyCount)
+      keys.read(segment, head / inputs.headsPerGroup, columns)
+      for start in stride(from: 0, to: segment.queryCount, by: tile.queries) {
+        let block = pass.queries.block(segment: index, head: head, start: start)
+        let taken = block.rows.clamped(
+          to: rows.lowerBound - segment.queryStart..<rows.upperBound - segment.queryStart)
+        guard !taken.isEmpty else { continue }
+        pass.weights(
+          block, columns: columns, keys: keys.packedKeys, values: keys.packedValues, s: keys.s,
+          ds: keys.ds, capped: keys.capped)
+        for i in taken {
+          let row = keys.ds + (i - block.rows.lowerBound) * tile.keys
+          let place =
+            (((shape[0] == 1 ? 0 : segment.batch) * shape[1] + (shape[1] == 1 ? 0 : head))
+              * shape[2] + (shape[2] == 1 ? 0 : segment.queryStart + i)) * shape[3]
+          if shape[3] == 1 {
+            target[place] += pass.kernels.sum(columns.count, row)
+          } else {
+            pass.kernels.axpy(
+              columns.count, 1, row, target + place + segment.keyStart + columns.lowerBound)
+          }
+        }
+      }
+    }
+  }
+}

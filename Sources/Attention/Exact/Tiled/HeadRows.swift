@@ -1,0 +1,35 @@
+import CPUKernels
+import Tensors
+
+/// Reads rows of one head from a [batch, length, heads, dimension] tensor as contiguous float32,
+/// whatever its strides and dtype.
+struct HeadRows: Sendable {
+  let dimension: Int
+  private let tensor: Tensor
+  private let type: cpu_float_type
+
+  /// - Parameter type: the C loops' name of the tensor's dtype.
+  init(_ tensor: Tensor, _ type: cpu_float_type) throws {
+    // Rows with gaps between their elements are rare: they are copied once, before.
+    self.tensor = tensor.strides[3] == 1 ? tensor : try tensor.contiguous()
+    self.type = type
+    dimension = tensor.shape[3]
+  }
+
+  /// Writes `count` rows from `start` on, one behind the other.
+  func read(
+    batch: Int, head: Int, start: Int, count: Int, into target: UnsafeMutablePointer<Float>,
+    _ kernels: cpu_kernels
+  ) {
+    let strides = tensor.strides
+    let size = tensor.dtype.size
+    tensor.withUnsafeRawPointer { base in
+      var source =
+        base + (batch * strides[0] + start * strides[1] + head * strides[2]) * size
+      for row in 0..<count {
+        kernels.widen(type, dimension, source, target + row * dimension)
+        source += strides[1] * size
+      }
+    }
+  }
+}

@@ -1,0 +1,65 @@
+import Tensors
+
+/// Exact attention in tiles that stay in the caches; memory grows with queries + keys.
+///
+/// Forward: for each block of queries, the keys go by in blocks; a running maximum and sum make the
+/// softmax of the whole row from its parts (or a constant shift does, where cosine similarity bounds
+/// the scores). Backward: the weights are computed again from the log-sum-exp.
+///
+/// Half precision is widened to float32 when a block is read; nothing is rounded before the output.
+struct TiledExactKernel: ExactKernel {
+  let name = "cpu.tiled"
+
+  func objection(to problem: ExactProblem) -> Objection? {
+    problem.dtype.floatType == nil
+      ? Objection("\(problem.dtype.rawValue) asked for; it computes in float32") : nil
+  }
+
+  func cost(of problem: ExactProblem) -> Cost {
+    let d = problem.keyDimension + problem.valueDimension
+    let queries = problem.batch * problem.queryLength * problem.heads
+    let keys = problem.batch * problem.keyLength * problem.keyValueHeads
+    let slots = TileShape(problem).slots
+    let floats =
+      problem.needsGradient
+      ? queries * (2 * d + slots * problem.keyDimension) : keys * d
+    // Less than a tile of queries leaves the products' registers half empty, and reading and packing
+    // the keys is paid for all the same.
+    let packing = Double(keys * d) * 8
+    return Cost(
+      operations: problem.forwardOperations + packing
+        + (problem.needsGradient ? problem.backwardOperations : 0),
+      bytes: problem.tensorBytes + Double(floats * 4), extraMemory: floats * 4, efficiency: 0.65,
+      overhead: 5e-6, pieces: problem.needsGradient ? 16 : max(1, queries / 64))
+  }
+
+  func forward(_ inputs: ExactInputs) throws -> ExactOutputs {
+    try TiledForward(inputs).run()
+  }
+
+  func backward(
+    _ inputs: ExactInputs, _ outputs: ExactOutputs, outputGradient: Tensor?,
+    logSumExpGradient: Tensor?
+  ) throws -> ExactGradients {
+    try TiledBackward(
+      inputs, outputs, outputGradient: outputGradient, logSumExpGradient: logSumExpGradient
+    ).run()
+  }
+}
+
+extension ExactInputs {
+  /// The constant that replaces the running maximum of `head`; nil where the scores are not bounded
+  /// closely enough for every exp(s − shift) to be a normal number.
+  ///
+  /// Only normalised cosine similarity without anything added has the bound |s| ≤ |scale| · groups.
+  func constantShift(head: Int) -> Float? {
+    guard let normalizedGroups, bias == nil, slopes == nil, decaySums == nil, sinks == nil else {
+      return nil
+    }
+    let bound = abs(scale[head]) * Float(normalizedGroups)
+    return 2 * bound <= Self.largestExponent ? bound : nil
+  }
+
+  /// e⁻⁸⁰ is still a normal float32.
+  private static let largestExponent: Float = 80
+}

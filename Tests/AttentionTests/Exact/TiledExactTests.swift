@@ -1,0 +1,128 @@
+import Testing
+
+@testable import Attention
+@testable import Tensors
+
+/// The tiled kernel against the float64 definition, one feature at a time.
+@Suite struct TiledExactTests {
+  struct Case: CustomStringConvertible, Sendable {
+    var name: String
+    var t = 70
+    var s = 133
+    var heads = 4
+    var keyHeads = 2
+    var k = 24
+    var v = 40
+    var batch = 2
+    var similarity: @Sendable () throws -> Similarity = { .dotProduct() }
+    var mask: @Sendable () throws -> AttentionMask = { AttentionMask() }
+    var terms: @Sendable (inout Philox) throws -> ScoreTerms = { _ in ScoreTerms() }
+    var description: String { name }
+  }
+
+  static let cases: [Case] = [
+    Case(name: "plain"),
+    Case(name: "causal bottom-right", mask: { AttentionMask(isCausal: true) }),
+    Case(
+      name: "causal bottom-right, rows that see nothing", t: 133, s: 70,
+      mask: { AttentionMask(isCausal: true) }),
+    Case(name: "causal top-left", mask: { AttentionMask(isCausal: true, alignment: .topLeft) }),
+    Case(name: "window", mask: { AttentionMask(window: Window(left: 9, right: 3)) }),
+    Case(
+      name: "causal window", t: 300, s: 300, heads: 2, keyHeads: 1,
+      mask: { AttentionMask(isCausal: true, window: Window(left: 17, right: nil)) }),
+    Case(
+      name: "key mask",
+      mask: {
+        AttentionMask(keyMask: try Tensor((0..<266).map { $0 % 3 != 0 && $0 < 200 }, [2, 133]))
+      }),
+    Case(
+      name: "packed", t: 200, s: 200, batch: 1,
+      mask: {
+        AttentionMask(
+          isCausal: true, cumulativeLengths: try Tensor([0, 0, 65, 66, 66, 200] as [Int32]))
+      }),
+    Case(
+      name: "scale per head",
+      similarity: { .dotProduct(scale: .perHead(try Tensor([0.5, -1, 0, 2] as [Float]))) }),
+    Case(name: "cosine", similarity: { .cosine() }),
+    Case(name: "cosine groups", similarity: { .cosine(scale: .number(3), groups: 4) }),
+    Case(name: "cosine large scale", similarity: { .cosine(scale: .number(60)) }),
+    Case(
+      name: "cosine not normalising",
+      similarity: { .cosine(scale: .number(0.7), normalizes: false) }),
+    Case(name: "softcap", terms: { _ in ScoreTerms(softcap: 0.8) }),
+    Case(
+      name: "ALiBi", mask: { AttentionMask(isCausal: true) },
+      terms: { _ in ScoreTerms(alibi: .standard) }),
+    Case(name: "bias", terms: { ScoreTerms(bias: try .normal([2, 4, 70, 133], using: &$0)) }),
+    Case(
+      name: "bias over batch", terms: { ScoreTerms(bias: try .normal([4, 70, 133], using: &$0)) }),
+    Case(
+      name: "bias over heads and queries",
+      terms: { ScoreTerms(bias: try .normal([2, 1, 1, 133], using: &$0)) }),
+    Case(
+      name: "bias over keys", terms: { ScoreTerms(bias: try .normal([1, 4, 70, 1], using: &$0)) }),
+    Case(
+      name: "logit decay", t: 200, s: 200, mask: { AttentionMask(isCausal: true) },
+      terms: { ScoreTerms(logitDecay: try .uniform([2, 200, 4], from: -0.3, to: 0, using: &$0)) }),
+    Case(name: "sinks", terms: { _ in ScoreTerms(sinks: try Tensor([0, 1, -2, 5] as [Float])) }),
+    Case(
+      name: "everything", t: 150, s: 150,
+      mask: { AttentionMask(isCausal: true, window: Window(left: 40, right: 0)) },
+      terms: {
+        ScoreTerms(
+          softcap: 2, alibi: .standard, bias: try .normal([1, 4, 150, 150], using: &$0),
+          logitDecay: try .uniform([2, 150, 4], from: -0.3, to: 0, using: &$0),
+          sinks: try Tensor([0, 1, -2, 5] as [Float]))
+      }),
+  ]
+
+  @Test(arguments: cases) func agreesWithTheDefinition(_ item: Case) throws {
+    var random = Philox(seed: UInt64.random(in: 0..<1000))
+    let q = try Tensor.normal(
+      [item.batch, item.t, item.heads, item.k], standardDeviation: 2, using: &random)
+    let k = try Tensor.normal(
+      [item.batch, item.s, item.keyHeads, item.k], standardDeviation: 2, using: &random)
+    let v = try Tensor.normal([item.batch, item.s, item.keyHeads, item.v], using: &random)
+    let terms = try item.terms(&random)
+    let outSeed = try Tensor.normal([item.batch, item.t, item.heads, item.v], using: &random)
+    let inputs = try ExactInputs(
+      queries: q.tracked(), keys: k, values: v, similarity: item.similarity(), mask: item.mask(),
+      terms: ScoreTerms(
+        softcap: terms.softcap, alibi: terms.alibi, bias: terms.bias?.tracked(),
+        logitDecay: terms.logitDecay, sinks: terms.sinks), needsGradient: true)
+    let expected = try PlainExactKernel.reference.forward(inputs)
+    let actual = try TiledExactKernel().forward(inputs)
+    check("output", actual.output, expected.output, 1e-5)
+    check("lse", actual.logSumExp, expected.logSumExp, 1e-5)
+    let lseSeed = try Tensor.normal(expected.logSumExp.shape, using: &random)
+    let want = try PlainExactKernel.reference.backward(
+      inputs, expected, outputGradient: outSeed, logSumExpGradient: lseSeed)
+    let have = try TiledExactKernel().backward(
+      inputs, actual, outputGradient: outSeed, logSumExpGradient: lseSeed)
+    check("queries", have.queries, want.queries, 1e-4)
+    check("keys", have.keys, want.keys, 1e-4)
+    check("values", have.values, want.values, 1e-4)
+    check("scale", have.scale, want.scale, 1e-4)
+    check("bias", have.bias, want.bias, 1e-4)
+    check("decay", have.logitDecay, want.logitDecay, 1e-4)
+    check("sinks", have.sinks, want.sinks, 1e-4)
+  }
+
+  func check(_ name: String, _ a: Tensor?, _ b: Tensor?, _ bound: Double) {
+    #expect((a == nil) == (b == nil))
+    guard let a, let b, let x = try? a.elements(as: Double.self),
+      let y = try? b.elements(as: Double.self)
+    else { return }
+    #expect(a.shape == b.shape)
+    var difference = 0.0
+    var size = 0.0
+    for (p, q) in zip(x, y) where !(p.isInfinite && p == q) {
+      difference += (p - q) * (p - q)
+      size += q * q
+    }
+    let error = size == 0 ? difference : (difference / size).squareRoot()
+    #expect(error <= bound, "\(name): \(error)")
+  }
+}
