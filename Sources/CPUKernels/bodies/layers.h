@@ -31,12 +31,32 @@ static void silu_backward(size_t n, const float *x, const float *g, float *dx) {
 #undef BODY
 }
 
-static void rotary(size_t half, const float *x, const float *cosine, const float *sine,
-                   float direction, float *restrict y) {
-  for (size_t i = 0; i < half; i++) {
-    float s = direction * sine[i], u = x[i], v = x[i + half];
-    y[i] = u * cosine[i] - v * s;
-    y[i + half] = v * cosine[i] + u * s;
+static void log_sigmoid_backward(size_t n, const float *x, const float *g, float factor, float *dx) {
+#define BODY(load, store, _) store(dx + i, load(g + i) * factor * v_sigmoid(-load(x + i)));
+  BLOCKS(BODY)
+#undef BODY
+}
+
+static void rotary(size_t tokens, size_t heads, size_t half, const float *x,
+                   ptrdiff_t token_stride, ptrdiff_t head_stride, const int32_t *positions,
+                   const float *cosine, const float *sine, float direction, float *y) {
+  for (size_t t = 0; t < tokens; t++) {
+    const float *c = cosine + (size_t)positions[t] * half, *s = sine + (size_t)positions[t] * half;
+    for (size_t h = 0; h < heads; h++, y += 2 * half) {
+      const float *first = x + (ptrdiff_t)t * token_stride + (ptrdiff_t)h * head_stride;
+      const float *second = first + half;
+      size_t i = 0;
+      for (; i + LANES <= half; i += LANES) {
+        vf u = v_load(first + i), v = v_load(second + i), turn = direction * v_load(s + i);
+        v_store(y + i, u * v_load(c + i) - v * turn);
+        v_store(y + half + i, v * v_load(c + i) + u * turn);
+      }
+      for (; i < half; i++) {
+        float u = first[i], v = second[i], turn = direction * s[i];
+        y[i] = u * c[i] - v * turn;
+        y[half + i] = v * c[i] + u * turn;
+      }
+    }
   }
 }
 

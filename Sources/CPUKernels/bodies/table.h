@@ -12,7 +12,7 @@ const cpu_kernels TABLE = {
     .cross_entropy_backward = cross_entropy_backward,
     .unit_slices = unit_slices, .unit_slices_backward = unit_slices_backward,
     .swiglu = swiglu, .swiglu_backward = swiglu_backward, .silu_backward = silu_backward,
-    .rotary = rotary, .adamw = adamw,
+    .log_sigmoid_backward = log_sigmoid_backward, .rotary = rotary, .adamw = adamw,
     .mask_band = mask_band, .mask_keys = mask_keys,
     .add_rows = add_rows, .add_alibi = add_alibi,
     .add_difference = add_difference, .softcap = softcap, .softcap_backward = softcap_backward,

@@ -106,10 +106,14 @@ typedef struct {
                           float *db);
   // dx = g * d silu(x)/dx
   void (*silu_backward)(size_t n, const float *x, const float *g, float *dx);
-  // Turns pairs (x[i], x[i+half]) by the angle whose cosine and sine are given; `direction` is 1,
-  // or -1 to turn back.
-  void (*rotary)(size_t half, const float *x, const float *cosine, const float *sine,
-                 float direction, float *y);
+  // dx = g * factor * d log(sigmoid(x))/dx
+  void (*log_sigmoid_backward)(size_t n, const float *x, const float *g, float factor, float *dx);
+  // Turns the pairs (x[i], x[i+half]) of every head of every token by the angles of its position:
+  // row positions[t] of the tables of cosines and sines, each row `half` numbers. `direction` is 1,
+  // or -1 to turn back. y is contiguous, [tokens, heads, 2*half].
+  void (*rotary)(size_t tokens, size_t heads, size_t half, const float *x, ptrdiff_t token_stride,
+                 ptrdiff_t head_stride, const int32_t *positions, const float *cosine,
+                 const float *sine, float direction, float *y);
   // One AdamW step: first and second moment, decoupled weight decay. corrections are 1 - beta^t.
   void (*adamw)(size_t n, const float *p, const float *g, const float *m, const float *v,
                 float gradient_scale, float rate, float beta1, float beta2, float epsilon,

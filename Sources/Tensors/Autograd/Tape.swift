@@ -89,7 +89,7 @@ extension Tensor {
   }
 
   /// ``recording(_:from:pullback:)`` for operations with one output.
-  func recorded(
+  public func recorded(
     from inputs: [Tensor], pullback: @escaping @Sendable (_ gradient: Tensor) throws -> [Tensor?]
   ) -> Tensor {
     Tensor.recording([self], from: inputs) { gradients in

@@ -1,0 +1,125 @@
+import Synchronization
+
+/// Rows that are appended and dropped at the front, as a key/value cache does, with the amortised
+/// cost of a row for each row appended.
+///
+/// The rows of each batch entry lie in storage with spare capacity behind them. A row is written
+/// once, so tensors taken before stay what they were. A copy of this value shares the storage:
+/// whichever of the two appends first takes the spare capacity, the other moves to storage of its
+/// own.
+public struct GrowableRows: Sendable {
+  /// Storage for `capacity` rows a batch entry, and how many of them are taken.
+  private final class Buffer: Sendable {
+    let storage: Storage
+    let capacity: Int
+    private let taken: Atomic<Int>
+
+    init(storage: Storage, capacity: Int, taken: Int) {
+      self.storage = storage
+      self.capacity = capacity
+      self.taken = Atomic(taken)
+    }
+
+    /// Takes the rows from `end` on; false if they are taken already or do not fit.
+    func take(_ count: Int, from end: Int) -> Bool {
+      end + count <= capacity
+        && taken.compareExchange(
+          expected: end, desired: end + count, ordering: .acquiringAndReleasing
+        ).exchanged
+    }
+  }
+
+  /// Rows that storage has room for at least, so that the first appends do not each move.
+  private static let smallestCapacity = 16
+
+  /// The number of batch entries, each with rows of its own.
+  public let batch: Int
+  /// The shape of one row.
+  public let rowShape: Shape
+  public let dtype: DType
+
+  private var buffer: Buffer?
+  private var start = 0
+  private var end = 0
+
+  /// The number of rows of each batch entry.
+  public var count: Int { end - start }
+
+  /// The bytes that the storage takes, spare capacity included.
+  public var byteCount: Int { buffer?.storage.byteCount ?? 0 }
+
+  /// No rows yet.
+  ///
+  /// - Throws: ``TensorError/invalidArgument(_:was:mustBe:)`` if an extent is negative.
+  public init(batch: Int, rowShape: Shape, dtype: DType) throws {
+    _ = try Shape([batch] + rowShape.dimensions).validated(
+      elementSize: dtype.size, argument: "rowShape")
+    self.batch = batch
+    self.rowShape = rowShape
+    self.dtype = dtype
+  }
+
+  /// The rows, [batch, count] + rowShape: a view, strided where there is more than one batch entry.
+  public func tensor() throws -> Tensor {
+    let shape = Shape([batch, count] + rowShape.dimensions)
+    guard let buffer else { return try .zeros(shape, dtype: dtype) }
+    var strides = shape.contiguousStrides
+    strides[0] = buffer.capacity * rowShape.elementCount
+    return Tensor(
+      storage: buffer.storage, shape: shape, strides: strides,
+      offset: start * rowShape.elementCount, dtype: dtype)
+  }
+
+  /// Appends `rows`, [batch, n] + rowShape, behind the rows of each batch entry.
+  ///
+  /// - Throws: ``TensorError/invalidArgument(_:was:mustBe:)`` if shape or dtype is another.
+  public mutating func append(_ rows: Tensor) throws {
+    let agrees =
+      rows.rank == rowShape.rank + 2 && rows.shape[0] == batch
+      && Array(rows.shape.dimensions.dropFirst(2)) == rowShape.dimensions && rows.dtype == dtype
+    guard agrees else {
+      throw TensorError.invalidArgument(
+        "rows", was: "\(rows)",
+        mustBe: "\(dtype.rawValue) [\(batch), n] followed by \(rowShape)")
+    }
+    let added = rows.shape[1]
+    guard added > 0 else { return }
+    let source = try rows.detached().contiguous()
+    if buffer?.take(added, from: end) != true {
+      try move(capacity: max(Self.smallestCapacity, 2 * (count + added)), taking: added)
+    }
+    if let buffer { write(source, to: buffer, at: end) }
+    end += added
+  }
+
+  /// Drops the first `dropped` rows, at most all. Storage much larger than what is left is replaced.
+  public mutating func removeFirst(_ dropped: Int) throws {
+    start += min(max(0, dropped), count)
+    let sufficient = max(Self.smallestCapacity, 2 * count)
+    if let buffer, buffer.capacity > 2 * sufficient { try move(capacity: sufficient, taking: 0) }
+  }
+
+  /// Copies the rows to new storage, of which `taking` more rows are taken at once.
+  private mutating func move(capacity: Int, taking: Int) throws {
+    let rows = try tensor().contiguous()
+    let bytes =
+      try Shape([batch, capacity] + rowShape.dimensions)
+      .validated(elementSize: dtype.size, argument: "rows") * dtype.size
+    let moved = Buffer(
+      storage: try Storage(byteCount: bytes), capacity: capacity, taken: count + taking)
+    write(rows, to: moved, at: 0)
+    (buffer, start, end) = (moved, 0, rows.shape[1])
+  }
+
+  /// Writes contiguous rows to the place `place` of each batch entry.
+  private func write(_ rows: Tensor, to buffer: Buffer, at place: Int) {
+    let rowBytes = rowShape.elementCount * dtype.size
+    let bytes = rows.shape[1] * rowBytes
+    rows.withUnsafeRawPointer { base in
+      for entry in 0..<batch {
+        (buffer.storage.base + (entry * buffer.capacity + place) * rowBytes)
+          .copyMemory(from: base + entry * bytes, byteCount: bytes)
+      }
+    }
+  }
+}
