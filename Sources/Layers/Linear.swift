@@ -1,0 +1,48 @@
+import Tensors
+
+/// y = x Wᵀ + b over the last axis, [..., inputs] → [..., outputs].
+public struct Linear: Sendable {
+  /// [outputs, inputs]
+  public let weight: Tensor
+  /// [outputs]
+  public let bias: Tensor?
+
+  /// - Parameter scale: the standard deviation of an output for inputs of variance 1.
+  /// - Throws: ``LayerError``.
+  public init(
+    inputs: Int, outputs: Int, hasBias: Bool = false, scale: Double = 1, scope: ParameterScope
+  ) throws {
+    weight = try scope.parameter(
+      "weight", [outputs, inputs], .scaledNormal(inputs: inputs, scale: scale))
+    bias = hasBias ? try scope.parameter("bias", [outputs], .zeros) : nil
+  }
+
+  /// - Throws: ``LayerError/invalidArgument(_:was:mustBe:)`` if the last axis is not `inputs` long.
+  public func callAsFunction(_ x: Tensor) throws -> Tensor {
+    let product = try x.multiplied(byRowsOf: weight)
+    return if let bias { try product + bias } else { product }
+  }
+}
+
+extension Tensor {
+  /// This [..., inputs] times the transpose of `weight` [outputs, inputs].
+  ///
+  /// Unlike a product with a transposed view, the gradient of the weight comes out contiguous.
+  func multiplied(byRowsOf weight: Tensor) throws -> Tensor {
+    guard rank >= 1, shape[rank - 1] == weight.shape[1] else {
+      throw LayerError.invalidArgument(
+        "x", was: "\(shape)", mustBe: "[..., \(weight.shape[1])]")
+    }
+    let w = weight.detached()
+    let (outputs, inputs) = (w.shape[0], w.shape[1])
+    let outer = Array(shape.dropLast())
+    let count = outer.reduce(1, *)
+    let rows = try detached().reshaped([count, inputs])
+    let product = try rows.matmul(w.transposed()).reshaped(Shape(outer + [outputs]))
+    let own = shape
+    return product.recorded(from: [self, weight]) { gradient in
+      let g = try gradient.reshaped([count, outputs])
+      return [try g.matmul(w).reshaped(own), try g.transposed().matmul(rows)]
+    }
+  }
+}

@@ -1,2 +1,0 @@
-/// The layers that hybrid language models are built from.
-public enum LayersModule {}

@@ -1,0 +1,104 @@
+import Synchronization
+import Tensors
+
+/// Where layers get their parameters: a path, and either a seed to draw them from or the parameters
+/// of a checkpoint or training step to read them from.
+///
+///     let drawn = ParameterScope(seed: 0)
+///     let layer = try Linear(inputs: 4, outputs: 8, scope: drawn["q_proj"])
+///     drawn.parameters.paths  // ["q_proj.weight"]
+///
+///     let read = ParameterScope(drawn.parameters.tracked())
+///     let same = try Linear(inputs: 4, outputs: 8, scope: read["q_proj"])
+///     try read.requireAllUsed()
+///
+/// A drawn parameter's numbers depend on the seed and its path only, not on what is drawn before it.
+/// Reading copies nothing, so a model may be built anew in every training step.
+public struct ParameterScope: Sendable {
+  private enum Source {
+    case seed(UInt64)
+    case parameters(Parameters)
+  }
+
+  /// What all scopes of one model share.
+  private final class Registry: Sendable {
+    let source: Source
+    let dtype: DType
+    let registered = Mutex(Parameters())
+
+    init(source: Source, dtype: DType) {
+      self.source = source
+      self.dtype = dtype
+    }
+  }
+
+  private let registry: Registry
+  /// The path of this scope; empty at the root.
+  public let path: String
+
+  private init(registry: Registry, path: String) {
+    self.registry = registry
+    self.path = path
+  }
+
+  /// Parameters are drawn.
+  public init(seed: UInt64, dtype: DType = .float32) {
+    self.init(registry: Registry(source: .seed(seed), dtype: dtype), path: "")
+  }
+
+  /// Parameters are read from `parameters` and must have `dtype`.
+  public init(_ parameters: Parameters, dtype: DType = .float32) {
+    self.init(registry: Registry(source: .parameters(parameters), dtype: dtype), path: "")
+  }
+
+  /// The scope below this one.
+  public subscript(name: String) -> ParameterScope {
+    ParameterScope(registry: registry, path: qualified(name))
+  }
+
+  /// The dtype of all parameters.
+  public var dtype: DType { registry.dtype }
+
+  /// What layers have asked for so far, in the order in which they did.
+  public var parameters: Parameters { registry.registered.withLock { $0 } }
+
+  /// The parameter `name` of this scope: drawn by `initializer`, or read.
+  ///
+  /// - Throws: ``LayerError/missingParameter(path:expected:)`` or
+  ///   ``LayerError/mismatchedParameter(path:was:mustBe:)`` if it cannot be read,
+  ///   ``LayerError/duplicateParameter(path:)`` if it was asked for before.
+  public func parameter(_ name: String, _ shape: Shape, _ initializer: Initializer) throws
+    -> Tensor
+  {
+    let path = qualified(name)
+    let tensor: Tensor
+    switch registry.source {
+    case .seed(let seed):
+      var generator = Philox(seed: seed, label: path)
+      tensor = try initializer.tensor(shape, dtype: dtype, using: &generator)
+    case .parameters(let parameters):
+      guard let found = parameters[path] else {
+        throw LayerError.missingParameter(path: path, expected: "\(dtype.rawValue) \(shape)")
+      }
+      guard found.shape == shape, found.dtype == dtype else {
+        throw LayerError.mismatchedParameter(
+          path: path, was: "\(found.dtype.rawValue) \(found.shape)",
+          mustBe: "\(dtype.rawValue) \(shape)")
+      }
+      tensor = found
+    }
+    try registry.registered.withLock { try $0.append(path, tensor) }
+    return tensor
+  }
+
+  /// Throws ``LayerError/unusedParameters(paths:)`` if parameters were given that no layer has asked
+  /// for. To be called when the model is built.
+  public func requireAllUsed() throws {
+    guard case .parameters(let given) = registry.source else { return }
+    let used = parameters
+    guard used.paths.count < given.paths.count else { return }
+    throw LayerError.unusedParameters(paths: given.paths.filter { used[$0] == nil })
+  }
+
+  private func qualified(_ name: String) -> String { path.isEmpty ? name : path + "." + name }
+}

@@ -1,0 +1,62 @@
+import Tensors
+
+/// The numbers that a model learns: tensors in order, each under its path.
+///
+/// The path says which layer a tensor belongs to, as `layers.0.mixer.q_proj.weight`, and is its name
+/// in checkpoints.
+public struct Parameters: Sendable {
+  public private(set) var paths: [String] = []
+  public private(set) var tensors: [Tensor] = []
+  private var places: [String: Int] = [:]
+
+  /// No parameters.
+  public init() {}
+
+  /// - Throws: ``LayerError/duplicateParameter(path:)``.
+  public init(_ pairs: some Sequence<(path: String, tensor: Tensor)>) throws {
+    for (path, tensor) in pairs { try append(path, tensor) }
+  }
+
+  public subscript(path: String) -> Tensor? { places[path].map { tensors[$0] } }
+
+  /// How many numbers all tensors have together.
+  public var count: Int { tensors.reduce(0) { $0 + $1.elementCount } }
+
+  /// The same numbers as leaves of the tape, for ``Tensors/Tensor/gradients(of:seed:)``.
+  public func tracked() -> Parameters { mapping { $0.tracked() } }
+
+  /// Other tensors in place of these, in the same order: what an optimizer step makes.
+  ///
+  /// - Throws: ``LayerError`` if there are more or fewer, or one has another shape or dtype.
+  public func replacing(_ replacements: [Tensor]) throws -> Parameters {
+    guard replacements.count == tensors.count else {
+      throw LayerError.invalidArgument(
+        "replacements", was: "\(replacements.count) tensors", mustBe: "\(tensors.count) tensors")
+    }
+    for (place, replacement) in replacements.enumerated() {
+      let own = tensors[place]
+      guard replacement.shape == own.shape, replacement.dtype == own.dtype else {
+        throw LayerError.mismatchedParameter(
+          path: paths[place], was: "\(replacement)", mustBe: "\(own)")
+      }
+    }
+    var result = self
+    result.tensors = replacements
+    return result
+  }
+
+  /// The parameters with `transform` applied to each tensor.
+  public func mapping(_ transform: (Tensor) throws -> Tensor) rethrows -> Parameters {
+    var result = self
+    result.tensors = try tensors.map(transform)
+    return result
+  }
+
+  mutating func append(_ path: String, _ tensor: Tensor) throws {
+    guard places.updateValue(tensors.count, forKey: path) == nil else {
+      throw LayerError.duplicateParameter(path: path)
+    }
+    paths.append(path)
+    tensors.append(tensor)
+  }
+}

@@ -1,0 +1,78 @@
+import CPUKernels
+import Tensors
+
+/// Turns pairs of a head's numbers by angles that grow with the token's position, so that products
+/// of queries and keys depend on the distance of their tokens.
+///
+/// The pairs are (x[i], x[i + d/2]), i < d/2, as Llama has them; pair i of a token at position p is
+/// turned by p · theta^(−2i/d).
+///
+/// Reference: Su et al., *RoFormer* (2021).
+public struct RotaryEmbedding: Hashable, Sendable {
+  public static let defaultTheta = 10_000.0
+
+  /// The dimension of a head, even.
+  public let dimension: Int
+  public let theta: Double
+
+  /// - Throws: ``LayerError/invalidArgument(_:was:mustBe:)``.
+  public init(dimension: Int, theta: Double = defaultTheta) throws {
+    guard dimension > 0, dimension % 2 == 0 else {
+      throw LayerError.invalidArgument(
+        "head dimension", was: "\(dimension)",
+        mustBe: "even and above 0 for rotary embeddings")
+    }
+    try LayerError.require("theta", isPositive: theta)
+    self.dimension = dimension
+    self.theta = theta
+  }
+
+  /// Turns `x`, [batch, length, heads, dimension], by the positions of `context`.
+  ///
+  /// - Throws: ``LayerError/invalidArgument(_:was:mustBe:)`` if the shape is another.
+  public func callAsFunction(_ x: Tensor, context: TokenContext) throws -> Tensor {
+    guard x.rank == 4, x.shape[0] == context.batch, x.shape[1] == context.length,
+      x.shape[3] == dimension
+    else {
+      throw LayerError.invalidArgument(
+        "x", was: "\(x.shape)",
+        mustBe: "[\(context.batch), \(context.length), heads, \(dimension)]")
+    }
+    let tables = try RotaryTables.shared(self, positions: context.positionLimit)
+    return try x.computedInFloat32("x") { x in
+      let positions = context.positions
+      return try Self.turn(x.detached(), positions, tables, direction: 1)
+        .recorded(from: [x]) { [try Self.turn($0, positions, tables, direction: -1)] }
+    }
+  }
+
+  /// - Parameter direction: 1, or −1 to turn back.
+  private static func turn(
+    _ x: Tensor, _ positions: Tensor, _ tables: RotaryTables, direction: Float
+  ) throws -> Tensor {
+    let (heads, dimension) = (x.shape[2], x.shape[3])
+    // Tokens of all batch entries are one row of tokens; numbers of a head must be neighbours.
+    let isEven =
+      x.strides[3] == 1 && (x.shape[0] == 1 || x.strides[0] == x.strides[1] * x.shape[1])
+    let source = isEven ? x : try x.contiguous()
+    let blocks = RowBlocks(rows: x.shape[0] * x.shape[1], width: heads * dimension)
+    let kernels = InstructionSet.current.kernels
+    return try Tensor.filling(x.shape, as: Float.self) { y in
+      try source.withUnsafePointer(to: Float.self) { x in
+        try positions.withUnsafePointer(to: Int32.self) { positions in
+          try tables.cosines.withUnsafePointer(to: Float.self) { cosines in
+            try tables.sines.withUnsafePointer(to: Float.self) { sines in
+              blocks.forEach { _, tokens in
+                let first = tokens.lowerBound
+                kernels.rotary(
+                  tokens.count, heads, dimension / 2, x + first * source.strides[1],
+                  source.strides[1], source.strides[2], positions + first, cosines, sines,
+                  direction, y + first * heads * dimension)
+              }
+            }
+          }
+        }
+      }
+    }
+  }
+}

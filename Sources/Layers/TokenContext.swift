@@ -1,0 +1,79 @@
+import Tensors
+
+/// What all layers of a model need to know about the tokens of one call.
+public struct TokenContext: Sendable {
+  public let batch: Int
+  public let length: Int
+  /// How many tokens of the same sequences came in earlier calls.
+  public let offset: Int
+  /// Where packed sequences begin, and their end: int32 [sequences + 1]; nil if not packed.
+  public let cumulativeLengths: Tensor?
+  /// Bool [batch, length], false for padding; nil if there is none.
+  public let paddingMask: Tensor?
+  /// The position of every token in its sequence: int32 [batch · length].
+  let positions: Tensor
+  /// One more than the largest position.
+  let positionLimit: Int
+
+  /// - Parameters:
+  ///   - offset: how many tokens of the same sequences came before; 0 for packed ones.
+  ///   - cumulativeLengths: int32 [sequences + 1], from 0 to `length` and never falling, for a batch
+  ///     of 1.
+  ///   - paddingMask: bool [batch, length], false for tokens that are padding.
+  /// - Throws: ``LayerError/invalidArgument(_:was:mustBe:)``.
+  public init(
+    batch: Int, length: Int, offset: Int = 0, cumulativeLengths: Tensor? = nil,
+    paddingMask: Tensor? = nil
+  ) throws {
+    try LayerError.require("batch", batch, atLeast: 0)
+    try LayerError.require("length", length, atLeast: 0)
+    guard offset >= 0, offset <= Int(Int32.max) - length else {
+      throw LayerError.invalidArgument(
+        "offset", was: "\(offset)", mustBe: "at least 0 and a number of 32 bits with the length")
+    }
+    if let mask = paddingMask, mask.dtype != .bool || mask.shape != [batch, length] {
+      throw LayerError.invalidArgument(
+        "paddingMask", was: "\(mask)", mustBe: "bool [\(batch), \(length)]")
+    }
+    var positions = [Int32](repeating: 0, count: batch * length)
+    if let cumulativeLengths {
+      guard offset == 0, paddingMask == nil else {
+        throw LayerError.invalidArgument(
+          "cumulativeLengths", was: "given with an offset or a padding mask",
+          mustBe: "absent where a cache or padding is used")
+      }
+      let ends = try Self.validated(cumulativeLengths, batch: batch, length: length)
+      for (start, end) in zip(ends, ends.dropFirst()) {
+        for token in start..<end { positions[token] = Int32(token - start) }
+      }
+      positionLimit = zip(ends, ends.dropFirst()).map { $1 - $0 }.max() ?? 0
+    } else {
+      for token in positions.indices { positions[token] = Int32(offset + token % length) }
+      positionLimit = offset + length
+    }
+    self.batch = batch
+    self.length = length
+    self.offset = offset
+    self.cumulativeLengths = cumulativeLengths
+    self.paddingMask = paddingMask
+    self.positions = try Tensor(positions)
+  }
+
+  private static func validated(_ lengths: Tensor, batch: Int, length: Int) throws -> [Int] {
+    guard batch == 1 else {
+      throw LayerError.invalidArgument(
+        "batch", was: "\(batch)", mustBe: "1 where sequences are packed")
+    }
+    guard lengths.dtype == .int32, lengths.rank == 1, lengths.elementCount >= 1 else {
+      throw LayerError.invalidArgument(
+        "cumulativeLengths", was: "\(lengths)", mustBe: "int32 [sequences + 1]")
+    }
+    let ends = try lengths.elements(as: Int32.self).map(Int.init)
+    guard ends.first == 0, ends.last == length, zip(ends, ends.dropFirst()).allSatisfy({ $0 <= $1 })
+    else {
+      throw LayerError.invalidArgument(
+        "cumulativeLengths", was: "\(ends)", mustBe: "from 0 to \(length) and never falling")
+    }
+    return ends
+  }
+}
