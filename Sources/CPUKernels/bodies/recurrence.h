@@ -1,14 +1,42 @@
+// Four rows of the state at a time, so that the output is loaded and stored once for the four.
+INLINE void additive_rows(const size_t rows, size_t v, const float *q, const float *x,
+                          const float *keep, const float *value, const float *state,
+                          float *new_state, float *out) {
+  size_t j = 0;
+  for (; j + LANES <= v; j += LANES) {
+    vf w = v_load(value + j), o = v_load(out + j);
+#pragma unroll
+    for (size_t i = 0; i < rows; i++) {
+      vf h = keep[i] * v_load(state + i * v + j) + x[i] * w;
+      v_store(new_state + i * v + j, h);
+      o += q[i] * h;
+    }
+    v_store(out + j, o);
+  }
+  for (; j < v; j++)
+    for (size_t i = 0; i < rows; i++) {
+      float h = keep[i] * state[i * v + j] + x[i] * value[j];
+      new_state[i * v + j] = h;
+      out[j] += q[i] * h;
+    }
+}
+
 static void additive_step(size_t k, size_t v, const float *query, const float *key,
                           const float *value, const float *decay, ptrdiff_t decay_stride,
-                          float scale, const float *state, float *new_state, float *out) {
+                          const float *state, float *new_state, float *out) {
+  enum { ROWS = 4 };
   memset(out, 0, v * sizeof(float));
-  for (size_t i = 0; i < k; i++, state += v, new_state += v) {
-    float keep = expf(decay[(ptrdiff_t)i * decay_stride]), x = key[i], q = query[i] * scale;
-    for (size_t j = 0; j < v; j++) {
-      float h = keep * state[j] + x * value[j];
-      new_state[j] = h;
-      out[j] += q * h;
-    }
+  size_t i = 0;
+  for (; i < k; i += ROWS, state += ROWS * v, new_state += ROWS * v) {
+    size_t rows = k - i < ROWS ? k - i : ROWS;
+    float keep[ROWS];
+    for (size_t r = 0; r < rows; r++) keep[r] = decay[(ptrdiff_t)(i + r) * decay_stride];
+    if (rows == ROWS)
+      additive_rows(ROWS, v, query + i, key + i, keep, value, state, new_state, out);
+    else
+      for (size_t r = 0; r < rows; r++)
+        additive_rows(1, v, query + i + r, key + i + r, keep + r, value, state + r * v,
+                      new_state + r * v, out);
   }
 }
 

@@ -153,12 +153,12 @@ typedef struct {
                            const float *lse, const float *delta);
 
   // MARK: bodies/recurrence.h
-  // One token of the additive recurrence. state is k by v, row-major:
-  // new = exp(decay[i]) * state + key[i] * value, out = scale * query^T new.
+  // One token of the additive recurrence. state is k by v, row-major, and may be new_state:
+  // new = decay[i] * state + key[i] * value, out = query^T new.
   // decay_stride is 0 (one decay for all rows) or 1.
   void (*additive_step)(size_t k, size_t v, const float *query, const float *key,
                         const float *value, const float *decay, ptrdiff_t decay_stride,
-                        float scale, const float *state, float *new_state, float *out);
+                        const float *state, float *new_state, float *out);
   // y[r][i] = x[r][i] * exp(a[r*a_row + i*a_column] - b[i*a_column]) * factor, or with the roles of
   // a and b exchanged where sign is -1; every exponent is at most 0. b may advance by b_row a row.
   void (*scale_exp)(size_t rows, size_t columns, const float *x, size_t x_stride, const float *a,

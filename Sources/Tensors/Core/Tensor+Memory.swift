@@ -19,6 +19,16 @@ extension Tensor {
       storage: storage, shape: shape, strides: shape.contiguousStrides, offset: 0, dtype: dtype)
   }
 
+  /// Contiguous tensors that `fill` writes together, given their addresses in order.
+  public static func filling(
+    _ results: [(shape: Shape, dtype: DType)],
+    _ fill: ([UnsafeMutableRawPointer]) throws -> Void
+  ) throws -> [Tensor] {
+    let tensors = try results.map { try Tensor.filling($0.shape, dtype: $0.dtype) { _ in } }
+    try fill(tensors.map(\.storage.base))
+    return tensors
+  }
+
   /// A contiguous tensor over memory that lives as long as `owner`, such as a mapped file.
   static func borrowing(
     _ base: UnsafeRawPointer, shape: Shape, dtype: DType, owner: any Sendable

@@ -1,0 +1,114 @@
+import Tensors
+
+/// What `linearAttention` returns.
+public struct LinearAttentionResult: Sendable {
+  /// [b, t, hv, v] in the dtype of the queries.
+  public let output: Tensor
+  /// The state after the last token of each sequence, [n, hv, k, v]: float32, or float64 where the
+  /// queries are float64. An empty sequence ends in its initial state.
+  public let finalState: Tensor
+  /// Which kernel ran, and why.
+  public let explanation: Explanation
+}
+
+/// Linear attention with a decaying matrix state, one a sequence and value head:
+///
+///     S_t = exp(decay_t) S_{t−1} + k_t v_tᵀ ,   o_t = scale · S_tᵀ q_t
+///
+/// where S is k × v and the decay multiplies rows of S. Without decay this is
+/// [linear attention](https://arxiv.org/abs/2006.16236); with a decay per head, retention; per
+/// token, simple GLA or Mamba-2; per channel,
+/// [gated linear attention](https://arxiv.org/abs/2312.06635).
+///
+/// Value head j reads query and key head j ÷ (hv/h). Gradients flow to queries, keys, values, decay
+/// and initial state, from the output and the final state.
+///
+/// - Parameters:
+///   - queries: [b, t, h, k] in float32, bfloat16, float16 or (reference only) float64. Views are
+///     read through their strides.
+///   - keys: [b, t, h, k] in the dtype of the queries.
+///   - values: [b, t, hv, v] in the dtype of the queries; h divides hv.
+///   - decay: the natural logarithm of the decay, at most 0, in any floating-point dtype: [hv],
+///     [b, t, hv] or [b, t, hv, k]; nil for none.
+///   - scale: multiplies the queries; nil is 1/√k.
+///   - normalizesQueriesAndKeys: whether each query and key x is replaced by x / √(Σ x² + 10⁻⁶).
+///   - initialState: [n, hv, k, v] in any floating-point dtype, n being the batch or the number of
+///     packed sequences; nil is zero.
+///   - cumulativeLengths: int32 [n + 1], from 0 to t, where n sequences, empty ones allowed, are
+///     packed one behind the other into one row of the batch.
+///   - kernel: the name of the kernel to run; nil takes the one with the lowest estimate.
+/// - Throws: ``AttentionError`` naming the argument that is wrong, or saying why the kernel cannot
+///   run.
+public func linearAttention(
+  queries: Tensor, keys: Tensor, values: Tensor, decay: Tensor? = nil, scale: Double? = nil,
+  normalizesQueriesAndKeys: Bool = false, initialState: Tensor? = nil,
+  cumulativeLengths: Tensor? = nil, kernel: String? = nil
+) throws -> LinearAttentionResult {
+  let inputs = [queries, keys, values] + [decay, initialState].compactMap { $0 }
+  let call = try LinearCall(
+    queries: queries, keys: keys, values: values, decay: decay, scale: scale,
+    normalizesQueriesAndKeys: normalizesQueriesAndKeys, initialState: initialState,
+    cumulativeLengths: cumulativeLengths, needsGradient: inputs.contains(where: \.isTracked))
+  let explanation = try LinearAttention.explain(call, kernel)
+  let chosen = try explanation.choice(from: LinearAttention.kernels, name: { $0.name })
+  let outputs = try chosen.forward(call)
+  let places = inputs.map { InputPlace(shape: $0.shape, dtype: $0.dtype) }
+  let recorded = Tensor.recording([outputs.output, outputs.finalState], from: inputs) { incoming in
+    let gradients = try chosen.backward(
+      call, outputGradient: incoming[0]?.detached(), finalStateGradient: incoming[1]?.detached())
+    let all =
+      [gradients.queries, gradients.keys, gradients.values]
+      + [gradients.decay, gradients.initialState].compactMap { $0 }
+    return try zip(all, places).map { try $1.fold($0) }
+  }
+  return LinearAttentionResult(
+    output: recorded[0], finalState: recorded[1], explanation: explanation)
+}
+
+/// The shape and dtype of an input, to which its gradient is brought.
+private struct InputPlace: Sendable {
+  let shape: Shape
+  let dtype: DType
+
+  /// Adds what the kernel computed apart: for value heads that share a query head, and for tokens
+  /// that share a decay.
+  func fold(_ gradient: Tensor) throws -> Tensor {
+    if gradient.shape == shape { return try gradient.cast(to: dtype) }
+    switch shape.rank {
+    case 1: return try gradient.sum([0, 1, 3]).cast(to: dtype)
+    case 3: return try gradient.squeezed(3).cast(to: dtype)
+    default:
+      let group = gradient.shape[2] / shape[2]
+      return try gradient.reshaped([shape[0], shape[1], shape[2], group, shape[3]]).sum([3])
+        .cast(to: dtype)
+    }
+  }
+}
+
+/// The kernels of ``linearAttention(queries:keys:values:decay:scale:normalizesQueriesAndKeys:initialState:cumulativeLengths:kernel:)``
+/// and the choice between them.
+public enum LinearAttention {
+  /// All kernels; of equal estimates the earlier is taken.
+  public static let kernels: [any LinearKernel] = [AdditiveStep(), AdditiveReference()]
+
+  /// The verdict on a call with these arguments, without running it.
+  ///
+  /// - Throws: ``AttentionError`` as the operator does for wrong arguments.
+  public static func explain(
+    queries: Tensor, keys: Tensor, values: Tensor, decay: Tensor? = nil, scale: Double? = nil,
+    normalizesQueriesAndKeys: Bool = false, initialState: Tensor? = nil,
+    cumulativeLengths: Tensor? = nil, kernel: String? = nil, needsGradient: Bool
+  ) throws -> Explanation {
+    let call = try LinearCall(
+      queries: queries, keys: keys, values: values, decay: decay, scale: scale,
+      normalizesQueriesAndKeys: normalizesQueriesAndKeys, initialState: initialState,
+      cumulativeLengths: cumulativeLengths, needsGradient: needsGradient)
+    return try explain(call, kernel)
+  }
+
+  static func explain(_ call: LinearCall, _ kernel: String?) throws -> Explanation {
+    try Selector.explain(
+      "linearAttention", call.problem, description: "\(call.problem)",
+      kernels: kernels.map { $0.asKernel }, forced: kernel)
+  }
+}

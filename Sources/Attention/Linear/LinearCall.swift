@@ -1,0 +1,200 @@
+import Tensors
+
+/// The validated arguments of one call of linear attention, as kernels read them.
+public struct LinearCall: Sendable {
+  /// Neighbouring tokens of one row of the batch that share a state.
+  public struct Sequence: Hashable, Sendable {
+    public let row: Int
+    public let tokens: Range<Int>
+  }
+
+  public let problem: LinearProblem
+  /// [b, t, h, k], detached; the last axis lies dense in memory.
+  public let queries: Tensor
+  /// [b, t, h, k], as the queries.
+  public let keys: Tensor
+  /// [b, t, hv, v], as the queries.
+  public let values: Tensor
+  /// The logarithm of the decay [b, t, hv, 1] or [b, t, hv, k], broadcast from what was given.
+  public let decay: Tensor?
+  /// [n, hv, k, v] in row-major order; float32, or float64 with float64 queries.
+  public let initialState: Tensor?
+  public let scale: Double
+  /// The sequences, one a state.
+  public let sequences: [Sequence]
+
+  /// The factor that turns a key into a unit vector is 1/√(Σ x² + ε), with this ε.
+  public static let normalizationEpsilon = 1e-6
+
+  /// The dtype of states.
+  var stateDType: DType { problem.dtype == .float64 ? .float64 : .float32 }
+
+  var stateShape: Shape {
+    [problem.sequences, problem.valueHeads, problem.keyDimension, problem.valueDimension]
+  }
+
+  var outputShape: Shape {
+    [problem.batch, problem.length, problem.valueHeads, problem.valueDimension]
+  }
+
+  /// The query and key head that value head `head` reads.
+  func queryHead(of head: Int) -> Int { head / (problem.valueHeads / problem.heads) }
+}
+
+extension LinearCall {
+  /// Checks the arguments of `linearAttention`.
+  ///
+  /// - Throws: ``AttentionError/invalidArgument(_:was:mustBe:)``
+  init(
+    queries: Tensor, keys: Tensor, values: Tensor, decay: Tensor?, scale: Double?,
+    normalizesQueriesAndKeys: Bool, initialState: Tensor?, cumulativeLengths: Tensor?,
+    needsGradient: Bool
+  ) throws {
+    try Self.check(queries, "queries", "[batch, length, heads, key dimension]") {
+      $0.rank == 4 && $0.shape[2] > 0 && $0.shape[3] > 0
+    }
+    let (batch, length, heads, dimension) = (
+      queries.shape[0], queries.shape[1], queries.shape[2], queries.shape[3]
+    )
+    try Self.check(keys, "keys", "\(queries.shape) as the queries are") {
+      $0.shape == queries.shape
+    }
+    try Self.check(
+      values, "values",
+      "[\(batch), \(length), a multiple of \(heads) heads, value dimension]"
+    ) {
+      $0.rank == 4 && $0.shape[0] == batch && $0.shape[1] == length && $0.shape[2] > 0
+        && $0.shape[2] % heads == 0 && $0.shape[3] > 0
+    }
+    try Self.check(dtypeOf: queries, "queries", "a floating-point dtype", \.isFloatingPoint)
+    for (tensor, name) in [(keys, "keys"), (values, "values")] {
+      try Self.check(dtypeOf: tensor, name, "\(queries.dtype.rawValue) as the queries are") {
+        $0 == queries.dtype
+      }
+    }
+    let valueHeads = values.shape[2]
+    let kind = try Self.kind(of: decay, [batch, length, valueHeads, dimension])
+    let sequences = try Self.sequences(cumulativeLengths, batch: batch, length: length)
+    let problem = LinearProblem(
+      batch: batch, length: length, sequences: sequences.count,
+      isPacked: cumulativeLengths != nil, heads: heads, valueHeads: valueHeads,
+      keyDimension: dimension, valueDimension: values.shape[3], dtype: queries.dtype, decay: kind,
+      normalizesQueriesAndKeys: normalizesQueriesAndKeys, hasInitialState: initialState != nil,
+      needsGradient: needsGradient)
+
+    if let initialState {
+      let shape = Shape([sequences.count, valueHeads, dimension, values.shape[3]])
+      try Self.check(initialState, "initialState", "\(shape)") { $0.shape == shape }
+      try Self.check(
+        dtypeOf: initialState, "initialState", "a floating-point dtype", \.isFloatingPoint)
+    }
+    if let scale, !scale.isFinite {
+      throw AttentionError.invalidArgument("scale", was: "\(scale)", mustBe: "a finite number")
+    }
+
+    let isDouble = queries.dtype == .float64
+    self.problem = problem
+    self.queries = try queries.detached().withDenseRows()
+    self.keys = try keys.detached().withDenseRows()
+    self.values = try values.detached().withDenseRows()
+    self.decay = try decay.map {
+      let readable = $0.dtype == .float64 && !isDouble ? try $0.cast(to: .float32) : $0
+      let wide = kind == .perChannel ? readable : try readable.detached().unsqueezed(-1)
+      return try wide.detached().expanded(
+        to: [batch, length, valueHeads, kind == .perChannel ? dimension : 1]
+      ).withDenseRows()
+    }
+    self.initialState = try initialState.map {
+      try $0.detached().cast(to: isDouble ? .float64 : .float32).contiguous()
+    }
+    self.scale = scale ?? 1 / Double(dimension).squareRoot()
+    self.sequences = sequences
+  }
+
+  private static func check(
+    _ tensor: Tensor, _ name: String, _ mustBe: String, _ isRight: (Tensor) -> Bool
+  ) throws {
+    guard isRight(tensor) else {
+      throw AttentionError.invalidArgument(name, was: "\(tensor.shape)", mustBe: mustBe)
+    }
+  }
+
+  private static func check(
+    dtypeOf tensor: Tensor, _ name: String, _ mustBe: String, _ isRight: (DType) -> Bool
+  ) throws {
+    guard isRight(tensor.dtype) else {
+      throw AttentionError.invalidArgument(
+        "dtype of \(name)", was: tensor.dtype.rawValue, mustBe: mustBe)
+    }
+  }
+
+  /// Which decay `decay` is by its shape; `full` is [b, t, hv, k].
+  private static func kind(of decay: Tensor?, _ full: [Int]) throws -> LinearProblem.Decay {
+    guard let decay else { return .none }
+    try check(dtypeOf: decay, "decay", "a floating-point dtype", \.isFloatingPoint)
+    switch decay.shape.dimensions {
+    case [full[2]]: return .perHead
+    case Array(full[..<3]): return .perToken
+    case full: return .perChannel
+    default:
+      throw AttentionError.invalidArgument(
+        "decay", was: "\(decay.shape)",
+        mustBe: "\(Shape([full[2]])), \(Shape(Array(full[..<3]))) or \(Shape(full))")
+    }
+  }
+
+  /// The rows of the batch, or the packed sequences between neighbouring cumulative lengths.
+  private static func sequences(
+    _ cumulativeLengths: Tensor?, batch: Int, length: Int
+  ) throws -> [Sequence] {
+    guard let cumulativeLengths else {
+      return (0..<batch).map { Sequence(row: $0, tokens: 0..<length) }
+    }
+    let name = "cumulativeLengths"
+    try check(cumulativeLengths, name, "[sequences + 1]") { $0.rank == 1 && $0.shape[0] > 0 }
+    try check(dtypeOf: cumulativeLengths, name, "int32") { $0 == .int32 }
+    guard batch == 1 else {
+      throw AttentionError.invalidArgument(
+        "batch", was: "\(batch)", mustBe: "1 where cumulativeLengths are given")
+    }
+    let bounds = try cumulativeLengths.elements(as: Int32.self).map(Int.init)
+    guard bounds[0] == 0, bounds[bounds.count - 1] == length,
+      zip(bounds, bounds.dropFirst()).allSatisfy({ $0 <= $1 })
+    else {
+      throw AttentionError.invalidArgument(
+        name, was: "\(bounds)", mustBe: "rising from 0 to the length \(length)")
+    }
+    return zip(bounds, bounds.dropFirst()).map { Sequence(row: 0, tokens: $0..<$1) }
+  }
+}
+
+extension Tensor {
+  /// This tensor, or a copy of it if the elements of its last axis are not neighbours.
+  fileprivate func withDenseRows() throws -> Tensor {
+    shape[rank - 1] == 1 || strides[rank - 1] == 1 ? self : try contiguous()
+  }
+}
+
+extension LinearCall {
+  /// The tokens of recurrence `index` (sequence `index` ÷ hv, head `index` mod hv) in pieces of at
+  /// most `length`.
+  func pieces(ofRecurrence index: Int, length: Int) -> [RecurrenceReader.Piece] {
+    let sequence = sequences[index / problem.valueHeads]
+    let head = index % problem.valueHeads
+    return stride(from: sequence.tokens.lowerBound, to: sequence.tokens.upperBound, by: length)
+      .map {
+        RecurrenceReader.Piece(
+          row: sequence.row, head: head, queryHead: queryHead(of: head),
+          tokens: $0..<min($0 + length, sequence.tokens.upperBound))
+      }
+  }
+
+  /// Writes the initial state [k, v] of recurrence `index`, zero if none was given.
+  func copyInitialState(_ index: Int, to target: UnsafeMutablePointer<Float>) throws {
+    let size = problem.keyDimension * problem.valueDimension
+    guard let initialState else { return target.update(repeating: 0, count: size) }
+    try initialState.withUnsafePointer(to: Float.self) {
+      target.update(from: $0 + index * size, count: size)
+    }
+  }
+}

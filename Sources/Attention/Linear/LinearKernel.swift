@@ -1,0 +1,53 @@
+import Tensors
+
+/// A way to compute linear attention and its gradients.
+public protocol LinearKernel: Kernel<LinearProblem> {
+  /// The output [b, t, hv, v] in the dtype of the queries, and the final state [n, hv, k, v] in
+  /// float32 (float64 for float64 queries).
+  func forward(_ call: LinearCall) throws -> LinearOutputs
+
+  /// The gradients of a call without ``objection(to:)``, where its problem asks for gradients.
+  ///
+  /// - Parameters:
+  ///   - outputGradient: [b, t, hv, v] in the dtype of the queries; nil is zero.
+  ///   - finalStateGradient: [n, hv, k, v] in the dtype of the state; nil is zero.
+  func backward(
+    _ call: LinearCall, outputGradient: Tensor?, finalStateGradient: Tensor?
+  ) throws -> LinearGradients
+}
+
+/// What a kernel computes forward.
+public struct LinearOutputs: Sendable {
+  public let output: Tensor
+  public let finalState: Tensor
+
+  public init(output: Tensor, finalState: Tensor) {
+    self.output = output
+    self.finalState = finalState
+  }
+}
+
+/// What a kernel computes backward.
+public struct LinearGradients: Sendable {
+  /// [b, t, hv, k]: one a value head, in any floating-point dtype. Those of value heads that share a
+  /// query head are added by the operator.
+  public let queries: Tensor
+  /// [b, t, hv, k], as the queries.
+  public let keys: Tensor
+  /// [b, t, hv, v]
+  public let values: Tensor
+  /// [b, t, hv, 1] or [b, t, hv, k] as ``LinearCall/decay``; nil without decay.
+  public let decay: Tensor?
+  /// [n, hv, k, v]; nil without an initial state.
+  public let initialState: Tensor?
+
+  public init(
+    queries: Tensor, keys: Tensor, values: Tensor, decay: Tensor?, initialState: Tensor?
+  ) {
+    self.queries = queries
+    self.keys = keys
+    self.values = values
+    self.decay = decay
+    self.initialState = initialState
+  }
+}

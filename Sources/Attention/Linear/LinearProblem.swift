@@ -1,0 +1,63 @@
+import Tensors
+
+/// What is asked of linear attention: everything that decides which kernel runs.
+public struct LinearProblem: Hashable, Sendable {
+  /// Which numbers share one decay.
+  public enum Decay: String, Hashable, Sendable, Codable {
+    case none
+    case perHead = "per head"
+    case perToken = "per token"
+    case perChannel = "per channel"
+  }
+
+  public var batch: Int
+  /// Tokens in a row of the batch; with packed sequences, all of them together.
+  public var length: Int
+  /// The number of sequences: `batch`, or how many are packed.
+  public var sequences: Int
+  public var isPacked: Bool
+  /// Heads of queries and keys; they divide ``valueHeads``.
+  public var heads: Int
+  /// Heads of values, decay and state.
+  public var valueHeads: Int
+  public var keyDimension: Int
+  public var valueDimension: Int
+  /// The dtype of queries, keys and values.
+  public var dtype: DType
+  public var decay: Decay
+  public var normalizesQueriesAndKeys: Bool
+  public var hasInitialState: Bool
+  public var needsGradient: Bool
+
+  /// Independent recurrences: one a sequence and value head.
+  var recurrences: Int { sequences * valueHeads }
+
+  /// Bytes of queries, keys, values, decay and output, each moved once, and of the states.
+  var bytes: Double {
+    let decayWidth =
+      switch decay {
+      case .none, .perHead: 0
+      case .perToken: valueHeads
+      case .perChannel: valueHeads * keyDimension
+      }
+    let width = 2 * heads * keyDimension + 2 * valueHeads * valueDimension + decayWidth
+    let state = keyDimension * valueDimension * MemoryLayout<Float>.size
+    return Double(batch * length) * Double(width * dtype.size)
+      + Double(2 * recurrences) * Double(state)
+  }
+}
+
+extension LinearProblem: CustomStringConvertible {
+  public var description: String {
+    var words = [
+      "\(dtype.rawValue) queries \(Shape([batch, length, heads, keyDimension]))",
+      "values \(Shape([batch, length, valueHeads, valueDimension]))",
+      decay == .none ? "no decay" : "decay \(decay.rawValue)",
+    ]
+    if isPacked { words.append("\(sequences) packed sequences") }
+    if normalizesQueriesAndKeys { words.append("normalised queries and keys") }
+    if hasInitialState { words.append("an initial state") }
+    if needsGradient { words.append("gradients") }
+    return words.joined(separator: ", ")
+  }
+}
