@@ -26,7 +26,7 @@ static void unary_f32(cpu_unary op, size_t n, const float *x, float *y) {
     case CPU_SIGMOID: UNARY_LOOP(v_sigmoid(v))
     case CPU_LOG_SIGMOID: UNARY_LOOP(v_log_sigmoid(v))
     case CPU_SILU: UNARY_LOOP(v * v_sigmoid(v))
-    case CPU_RELU: UNARY_LOOP(v_max(v, (vf){0}))
+    case CPU_RELU: UNARY_LOOP(v_max((vf){0}, v))
   }
 }
 

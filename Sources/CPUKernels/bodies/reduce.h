@@ -21,7 +21,7 @@
 
 INLINE float row_sum(size_t n, const float *x) { REDUCE(0.0f, 0.0f, LOAD_X, PLUS, v_sum) }
 INLINE float row_maximum(size_t n, const float *x) {
-  REDUCE(-INFINITY, -INFINITY, LOAD_X, v_max, v_maximum)
+  REDUCE(-INFINITY, -INFINITY, LOAD_X, v_max_or_nan, v_maximum)
 }
 INLINE float row_dot(size_t n, const float *x, const float *y) {
   REDUCE(0.0f, 0.0f, LOAD_XY, PLUS, v_sum)

@@ -89,7 +89,8 @@ static void softmax_online(size_t rows, size_t columns, float *s, size_t stride,
   for (size_t r = 0; r < rows; r++, s += stride, o += o_stride) {
     float before = m[r];
     float high = row_maximum(columns, s);
-    float now = high > before ? high : before;
+    // NaN in the tile is now the maximum, and so reaches the sums.
+    float now = before >= high ? before : high;
     if (now == -INFINITY) {
       memset(s, 0, columns * sizeof(float));
       continue;
@@ -116,13 +117,13 @@ static void softmax_gradient(size_t rows, size_t columns, float *s, float *d, si
     size_t j = 0;
     for (; j + LANES <= columns; j += LANES) {
       // Rounding may leave a score a little above the log-sum-exp: the clamp costs one instruction.
-      vf p = v_exp_nonpositive(v_min(v_load(s + j) - lse[r], (vf){0}));
+      vf p = v_exp_nonpositive(v_min((vf){0}, v_load(s + j) - lse[r]));
       v_store(s + j, p);
       v_store(d + j, p * (v_load(d + j) - delta[r]));
     }
     if (j < columns) {
       size_t n = columns - j;
-      vf p = v_exp_nonpositive(v_min(v_load_part(s + j, n, -INFINITY) - lse[r], (vf){0}));
+      vf p = v_exp_nonpositive(v_min((vf){0}, v_load_part(s + j, n, -INFINITY) - lse[r]));
       v_store_part(s + j, p, n);
       v_store_part(d + j, p * (v_load_part(d + j, n, 0) - delta[r]), n);
     }

@@ -21,8 +21,11 @@ INLINE vf v_set(float x) { return x - (vf){0}; }
 INLINE vf v_select(vi mask, vf yes, vf no) {
   return (vf)((mask & (vi)yes) | (~mask & (vi)no));
 }
-INLINE vf v_max(vf a, vf b) { return __builtin_elementwise_max(a, b); }
-INLINE vf v_min(vf a, vf b) { return __builtin_elementwise_min(a, b); }
+// One instruction each: b where a or b is NaN, so a limit goes first to let NaN through.
+INLINE vf v_max(vf a, vf b) { return v_select(a > b, a, b); }
+INLINE vf v_min(vf a, vf b) { return v_select(a < b, a, b); }
+// The larger of a and b; NaN if either is.
+INLINE vf v_max_or_nan(vf a, vf b) { return v_select((a > b) | (a != a), a, b); }
 INLINE vf v_abs(vf a) { return __builtin_elementwise_abs(a); }
 INLINE vf v_sqrt(vf a) { return __builtin_elementwise_sqrt(a); }
 
@@ -53,12 +56,13 @@ INLINE float v_maximum(vf x) {
   v_store(lane, x);
   for (size_t width = LANES / 2; width > 0; width /= 2)
     for (size_t i = 0; i < width; i++)
-      lane[i] = lane[i] > lane[i + width] ? lane[i] : lane[i + width];
+      if (!(lane[i] > lane[i + width] || lane[i] != lane[i])) lane[i] = lane[i + width];
   return lane[0];
 }
 
-// e^r for |r| <= ln(2)/2, then times 2^(t as an integer); t holds the integer plus 1.5 * 2^23.
-INLINE vf v_exp_core(vf x, vf *two_to_n) {
+// e^r with r the rest of x after its nearest multiple n of ln(2): |r| <= ln(2)/2. The integer n is
+// in the low bits of rounded, a float that holds n + 1.5 * 2^23.
+INLINE vf v_exp_core(vf x, vf *rounded) {
   const float magic = 12582912.0f, log2e = 1.44269504088896341f;
   const float ln2_high = 0.693359375f, ln2_low = -2.12194440e-4f;
   vf t = x * log2e + magic;
@@ -71,37 +75,38 @@ INLINE vf v_exp_core(vf x, vf *two_to_n) {
   p = p * r + 4.1665795894e-2f;
   p = p * r + 1.6666665459e-1f;
   p = p * r + 5.0000001201e-1f;
-  p = p * (r * r) + r + 1.0f;
-  *two_to_n = (vf)(((vi)t << 23) + 0x3F800000);
-  return p;
+  *rounded = t;
+  return p * (r * r) + r + 1.0f;
 }
 
-// e^x for x <= 0. Below the smallest normal number, and for -inf, the result is 0.
+// The smallest x whose e^x is a normal number.
+#define EXP_SMALLEST_NORMAL -87.336544f
+
+// e^x for x <= 0. Below the smallest normal number, and for -inf, the result is 0; NaN stays NaN.
 INLINE vf v_exp_nonpositive(vf x) {
-  vf clamped = v_max(x, v_set(-87.336544f)), power;
-  vf p = v_exp_core(clamped, &power) * power;
-  return v_select(x < v_set(-87.336544f), (vf){0}, p);
+  vf t, p = v_exp_core(v_max(v_set(EXP_SMALLEST_NORMAL), x), &t);
+  p *= (vf)(((vi)t << 23) + 0x3F800000);
+  return v_select(x < v_set(EXP_SMALLEST_NORMAL), (vf){0}, p);
 }
 
-// e^x for every x; NaN stays NaN.
+// e^x for every x, with subnormal results; NaN stays NaN.
 INLINE vf v_exp(vf x) {
-  vf clamped = v_min(v_max(x, v_set(-87.336544f)), v_set(88.0f)), power;
-  vf excess = v_min(x, v_set(90.0f)) - clamped;
-  vf p = v_exp_core(clamped, &power) * power;
-  // e^excess for excess in (0, 2] by its series: only x above 88 get here.
-  vf e = 1.0f + excess * (1.0f + excess * (0.5f + excess * (1.0f / 6 + excess * (1.0f / 24))));
-  p = v_select(x > v_set(88.0f), p * e, p);
-  p = v_select(x > v_set(88.7228317f), v_set(INFINITY), p);
-  p = v_select(x < v_set(-87.336544f), (vf){0}, p);
-  return v_select(x != x, x, p);
+  // Beyond these limits the result is 0 or infinite.
+  vf t, p = v_exp_core(v_min(v_set(89.0f), v_max(v_set(-104.0f), x)), &t);
+  // 2^n may itself be no number: it is multiplied in two halves.
+  vi n = (vi)t - (vi)v_set(12582912.0f), half = n >> 1;
+  p *= (vf)((half + 127) << 23);
+  return p * (vf)((n - half + 127) << 23);
 }
 
-// The natural logarithm of x > 0, normal. Zero gives -inf, negative numbers NaN.
+// The natural logarithm. Zero gives -inf, negative numbers and NaN give NaN.
 INLINE vf v_log(vf x) {
-  vi bits = (vi)x;
-  vi e = ((bits - 0x3F3504F3) >> 23);
+  // Subnormal numbers are lifted by 2^23 first.
+  vi is_subnormal = x < v_set(1.17549435e-38f);
+  vi bits = (vi)v_select(is_subnormal, x * 8388608.0f, x);
+  vi e = (bits - 0x3F3504F3) >> 23;
   vf m = (vf)(bits - (e << 23)) - 1.0f;
-  vf n = __builtin_convertvector(e, vf);
+  vf n = __builtin_convertvector(e - (is_subnormal & 23), vf);
   vf z = m * m;
   vf p = v_set(7.0376836292e-2f);
   p = p * m - 1.1514610310e-1f;
@@ -119,8 +124,8 @@ INLINE vf v_log(vf x) {
   result = result + n * 0.693359375f;
   result = v_select(x == (vf){0}, v_set(-INFINITY), result);
   result = v_select(x < (vf){0}, v_set(NAN), result);
-  result = v_select(x == v_set(INFINITY), x, result);
-  return v_select(x != x, x, result);
+  // What is not below infinity is infinity or NaN, and stays.
+  return v_select(x < v_set(INFINITY), result, x);
 }
 
 INLINE vf v_sigmoid(vf x) { return 1.0f / (1.0f + v_exp(-x)); }
@@ -131,14 +136,11 @@ INLINE vf v_tanh(vf x) {
   vf e = v_exp_nonpositive(-2.0f * v_abs(x));
   vf large = (1.0f - e) / (1.0f + e);
   large = v_select(x < (vf){0}, -large, large);
-  vf result = v_select(v_abs(x) < v_set(0.25f), small, large);
-  return v_select(x != x, x, result);
+  return v_select(v_abs(x) < v_set(0.25f), small, large);
 }
 INLINE vf v_log_sigmoid(vf x) {
-  // min(x, 0) - log(1 + e^-|x|), the logarithm by its series where e^-|x| is small.
+  // min(x, 0) - log(1 + e) with e = e^-|x|; what 1 + e loses of e is added to the logarithm.
   vf e = v_exp_nonpositive(-v_abs(x));
-  vf series = e * (1.0f - e * (0.5f - e * (1.0f / 3)));
-  vf log1p = v_select(e < v_set(0.01f), series, v_log(1.0f + e));
-  vf result = v_min(x, (vf){0}) - log1p;
-  return v_select(x != x, x, result);
+  vf u = 1.0f + e;
+  return v_min((vf){0}, x) - (v_log(u) + (e - (u - 1.0f)) / u);
 }
