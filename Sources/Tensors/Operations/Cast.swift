@@ -34,10 +34,8 @@ private func convert(
   count: Int
 ) {
   let kernels = InstructionSet.current.kernels
-  let block = 16_384
-  Threads.forEach((count + block - 1) / block) { index in
-    let start = index * block
-    let length = min(block, count - start)
+  Threads.forEachRows(count, width: 1) { block in
+    let (start, length) = (block.lowerBound, block.count)
     let x = source + start * from.size
     let y = target + start * to.size
     if from == .float32, let half = to.floatType {

@@ -85,11 +85,8 @@ private func sumRows(
   _ x: UnsafePointer<Float>, rows: Int, count: Int, _ target: UnsafeMutablePointer<Float>,
   _ kernels: cpu_kernels
 ) {
-  let rowsPerTask = max(1, 16_384 / max(1, count))
-  Threads.forEach((rows + rowsPerTask - 1) / rowsPerTask) { task in
-    for row in task * rowsPerTask..<min(rows, (task + 1) * rowsPerTask) {
-      target[row] = kernels.sum(count, x + row * count)
-    }
+  Threads.forEachRows(rows, width: count) { block in
+    for row in block { target[row] = kernels.sum(count, x + row * count) }
   }
 }
 

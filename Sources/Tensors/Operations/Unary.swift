@@ -12,18 +12,18 @@ extension Tensor {
     }
     let kernels = InstructionSet.current.kernels
     let source = try contiguous()
-    let loop = StridedLoop(shape: [elementCount], strides: [[1]])
     return try Tensor.filling(shape, dtype: dtype) { target in
       source.withUnsafeRawPointer { base in
-        loop.forEachPiece { length, offsets in
+        Threads.forEachRows(elementCount, width: 1) { block in
+          let start = block.lowerBound
           if dtype == .float32 {
             kernels.unary_f32(
-              operation, length, base.assumingMemoryBound(to: Float.self) + offsets[0],
-              target.assumingMemoryBound(to: Float.self) + offsets[0])
+              operation, block.count, base.assumingMemoryBound(to: Float.self) + start,
+              target.assumingMemoryBound(to: Float.self) + start)
           } else {
             kernels.unary_f64(
-              operation, length, base.assumingMemoryBound(to: Double.self) + offsets[0],
-              target.assumingMemoryBound(to: Double.self) + offsets[0])
+              operation, block.count, base.assumingMemoryBound(to: Double.self) + start,
+              target.assumingMemoryBound(to: Double.self) + start)
           }
         }
       }

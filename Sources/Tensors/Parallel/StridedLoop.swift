@@ -3,9 +3,6 @@
 /// Neighbouring axes that every operand walks evenly are merged first, so contiguous operands are
 /// one long row. Long rows are cut into pieces, and pieces are spread over the threads.
 struct StridedLoop {
-  /// Elements in a piece: long enough to hide the cost of starting one.
-  private static let pieceLength = 16_384
-
   /// The merged extents but the last.
   private var outer: [Int] = []
   /// For each operand, strides of ``outer``.
@@ -47,9 +44,9 @@ struct StridedLoop {
   func forEachPiece(_ body: (_ length: Int, _ offsets: UnsafeBufferPointer<Int>) -> Void) {
     let rows = outer.reduce(1, *)
     guard rows > 0, rowLength > 0 else { return }
-    let piecesPerRow = (rowLength + Self.pieceLength - 1) / Self.pieceLength
-    let pieceLength = piecesPerRow == 1 ? rowLength : Self.pieceLength
-    let rowsPerTask = max(1, Self.pieceLength / rowLength)
+    let piecesPerRow = (rowLength + Threads.pieceLength - 1) / Threads.pieceLength
+    let pieceLength = piecesPerRow == 1 ? rowLength : Threads.pieceLength
+    let rowsPerTask = max(1, Threads.pieceLength / rowLength)
     let tasks = (rows + rowsPerTask - 1) / rowsPerTask
     let work = { (task: Int) in
       withUnsafeTemporaryAllocation(of: Int.self, capacity: rowStrides.count + outer.count) {

@@ -50,6 +50,18 @@ public enum Threads {
     }
   }
 
+  /// Elements in a piece of work: long enough to hide the cost of starting one.
+  static let pieceLength = 16_384
+
+  /// Calls `body` with blocks of `rows` rows of `width` elements, spread over the threads. The
+  /// blocks depend on the two numbers only.
+  public static func forEachRows(_ rows: Int, width: Int, _ body: (Range<Int>) -> Void) {
+    let block = max(1, pieceLength / max(1, width))
+    forEach((rows + block - 1) / block) { index in
+      body(index * block..<min(rows, (index + 1) * block))
+    }
+  }
+
   /// ``forEach(_:_:)`` for work that can fail: the error of the lowest failing index is thrown.
   public static func tryForEach(_ count: Int, _ body: (Int) throws -> Void) throws {
     let failure = Mutex<(index: Int, error: any Error)?>(nil)

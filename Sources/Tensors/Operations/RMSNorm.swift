@@ -1,0 +1,98 @@
+import CPUKernels
+
+extension Tensor {
+  /// x / √(mean(x²) + ε) · weight over the last axis: [..., n] and weight [n] → [..., n].
+  ///
+  /// Half precision is computed in float32; its weight may be float32 or of the same dtype.
+  ///
+  /// Reference: Zhang, Sennrich, *Root mean square layer normalization* (2019).
+  ///
+  /// - Throws: ``TensorError/invalidArgument(_:was:mustBe:)`` if a shape or dtype does not fit, or
+  ///   `epsilon` is not a positive number.
+  public func rmsNorm(weight: Tensor, epsilon: Double = 1e-6) throws -> Tensor {
+    guard rank >= 1, dtype.isFloatingPoint else {
+      throw TensorError.invalidArgument(
+        "operand of rmsNorm", was: "\(self)", mustBe: "a floating-point tensor [..., n]")
+    }
+    let n = shape[rank - 1]
+    let fits = weight.dtype == dtype || (dtype.isHalfPrecision && weight.dtype == .float32)
+    guard weight.shape == [n], fits else {
+      throw TensorError.invalidArgument(
+        "weight", was: "\(weight)", mustBe: "\(dtype.rawValue) [\(n)], as the operand \(self)")
+    }
+    guard epsilon > 0, epsilon.isFinite else {
+      throw TensorError.invalidArgument("epsilon", was: "\(epsilon)", mustBe: "a number above 0")
+    }
+    switch dtype {
+    case .float64:
+      // The definition, from elementary operations.
+      let scale = try (squared().sum([-1], keepsAxes: true) / Double(Swift.max(1, n)) + epsilon)
+        .reciprocalSquareRoot()
+      return try self * scale * weight
+    case .float32: return try fusedRMSNorm(weight, Float(epsilon))
+    default:
+      return try cast(to: .float32)
+        .rmsNorm(weight: weight.cast(to: .float32), epsilon: epsilon).cast(to: dtype)
+    }
+  }
+
+  private func fusedRMSNorm(_ weight: Tensor, _ epsilon: Float) throws -> Tensor {
+    let n = shape[rank - 1]
+    let rows = shape.dropLast().reduce(1, *)
+    let source = try detached().contiguous()
+    let scale = try weight.detached().contiguous()
+    var reciprocals: Tensor?
+    let result = try Tensor.filling(shape, as: Float.self) { y in
+      reciprocals = try Tensor.filling([rows], as: Float.self) { rstd in
+        try source.withUnsafePointer(to: Float.self) { x in
+          try scale.withUnsafePointer(to: Float.self) { w in
+            let kernels = InstructionSet.current.kernels
+            Threads.forEachRows(rows, width: n) { block in
+              let first = block.lowerBound
+              kernels.rms_norm(
+                block.count, n, x + first * n, w, epsilon, y + first * n, rstd + first)
+            }
+          }
+        }
+      }
+    }
+    guard let reciprocals else { return result }
+    return result.recorded(from: [self, weight]) {
+      try Tensor.rmsNormGradients(source, scale, reciprocals, $0.contiguous(), rows, n)
+    }
+  }
+
+  /// The gradients of operand and weight. The weight's is summed in blocks of rows that depend on
+  /// the shape only, and the blocks are added in order.
+  private static func rmsNormGradients(
+    _ source: Tensor, _ weight: Tensor, _ reciprocals: Tensor, _ gradient: Tensor, _ rows: Int,
+    _ n: Int
+  ) throws -> [Tensor] {
+    let mostBlocks = 64
+    let leastRows = 32
+    let blockRows = max(leastRows, (rows + mostBlocks - 1) / mostBlocks)
+    let blocks = (rows + blockRows - 1) / blockRows
+    let kernels = InstructionSet.current.kernels
+    var sourceGradient: Tensor?
+    let partial = try Tensor.filling([blocks, n], as: Float.self) { dw in
+      dw.update(repeating: 0, count: blocks * n)
+      sourceGradient = try Tensor.filling(source.shape, as: Float.self) { dx in
+        try source.withUnsafePointer(to: Float.self) { x in
+          try weight.withUnsafePointer(to: Float.self) { w in
+            try reciprocals.withUnsafePointer(to: Float.self) { rstd in
+              try gradient.withUnsafePointer(to: Float.self) { g in
+                Threads.forEach(blocks) { block in
+                  let first = block * blockRows
+                  kernels.rms_norm_backward(
+                    min(blockRows, rows - first), n, x + first * n, w, rstd + first, g + first * n,
+                    dx + first * n, dw + block * n)
+                }
+              }
+            }
+          }
+        }
+      }
+    }
+    return [sourceGradient ?? source, try partial.sum([0])]
+  }
+}

@@ -1,0 +1,70 @@
+import CPUKernels
+
+extension Tensor {
+  /// exp(x) / Σ exp(x) over the last axis: [..., n] → [..., n].
+  ///
+  /// A row of nothing but −∞ gives zeros and has zero gradients; a row with NaN gives NaN.
+  ///
+  /// - Throws: ``TensorError/invalidArgument(_:was:mustBe:)`` if this is no floating-point tensor of
+  ///   at least one axis.
+  public func softmax() throws -> Tensor {
+    guard rank >= 1, dtype.isFloatingPoint else {
+      throw TensorError.invalidArgument(
+        "operand of softmax", was: "\(self)", mustBe: "a floating-point tensor [..., n]")
+    }
+    if dtype.isHalfPrecision { return try cast(to: .float32).softmax().cast(to: dtype) }
+    if dtype == .float64 { return try plainSoftmax() }
+    let n = shape[rank - 1]
+    let rows = shape.dropLast().reduce(1, *)
+    let source = try detached().contiguous()
+    let result = try Tensor.filling(shape, as: Float.self) { y in
+      try source.withUnsafePointer(to: Float.self) { x in
+        let kernels = InstructionSet.current.kernels
+        Threads.forEachRows(rows, width: n) { block in
+          kernels.softmax(
+            block.count, n, x + block.lowerBound * n, y + block.lowerBound * n)
+        }
+      }
+    }
+    return result.recorded(from: [self]) { [try Tensor.softmaxGradient(result, $0, rows, n)] }
+  }
+
+  private static func softmaxGradient(
+    _ result: Tensor, _ gradient: Tensor, _ rows: Int, _ n: Int
+  ) throws -> Tensor {
+    let gradient = try gradient.detached().contiguous()
+    return try Tensor.filling(result.shape, as: Float.self) { dx in
+      try result.withUnsafePointer(to: Float.self) { y in
+        try gradient.withUnsafePointer(to: Float.self) { g in
+          let kernels = InstructionSet.current.kernels
+          Threads.forEachRows(rows, width: n) { block in
+            let start = block.lowerBound * n
+            kernels.softmax_backward(block.count, n, y + start, g + start, dx + start)
+          }
+        }
+      }
+    }
+  }
+
+  /// The definition, from elementary operations.
+  private func plainSoftmax() throws -> Tensor {
+    let powers = try (self - rowShifts()).exponential()
+    let total = try powers.sum([-1], keepsAxes: true)
+    // Rows whose sum is empty divide 0 by 1.
+    let isEmpty = try total.isEqual(to: .zeros([], dtype: dtype)).cast(to: dtype)
+    return try powers / (total + isEmpty)
+  }
+
+  /// The maximum of each row of the last axis, which stays with extent one; 0 where it is −∞, so
+  /// that subtracting it never gives NaN. Not recorded.
+  func rowShifts() throws -> Tensor {
+    let n = shape[rank - 1]
+    let values = try elements(as: Double.self)
+    let rows = shape.dropLast().reduce(1, *)
+    let shifts = (0..<rows).map { row in
+      let maximum = values[row * n..<(row + 1) * n].max() ?? 0
+      return maximum == -.infinity ? 0 : maximum
+    }
+    return try Tensor(shifts, Shape(shape.dropLast() + [1])).cast(to: dtype)
+  }
+}

@@ -1,0 +1,58 @@
+import CPUKernels
+
+extension Tensor {
+  /// silu(gate) · up = gate / (1 + e^−gate) · up, element by element, of two tensors of one shape.
+  ///
+  /// Reference: Shazeer, *GLU variants improve transformer* (2020).
+  ///
+  /// - Throws: ``TensorError/invalidArgument(_:was:mustBe:)`` if shapes or dtypes differ.
+  public static func swiglu(_ gate: Tensor, _ up: Tensor) throws -> Tensor {
+    guard gate.shape == up.shape, gate.dtype == up.dtype, gate.dtype.isFloatingPoint else {
+      throw TensorError.invalidArgument(
+        "operands of swiglu", was: "\(gate) and \(up)",
+        mustBe: "floating-point tensors of one shape and dtype")
+    }
+    switch gate.dtype {
+    case .float64: return try gate.silu() * up
+    case .float32: return try fusedSwiGLU(gate, up)
+    default:
+      return try swiglu(gate.cast(to: .float32), up.cast(to: .float32)).cast(to: gate.dtype)
+    }
+  }
+
+  private static func fusedSwiGLU(_ gate: Tensor, _ up: Tensor) throws -> Tensor {
+    let (a, b) = (try gate.detached().contiguous(), try up.detached().contiguous())
+    let shape = gate.shape
+    let result = try Tensor.filling(shape, as: Float.self) { y in
+      try a.withUnsafePointer(to: Float.self) { a in
+        try b.withUnsafePointer(to: Float.self) { b in
+          let kernels = InstructionSet.current.kernels
+          Threads.forEachRows(shape.elementCount, width: 1) { block in
+            let first = block.lowerBound
+            kernels.swiglu(block.count, a + first, b + first, y + first)
+          }
+        }
+      }
+    }
+    return result.recorded(from: [gate, up]) { gradient in
+      let gradient = try gradient.contiguous()
+      var gateGradient: Tensor?
+      let upGradient = try Tensor.filling(shape, as: Float.self) { db in
+        gateGradient = try Tensor.filling(shape, as: Float.self) { da in
+          try a.withUnsafePointer(to: Float.self) { a in
+            try b.withUnsafePointer(to: Float.self) { b in
+              try gradient.withUnsafePointer(to: Float.self) { g in
+                let kernels = InstructionSet.current.kernels
+                Threads.forEachRows(shape.elementCount, width: 1) { block in
+                  let i = block.lowerBound
+                  kernels.swiglu_backward(block.count, a + i, b + i, g + i, da + i, db + i)
+                }
+              }
+            }
+          }
+        }
+      }
+      return [gateGradient, upGradient]
+    }
+  }
+}
