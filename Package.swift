@@ -26,7 +26,9 @@ let package = Package(
     .target(name: "LanguageModels", dependencies: ["Layers"]),
     .target(
       name: "Training",
-      dependencies: ["LanguageModels", .product(name: "Logging", package: "swift-log")]),
+      dependencies: [
+        "LanguageModels", "CPUKernels", .product(name: "Logging", package: "swift-log"),
+      ]),
     .target(name: "Conformance", dependencies: ["Attention"]),
     .executableTarget(
       name: "AttentionCommand",

@@ -1,0 +1,56 @@
+/// Where a run stands, beside the model and the optimizer: `trainer_state.json`.
+///
+/// There are no clocks in it: runs that did the same steps write the same bytes.
+public struct TrainerState: Codable, Hashable, Sendable {
+  /// Steps done.
+  public var step = 0
+  /// Where the next batch begins.
+  public var position = DataPosition()
+  /// What ``position`` refers to.
+  public let data: DataIdentity
+  /// The steps since the last line of metrics.
+  public var group = StepGroup()
+  public var curve = LossCurve()
+
+  public init(data: DataIdentity) { self.data = data }
+
+  /// Text and how it is cut: a run can only be continued with the same.
+  public struct DataIdentity: Codable, Hashable, Sendable {
+    /// ``Corpus/fingerprint``.
+    public let text: String
+    public let batchSize: Int
+    public let length: Int
+    public let seed: Int
+
+    enum CodingKeys: String, CodingKey {
+      case text
+      case batchSize = "batch_size"
+      case length, seed
+    }
+  }
+
+  /// Sums over the steps that make up a line of metrics.
+  public struct StepGroup: Codable, Hashable, Sendable {
+    public private(set) var steps = 0
+    private var lossSum = 0.0
+    private var gradientNormSum = 0.0
+
+    public init() {}
+
+    enum CodingKeys: String, CodingKey {
+      case steps
+      case lossSum = "loss_sum"
+      case gradientNormSum = "gradient_norm_sum"
+    }
+
+    /// The mean loss in nats a token.
+    public var loss: Double { lossSum / Double(max(1, steps)) }
+    public var gradientNorm: Double { gradientNormSum / Double(max(1, steps)) }
+
+    mutating func add(loss: Double, gradientNorm: Double) {
+      steps += 1
+      lossSum += loss
+      gradientNormSum += gradientNorm
+    }
+  }
+}

@@ -1,0 +1,47 @@
+import LanguageModels
+
+/// Where the text comes from: the section `data`.
+public struct DataConfiguration: Codable, Hashable, Sendable {
+  /// Files and folders. Relative paths are taken from the configuration file's folder.
+  public var paths = ["."]
+  /// Which files of a folder are text, by the end of their names, without the dot.
+  public var extensions = ["swift", "md"]
+  /// The share of the text that is held out: above 0, at most 0.5.
+  public var validationFraction = 0.1
+
+  public init() {}
+
+  enum CodingKeys: String, CodingKey, CaseIterable {
+    case paths, extensions
+    case validationFraction = "validation_fraction"
+  }
+
+  public init(from decoder: any Decoder) throws {
+    self.init()
+    let values = try decoder.strictContainer(keyedBy: CodingKeys.self)
+    paths = try values.list(.paths, default: paths)
+    extensions = try values.list(.extensions, default: extensions)
+    validationFraction = try values.value(.validationFraction, default: validationFraction)
+    try validate(path: decoder.codingPath.dotted)
+  }
+
+  /// - Throws: ``ConfigurationError/invalidValue(_:was:mustBe:)``.
+  public func validate(path: String = "data") throws {
+    var check = ValueChecks(section: path)
+    check.that(!paths.isEmpty, "paths", was: "an array of 0", mustBe: "at least one path")
+    check.that(
+      !extensions.isEmpty, "extensions", was: "an array of 0", mustBe: "at least one extension")
+    check.that(
+      validationFraction > 0 && validationFraction <= 0.5, "validation_fraction",
+      was: "\(validationFraction)", mustBe: "above 0 and at most 0.5")
+    try check.finish()
+  }
+}
+
+extension KeyedDecodingContainer {
+  /// An array of strings; one string alone stands for an array of it.
+  fileprivate func list(_ key: Key, default otherwise: [String]) throws -> [String] {
+    if let single = try? decode(String.self, forKey: key) { return [single] }
+    return try value(key, default: otherwise)
+  }
+}

@@ -1,0 +1,30 @@
+import LanguageModels
+
+/// Checks the values of a section and remembers the first that is wrong.
+struct ValueChecks {
+  private let section: String
+  private var failure: ConfigurationError?
+
+  init(section: String) { self.section = section }
+
+  mutating func that(_ holds: Bool, _ key: String, was: String, mustBe: String) {
+    guard !holds, failure == nil else { return }
+    let path = section.isEmpty ? key : section + "." + key
+    failure = .invalidValue(path, was: was, mustBe: mustBe)
+  }
+
+  mutating func that(_ value: Int, _ key: String, isAtLeast least: Int) {
+    that(value >= least, key, was: "\(value)", mustBe: "at least \(least)")
+  }
+
+  /// Also refuses infinities and numbers that are none.
+  mutating func that(_ value: Double, _ key: String, isAtLeast least: Double) {
+    that(value >= least && value.isFinite, key, was: "\(value)", mustBe: "at least \(least)")
+  }
+
+  mutating func that(isPositive value: Double, _ key: String) {
+    that(value > 0 && value.isFinite, key, was: "\(value)", mustBe: "above 0")
+  }
+
+  func finish() throws { if let failure { throw failure } }
+}

@@ -1,0 +1,95 @@
+/// Text in two parts that share no document: one to train on, one to measure on.
+///
+/// Whole documents are held out, so the validation figure tells how well the model predicts text
+/// from files it has never seen. Which ones depends on their contents alone, so it does not change
+/// with the seed, or with where the files lie. Documents are walked in the order of a hash of their
+/// text, and each that still fits in the held-out share is held out. Where that leaves more than half
+/// of the share (a single document, a few of equal size), the rest of it is taken from the end of the
+/// largest document, from the beginning of a line on.
+public struct Corpus: Sendable {
+  public let training: PackedText
+  public let validation: PackedText
+
+  /// The least bytes of text: two on each side, one to predict the other from.
+  private static let leastBytes = 4
+
+  /// - Parameters:
+  ///   - documents: different texts, none empty.
+  ///   - validationFraction: the share of bytes to hold out, above 0 and at most 0.5.
+  /// - Throws: ``TrainingError/text(path:reason:)`` if there are fewer than four bytes;
+  ///   ``TrainingError/invalidArgument(_:was:mustBe:)`` for another fraction.
+  public init(_ documents: [Document], validationFraction: Double) throws {
+    guard validationFraction > 0, validationFraction <= 0.5 else {
+      throw TrainingError.invalidArgument(
+        "validationFraction", was: "\(validationFraction)", mustBe: "above 0 and at most 0.5")
+    }
+    let total = documents.reduce(0) { $0 + $1.bytes.count }
+    let split = Corpus.split(
+      documents, budget: max(2, Int(Double(total) * validationFraction)))
+    training = PackedText(split.training)
+    validation = PackedText(split.validation)
+    guard total >= Corpus.leastBytes, training.pairCount > 0, validation.pairCount > 0 else {
+      throw TrainingError.text(
+        path: documents.map(\.name).joined(separator: ", "),
+        reason: "\(total) bytes of text are too few to train and validate on")
+    }
+  }
+
+  /// Tells texts apart: equal for equal documents in equal order, split equally.
+  public var fingerprint: String {
+    var hash = FNV1a()
+    for part in [training, validation] {
+      hash.combine(part.starts.count)
+      for start in part.starts { hash.combine(start) }
+      hash.combine(part.bytes)
+    }
+    let digits = String(hash.value, radix: 16)
+    return String(repeating: "0", count: 16 - digits.count) + digits
+  }
+
+  struct Split {
+    var training: [Document]
+    var validation: [Document]
+  }
+
+  static func split(_ documents: [Document], budget: Int) -> Split {
+    let hashes = documents.map(\.contentHash)
+    let order = documents.indices.sorted { (hashes[$0], $0) < (hashes[$1], $1) }
+    var left = budget
+    var heldOut: Set<Int> = []
+    for index in order {
+      // A text of one byte has nothing to predict.
+      let size = documents[index].bytes.count
+      guard size >= 2, size <= left else { continue }
+      heldOut.insert(index)
+      left -= size
+    }
+    var split = Split(training: [], validation: [])
+    let largest = order.filter { !heldOut.contains($0) }
+      .max { documents[$0].bytes.count < documents[$1].bytes.count }
+    for (index, document) in documents.enumerated() {
+      if heldOut.contains(index) {
+        split.validation.append(document)
+      } else if index == largest, left > budget / 2 {
+        let cut = place(toCut: document.bytes, keeping: left)
+        split.training.append(
+          Document(name: document.name, bytes: Array(document.bytes[..<cut])))
+        split.validation.append(
+          Document(name: document.name, bytes: Array(document.bytes[cut...])))
+      } else {
+        split.training.append(document)
+      }
+    }
+    return split
+  }
+
+  /// Where the last `budget` bytes begin, moved on to the beginning of a line, or at least of a
+  /// character, if the half of them or more remains.
+  private static func place(toCut bytes: [UInt8], keeping budget: Int) -> Int {
+    let cut = max(0, bytes.count - budget)
+    let last = min(bytes.count, cut + budget / 2)
+    if let line = bytes[cut..<last].firstIndex(of: UInt8(ascii: "\n")) { return line + 1 }
+    // Continuation bytes of UTF-8 begin with the bits 10.
+    return bytes[cut..<last].firstIndex { $0 & 0xC0 != 0x80 } ?? cut
+  }
+}

@@ -1,0 +1,42 @@
+import Tensors
+
+/// One text, seen by the model without its neighbours.
+public struct Document: Hashable, Sendable {
+  /// The file's path as it was found.
+  public let name: String
+  /// The text in UTF-8. Other bytes are trained on as they are.
+  public let bytes: [UInt8]
+
+  public init(name: String, bytes: [UInt8]) {
+    self.name = name
+    self.bytes = bytes
+  }
+
+  /// A number that depends on the text alone, each bit of it on every byte.
+  var contentHash: UInt64 {
+    var hash = FNV1a()
+    hash.combine(bytes)
+    var mixed = Philox(seed: hash.value)
+    return mixed.next()
+  }
+}
+
+/// The 64-bit hash of Fowler, Noll and Vo: the same on every machine and in every run.
+struct FNV1a {
+  private static let offsetBasis: UInt64 = 0xCBF2_9CE4_8422_2325
+  private static let prime: UInt64 = 0x0000_0100_0000_01B3
+
+  private(set) var value = FNV1a.offsetBasis
+
+  mutating func combine(_ bytes: [UInt8]) {
+    var hash = value
+    bytes.withUnsafeBufferPointer { buffer in
+      for byte in buffer { hash = (hash ^ UInt64(byte)) &* FNV1a.prime }
+    }
+    value = hash
+  }
+
+  mutating func combine(_ number: Int) {
+    withUnsafeBytes(of: UInt64(bitPattern: Int64(number)).littleEndian) { combine(Array($0)) }
+  }
+}

@@ -1,0 +1,82 @@
+/// Documents one behind the other, and where each begins.
+///
+/// The unit of training is a *pair*: a byte and the byte that follows it in the same document. A
+/// document of n bytes has n − 1 pairs; no pair reaches from one document into another.
+public struct PackedText: Sendable {
+  /// The documents' bytes without anything between them.
+  public let bytes: [UInt8]
+  /// Where documents begin in ``bytes``; one more than there are documents, the last the length.
+  public let starts: [Int]
+
+  /// Documents of fewer than two bytes have no pair and are left out.
+  public init(_ documents: [Document]) {
+    var bytes: [UInt8] = []
+    var starts = [0]
+    for document in documents where document.bytes.count >= 2 {
+      bytes += document.bytes
+      starts.append(bytes.count)
+    }
+    self.bytes = bytes
+    self.starts = starts
+  }
+
+  public var documentCount: Int { starts.count - 1 }
+  public var pairCount: Int { bytes.count - documentCount }
+
+  func pairCount(of document: Int) -> Int { starts[document + 1] - starts[document] - 1 }
+}
+
+/// The pairs of all documents in some order of the documents, numbered through.
+struct PairSequence: Sendable {
+  /// Neighbouring pairs of one document.
+  struct Piece: Equatable, Sendable {
+    /// Where the first pair's first byte lies in the text.
+    let start: Int
+    let count: Int
+  }
+
+  private let documents: [Int]
+  /// The number of each document's first pair, and the number of pairs as the last.
+  private let firstPairs: [Int]
+  private let text: PackedText
+
+  init(_ text: PackedText, order: [Int]) {
+    self.text = text
+    documents = order
+    var sums = [0]
+    for document in order { sums.append(sums[sums.count - 1] + text.pairCount(of: document)) }
+    firstPairs = sums
+  }
+
+  var count: Int { firstPairs[firstPairs.count - 1] }
+
+  /// The `length` pairs from `start` on, the first pair following the last, cut where documents
+  /// end. A piece is what one sequence of a batch may see.
+  func pieces(from start: Int, length: Int) -> [Piece] {
+    var pieces: [Piece] = []
+    var pair = start % count
+    var left = length
+    var slot = self.slot(of: pair)
+    while left > 0 {
+      let end = firstPairs[slot + 1]
+      let taken = min(left, end - pair)
+      pieces.append(
+        Piece(start: text.starts[documents[slot]] + pair - firstPairs[slot], count: taken))
+      left -= taken
+      slot = (slot + 1) % documents.count
+      pair = firstPairs[slot]
+    }
+    return pieces
+  }
+
+  /// The place in the order of the document that holds `pair`.
+  private func slot(of pair: Int) -> Int {
+    var low = 0
+    var high = documents.count
+    while high - low > 1 {
+      let middle = (low + high) / 2
+      if firstPairs[middle] <= pair { low = middle } else { high = middle }
+    }
+    return low
+  }
+}

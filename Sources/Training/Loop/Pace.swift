@@ -1,0 +1,44 @@
+/// Measures how fast a run goes.
+struct Pace {
+  private let clock = ContinuousClock()
+  private let began: ContinuousClock.Instant
+  private let firstStep: Int
+  private var groupTokens = 0
+  private var groupTime = Duration.zero
+  /// The rate and the loss of the last steps, with the latest counting most.
+  private var recentRate: Double?
+  private var recentLoss: Double?
+
+  /// How much of the recent figures a new step replaces.
+  private static let newShare = 0.1
+
+  init(firstStep: Int) {
+    began = clock.now
+    self.firstStep = firstStep
+  }
+
+  /// Runs a step and measures it. `body` returns the step's loss.
+  mutating func measure(tokens: Int, _ body: () throws -> Double) rethrows {
+    let start = clock.now
+    let loss = try body()
+    let time = clock.now - start
+    groupTokens += tokens
+    groupTime += time
+    let rate = Double(tokens) / max(time.seconds, 1e-9)
+    recentRate = recentRate.map { $0 + (rate - $0) * Self.newShare } ?? rate
+    recentLoss = recentLoss.map { $0 + (loss - $0) * Self.newShare } ?? loss
+  }
+
+  /// Tokens a second over the steps since this was last asked.
+  mutating func finishGroup() -> Double {
+    defer { (groupTokens, groupTime) = (0, .zero) }
+    return Double(groupTokens) / max(groupTime.seconds, 1e-9)
+  }
+
+  func progress(step: Int, of steps: Int) -> StepProgress {
+    let each = (clock.now - began) / max(1, step - firstStep)
+    return StepProgress(
+      step: step, steps: steps, bitsPerByte: bitsPerByte(nats: recentLoss ?? 0),
+      tokensPerSecond: recentRate ?? 0, timeLeft: each * max(0, steps - step))
+  }
+}

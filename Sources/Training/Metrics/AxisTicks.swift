@@ -1,0 +1,32 @@
+import Glibc
+
+/// Round numbers along an axis.
+struct AxisTicks {
+  /// Multiples of 1, 2 or 5 times a power of ten; the first at most the least value, the last at
+  /// least the greatest.
+  let values: [Double]
+  /// How many digits after the point tell neighbours apart.
+  let digits: Int
+
+  var first: Double { values[0] }
+  var last: Double { values[values.count - 1] }
+
+  /// - Parameters:
+  ///   - count: about how many ticks.
+  ///   - wholeNumbers: whether fractions make no sense.
+  init(from low: Double, to high: Double, count: Int, wholeNumbers: Bool = false) {
+    let rough = max(high - low, 1e-6) / Double(max(1, count))
+    let power = pow(10, floor(log10(rough)))
+    let nice = [1.0, 2, 5, 10].first { $0 * power >= rough } ?? 10
+    let step = wholeNumbers ? max(1, nice * power) : nice * power
+    let start = Int(floor(low / step + 1e-9))
+    let end = max(start + 1, Int(ceil(high / step - 1e-9)))
+    values = (start...end).map { Double($0) * step }
+    digits = wholeNumbers ? 0 : max(0, -Int(floor(log10(step) + 1e-9)))
+  }
+
+  /// Where a value lies between the first tick, 0, and the last, 1.
+  func fraction(of value: Double) -> Double { (value - first) / (last - first) }
+
+  func label(_ value: Double) -> String { value.text(digits: digits) }
+}

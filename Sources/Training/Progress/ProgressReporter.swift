@@ -1,0 +1,83 @@
+import Glibc
+import Tensors
+
+/// Shows a run to a person on standard error: a bar that is redrawn where that is a terminal, a line
+/// for each group of steps where it is not.
+public struct ProgressReporter {
+  private let isTerminal: Bool
+  private let clock = ContinuousClock()
+  private var lastDrawn: ContinuousClock.Instant?
+  private var lastProgress: StepProgress?
+
+  /// The least time between two drawings of the bar.
+  private static let redrawInterval = Duration.milliseconds(100)
+
+  public init() { isTerminal = isatty(STDERR_FILENO) == 1 }
+
+  /// Shows an event. Call it with each event of ``Trainer/run(start:stopAfter:shouldStop:report:)``.
+  public mutating func show(_ event: TrainingEvent) {
+    switch event {
+    case .started(let summary, let step):
+      for line in ProgressText.lines(summary, step: step) { print(line) }
+    case .stepped(let progress):
+      lastProgress = progress
+      guard isTerminal else { return }
+      let now = clock.now
+      let isDue = lastDrawn.map { now - $0 >= Self.redrawInterval } ?? true
+      if isDue || progress.step == progress.steps {
+        lastDrawn = now
+        draw(progress)
+      }
+    case .metrics:
+      guard !isTerminal, let lastProgress else { return }
+      print(ProgressText.line(lastProgress, memory: MemoryPool.peakBytes))
+    case .validated(let metrics):
+      print(
+        "validation \(metrics.bitsPerByte.text(digits: 3)) bits per byte at step \(metrics.step)")
+      if let lastProgress, lastProgress.step < lastProgress.steps, isTerminal {
+        draw(lastProgress)
+      }
+    case .savedCheckpoint(let path):
+      if !isTerminal { print("checkpoint \(path)") }
+    }
+  }
+
+  private func draw(_ progress: StepProgress) {
+    let bar = ProgressText.bar(
+      progress, memory: MemoryPool.peakBytes, columns: Terminal.columns(of: STDERR_FILENO))
+    Terminal.write("\r\(bar)\u{1B}[K" + (progress.step == progress.steps ? "\n" : ""))
+  }
+
+  /// A line of its own; on a terminal it takes the place of the bar.
+  private func print(_ line: String) {
+    Terminal.write((isTerminal ? "\r\u{1B}[K" : "") + line + "\n")
+  }
+}
+
+/// Standard error as a terminal.
+enum Terminal {
+  private static let usualColumns = 80
+
+  /// The width in characters.
+  static func columns(of descriptor: Int32) -> Int {
+    var size = winsize()
+    guard ioctl(descriptor, UInt(TIOCGWINSZ), &size) == 0, size.ws_col > 0 else {
+      return usualColumns
+    }
+    return Int(size.ws_col)
+  }
+
+  /// Writes to standard error. What cannot be shown is lost: a run goes on without a terminal.
+  static func write(_ text: String) {
+    var text = text
+    text.withUTF8 { bytes in
+      var rest = bytes[...]
+      while !rest.isEmpty {
+        let count = Glibc.write(
+          STDERR_FILENO, UnsafeBufferPointer(rebasing: rest).baseAddress, rest.count)
+        guard count > 0 else { return }
+        rest = rest.dropFirst(count)
+      }
+    }
+  }
+}

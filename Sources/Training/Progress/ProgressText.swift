@@ -1,0 +1,49 @@
+/// The words of the progress display.
+enum ProgressText {
+  private static let leastBar = 8
+  private static let greatestBar = 40
+
+  /// What is said before the first step.
+  static func lines(_ summary: RunSummary, step: Int) -> [String] {
+    func text(_ bytes: Int, _ documents: Int) -> String {
+      "\(Double(bytes).shortText)B in \(documents) document" + (documents == 1 ? "" : "s")
+    }
+    var lines = [
+      """
+      model \(Double(summary.parameterCount).shortText) parameters; \
+      training text \(text(summary.trainingBytes, summary.trainingDocuments)); \
+      validation text \(text(summary.validationBytes, summary.validationDocuments))
+      """
+    ]
+    if step > 0 { lines.append("continuing after step \(step) of \(summary.steps)") }
+    return lines
+  }
+
+  /// One line without a bar: `step 120/600  2.713 bits/byte  12.3k tokens/s  210MB  1:23 left`.
+  static func line(_ progress: StepProgress, memory: Int) -> String {
+    "step \(progress.step)/\(progress.steps)  " + figures(progress, memory: memory)
+  }
+
+  /// The line with a bar, at most `columns` wide: what does not fit is cut off.
+  static func bar(_ progress: StepProgress, memory: Int, columns: Int) -> String {
+    let digits = "\(progress.steps)".count
+    let step = "\(progress.step)"
+    let head = String(repeating: " ", count: max(0, digits - step.count)) + step
+    let figures = figures(progress, memory: memory)
+    // One column stays free: a terminal may break a line that fills it.
+    let room = columns - 1 - digits * 2 - figures.count - 4
+    let width = min(greatestBar, max(leastBar, room))
+    let filled = min(width, progress.step * width / max(1, progress.steps))
+    let drawn =
+      String(repeating: "━", count: filled) + String(repeating: "┄", count: width - filled)
+    return String("\(head)/\(progress.steps) \(drawn)  \(figures)".prefix(max(0, columns - 1)))
+  }
+
+  private static func figures(_ progress: StepProgress, memory: Int) -> String {
+    """
+    \(progress.bitsPerByte.text(digits: 3)) bits/byte  \
+    \(progress.tokensPerSecond.shortText) tokens/s  \(Double(memory).shortText)B  \
+    \(progress.timeLeft.clockText) left
+    """
+  }
+}

@@ -1,0 +1,57 @@
+import Glibc
+import Testing
+
+@testable import Training
+
+@Suite struct TextFilesTests {
+  private func names(_ documents: [Document], below folder: TemporaryFolder) -> [String] {
+    documents.map { String($0.name.dropFirst(folder.path.count + 1)) }
+  }
+
+  @Test func foldersAreReadInOrderWithoutHiddenEmptyAndRepeatedFiles() throws {
+    let folder = try TemporaryFolder()
+    try folder.write("text/b.swift", "let b = 1")
+    try folder.write("text/a/z.md", "# z")
+    try folder.write("text/a.swift", "let a = 1")
+    try folder.write("text/a/again.swift", "let b = 1")
+    try folder.write("text/empty.swift", "")
+    try folder.write("text/.build/c.swift", "let c = 1")
+    try folder.write("text/.hidden.swift", "let d = 1")
+    try folder.write("text/e.txt", "other")
+    try folder.write("text/swift", "no extension")
+    symlink(folder.path + "/text", folder.path + "/text/circle")
+    symlink(folder.path + "/nowhere", folder.path + "/text/broken.swift")
+
+    let documents = try TextFiles.documents(
+      at: ["text"], extensions: ["swift", "md"], relativeTo: folder.path)
+    #expect(
+      names(documents, below: folder) == ["text/a/again.swift", "text/a/z.md", "text/a.swift"])
+    #expect(documents[1].bytes == Array("# z".utf8))
+
+    // A named file needs no extension, and an absolute path no folder.
+    let named = try TextFiles.documents(
+      at: [folder.path + "/text/e.txt", "text"], extensions: ["md"], relativeTo: folder.path)
+    #expect(names(named, below: folder) == ["text/e.txt", "text/a/z.md"])
+  }
+
+  @Test func whatCannotBeReadIsNamed() throws {
+    let folder = try TemporaryFolder()
+    let empty = try folder.write("empty.md", "")
+    try folder.write("only/text.txt", "text")
+    func error(_ paths: [String]) -> TrainingError? {
+      #expect(throws: TrainingError.self) {
+        _ = try TextFiles.documents(at: paths, extensions: ["md"], relativeTo: folder.path)
+      }
+    }
+    #expect(
+      error(["missing"])
+        == .text(
+          path: folder.path + "/missing", reason: "No such file or directory"))
+    #expect(error(["empty.md"]) == .text(path: empty, reason: "the file is empty"))
+    #expect(error(["only"]) == .text(path: "only", reason: "no text in files that end in .md"))
+    #expect(
+      error(["/dev/null"])
+        == .text(
+          path: "/dev/null", reason: "neither a file nor a folder"))
+  }
+}
