@@ -1,0 +1,58 @@
+import Glibc
+import Tensors
+import Testing
+
+@testable import Training
+
+@Suite struct AtomicFolderTests {
+  private struct Refusal: Error {}
+
+  @Test func aFolderAppearsWholeAndReplacesAnOlderOne() throws {
+    let folder = try TemporaryFolder()
+    try AtomicFolder.write("a", in: folder.path) { temporary in
+      #expect(access(folder.path + "/a", F_OK) != 0)
+      #expect(temporary.hasPrefix(folder.path + "/."))
+      try write("1", to: temporary + "/one")
+    }
+    #expect(try folder.contents() == ["a/one": [49]])
+    try AtomicFolder.write("a", in: folder.path) { try write("2", to: $0 + "/two") }
+    #expect(try folder.contents() == ["a/two": [50]])
+  }
+
+  @Test func afterAFailureEverythingIsAsBefore() throws {
+    let folder = try TemporaryFolder()
+    try AtomicFolder.write("a", in: folder.path) { try write("1", to: $0 + "/one") }
+    #expect(throws: Refusal.self) {
+      try AtomicFolder.write("a", in: folder.path) {
+        try write("2", to: $0 + "/one")
+        throw Refusal()
+      }
+    }
+    #expect(try folder.contents() == ["a/one": [49]])
+  }
+
+  @Test func leftoversOfAKilledRunAreRemoved() throws {
+    let folder = try TemporaryFolder()
+    try folder.write(".unfinished-a/half", "x")
+    try folder.write("kept/file", "x")
+    try AtomicFolder.write("a", in: folder.path) { try write("1", to: $0 + "/one") }
+    #expect(try folder.contents().keys.sorted() == ["a/one", "kept/file"])
+    try folder.write(".unfinished-b/half", "x")
+    try AtomicFolder.removeUnfinished(in: folder.path)
+    #expect(try folder.contents().keys.sorted() == ["a/one", "kept/file"])
+  }
+
+  @Test func aFolderThatCannotBeMadeIsNamed() throws {
+    let folder = try TemporaryFolder()
+    let file = try folder.write("file", "x")
+    let error = #expect(throws: TrainingError.self) {
+      try AtomicFolder.write("a", in: file) { _ in }
+    }
+    guard case .notWritten(let path, _)? = error else { return }
+    #expect(path.hasPrefix(file))
+  }
+
+  private func write(_ text: String, to path: String) throws {
+    try AtomicFile.write(text, to: path)
+  }
+}
