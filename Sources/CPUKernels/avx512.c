@@ -1,5 +1,6 @@
 // AVX-512 F, BW, DQ and VL: vectors of 64 bytes.
 #if defined(__x86_64__)
+#include <immintrin.h>
 #include <math.h>
 #include <stdint.h>
 #include <string.h>

@@ -64,11 +64,11 @@ static void softcap_backward(size_t rows, size_t columns, const float *c, float 
 
 // s = exp(s - shift) on one row; returns the sum.
 INLINE float exp_row(size_t n, float *s, float shift) {
-  vf total0 = {0}, total1 = {0};
+  vf total0 = {0}, total1 = {0}, high = v_set(shift);
   size_t j = 0;
   for (; j + 2 * LANES <= n; j += 2 * LANES) {
-    vf p0 = v_exp_nonpositive(v_load(s + j) - shift);
-    vf p1 = v_exp_nonpositive(v_load(s + j + LANES) - shift);
+    vf p0 = v_exp_difference(v_load(s + j), high);
+    vf p1 = v_exp_difference(v_load(s + j + LANES), high);
     v_store(s + j, p0);
     v_store(s + j + LANES, p1);
     total0 += p0;
@@ -77,7 +77,7 @@ INLINE float exp_row(size_t n, float *s, float shift) {
   for (; j < n; j += LANES) {
     size_t count = n - j < LANES ? n - j : LANES;
     vf x = count == LANES ? v_load(s + j) : v_load_part(s + j, count, -INFINITY);
-    vf p = v_exp_nonpositive(x - shift);
+    vf p = v_exp_difference(x, high);
     if (count == LANES) v_store(s + j, p); else v_store_part(s + j, p, count);
     total0 += p;
   }
@@ -88,10 +88,10 @@ static void softmax_online(size_t rows, size_t columns, float *s, size_t stride,
                            float *l, float *o, size_t o_columns, size_t o_stride) {
   for (size_t r = 0; r < rows; r++, s += stride, o += o_stride) {
     float before = m[r];
-    float high = row_maximum(columns, s);
-    // NaN in the tile is now the maximum, and so reaches the sums.
+    float high = row_maximum_of_numbers(columns, s);
     float now = before >= high ? before : high;
-    if (now == -INFINITY) {
+    // NaN reaches the sums through its exponential, except where there is nothing but NaN.
+    if (now == -INFINITY && (now = row_maximum(columns, s)) == -INFINITY) {
       memset(s, 0, columns * sizeof(float));
       continue;
     }
@@ -114,16 +114,16 @@ static void softmax_shifted(size_t rows, size_t columns, float *s, size_t stride
 static void softmax_gradient(size_t rows, size_t columns, float *s, float *d, size_t stride,
                              const float *lse, const float *delta) {
   for (size_t r = 0; r < rows; r++, s += stride, d += stride) {
+    vf sum = v_set(lse[r]);
     size_t j = 0;
     for (; j + LANES <= columns; j += LANES) {
-      // Rounding may leave a score a little above the log-sum-exp: the clamp costs one instruction.
-      vf p = v_exp_nonpositive(v_min((vf){0}, v_load(s + j) - lse[r]));
+      vf p = v_exp_difference(v_load(s + j), sum);
       v_store(s + j, p);
       v_store(d + j, p * (v_load(d + j) - delta[r]));
     }
     if (j < columns) {
       size_t n = columns - j;
-      vf p = v_exp_nonpositive(v_min((vf){0}, v_load_part(s + j, n, -INFINITY) - lse[r]));
+      vf p = v_exp_difference(v_load_part(s + j, n, -INFINITY), sum);
       v_store_part(s + j, p, n);
       v_store_part(d + j, p * (v_load_part(d + j, n, 0) - delta[r]), n);
     }

@@ -42,16 +42,32 @@ INLINE void v_store_part(float *p, vf x, size_t n) {
   memcpy(p, buffer, n * sizeof(float));
 }
 
+// The sum of the lanes, halves added to halves: a fixed order.
 INLINE float v_sum(vf x) {
-  float total = 0;
+#if VECTOR_BYTES == 64
+  return _mm512_reduce_add_ps((__m512)x);
+#else
   float lane[LANES];
   v_store(lane, x);
   for (size_t width = LANES / 2; width > 0; width /= 2)
     for (size_t i = 0; i < width; i++) lane[i] += lane[i + width];
-  total = lane[0];
-  return total;
+  return lane[0];
+#endif
 }
+// The largest lane; any number if a lane is NaN.
 INLINE float v_maximum(vf x) {
+#if VECTOR_BYTES == 64
+  return _mm512_reduce_max_ps((__m512)x);
+#else
+  float lane[LANES];
+  v_store(lane, x);
+  for (size_t width = LANES / 2; width > 0; width /= 2)
+    for (size_t i = 0; i < width; i++)
+      lane[i] = lane[i] > lane[i + width] ? lane[i] : lane[i + width];
+  return lane[0];
+#endif
+}
+INLINE float v_maximum_or_nan(vf x) {
   float lane[LANES];
   v_store(lane, x);
   for (size_t width = LANES / 2; width > 0; width /= 2)
@@ -87,6 +103,25 @@ INLINE vf v_exp_nonpositive(vf x) {
   vf t, p = v_exp_core(v_max(v_set(EXP_SMALLEST_NORMAL), x), &t);
   p *= (vf)(((vi)t << 23) + 0x3F800000);
   return v_select(x < v_set(EXP_SMALLEST_NORMAL), (vf){0}, p);
+}
+
+// e^(x - shift) where the result is at most about 1: the inner step of a softmax. -inf gives 0.
+INLINE vf v_exp_difference(vf x, vf shift) {
+#if VECTOR_BYTES == 64
+  // 2^t with t = n + r, 0 <= r < 1: one instruction gives r, one multiplies by 2^n. The relative
+  // error of the polynomial is below 1.6e-7.
+  vf t = (x - shift) * 1.44269504088896341f;
+  vf r = (vf)_mm512_reduce_ps((__m512)t, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
+  vf p = v_set(1.877576695e-3f);
+  p = p * r + 8.989340626e-3f;
+  p = p * r + 5.582631752e-2f;
+  p = p * r + 2.401536107e-1f;
+  p = p * r + 6.931530833e-1f;
+  p = p * r + 9.999999404e-1f;
+  return (vf)_mm512_scalef_ps((__m512)p, (__m512)t);
+#else
+  return v_exp_nonpositive(v_min((vf){0}, x - shift));
+#endif
 }
 
 // e^x for every x, with subnormal results; NaN stays NaN.
