@@ -6,15 +6,14 @@ extension JSONValue {
   /// - Parameter source: what the text is called in errors: the file's path.
   /// - Throws: ``ConfigurationError/syntax(source:reason:)``.
   public init(json5 text: Data, source: String) throws {
-    let decoder = JSONDecoder()
-    decoder.allowsJSON5 = true
-    do {
-      self = try decoder.decode(JSONValue.self, from: text)
-    } catch DecodingError.dataCorrupted(let context) {
-      let reason = context.underlyingError.map { "\($0)" } ?? context.debugDescription
-      throw ConfigurationError.syntax(source: source, reason: reason)
-    } catch {
-      throw ConfigurationError.syntax(source: source, reason: "\(error)")
+    let bytes = [UInt8](text)
+    do { self = try JSON5Parser.parse(bytes) } catch let failure as JSON5Parser.Failure {
+      let before = bytes[..<failure.offset]
+      let lineStart = before.lastIndex(of: UInt8(ascii: "\n")).map { $0 + 1 } ?? 0
+      let line = before.count { $0 == UInt8(ascii: "\n") } + 1
+      let column = String(decoding: before[lineStart...], as: UTF8.self).count + 1
+      throw ConfigurationError.syntax(
+        source: source, reason: "line \(line), column \(column): \(failure.reason)")
     }
   }
 

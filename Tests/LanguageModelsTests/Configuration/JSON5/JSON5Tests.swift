@@ -52,10 +52,77 @@ import Testing
     #expect(error?.description == message)
   }
 
-  @Test(arguments: ["", "{model: ", "{a: 1 b: 2}", "{a: 1} {", "{a: }"])
-  func textThatIsNotJSON5IsRefused(text: String) {
-    let error = #expect(throws: ConfigurationError.self) { _ = try outer(text) }
-    #expect(error?.description.hasPrefix("test.json5: not JSON5: ") == true, "\(text)")
+  @Test(arguments: [
+    ("", "line 1, column 1: a value is missing"),
+    ("{a: ", "line 1, column 5: a value is missing"),
+    ("{\n  a: 1\n  b: 2\n}", "line 3, column 3: a comma or } is missing"),
+    ("[1 2]", "line 1, column 4: a comma or ] is missing"),
+    ("[1,, 2]", "line 1, column 4: a value is missing"),
+    ("{é: 1} {", "line 1, column 8: something follows the value"),
+    ("{a: }", "line 1, column 5: a value is missing"),
+    ("{a}", "line 1, column 3: a colon is missing after the key a"),
+    ("{1a: 2}", "line 1, column 2: a key or } is missing"),
+    ("{a: 1, 'a': 2}", "line 1, column 8: the key a stands twice"),
+    ("{a: yes}", "line 1, column 5: yes is no value; text needs quotes"),
+    ("'a\nb'", "line 1, column 1: the string does not end in its line"),
+    ("[\"abc", "line 1, column 2: the string does not end"),
+    ("'\\u12'", "line 1, column 4: 4 hexadecimal digits are missing"),
+    ("'\\ud800x'", "line 1, column 2: half a character"),
+    ("/* a", "line 1, column 1: the comment does not end"),
+    ("012", "line 1, column 1: 012 is no number"),
+    (".", "line 1, column 1: . is no number"),
+    ("-", "line 1, column 1: - is no number"),
+    ("-inf", "line 1, column 1: -inf is no number"),
+    ("1e", "line 1, column 1: 1e is no number"),
+    ("1.2.3", "line 1, column 1: 1.2.3 is no number"),
+    ("0x", "line 1, column 1: 0x is no number"),
+    ("12px", "line 1, column 1: 12px is no number"),
+  ])
+  func textThatIsNotJSON5IsRefusedWithThePlace(text: String, message: String) {
+    let error = #expect(throws: ConfigurationError.self) {
+      _ = try JSONValue(json5: Data(text.utf8), source: "test.json5")
+    }
+    #expect(error == .syntax(source: "test.json5", reason: message))
+  }
+
+  @Test func deepNestingAndBrokenUTF8AreRefused() {
+    for text in [Data(repeating: UInt8(ascii: "["), count: 100_000), Data([0x22, 0xFF, 0x22])] {
+      #expect(throws: ConfigurationError.self) { _ = try JSONValue(json5: text, source: "") }
+    }
+  }
+
+  private func read(_ text: String) throws -> JSONValue {
+    try JSONValue(json5: Data(text.utf8), source: "")
+  }
+
+  @Test func everyKindOfNumberIsRead() throws {
+    #expect(
+      try read("[0, -0, +5, 12, -7, 0x1F, -0xa, 9223372036854775807, 9223372036854775808]")
+        == .array([
+          .integer(0), .integer(0), .integer(5), .integer(12), .integer(-7), .integer(31),
+          .integer(-10), .integer(.max), .number(0x1p63),
+        ]))
+    #expect(
+      try read("[0.5, .5, 5., 5.e1, 1e-3, 2E+2, -.25, -Infinity]")
+        == .array([
+          .number(0.5), .number(0.5), .number(5), .number(50), .number(0.001), .number(200),
+          .number(-0.25), .number(-.infinity),
+        ]))
+  }
+
+  @Test func everyKindOfStringAndKeyIsRead() throws {
+    let strings = #"""
+      ['a"b', "c'd\\\n\t\x41\u00e9\ud83d\ude00\q", 'one \
+      line']
+      """#
+    #expect(
+      try read(strings)
+        == .array([.string("a\"b"), .string("c'd\\\n\tAé😀q"), .string("one line")]))
+    #expect(
+      try read("\u{FEFF}// first\n{$a_1: null, /* * / */ 'b c': [true, false,],\u{A0}é: {}}\r\n")
+        == .object([
+          "$a_1": .null, "b c": .array([.bool(true), .bool(false)]), "é": .object([:]),
+        ]))
   }
 
   @Test func aMissingFileIsNamed() {
