@@ -19,7 +19,7 @@ public struct RotaryEmbedding: Hashable, Sendable {
   public init(dimension: Int, theta: Double = defaultTheta) throws {
     guard dimension > 0, dimension % 2 == 0 else {
       throw LayerError.invalidArgument(
-        "head dimension", was: "\(dimension)",
+        "headDimension", was: "\(dimension)",
         mustBe: "even and above 0 for rotary embeddings")
     }
     try LayerError.require("theta", isPositive: theta)
@@ -55,14 +55,14 @@ public struct RotaryEmbedding: Hashable, Sendable {
     let isEven =
       x.strides[3] == 1 && (x.shape[0] == 1 || x.strides[0] == x.strides[1] * x.shape[1])
     let source = isEven ? x : try x.contiguous()
-    let blocks = RowBlocks(rows: x.shape[0] * x.shape[1], width: heads * dimension)
+    let count = x.shape[0] * x.shape[1]
     let kernels = InstructionSet.current.kernels
     return try Tensor.filling(x.shape, as: Float.self) { y in
       try source.withUnsafePointer(to: Float.self) { x in
         try positions.withUnsafePointer(to: Int32.self) { positions in
           try tables.cosines.withUnsafePointer(to: Float.self) { cosines in
             try tables.sines.withUnsafePointer(to: Float.self) { sines in
-              blocks.forEach { _, tokens in
+              Threads.forEachRows(count, width: heads * dimension) { tokens in
                 let first = tokens.lowerBound
                 kernels.rotary(
                   tokens.count, heads, dimension / 2, x + first * source.strides[1],

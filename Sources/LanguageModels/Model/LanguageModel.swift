@@ -1,0 +1,149 @@
+import Layers
+import Tensors
+
+/// A causal language model: embedding, blocks, norm, and the projection to logits.
+///
+/// The model is a value made of parameters. A training step builds it anew from tracked ones:
+///
+///     let tracked = parameters.tracked()
+///     let model = try LanguageModel(configuration, parameters: tracked)
+///     let loss = try model.loss(tokens: inputs, targets: targets)
+///     let gradients = try loss.gradients(of: tracked.tensors)
+///
+/// Parameters: `embedding.weight`, `layers.N.mixer_norm.weight`, `layers.N.mixer.…` (see the mixers),
+/// `layers.N.feed_forward_norm.weight`, `layers.N.feed_forward.{gate,up,down}_proj.weight`,
+/// `norm.weight`, and `head.weight` unless embeddings are tied.
+public struct LanguageModel: Sendable {
+  public let configuration: LanguageModelConfiguration
+  private let embedding: Embedding
+  private let blocks: [Block]
+  private let norm: RMSNorm
+  private let head: Linear?
+
+  /// Parameters are drawn or read by `scope`, which then holds them.
+  ///
+  /// - Throws: ``ConfigurationError`` or ``Layers/LayerError``.
+  public init(_ configuration: LanguageModelConfiguration, scope: ParameterScope) throws {
+    try configuration.validate()
+    let hidden = configuration.hiddenSize
+    self.configuration = configuration
+    embedding = try Embedding(
+      count: configuration.vocabularySize, width: hidden, scope: scope["embedding"])
+    blocks = try configuration.layers.layers.enumerated().map { index, layer in
+      try Block(layer, of: configuration, scope: scope["layers"]["\(index)"])
+    }
+    norm = try RMSNorm(
+      width: hidden, epsilon: configuration.normEpsilon, scope: scope["norm"])
+    head =
+      configuration.hasTiedEmbeddings
+      ? nil
+      : try Linear(
+        inputs: hidden, outputs: configuration.vocabularySize, scope: scope["head"])
+  }
+
+  /// The model of exactly these parameters.
+  ///
+  /// - Throws: ``ConfigurationError`` or ``Layers/LayerError``, also if a parameter is left over.
+  public init(_ configuration: LanguageModelConfiguration, parameters: Parameters) throws {
+    let scope = ParameterScope(parameters, dtype: parameters.tensors.first?.dtype ?? .float32)
+    try self.init(configuration, scope: scope)
+    try scope.requireAllUsed()
+  }
+
+  /// The logits of the token after each: int32 [batch, length] → [batch, length, vocabulary].
+  ///
+  /// - Parameters:
+  ///   - cumulativeLengths: int32 [sequences + 1] for packed sequences of a batch of 1.
+  ///   - paddingMask: bool [batch, length], false for tokens that are padding.
+  /// - Throws: ``Layers/LayerError`` or ``Tensors/TensorError``.
+  public func callAsFunction(
+    _ tokens: Tensor, cumulativeLengths: Tensor? = nil, paddingMask: Tensor? = nil
+  ) throws -> Tensor {
+    let context = try context(
+      of: tokens, cumulativeLengths: cumulativeLengths, paddingMask: paddingMask)
+    var x = try embedding(tokens)
+    var none: (any MixerCache)?
+    for block in blocks { x = try block(x, context: context, cache: &none) }
+    return try logits(x)
+  }
+
+  /// The mean over tokens of −log p(target), in nats: a float32 scalar, 0 if no target counts.
+  ///
+  /// - Parameters:
+  ///   - tokens: int32 [batch, length].
+  ///   - targets: the token after each, int32 [batch, length]; negative ones do not count.
+  /// - Throws: ``Layers/LayerError`` or ``Tensors/TensorError``.
+  public func loss(
+    tokens: Tensor, targets: Tensor, cumulativeLengths: Tensor? = nil, paddingMask: Tensor? = nil
+  ) throws -> Tensor {
+    guard targets.shape == tokens.shape, targets.dtype == .int32 else {
+      throw LayerError.invalidArgument(
+        "targets", was: "\(targets)", mustBe: "int32 \(tokens.shape), as the tokens")
+    }
+    let count = targets.elementCount
+    var rows = try self(tokens, cumulativeLengths: cumulativeLengths, paddingMask: paddingMask)
+      .reshaped([count, configuration.vocabularySize])
+    var chosen = try targets.reshaped([count])
+    let numbers = try chosen.elements(as: Int32.self)
+    let counted = numbers.indices.filter { numbers[$0] >= 0 }
+    if counted.count < count {
+      rows = try rows.gatheringRows(Tensor(counted.map(Int32.init)))
+      chosen = try Tensor(counted.map { numbers[$0] })
+    }
+    return try rows.crossEntropy(chosen).mean()
+  }
+
+  /// What the model remembers of the tokens it has seen. A copy is an independent continuation.
+  public struct Cache: Sendable {
+    fileprivate var layers: [(any MixerCache)?]
+    public fileprivate(set) var tokenCount = 0
+
+    /// The memory it takes.
+    public var byteCount: Int { layers.reduce(0) { $0 + ($1?.byteCount ?? 0) } }
+  }
+
+  /// A cache before the first token.
+  public func makeCache() -> Cache { Cache(layers: blocks.map { $0.makeCache() }) }
+
+  /// The logits after `tokens`, int32 [batch, length], which follow those that `cache` remembers:
+  /// [batch, length, vocabulary], or of the last token only, [batch, 1, vocabulary]. Afterwards
+  /// `cache` remembers `tokens` too; if an error is thrown it is as before.
+  ///
+  /// - Throws: ``Layers/LayerError`` or ``Tensors/TensorError``, as when the parameters are tracked.
+  public func step(
+    _ tokens: Tensor, cache: inout Cache, paddingMask: Tensor? = nil, onlyLast: Bool = false
+  ) throws -> Tensor {
+    let context = try context(of: tokens, offset: cache.tokenCount, paddingMask: paddingMask)
+    guard cache.layers.count == blocks.count else {
+      throw LayerError.invalidArgument(
+        "cache", was: "of \(cache.layers.count) layers", mustBe: "of \(blocks.count) layers")
+    }
+    var next = cache
+    var x = try embedding(tokens)
+    for (index, block) in blocks.enumerated() {
+      x = try block(x, context: context, cache: &next.layers[index])
+    }
+    if onlyLast { x = try x.sliced(1, max(0, context.length - 1)..<context.length) }
+    next.tokenCount += context.length
+    let result = try logits(x)
+    cache = next
+    return result
+  }
+
+  private func logits(_ x: Tensor) throws -> Tensor {
+    let normalized = try norm(x)
+    return try head?(normalized) ?? embedding.logits(normalized)
+  }
+
+  private func context(
+    of tokens: Tensor, offset: Int = 0, cumulativeLengths: Tensor? = nil, paddingMask: Tensor?
+  ) throws -> TokenContext {
+    guard tokens.rank == 2, tokens.dtype == .int32 else {
+      throw LayerError.invalidArgument(
+        "tokens", was: "\(tokens)", mustBe: "int32 [batch, length]")
+    }
+    return try TokenContext(
+      batch: tokens.shape[0], length: tokens.shape[1], offset: offset,
+      cumulativeLengths: cumulativeLengths, paddingMask: paddingMask)
+  }
+}

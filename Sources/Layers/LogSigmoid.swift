@@ -1,0 +1,40 @@
+import CPUKernels
+import Tensors
+
+extension Tensor {
+  /// log(σ(x)) / divisor in one pass: the log-space gate of a decay.
+  func logSigmoid(dividedBy divisor: Double) throws -> Tensor {
+    try computedInFloat32("x") { try $0.logSigmoidInFloat32(factor: Float(1 / divisor)) }
+  }
+
+  private func logSigmoidInFloat32(factor: Float) throws -> Tensor {
+    let x = try detached().contiguous()
+    let kernels = InstructionSet.current.kernels
+    let count = elementCount
+    let result = try Tensor.filling(shape, as: Float.self) { y in
+      try x.withUnsafePointer(to: Float.self) { x in
+        Threads.forEachRows(count, width: 1) { range in
+          let first = range.lowerBound
+          kernels.unary_f32(CPU_LOG_SIGMOID, range.count, x + first, y + first)
+          kernels.scale(range.count, factor, y + first)
+        }
+      }
+    }
+    return result.recorded(from: [self]) { gradient in
+      let g = try gradient.contiguous()
+      return [
+        try Tensor.filling(x.shape, as: Float.self) { dx in
+          try x.withUnsafePointer(to: Float.self) { x in
+            try g.withUnsafePointer(to: Float.self) { g in
+              Threads.forEachRows(count, width: 1) { range in
+                let first = range.lowerBound
+                kernels.log_sigmoid_backward(
+                  range.count, x + first, g + first, factor, dx + first)
+              }
+            }
+          }
+        }
+      ]
+    }
+  }
+}

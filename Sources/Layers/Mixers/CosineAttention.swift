@@ -1,0 +1,43 @@
+import Attention
+import Tensors
+
+/// Causal cosine-similarity attention with rotary positions, a learned scale for each head,
+/// grouped-query heads and an optional window.
+///
+///     O = softmax(scale · rotate(q/|q|) · rotate(k/|k|)) V ,  y = Wₒ O
+///
+/// Parameters: `q_proj`, `k_proj`, `v_proj`, `o_proj`, and `scale` [heads].
+public struct CosineAttention: TokenMixer {
+  /// The scale of every head before training.
+  public static let defaultScale = 8.0
+  /// Added to the squared norms of queries and keys.
+  private static let normEpsilon = 1e-6
+
+  private let projections: ExactProjections
+  private let scale: Tensor
+
+  /// - Parameters:
+  ///   - initialScale: the scale of every head before training.
+  ///   - outputScale: the standard deviation of an output for head outputs of variance 1.
+  /// - Throws: ``LayerError``.
+  public init(
+    hidden: Int, options: ExactAttentionOptions, initialScale: Double = defaultScale,
+    outputScale: Double = 1, scope: ParameterScope
+  ) throws {
+    try LayerError.require("scale", isPositive: initialScale)
+    projections = try ExactProjections(
+      hidden: hidden, options: options, outputScale: outputScale, scope: scope)
+    scale = try scope.parameter("scale", [projections.heads], .constant(initialScale))
+  }
+
+  public func makeCache() -> any MixerCache { KeyValueCache(window: projections.window) }
+
+  public func callAsFunction(
+    _ x: Tensor, context: TokenContext, cache: inout (any MixerCache)?
+  ) throws -> Tensor {
+    try projections.attend(
+      self, x, similarity: .cosine(scale: .perHead(scale), normalizes: false), context: context,
+      cache: &cache
+    ) { try $0.l2Normalized(epsilon: Self.normEpsilon) }
+  }
+}
