@@ -10,7 +10,7 @@ public struct Embedding: Sendable {
     weight = try scope.parameter("weight", [count, width], .scaledNormal(inputs: width))
   }
 
-  /// - Throws: ``Tensors/TensorError/invalidArgument(_:was:mustBe:)`` if an index is out of range.
+  /// - Throws: `TensorError.invalidArgument(_:was:mustBe:)` if an index is out of range.
   public func callAsFunction(_ indices: Tensor) throws -> Tensor {
     try weight.gatheringRows(indices)
   }

@@ -12,6 +12,7 @@ public struct FeedForward: Sendable {
   ///   - width: the extent of the last axis of input and output.
   ///   - inner: the width between the projections.
   ///   - outputScale: the standard deviation of an output for inner numbers of variance 1.
+  ///   - scope: where the three projections come from.
   /// - Throws: ``LayerError``.
   public init(width: Int, inner: Int, outputScale: Double = 1, scope: ParameterScope) throws {
     gate = try Linear(inputs: width, outputs: inner, scope: scope["gate_proj"])

@@ -7,7 +7,12 @@ public struct Linear: Sendable {
   /// [outputs]
   public let bias: Tensor?
 
-  /// - Parameter scale: the standard deviation of an output for inputs of variance 1.
+  /// - Parameters:
+  ///   - inputs: the extent of the last axis of what comes in.
+  ///   - outputs: the extent of the last axis of what comes out.
+  ///   - hasBias: whether b exists; it starts as zero.
+  ///   - scale: the standard deviation of an output for inputs of variance 1.
+  ///   - scope: where the parameters come from.
   /// - Throws: ``LayerError``.
   public init(
     inputs: Int, outputs: Int, hasBias: Bool = false, scale: Double = 1, scope: ParameterScope

@@ -16,6 +16,8 @@ public struct TokenContext: Sendable {
   let positionLimit: Int
 
   /// - Parameters:
+  ///   - batch: how many rows of tokens there are.
+  ///   - length: how many tokens a row has.
   ///   - offset: how many tokens of the same sequences came before; 0 for packed ones.
   ///   - cumulativeLengths: int32 [sequences + 1], from 0 to `length` and never falling, for a batch
   ///     of 1.

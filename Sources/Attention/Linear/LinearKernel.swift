@@ -6,9 +6,10 @@ public protocol LinearKernel: Kernel<LinearProblem> {
   /// float32 (float64 for float64 queries).
   func forward(_ call: LinearCall) throws -> LinearOutputs
 
-  /// The gradients of a call without ``objection(to:)``, where its problem asks for gradients.
+  /// The gradients of a call without objection, where its problem asks for gradients.
   ///
   /// - Parameters:
+  ///   - call: what ``forward(_:)`` computed.
   ///   - outputGradient: [b, t, hv, v] in the dtype of the queries; nil is zero.
   ///   - finalStateGradient: [n, hv, k, v] in the dtype of the state; nil is zero.
   func backward(

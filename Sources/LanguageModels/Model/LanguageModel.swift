@@ -22,7 +22,7 @@ public struct LanguageModel: Sendable {
 
   /// Parameters are drawn or read by `scope`, which then holds them.
   ///
-  /// - Throws: ``ConfigurationError`` or ``Layers/LayerError``.
+  /// - Throws: ``ConfigurationError`` or `LayerError`.
   public init(_ configuration: LanguageModelConfiguration, scope: ParameterScope) throws {
     try configuration.validate()
     let hidden = configuration.hiddenSize
@@ -43,7 +43,7 @@ public struct LanguageModel: Sendable {
 
   /// The model of exactly these parameters.
   ///
-  /// - Throws: ``ConfigurationError`` or ``Layers/LayerError``, also if a parameter is left over.
+  /// - Throws: ``ConfigurationError`` or `LayerError`, also if a parameter is left over.
   public init(_ configuration: LanguageModelConfiguration, parameters: Parameters) throws {
     let scope = ParameterScope(parameters, dtype: parameters.tensors.first?.dtype ?? .float32)
     try self.init(configuration, scope: scope)
@@ -53,9 +53,10 @@ public struct LanguageModel: Sendable {
   /// The logits of the token after each: int32 [batch, length] → [batch, length, vocabulary].
   ///
   /// - Parameters:
+  ///   - tokens: int32 [batch, length].
   ///   - cumulativeLengths: int32 [sequences + 1] for packed sequences of a batch of 1.
   ///   - paddingMask: bool [batch, length], false for tokens that are padding.
-  /// - Throws: ``Layers/LayerError`` or ``Tensors/TensorError``.
+  /// - Throws: `LayerError` or `TensorError`.
   public func callAsFunction(
     _ tokens: Tensor, cumulativeLengths: Tensor? = nil, paddingMask: Tensor? = nil
   ) throws -> Tensor {
@@ -72,7 +73,9 @@ public struct LanguageModel: Sendable {
   /// - Parameters:
   ///   - tokens: int32 [batch, length].
   ///   - targets: the token after each, int32 [batch, length]; negative ones do not count.
-  /// - Throws: ``Layers/LayerError`` or ``Tensors/TensorError``.
+  ///   - cumulativeLengths: int32 [sequences + 1] for packed sequences of a batch of 1.
+  ///   - paddingMask: bool [batch, length], false for tokens that are padding.
+  /// - Throws: `LayerError` or `TensorError`.
   public func loss(
     tokens: Tensor, targets: Tensor, cumulativeLengths: Tensor? = nil, paddingMask: Tensor? = nil
   ) throws -> Tensor {
@@ -109,7 +112,7 @@ public struct LanguageModel: Sendable {
   /// [batch, length, vocabulary], or of the last token only, [batch, 1, vocabulary]. Afterwards
   /// `cache` remembers `tokens` too; if an error is thrown it is as before.
   ///
-  /// - Throws: ``Layers/LayerError`` or ``Tensors/TensorError``, as when the parameters are tracked.
+  /// - Throws: `LayerError` or `TensorError`, as when the parameters are tracked.
   public func step(
     _ tokens: Tensor, cache: inout Cache, paddingMask: Tensor? = nil, onlyLast: Bool = false
   ) throws -> Tensor {

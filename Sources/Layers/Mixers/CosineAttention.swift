@@ -17,8 +17,11 @@ public struct CosineAttention: TokenMixer {
   private let scale: Tensor
 
   /// - Parameters:
+  ///   - hidden: how many numbers a token has.
+  ///   - options: heads, window and positions.
   ///   - initialScale: the scale of every head before training.
   ///   - outputScale: the standard deviation of an output for head outputs of variance 1.
+  ///   - scope: where the parameters come from.
   /// - Throws: ``LayerError``.
   public init(
     hidden: Int, options: ExactAttentionOptions, initialScale: Double = defaultScale,

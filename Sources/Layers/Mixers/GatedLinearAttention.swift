@@ -50,7 +50,11 @@ public struct GatedLinearAttention: TokenMixer {
   private let norm: RMSNorm
   private let output: Linear
 
-  /// - Parameter outputScale: the standard deviation of an output for head outputs of variance 1.
+  /// - Parameters:
+  ///   - hidden: how many numbers a token has.
+  ///   - options: heads, widths, decay and gate.
+  ///   - outputScale: the standard deviation of an output for head outputs of variance 1.
+  ///   - scope: where the parameters come from.
   /// - Throws: ``LayerError``.
   public init(
     hidden: Int, options: Options, outputScale: Double = 1, scope: ParameterScope

@@ -9,7 +9,11 @@ import Tensors
 public struct SoftmaxAttention: TokenMixer {
   private let projections: ExactProjections
 
-  /// - Parameter outputScale: the standard deviation of an output for head outputs of variance 1.
+  /// - Parameters:
+  ///   - hidden: how many numbers a token has.
+  ///   - options: heads, window and positions.
+  ///   - outputScale: the standard deviation of an output for head outputs of variance 1.
+  ///   - scope: where the parameters come from.
   /// - Throws: ``LayerError``.
   public init(
     hidden: Int, options: ExactAttentionOptions, outputScale: Double = 1, scope: ParameterScope

@@ -22,7 +22,7 @@ public struct Parameters: Sendable {
   /// How many numbers all tensors have together.
   public var count: Int { tensors.reduce(0) { $0 + $1.elementCount } }
 
-  /// The same numbers as leaves of the tape, for ``Tensors/Tensor/gradients(of:seed:)``.
+  /// The same numbers as leaves of the tape, for `Tensor.gradients(of:seed:)`.
   public func tracked() -> Parameters { mapping { $0.tracked() } }
 
   /// Other tensors in place of these, in the same order: what an optimizer step makes.

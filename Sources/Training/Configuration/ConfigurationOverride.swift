@@ -10,7 +10,7 @@ public struct ConfigurationOverride: Hashable, Sendable {
   public let path: [String]
   public let value: JSONValue
 
-  /// - Throws: ``ConfigurationError/invalidValue(_:was:mustBe:)`` if the text is not `key=value`.
+  /// - Throws: `ConfigurationError.invalidValue(_:was:mustBe:)` if the text is not `key=value`.
   public init(_ text: String) throws {
     guard let equals = text.firstIndex(of: "=") else {
       throw ConfigurationError.invalidValue(
@@ -29,7 +29,7 @@ public struct ConfigurationOverride: Hashable, Sendable {
 
   /// Puts the value in its place.
   ///
-  /// - Throws: ``ConfigurationError/invalidValue(_:was:mustBe:)`` if the path leads through a value
+  /// - Throws: `ConfigurationError.invalidValue(_:was:mustBe:)` if the path leads through a value
   ///   that is neither an object nor an array, or to an element that an array does not have.
   public func apply(to tree: inout JSONValue) throws { try set(path[...], in: &tree) }
 

@@ -25,7 +25,7 @@ public struct DataConfiguration: Codable, Hashable, Sendable {
     try validate(path: decoder.codingPath.dotted)
   }
 
-  /// - Throws: ``ConfigurationError/invalidValue(_:was:mustBe:)``.
+  /// - Throws: `ConfigurationError.invalidValue(_:was:mustBe:)`.
   public func validate(path: String = "data") throws {
     var check = ValueChecks(section: path)
     check.that(!paths.isEmpty, "paths", was: "an array of 0", mustBe: "at least one path")

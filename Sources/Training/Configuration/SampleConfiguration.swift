@@ -34,7 +34,7 @@ public struct SampleConfiguration: Codable, Hashable, Sendable {
     try validate(path: decoder.codingPath.dotted)
   }
 
-  /// - Throws: ``ConfigurationError/invalidValue(_:was:mustBe:)``.
+  /// - Throws: `ConfigurationError.invalidValue(_:was:mustBe:)`.
   public func validate(path: String = "sample") throws {
     var check = ValueChecks(section: path)
     check.that(!prompt.isEmpty, "prompt", was: "\"\"", mustBe: "at least one character")

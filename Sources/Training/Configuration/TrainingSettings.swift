@@ -81,7 +81,7 @@ public struct TrainingSettings: Codable, Hashable, Sendable {
     try validate(path: decoder.codingPath.dotted)
   }
 
-  /// - Throws: ``ConfigurationError/invalidValue(_:was:mustBe:)``.
+  /// - Throws: `ConfigurationError.invalidValue(_:was:mustBe:)`.
   public func validate(path: String = "training") throws {
     var check = ValueChecks(section: path)
     check.that(steps, "steps", isAtLeast: 1)

@@ -11,8 +11,9 @@ public enum TextFiles {
   /// that was met before is left out, whatever its name.
   ///
   /// - Parameters:
-  ///   - paths: files and folders; relative ones are taken from `folder`.
+  ///   - paths: files and folders; absolute, or relative.
   ///   - extensions: without the dot.
+  ///   - folder: what relative paths are relative to.
   /// - Throws: ``TrainingError/text(path:reason:)`` for a path that does not exist or cannot be
   ///   read, for a named file that is empty, and where nothing is found at all.
   public static func documents(

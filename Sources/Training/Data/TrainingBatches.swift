@@ -30,8 +30,11 @@ public struct TrainingBatches: Sendable {
   private var epoch: Epoch
 
   /// - Parameters:
+  ///   - text: what is trained on.
   ///   - windowsPerBatch: sequences a batch, before documents' ends cut them further.
   ///   - length: pairs in a window.
+  ///   - seed: decides the order of the text.
+  ///   - position: where to begin: the place that a former ``position`` had.
   /// - Throws: ``TrainingError/invalidArgument(_:was:mustBe:)`` for a text without pairs, counts
   ///   below one, or a position that the text does not have.
   public init(

@@ -13,6 +13,7 @@ public struct ValidationBatches: Sendable {
   private let pairs: PairSequence
 
   /// - Parameters:
+  ///   - text: what is measured on.
   ///   - windowsPerBatch: windows that go through the model at once, at least 1.
   ///   - length: pairs in a window, at least 1.
   ///   - tokens: about how many pairs to measure on: whole windows, at least one.

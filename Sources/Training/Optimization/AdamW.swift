@@ -61,6 +61,7 @@ public struct AdamW: Hashable, Sendable {
   ///   - gradients: one a parameter, in its shape, float32.
   ///   - gradientScale: what gradients are multiplied with first, for clipping.
   ///   - rate: the learning rate.
+  ///   - state: what the step before returned.
   /// - Throws: ``TrainingError/invalidArgument(_:was:mustBe:)`` where counts, shapes or dtypes do
   ///   not agree.
   public func step(

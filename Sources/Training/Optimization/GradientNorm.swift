@@ -9,7 +9,7 @@ public enum GradientNorm {
   /// √(Σ g²) over all elements of all tensors, float32. Blocks are summed in float32, their sums
   /// in float64 in a fixed order.
   ///
-  /// - Throws: ``TensorError/invalidArgument(_:was:mustBe:)`` for another dtype.
+  /// - Throws: `TensorError.invalidArgument(_:was:mustBe:)` for another dtype.
   public static func norm(of gradients: [Tensor]) throws -> Double {
     let gradients = try gradients.map { try $0.detached().contiguous() }
     let blocks = ElementBlocks(counts: gradients.map(\.elementCount)).blocks

@@ -14,7 +14,7 @@ public struct ProgressReporter {
 
   public init() { isTerminal = isatty(STDERR_FILENO) == 1 }
 
-  /// Shows an event. Call it with each event of ``Trainer/run(start:stopAfter:shouldStop:report:)``.
+  /// Shows an event. Call it with each event of `Trainer.run(start:stopAfter:shouldStop:report:)`.
   public mutating func show(_ event: TrainingEvent) {
     switch event {
     case .started(let summary, let step):

@@ -3,7 +3,9 @@ import FoundationEssentials
 extension JSONValue {
   /// Reads JSON5: JSON with comments, unquoted keys, trailing commas and single quotes.
   ///
-  /// - Parameter source: what the text is called in errors: the file's path.
+  /// - Parameters:
+  ///   - text: the document in UTF-8.
+  ///   - source: what the text is called in errors: the file's path.
   /// - Throws: ``ConfigurationError/syntax(source:reason:)``.
   public init(json5 text: Data, source: String) throws {
     let bytes = [UInt8](text)
