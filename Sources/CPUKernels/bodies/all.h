@@ -4,6 +4,7 @@
 #include "elementwise.h"
 #include "reduce.h"
 #include "product.h"
+#include "product_bf16.h"
 #include "normalize.h"
 #include "unit.h"
 #include "layers.h"

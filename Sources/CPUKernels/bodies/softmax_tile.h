@@ -62,42 +62,86 @@ static void softcap_backward(size_t rows, size_t columns, const float *c, float 
     }
 }
 
-// s = exp(s - shift) on one row; returns the sum.
-INLINE float exp_row(size_t n, float *s, float shift) {
-  vf total0 = {0}, total1 = {0}, high = v_set(shift);
+// s *= row[r] * column[j]
+static void scale_tile(size_t rows, size_t columns, float *s, size_t stride, const float *row,
+                       const float *column) {
+  for (size_t r = 0; r < rows; r++, s += stride)
+    for (size_t j = 0; j < columns; j++) s[j] *= row[r] * column[j];
+}
+
+#if HAS_BFLOAT16_DOT
+// Two vectors rounded to bfloat16, the first in the lower half.
+INLINE void v_store_bf16(uint16_t *p, vf low, vf high) {
+  __m512bh x = _mm512_cvtne2ps_pbh((__m512)high, (__m512)low);
+  memcpy(p, &x, sizeof x);
+}
+#endif
+
+// One row of weights 2^(s * factor - shift), to s itself, or rounded to bfloat16 to `half` (a
+// constant NULL or not at each call). Returns the sum of the weights before rounding.
+INLINE float weight_row(size_t n, float *s, float factor, float shift, uint16_t *half) {
+  vf total0 = {0}, total1 = {0}, high = v_set(shift), f = v_set(factor);
   size_t j = 0;
   for (; j + 2 * LANES <= n; j += 2 * LANES) {
-    vf p0 = v_exp_difference(v_load(s + j), high);
-    vf p1 = v_exp_difference(v_load(s + j + LANES), high);
-    v_store(s + j, p0);
-    v_store(s + j + LANES, p1);
+    vf p0 = v_power_of_two(v_load(s + j) * f - high);
+    vf p1 = v_power_of_two(v_load(s + j + LANES) * f - high);
     total0 += p0;
     total1 += p1;
+#if HAS_BFLOAT16_DOT
+    if (half) {
+      v_store_bf16(half + j, p0, p1);
+      continue;
+    }
+#endif
+    v_store(s + j, p0);
+    v_store(s + j + LANES, p1);
   }
   for (; j < n; j += LANES) {
     size_t count = n - j < LANES ? n - j : LANES;
     vf x = count == LANES ? v_load(s + j) : v_load_part(s + j, count, -INFINITY);
-    vf p = v_exp_difference(x, high);
-    if (count == LANES) v_store(s + j, p); else v_store_part(s + j, p, count);
+    vf p = v_power_of_two(x * f - high);
     total0 += p;
+#if HAS_BFLOAT16_DOT
+    if (half) {
+      uint16_t buffer[2 * LANES];
+      v_store_bf16(buffer, p, (vf){0});
+      // A last odd weight gets its partner, zero.
+      memcpy(half + j, buffer, (count + 1) / 2 * 4);
+      continue;
+    }
+#endif
+    if (count == LANES) v_store(s + j, p); else v_store_part(s + j, p, count);
   }
+  (void)half;
   return v_sum(total0 + total1);
 }
 
-static void softmax_online(size_t rows, size_t columns, float *s, size_t stride, float *m,
-                           float *l, float *o, size_t o_columns, size_t o_stride) {
+// Rows whose maxima are found before any of their weights, so that one row's fold to a single number
+// does not hold up the next.
+#define MAXIMA_AHEAD 8
+
+INLINE void online_rows(size_t rows, size_t columns, float *s, size_t stride, float factor,
+                        uint16_t *half, float *m, float *l, float *o, size_t o_columns,
+                        size_t o_stride) {
+  float highest[MAXIMA_AHEAD];
   for (size_t r = 0; r < rows; r++, s += stride, o += o_stride) {
-    float before = m[r];
-    float high = row_maximum_of_numbers(columns, s);
+    size_t ahead = r % MAXIMA_AHEAD;
+    if (ahead == 0)
+      for (size_t i = 0; i < MAXIMA_AHEAD && r + i < rows; i++)
+        highest[i] = row_maximum_of_numbers(columns, s + i * stride);
+    float before = m[r], high = highest[ahead] * factor;
     float now = before >= high ? before : high;
-    // NaN reaches the sums through its exponential, except where there is nothing but NaN.
+    // NaN reaches the sums through its weight, except where there is nothing but NaN.
     if (now == -INFINITY && (now = row_maximum(columns, s)) == -INFINITY) {
-      memset(s, 0, columns * sizeof(float));
+      if (half)
+        memset(half + r * stride, 0, (columns + 1) / 2 * 4);
+      else
+        memset(s, 0, columns * sizeof(float));
       continue;
     }
-    float total = exp_row(columns, s, now);
+    float total = weight_row(columns, s, factor, now, half ? half + r * stride : NULL);
     if (now != before) {
-      float correction = before == -INFINITY ? 0 : expf(before - now);
+      float correction = before == -INFINITY ? 0 : exp2f(before - now);
       l[r] *= correction;
       for (size_t j = 0; j < o_columns; j++) o[j] *= correction;
       m[r] = now;
@@ -106,24 +150,45 @@ static void softmax_online(size_t rows, size_t columns, float *s, size_t stride,
   }
 }
 
-static void softmax_shifted(size_t rows, size_t columns, float *s, size_t stride, float shift,
-                            float *l) {
-  for (size_t r = 0; r < rows; r++, s += stride) l[r] += exp_row(columns, s, shift);
+static void softmax_online(size_t rows, size_t columns, float *s, size_t stride, float factor,
+                           float *m, float *l, float *o, size_t o_columns, size_t o_stride) {
+  online_rows(rows, columns, s, stride, factor, NULL, m, l, o, o_columns, o_stride);
 }
 
+static void softmax_shifted(size_t rows, size_t columns, float *s, size_t stride, float factor,
+                            float shift, float *l) {
+  for (size_t r = 0; r < rows; r++, s += stride)
+    l[r] += weight_row(columns, s, factor, shift, NULL);
+}
+
+#if HAS_BFLOAT16_DOT
+static void softmax_online_bf16(size_t rows, size_t columns, float *s, size_t stride, float factor,
+                                uint16_t *half, float *m, float *l, float *o, size_t o_columns,
+                                size_t o_stride) {
+  online_rows(rows, columns, s, stride, factor, half, m, l, o, o_columns, o_stride);
+}
+
+static void softmax_shifted_bf16(size_t rows, size_t columns, float *s, size_t stride,
+                                 float factor, float shift, uint16_t *half, float *l) {
+  for (size_t r = 0; r < rows; r++, s += stride, half += stride)
+    l[r] += weight_row(columns, s, factor, shift, half);
+}
+#endif
+
 static void softmax_gradient(size_t rows, size_t columns, float *s, float *d, size_t stride,
-                             const float *lse, const float *delta) {
+                             float factor, const float *lse, const float *delta) {
+  vf f = v_set(factor);
   for (size_t r = 0; r < rows; r++, s += stride, d += stride) {
     vf sum = v_set(lse[r]);
     size_t j = 0;
     for (; j + LANES <= columns; j += LANES) {
-      vf p = v_exp_difference(v_load(s + j), sum);
+      vf p = v_power_of_two(v_load(s + j) * f - sum);
       v_store(s + j, p);
       v_store(d + j, p * (v_load(d + j) - delta[r]));
     }
     if (j < columns) {
       size_t n = columns - j;
-      vf p = v_exp_difference(v_load_part(s + j, n, -INFINITY), sum);
+      vf p = v_power_of_two(v_load_part(s + j, n, -INFINITY) * f - sum);
       v_store_part(s + j, p, n);
       v_store_part(d + j, p * (v_load_part(d + j, n, 0) - delta[r]), n);
     }

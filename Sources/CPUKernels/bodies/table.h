@@ -16,8 +16,14 @@ const cpu_kernels TABLE = {
     .mask_band = mask_band, .mask_keys = mask_keys,
     .add_rows = add_rows, .add_alibi = add_alibi,
     .add_difference = add_difference, .softcap = softcap, .softcap_backward = softcap_backward,
-    .softmax_online = softmax_online, .softmax_shifted = softmax_shifted,
+    .scale_tile = scale_tile, .softmax_online = softmax_online, .softmax_shifted = softmax_shifted,
     .softmax_gradient = softmax_gradient,
+#if HAS_BFLOAT16_DOT
+    .bf16 = {.pack_pairs_of_columns = pack_pairs_of_columns,
+             .pack_pairs_of_rows = pack_pairs_of_rows, .product = product_bf16,
+             .softmax_online = softmax_online_bf16, .softmax_shifted = softmax_shifted_bf16},
+    .has_bf16 = 1,
+#endif
     .additive_step = additive_step, .scale_exp = scale_exp, .decay_tril = decay_tril,
     .channel_scores = channel_scores, .channel_scores_backward = channel_scores_backward,
 };

@@ -8,7 +8,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-typedef enum { CPU_PORTABLE = 0, CPU_AVX2 = 1, CPU_AVX512 = 2 } cpu_instruction_set;
+typedef enum {
+  CPU_PORTABLE = 0, CPU_AVX2 = 1, CPU_AVX512 = 2, CPU_AVX512_BF16 = 3
+} cpu_instruction_set;
 
 typedef enum {
   CPU_NEGATE, CPU_ABSOLUTE, CPU_SQUARE, CPU_SQRT, CPU_RSQRT, CPU_RECIPROCAL, CPU_EXP, CPU_LOG,
@@ -22,6 +24,30 @@ typedef enum {
 typedef enum { CPU_F32, CPU_BF16, CPU_F16 } cpu_float_type;
 
 #pragma clang assume_nonnull begin
+
+// Products of bfloat16 operands by dot products of pairs, sums in float32. A is m by k with rows of
+// neighbouring elements, k even or padded with a zero; panels of B hold pairs of its rows:
+// elements (2p, j) and (2p + 1, j) lie together at panels[(j/T)*panel_stride + p*2*T + 2*(j%T)].
+typedef struct {
+  // Packs B with element (p, j) at b[j*n_stride + p].
+  void (*_Nullable pack_pairs_of_columns)(size_t k, size_t n, const uint16_t *b,
+                                          ptrdiff_t n_stride, uint16_t *panels,
+                                          size_t panel_stride);
+  // Packs B with element (p, j) at b[p*k_stride + j].
+  void (*_Nullable pack_pairs_of_rows)(size_t k, size_t n, const uint16_t *b, ptrdiff_t k_stride,
+                                       uint16_t *panels, size_t panel_stride);
+  // C (+)= A B, C as in the float32 product.
+  void (*_Nullable product)(size_t m, size_t n, size_t k, const uint16_t *a, ptrdiff_t a_row,
+                            const uint16_t *panels, size_t panel_stride, float *c,
+                            ptrdiff_t c_row, ptrdiff_t c_panel, int accumulate);
+  // The softmax of a tile with its weights rounded to bfloat16 in `half`, rows at the same stride;
+  // a row of odd length ends with a zero.
+  void (*_Nullable softmax_online)(size_t rows, size_t columns, float *s, size_t stride,
+                                   float factor, uint16_t *half, float *m, float *l, float *o,
+                                   size_t o_columns, size_t o_stride);
+  void (*_Nullable softmax_shifted)(size_t rows, size_t columns, float *s, size_t stride,
+                                    float factor, float shift, uint16_t *half, float *l);
+} cpu_bf16_kernels;
 
 typedef struct {
   // The vector width in floats, and the tile of the packed product: rows and columns.
@@ -141,16 +167,24 @@ typedef struct {
   // d *= 1 - (c / cap)^2, c the capped score.
   void (*softcap_backward)(size_t rows, size_t columns, const float *c, float *d, size_t stride,
                            float cap);
-  // Online softmax: with m' = max(m, max(s)): s = exp(s - m'), l = l*exp(m - m') + sum(s),
-  // o *= exp(m - m'), m = m'. A row that has seen nothing keeps m = -inf and zeros.
-  void (*softmax_online)(size_t rows, size_t columns, float *s, size_t stride, float *m, float *l,
-                         float *o, size_t o_columns, size_t o_stride);
-  // The same with the constant shift: s = exp(s - shift), l += sum(s).
-  void (*softmax_shifted)(size_t rows, size_t columns, float *s, size_t stride, float shift,
-                          float *l);
-  // From scores s and d = dO V^T: s = exp(s - lse[r]), d = s * (d - delta[r]).
+  // s *= row[r] * column[j]
+  void (*scale_tile)(size_t rows, size_t columns, float *s, size_t stride, const float *row,
+                     const float *column);
+  // Online softmax of logits s * factor in base 2 (factor is log2(e) for natural scores, above 0):
+  // with m' = max(m, max(s) * factor): s = 2^(s*factor - m'), l = l*2^(m - m') + sum(s),
+  // o *= 2^(m - m'), m = m'. A row that has seen nothing keeps m = -inf and zeros.
+  void (*softmax_online)(size_t rows, size_t columns, float *s, size_t stride, float factor,
+                         float *m, float *l, float *o, size_t o_columns, size_t o_stride);
+  // The same with a constant for m: s = 2^(s*factor - shift), l += sum(s).
+  void (*softmax_shifted)(size_t rows, size_t columns, float *s, size_t stride, float factor,
+                          float shift, float *l);
+  // From scores s and d = dO V^T: s = 2^(s*factor - lse[r]), d = s * (d - delta[r]). lse in base 2.
   void (*softmax_gradient)(size_t rows, size_t columns, float *s, float *d, size_t stride,
-                           const float *lse, const float *delta);
+                           float factor, const float *lse, const float *delta);
+
+  // MARK: bodies/product_bf16.h; present where has_bf16 is not 0
+  int has_bf16;
+  cpu_bf16_kernels bf16;
 
   // MARK: bodies/recurrence.h
   // One token of the additive recurrence. state is k by v, row-major, and may be new_state:

@@ -93,13 +93,13 @@ import Testing
         softcap: terms.softcap, alibi: terms.alibi, bias: terms.bias?.tracked(),
         logitDecay: terms.logitDecay, sinks: terms.sinks), needsGradient: true)
     let expected = try PlainExactKernel.reference.forward(inputs)
-    let actual = try TiledExactKernel().forward(inputs)
+    let actual = try TiledExactKernel.float32.forward(inputs)
     check("output", actual.output, expected.output, 1e-5)
     check("lse", actual.logSumExp, expected.logSumExp, 1e-5)
     let lseSeed = try Tensor.normal(expected.logSumExp.shape, using: &random)
     let want = try PlainExactKernel.reference.backward(
       inputs, expected, outputGradient: outSeed, logSumExpGradient: lseSeed)
-    let have = try TiledExactKernel().backward(
+    let have = try TiledExactKernel.float32.backward(
       inputs, actual, outputGradient: outSeed, logSumExpGradient: lseSeed)
     check("queries", have.queries, want.queries, 1e-4)
     check("keys", have.keys, want.keys, 1e-4)
@@ -108,6 +108,24 @@ import Testing
     check("bias", have.bias, want.bias, 1e-4)
     check("decay", have.logitDecay, want.logitDecay, 1e-4)
     check("sinks", have.sinks, want.sinks, 1e-4)
+  }
+
+  /// The bfloat16 kernel where the processor has it: its error is that of rounded weights.
+  @Test(arguments: cases) func bfloat16AgreesWithTheDefinition(_ item: Case) throws {
+    guard InstructionSet.current.kernels.has_bf16 != 0 else { return }
+    var random = Philox(seed: UInt64.random(in: 0..<1000))
+    func draw(_ length: Int, _ heads: Int, _ width: Int) throws -> Tensor {
+      try .normal([item.batch, length, heads, width], using: &random, dtype: .bfloat16)
+    }
+    let inputs = try ExactInputs(
+      queries: draw(item.t, item.heads, item.k), keys: draw(item.s, item.keyHeads, item.k),
+      values: draw(item.s, item.keyHeads, item.v), similarity: item.similarity(),
+      mask: item.mask(), terms: item.terms(&random), needsGradient: false)
+    #expect(TiledExactKernel.bfloat16.objection(to: inputs.problem) == nil)
+    let expected = try PlainExactKernel.reference.forward(inputs)
+    let actual = try TiledExactKernel.bfloat16.forward(inputs)
+    check("output", actual.output, expected.output, 1e-2)
+    check("lse", actual.logSumExp, expected.logSumExp, 1e-2)
   }
 
   func check(_ name: String, _ a: Tensor?, _ b: Tensor?, _ bound: Double) {

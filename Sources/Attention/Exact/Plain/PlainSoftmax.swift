@@ -60,12 +60,12 @@ func fusedSoftmax(_ scores: Tensor, sinks: Tensor?) throws -> (weights: Tensor, 
         Threads.forEach(rows) { row in
           let y = target + row * width
           y.update(from: x + row * width, count: width)
-          var high = logits?[row / t % heads] ?? -.infinity
+          var high = logits.map { $0[row / t % heads] * logTwoOfE } ?? -.infinity
           var sum: Float = logits == nil ? 0 : 1
           var none: Float = 0
-          kernels.softmax_online(1, width, y, width, &high, &sum, &none, 0, 0)
+          kernels.softmax_online(1, width, y, width, logTwoOfE, &high, &sum, &none, 0, 0)
           kernels.scale(width, sum == 0 ? 0 : 1 / sum, y)
-          sums[row] = sum == 0 ? -.infinity : high + log(sum)
+          sums[row] = sum == 0 ? -.infinity : (high + log2(sum)) / logTwoOfE
         }
       }
     }

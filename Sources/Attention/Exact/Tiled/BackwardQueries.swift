@@ -19,7 +19,7 @@ struct BackwardQueries: Sendable {
     /// dO: [rows, v]
     let gradients: UnsafePointer<Float>
     let packedGradients: UnsafePointer<Float>
-    /// +∞ where nothing was seen, so that every weight becomes zero.
+    /// In base 2; +∞ where nothing was seen, so that every weight becomes zero.
     let logSumExp: UnsafePointer<Float>
     let delta: UnsafePointer<Float>
   }
@@ -110,7 +110,7 @@ struct BackwardQueries: Sendable {
       for r in 0..<m {
         delta[r] =
           kernels.dot(v, scratch.base + r * v, g + r * v) - (lseGradient?[first + r] ?? 0)
-        sums[r] = lse[first + r] == -.infinity ? .infinity : lse[first + r]
+        sums[r] = lse[first + r] == -.infinity ? .infinity : lse[first + r] * logTwoOfE
       }
     }
   }
@@ -188,7 +188,7 @@ struct BackwardQueries: Sendable {
       let block = block(place: index / inputs.problem.heads, head: index % inputs.problem.heads)
       for r in 0..<block.rows.count {
         gradient[block.head] -=
-          exp(Double(sinks[block.head] - block.logSumExp[r])) * Double(block.delta[r])
+          exp2(Double(sinks[block.head] * logTwoOfE - block.logSumExp[r])) * Double(block.delta[r])
       }
     }
     return try Tensor(gradient.map { Float($0) })

@@ -9,6 +9,11 @@ struct ScoreTile: Sendable {
   /// Whether similarities are capped, so that a backward pass must keep the capped tile.
   var caps: Bool { inputs.softcap != nil }
 
+  /// Whether anything but the mask changes a score.
+  var addsTerms: Bool {
+    inputs.softcap != nil || inputs.slopes != nil || inputs.bias != nil || inputs.decaySums != nil
+  }
+
   /// - Parameters:
   ///   - segment: the sequence.
   ///   - rows: the tile's queries, counted in the sequence.

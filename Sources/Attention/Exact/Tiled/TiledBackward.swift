@@ -84,7 +84,7 @@ struct TiledBackward {
       inputs.segments[block.segment], head: block.head, rows: block.rows, columns: columns, s,
       stride: tile.keys, capped: scores.caps ? capped : nil)
     kernels.product(m, n, v, block.gradients, v, 1, values, v * t, ds, tile.keys, t, 0)
-    kernels.softmax_gradient(m, n, s, ds, tile.keys, block.logSumExp, block.delta)
+    kernels.softmax_gradient(m, n, s, ds, tile.keys, logTwoOfE, block.logSumExp, block.delta)
   }
 
   /// The share of the cap in dS.

@@ -6,13 +6,31 @@ import Tensors
 /// softmax of the whole row from its parts (or a constant shift does, where cosine similarity bounds
 /// the scores). Backward: the weights are computed again from the log-sum-exp.
 ///
-/// Half precision is widened to float32 when a block is read; nothing is rounded before the output.
+/// One kernel computes in float32 and widens half precision when a block is read; nothing is rounded
+/// before the output. The other multiplies bfloat16 pairs as they are where the processor can, and
+/// rounds the weights to bfloat16.
 struct TiledExactKernel: ExactKernel {
-  let name = "cpu.tiled"
+  static let float32 = TiledExactKernel(multipliesBFloat16: false)
+  static let bfloat16 = TiledExactKernel(multipliesBFloat16: true)
+
+  let multipliesBFloat16: Bool
+
+  var name: String { multipliesBFloat16 ? "cpu.tiled.bfloat16" : "cpu.tiled" }
+
+  /// Pairs of bfloat16 are multiplied at nearly twice the rate of float32.
+  private var efficiency: Double { multipliesBFloat16 ? 1.2 : 0.65 }
 
   func objection(to problem: ExactProblem) -> Objection? {
-    problem.dtype.floatType == nil
-      ? Objection("\(problem.dtype.rawValue) asked for; it computes in float32") : nil
+    guard problem.dtype.floatType != nil else {
+      return Objection("\(problem.dtype.rawValue) asked for; it computes in float32")
+    }
+    guard multipliesBFloat16 else { return nil }
+    guard problem.dtype == .bfloat16 else {
+      return Objection("\(problem.dtype.rawValue) asked for; it multiplies bfloat16")
+    }
+    let set = InstructionSet.current
+    return set.kernels.has_bf16 != 0
+      ? nil : Objection("\(set.rawValue) has no bfloat16 dot products")
   }
 
   func cost(of problem: ExactProblem) -> Cost {
@@ -29,12 +47,14 @@ struct TiledExactKernel: ExactKernel {
     return Cost(
       operations: problem.forwardOperations + packing
         + (problem.needsGradient ? problem.backwardOperations : 0),
-      bytes: problem.tensorBytes + Double(floats * 4), extraMemory: floats * 4, efficiency: 0.65,
+      bytes: problem.tensorBytes + Double(floats * 4), extraMemory: floats * 4,
+      efficiency: efficiency,
       overhead: 5e-6, pieces: problem.needsGradient ? 16 : max(1, queries / 64))
   }
 
   func forward(_ inputs: ExactInputs) throws -> ExactOutputs {
-    try TiledForward(inputs).run()
+    try multipliesBFloat16
+      ? TiledForward<BFloat16Operands>(inputs).run() : TiledForward<FloatOperands>(inputs).run()
   }
 
   func backward(

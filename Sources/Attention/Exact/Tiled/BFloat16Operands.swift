@@ -1,0 +1,212 @@
+import CPUKernels
+import Tensors
+
+/// Forward operands in bfloat16 for processors that multiply pairs of them: twice the rate of
+/// float32, sums and softmax in float32, weights rounded to bfloat16 before they meet the values.
+///
+/// Inputs are multiplied as they are. With cosine similarity in one group, the reciprocal lengths and
+/// the scale multiply the float32 product; with several, the normalised slices are rounded to
+/// bfloat16, as a plain computation does.
+struct BFloat16Operands: ForwardOperands {
+  private typealias Pair = UInt16
+
+  private let inputs: ExactInputs
+  private let kernels: cpu_kernels
+  private let queryRows: BFloat16Rows
+  private let layout: PackedLayout
+  /// For each head: panels of Kᵀ, then panels of V.
+  private let memory: Scratch
+  /// Reciprocal lengths of the keys of each padded row, where they multiply the product.
+  private let keyLengths: Scratch?
+  /// The key dimension with its padding to whole pairs.
+  private let depth: Int
+
+  init(_ inputs: ExactInputs, _ kernels: cpu_kernels) throws {
+    let problem = inputs.problem
+    let panel = kernels.tile_columns
+    let valueColumns = (problem.valueDimension + panel - 1) / panel * panel
+    self.inputs = inputs
+    self.kernels = kernels
+    depth = (problem.keyDimension + 1) / 2 * 2
+    queryRows = try BFloat16Rows(inputs.queries, inputs.normalizedGroups)
+    layout = PackedLayout(inputs, panel: panel, perRow: depth + valueColumns)
+    memory = try Scratch(floats: (layout.count + 1) / 2)
+    keyLengths =
+      inputs.normalizedGroups == 1
+      ? try Scratch(floats: layout.count / (depth + valueColumns)) : nil
+    try pack(
+      BFloat16Rows(inputs.keys, inputs.normalizedGroups), BFloat16Rows(inputs.values, nil))
+  }
+
+  private var base: UnsafeMutablePointer<UInt16> {
+    UnsafeMutableRawPointer(memory.base).assumingMemoryBound(to: UInt16.self)
+  }
+
+  private func pack(_ keyRows: BFloat16Rows, _ valueRows: BFloat16Rows) throws {
+    let (d, v, panel) = (keyRows.dimension, valueRows.dimension, kernels.tile_columns)
+    try inputs.forEachKeyPiece { index, head, piece in
+      let segment = inputs.segments[index]
+      let start = segment.keyStart + piece.lowerBound
+      try keyRows.withRows(
+        batch: segment.batch, head: head, start: start, count: piece.count, kernels
+      ) {
+        rows, stride, lengths in
+        kernels.bf16.pack_pairs_of_columns!(
+          d, piece.count, rows, stride, keys(index, head, from: piece.lowerBound), depth * panel)
+        if let keyLengths {
+          (keyLengths.base + lengthOffset(index, head) + piece.lowerBound)
+            .update(from: lengths, count: piece.count)
+        }
+      }
+      try valueRows.withRows(
+        batch: segment.batch, head: head, start: start, count: piece.count, kernels
+      ) {
+        rows, stride, _ in
+        kernels.bf16.pack_pairs_of_rows!(
+          piece.count, v, rows, stride, values(index, head, from: piece.lowerBound),
+          layout.paddedRows[index] * panel)
+      }
+    }
+  }
+
+  private func keys(_ segment: Int, _ head: Int, from start: Int) -> UnsafeMutablePointer<UInt16> {
+    base + layout.offset(segment, head) + start * depth
+  }
+
+  private func values(_ segment: Int, _ head: Int, from start: Int) -> UnsafeMutablePointer<UInt16>
+  {
+    keys(segment, head, from: layout.paddedRows[segment]) + start * kernels.tile_columns
+  }
+
+  private func lengthOffset(_ segment: Int, _ head: Int) -> Int {
+    let panel = kernels.tile_columns
+    let valueColumns = (inputs.problem.valueDimension + panel - 1) / panel * panel
+    return layout.offset(segment, head) / (depth + valueColumns)
+  }
+
+  /// Queries, weights, and a factor for each query.
+  func blockFloats(rows: Int, tileKeys: Int) -> Int { rows * (depth / 2 + tileKeys / 2 + 1) }
+
+  private func parts(_ block: ForwardBlock) -> (
+    queries: UnsafeMutablePointer<UInt16>, weights: UnsafeMutablePointer<UInt16>,
+    factors: UnsafeMutablePointer<Float>
+  ) {
+    let queries = UnsafeMutableRawPointer(block.memory).assumingMemoryBound(to: UInt16.self)
+    let m = block.rows.count
+    return (queries, queries + m * depth, block.memory + m * (depth + block.tileKeys) / 2)
+  }
+
+  func readQueries(_ block: ForwardBlock) {
+    let segment = inputs.segments[block.segment]
+    let (m, d) = (block.rows.count, inputs.problem.keyDimension)
+    let (queries, _, factors) = parts(block)
+    let scale = inputs.scale[block.head]
+    queryRows.read(
+      batch: segment.batch, head: block.head, start: segment.queryStart + block.rows.lowerBound,
+      count: m, into: queries, stride: depth, lengths: factors, kernels)
+    for r in 0..<m {
+      if depth > d { queries[r * depth + d] = 0 }
+      factors[r] = inputs.normalizedGroups == 1 ? factors[r] * scale : scale
+    }
+  }
+
+  func similarity(_ block: ForwardBlock, _ columns: Range<Int>, isFinal: Bool) -> Float {
+    let (m, n, panel) = (block.rows.count, columns.count, kernels.tile_columns)
+    let (queries, _, factors) = parts(block)
+    kernels.bf16.product!(
+      m, n, depth, queries, depth, keys(block.segment, block.keyHead, from: columns.lowerBound),
+      depth * panel, block.scores, block.tileKeys, panel, 0)
+    let scale = inputs.scale[block.head]
+    if let keyLengths {
+      kernels.scale_tile(
+        m, n, block.scores, block.tileKeys, factors,
+        keyLengths.base + lengthOffset(block.segment, block.keyHead) + columns.lowerBound)
+      return logTwoOfE
+    }
+    // The softmax multiplies by a positive factor on its way; another scale, or terms that come
+    // between, need it done here.
+    if isFinal, scale > 0 { return scale * logTwoOfE }
+    for r in 0..<m { kernels.scale(n, scale, block.scores + r * block.tileKeys) }
+    return logTwoOfE
+  }
+
+  func attend(_ block: ForwardBlock, _ columns: Range<Int>, factor: Float) {
+    let (m, n, v) = (block.rows.count, columns.count, inputs.problem.valueDimension)
+    let weights = parts(block).weights
+    if let shift = block.shift {
+      kernels.bf16.softmax_shifted!(
+        m, n, block.scores, block.tileKeys, factor, shift, weights, block.sum)
+    } else {
+      kernels.bf16.softmax_online!(
+        m, n, block.scores, block.tileKeys, factor, weights, block.high, block.sum, block.output,
+        v, v)
+    }
+    kernels.bf16.product!(
+      m, v, n, weights, block.tileKeys,
+      values(block.segment, block.keyHead, from: columns.lowerBound),
+      layout.paddedRows[block.segment] * kernels.tile_columns, block.output, v,
+      kernels.tile_columns, 1)
+  }
+}
+
+/// Reads rows of one head of a bfloat16 tensor, normalised where asked for.
+struct BFloat16Rows: Sendable {
+  let dimension: Int
+  private let tensor: Tensor
+  private let floats: HeadRows
+  /// Slices to normalise and round; one group is left as it is and only its length is given.
+  private let groups: Int?
+
+  init(_ tensor: Tensor, _ groups: Int?) throws {
+    self.tensor = tensor.strides[3] == 1 ? tensor : try tensor.contiguous()
+    floats = try HeadRows(self.tensor, CPU_BF16)
+    self.groups = groups
+    dimension = tensor.shape[3]
+  }
+
+  /// Calls `body` with the rows, the distance between them, and their reciprocal lengths.
+  func withRows(
+    batch: Int, head: Int, start: Int, count: Int, _ kernels: cpu_kernels,
+    _ body: (UnsafePointer<UInt16>, Int, UnsafePointer<Float>) -> Void
+  ) throws {
+    guard let groups else {
+      withUnsafeTemporaryAllocation(of: Float.self, capacity: 1) { none in
+        tensor.withUnsafeRawPointer { base in
+          let first =
+            base + 2
+            * (batch * tensor.strides[0] + start * tensor.strides[1] + head * tensor.strides[2])
+          body(first.assumingMemoryBound(to: UInt16.self), tensor.strides[1], none.baseAddress!)
+        }
+      }
+      return
+    }
+    let scratch = try Scratch(floats: count * (dimension + 1) / 2 + 1 + count * groups)
+    let rows = UnsafeMutableRawPointer(scratch.base).assumingMemoryBound(to: UInt16.self)
+    let lengths = scratch.base + count * (dimension + 1) / 2 + 1
+    read(
+      batch: batch, head: head, start: start, count: count, into: rows, stride: dimension,
+      lengths: lengths, kernels)
+    body(rows, dimension, lengths)
+  }
+
+  /// Writes rows `stride` apart. With one group the rows are left as they are and `lengths` [count]
+  /// gets their reciprocal lengths; with more, the slices are normalised and rounded.
+  func read(
+    batch: Int, head: Int, start: Int, count: Int, into target: UnsafeMutablePointer<UInt16>,
+    stride: Int, lengths: UnsafeMutablePointer<Float>, _ kernels: cpu_kernels
+  ) {
+    withUnsafeTemporaryAllocation(of: Float.self, capacity: dimension * 2) { row in
+      let x = row.baseAddress!
+      for r in 0..<count {
+        floats.read(batch: batch, head: head, start: start + r, count: 1, into: x, kernels)
+        if let groups, groups > 1 {
+          kernels.unit_slices(1, dimension, groups, Similarity.shortestSlice, x, x, x + dimension)
+        } else if groups == 1 {
+          let length = kernels.dot(dimension, x, x).squareRoot()
+          lengths[r] = length < Similarity.shortestSlice ? 0 : 1 / length
+        }
+        kernels.narrow(CPU_BF16, dimension, x, target + r * stride)
+      }
+    }
+  }
+}

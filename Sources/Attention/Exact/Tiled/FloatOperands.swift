@@ -1,0 +1,100 @@
+import CPUKernels
+import Tensors
+
+/// Forward operands in float32; half precision is widened when it is read.
+struct FloatOperands: ForwardOperands {
+  private let inputs: ExactInputs
+  private let kernels: cpu_kernels
+  private let queryRows: HeadRows
+  private let layout: PackedLayout
+  /// For each head: panels of Kᵀ, then panels of V.
+  private let memory: Scratch
+
+  init(_ inputs: ExactInputs, _ kernels: cpu_kernels) throws {
+    let type = inputs.dtype.floatType ?? CPU_F32
+    let problem = inputs.problem
+    let panel = kernels.tile_columns
+    let valueColumns = (problem.valueDimension + panel - 1) / panel * panel
+    self.inputs = inputs
+    self.kernels = kernels
+    queryRows = try HeadRows(inputs.queries, type)
+    layout = PackedLayout(inputs, panel: panel, perRow: problem.keyDimension + valueColumns)
+    memory = try Scratch(floats: layout.count)
+    try pack(HeadRows(inputs.keys, type), HeadRows(inputs.values, type))
+  }
+
+  private func pack(_ keyRows: HeadRows, _ valueRows: HeadRows) throws {
+    let (d, v, panel) = (keyRows.dimension, valueRows.dimension, kernels.tile_columns)
+    try inputs.forEachKeyPiece { index, head, piece in
+      let segment = inputs.segments[index]
+      let n = piece.count
+      let scratch = try Scratch(floats: n * (max(d, v) + d))
+      let rows = scratch.base
+      keyRows.read(
+        batch: segment.batch, head: head, start: segment.keyStart + piece.lowerBound, count: n,
+        into: rows, kernels)
+      if let groups = inputs.normalizedGroups {
+        // At most d reciprocal lengths a row.
+        kernels.unit_slices(
+          n, d, groups, Similarity.shortestSlice, rows, rows, rows + n * max(d, v))
+      }
+      kernels.pack(d, n, rows, 1, d, keys(index, head, from: piece.lowerBound), d * panel)
+      valueRows.read(
+        batch: segment.batch, head: head, start: segment.keyStart + piece.lowerBound, count: n,
+        into: rows, kernels)
+      kernels.pack(
+        n, v, rows, v, 1, values(index, head, from: piece.lowerBound),
+        layout.paddedRows[index] * panel)
+    }
+  }
+
+  /// The panels of the keys from `start` on, a multiple of the panel width.
+  private func keys(_ segment: Int, _ head: Int, from start: Int) -> UnsafeMutablePointer<Float> {
+    memory.base + layout.offset(segment, head) + start * inputs.problem.keyDimension
+  }
+
+  /// The panels of the values from key `start` on.
+  private func values(_ segment: Int, _ head: Int, from start: Int) -> UnsafeMutablePointer<Float> {
+    keys(segment, head, from: layout.paddedRows[segment]) + start * kernels.tile_columns
+  }
+
+  /// Queries, and their reciprocal lengths while they are read.
+  func blockFloats(rows: Int, tileKeys: Int) -> Int { 2 * rows * inputs.problem.keyDimension }
+
+  func readQueries(_ block: ForwardBlock) {
+    let segment = inputs.segments[block.segment]
+    let (m, d) = (block.rows.count, inputs.problem.keyDimension)
+    queryRows.read(
+      batch: segment.batch, head: block.head, start: segment.queryStart + block.rows.lowerBound,
+      count: m, into: block.memory, kernels)
+    if let groups = inputs.normalizedGroups {
+      kernels.unit_slices(
+        m, d, groups, Similarity.shortestSlice, block.memory, block.memory, block.memory + m * d)
+    }
+    kernels.scale(m * d, inputs.scale[block.head], block.memory)
+  }
+
+  func similarity(_ block: ForwardBlock, _ columns: Range<Int>, isFinal: Bool) -> Float {
+    let d = inputs.problem.keyDimension
+    kernels.product(
+      block.rows.count, columns.count, d, block.memory, d, 1,
+      keys(block.segment, block.keyHead, from: columns.lowerBound), d * kernels.tile_columns,
+      block.scores, block.tileKeys, kernels.tile_columns, 0)
+    return logTwoOfE
+  }
+
+  func attend(_ block: ForwardBlock, _ columns: Range<Int>, factor: Float) {
+    let (m, n, v) = (block.rows.count, columns.count, inputs.problem.valueDimension)
+    if let shift = block.shift {
+      kernels.softmax_shifted(m, n, block.scores, block.tileKeys, factor, shift, block.sum)
+    } else {
+      kernels.softmax_online(
+        m, n, block.scores, block.tileKeys, factor, block.high, block.sum, block.output, v, v)
+    }
+    kernels.product(
+      m, v, n, block.scores, block.tileKeys, 1,
+      values(block.segment, block.keyHead, from: columns.lowerBound),
+      layout.paddedRows[block.segment] * kernels.tile_columns, block.output, v,
+      kernels.tile_columns, 1)
+  }
+}

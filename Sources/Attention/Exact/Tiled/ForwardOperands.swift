@@ -1,0 +1,95 @@
+import CPUKernels
+import Tensors
+
+/// The two products of a forward tile and the operands they read, in one arithmetic: float32
+/// (``FloatOperands``) or dot products of bfloat16 pairs (``BFloat16Operands``).
+protocol ForwardOperands: Sendable {
+  /// Reads and packs the keys and values of all sequences.
+  init(_ inputs: ExactInputs, _ kernels: cpu_kernels) throws
+
+  /// Floats of memory that a block of `rows` queries needs beside its tile of scores.
+  func blockFloats(rows: Int, tileKeys: Int) -> Int
+
+  /// Reads a block of queries into its memory.
+  func readQueries(_ block: ForwardBlock)
+
+  /// S = similarity of the block's queries and the keys `columns`. Returns the number by which S is
+  /// to be multiplied for base-2 logits; with `isFinal` false, that is log2(e): terms are added to S
+  /// before the softmax.
+  func similarity(_ block: ForwardBlock, _ columns: Range<Int>, isFinal: Bool) -> Float
+
+  /// P = softmax weights of S, O += P V.
+  func attend(_ block: ForwardBlock, _ columns: Range<Int>, factor: Float)
+}
+
+/// A block of queries of one head on its way through the keys.
+struct ForwardBlock {
+  let segment: Int
+  let head: Int
+  let keyHead: Int
+  /// Counted in the sequence.
+  let rows: Range<Int>
+  /// The rows of a tile of scores lie this far apart.
+  let tileKeys: Int
+  /// The constant that replaces the running maximum, in base 2.
+  let shift: Float?
+  /// [queries, keys]
+  let scores: UnsafeMutablePointer<Float>
+  /// [queries, v]
+  let output: UnsafeMutablePointer<Float>
+  /// [queries]: the running maximum of base-2 logits, and the sum of weights.
+  let high: UnsafeMutablePointer<Float>
+  let sum: UnsafeMutablePointer<Float>
+  /// What ``ForwardOperands/blockFloats(rows:tileKeys:)`` asked for.
+  let memory: UnsafeMutablePointer<Float>
+}
+
+/// Natural scores times this are base-2 logits.
+let logTwoOfE: Float = 1.442_695_04
+
+/// Where each key/value head of each sequence begins in one array of packed operands.
+struct PackedLayout: Sendable {
+  /// Rows of keys, a whole number of panels, for each segment.
+  let paddedRows: [Int]
+  private let offsets: [Int]
+  private let heads: Int
+  let count: Int
+
+  /// - Parameter perRow: elements that each padded row takes, keys and values together.
+  init(_ inputs: ExactInputs, panel: Int, perRow: Int) {
+    heads = inputs.problem.keyValueHeads
+    paddedRows = inputs.segments.map { ($0.keyCount + panel - 1) / panel * panel }
+    var total = 0
+    var offsets: [Int] = []
+    for rows in paddedRows {
+      for _ in 0..<heads {
+        offsets.append(total)
+        total += rows * perRow
+      }
+    }
+    self.offsets = offsets
+    count = total
+  }
+
+  func offset(_ segment: Int, _ head: Int) -> Int { offsets[segment * heads + head] }
+}
+
+extension ExactInputs {
+  /// Calls `body` for pieces of the keys of each sequence and key/value head, spread over the
+  /// threads. Pieces begin at multiples of every panel width.
+  func forEachKeyPiece(
+    _ body: (_ segment: Int, _ head: Int, _ piece: Range<Int>) throws -> Void
+  ) throws {
+    let tasks = segments.indices.flatMap { segment in
+      stride(from: 0, to: segments[segment].keyCount, by: Self.pieceRows).flatMap { start in
+        (0..<problem.keyValueHeads).map { (segment, $0, start) }
+      }
+    }
+    try Threads.tryForEach(tasks.count) { task in
+      let (segment, head, start) = tasks[task]
+      try body(segment, head, start..<min(start + Self.pieceRows, segments[segment].keyCount))
+    }
+  }
+
+  static let pieceRows = 256
+}
