@@ -28,6 +28,9 @@ extension Tensor {
     }
     let dtype = dtype
     return result.recorded(from: [self]) { g in
+      guard dtype != .float64 else {
+        return [try g.reshaped([chosen.count, width]).addingRows(to: chosen, of: rows)]
+      }
       let gradient = try g.cast(to: .float32).reshaped([chosen.count, width]).contiguous()
       let kernels = InstructionSet.current.kernels
       let total = try Tensor.filling([rows, width], as: Float.self) { target in
@@ -40,5 +43,16 @@ extension Tensor {
       }
       return [try total.cast(to: dtype)]
     }
+  }
+
+  /// The sum of these float64 rows at the places `indices` of `rows` rows.
+  private func addingRows(to indices: [Int], of rows: Int) throws -> Tensor {
+    let width = shape[1]
+    let values = try elements(as: Double.self)
+    var sums = [Double](repeating: 0, count: rows * width)
+    for (place, index) in indices.enumerated() {
+      for column in 0..<width { sums[index * width + column] += values[place * width + column] }
+    }
+    return try Tensor(sums, [rows, width])
   }
 }

@@ -23,6 +23,9 @@ struct PlainExactKernel: ExactKernel {
   private func matrices(_ problem: ExactProblem) -> Int { problem.needsGradient ? 8 : 4 }
 
   func objection(to problem: ExactProblem) -> Objection? {
+    if !isReference, problem.dtype == .float64 {
+      return Objection("float64 asked for; its softmax computes in float32")
+    }
     let bytes = cost(of: problem).extraMemory
     guard bytes <= Self.memoryLimit else {
       return Objection("its score matrices need \(bytes >> 20) MiB; it takes at most 8192 MiB")
