@@ -8,7 +8,7 @@ extension Tensor {
   func computedInFloat32(_ name: String, _ body: (Tensor) throws -> Tensor) throws -> Tensor {
     guard dtype == .float32 || dtype.isHalfPrecision else {
       throw LayerError.invalidArgument(
-        name, was: dtype.rawValue, mustBe: "float32, bfloat16 or float16")
+        name, was: dtype.rawValue, mustBe: "a floating-point tensor")
     }
     return try body(cast(to: .float32)).cast(to: dtype)
   }

@@ -4,7 +4,8 @@ import Tensors
 extension Tensor {
   /// log(σ(x)) / divisor in one pass: the log-space gate of a decay.
   func logSigmoid(dividedBy divisor: Double) throws -> Tensor {
-    try computedInFloat32("x") { try $0.logSigmoidInFloat32(factor: Float(1 / divisor)) }
+    if dtype == .float64 { return try logSigmoid() / divisor }
+    return try computedInFloat32("x") { try $0.logSigmoidInFloat32(factor: Float(1 / divisor)) }
   }
 
   private func logSigmoidInFloat32(factor: Float) throws -> Tensor {

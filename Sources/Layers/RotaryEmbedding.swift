@@ -1,4 +1,5 @@
 import CPUKernels
+import Glibc
 import Tensors
 
 /// Turns pairs of a head's numbers by angles that grow with the token's position, so that products
@@ -38,12 +39,30 @@ public struct RotaryEmbedding: Hashable, Sendable {
         "x", was: "\(x.shape)",
         mustBe: "[\(context.batch), \(context.length), heads, \(dimension)]")
     }
+    if x.dtype == .float64 { return try turnedByDefinition(x, context) }
     let tables = try RotaryTables.shared(self, positions: context.positionLimit)
     return try x.computedInFloat32("x") { x in
       let positions = context.positions
       return try Self.turn(x.detached(), positions, tables, direction: 1)
         .recorded(from: [x]) { [try Self.turn($0, positions, tables, direction: -1)] }
     }
+  }
+
+  /// The definition, from elementary operations in float64.
+  private func turnedByDefinition(_ x: Tensor, _ context: TokenContext) throws -> Tensor {
+    let positions = try context.positions.elements(as: Double.self)
+    let angles = positions.flatMap { position in frequencies.map { position * $0 } }
+    let half = dimension / 2
+    let shape: Shape = [context.batch, context.length, 1, half]
+    let (cosines, sines) = (try Tensor(angles.map(cos), shape), try Tensor(angles.map(sin), shape))
+    let pairs = try x.split(-1, sizes: [half, half])
+    return try .concatenated(
+      [pairs[0] * cosines - pairs[1] * sines, pairs[1] * cosines + pairs[0] * sines], -1)
+  }
+
+  /// How far each pair turns from one position to the next.
+  var frequencies: [Double] {
+    (0..<dimension / 2).map { pow(theta, -2 * Double($0) / Double(dimension)) }
   }
 
   /// - Parameter direction: 1, or −1 to turn back.

@@ -27,9 +27,7 @@ struct RotaryTables: Sendable {
 
   private init(_ rotary: RotaryEmbedding, positions: Int) throws {
     let half = rotary.dimension / 2
-    let frequencies = (0..<half).map {
-      pow(rotary.theta, -2 * Double($0) / Double(rotary.dimension))
-    }
+    let frequencies = rotary.frequencies
     func table(_ function: (Double) -> Double) throws -> Tensor {
       try Tensor.filling([positions, half], as: Float.self) { target in
         for position in 0..<positions {

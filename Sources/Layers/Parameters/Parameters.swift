@@ -53,9 +53,8 @@ public struct Parameters: Sendable {
   }
 
   mutating func append(_ path: String, _ tensor: Tensor) throws {
-    guard places.updateValue(tensors.count, forKey: path) == nil else {
-      throw LayerError.duplicateParameter(path: path)
-    }
+    guard places[path] == nil else { throw LayerError.duplicateParameter(path: path) }
+    places[path] = tensors.count
     paths.append(path)
     tensors.append(tensor)
   }

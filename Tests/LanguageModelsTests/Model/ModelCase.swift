@@ -42,8 +42,8 @@ struct ModelCase: Sendable, CustomTestStringConvertible {
     ]
   }()
 
-  func model(seed: UInt64 = 1) throws -> LanguageModel {
-    try LanguageModel(configuration, scope: ParameterScope(seed: seed))
+  func model(seed: UInt64 = 1, dtype: DType = .float32) throws -> LanguageModel {
+    try LanguageModel(configuration, scope: ParameterScope(seed: seed, dtype: dtype))
   }
 
   /// Random tokens [batch, length].
@@ -53,13 +53,4 @@ struct ModelCase: Sendable, CustomTestStringConvertible {
     return try Tensor(
       (0..<batch * length).map { _ in Int32(generator.next(below: bound)) }, [batch, length])
   }
-}
-
-/// The root mean square of the difference over that of `expected`.
-func relativeError(_ actual: Tensor, _ expected: Tensor) throws -> Double {
-  guard actual.shape == expected.shape else { return .infinity }
-  let (a, b) = (try actual.elements(as: Double.self), try expected.elements(as: Double.self))
-  let difference = zip(a, b).reduce(0) { $0 + ($1.0 - $1.1) * ($1.0 - $1.1) }
-  let size = b.reduce(0) { $0 + $1 * $1 }
-  return (difference / max(size, .leastNormalMagnitude)).squareRoot()
 }
