@@ -41,18 +41,22 @@ extension LossCurve {
 
     static let style = """
       <style>
-      svg { color: #24292f; --training: #0969da; --validation: #bc4c00; --grid: #d0d7de }
-      @media (prefers-color-scheme: dark) {
-        svg { color: #e6edf3; --training: #58a6ff; --validation: #f0883e; --grid: #3d444d }
-      }
-      text { fill: currentColor; font: 12px system-ui, sans-serif }
+      text { fill: #24292f; font: 12px system-ui, sans-serif }
       .title { font-size: 15px; font-weight: 600 }
-      .grid { stroke: var(--grid); stroke-width: 1 }
-      .axis { stroke: currentColor; stroke-width: 1 }
+      .grid { stroke: #d0d7de; stroke-width: 1 }
+      .axis { stroke: #24292f; stroke-width: 1 }
       .line { fill: none; stroke-width: 2; stroke-linejoin: round; stroke-linecap: round }
-      .training { stroke: var(--training) }
-      .validation { stroke: var(--validation) }
-      circle.validation { fill: var(--validation); stroke: none }
+      .training { stroke: #0969da }
+      .validation { stroke: #bc4c00 }
+      circle { fill: #bc4c00 }
+      @media (prefers-color-scheme: dark) {
+        text { fill: #e6edf3 }
+        .grid { stroke: #3d444d }
+        .axis { stroke: #e6edf3 }
+        .training { stroke: #58a6ff }
+        .validation { stroke: #f0883e }
+        circle { fill: #f0883e }
+      }
       </style>
       """
   }

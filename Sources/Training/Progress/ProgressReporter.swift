@@ -8,49 +8,55 @@ public struct ProgressReporter {
   private let clock = ContinuousClock()
   private var lastDrawn: ContinuousClock.Instant?
   private var lastProgress: StepProgress?
+  /// Whether the cursor stands behind the bar.
+  private var isBarOpen = false
 
   /// The least time between two drawings of the bar.
   private static let redrawInterval = Duration.milliseconds(100)
 
   public init() { isTerminal = isatty(STDERR_FILENO) == 1 }
 
-  /// Shows an event. Call it with each event of `Trainer.run(start:stopAfter:shouldStop:report:)`.
+  /// Shows an event. Call it with each event of ``Trainer/run(start:stopAfter:report:shouldStop:)``.
   public mutating func show(_ event: TrainingEvent) {
     switch event {
     case .started(let summary, let step):
       for line in ProgressText.lines(summary, step: step) { print(line) }
     case .stepped(let progress):
       lastProgress = progress
-      guard isTerminal else { return }
-      let now = clock.now
-      let isDue = lastDrawn.map { now - $0 >= Self.redrawInterval } ?? true
-      if isDue || progress.step == progress.steps {
-        lastDrawn = now
-        draw(progress)
-      }
+      let isDue = lastDrawn.map { clock.now - $0 >= Self.redrawInterval } ?? true
+      if isTerminal, isDue || progress.step == progress.steps { draw(progress) }
     case .metrics:
       guard !isTerminal, let lastProgress else { return }
       print(ProgressText.line(lastProgress, memory: MemoryPool.peakBytes))
     case .validated(let metrics):
       print(
         "validation \(metrics.bitsPerByte.text(digits: 3)) bits per byte at step \(metrics.step)")
-      if let lastProgress, lastProgress.step < lastProgress.steps, isTerminal {
-        draw(lastProgress)
-      }
+      if isTerminal, let lastProgress { draw(lastProgress) }
     case .savedCheckpoint(let path):
       if !isTerminal { print("checkpoint \(path)") }
+    case .stopped(let step, let steps):
+      print("stopped after step \(step) of \(steps); the same command continues from there")
     }
   }
 
-  private func draw(_ progress: StepProgress) {
-    let bar = ProgressText.bar(
-      progress, memory: MemoryPool.peakBytes, columns: Terminal.columns(of: STDERR_FILENO))
-    Terminal.write("\r\(bar)\u{1B}[K" + (progress.step == progress.steps ? "\n" : ""))
+  /// Ends the line of the bar. Call it when the run has ended, before anything else is printed.
+  public mutating func finish() {
+    if isBarOpen { Terminal.write("\n") }
+    isBarOpen = false
   }
 
-  /// A line of its own; on a terminal it takes the place of the bar.
-  private func print(_ line: String) {
-    Terminal.write((isTerminal ? "\r\u{1B}[K" : "") + line + "\n")
+  private mutating func draw(_ progress: StepProgress) {
+    let bar = ProgressText.bar(
+      progress, memory: MemoryPool.peakBytes, columns: Terminal.columns(of: STDERR_FILENO))
+    Terminal.write("\r\(bar)\u{1B}[K")
+    lastDrawn = clock.now
+    isBarOpen = true
+  }
+
+  /// A line of its own; it takes the place of the bar.
+  private mutating func print(_ line: String) {
+    Terminal.write((isBarOpen ? "\r\u{1B}[K" : "") + line + "\n")
+    isBarOpen = false
   }
 }
 

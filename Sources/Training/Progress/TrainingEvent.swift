@@ -8,6 +8,8 @@ public enum TrainingEvent: Sendable {
   case metrics(TrainingMetrics)
   case validated(ValidationMetrics)
   case savedCheckpoint(path: String)
+  /// The run ends before its last step, because it was asked to.
+  case stopped(step: Int, steps: Int)
 }
 
 /// What a run is about to do.

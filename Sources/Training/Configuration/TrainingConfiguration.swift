@@ -1,0 +1,40 @@
+import LanguageModels
+
+/// Everything a training run is told: the model, the text, the training and the final sample.
+///
+///     {
+///       model: { hidden_size: 128, layers: [{ type: "softmax" }, { type: "gated_linear" }] },
+///       data: { paths: [".."] },
+///       training: { steps: 600, output_directory: "runs/tiny" },
+///       sample: { prompt: "func " },
+///     }
+public struct TrainingConfiguration: Codable, Equatable, Sendable {
+  public var model: LanguageModelConfiguration
+  public var data = DataConfiguration()
+  public var training = TrainingSettings()
+  public var sample = SampleConfiguration()
+
+  public init(model: LanguageModelConfiguration) { self.model = model }
+
+  enum CodingKeys: String, CodingKey, CaseIterable { case model, data, training, sample }
+
+  public init(from decoder: any Decoder) throws {
+    let values = try decoder.strictContainer(keyedBy: CodingKeys.self)
+    self.init(model: try values.value(.model))
+    data = try values.value(.data, default: data)
+    training = try values.value(.training, default: training)
+    sample = try values.value(.sample, default: sample)
+  }
+
+  /// Reads a JSON5 file and applies `key=value` overrides to it.
+  ///
+  /// - Parameters:
+  ///   - path: the file.
+  ///   - overrides: as ``ConfigurationOverride`` reads them, applied in their order.
+  /// - Throws: `ConfigurationError`.
+  public init(file path: String, overrides: [String] = []) throws {
+    var tree = try JSONValue(json5File: path)
+    for override in overrides { try ConfigurationOverride(override).apply(to: &tree) }
+    self = try tree.decoded(as: TrainingConfiguration.self)
+  }
+}

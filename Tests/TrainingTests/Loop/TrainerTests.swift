@@ -1,0 +1,261 @@
+import FoundationEssentials
+import Glibc
+import LanguageModels
+import Layers
+import Tensors
+import Testing
+
+@testable import Training
+
+@Suite struct TrainerTests {
+  /// A tiny model on a tiny text, in which steps, groups, validations and checkpoints do not fall
+  /// together.
+  private func trainer(
+    in folder: TemporaryFolder, run: String = "run",
+    _ change: (inout TrainingConfiguration) -> Void = { _ in }
+  ) throws -> Trainer {
+    for document in 0..<6 {
+      let lines = (0..<12).map { "let value\($0) = \($0 * document) + \(document)\n" }
+      try folder.write("text/\(document).swift", lines.joined())
+    }
+    var configuration = TrainingConfiguration(model: try TinyModel.configuration())
+    configuration.data.paths = ["text"]
+    configuration.training.steps = 12
+    configuration.training.batchSize = 2
+    configuration.training.length = 16
+    configuration.training.warmupSteps = 3
+    configuration.training.logInterval = 5
+    configuration.training.validationInterval = 4
+    configuration.training.validationTokens = 64
+    configuration.training.checkpointInterval = 5
+    configuration.training.keptCheckpoints = 10
+    configuration.training.outputDirectory = folder.path + "/" + run
+    change(&configuration)
+    return try Trainer(configuration, relativeTo: folder.path)
+  }
+
+  private func lines(_ folder: TemporaryFolder, _ run: String = "run") throws -> [JSONValue] {
+    let text = try Data(contentsOf: URL(filePath: folder.path + "/\(run)/metrics.jsonl"))
+    return try text.split(separator: UInt8(ascii: "\n")).map { line in
+      // Only the clock may differ between runs.
+      guard case .object(var members) = try JSONValue(json5: Data(line), source: "") else {
+        return .null
+      }
+      members["tokens_per_second"] = nil
+      return .object(members)
+    }
+  }
+
+  @Test func aRunLearnsAndLeavesItsFiles() throws {
+    let folder = try TemporaryFolder()
+    let trainer = try trainer(in: folder) {
+      $0.training.steps = 40
+      $0.training.learningRate = 0.01
+      $0.training.keptCheckpoints = 2
+    }
+    var events: [String] = []
+    let result = try trainer.run { event in
+      switch event {
+      case .started(let summary, let step):
+        #expect(summary.steps == 40 && step == 0 && summary.parameterCount > 0)
+      case .stepped(let progress): #expect(progress.steps == 40 && progress.tokensPerSecond > 0)
+      case .metrics(let metrics): events.append("metrics \(metrics.step)")
+      case .validated(let metrics): events.append("validated \(metrics.step)")
+      case .savedCheckpoint(let path): events.append(path)
+      case .stopped: Issue.record("nobody asked to stop")
+      }
+    }
+    #expect(result.isComplete)
+    #expect(result.step == 40)
+    #expect(events.last == folder.path + "/run/checkpoint-40")
+    #expect(result.checkpoint == events.last)
+    #expect(events.filter { $0.hasPrefix("metrics") }.count == 8)
+    #expect(result.curve.validation.map(\.step) == [4, 8, 12, 16, 20, 24, 28, 32, 36, 40])
+    let first = try #require(result.curve.training.first).bitsPerByte
+    let last = try #require(result.curve.training.last).bitsPerByte
+    #expect(last < first - 0.1, "the loss went from \(first) to \(last) bits per byte")
+    let digits = result.validationBitsPerByte?.text(digits: 2) ?? ""
+    #expect(result.lastLine == "validation \(digits) bits per byte")
+
+    let files = try folder.contents(of: "run").keys.sorted()
+    #expect(
+      files
+        == ["35", "40"].flatMap { step in
+          ["config.json", "model.safetensors", "optimizer.safetensors", "trainer_state.json"]
+            .map { "run/checkpoint-\(step)/\($0)" }
+        } + ["run/configuration.json", "run/loss.svg", "run/metrics.jsonl"])
+    #expect(try lines(folder).count == 8 + 10)
+  }
+
+  @Test func resumedEqualsUninterruptedByteForByte() throws {
+    let folder = try TemporaryFolder()
+    _ = try trainer(in: folder, run: "whole").run()
+    // Stopped between everything, on a group of steps, on a checkpoint, and right at the start.
+    for stop in [1, 7, 8, 10, 11] {
+      let result = try trainer(in: folder, run: "parts").run(start: .startOver, stopAfter: stop)
+      #expect(!result.isComplete && result.step == stop)
+      #expect(result.checkpoint == folder.path + "/parts/checkpoint-\(stop)")
+      let end = try trainer(in: folder, run: "parts").run(start: .mustContinue)
+      #expect(end.isComplete)
+      let whole = try folder.contents(of: "whole/checkpoint-12")
+      let parts = try folder.contents(of: "parts/checkpoint-12")
+      #expect(whole.count == 4)
+      for (name, bytes) in whole {
+        let other = name.replacing("whole", with: "parts")
+        #expect(parts[other] == bytes, "\(other) differs after a stop at step \(stop)")
+      }
+      #expect(try lines(folder, "parts") == lines(folder, "whole"), "stopped at step \(stop)")
+      #expect(
+        try folder.contents(of: "parts")["parts/loss.svg"]
+          == folder.contents(of: "whole")["whole/loss.svg"])
+    }
+  }
+
+  @Test func aKilledRunContinuesFromItsLastCheckpoint() throws {
+    let folder = try TemporaryFolder()
+    _ = try trainer(in: folder, run: "whole").run()
+    let whole = try folder.contents(of: "whole")
+    // What a run leaves that is killed while it writes its checkpoint after step 10: metrics that
+    // go further than the checkpoint of step 5, a torn line and a folder half written.
+    for (name, bytes) in whole where !name.contains("checkpoint-1") {
+      try folder.write(name.replacing("whole", with: "killed"), bytes)
+    }
+    try folder.write("killed/.unfinished-checkpoint-10/model.safetensors", "half")
+    let metrics = try #require(whole["whole/metrics.jsonl"])
+    try folder.write("killed/metrics.jsonl", metrics + Array("{\"step\":5,\"lo".utf8))
+    #expect(CheckpointStore(folder: folder.path + "/killed").steps == [5])
+
+    _ = try trainer(in: folder, run: "killed").run()
+    let killed = try folder.contents(of: "killed")
+    #expect(killed.count == whole.count)
+    for (name, bytes) in whole where name.contains("checkpoint-") {
+      #expect(killed[name.replacing("whole", with: "killed")] == bytes, "\(name)")
+    }
+    #expect(try lines(folder, "killed") == lines(folder, "whole"))
+  }
+
+  @Test func threadsDoNotChangeCheckpoints() throws {
+    let folder = try TemporaryFolder()
+    let before = Threads.count
+    defer { Threads.count = before }
+    Threads.count = 1
+    _ = try trainer(in: folder, run: "one").run()
+    Threads.count = 3
+    _ = try trainer(in: folder, run: "three").run()
+    for (name, bytes) in try folder.contents(of: "one/checkpoint-12") {
+      let other = name.replacing("one", with: "three")
+      #expect(try folder.contents(of: "three/checkpoint-12")[other] == bytes, "\(name)")
+    }
+  }
+
+  @Test func aRequestToStopIsHeardBetweenSteps() throws {
+    let folder = try TemporaryFolder()
+    var asked = 0
+    var stops: [Int] = []
+    let result = try trainer(in: folder).run(
+      report: { if case .stopped(let step, _) = $0 { stops.append(step) } },
+      shouldStop: {
+        asked += 1
+        return asked == 3
+      })
+    #expect(asked == 3)
+    #expect(stops == [3])
+    #expect(!result.isComplete && result.step == 3)
+    #expect(result.lastLine == "not validated yet")
+    #expect(CheckpointStore(folder: folder.path + "/run").steps == [3])
+  }
+
+  @Test func aFinishedRunIsNotTrainedFurther() throws {
+    let folder = try TemporaryFolder()
+    let first = try trainer(in: folder).run()
+    let before = try folder.contents(of: "run")
+    let second = try trainer(in: folder).run()
+    #expect(second == first)
+    #expect(try folder.contents(of: "run") == before)
+    // More steps may be asked for, with the same text and batches.
+    let longer = try trainer(in: folder) { $0.training.steps = 14 }.run(start: .mustContinue)
+    #expect(longer.step == 14)
+  }
+
+  @Test func whatCannotBeContinuedIsRefusedAndUnharmed() throws {
+    let folder = try TemporaryFolder()
+    #expect(throws: TrainingError.self) { _ = try trainer(in: folder).run(start: .mustContinue) }
+    #expect(access(folder.path + "/run", F_OK) != 0)
+    _ = try trainer(in: folder).run(stopAfter: 2)
+    let before = try folder.contents(of: "run")
+    let otherModel = try TinyModel.configuration(TinyModel.otherText)
+    let changes: [(String, (inout TrainingConfiguration) -> Void)] = [
+      ("training.batch_size was 2", { $0.training.batchSize = 3 }),
+      ("training.length was 16", { $0.training.length = 8 }),
+      ("training.seed was 0", { $0.training.seed = 1 }),
+      ("the text has changed", { $0.data.validationFraction = 0.3 }),
+      ("another configuration", { $0.model = otherModel }),
+    ]
+    for (reason, change) in changes {
+      let error = #expect(throws: TrainingError.self) {
+        _ = try trainer(in: folder, change).run()
+      }
+      #expect(error?.description.contains(reason) == true, "\(error?.description ?? "")")
+      #expect(try folder.contents(of: "run") == before)
+    }
+    try folder.write("run/checkpoint-2/optimizer.safetensors", "broken")
+    #expect(throws: TensorError.self) { _ = try trainer(in: folder).run() }
+    #expect(try trainer(in: folder).run(start: .startOver).isComplete)
+  }
+
+  @Test func aLossThatIsNoNumberStopsTheRunAndKeepsTheCheckpoint() throws {
+    let folder = try TemporaryFolder()
+    let error = #expect(throws: TrainingError.self) {
+      _ = try trainer(in: folder) {
+        $0.training.learningRate = 1e38
+        $0.training.warmupSteps = 0
+        $0.training.checkpointInterval = 1
+      }.run()
+    }
+    guard case .diverged(let step, _, _)? = error else {
+      Issue.record("\(String(describing: error))")
+      return
+    }
+    #expect(CheckpointStore(folder: folder.path + "/run").steps == Array(1..<step))
+  }
+
+  @Test func aFullDiskLeavesOlderCheckpointsAlone() async {
+    await #expect(processExitsWith: .success) {
+      let folder = try TemporaryFolder()
+      let suite = TrainerTests()
+      _ = try suite.trainer(in: folder).run(stopAfter: 2)
+      let before = try folder.contents(of: "run/checkpoint-2")
+      // Files may not grow beyond this: the next checkpoint's tensors cannot be written.
+      signal(SIGXFSZ, SIG_IGN)
+      var limit = rlimit(rlim_cur: 8192, rlim_max: .max)
+      setrlimit(__rlimit_resource_t(RLIMIT_FSIZE.rawValue), &limit)
+      let error = #expect(throws: TensorError.self) {
+        _ = try suite.trainer(in: folder).run(stopAfter: 4)
+      }
+      limit.rlim_cur = .max
+      setrlimit(__rlimit_resource_t(RLIMIT_FSIZE.rawValue), &limit)
+      #expect(error?.description.contains("File too large") == true)
+      #expect(try folder.contents(of: "run/checkpoint-2") == before)
+      #expect(CheckpointStore(folder: folder.path + "/run").steps == [2])
+      #expect(try folder.contents(of: "run").keys.allSatisfy { !$0.contains(".unfinished") })
+      #expect(try suite.trainer(in: folder).run().isComplete)
+    }
+  }
+
+  @Test func configurationsAreReadFromFilesWithOverrides() throws {
+    let folder = try TemporaryFolder()
+    let file = try folder.write(
+      "tiny.json5",
+      "{model: \(TinyModel.text), data: {paths: 'text'}, training: {steps: 5} /* few */ }")
+    let read = try TrainingConfiguration(file: file, overrides: ["training.steps=7"])
+    #expect(read.training.steps == 7)
+    #expect(read.data.paths == ["text"])
+    let error = #expect(throws: ConfigurationError.self) {
+      _ = try TrainingConfiguration(file: file, overrides: ["training.step=7"])
+    }
+    #expect(error == .unknownKey("training.step", nearest: "steps"))
+    #expect(throws: ConfigurationError.self) {
+      _ = try TrainingConfiguration(file: file, overrides: ["trainings.steps=7"])
+    }
+  }
+}
