@@ -9,15 +9,15 @@ extension Tensor {
   ///     let gradient = try loss.gradients(of: [w])[0]
   ///
   /// - Throws: ``TensorError/invalidArgument(_:was:mustBe:)`` if a source is not tracked, or the
-  ///   seed does not have this tensor's shape.
+  ///   seed does not have this tensor's shape and dtype.
   public func gradients(of sources: [Tensor], seed: Tensor? = nil) throws -> [Tensor] {
     for (index, source) in sources.enumerated() where !source.isTracked {
       throw TensorError.invalidArgument(
         "sources[\(index)]", was: "a tensor that is not tracked",
         mustBe: "tracked() before it is used")
     }
-    if let seed, seed.shape != shape {
-      throw TensorError.invalidArgument("seed", was: "\(seed.shape)", mustBe: "\(shape)")
+    if let seed, seed.shape != shape || seed.dtype != dtype {
+      throw TensorError.invalidArgument("seed", was: "\(seed)", mustBe: "like \(self)")
     }
     guard seed != nil || elementCount == 1 else {
       throw TensorError.invalidArgument(

@@ -92,8 +92,10 @@ extension Tensor {
   public func recorded(
     from inputs: [Tensor], pullback: @escaping @Sendable (_ gradient: Tensor) throws -> [Tensor?]
   ) -> Tensor {
-    Tensor.recording([self], from: inputs) { gradients in
-      guard let gradient = gradients[0] else { return inputs.map { _ in nil } }
+    // The pullback must not hold the inputs: their histories would be released recursively.
+    let count = inputs.count
+    return Tensor.recording([self], from: inputs) { gradients in
+      guard let gradient = gradients[0] else { return [Tensor?](repeating: nil, count: count) }
       return try pullback(gradient)
     }[0]
   }

@@ -29,5 +29,18 @@ public struct BFloat16: Scalar, Hashable {
     bitPattern = UInt16(truncatingIfNeeded: (bits &+ 0x7FFF &+ ((bits >> 16) & 1)) >> 16)
   }
 
+  /// Rounds to nearest, ties to even, once: a float32 in between would round twice.
+  public init(_ value: Double) {
+    var float = Float(value)
+    // Rounded to odd, the float32 never is a tie that `value` is not.
+    if Double(float) != value, !value.isNaN {
+      if Double(float).magnitude > value.magnitude {
+        float = Float(bitPattern: float.bitPattern - 1)
+      }
+      float = Float(bitPattern: float.bitPattern | 1)
+    }
+    self.init(float)
+  }
+
   public var float: Float { Float(bitPattern: UInt32(bitPattern) << 16) }
 }

@@ -32,20 +32,17 @@ public struct Shape: Hashable, Sendable, RandomAccessCollection, ExpressibleByAr
   /// The element count, or an error that names `argument` if an extent is negative or the size
   /// in bytes cannot be represented.
   func validated(elementSize: Int, argument: String = "shape") throws -> Int {
-    var count = 1
+    // An extent of zero counts as one here, so that strides fit too.
+    var size = elementSize
     for extent in dimensions {
-      let (product, overflow) = count.multipliedReportingOverflow(by: extent)
+      let (product, overflow) = size.multipliedReportingOverflow(by: Swift.max(1, extent))
       guard extent >= 0, !overflow else {
         throw TensorError.invalidArgument(
-          argument, was: description, mustBe: "extents of at least 0 whose product fits in 63 bits")
+          argument, was: description, mustBe: "extents of at least 0 whose bytes fit in 63 bits")
       }
-      count = product
+      size = product
     }
-    guard !count.multipliedReportingOverflow(by: elementSize).overflow else {
-      throw TensorError.invalidArgument(
-        argument, was: description, mustBe: "small enough for its bytes to fit in 63 bits")
-    }
-    return count
+    return dimensions.contains(0) ? 0 : size / elementSize
   }
 
   /// The shape both operands broadcast to: aligned at the last axis, extents equal or one.

@@ -130,11 +130,14 @@ extension Tensor {
   private func resolve(reshape target: Shape) throws -> Shape {
     var dimensions = target.dimensions
     let unknown = dimensions.indices.filter { dimensions[$0] == -1 }
-    let known = dimensions.filter { $0 != -1 }.reduce(1, *)
-    if unknown.count == 1, known > 0, elementCount % known == 0 {
-      dimensions[unknown[0]] = elementCount / known
+    if unknown.count == 1 {
+      dimensions[unknown[0]] = 1
+      if let known = try? Shape(dimensions).validated(elementSize: 1), known > 0 {
+        // What does not divide is found by the count below.
+        dimensions[unknown[0]] = elementCount / known
+      }
     }
-    guard dimensions.allSatisfy({ $0 >= 0 }), dimensions.reduce(1, *) == elementCount else {
+    guard (try? Shape(dimensions).validated(elementSize: dtype.size)) == elementCount else {
       throw TensorError.invalidArgument(
         "shape", was: "\(target)", mustBe: "of \(elementCount) elements, as \(shape) has")
     }

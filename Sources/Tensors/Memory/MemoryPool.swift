@@ -49,7 +49,13 @@ public enum MemoryPool {
     return (bytes + step - 1) / step * step
   }
 
+  /// More than any processor addresses, and little enough that sums of it do not overflow.
+  private static let addressLimit = 1 << 57
+
   static func allocate(_ bytes: Int) throws -> UnsafeMutableRawPointer {
+    guard bytes <= addressLimit else {
+      throw TensorError.outOfMemory(requestedBytes: bytes, heldBytes: heldBytes)
+    }
     let size = blockSize(for: bytes)
     let (recycled, poisons): (UInt?, Bool) = state.withLock { state in
       let block = state.free[size]?.popLast()
@@ -59,15 +65,33 @@ public enum MemoryPool {
       return (block, state.poisons)
     }
     var pointer = recycled.flatMap { UnsafeMutableRawPointer(bitPattern: $0) }
-    if pointer == nil, posix_memalign(&pointer, 64, size) != 0 || pointer == nil {
+    if pointer == nil, posix_memalign(&pointer, 64, size) != 0 {
+      // Free blocks of other sizes may be what is missing.
+      trim()
+      pointer = nil
+      _ = posix_memalign(&pointer, 64, size)
+    }
+    guard let pointer else {
       let held = state.withLock { state in
         state.heldBytes -= size
         return state.heldBytes
       }
       throw TensorError.outOfMemory(requestedBytes: bytes, heldBytes: held)
     }
-    if poisons { memset(pointer!, 0xFF, size) }
-    return pointer!
+    if poisons { memset(pointer, 0xFF, size) }
+    return pointer
+  }
+
+  /// Gives all free blocks back to the system.
+  public static func trim() {
+    let blocks = state.withLock { state in
+      defer {
+        state.free = [:]
+        state.freeBytes = 0
+      }
+      return state.free.values.flatMap { $0 }
+    }
+    for block in blocks { free(UnsafeMutableRawPointer(bitPattern: block)) }
   }
 
   static func release(_ pointer: UnsafeMutableRawPointer, _ bytes: Int) {

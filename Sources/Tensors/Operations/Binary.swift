@@ -49,49 +49,56 @@ extension Tensor {
     }
   }
 
+  private typealias Pullback = @Sendable (_ g: Tensor) throws -> Tensor
+
+  /// Applies `operation`; `left` and `right` turn its gradient into those of the operands, before
+  /// what was broadcast is summed. Only those that are needed are kept.
   private static func differentiable(
-    _ name: String, _ operation: cpu_binary, _ a: Tensor, _ b: Tensor,
-    _ derivative:
-      @escaping @Sendable (_ a: Tensor, _ b: Tensor, _ g: Tensor) throws -> (Tensor, Tensor)
+    _ name: String, _ operation: cpu_binary, _ a: Tensor, _ b: Tensor, _ left: @escaping Pullback,
+    _ right: @escaping Pullback
   ) throws -> Tensor {
-    let (x, y) = (a.detached(), b.detached())
-    return try combine(name, operation, x, y).recorded(from: [a, b]) { g in
-      let (dx, dy) = try derivative(x, y, g)
-      return [try dx.summed(to: x.shape), try dy.summed(to: y.shape)]
+    let (aShape, bShape) = (a.shape, b.shape)
+    let left = a.isTracked ? left : nil
+    let right = b.isTracked ? right : nil
+    return try combine(name, operation, a.detached(), b.detached()).recorded(from: [a, b]) { g in
+      [try left?(g).summed(to: aShape), try right?(g).summed(to: bShape)]
     }
   }
 
+  /// The sum of two tensors that broadcast to one shape. Integers wrap.
   public static func + (a: Tensor, b: Tensor) throws -> Tensor {
-    try differentiable("+", CPU_ADD, a, b) { _, _, g in (g, g) }
+    try differentiable("+", CPU_ADD, a, b, { $0 }, { $0 })
   }
+  /// The difference. Integers wrap.
   public static func - (a: Tensor, b: Tensor) throws -> Tensor {
-    try differentiable("-", CPU_SUBTRACT, a, b) { _, _, g in (g, try -g) }
+    try differentiable("-", CPU_SUBTRACT, a, b, { $0 }, { try -$0 })
   }
+  /// The product, element by element. Integers wrap.
   public static func * (a: Tensor, b: Tensor) throws -> Tensor {
-    try differentiable("*", CPU_MULTIPLY, a, b) { x, y, g in (try g * y, try g * x) }
+    let (x, y) = (a.detached(), b.detached())
+    return try differentiable("*", CPU_MULTIPLY, a, b, { try $0 * y }, { try $0 * x })
   }
-  /// Integers divided by zero give zero.
+  /// The quotient. Integers are truncated; divided by zero they give zero.
   public static func / (a: Tensor, b: Tensor) throws -> Tensor {
-    try differentiable("/", CPU_DIVIDE, a, b) { x, y, g in
-      let quotient = try g / y
-      return (quotient, try -(quotient * (x / y)))
-    }
+    let (x, y) = (a.detached(), b.detached())
+    return try differentiable("/", CPU_DIVIDE, a, b, { try $0 / y }, { try -($0 / y * (x / y)) })
   }
-  /// The larger of each pair; the gradient goes to the first where both are equal.
+  /// The larger of each pair, NaN if either is; the gradient goes to the first where both are equal.
   public func maximum(_ other: Tensor) throws -> Tensor {
-    try Tensor.differentiable("maximum", CPU_MAXIMUM, self, other) { x, y, g in
-      let zero = try Tensor.zeros([], dtype: g.dtype)
-      let second = try y.isGreater(than: x)
-      return (try .select(second, zero, g), try .select(second, g, zero))
-    }
+    let (x, y) = (detached(), other.detached())
+    return try Tensor.differentiable(
+      "maximum", CPU_MAXIMUM, self, other,
+      { g in try .select(y.isGreater(than: x), .zeros([], dtype: g.dtype), g) },
+      { g in try .select(y.isGreater(than: x), g, .zeros([], dtype: g.dtype)) })
   }
-  /// The smaller of each pair; the gradient goes to the first where both are equal.
+  /// The smaller of each pair, NaN if either is; the gradient goes to the first where both are
+  /// equal.
   public func minimum(_ other: Tensor) throws -> Tensor {
-    try Tensor.differentiable("minimum", CPU_MINIMUM, self, other) { x, y, g in
-      let zero = try Tensor.zeros([], dtype: g.dtype)
-      let second = try x.isGreater(than: y)
-      return (try .select(second, zero, g), try .select(second, g, zero))
-    }
+    let (x, y) = (detached(), other.detached())
+    return try Tensor.differentiable(
+      "minimum", CPU_MINIMUM, self, other,
+      { g in try .select(x.isGreater(than: y), .zeros([], dtype: g.dtype), g) },
+      { g in try .select(x.isGreater(than: y), g, .zeros([], dtype: g.dtype)) })
   }
 
   public static func + (a: Tensor, b: Double) throws -> Tensor {

@@ -76,7 +76,7 @@ private func convertSlowly(
     case .float32: write(isReal ? Float(real) : Float(integer), index)
     case .float64: write(isReal ? real : Double(integer), index)
     case .float16: write(isReal ? Float16(real) : Float16(Float(integer)), index)
-    case .bfloat16: write(BFloat16(isReal ? Float(real) : Float(integer)), index)
+    case .bfloat16: write(BFloat16(isReal ? real : Double(integer)), index)
     case .int32:
       write(isReal ? Int32(clamping: clamped(real)) : Int32(truncatingIfNeeded: integer), index)
     case .int64: write(isReal ? clamped(real) : integer, index)

@@ -12,8 +12,10 @@ extension Tensor {
         mustBe: "[..., m, k] and [..., k, n]")
     }
     let (a, b) = (detached(), other.detached())
+    let (needsLeft, needsRight) = (isTracked, other.isTracked)
     return try Tensor.product(a, b).recorded(from: [self, other]) { g in
-      let da = try Tensor.product(g, b.transposed())
+      let da = needsLeft ? try Tensor.product(g, b.transposed()) : nil
+      guard needsRight else { return [try da?.summed(to: a.shape), nil] }
       // Where b is one matrix for all leading axes, its gradient is one product over all rows.
       if b.rank == 2, a.rank > 2 {
         let rows = try a.reshaped([-1, a.shape[a.rank - 1]])
@@ -21,7 +23,7 @@ extension Tensor {
         return [da, try Tensor.product(rows.transposed(), gradientRows)]
       }
       let db = try Tensor.product(a.transposed(), g)
-      return [try da.summed(to: a.shape), try db.summed(to: b.shape)]
+      return [try da?.summed(to: a.shape), try db.summed(to: b.shape)]
     }
   }
 

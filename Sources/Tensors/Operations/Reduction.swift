@@ -29,6 +29,10 @@ extension Tensor {
 
   /// The mean over `axes` (all if nil).
   public func mean(_ axes: [Int]? = nil, keepsAxes: Bool = false) throws -> Tensor {
+    // The sum of half-precision numbers may be too large for them where the mean is not.
+    if dtype.isHalfPrecision {
+      return try cast(to: .float32).mean(axes, keepsAxes: keepsAxes).cast(to: dtype)
+    }
     let total = try sum(axes, keepsAxes: keepsAxes)
     return try total * (Double(max(1, total.elementCount)) / Double(max(1, elementCount)))
   }
@@ -72,38 +76,60 @@ extension Tensor {
     return try Tensor.filling(result, as: Float.self) { target in
       try source.withUnsafePointer(to: Float.self) { x in
         if inner == 1 {
-          sumRows(x, rows: outer, count: count, target, kernels)
+          try sumRows(x, rows: outer, count: count, target, kernels)
         } else {
-          sumColumns(x, outer: outer, count: count, inner: inner, target, kernels)
+          try sumColumns(x, outer: outer, count: count, inner: inner, target, kernels)
         }
       }
     }
   }
 }
 
+/// Sums of rows. Long rows are summed in pieces and the sums of the pieces once more, which keeps
+/// the rounding error small and every thread busy.
 private func sumRows(
   _ x: UnsafePointer<Float>, rows: Int, count: Int, _ target: UnsafeMutablePointer<Float>,
   _ kernels: cpu_kernels
-) {
-  Threads.forEachRows(rows, width: count) { block in
-    for row in block { target[row] = kernels.sum(count, x + row * count) }
+) throws {
+  let length = Threads.pieceLength
+  guard count > length else {
+    Threads.forEachRows(rows, width: count) { block in
+      for row in block { target[row] = kernels.sum(count, x + row * count) }
+    }
+    return
   }
+  let pieces = (count + length - 1) / length
+  let partial = try Scratch(floats: rows * pieces)
+  Threads.forEach(rows * pieces) { task in
+    let first = task % pieces * length
+    partial.base[task] = kernels.sum(
+      min(length, count - first), x + task / pieces * count + first)
+  }
+  try sumRows(partial.base, rows: rows, count: pieces, target, kernels)
 }
 
+/// Sums down columns: x is [outer, count, inner], the result [outer, inner]. Many rows are summed in
+/// blocks and the sums of the blocks once more, as in ``sumRows(_:rows:count:_:_:)``.
 private func sumColumns(
   _ x: UnsafePointer<Float>, outer: Int, count: Int, inner: Int,
   _ target: UnsafeMutablePointer<Float>, _ kernels: cpu_kernels
-) {
-  // Each task owns some columns; it goes down the rows in order.
-  let width = 256
+) throws {
+  let (blockRows, width) = (128, 256)
+  let blocks = max(1, (count + blockRows - 1) / blockRows)
   let strips = (inner + width - 1) / width
-  Threads.forEach(outer * strips) { task in
+  let partial = blocks > 1 ? try Scratch(floats: outer * blocks * inner) : nil
+  let sums = partial?.base ?? target
+  Threads.forEach(outer * blocks * strips) { task in
     let first = task % strips * width
     let columns = min(width, inner - first)
-    let y = target + task / strips * inner + first
+    let (o, block) = (task / strips / blocks, task / strips % blocks)
+    let y = sums + task / strips * inner + first
     y.update(repeating: 0, count: columns)
-    for row in 0..<count {
-      kernels.axpy(columns, 1, x + (task / strips * count + row) * inner + first, y)
+    for row in block * blockRows..<min(count, (block + 1) * blockRows) {
+      kernels.axpy(columns, 1, x + (o * count + row) * inner + first, y)
     }
+  }
+  if let partial {
+    try sumColumns(partial.base, outer: outer, count: blocks, inner: inner, target, kernels)
   }
 }

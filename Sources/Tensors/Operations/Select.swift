@@ -14,14 +14,16 @@ extension Tensor {
       try yes.detached().expanded(to: shape).contiguous(),
       try no.detached().expanded(to: shape).contiguous()
     )
-    let size = yes.dtype.size
     let result = try Tensor.filling(shape, dtype: yes.dtype) { target in
       try chosen.withUnsafePointer(to: Bool.self) { flags in
         a.withUnsafeRawPointer { x in
           b.withUnsafeRawPointer { y in
-            for i in 0..<shape.elementCount {
-              (target + i * size).copyMemory(
-                from: (flags[i] ? x : y) + i * size, byteCount: size)
+            let count = shape.elementCount
+            switch yes.dtype.size {
+            case 1: choose(UInt8.self, count, flags, x, y, target)
+            case 2: choose(UInt16.self, count, flags, x, y, target)
+            case 4: choose(UInt32.self, count, flags, x, y, target)
+            default: choose(UInt64.self, count, flags, x, y, target)
             }
           }
         }
@@ -37,25 +39,68 @@ extension Tensor {
     }
   }
 
-  /// Whether each element is greater than its partner, as bool.
+  /// Whether each element is greater than its partner, as bool. Nothing is greater than NaN.
   public func isGreater(than other: Tensor) throws -> Tensor {
-    try Tensor.compare(self, other, >)
+    try Tensor.compare(self, other, Comparison(float: >, double: >, integer: >))
   }
 
-  /// Whether each element equals its partner, as bool.
-  public func isEqual(to other: Tensor) throws -> Tensor { try Tensor.compare(self, other, ==) }
+  /// Whether each element equals its partner, as bool. NaN equals nothing.
+  public func isEqual(to other: Tensor) throws -> Tensor {
+    try Tensor.compare(self, other, Comparison(float: ==, double: ==, integer: ==))
+  }
 
-  private static func compare(
-    _ a: Tensor, _ b: Tensor, _ relation: (Double, Double) -> Bool
-  ) throws -> Tensor {
+  /// One relation on the types that represent every dtype exactly.
+  private struct Comparison {
+    let float: (Float, Float) -> Bool
+    let double: (Double, Double) -> Bool
+    let integer: (Int64, Int64) -> Bool
+  }
+
+  private static func compare(_ a: Tensor, _ b: Tensor, _ relation: Comparison) throws -> Tensor {
     guard a.dtype == b.dtype else {
       throw TensorError.invalidArgument(
         "operands of a comparison", was: "\(a.dtype.rawValue) and \(b.dtype.rawValue)",
         mustBe: "of one dtype")
     }
+    switch a.dtype {
+    case .float32, .float16, .bfloat16: return try compare(a, b, relation.float)
+    case .float64: return try compare(a, b, relation.double)
+    case .int32, .int64, .bool: return try compare(a, b, relation.integer)
+    }
+  }
+
+  private static func compare<T: Scalar>(
+    _ a: Tensor, _ b: Tensor, _ relation: (T, T) -> Bool
+  ) throws -> Tensor {
     let shape = try Shape.broadcasting(a.shape, b.shape)
-    let x = try a.detached().expanded(to: shape).elements(as: Double.self)
-    let y = try b.detached().expanded(to: shape).elements(as: Double.self)
-    return try Tensor(zip(x, y).map(relation), shape)
+    let x = try a.detached().cast(to: T.dtype).expanded(to: shape)
+    let y = try b.detached().cast(to: T.dtype).expanded(to: shape)
+    let loop = StridedLoop(
+      shape: shape, strides: [shape.contiguousStrides, x.strides, y.strides])
+    return try Tensor.filling(shape, as: Bool.self) { target in
+      try x.withUnsafePointer(to: T.self) { x in
+        try y.withUnsafePointer(to: T.self) { y in
+          loop.forEachPiece { length, offsets in
+            for i in 0..<length {
+              target[offsets[0] + i] = relation(
+                x[offsets[1] + i * loop.rowStrides[1]], y[offsets[2] + i * loop.rowStrides[2]])
+            }
+          }
+        }
+      }
+    }
+  }
+}
+
+/// y[i] = flags[i] ? yes[i] : no[i], whatever the bits mean.
+private func choose<T>(
+  _ type: T.Type, _ count: Int, _ flags: UnsafePointer<Bool>, _ yes: UnsafeRawPointer,
+  _ no: UnsafeRawPointer, _ target: UnsafeMutableRawPointer
+) {
+  let yes = yes.assumingMemoryBound(to: T.self)
+  let no = no.assumingMemoryBound(to: T.self)
+  let target = target.assumingMemoryBound(to: T.self)
+  Threads.forEachRows(count, width: 1) { block in
+    for i in block { target[i] = flags[i] ? yes[i] : no[i] }
   }
 }

@@ -30,74 +30,87 @@ extension Tensor {
     }
   }
 
-  /// `operation` with its derivative: given the input x, the output y and the gradient g of y.
+  /// `operation` with its derivative: from the input x and the output y, what turns the gradient of
+  /// y into that of x. It is kept with the tape, so it should capture only what it needs.
   private func differentiable(
     _ name: String, _ operation: cpu_unary,
-    _ derivative: @escaping @Sendable (_ x: Tensor, _ y: Tensor, _ g: Tensor) throws -> Tensor
+    _ derivative: (_ x: Tensor, _ y: Tensor) -> @Sendable (_ g: Tensor) throws -> Tensor
   ) throws -> Tensor {
     let x = detached()
     let y = try x.mapped(name, operation)
-    return y.recorded(from: [self]) { [try derivative(x, y, $0)] }
+    guard isTracked else { return y }
+    let pullback = derivative(x, y)
+    return y.recorded(from: [self]) { [try pullback($0)] }
   }
 
   public static prefix func - (operand: Tensor) throws -> Tensor {
-    try operand.differentiable("-", CPU_NEGATE) { _, _, g in try -g }
+    try operand.differentiable("-", CPU_NEGATE) { _, _ in { g in try -g } }
   }
   /// |x|; the derivative at 0 is 0.
   public func absolute() throws -> Tensor {
-    try differentiable("absolute", CPU_ABSOLUTE) { x, y, g in
-      try g * (x / y.maximum(.full([], Double.leastNormalMagnitude, dtype: y.dtype)))
+    try differentiable("absolute", CPU_ABSOLUTE) { x, _ in
+      { g in
+        let zero = try Tensor.zeros([], dtype: g.dtype)
+        let negative = try Tensor.select(zero.isGreater(than: x), -g, zero)
+        return try .select(x.isGreater(than: zero), g, negative)
+      }
     }
   }
   /// x²
   public func squared() throws -> Tensor {
-    try differentiable("squared", CPU_SQUARE) { x, _, g in try g * x * 2 }
+    try differentiable("squared", CPU_SQUARE) { x, _ in { g in try g * x * 2 } }
   }
-  /// √x
+  /// √x; the derivative at 0 is infinite.
   public func squareRoot() throws -> Tensor {
-    try differentiable("squareRoot", CPU_SQRT) { _, y, g in try g / (y * 2) }
+    try differentiable("squareRoot", CPU_SQRT) { _, y in { g in try g / (y * 2) } }
   }
   /// 1/√x
   public func reciprocalSquareRoot() throws -> Tensor {
-    try differentiable("reciprocalSquareRoot", CPU_RSQRT) { _, y, g in
-      try g * y.squared() * y * -0.5
+    try differentiable("reciprocalSquareRoot", CPU_RSQRT) { _, y in
+      { g in try g * y.squared() * y * -0.5 }
     }
   }
   /// 1/x
   public func reciprocal() throws -> Tensor {
-    try differentiable("reciprocal", CPU_RECIPROCAL) { _, y, g in try -(g * y.squared()) }
+    try differentiable("reciprocal", CPU_RECIPROCAL) { _, y in { g in try -(g * y.squared()) } }
   }
   /// eˣ
   public func exponential() throws -> Tensor {
-    try differentiable("exponential", CPU_EXP) { _, y, g in try g * y }
+    try differentiable("exponential", CPU_EXP) { _, y in { g in try g * y } }
   }
-  /// The natural logarithm.
+  /// The natural logarithm: −∞ at 0, NaN below.
   public func logarithm() throws -> Tensor {
-    try differentiable("logarithm", CPU_LOG) { x, _, g in try g / x }
+    try differentiable("logarithm", CPU_LOG) { x, _ in { g in try g / x } }
   }
+  /// The hyperbolic tangent.
   public func tanh() throws -> Tensor {
-    try differentiable("tanh", CPU_TANH) { _, y, g in try g - g * y.squared() }
+    try differentiable("tanh", CPU_TANH) { _, y in { g in try g - g * y.squared() } }
   }
   /// 1/(1+e⁻ˣ)
   public func sigmoid() throws -> Tensor {
-    try differentiable("sigmoid", CPU_SIGMOID) { _, y, g in try g * (y - y.squared()) }
+    try differentiable("sigmoid", CPU_SIGMOID) { _, y in { g in try g * (y - y.squared()) } }
   }
   /// log(1/(1+e⁻ˣ)), accurate for large |x|.
   public func logSigmoid() throws -> Tensor {
-    try differentiable("logSigmoid", CPU_LOG_SIGMOID) { x, _, g in try g * (-x).sigmoid() }
+    try differentiable("logSigmoid", CPU_LOG_SIGMOID) { x, _ in { g in try g * (-x).sigmoid() } }
   }
-  /// max(x, 0)
+  /// max(x, 0); the derivative at 0 is 0.
   public func relu() throws -> Tensor {
-    try differentiable("relu", CPU_RELU) { x, _, g in
-      try .select(x.isGreater(than: .zeros([], dtype: x.dtype)), g, .zeros([], dtype: g.dtype))
+    try differentiable("relu", CPU_RELU) { x, _ in
+      { g in
+        let zero = try Tensor.zeros([], dtype: g.dtype)
+        return try .select(x.isGreater(than: zero), g, zero)
+      }
     }
   }
-  /// x/(1+e⁻ˣ), also called swish.
+  /// x/(1+e⁻ˣ), also called swish. NaN at −∞.
   public func silu() throws -> Tensor {
-    try differentiable("silu", CPU_SILU) { x, y, g in
-      // σ(x)·(1 + x·(1 − σ(x))) = σ(x) + y·(1 − σ(x))
-      let s = try x.sigmoid()
-      return try g * (s + y - y * s)
+    try differentiable("silu", CPU_SILU) { x, y in
+      { g in
+        // σ(x)·(1 + x·(1 − σ(x))) = σ(x) + y·(1 − σ(x))
+        let s = try x.sigmoid()
+        return try g * (s + y - y * s)
+      }
     }
   }
 }

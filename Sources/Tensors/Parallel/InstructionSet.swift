@@ -28,7 +28,8 @@ public enum InstructionSet: String, CaseIterable, Hashable, Sendable {
   /// The table of inner loops.
   public var kernels: cpu_kernels { Self.tables[Int(code.rawValue)] }
 
-  @TaskLocal private static var forced: InstructionSet?
+  /// The set of ``withCurrent(_:_:)``. Loops hand it to their threads.
+  @TaskLocal static var forced: InstructionSet?
 
   private static let tables = allCases.map { cpu_kernels_for($0.code).pointee }
 

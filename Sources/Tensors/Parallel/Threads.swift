@@ -41,11 +41,15 @@ public enum Threads {
     let next = Atomic<Int>(0)
     // Loop bodies write disjoint places through pointers, which the compiler cannot see.
     nonisolated(unsafe) let body = body
+    // Other threads do not inherit what the caller's task forced.
+    let forced = InstructionSet.forced
     DispatchQueue.concurrentPerform(iterations: workers) { _ in
-      while true {
-        let index = next.wrappingAdd(1, ordering: .relaxed).oldValue
-        guard index < count else { return }
-        body(index)
+      InstructionSet.$forced.withValue(forced) {
+        while true {
+          let index = next.wrappingAdd(1, ordering: .relaxed).oldValue
+          guard index < count else { return }
+          body(index)
+        }
       }
     }
   }

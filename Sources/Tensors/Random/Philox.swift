@@ -41,8 +41,19 @@ public struct Philox: RandomNumberGenerator, Hashable, Sendable {
   /// A number in [0, 1) with 53 random bits.
   public mutating func nextUniform() -> Double { Double(next() >> 11) * 0x1p-53 }
 
-  /// A number below `bound`, each equally likely.
-  public mutating func next(below bound: Int) -> Int { Int.random(in: 0..<bound, using: &self) }
+  /// A number in 0..<`bound`, each equally likely; 0 if there is none.
+  ///
+  /// Reference: Lemire, *Fast random integer generation in an interval* (2019).
+  public mutating func next(below bound: Int) -> Int {
+    guard bound > 1 else { return 0 }
+    let bound = UInt64(bound)
+    // The first 2⁶⁴ mod bound products of each cycle would make some numbers likelier.
+    let excess = (0 &- bound) % bound
+    while true {
+      let product = next().multipliedFullWidth(by: bound)
+      if product.low >= excess { return Int(product.high) }
+    }
+  }
 }
 
 extension Tensor {
