@@ -89,7 +89,9 @@ private struct InputPlace: Sendable {
 /// and the choice between them.
 public enum LinearAttention {
   /// All kernels; of equal estimates the earlier is taken.
-  public static let kernels: [any LinearKernel] = [AdditiveStep(), AdditiveReference()]
+  public static let kernels: [any LinearKernel] = [
+    AdditiveChunked(), AdditiveStep(), AdditiveReference(),
+  ]
 
   /// The verdict on a call with these arguments, without running it.
   ///

@@ -155,7 +155,7 @@ extension LinearCall {
     try check(dtypeOf: cumulativeLengths, name, "int32") { $0 == .int32 }
     guard batch == 1 else {
       throw AttentionError.invalidArgument(
-        "batch", was: "\(batch)", mustBe: "1 where cumulativeLengths are given")
+        "queries", was: "of batch \(batch)", mustBe: "of batch 1 where cumulativeLengths are given")
     }
     let bounds = try cumulativeLengths.elements(as: Int32.self).map(Int.init)
     guard bounds[0] == 0, bounds[bounds.count - 1] == length,

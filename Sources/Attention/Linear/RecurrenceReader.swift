@@ -2,7 +2,7 @@ import CPUKernels
 import Tensors
 
 /// Reads the tokens of a call as the float32 kernels compute with them: widened, queries multiplied
-/// by the scale, queries and keys normalised where the call asks for it, decays as factors.
+/// by the scale, queries and keys normalised where the call asks for it, decays as logarithms.
 struct RecurrenceReader: Sendable {
   /// Tokens of one row of the batch and one value head.
   struct Piece {
@@ -17,7 +17,7 @@ struct RecurrenceReader: Sendable {
   /// Numbers a row of queries or keys, and of values.
   let keyDimension: Int
   let valueDimension: Int
-  /// Decay factors a token: 0 without decay, 1 or ``keyDimension``.
+  /// Decays a token: 0 without decay, 1 or ``keyDimension``.
   let decayWidth: Int
   let normalizes: Bool
 
@@ -47,6 +47,9 @@ struct RecurrenceReader: Sendable {
     weights.base.update(repeating: Float(call.scale / root), count: keyDimension)
     (weights.base + keyDimension).update(repeating: Float(1 / root), count: keyDimension)
   }
+
+  /// Whether each channel of the key has its own decay.
+  var decayIsByChannel: Bool { decayWidth > 1 }
 
   private var epsilon: Float { Float(LinearCall.normalizationEpsilon / Double(keyDimension)) }
 
@@ -84,10 +87,80 @@ struct RecurrenceReader: Sendable {
     values.load(row: piece.row, tokens: piece.tokens, head: piece.head, to: target)
   }
 
-  /// Decay factors e^g [tokens, ``decayWidth``]; nothing without decay.
+  /// Logarithms of the decay [tokens, ``decayWidth``]; nothing without decay.
   func loadDecay(_ piece: Piece, to target: UnsafeMutablePointer<Float>) {
-    guard let decay else { return }
-    decay.load(row: piece.row, tokens: piece.tokens, head: piece.head, to: target)
-    kernels.unary_f32(CPU_EXP, piece.count * decayWidth, target, target)
+    decay?.load(row: piece.row, tokens: piece.tokens, head: piece.head, to: target)
+  }
+}
+
+extension RecurrenceReader {
+  /// Turns gradients of what was loaded into gradients of what was read, in place.
+  ///
+  /// - Parameters:
+  ///   - queryGradient: [tokens, k]
+  ///   - keyGradient: [tokens, k]
+  ///   - scratch: room for [tokens + 1, k].
+  func backward(
+    _ count: Int, _ tokens: ChunkTokens, queryGradient: UnsafeMutablePointer<Float>,
+    keyGradient: UnsafeMutablePointer<Float>, scratch: UnsafeMutablePointer<Float>
+  ) {
+    guard normalizes else { return kernels.scale(count * keyDimension, scale, queryGradient) }
+    // The weights are constants: what the loop adds up for them is not used.
+    let weightGradient = scratch + count * keyDimension
+    weightGradient.update(repeating: 0, count: keyDimension)
+    for (gradient, raw, norms, weights) in [
+      (queryGradient, tokens.rawQueries, tokens.queryNorms, weights.base),
+      (keyGradient, tokens.rawKeys, tokens.keyNorms, weights.base + keyDimension),
+    ] {
+      kernels.rms_norm_backward(
+        count, keyDimension, raw, weights, norms, gradient, scratch, weightGradient)
+      gradient.update(from: scratch, count: count * keyDimension)
+    }
+  }
+}
+
+/// The tokens of one chunk in float32.
+final class ChunkTokens {
+  let reader: RecurrenceReader
+  private let scratch: Scratch
+  /// [chunk, k] each: scaled queries and keys, and what they were before normalisation where the
+  /// call asks for it.
+  let queries, keys, rawQueries, rawKeys: UnsafeMutablePointer<Float>
+  /// [chunk, v]
+  let values: UnsafeMutablePointer<Float>
+  /// [chunk, 1 or k]: logarithms of the decay, zeros without decay.
+  let decay: UnsafeMutablePointer<Float>
+  /// [chunk] each: the reciprocal norms.
+  let queryNorms, keyNorms: UnsafeMutablePointer<Float>
+
+  /// Floats of a chunk of `length` tokens.
+  static func size(_ length: Int, keyDimension: Int, valueDimension: Int) -> Int {
+    length * (5 * keyDimension + valueDimension + 2)
+  }
+
+  init(_ reader: RecurrenceReader, length: Int) throws {
+    self.reader = reader
+    let (k, v) = (reader.keyDimension, reader.valueDimension)
+    scratch = try Scratch(floats: Self.size(length, keyDimension: k, valueDimension: v))
+    queries = scratch.base
+    keys = queries + length * k
+    rawQueries = keys + length * k
+    rawKeys = rawQueries + length * k
+    decay = rawKeys + length * k
+    values = decay + length * k
+    queryNorms = values + length * v
+    keyNorms = queryNorms + length
+    decay.update(repeating: 0, count: length * k)
+  }
+
+  func loadQueries(_ piece: RecurrenceReader.Piece) {
+    reader.loadQueries(piece, to: queries, raw: rawQueries, norms: queryNorms)
+  }
+
+  /// Keys, values and decay: all that changes the state.
+  func loadWrites(_ piece: RecurrenceReader.Piece) {
+    reader.loadKeys(piece, to: keys, raw: rawKeys, norms: keyNorms)
+    reader.loadValues(piece, to: values)
+    reader.loadDecay(piece, to: decay)
   }
 }

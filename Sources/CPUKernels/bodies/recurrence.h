@@ -1,13 +1,29 @@
+// Between two tokens decays the sum of the logarithms of those in between, all of one sign: adding
+// keeps the precision behind gates of any strength, which differences of running sums lose, and
+// near 1, which products of rounded factors lose over many tokens.
+static void decay_split(size_t n, const float *g, float *whole, float *rest) {
+  for (size_t i = 0; i < n; i += LANES) {
+    size_t part = n - i < LANES ? n - i : LANES;
+    vf x = v_load_part(g + i, part, 0);
+    const vf limit = v_set(0.34f);
+    vi weak = v_abs(x) < limit;
+    vf small = v_expm1_small(v_max(v_min(x, limit), -limit));
+    v_store_part(whole + i, v_select(weak, v_set(1.0f), (vf){0}), part);
+    v_store_part(rest + i, v_select(weak, small, v_exp_nonpositive(x)), part);
+  }
+}
+
 // Four rows of the state at a time, so that the output is loaded and stored once for the four.
 INLINE void additive_rows(const size_t rows, size_t v, const float *q, const float *x,
-                          const float *keep, const float *value, const float *state,
-                          float *new_state, float *out) {
+                          const float *whole, const float *rest, const float *value,
+                          const float *state, float *new_state, float *out) {
   size_t j = 0;
   for (; j + LANES <= v; j += LANES) {
     vf w = v_load(value + j), o = v_load(out + j);
 #pragma unroll
     for (size_t i = 0; i < rows; i++) {
-      vf h = keep[i] * v_load(state + i * v + j) + x[i] * w;
+      vf before = v_load(state + i * v + j);
+      vf h = whole[i] * before + (rest[i] * before + x[i] * w);
       v_store(new_state + i * v + j, h);
       o += q[i] * h;
     }
@@ -15,132 +31,234 @@ INLINE void additive_rows(const size_t rows, size_t v, const float *q, const flo
   }
   for (; j < v; j++)
     for (size_t i = 0; i < rows; i++) {
-      float h = keep[i] * state[i * v + j] + x[i] * value[j];
+      float before = state[i * v + j];
+      float h = whole[i] * before + (rest[i] * before + x[i] * value[j]);
       new_state[i * v + j] = h;
       out[j] += q[i] * h;
     }
 }
 
 static void additive_step(size_t k, size_t v, const float *query, const float *key,
-                          const float *value, const float *decay, ptrdiff_t decay_stride,
-                          const float *state, float *new_state, float *out) {
+                          const float *value, const float *whole, const float *rest,
+                          ptrdiff_t decay_stride, const float *state, float *new_state,
+                          float *out) {
   enum { ROWS = 4 };
   memset(out, 0, v * sizeof(float));
-  size_t i = 0;
-  for (; i < k; i += ROWS, state += ROWS * v, new_state += ROWS * v) {
+  for (size_t i = 0; i < k; i += ROWS, state += ROWS * v, new_state += ROWS * v) {
     size_t rows = k - i < ROWS ? k - i : ROWS;
-    float keep[ROWS];
-    for (size_t r = 0; r < rows; r++) keep[r] = decay[(ptrdiff_t)(i + r) * decay_stride];
+    float w[ROWS], r[ROWS];
+    for (size_t n = 0; n < rows; n++) {
+      w[n] = whole[(ptrdiff_t)(i + n) * decay_stride];
+      r[n] = rest[(ptrdiff_t)(i + n) * decay_stride];
+    }
     if (rows == ROWS)
-      additive_rows(ROWS, v, query + i, key + i, keep, value, state, new_state, out);
+      additive_rows(ROWS, v, query + i, key + i, w, r, value, state, new_state, out);
     else
-      for (size_t r = 0; r < rows; r++)
-        additive_rows(1, v, query + i + r, key + i + r, keep + r, value, state + r * v,
-                      new_state + r * v, out);
+      for (size_t n = 0; n < rows; n++)
+        additive_rows(1, v, query + i + n, key + i + n, w + n, r + n, value, state + n * v,
+                      new_state + n * v, out);
   }
 }
 
-static void scale_exp(size_t rows, size_t columns, const float *x, size_t x_stride, const float *a,
-                      ptrdiff_t a_row, ptrdiff_t a_column, const float *b, ptrdiff_t b_row,
-                      float sign, float factor, float *y, size_t y_stride) {
-  for (size_t r = 0; r < rows; r++, x += x_stride, y += y_stride, a += a_row, b += b_row) {
-    if (a_column == 0) {
-      float e = factor * expf(sign * (a[0] - b[0]));
-      for (size_t i = 0; i < columns; i++) y[i] = x[i] * e;
-      continue;
-    }
+// One vector of columns of `decay_to_end` or, from the start, `decay_from_start`.
+INLINE void decay_columns(const int from_start, size_t rows, size_t part, const float *x,
+                          const float *g, float *y, size_t stride, float *total) {
+  vf sum = {0};
+  for (size_t n = 0; n < rows; n++) {
+    size_t r = from_start ? n : rows - 1 - n;
+    vf log = part ? v_load_part(g + r * stride, part, 0) : v_load(g + r * stride);
+    vf value = part ? v_load_part(x + r * stride, part, 0) : v_load(x + r * stride);
+    if (from_start) sum += log;
+    value *= v_exp_nonpositive(sum);
+    if (part)
+      v_store_part(y + r * stride, value, part);
+    else
+      v_store(y + r * stride, value);
+    if (!from_start) sum += log;
+  }
+  vf factor = v_exp_nonpositive(sum);
+  if (part)
+    v_store_part(total, factor, part);
+  else
+    v_store(total, factor);
+}
+
+INLINE void decay_rows(const int from_start, size_t rows, size_t columns, const float *x,
+                       const float *g, int by_column, float *y, float *total) {
+  if (by_column) {
     size_t i = 0;
     for (; i + LANES <= columns; i += LANES)
-      v_store(y + i, v_load(x + i) * factor
-                         * v_exp_nonpositive(sign * (v_load(a + i) - v_load(b + i))));
-    if (i < columns) {
-      size_t n = columns - i;
-      vf e = v_exp_nonpositive(sign * (v_load_part(a + i, n, 0) - v_load_part(b + i, n, 0)));
-      v_store_part(y + i, v_load_part(x + i, n, 0) * factor * e, n);
-    }
+      decay_columns(from_start, rows, 0, x + i, g + i, y + i, columns, total + i);
+    if (i < columns)
+      decay_columns(from_start, rows, columns - i, x + i, g + i, y + i, columns, total + i);
+    return;
+  }
+  float sum = 0;
+  for (size_t n = 0; n < rows; n++) {
+    size_t r = from_start ? n : rows - 1 - n;
+    if (from_start) sum += g[r];
+    float factor = expf(sum);
+    for (size_t i = 0; i < columns; i++) y[r * columns + i] = x[r * columns + i] * factor;
+    if (!from_start) sum += g[r];
+  }
+  *total = expf(sum);
+}
+
+static void decay_from_start(size_t rows, size_t columns, const float *x, const float *g,
+                             int by_column, float *y, float *total) {
+  decay_rows(1, rows, columns, x, g, by_column, y, total);
+}
+
+static void decay_to_end(size_t rows, size_t columns, const float *x, const float *g,
+                         int by_column, float *y, float *total) {
+  decay_rows(0, rows, columns, x, g, by_column, y, total);
+}
+
+static void scale_rows(size_t rows, size_t columns, const float *factor, size_t factor_stride,
+                       float *y, size_t stride) {
+  for (size_t r = 0; r < rows; r++, y += stride) {
+    float f = factor[r * factor_stride];
+    for (size_t i = 0; i < columns; i++) y[i] *= f;
   }
 }
 
-static void decay_tril(size_t rows, float *s, size_t stride, const float *g, int strict) {
+static void scale_columns(size_t rows, size_t columns, const float *factor, float *y,
+                          size_t stride) {
+  for (size_t r = 0; r < rows; r++, y += stride)
+    for (size_t i = 0; i < columns; i++) y[i] *= factor[i];
+}
+
+static void decay_tril(size_t rows, float *s, size_t stride, const float *g, float *work) {
   for (size_t i = 0; i < rows; i++, s += stride) {
-    size_t end = strict ? i : i + 1, j = 0;
-    for (; j + LANES <= end; j += LANES)
-      v_store(s + j, v_load(s + j) * v_exp_nonpositive(g[i] - v_load(g + j)));
-    if (j < end) {
-      size_t n = end - j;
-      vf e = v_exp_nonpositive(g[i] - v_load_part(g + j, n, g[i]));
-      v_store_part(s + j, v_load_part(s + j, n, 0) * e, n);
+    // work[j] is the sum of g[j + 1] to g[i]; each row of it follows from the row above.
+    for (size_t j = 0; j < i; j += LANES) {
+      size_t part = i - j < LANES ? i - j : LANES;
+      if (part == LANES) {
+        vf sum = v_load(work + j) + g[i];
+        v_store(work + j, sum);
+        v_store(s + j, v_load(s + j) * v_exp_nonpositive(sum));
+      } else {
+        vf sum = v_load_part(work + j, part, 0) + g[i];
+        v_store_part(work + j, sum, part);
+        v_store_part(s + j, v_load_part(s + j, part, 0) * v_exp_nonpositive(sum), part);
+      }
     }
-    for (j = end; j < rows; j++) s[j] = 0;
+    work[i] = 0;
+    for (size_t j = i + 1; j < rows; j++) s[j] = 0;
+  }
+}
+
+static void decay_pairs(size_t rows, const float *s, const float *d, size_t stride, float *work,
+                        float *dg) {
+  memset(work, 0, rows * sizeof(float));
+  // work[j] is the sum over i >= t of s[i][j] * d[i][j], row t being added last.
+  for (size_t t = rows; t-- > 1;) {
+    const float *st = s + t * stride, *dt = d + t * stride;
+    for (size_t j = 0; j < t; j++) work[j] += st[j] * dt[j];
+    dg[t] += row_sum(t, work);
   }
 }
 
 static void channel_scores(size_t rows, size_t columns, const float *q, const float *k,
-                           const float *g, size_t stride, float scale, float *s,
-                           size_t s_stride) {
-  for (size_t i = 0; i < rows; i++) {
-    const float *qi = q + i * stride, *gi = g + i * stride;
-    for (size_t j = 0; j < rows; j++) {
-      if (j > i) {
-        s[i * s_stride + j] = 0;
-        continue;
-      }
-      const float *kj = k + j * stride, *gj = g + j * stride;
-      vf total = {0};
-      size_t d = 0;
-      for (; d + LANES <= columns; d += LANES)
-        total += v_load(qi + d) * v_load(kj + d)
-                 * v_exp_nonpositive(v_load(gi + d) - v_load(gj + d));
-      if (d < columns) {
-        size_t n = columns - d;
-        total += v_load_part(qi + d, n, 0) * v_load_part(kj + d, n, 0)
-                 * v_exp_nonpositive(v_load_part(gi + d, n, 0) - v_load_part(gj + d, n, 0));
-      }
-      s[i * s_stride + j] = scale * v_sum(total);
+                           const float *a, float *work, float *s, size_t s_stride) {
+  for (size_t i = 0; i < rows; i++, q += columns, s += s_stride) {
+    memcpy(work, q, columns * sizeof(float));
+    for (size_t j = rows; j-- > i + 1;) s[j] = 0;
+    // From the diagonal to the left, the query decays by one more token each time; a block is
+    // short enough for products.
+    for (size_t j = i + 1; j-- > 0;) {
+      s[j] = row_dot(columns, work, k + j * columns);
+      if (j == 0) break;
+      const float *aj = a + j * columns;
+      for (size_t d = 0; d < columns; d++) work[d] *= aj[d];
     }
   }
 }
 
+// One vector of columns of `channel_scores_backward`. Each sum is a polynomial in the decays,
+// evaluated from its far end, so that only the decays themselves are multiplied.
+INLINE void channel_columns_backward(size_t rows, size_t part, const float *q, const float *k,
+                                     const float *a, size_t stride, const float *ds,
+                                     size_t s_stride, float *dq, float *dk) {
+#define LOAD(p) (part ? v_load_part(p, part, 0) : v_load(p))
+  for (size_t i = 1; i < rows; i++) {
+    vf total = {0};
+    for (size_t j = 0; j < i; j++)
+      total = total * LOAD(a + j * stride) + ds[i * s_stride + j] * LOAD(k + j * stride);
+    total = total * LOAD(a + i * stride) + LOAD(dq + i * stride);
+    if (part)
+      v_store_part(dq + i * stride, total, part);
+    else
+      v_store(dq + i * stride, total);
+  }
+  for (size_t j = 0; j + 1 < rows; j++) {
+    vf total = {0};
+    for (size_t i = rows; i-- > j + 1;)
+      total = (total + ds[i * s_stride + j] * LOAD(q + i * stride)) * LOAD(a + i * stride);
+    total += LOAD(dk + j * stride);
+    if (part)
+      v_store_part(dk + j * stride, total, part);
+    else
+      v_store(dk + j * stride, total);
+  }
+#undef LOAD
+}
+
 static void channel_scores_backward(size_t rows, size_t columns, const float *q, const float *k,
-                                    const float *g, size_t stride, const float *ds,
-                                    size_t s_stride, float *dq, float *dk, float *dg) {
-  for (size_t i = 0; i < rows; i++) {
-    const float *qi = q + i * stride, *gi = g + i * stride;
-    for (size_t j = 0; j <= i; j++) {
-      const float *kj = k + j * stride, *gj = g + j * stride;
-      float up = ds[i * s_stride + j];
-      for (size_t d = 0; d < columns; d += LANES) {
-        size_t n = columns - d < LANES ? columns - d : LANES;
-        vf qd, kd, e, dqd, dkd;
-        if (n == LANES) {
-          qd = v_load(qi + d), kd = v_load(kj + d);
-          e = up * v_exp_nonpositive(v_load(gi + d) - v_load(gj + d));
-          dqd = v_load(dq + i * stride + d), dkd = v_load(dk + j * stride + d);
-        } else {
-          qd = v_load_part(qi + d, n, 0), kd = v_load_part(kj + d, n, 0);
-          e = up * v_exp_nonpositive(v_load_part(gi + d, n, 0) - v_load_part(gj + d, n, 0));
-          dqd = v_load_part(dq + i * stride + d, n, 0);
-          dkd = v_load_part(dk + j * stride + d, n, 0);
-        }
-        vf to_q = e * kd, to_k = e * qd;
-        if (n == LANES) {
-          v_store(dq + i * stride + d, dqd + to_q);
-          v_store(dk + j * stride + d, dkd + to_k);
-        } else {
-          v_store_part(dq + i * stride + d, dqd + to_q, n);
-          v_store_part(dk + j * stride + d, dkd + to_k, n);
-        }
-        if (i == j) continue;
-        vf through = to_q * qd;
-        float *pi = dg + i * stride + d, *pj = dg + j * stride + d;
-        if (n == LANES) {
-          v_store(pi, v_load(pi) + through);
-          v_store(pj, v_load(pj) - through);
-        } else {
-          v_store_part(pi, v_load_part(pi, n, 0) + through, n);
-          v_store_part(pj, v_load_part(pj, n, 0) - through, n);
-        }
+                                    const float *a, const float *ds, size_t s_stride, float *dq,
+                                    float *dk) {
+  size_t d = 0;
+  for (; d + LANES <= columns; d += LANES)
+    channel_columns_backward(rows, 0, q + d, k + d, a + d, columns, ds, s_stride, dq + d, dk + d);
+  if (d < columns)
+    channel_columns_backward(rows, columns - d, q + d, k + d, a + d, columns, ds, s_stride, dq + d,
+                             dk + d);
+}
+
+static void channel_gradients(size_t rows, size_t columns, const float *q, const float *k,
+                              const float *ds, size_t s_stride, const float *through,
+                              const float *dq_pairs, const float *dk_pairs, float *dq, float *dk,
+                              float *dg) {
+  for (size_t d = 0; d < columns; d++) dg[d] = through[d];
+  for (size_t t = 1; t < rows; t++) {
+    const float *before = dg + (t - 1) * columns, *kj = k + (t - 1) * columns;
+    const float *dkj = dk + (t - 1) * columns;
+    float *row = dg + t * columns;
+    for (size_t d = 0; d < columns; d++) row[d] = before[d] + kj[d] * dkj[d];
+  }
+  // The sums over this token and later ones.
+  for (size_t d0 = 0; d0 < columns; d0 += LANES) {
+    size_t width = columns - d0 < LANES ? columns - d0 : LANES;
+    float later[LANES] = {0};
+    for (size_t t = rows; t-- > 0;) {
+      size_t row = t * columns + d0;
+      for (size_t d = 0; d < width; d++) {
+        later[d] += q[row + d] * (dq[row + d] + dq_pairs[row + d]) - k[row + d] * dk_pairs[row + d];
+        dg[row + d] += later[d];
       }
     }
+  }
+  for (size_t t = 0; t < rows; t++) {
+    float diagonal = ds[t * (s_stride + 1)];
+    for (size_t i = t * columns; i < (t + 1) * columns; i++) {
+      dq[i] += dq_pairs[i] + diagonal * k[i];
+      dk[i] += dk_pairs[i] + diagonal * q[i];
+    }
+  }
+}
+
+static void panel_dots(size_t rows, size_t columns, const float *x, const float *y,
+                       size_t panel_stride, float *out) {
+  for (size_t j0 = 0; j0 < columns; j0 += TILE_COLUMNS, x += panel_stride, y += panel_stride) {
+    size_t width = columns - j0 < TILE_COLUMNS ? columns - j0 : TILE_COLUMNS;
+    vf total[TILE_VECTORS] = {0};
+    for (size_t i = 0; i < rows; i++)
+      for (size_t v = 0; v < TILE_VECTORS; v++) {
+        size_t place = i * TILE_COLUMNS + v * LANES;
+        total[v] += v_load(x + place) * v_load(y + place);
+      }
+    float sums[TILE_COLUMNS];
+    for (size_t v = 0; v < TILE_VECTORS; v++) v_store(sums + v * LANES, total[v]);
+    memcpy(out + j0, sums, width * sizeof(float));
   }
 }

@@ -24,6 +24,10 @@ const cpu_kernels TABLE = {
              .softmax_online = softmax_online_bf16, .softmax_shifted = softmax_shifted_bf16},
     .has_bf16 = 1,
 #endif
-    .additive_step = additive_step, .scale_exp = scale_exp, .decay_tril = decay_tril,
-    .channel_scores = channel_scores, .channel_scores_backward = channel_scores_backward,
+    .decay_split = decay_split, .additive_step = additive_step,
+    .decay_from_start = decay_from_start, .decay_to_end = decay_to_end,
+    .scale_rows = scale_rows, .scale_columns = scale_columns,
+    .decay_tril = decay_tril, .decay_pairs = decay_pairs, .channel_scores = channel_scores,
+    .channel_scores_backward = channel_scores_backward, .channel_gradients = channel_gradients,
+    .panel_dots = panel_dots,
 };

@@ -79,6 +79,17 @@ INLINE float v_maximum_or_nan(vf x) {
   return lane[0];
 }
 
+// e^r - 1 for |r| <= ln(2)/2.
+INLINE vf v_expm1_small(vf r) {
+  vf p = v_set(1.9875691500e-4f);
+  p = p * r + 1.3981999507e-3f;
+  p = p * r + 8.3334519073e-3f;
+  p = p * r + 4.1665795894e-2f;
+  p = p * r + 1.6666665459e-1f;
+  p = p * r + 5.0000001201e-1f;
+  return p * (r * r) + r;
+}
+
 // e^r with r the rest of x after its nearest multiple n of ln(2): |r| <= ln(2)/2. The integer n is
 // in the low bits of rounded, a float that holds n + 1.5 * 2^23.
 INLINE vf v_exp_core(vf x, vf *rounded) {
@@ -88,14 +99,8 @@ INLINE vf v_exp_core(vf x, vf *rounded) {
   vf n = t - magic;
   vf r = x - n * ln2_high;
   r = r - n * ln2_low;
-  vf p = v_set(1.9875691500e-4f);
-  p = p * r + 1.3981999507e-3f;
-  p = p * r + 8.3334519073e-3f;
-  p = p * r + 4.1665795894e-2f;
-  p = p * r + 1.6666665459e-1f;
-  p = p * r + 5.0000001201e-1f;
   *rounded = t;
-  return p * (r * r) + r + 1.0f;
+  return v_expm1_small(r) + 1.0f;
 }
 
 // The smallest x whose e^x is a normal number.

@@ -187,28 +187,59 @@ typedef struct {
   cpu_bf16_kernels bf16;
 
   // MARK: bodies/recurrence.h
+  // Decays are e^g, g <= 0.
+  // e^g as whole + rest: 1 + (e^g - 1) near 1, so that a state which hardly decays is not multiplied
+  // by a rounded factor at every token, otherwise 0 + e^g.
+  void (*decay_split)(size_t n, const float *g, float *whole, float *rest);
   // One token of the additive recurrence. state is k by v, row-major, and may be new_state:
-  // new = decay[i] * state + key[i] * value, out = query^T new.
+  // new = (whole[i] + rest[i]) * state + key[i] * value, out = query^T new.
   // decay_stride is 0 (one decay for all rows) or 1.
   void (*additive_step)(size_t k, size_t v, const float *query, const float *key,
-                        const float *value, const float *decay, ptrdiff_t decay_stride,
-                        const float *state, float *new_state, float *out);
-  // y[r][i] = x[r][i] * exp(a[r*a_row + i*a_column] - b[i*a_column]) * factor, or with the roles of
-  // a and b exchanged where sign is -1; every exponent is at most 0. b may advance by b_row a row.
-  void (*scale_exp)(size_t rows, size_t columns, const float *x, size_t x_stride, const float *a,
-                    ptrdiff_t a_row, ptrdiff_t a_column, const float *b, ptrdiff_t b_row,
-                    float sign, float factor, float *y, size_t y_stride);
-  // s[i][j] *= exp(g[i] - g[j]) for j <= i (j < i with strict), 0 elsewhere.
-  void (*decay_tril)(size_t rows, float *s, size_t stride, const float *g, int strict);
-  // Pairs within one block whose decay differs by channel, j <= i:
-  // s[i][j] = scale * sum_d q[i][d] k[j][d] exp(g[i][d] - g[j][d]); 0 for j > i.
+                        const float *value, const float *whole, const float *rest,
+                        ptrdiff_t decay_stride, const float *state, float *new_state, float *out);
+  // One g a row, or with by_column one an element. x, y and those g are dense rows of `columns`; y
+  // may be x.
+  // y[r] = x[r] * e^(g[0] + ... + g[r]); total = e^(sum of all rows), 1 or `columns` numbers.
+  void (*decay_from_start)(size_t rows, size_t columns, const float *x, const float *g,
+                           int by_column, float *y, float *total);
+  // y[r] = x[r] * e^(g[r + 1] + ... + g[rows - 1]); total as above.
+  void (*decay_to_end)(size_t rows, size_t columns, const float *x, const float *g, int by_column,
+                       float *y, float *total);
+  // y[r][i] *= factor[r*factor_stride]
+  void (*scale_rows)(size_t rows, size_t columns, const float *factor, size_t factor_stride,
+                     float *y, size_t stride);
+  // y[r][i] *= factor[i]
+  void (*scale_columns)(size_t rows, size_t columns, const float *factor, float *y,
+                        size_t stride);
+  // s[i][j] *= e^(g[j + 1] + ... + g[i]) for j <= i, and 0 for j > i. work holds `rows` numbers.
+  void (*decay_tril)(size_t rows, float *s, size_t stride, const float *g, float *work);
+  // dg[t] += sum over j < t <= i of s[i][j] * d[i][j]: the gradient of g from scores s that
+  // decay_tril has decayed and their gradient d. work holds `rows` numbers.
+  void (*decay_pairs)(size_t rows, const float *s, const float *d, size_t stride, float *work,
+                      float *dg);
+  // Scores within one short block whose decay a = e^g differs by channel: with E the product of
+  // a[j + 1] to a[i],
+  // s[i][j] = sum over d of q[i][d] * k[j][d] * E[d] for j <= i, and 0 for j > i. work holds
+  // `columns` numbers.
   void (*channel_scores)(size_t rows, size_t columns, const float *q, const float *k,
-                         const float *g, size_t stride, float scale, float *s, size_t s_stride);
-  // The gradient of channel_scores: dq[i] += ds[i][j] k[j] e, dk[j] += ds[i][j] q[i] e; with the
-  // off-diagonal part's contribution to the decay, q[i]*(that dq[i]) to dg[i], minus to dg[j].
+                         const float *a, float *work, float *s, size_t s_stride);
+  // Its gradient without the diagonal: over j < i, dq[i] += ds[i][j] * k[j] * E and
+  // dk[j] += ds[i][j] * q[i] * E.
   void (*channel_scores_backward)(size_t rows, size_t columns, const float *q, const float *k,
-                                  const float *g, size_t stride, const float *ds, size_t s_stride,
-                                  float *dq, float *dk, float *dg);
+                                  const float *a, const float *ds, size_t s_stride, float *dq,
+                                  float *dk);
+  // Gathers the gradients of a chunk whose decay differs by channel. dq and dk hold the parts that
+  // went through the state, dq_pairs and dk_pairs those between different tokens of the chunk,
+  // `through` what passes the whole chunk. The decay at t gets
+  // dg[t] = through + sum over i >= t of (q dq + q dq_pairs - k dk_pairs) + sum over j < t of k dk.
+  // Then dq += dq_pairs + ds[t][t] k, dk += dk_pairs + ds[t][t] q.
+  void (*channel_gradients)(size_t rows, size_t columns, const float *q, const float *k,
+                            const float *ds, size_t s_stride, const float *through,
+                            const float *dq_pairs, const float *dk_pairs, float *dq, float *dk,
+                            float *dg);
+  // out[j] = sum over i of x(i, j) * y(i, j), both packed with `panel_stride`.
+  void (*panel_dots)(size_t rows, size_t columns, const float *x, const float *y,
+                     size_t panel_stride, float *out);
 } cpu_kernels;
 
 // Whether this processor runs `set`.

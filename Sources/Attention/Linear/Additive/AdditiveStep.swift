@@ -26,10 +26,12 @@ struct AdditiveStep: LinearKernel {
   func cost(of problem: LinearProblem) -> Cost {
     let state = problem.keyDimension * problem.valueDimension
     let tokens = problem.batch * problem.length * problem.valueHeads
+    let block = min(Self.blockLength, problem.length)
     return Cost(
       operations: Double(tokens) * Double(state) * Double(Self.operations),
       bytes: problem.bytes,
-      extraMemory: min(problem.recurrences, Threads.count) * Buffers.size(problem)
+      extraMemory: min(problem.recurrences, Threads.count)
+        * block * (7 * problem.keyDimension + 2 * problem.valueDimension + 2)
         * MemoryLayout<Float>.size,
       efficiency: Self.efficiency, overhead: 2e-6, pieces: problem.recurrences)
   }
@@ -38,6 +40,7 @@ struct AdditiveStep: LinearKernel {
     let kernels = InstructionSet.current.kernels
     let reader = try RecurrenceReader(call, kernels)
     let (k, v) = (reader.keyDimension, reader.valueDimension)
+    let block = max(1, min(Self.blockLength, call.problem.length))
     let tensors = try Tensor.filling([
       (shape: call.outputShape, dtype: call.problem.dtype),
       (shape: call.stateShape, dtype: .float32),
@@ -47,20 +50,22 @@ struct AdditiveStep: LinearKernel {
       try Threads.tryForEach(call.problem.recurrences) { index in
         let state = finalStates + index * k * v
         try call.copyInitialState(index, to: state)
-        let buffers = try Buffers(call.problem)
-        for piece in call.pieces(ofRecurrence: index, length: Self.blockLength) {
-          reader.loadQueries(piece, to: buffers.queries, raw: buffers.raw, norms: buffers.norms)
-          reader.loadKeys(piece, to: buffers.keys, raw: buffers.raw, norms: buffers.norms)
-          reader.loadValues(piece, to: buffers.values)
-          reader.loadDecay(piece, to: buffers.decay)
+        let tokens = try ChunkTokens(reader, length: block)
+        let rows = try Scratch(floats: block * v)
+        let (whole, rest) = (try Scratch(floats: block * k), try Scratch(floats: block * k))
+        for piece in call.pieces(ofRecurrence: index, length: block) {
+          tokens.loadQueries(piece)
+          tokens.loadWrites(piece)
+          kernels.decay_split(
+            piece.count * max(1, reader.decayWidth), tokens.decay, whole.base, rest.base)
           for t in 0..<piece.count {
+            let decay = t * reader.decayWidth
             kernels.additive_step(
-              k, v, buffers.queries + t * k, buffers.keys + t * k, buffers.values + t * v,
-              buffers.decay + t * reader.decayWidth, reader.decayWidth > 1 ? 1 : 0, state, state,
-              buffers.output + t * v)
+              k, v, tokens.queries + t * k, tokens.keys + t * k, tokens.values + t * v,
+              whole.base + decay, rest.base + decay, reader.decayIsByChannel ? 1 : 0, state, state,
+              rows.base + t * v)
           }
-          output.store(
-            row: piece.row, tokens: piece.tokens, head: piece.head, from: buffers.output)
+          output.store(row: piece.row, tokens: piece.tokens, head: piece.head, from: rows.base)
         }
       }
     }
@@ -72,37 +77,5 @@ struct AdditiveStep: LinearKernel {
   ) throws -> LinearGradients {
     throw AttentionError.kernelObjects(
       name, Objection("gradients asked for; this kernel runs forward only"))
-  }
-
-  /// A block of tokens in float32.
-  private struct Buffers {
-    let scratch: Scratch
-    /// [block, k] each; `raw` for what normalisation reads.
-    let queries, keys, raw: UnsafeMutablePointer<Float>
-    /// [block, v] each
-    let values, output: UnsafeMutablePointer<Float>
-    /// [block, 1 or k], ones without decay
-    let decay: UnsafeMutablePointer<Float>
-    /// [block]
-    let norms: UnsafeMutablePointer<Float>
-
-    static func size(_ problem: LinearProblem) -> Int {
-      let block = min(blockLength, problem.length)
-      return block * (4 * problem.keyDimension + 2 * problem.valueDimension + 1)
-    }
-
-    init(_ problem: LinearProblem) throws {
-      let block = min(blockLength, problem.length)
-      let (k, v) = (problem.keyDimension, problem.valueDimension)
-      scratch = try Scratch(floats: Self.size(problem))
-      queries = scratch.base
-      keys = queries + block * k
-      raw = keys + block * k
-      decay = raw + block * k
-      values = decay + block * k
-      output = values + block * v
-      norms = output + block * v
-      decay.update(repeating: 1, count: block * k)
-    }
   }
 }

@@ -1,0 +1,219 @@
+import CPUKernels
+import Tensors
+
+/// The gradients of the additive recurrence of one sequence and head, chunk by chunk from the last.
+///
+/// First the states before each chunk are computed anew and kept, so memory grows with the number
+/// of chunks. Then, with h the state before a chunk, dh' the gradient of the state after it, and
+/// q̃ = q e^G, k̃ = k e^(γ − G):
+///
+///     dA  = tril(dO vᵀ)
+///     dv  = Aᵀ dO + k̃ dh'
+///     dq  = (dO hᵀ) e^G        + the share of dA
+///     dk  = (v dh'ᵀ) e^(γ − G)  + the share of dA
+///     dh  = e^γ dh' + q̃ᵀ dO
+///
+/// The gradient of the decay's logarithm at t counts everything that passes t: from the state to
+/// queries i ≥ t, from keys j < t to the state, from state to state, and from keys j < t to queries
+/// i ≥ t of the chunk.
+final class ChunkedBackward {
+  typealias Piece = RecurrenceReader.Piece
+  typealias Rows = UnsafeMutablePointer<Float>
+
+  /// Receives the gradients of one piece: rows of k, k, v and 1 or k numbers.
+  typealias Store = (_ piece: Piece, _ queries: Rows, _ keys: Rows, _ values: Rows, _ decay: Rows)
+    -> Void
+
+  let tokens: ChunkTokens
+  let scores: ChunkScores
+  let product: PanelProduct
+  let kernels: cpu_kernels
+  let (k, v): (Int, Int)
+  private let scratch: Scratch
+  /// The transposed states before each chunk, [v, k] each.
+  private let states: [Panels]
+  /// dh' [k, v], and its transpose.
+  private let stateGradient, transposedStateGradient: Panels
+  /// dO [64, v]
+  let outputGradient: Rows
+  private let packedOutputGradient: Panels
+  /// vᵀ [v, 64]
+  private let transposedValues: Panels
+  /// Rows of k packed for a product, [64, k].
+  let packedRows: Panels
+  /// dA [64, 64]
+  let scoreGradient: Rows
+  /// [64, k] each: what flows through the state, then all.
+  let queryGradient, keyGradient: Rows
+  /// [64, k] each: what flows between different tokens of the chunk, decays by channel only.
+  let queryPairs, keyPairs: Rows
+  /// [64, v]
+  private let valueGradient: Rows
+  /// [64, 1 or k]
+  let decayGradient: Rows
+  /// [k]: from the state before to the state after the chunk.
+  let through: Rows
+  /// Working memory of loops, [65, k].
+  let work: Rows
+
+  init(_ reader: RecurrenceReader, _ product: PanelProduct, chunks: Int) throws {
+    self.product = product
+    kernels = product.kernels
+    let (k, v) = (reader.keyDimension, reader.valueDimension)
+    (self.k, self.v) = (k, v)
+    let length = ChunkScores.length
+    let tile = kernels.tile_columns
+    tokens = try ChunkTokens(reader, length: length)
+    scores = try ChunkScores(product, keyDimension: k, isByChannel: reader.decayIsByChannel)
+    scratch = try Scratch(floats: Self.ownSize(k, v, tile: tile, chunks: chunks))
+    var next = scratch.base
+    func take(_ count: Int) -> Rows {
+      defer { next += count }
+      return next
+    }
+    func panels(_ rows: Int, _ columns: Int) -> Panels {
+      let room = Panels(rows: rows, columns: columns, tile: tile, base: next)
+      next += room.size
+      return room
+    }
+    states = (0..<chunks).map { _ in panels(v, k) }
+    stateGradient = panels(k, v)
+    transposedStateGradient = panels(v, k)
+    packedOutputGradient = panels(length, v)
+    transposedValues = panels(v, length)
+    packedRows = panels(length, k)
+    scoreGradient = take(length * length)
+    outputGradient = take(length * v)
+    valueGradient = take(length * v)
+    queryGradient = take(length * k)
+    keyGradient = take(length * k)
+    queryPairs = take(length * k)
+    keyPairs = take(length * k)
+    decayGradient = take(length * k)
+    through = take(k)
+    work = take((length + 1) * k)
+  }
+
+  /// Floats of working memory.
+  static func size(_ problem: LinearProblem, tile: Int) -> Int {
+    let (k, v, length) = (problem.keyDimension, problem.valueDimension, ChunkScores.length)
+    return ChunkTokens.size(length, keyDimension: k, valueDimension: v)
+      + ChunkScores.size(keyDimension: k, tile: tile)
+      + ownSize(k, v, tile: tile, chunks: (problem.length + length - 1) / length)
+  }
+
+  private static func ownSize(_ k: Int, _ v: Int, tile: Int, chunks: Int) -> Int {
+    let length = ChunkScores.length
+    let panels =
+      Panels.size(rows: v, columns: k, tile: tile) * (chunks + 1)
+      + Panels.size(rows: k, columns: v, tile: tile)
+      + Panels.size(rows: length, columns: v, tile: tile)
+      + Panels.size(rows: v, columns: length, tile: tile)
+      + Panels.size(rows: length, columns: k, tile: tile)
+    return panels + length * (length + 2 * v + 6 * k) + 2 * k
+  }
+
+  /// Runs over `pieces` from the last and gives the gradients of each to `store`.
+  ///
+  /// - Parameters:
+  ///   - initialState: [k, v]
+  ///   - gradient: [k, v]: that of the final state, and afterwards that of the initial state.
+  ///   - loadOutputGradient: writes dO of a piece, [tokens, v].
+  func run(
+    _ pieces: [Piece], initialState: UnsafePointer<Float>, gradient: Rows,
+    loadOutputGradient: (Piece, Rows) -> Void, store: Store
+  ) {
+    computeStates(pieces, initialState)
+    product.pack(gradient, row: v, column: 1, rows: k, columns: v, into: stateGradient)
+    for (index, piece) in pieces.enumerated().reversed() {
+      tokens.loadQueries(piece)
+      tokens.loadWrites(piece)
+      loadOutputGradient(piece, outputGradient)
+      differentiate(piece.count, states[index])
+      tokens.reader.backward(
+        piece.count, tokens, queryGradient: queryGradient, keyGradient: keyGradient,
+        scratch: work)
+      store(piece, queryGradient, keyGradient, valueGradient, decayGradient)
+    }
+    product.unpack(stateGradient, into: gradient)
+  }
+
+  /// hᵀ before each chunk.
+  private func computeStates(_ pieces: [Piece], _ initialState: UnsafePointer<Float>) {
+    guard let first = states.first else { return }
+    product.pack(initialState, row: 1, column: v, rows: v, columns: k, into: first)
+    for (index, piece) in pieces.dropLast().enumerated() {
+      let next = states[index + 1]
+      tokens.loadWrites(piece)
+      scores.decayKeys(piece.count, tokens.keys, tokens.decay)
+      next.base.update(from: states[index].base, count: next.size)
+      scores.decayTransposedState(next)
+      pack(scores.keys, piece.count)
+      product.multiply(
+        .transposed(tokens.values, v), packedRows, depth: piece.count, addingTo: next)
+    }
+  }
+
+  /// The gradients of a chunk of `count` tokens whose state before it was `state`, transposed.
+  private func differentiate(_ count: Int, _ state: Panels) {
+    let length = ChunkScores.length
+    product.packTransposed(stateGradient, into: transposedStateGradient)
+    product.pack(
+      outputGradient, row: v, column: 1, rows: count, columns: v, into: packedOutputGradient)
+    product.pack(
+      tokens.values, row: 1, column: v, rows: v, columns: count, into: transposedValues)
+
+    // dA = dO vᵀ, whole panels as far as each band of queries sees.
+    let tile = transposedValues.tile
+    for first in stride(from: 0, to: count, by: tile) {
+      product.multiply(
+        .rows(outputGradient + first * v, v), transposedValues, rows: min(tile, count - first),
+        columns: min(count, first + tile), depth: 0..<v, into: scoreGradient + first * length,
+        stride: length, adds: false)
+    }
+    scores.compute(count, tokens.queries, tokens.keys, tokens.decay, onBlock: scoreQueries)
+
+    // dv = k̃ dh' + Aᵀ dO
+    product.multiply(
+      .rows(scores.keys, k), stateGradient, rows: count, columns: v, depth: 0..<k,
+      into: valueGradient, stride: v, adds: false)
+    for block in ChunkScores.blocks(count) {
+      let first = block.tokens.lowerBound
+      product.multiply(
+        .transposed(scores.scores + first, length), packedOutputGradient,
+        rows: block.tokens.count, columns: v, depth: first..<count,
+        into: valueGradient + first * v, stride: v, adds: true)
+    }
+
+    // dq = (dO hᵀ) e^G and dk = (v dh'ᵀ) e^(γ − G)
+    product.multiply(
+      .rows(outputGradient, v), state, rows: count, columns: k, depth: 0..<v,
+      into: queryGradient, stride: k, adds: false)
+    product.multiply(
+      .rows(tokens.values, v), transposedStateGradient, rows: count, columns: k, depth: 0..<v,
+      into: keyGradient, stride: k, adds: false)
+    let byChannel: Int32 = scores.isByChannel ? 1 : 0
+    kernels.decay_from_start(
+      count, k, queryGradient, tokens.decay, byChannel, queryGradient, work)
+    kernels.decay_to_end(count, k, keyGradient, tokens.decay, byChannel, keyGradient, work)
+    kernels.panel_dots(
+      v, k, state.base, transposedStateGradient.base, state.stride, through)
+
+    if scores.isByChannel {
+      addPairsByChannel(count)
+    } else {
+      addPairs(count)
+    }
+
+    // dh = e^γ dh' + q̃ᵀ dO
+    scores.decayState(stateGradient)
+    product.multiply(
+      .transposed(scores.queries, k), packedOutputGradient, depth: count,
+      addingTo: stateGradient)
+  }
+
+  /// Packs `count` rows of k as a right operand.
+  func pack(_ rows: UnsafePointer<Float>, _ count: Int) {
+    product.pack(rows, row: k, column: 1, rows: count, columns: k, into: packedRows)
+  }
+}

@@ -1,0 +1,77 @@
+import CPUKernels
+import Tensors
+
+/// The additive recurrence of one sequence and head, forward in chunks:
+///
+///     O = (q e^G) h + A v ,   h' = e^γ h + (k e^(γ − G))ᵀ v
+///
+/// The state h lives in panels: it is the packed right operand of one product and the result of the
+/// other.
+final class ChunkedForward {
+  private let tokens: ChunkTokens
+  private let scores: ChunkScores
+  private let product: PanelProduct
+  private let scratch: Scratch
+  /// [k, v]
+  private let state: Panels
+  /// [64, v]
+  private let values: Panels
+  /// [64, v]
+  private let output: UnsafeMutablePointer<Float>
+
+  /// Floats of working memory.
+  static func size(_ problem: LinearProblem, tile: Int) -> Int {
+    let (k, v, length) = (problem.keyDimension, problem.valueDimension, ChunkScores.length)
+    return ChunkTokens.size(length, keyDimension: k, valueDimension: v)
+      + ChunkScores.size(keyDimension: k, tile: tile) + ownSize(k, v, tile: tile)
+  }
+
+  private static func ownSize(_ k: Int, _ v: Int, tile: Int) -> Int {
+    Panels.size(rows: k + ChunkScores.length, columns: v, tile: tile) + ChunkScores.length * v
+  }
+
+  init(_ reader: RecurrenceReader, _ product: PanelProduct) throws {
+    self.product = product
+    let (k, v) = (reader.keyDimension, reader.valueDimension)
+    let tile = product.kernels.tile_columns
+    tokens = try ChunkTokens(reader, length: ChunkScores.length)
+    scores = try ChunkScores(product, keyDimension: k, isByChannel: reader.decayIsByChannel)
+    scratch = try Scratch(floats: Self.ownSize(k, v, tile: tile))
+    state = Panels(rows: k, columns: v, tile: tile, base: scratch.base)
+    values = Panels(
+      rows: ChunkScores.length, columns: v, tile: tile, base: scratch.base + state.size)
+    output = values.base + values.size
+  }
+
+  /// Runs over `pieces` and gives the output rows of each to `store`.
+  ///
+  /// - Parameter finalState: [k, v]: the initial state, and afterwards the final one.
+  func run(
+    _ pieces: [RecurrenceReader.Piece], _ finalState: UnsafeMutablePointer<Float>,
+    store: (RecurrenceReader.Piece, UnsafePointer<Float>) -> Void
+  ) {
+    let (k, v) = (state.rows, state.columns)
+    product.pack(finalState, row: v, column: 1, rows: k, columns: v, into: state)
+    for piece in pieces {
+      let count = piece.count
+      tokens.loadQueries(piece)
+      tokens.loadWrites(piece)
+      scores.compute(count, tokens.queries, tokens.keys, tokens.decay)
+      product.pack(tokens.values, row: v, column: 1, rows: count, columns: v, into: values)
+      product.multiply(
+        .rows(scores.queries, k), state, rows: count, columns: v, depth: 0..<k, into: output,
+        stride: v, adds: false)
+      for block in ChunkScores.blocks(count) {
+        let first = block.tokens.lowerBound
+        product.multiply(
+          .rows(scores.scores + first * ChunkScores.length, ChunkScores.length), values,
+          rows: block.tokens.count, columns: v, depth: 0..<block.tokens.upperBound,
+          into: output + first * v, stride: v, adds: true)
+      }
+      store(piece, output)
+      scores.decayState(state)
+      product.multiply(.transposed(scores.keys, k), values, depth: count, addingTo: state)
+    }
+    product.unpack(state, into: finalState)
+  }
+}

@@ -1,0 +1,120 @@
+import Tensors
+import Testing
+
+@testable import Attention
+
+@Suite struct LinearValidationTests {
+  /// A call with one argument spoiled, and the name that the error must give.
+  struct Mistake: CustomStringConvertible, Sendable {
+    let description: String
+    let names: String
+    let spoil: @Sendable (inout LinearCase.Arguments) throws -> Void
+  }
+
+  static let mistakes: [Mistake] = [
+    Mistake(description: "queries of rank 3", names: "queries") {
+      $0.queries = try .zeros([2, 3, 4])
+    },
+    Mistake(description: "no heads", names: "queries") { $0.queries = try .zeros([2, 3, 0, 4]) },
+    Mistake(description: "integer queries", names: "dtype of queries") {
+      $0.queries = try .zeros([2, 5, 2, 4], dtype: .int32)
+    },
+    Mistake(description: "shorter keys", names: "keys") { $0.keys = try .zeros([2, 4, 2, 4]) },
+    Mistake(description: "half keys", names: "dtype of keys") {
+      $0.keys = try $0.keys.cast(to: .bfloat16)
+    },
+    Mistake(description: "value heads that no head divides", names: "values") {
+      $0.values = try .zeros([2, 5, 3, 6])
+    },
+    Mistake(description: "values of another batch", names: "values") {
+      $0.values = try .zeros([1, 5, 4, 6])
+    },
+    Mistake(description: "half values", names: "dtype of values") {
+      $0.values = try $0.values.cast(to: .float16)
+    },
+    Mistake(description: "decay of query heads", names: "decay") {
+      $0.decay = try .zeros([2, 5, 2])
+    },
+    Mistake(description: "decay of no shape", names: "decay") { $0.decay = try .zeros([]) },
+    Mistake(description: "integer decay", names: "dtype of decay") {
+      $0.decay = try .zeros([4], dtype: .int32)
+    },
+    Mistake(description: "state of query heads", names: "initialState") {
+      $0.initialState = try .zeros([2, 2, 4, 6])
+    },
+    Mistake(description: "boolean state", names: "dtype of initialState") {
+      $0.initialState = try .zeros([2, 4, 4, 6], dtype: .bool)
+    },
+    Mistake(description: "packing with a batch", names: "queries") {
+      $0.cumulativeLengths = try Tensor([0, 5] as [Int32])
+    },
+    Mistake(description: "floating-point lengths", names: "dtype of cumulativeLengths") {
+      $0.cumulativeLengths = try Tensor([0, 5] as [Float])
+    },
+    Mistake(description: "no lengths", names: "cumulativeLengths") {
+      $0.cumulativeLengths = try Tensor([] as [Int32])
+    },
+  ]
+
+  private static func arguments() throws -> LinearCase.Arguments {
+    try LinearCase(
+      length: 5, heads: 2, valueHeads: 4, keyDimension: 4, valueDimension: 6
+    ).arguments()
+  }
+
+  @Test(arguments: mistakes) func namesWhatIsWrong(_ mistake: Mistake) throws {
+    var arguments = try Self.arguments()
+    try mistake.spoil(&arguments)
+    let spoiled = arguments
+    let error = try #require(throws: AttentionError.self) { try spoiled(nil) }
+    guard case .invalidArgument(let name, _, _) = error else {
+      Issue.record("\(mistake): \(error)")
+      return
+    }
+    #expect(name == mistake.names)
+  }
+
+  @Test(arguments: [[1, 5], [0, 4], [0, 3, 2, 5], [0, 9, 5], [0, -1, 5]])
+  func packedLengthsMustRise(_ bounds: [Int32]) throws {
+    var linearCase = LinearCase(length: 5)
+    linearCase.packed = [0, 5]
+    var arguments = try linearCase.arguments()
+    arguments.cumulativeLengths = try Tensor(bounds)
+    arguments.initialState = nil
+    let spoiled = arguments
+    let error = try #require(throws: AttentionError.self) { try spoiled(nil) }
+    #expect("\(error)".hasPrefix("cumulativeLengths is"))
+  }
+
+  @Test func scaleMustBeFinite() throws {
+    let arguments = try Self.arguments()
+    #expect(throws: AttentionError.self) {
+      try linearAttention(
+        queries: arguments.queries, keys: arguments.keys, values: arguments.values,
+        scale: .infinity)
+    }
+  }
+
+  @Test func kernelsObject() throws {
+    let arguments = try Self.arguments()
+    let tracked = arguments.tracked()
+    #expect(throws: AttentionError.self) { try tracked("cpu.step") }
+    #expect(throws: AttentionError.self) { try arguments("cpu.delta") }
+    let wide = try arguments.wide()
+    #expect(throws: AttentionError.self) { try wide("cpu.chunked") }
+    #expect(try wide(nil).explanation.chosen == "cpu.reference")
+  }
+
+  /// One token is a step, a text is chunks, a gradient needs chunks.
+  @Test func choosesByLength() throws {
+    func chosen(_ length: Int, needsGradient: Bool) throws -> String? {
+      let tokens = try Tensor.zeros([1, length, 4, 64])
+      return try LinearAttention.explain(
+        queries: tokens, keys: tokens, values: tokens, needsGradient: needsGradient
+      ).chosen
+    }
+    #expect(try chosen(1, needsGradient: false) == "cpu.step")
+    #expect(try chosen(1024, needsGradient: false) == "cpu.chunked")
+    #expect(try chosen(1, needsGradient: true) == "cpu.chunked")
+  }
+}
