@@ -101,6 +101,12 @@ public struct Trainer: Sendable {
         break
       }
     }
+    // A run that was stopped further than it is now asked to go may lack its last figure.
+    if session.step >= settings.steps,
+      session.state.curve.validation.last?.step != session.step
+    {
+      report(.validated(try session.validate(on: validation)))
+    }
     return TrainingResult(
       step: session.step, isComplete: session.step >= settings.steps, checkpoint: checkpoint,
       picture: picturePath, curve: session.state.curve)

@@ -175,6 +175,29 @@ import Testing
     // More steps may be asked for, with the same text and batches.
     let longer = try trainer(in: folder) { $0.training.steps = 14 }.run(start: .mustContinue)
     #expect(longer.step == 14)
+    // Fewer steps than were done: nothing is trained, and the model that there is is measured.
+    _ = try trainer(in: folder).run(start: .startOver, stopAfter: 3)
+    let shorter = try trainer(in: folder) { $0.training.steps = 2 }.run()
+    #expect(shorter.isComplete && shorter.step == 3)
+    #expect(shorter.curve.validation.map(\.step) == [3])
+  }
+
+  @Test func modelsThatCannotBeTrainedAreRefusedBeforeAnythingIsWritten() throws {
+    let folder = try TemporaryFolder()
+    func error(_ text: String) throws -> String? {
+      let model = try TinyModel.configuration()
+      var tree = try JSONValue(encoding: model)
+      try ConfigurationOverride(text).apply(to: &tree)
+      return #expect(throws: ConfigurationError.self) {
+        let changed = try tree.decoded(as: LanguageModelConfiguration.self)
+        _ = try trainer(in: folder) { $0.model = changed }.run()
+      }?.description
+    }
+    #expect(
+      try error("vocabulary_size=100")
+        == "model.vocabulary_size is 100; it must be at least 256, one token a byte")
+    #expect(try error("layers.0.heads=3")?.contains("layers.0") == true)
+    #expect(access(folder.path + "/run", F_OK) != 0)
   }
 
   @Test func whatCannotBeContinuedIsRefusedAndUnharmed() throws {
