@@ -14,7 +14,7 @@ extension DType {
 
 extension Tensor {
   /// The elements converted to `dtype`: rounded to nearest even between floating-point types,
-  /// truncated and clamped towards integers (NaN becomes 0), and true where not zero towards bool.
+  /// truncated and clamped to the nearest integer there is (NaN becomes 0), and true where not zero.
   ///
   /// The gradient is converted back.
   public func cast(to dtype: DType) throws -> Tensor {
@@ -78,7 +78,7 @@ private func convertSlowly(
     case .float16: write(isReal ? Float16(real) : Float16(Float(integer)), index)
     case .bfloat16: write(BFloat16(isReal ? real : Double(integer)), index)
     case .int32:
-      write(isReal ? Int32(clamping: clamped(real)) : Int32(truncatingIfNeeded: integer), index)
+      write(Int32(clamping: isReal ? clamped(real) : integer), index)
     case .int64: write(isReal ? clamped(real) : integer, index)
     case .bool: write(isReal ? real != 0 : integer != 0, index)
     }
