@@ -36,7 +36,8 @@ struct Devices: ParsableCommand {
     defer { fclose(file) }
     var line = [CChar](repeating: 0, count: 512)
     while fgets(&line, Int32(line.count), file) != nil {
-      let text = String(decoding: line.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self)
+      let bytes = line.prefix { $0 != 0 }.map(UInt8.init(bitPattern:))
+      let text = String(decoding: bytes, as: UTF8.self)
       guard text.hasPrefix("model name"), let colon = text.firstIndex(of: ":") else { continue }
       return text[text.index(after: colon)...].split(whereSeparator: \.isWhitespace)
         .joined(separator: " ")

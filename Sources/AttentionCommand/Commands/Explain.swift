@@ -1,0 +1,43 @@
+import ArgumentParser
+import FoundationEssentials
+
+/// `attention explain`
+struct Explain: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Which kernel a call would take, its estimate, and why not the others.",
+    discussion: """
+      Nothing is computed and no memory is taken for the tensors. Shapes are given as \
+      queries=2x1024x8x64,keys=2x512x2x64; keys that are not given have the shape of the queries, \
+      values that of the keys. The names are those of `attention run --help`.
+      """)
+
+  @Argument(
+    help: ArgumentHelp("One of softmax, cosine, linear.", valueName: "operator"),
+    transform: OperatorName.init(argument:))
+  var operation: OperatorName
+
+  @Option(
+    help: ArgumentHelp("The shapes of the tensors by name.", valueName: "name=AxBxC,…"),
+    transform: ShapeList.init(argument:))
+  var shape: ShapeList
+
+  @OptionGroup var flags: OperatorFlags
+
+  @Flag(help: "The verdict as JSON.")
+  var json = false
+
+  func run() throws {
+    try flags.check(for: operation)
+    let inputs = try NamedTensors(
+      shape.tensors(for: operation, dtype: flags.dtype ?? .float32), for: operation,
+      source: "--shape")
+    let explanation = try operation.invocation(inputs, flags).explain(
+      needsGradient: flags.gradients)
+    if json {
+      print(try JSON.text(explanation))
+    } else {
+      print(ExplanationTable(explanation).text())
+    }
+    if let problem = ExplanationTable(explanation).failure { throw CommandError(problem) }
+  }
+}

@@ -1,0 +1,108 @@
+import Tensors
+
+/// One tensor that `attention run` reads: its name in the file, what it is, and who takes it.
+struct InputName {
+  enum Kind {
+    case floatingPoint, bool, int32
+
+    func accepts(_ dtype: DType) -> Bool {
+      switch self {
+      case .floatingPoint: dtype.isFloatingPoint
+      case .bool: dtype == .bool
+      case .int32: dtype == .int32
+      }
+    }
+
+    var description: String {
+      switch self {
+      case .floatingPoint: "float32, bfloat16, float16 or float64"
+      case .bool: "bool"
+      case .int32: "int32"
+      }
+    }
+  }
+
+  let name: String
+  let shape: String
+  let kind: Kind
+  let purpose: String
+  var isRequired = false
+
+  /// The names that `operation` takes, in the order in which help lists them.
+  static func all(of operation: OperatorName) -> [InputName] {
+    operation.isExact ? exact : linear
+  }
+
+  private static let exact = [
+    InputName(
+      name: "queries", shape: "[b,t,h,k]", kind: .floatingPoint, purpose: "", isRequired: true),
+    InputName(
+      name: "keys", shape: "[b,s,hk,k]", kind: .floatingPoint, purpose: "hk divides h",
+      isRequired: true),
+    InputName(
+      name: "values", shape: "[b,s,hk,v]", kind: .floatingPoint, purpose: "", isRequired: true),
+    InputName(
+      name: "bias", shape: "broadcasts to [b,h,t,s]", kind: .floatingPoint,
+      purpose: "added after scaling"),
+    InputName(
+      name: "key_mask", shape: "[b,s]", kind: .bool, purpose: "true where a key may be attended"),
+    InputName(
+      name: "scale", shape: "[h]", kind: .floatingPoint,
+      purpose: "a scale a head, in place of --scale"),
+    InputName(
+      name: "logit_decay", shape: "[b,t,h]", kind: .floatingPoint,
+      purpose: "adds c_i - c_j to the logits, c the running sum"),
+    InputName(
+      name: "sinks", shape: "[h]", kind: .floatingPoint,
+      purpose: "one more logit in the softmax's sum, without a value"),
+    cumulativeLengths,
+    outputGradient,
+  ]
+
+  private static let linear = [
+    InputName(
+      name: "queries", shape: "[b,t,h,k]", kind: .floatingPoint, purpose: "", isRequired: true),
+    InputName(
+      name: "keys", shape: "[b,t,h,k]", kind: .floatingPoint, purpose: "", isRequired: true),
+    InputName(
+      name: "values", shape: "[b,t,hv,v]", kind: .floatingPoint,
+      purpose: "h divides hv; value head j reads query head j / (hv/h)", isRequired: true),
+    InputName(
+      name: "decay", shape: "[hv], [b,t,hv] or [b,t,hv,k]", kind: .floatingPoint,
+      purpose: "natural logarithm, at most 0"),
+    InputName(
+      name: "initial_state", shape: "[n,hv,k,v]", kind: .floatingPoint,
+      purpose: "n is b, or the number of packed sequences"),
+    cumulativeLengths,
+    outputGradient,
+    InputName(
+      name: "final_state_gradient", shape: "as final_state", kind: .floatingPoint,
+      purpose: "with --gradients"),
+  ]
+
+  private static let cumulativeLengths = InputName(
+    name: "cumulative_lengths", shape: "[n+1]", kind: .int32, purpose: "packed sequences, b is 1")
+
+  private static let outputGradient = InputName(
+    name: "output_gradient", shape: "as output", kind: .floatingPoint, purpose: "with --gradients")
+
+  /// Names of the erasing recurrences, which linear attention does not compute here.
+  static let erasing = ["beta", "read_keys", "low_rank_a", "low_rank_b"]
+
+  /// The tables of both families, for help.
+  static var help: String {
+    let sections: [(String, [InputName])] = [("softmax, cosine", exact), ("linear", linear)]
+    return sections.map { title, inputs in
+      var table = TextTable([title: .left, "shape": .left, "dtype": .left, "for": .left])
+      for input in inputs {
+        table.append([
+          input.name, input.shape, input.kind == .floatingPoint ? "float" : input.kind.description,
+          input.isRequired
+            ? ["required", input.purpose].filter { !$0.isEmpty }.joined(separator: "; ")
+            : input.purpose,
+        ])
+      }
+      return table.lines().joined(separator: "\n")
+    }.joined(separator: "\n\n")
+  }
+}

@@ -1,0 +1,68 @@
+import Tensors
+
+/// The tensors that an operator is given, by the names of the command line's contract.
+struct NamedTensors {
+  private let tensors: [String: Tensor]
+
+  /// - Parameters:
+  ///   - tensors: every tensor of the source.
+  ///   - operation: what they are for.
+  ///   - source: where they come from, for messages.
+  /// - Throws: ``CommandError`` if a name is unknown or missing, or has a dtype that it cannot have.
+  init(_ tensors: [String: Tensor], for operation: OperatorName, source: String) throws {
+    let inputs = InputName.all(of: operation)
+    for name in tensors.keys.sorted() where !inputs.contains(where: { $0.name == name }) {
+      if operation == .linear, InputName.erasing.contains(name) {
+        throw CommandError(
+          "\(source): \(name) asks for an erasing recurrence; linear has the additive one, with "
+            + "\(inputs.map(\.name).joined(separator: ", "))")
+      }
+      throw CommandError(
+        "\(source): \(operation.rawValue) takes no tensor named \(name); it takes "
+          + inputs.map(\.name).joined(separator: ", "))
+    }
+    for input in inputs {
+      guard let tensor = tensors[input.name] else {
+        guard !input.isRequired else {
+          throw CommandError("\(source): \(input.name) \(input.shape) is missing")
+        }
+        continue
+      }
+      guard input.kind.accepts(tensor.dtype) else {
+        throw CommandError(
+          "\(source): \(input.name)", was: tensor.dtype.rawValue, mustBe: input.kind.description)
+      }
+    }
+    self.tensors = tensors
+  }
+
+  private init(_ tensors: [String: Tensor]) { self.tensors = tensors }
+
+  /// A tensor that ``InputName`` marks as required.
+  func required(_ name: String) throws -> Tensor {
+    guard let tensor = tensors[name] else { throw CommandError("\(name) is missing") }
+    return tensor
+  }
+
+  subscript(name: String) -> Tensor? { tensors[name] }
+
+  /// The names of the inputs that have gradients, sorted: all of floating-point numbers but the
+  /// incoming gradients themselves.
+  var differentiable: [String] {
+    tensors.keys.sorted().filter {
+      tensors[$0]!.dtype.isFloatingPoint && !Self.incoming.contains($0)
+    }
+  }
+
+  /// The same tensors, those that have gradients as leaves of the tape.
+  func tracked() -> NamedTensors {
+    let leaves = Set(differentiable)
+    return NamedTensors(
+      Dictionary(
+        uniqueKeysWithValues: tensors.map { name, tensor in
+          (name, leaves.contains(name) ? tensor.tracked() : tensor)
+        }))
+  }
+
+  static let incoming = ["output_gradient", "final_state_gradient"]
+}

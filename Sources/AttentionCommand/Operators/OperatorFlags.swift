@@ -1,0 +1,111 @@
+import ArgumentParser
+import Attention
+import Tensors
+
+extension Alignment: ExpressibleByArgument {}
+extension DType: ExpressibleByArgument {}
+
+/// The flags that `run` and `explain` share.
+struct OperatorFlags: ParsableArguments {
+  @Flag(help: "A query sees no later key. Linear attention is always causal.")
+  var causal = false
+
+  @Option(
+    help: ArgumentHelp(
+      "bottom-right: query i stands at key i + s - t; top-left: at key i. Default bottom-right.",
+      valueName: "edge"))
+  var alignment: Alignment?
+
+  @Option(
+    help: ArgumentHelp(
+      "Keys from LEFT before to RIGHT after the query's place; `all` for no limit.",
+      valueName: "left,right"))
+  var window: WindowLimits?
+
+  @Option(
+    parsing: .unconditional,
+    help: "Multiplies the similarity. Default 1/sqrt(k), for cosine 8.")
+  var scale: Double?
+
+  @Option(parsing: .unconditional, help: "cosine: equal slices that are normalised. Default 1.")
+  var groups: Int?
+
+  @Flag(name: .customLong("no-normalize"), help: "cosine: queries and keys are used as they are.")
+  var skipsNormalization = false
+
+  @Option(parsing: .unconditional, help: "exact: scores become c*tanh(s/c).")
+  var softcap: Double?
+
+  @Flag(help: "exact: subtracts 2^(-8(i+1)/h) * |distance| for head i.")
+  var alibi = false
+
+  @Flag(name: .customLong("l2norm"), help: "linear: queries and keys are normalised in the kernel.")
+  var normalizesQueriesAndKeys = false
+
+  @Option(help: "cpu.")
+  var device = "cpu"
+
+  @Option(help: "What is computed in; inputs are converted. Default the queries' dtype.")
+  var dtype: DType?
+
+  @Option(help: "This kernel, or an error with its objection.")
+  var kernel: String?
+
+  @Flag(help: "Gradients of every floating-point input.")
+  var gradients = false
+
+  @Flag(help: "The same bits in every run. CPU kernels always give them.")
+  var deterministic = false
+
+  /// - Throws: ``CommandError`` if a flag has no meaning for `operation`, or the device or dtype is
+  ///   none that this build computes on or in.
+  func check(for operation: OperatorName) throws {
+    let exactOnly: [(String, Bool)] = [
+      ("--alignment", alignment != nil), ("--window", window != nil),
+      ("--softcap", softcap != nil), ("--alibi", alibi),
+    ]
+    let cosineOnly: [(String, Bool)] = [
+      ("--groups", groups != nil), ("--no-normalize", skipsNormalization),
+    ]
+    let linearOnly: [(String, Bool)] = [("--l2norm", normalizesQueriesAndKeys)]
+    let foreign =
+      (operation.isExact ? linearOnly : exactOnly) + (operation == .cosine ? [] : cosineOnly)
+    if let flag = foreign.first(where: \.1)?.0 {
+      throw CommandError("\(flag) has no meaning for \(operation.rawValue)")
+    }
+    try Self.check(device: device)
+    if let dtype, !dtype.isFloatingPoint {
+      throw CommandError(
+        "dtype", was: dtype.rawValue, mustBe: "float32, bfloat16, float16 or float64")
+    }
+  }
+
+  /// - Throws: ``CommandError`` if `device` is none that this build computes on.
+  static func check(device: String) throws {
+    if device == "cuda" || device.hasPrefix("cuda:") {
+      throw CommandError("device", was: device, mustBe: "cpu: this build has CPU kernels only")
+    }
+    guard device == "cpu" else { throw CommandError("device", was: device, mustBe: "cpu") }
+  }
+}
+
+/// What `--window` says: limits before and after the query's place, nil for none.
+struct WindowLimits: ExpressibleByArgument {
+  let left: Int?
+  let right: Int?
+
+  init?(argument: String) {
+    let parts = argument.split(separator: ",", omittingEmptySubsequences: false)
+    guard parts.count == 2 else { return nil }
+    var limits: [Int?] = []
+    for part in parts {
+      if part == "all" {
+        limits.append(nil)
+      } else {
+        guard let limit = Int(part), limit >= 0 else { return nil }
+        limits.append(limit)
+      }
+    }
+    (left, right) = (limits[0], limits[1])
+  }
+}

@@ -1,0 +1,53 @@
+import Attention
+import Tensors
+
+/// An operator with everything it is called with.
+protocol OperatorInvocation {
+  /// - Throws: what the operator throws of its arguments.
+  func run() throws -> OperatorOutputs
+
+  func explain(needsGradient: Bool) throws -> Explanation
+}
+
+/// What an operator computed: its tensors by name, and the kernel's verdict.
+struct OperatorOutputs {
+  var tensors: [String: Tensor]
+  var explanation: Explanation
+}
+
+extension OperatorName {
+  /// The call that `inputs` and `flags` describe, computed in `--dtype` or the queries' dtype.
+  func invocation(_ inputs: NamedTensors, _ flags: OperatorFlags) throws -> any OperatorInvocation {
+    try flags.check(for: self)
+    return isExact
+      ? try ExactInvocation(inputs, flags, isCosine: self == .cosine)
+      : try LinearInvocation(inputs, flags)
+  }
+}
+
+extension OperatorInvocation {
+  /// Runs with the inputs tracked, and adds `<input>_gradient` for each that has one.
+  ///
+  /// - Parameter inputs: the tracked tensors that the call was made of.
+  func runWithGradients(of inputs: NamedTensors) throws -> OperatorOutputs {
+    var outputs = try run()
+    var incoming: [(output: Tensor, gradient: Tensor?)] = []
+    for name in ["output", "final_state"] {
+      guard let output = outputs.tensors[name] else { continue }
+      let gradient = inputs[name + "_gradient"]
+      if let gradient, gradient.shape != output.shape {
+        throw CommandError(
+          "\(name)_gradient", was: "\(gradient.shape)", mustBe: "\(output.shape), as \(name)")
+      }
+      incoming.append((output, try gradient?.cast(to: output.dtype)))
+    }
+    let names = inputs.differentiable
+    let gradients = try Tensor.gradients(
+      of: names.map { try inputs.required($0) }, through: incoming)
+    for (name, gradient) in zip(names, gradients) {
+      outputs.tensors[name + "_gradient"] = gradient
+    }
+    outputs.tensors = outputs.tensors.mapValues { $0.detached() }
+    return outputs
+  }
+}

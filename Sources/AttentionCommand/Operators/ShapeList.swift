@@ -1,0 +1,63 @@
+import Tensors
+
+/// What `--shape` says: a shape for each named tensor.
+struct ShapeList {
+  private let shapes: [String: Shape]
+
+  /// - Parameter argument: as `queries=2x1024x8x64,keys=2x512x2x64`.
+  /// - Throws: ``CommandError``
+  init(argument: String) throws {
+    var shapes: [String: Shape] = [:]
+    for entry in argument.split(separator: ",", omittingEmptySubsequences: false) {
+      let parts = entry.split(separator: "=", omittingEmptySubsequences: false)
+      guard parts.count == 2, !parts[0].isEmpty else {
+        throw CommandError(
+          "--shape", was: String(entry), mustBe: "NAME=AxBxC, as queries=2x1024x8x64")
+      }
+      let name = String(parts[0])
+      let extents = parts[1].split(separator: "x", omittingEmptySubsequences: false).map {
+        Int($0) ?? -1
+      }
+      guard extents.allSatisfy({ $0 >= 0 }) else {
+        throw CommandError(
+          "shape of \(name)", was: String(parts[1]), mustBe: "whole numbers with x between them")
+      }
+      guard shapes.updateValue(Shape(extents), forKey: name) == nil else {
+        throw CommandError("--shape names \(name) twice; each tensor has one shape")
+      }
+    }
+    self.shapes = shapes
+  }
+
+  /// A tensor of each shape that takes no memory, whose numbers are allowed but mean nothing.
+  ///
+  /// - Throws: ``CommandError`` if the queries have no shape, ``TensorError`` if a shape is too
+  ///   large to be addressed.
+  func tensors(for operation: OperatorName, dtype: DType) throws -> [String: Tensor] {
+    var all = shapes
+    guard let queries = all["queries"] else {
+      throw CommandError("--shape has no queries; it must give at least queries=AxBxCxD")
+    }
+    let keys = all["keys"] ?? queries
+    all["keys"] = keys
+    all["values"] = all["values"] ?? keys
+    let inputs = InputName.all(of: operation)
+    var tensors: [String: Tensor] = [:]
+    for (name, shape) in all {
+      switch inputs.first(where: { $0.name == name })?.kind {
+      case .bool: tensors[name] = try .zeros(shape, dtype: .bool)
+      case .int32: tensors[name] = try Self.evenLengths(shape, total: queries)
+      case .floatingPoint, nil: tensors[name] = try .zeros(shape, dtype: dtype)
+      }
+    }
+    return tensors
+  }
+
+  /// Cumulative lengths of sequences that are as equal as they can be.
+  private static func evenLengths(_ shape: Shape, total queries: Shape) throws -> Tensor {
+    let total = queries.rank > 1 ? queries[1] : 0
+    let sequences = shape.elementCount - 1
+    guard shape.rank == 1, sequences >= 1 else { return try .zeros(shape, dtype: .int32) }
+    return try Tensor((0...sequences).map { Int32(clamping: total * $0 / sequences) }, shape)
+  }
+}

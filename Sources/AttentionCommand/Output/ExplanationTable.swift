@@ -1,0 +1,38 @@
+import Attention
+
+/// A verdict as a person reads it.
+struct ExplanationTable {
+  private let explanation: Explanation
+
+  init(_ explanation: Explanation) { self.explanation = explanation }
+
+  /// The choice in one line, then a row a kernel: those that can run, the cheapest first, with their
+  /// estimates, then the others with their objections.
+  func text(width: Int = 100) -> String {
+    var table = TextTable([
+      "": .left, "kernel": .left, "estimate": .right, "extra memory": .right, "objection": .left,
+    ])
+    for candidate in explanation.candidates {
+      table.append([
+        candidate.kernel == explanation.chosen ? ">" : "", candidate.kernel,
+        candidate.seconds.map(Quantity.seconds) ?? "-",
+        candidate.cost.map { Quantity.bytes($0.extraMemory) } ?? "-",
+        candidate.objection?.reason ?? "",
+      ])
+    }
+    let choice =
+      explanation.chosen == nil ? "\(explanation.operation): no kernel" : "\(explanation)"
+    return ([choice] + table.lines(width: width)).joined(separator: "\n")
+  }
+
+  /// Why nothing would run; nil if something would.
+  var failure: String? {
+    guard explanation.chosen == nil else { return nil }
+    if let forced = explanation.forced,
+      let objection = explanation.candidates.first(where: { $0.kernel == forced })?.objection
+    {
+      return "\(AttentionError.kernelObjects(forced, objection))"
+    }
+    return "every kernel objects to this call"
+  }
+}

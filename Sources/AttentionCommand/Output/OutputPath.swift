@@ -1,0 +1,22 @@
+import Glibc
+
+/// Where a result will be written.
+enum OutputPath {
+  /// Refuses a path whose folder is missing or closed before anything is computed for it.
+  ///
+  /// - Throws: ``CommandError`` that names the path and the reason.
+  static func check(_ path: String) throws {
+    guard !path.isEmpty else { throw CommandError("the output path is empty") }
+    var folder = "."
+    if let slash = path.lastIndex(of: "/") {
+      folder = slash == path.startIndex ? "/" : String(path[..<slash])
+    }
+    guard access(folder, W_OK | X_OK) == 0 else {
+      throw CommandError("\(path): the folder \(folder): \(String(cString: strerror(errno)))")
+    }
+    var status = stat()
+    if stat(path, &status) == 0, status.st_mode & S_IFMT == S_IFDIR {
+      throw CommandError("\(path): Is a directory")
+    }
+  }
+}

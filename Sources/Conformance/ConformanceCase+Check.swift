@@ -1,0 +1,110 @@
+import Tensors
+
+extension ConformanceCase {
+  /// Runs every kernel that has no objection with every instruction set of this processor and
+  /// compares it with the reference.
+  ///
+  /// Failures are collected, not thrown: an error that a kernel throws is one of them.
+  public func check(seed: UInt64, sets: [InstructionSet] = InstructionSet.supported)
+    -> ConformanceResult
+  {
+    var result = ConformanceResult()
+    do {
+      let problem = try makeProblem(seed: seed)
+      let able = try problem.kernels(needsGradient: false).filter { $0 != problem.reference }
+      let differentiating = Set(try problem.kernels(needsGradient: true))
+      let expected = try problem.results(kernel: problem.reference, isExact: true, gradients: true)
+      let terms = try problem.termSizes(reference: expected)
+      for set in sets {
+        for kernel in able {
+          let run = KernelRun(
+            kernel: kernel, set: set, problem: problem, expected: expected, terms: terms,
+            gradients: differentiating.contains(kernel))
+          let (reason, share) = run.judge()
+          result.runs += 1
+          result.worstShare = max(result.worstShare, share)
+          guard let reason else { continue }
+          result.failures.append(
+            ConformanceFailure(
+              caseName: name, seed: seed, kernel: "\(kernel) (\(set.rawValue))", reason: reason))
+        }
+      }
+    } catch {
+      result.failures.append(
+        ConformanceFailure(
+          caseName: name, seed: seed, kernel: nil, reason: "the reference throws: \(error)"))
+    }
+    return result
+  }
+}
+
+/// One kernel on one problem with one instruction set.
+private struct KernelRun {
+  let kernel: String
+  let set: InstructionSet
+  let problem: any ConformanceProblem
+  let expected: [String: Tensor]
+  let terms: [String: Double]
+  let gradients: Bool
+
+  /// What is wrong, or nil; and the largest error as a share of its bound.
+  func judge() -> (reason: String?, share: Double) {
+    do {
+      let results = try compute(kernel)
+      if let violation = try problem.exactViolation(results, reference: expected) {
+        return (violation, 0)
+      }
+      var plain: [String: Tensor]?
+      var worstShare = 0.0
+      for name in expected.keys.sorted() where gradients || !Self.isGradient(name) {
+        guard let tensor = results[name], let reference = expected[name] else {
+          return ("\(name) is missing", worstShare)
+        }
+        let deviation = try Deviation(of: tensor, from: reference)
+        var bound = bound(name)
+        if !deviation.isWithin(bound), problem.dtype.isHalfPrecision, let unfused = problem.unfused,
+          unfused != kernel
+        {
+          if plain == nil { plain = try compute(unfused) }
+          if let tensor = plain?[name] {
+            let other = try Deviation(of: tensor, from: reference)
+            bound.remainder = max(bound.remainder, Tolerance.unfusedFactor * other.difference)
+          }
+        }
+        if deviation.difference > 0 {
+          worstShare = max(worstShare, deviation.difference / bound.limit(deviation.size))
+        }
+        guard deviation.isWithin(bound) else {
+          return (Self.describe(name, deviation, bound), worstShare)
+        }
+      }
+      return (nil, worstShare)
+    } catch {
+      return ("throws: \(error)", 0)
+    }
+  }
+
+  private func compute(_ kernel: String) throws -> [String: Tensor] {
+    try InstructionSet.withCurrent(set) {
+      try problem.results(kernel: kernel, isExact: false, gradients: gradients)
+    }
+  }
+
+  private static func isGradient(_ name: String) -> Bool { name.hasSuffix("_gradient") }
+
+  private func bound(_ name: String) -> Bound {
+    if kernel == problem.unfused, problem.dtype.isHalfPrecision {
+      return Bound(share: Tolerance.unfusedBound, remainder: 0)
+    }
+    let isGradient = Self.isGradient(name)
+    return Bound(
+      share: Tolerance.bound(problem.dtype, isGradient: isGradient),
+      remainder: Tolerance.termRounding(problem.dtype) * (terms[name] ?? 0))
+  }
+
+  private static func describe(_ name: String, _ deviation: Deviation, _ bound: Bound) -> String {
+    let place = deviation.worst.map { "; worst at \($0)" } ?? ""
+    return "\(name) of size \(deviation.size) is off by \(deviation.difference), at most "
+      + "\(bound.limit(deviation.size)) allowed\(place)"
+  }
+}

@@ -1,0 +1,39 @@
+import Tensors
+
+/// The cases of all operators.
+public enum ConformanceSuite {
+  /// An operator that has cases.
+  public enum Operator: String, CaseIterable, Sendable {
+    case exact, linear
+  }
+
+  /// How much of the suite is run.
+  public enum Extent: Sendable {
+    /// Every case, at ragged lengths up to a few hundred: less than a minute of optimised code.
+    case full
+    /// Every feature alone and a share of the pairs, at short lengths: seconds of debug code.
+    case quick
+  }
+
+  /// Of the quick cases one in so many is a pair's.
+  private static let quickStride = 7
+
+  /// The cases of `operation`, in an order that does not change.
+  public static func cases(of operation: Operator, _ extent: Extent = .full)
+    -> [any ConformanceCase]
+  {
+    let isQuick = extent == .quick
+    switch operation {
+    case .exact: return thinned(ExactCase.all(isQuick: isQuick), isQuick, \.features.count)
+    case .linear: return thinned(LinearCase.all(isQuick: isQuick), isQuick, \.features.count)
+    }
+  }
+
+  private static func thinned<C: ConformanceCase>(
+    _ cases: [C], _ isQuick: Bool, _ featureCount: (C) -> Int
+  ) -> [any ConformanceCase] {
+    guard isQuick else { return cases }
+    return cases.enumerated()
+      .filter { featureCount($0.element) < 2 || $0.offset % quickStride == 0 }.map(\.element)
+  }
+}

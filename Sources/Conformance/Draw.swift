@@ -1,0 +1,60 @@
+import Tensors
+
+/// Random inputs of one case: each tensor has its own stream, named by the case and the tensor, so
+/// that a case draws the same numbers whichever others run.
+struct Draw {
+  let seed: UInt64
+  let label: String
+
+  private func generator(_ name: String) -> Philox {
+    Philox(seed: seed, label: "\(label)/\(name)")
+  }
+
+  /// Normal numbers with the given standard deviation.
+  func normal(_ name: String, _ shape: Shape, size: Double = 1, dtype: DType = .float32) throws
+    -> Tensor
+  {
+    var generator = generator(name)
+    return try .normal(shape, standardDeviation: size, using: &generator, dtype: dtype)
+  }
+
+  func uniform(_ name: String, _ shape: Shape, from low: Double, to high: Double) throws -> Tensor {
+    var generator = generator(name)
+    return try .uniform(shape, from: low, to: high, using: &generator)
+  }
+
+  /// True with the given probability.
+  func flags(_ name: String, count: Int, probability: Double) -> [Bool] {
+    var generator = generator(name)
+    return (0..<count).map { _ in generator.nextUniform() < probability }
+  }
+
+  /// Cumulative lengths of `sequences` sequences; the second is empty.
+  func cumulativeLengths(total: Int, sequences: Int) throws -> Tensor {
+    var generator = generator("cumulative_lengths")
+    var cuts = (0..<sequences - 1).map { _ in generator.next(below: total + 1) }.sorted()
+    if cuts.count > 1 { cuts[1] = cuts[0] }
+    return try Tensor(([0] + cuts + [total]).map { Int32($0) })
+  }
+}
+
+extension Tensor {
+  /// √(mean of x²), 0 for no elements; infinite numbers count as nothing.
+  func rootMeanSquare() throws -> Double {
+    let squares = try elements(as: Double.self).filter(\.isFinite).map { $0 * $0 }
+    return (squares.reduce(0, +) / Double(max(1, squares.count))).squareRoot()
+  }
+
+  /// The same numbers at other strides: stored with the two axes exchanged, seen through a view.
+  func restrided(_ first: Int, _ second: Int) throws -> Tensor {
+    try transposed(first, second).contiguous().transposed(first, second)
+  }
+
+  /// The same numbers with rows `indices` of axis 1 set to zero.
+  func clearing(rows indices: Set<Int>) throws -> Tensor {
+    let keeps = try Tensor((0..<shape[1]).map { !indices.contains($0) }, [1, shape[1]])
+    return try .select(
+      keeps.reshaped(Shape([1, shape[1]] + shape.dropFirst(2).map { _ in 1 })), self,
+      .zeros([], dtype: dtype))
+  }
+}

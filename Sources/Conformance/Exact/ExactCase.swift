@@ -1,0 +1,67 @@
+import Attention
+import Tensors
+
+/// A case of exact attention.
+public struct ExactCase: ConformanceCase {
+  public var batch: Int
+  public var queryLength: Int
+  public var keyLength: Int
+  public var heads: Int
+  public var keyValueHeads: Int
+  public var keyDimension: Int
+  public var valueDimension: Int
+  public var dtype: DType
+  public var features: [ExactFeature]
+
+  public var name: String {
+    let sizes =
+      "exact b=\(batch) t=\(queryLength) s=\(keyLength) h=\(heads)/\(keyValueHeads) "
+      + "k=\(keyDimension) v=\(valueDimension) \(dtype.rawValue)"
+    return features.isEmpty
+      ? sizes : "\(sizes): \(features.map(\.rawValue).joined(separator: ", "))"
+  }
+
+  func has(_ feature: ExactFeature) -> Bool { features.contains(feature) }
+
+  /// Whether the similarity is a cosine.
+  var isCosine: Bool { has(.cosine) || has(.cosineGroups) || has(.cosinePlain) }
+
+  public func makeProblem(seed: UInt64) throws -> any ConformanceProblem {
+    try ExactConformanceProblem(self, Draw(seed: seed, label: name))
+  }
+}
+
+extension ExactCase {
+  /// Every feature alone and in pairs, over ragged lengths and dimensions that go round.
+  ///
+  /// - Parameter isQuick: whether lengths are short, so that unoptimised code is done in seconds.
+  public static func all(isQuick: Bool) -> [ExactCase] {
+    let lengths = isQuick ? [9, 0, 33, 1, 17, 2] : [65, 127, 1, 64, 200, 0, 63, 2]
+    let dimensions = isQuick ? [8, 16, 12] : [32, 64, 20, 16, 128, 48]
+    return ExactFeature.aloneAndInPairs.enumerated().map { index, features in
+      make(
+        features, length: lengths[index % lengths.count],
+        dimension: dimensions[index % dimensions.count])
+    }
+  }
+
+  private static func make(_ features: [ExactFeature], length: Int, dimension: Int) -> ExactCase {
+    var result = ExactCase(
+      batch: features.contains(.packed) ? 1 : 2, queryLength: length, keyLength: length, heads: 4,
+      keyValueHeads: 4, keyDimension: dimension, valueDimension: dimension, dtype: .float32,
+      features: features)
+    for feature in features {
+      switch feature {
+      case .groupedQuery: result.keyValueHeads = 2
+      case .multiQuery: result.keyValueHeads = 1
+      case .valueDimension: result.valueDimension = dimension + 5
+      case .moreKeys: result.keyLength = 2 * length + 3
+      case .moreQueries: result.queryLength = length + 41
+      case .bfloat16: result.dtype = .bfloat16
+      case .float16: result.dtype = .float16
+      default: break
+      }
+    }
+    return result
+  }
+}

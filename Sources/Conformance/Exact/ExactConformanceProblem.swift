@@ -1,0 +1,236 @@
+import Attention
+import Tensors
+
+/// The inputs of a case of exact attention.
+struct ExactConformanceProblem: ConformanceProblem {
+  private let settings: ExactCase
+  /// The inputs with gradients, by the names of the command line.
+  private var inputs: [String: Tensor] = [:]
+  private var keyMask: Tensor?
+  private var cumulativeLengths: Tensor?
+  private let outputGradient: Tensor
+  private let logSumExpGradient: Tensor?
+
+  var dtype: DType { settings.dtype }
+  var reference: String { "cpu.reference" }
+  var unfused: String? { "cpu.unfused" }
+
+  init(_ settings: ExactCase, _ draw: Draw) throws {
+    self.settings = settings
+    let (b, t, s, h) = (
+      settings.batch, settings.queryLength, settings.keyLength, settings.heads
+    )
+    let dtype = settings.dtype
+    let queryShape: Shape = [b, t, h, settings.keyDimension]
+    let keyShape: Shape = [b, s, settings.keyValueHeads, settings.keyDimension]
+    let valueShape: Shape = [b, s, settings.keyValueHeads, settings.valueDimension]
+    // Scores of this standard deviation leave one or two keys of a row with all the weight.
+    let sharpness = settings.has(.sharp) ? 8.0 : 1.0
+    // What a caller who normalises himself hands over has about unit length.
+    let length =
+      settings.has(.cosinePlain) ? 1 / Double(settings.keyDimension).squareRoot() : 1.0
+    var queries = try draw.normal("queries", queryShape, size: sharpness * length, dtype: dtype)
+    var keys = try draw.normal("keys", keyShape, size: length, dtype: dtype)
+    var values = try draw.normal("values", valueShape, dtype: dtype)
+    if settings.has(.zeroVectors) {
+      queries = try queries.clearing(rows: [0, t / 2])
+      keys = try keys.clearing(rows: [1, s - 1])
+    }
+    if settings.has(.strided) {
+      queries = try queries.restrided(1, 2)
+      keys = try keys.restrided(1, 3)
+      values = try values.restrided(1, 2)
+    }
+    inputs = ["queries": queries, "keys": keys, "values": values]
+    outputGradient = try draw.normal(
+      "output_gradient", [b, t, h, settings.valueDimension], dtype: dtype)
+    logSumExpGradient =
+      settings.has(.logSumExpGradient)
+      ? try draw.normal("log_sum_exp_gradient", [b, h, t]) : nil
+    try drawTerms(draw)
+  }
+
+  private mutating func drawTerms(_ draw: Draw) throws {
+    let (b, t, s, h) = (
+      settings.batch, settings.queryLength, settings.keyLength, settings.heads
+    )
+    for feature in settings.features {
+      switch feature {
+      case .keyMask:
+        // The last row of the batch sees nothing, and neither do the first causal queries.
+        var flags = draw.flags("key_mask", count: b * s, probability: 0.7)
+        for j in 0..<s { flags[(b - 1) * s + j] = false }
+        if s > 0 { flags[0] = b == 1 }
+        keyMask = try Tensor(flags, [b, s])
+      case .packed: cumulativeLengths = try draw.cumulativeLengths(total: t, sequences: 5)
+      case .biasFull:
+        inputs["bias"] = try draw.normal("bias", [b, h, t, s], dtype: settings.dtype)
+      case .biasHeads: inputs["bias"] = try draw.normal("bias", [1, h, t, s])
+      case .biasBatch: inputs["bias"] = try draw.normal("bias", [b, 1, 1, s])
+      case .biasMatrix: inputs["bias"] = try draw.normal("bias", [t, s])
+      case .biasInfinite:
+        let shape: Shape = [b, 1, 1, s]
+        inputs["bias"] = try Tensor.select(
+          Tensor(draw.flags("bias places", count: b * s, probability: 0.7), shape),
+          draw.normal("bias", shape), .full([], -.infinity))
+      case .logitDecay:
+        inputs["logit_decay"] = try -draw.normal("logit_decay", [b, t, h]).absolute()
+      case .sinks: inputs["sinks"] = try draw.normal("sinks", [h])
+      case .scaleHeads:
+        // One of the heads prefers what is unlike.
+        let sizes = try draw.uniform("scale", [h], from: 0.5, to: 1.5)
+        let signs = try Tensor((0..<h).map { $0 == 1 ? -1 : 1 } as [Float])
+        inputs["scale"] = try sizes * signs * (settings.isCosine ? 8 : 0.3)
+      default: break
+      }
+    }
+  }
+
+  func kernels(needsGradient: Bool) throws -> [String] {
+    let arguments = Arguments(self, inputs)
+    return try ExactAttention.explain(
+      queries: arguments.queries, keys: arguments.keys, values: arguments.values,
+      similarity: arguments.similarity, mask: arguments.mask, terms: arguments.terms,
+      needsGradient: needsGradient
+    ).candidates.filter { $0.objection == nil }.map(\.kernel)
+  }
+
+  func results(kernel: String, isExact: Bool, gradients: Bool) throws -> [String: Tensor] {
+    var inputs = inputs
+    if isExact { inputs = try inputs.mapValues { try $0.cast(to: .float64) } }
+    if gradients { inputs = inputs.mapValues { $0.tracked() } }
+    let arguments = Arguments(self, inputs)
+    let result = try attention(
+      queries: arguments.queries, keys: arguments.keys, values: arguments.values,
+      similarity: arguments.similarity, mask: arguments.mask, terms: arguments.terms,
+      kernel: kernel)
+    var results = ["output": result.output, "log_sum_exp": result.logSumExp]
+    if gradients {
+      let names = inputs.keys.sorted()
+      let computed = try Tensor.gradients(
+        of: names.map { inputs[$0]! },
+        through: [
+          (result.output, outputGradient.cast(to: result.output.dtype)),
+          (result.logSumExp, logSumExpGradient),
+        ])
+      for (name, gradient) in zip(names, computed) { results[name + "_gradient"] = gradient }
+    }
+    return results.mapValues { $0.detached() }
+  }
+
+  /// Sizes for dO and v of size one, where dP = dO·v has size √v.
+  ///
+  /// With P's weights, Σ_j P_ij k_j is as much smaller than k as the output is than v, and
+  /// Σ_i P_ij q_i as much larger than q as the gradient of v is than dO.
+  func termSizes(reference: [String: Tensor]) throws -> [String: Double] {
+    guard let output = reference["output"], let valuesGradient = reference["values_gradient"] else {
+      return [:]
+    }
+    let product = Double(settings.valueDimension).squareRoot()
+    let along = try product * output.rootMeanSquare()
+    let across = try product * valuesGradient.rootMeanSquare()
+    let rows = Double(settings.batch * settings.queryLength).squareRoot()
+    let (query, key) = try similaritySizes()
+    let dimension = Double(settings.keyDimension).squareRoot()
+    // Rows of scores that share an element of the bias;
+    let pairs = rows * rows * Double(settings.heads * settings.keyLength)
+    let shared = pairs / Double(max(1, inputs["bias"]?.elementCount ?? 1))
+    return [
+      "queries_gradient": along * query.slope * key.size,
+      "keys_gradient": across * key.slope * query.size,
+      "bias_gradient": along * (shared / Double(max(1, settings.keyLength))).squareRoot(),
+      "logit_decay_gradient": across * Double(settings.queryLength).squareRoot(),
+      "scale_gradient": along * rows * dimension * query.size * key.size,
+      "sinks_gradient": along * rows,
+    ]
+  }
+
+  /// For queries and keys: the size of an element as the product sees it, and how much the scores
+  /// change with an element, the other operand's element being one.
+  private func similaritySizes() throws -> (query: OperandSize, key: OperandSize) {
+    let sizes = try (inputs["queries"]!.rootMeanSquare(), inputs["keys"]!.rootMeanSquare())
+    let scale = try inputs["scale"]?.rootMeanSquare() ?? number
+    guard settings.has(.cosine) || settings.has(.cosineGroups) else {
+      return (OperandSize(size: sizes.0, slope: scale), OperandSize(size: sizes.1, slope: scale))
+    }
+    // Normalising divides by a slice's length, which is its elements' size times √width.
+    let width = Double(settings.keyDimension / groups).squareRoot()
+    return (
+      OperandSize(size: 1 / width, slope: scale / (max(sizes.0, .leastNormalMagnitude) * width)),
+      OperandSize(size: 1 / width, slope: scale / (max(sizes.1, .leastNormalMagnitude) * width))
+    )
+  }
+
+  private struct OperandSize {
+    let size: Double
+    let slope: Double
+  }
+
+  private var groups: Int { settings.has(.cosineGroups) ? 4 : 1 }
+
+  /// The scale where it is one number.
+  private var number: Double {
+    if settings.has(.scaleNumber) { return settings.isCosine ? 5 : 0.3 }
+    return settings.isCosine ? 8 : 1 / Double(settings.keyDimension).squareRoot()
+  }
+
+  /// A query that sees nothing has a zero output and a zero gradient, to the bit.
+  func exactViolation(_ results: [String: Tensor], reference: [String: Tensor]) throws -> String? {
+    guard let sums = reference["log_sum_exp"] else { return nil }
+    let isEmpty = try sums.isEqual(to: .full([], -.infinity)).permuted([0, 2, 1]).unsqueezed(3)
+    for name in ["output", "queries_gradient"] {
+      guard let tensor = results[name] else { continue }
+      let zero = try Tensor.zeros([], dtype: tensor.dtype)
+      let rest = try Tensor.select(isEmpty, tensor, zero)
+      if let worst = try Deviation(of: rest, from: .zeros(rest.shape)).worst {
+        return "\(name) of a query that sees no key at \(worst)"
+      }
+    }
+    return nil
+  }
+}
+
+extension ExactConformanceProblem {
+  /// The arguments of the operator, with the inputs as they are or converted.
+  private struct Arguments {
+    let queries: Tensor
+    let keys: Tensor
+    let values: Tensor
+    let similarity: Similarity
+    let mask: AttentionMask
+    let terms: ScoreTerms
+
+    init(_ problem: ExactConformanceProblem, _ inputs: [String: Tensor]) {
+      let settings = problem.settings
+      queries = inputs["queries"]!
+      keys = inputs["keys"]!
+      values = inputs["values"]!
+      var scale: Scale? = inputs["scale"].map { .perHead($0) }
+      if settings.has(.scaleNumber) { scale = .number(problem.number) }
+      similarity =
+        settings.isCosine
+        ? .cosine(
+          scale: scale ?? .number(problem.number), groups: problem.groups,
+          normalizes: !settings.has(.cosinePlain))
+        : .dotProduct(scale: scale)
+      let isTopLeft = settings.has(.causalTopLeft) || settings.has(.windowRight)
+      mask = AttentionMask(
+        isCausal: settings.has(.causal) || settings.has(.causalTopLeft)
+          || settings.has(.windowLeft),
+        alignment: isTopLeft ? .topLeft : .bottomRight, window: Self.window(settings),
+        keyMask: problem.keyMask, cumulativeLengths: problem.cumulativeLengths)
+      terms = ScoreTerms(
+        softcap: settings.has(.softcap) ? 2.5 : nil,
+        alibi: settings.has(.alibi)
+          ? .standard : settings.has(.slopes) ? .slopes([0.5, 0, 0.25, 1]) : nil,
+        bias: inputs["bias"], logitDecay: inputs["logit_decay"], sinks: inputs["sinks"])
+    }
+
+    private static func window(_ settings: ExactCase) -> Window? {
+      if settings.has(.window) { return Window(left: 7, right: 5) }
+      if settings.has(.windowLeft) { return Window(left: 9, right: nil) }
+      if settings.has(.windowRight) { return Window(left: nil, right: 3) }
+      return nil
+    }
+  }
+}

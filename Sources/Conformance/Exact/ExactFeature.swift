@@ -1,0 +1,54 @@
+/// What exact attention can be asked for.
+public enum ExactFeature: String, CaseFeature {
+  case causal
+  case causalTopLeft = "causal top-left"
+  case window = "window 7,5"
+  case windowLeft = "causal window 9,all"
+  case windowRight = "window all,3 top-left"
+  case keyMask = "key mask"
+  case packed
+  case biasFull = "bias [b,h,t,s]"
+  case biasHeads = "bias [1,h,t,s]"
+  case biasBatch = "bias [b,1,1,s]"
+  case biasMatrix = "bias [t,s]"
+  case biasInfinite = "bias [b,1,1,s] with -inf"
+  case alibi = "ALiBi"
+  case slopes = "ALiBi slopes"
+  case softcap
+  case logitDecay = "logit decay"
+  case sinks
+  case groupedQuery = "grouped-query"
+  case multiQuery = "multi-query"
+  case valueDimension = "value dimension"
+  case scaleNumber = "scale"
+  case scaleHeads = "scale per head"
+  case cosine
+  case cosineGroups = "cosine groups"
+  case cosinePlain = "cosine unnormalised"
+  case sharp = "sharp softmax"
+  case zeroVectors = "zero vectors"
+  case strided
+  case logSumExpGradient = "log-sum-exp gradient"
+  case moreKeys = "more keys"
+  case moreQueries = "more queries"
+  case bfloat16, float16
+
+  public var group: String {
+    switch self {
+    case .causal, .causalTopLeft, .window, .windowLeft, .windowRight: "band"
+    case .biasFull, .biasHeads, .biasBatch, .biasMatrix, .biasInfinite: "bias"
+    case .alibi, .slopes: "alibi"
+    case .groupedQuery, .multiQuery: "heads"
+    case .scaleNumber, .scaleHeads: "scale"
+    case .cosine, .cosineGroups, .cosinePlain: "similarity"
+    case .moreKeys, .moreQueries: "lengths"
+    case .bfloat16, .float16: "dtype"
+    default: rawValue
+    }
+  }
+
+  public func excludes(_ other: Self) -> Bool {
+    // Packed sequences and running sums belong to queries and keys of one length.
+    (self == .packed || self == .logitDecay) && (other == .moreKeys || other == .moreQueries)
+  }
+}

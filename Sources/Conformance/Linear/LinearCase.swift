@@ -1,0 +1,62 @@
+import Attention
+import Tensors
+
+/// A case of linear attention.
+public struct LinearCase: ConformanceCase {
+  public var batch: Int
+  public var length: Int
+  public var heads: Int
+  public var valueHeads: Int
+  public var keyDimension: Int
+  public var valueDimension: Int
+  public var dtype: DType
+  public var features: [LinearFeature]
+
+  public var name: String {
+    let sizes =
+      "linear b=\(batch) t=\(length) h=\(heads)/\(valueHeads) k=\(keyDimension) "
+      + "v=\(valueDimension) \(dtype.rawValue)"
+    return features.isEmpty
+      ? sizes : "\(sizes): \(features.map(\.rawValue).joined(separator: ", "))"
+  }
+
+  func has(_ feature: LinearFeature) -> Bool { features.contains(feature) }
+
+  public func makeProblem(seed: UInt64) throws -> any ConformanceProblem {
+    try LinearConformanceProblem(self, Draw(seed: seed, label: name))
+  }
+}
+
+extension LinearCase {
+  /// Every feature alone and in pairs, and more beside each decay, over ragged lengths and
+  /// dimensions that go round.
+  ///
+  /// - Parameter isQuick: whether lengths are short, so that unoptimised code is done in seconds.
+  public static func all(isQuick: Bool) -> [LinearCase] {
+    let lengths = isQuick ? [9, 0, 65, 1, 33, 2] : [65, 127, 1, 64, 200, 0, 63, 2, 130]
+    let dimensions = isQuick ? [8, 16, 12] : [32, 64, 20, 16, 128]
+    let combinations = LinearFeature.aloneAndInPairs + LinearFeature.triples
+    return combinations.enumerated().map { index, features in
+      make(
+        features, length: lengths[index % lengths.count],
+        dimension: dimensions[index % dimensions.count])
+    }
+  }
+
+  private static func make(_ features: [LinearFeature], length: Int, dimension: Int) -> LinearCase {
+    var result = LinearCase(
+      batch: features.contains(.packed) ? 1 : 2, length: length, heads: 2, valueHeads: 2,
+      keyDimension: dimension, valueDimension: dimension, dtype: .float32, features: features)
+    for feature in features {
+      switch feature {
+      case .groupedValue: result.valueHeads = 6
+      case .oneHead: (result.heads, result.valueHeads) = (1, 1)
+      case .valueDimension: result.valueDimension = dimension + 5
+      case .bfloat16: result.dtype = .bfloat16
+      case .float16: result.dtype = .float16
+      default: break
+      }
+    }
+    return result
+  }
+}

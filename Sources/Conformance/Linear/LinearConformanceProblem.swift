@@ -1,0 +1,99 @@
+import Attention
+import Tensors
+
+/// The inputs of a case of linear attention.
+struct LinearConformanceProblem: ConformanceProblem {
+  private let settings: LinearCase
+  /// The inputs with gradients, by the names of the command line.
+  private var inputs: [String: Tensor]
+  private var cumulativeLengths: Tensor?
+  private let outputGradient: Tensor
+  private let finalStateGradient: Tensor?
+
+  var dtype: DType { settings.dtype }
+  var reference: String { "cpu.reference" }
+  var unfused: String? { nil }
+
+  init(_ settings: LinearCase, _ draw: Draw) throws {
+    self.settings = settings
+    let (b, t, h, hv) = (settings.batch, settings.length, settings.heads, settings.valueHeads)
+    let (k, v) = (settings.keyDimension, settings.valueDimension)
+    let packedSequences = 5
+    let stateShape: Shape = [settings.has(.packed) ? packedSequences : b, hv, k, v]
+    var queries = try draw.normal("queries", [b, t, h, k], dtype: settings.dtype)
+    var keys = try draw.normal("keys", [b, t, h, k], dtype: settings.dtype)
+    var values = try draw.normal("values", [b, t, hv, v], dtype: settings.dtype)
+    if settings.has(.strided) {
+      queries = try queries.restrided(1, 2)
+      keys = try keys.restrided(1, 3)
+      values = try values.restrided(1, 2)
+    }
+    inputs = ["queries": queries, "keys": keys, "values": values]
+    if settings.has(.initialState) {
+      inputs["initial_state"] = try draw.normal("initial_state", stateShape)
+    }
+    if settings.has(.packed) {
+      cumulativeLengths = try draw.cumulativeLengths(total: t, sequences: packedSequences)
+    }
+    outputGradient = try draw.normal("output_gradient", [b, t, hv, v], dtype: settings.dtype)
+    finalStateGradient =
+      settings.has(.finalStateGradient) ? try draw.normal("final_state_gradient", stateShape) : nil
+    let decayShape: Shape? =
+      if settings.has(.decayHeads) { [hv] } else if settings.has(.decayTokens) {
+        [b, t, hv]
+      } else if settings.has(.decayChannels) { [b, t, hv, k] } else { nil }
+    if let decayShape { inputs["decay"] = try Self.decay(decayShape, settings, draw) }
+  }
+
+  /// Logarithms as trained gates have them; strong ones also forget everything or nothing.
+  private static func decay(_ shape: Shape, _ settings: LinearCase, _ draw: Draw) throws -> Tensor {
+    let mild = try -draw.normal("decay", shape, size: 0.2).absolute()
+    guard settings.has(.strong) else { return mild }
+    let count = shape.elementCount
+    let floods = try Tensor(draw.flags("decay floods", count: count, probability: 0.2), shape)
+    let keeps = try Tensor(draw.flags("decay keeps", count: count, probability: 0.2), shape)
+    let forgetting = -20.0
+    return try .select(
+      floods, .full([], forgetting), .select(keeps, .zeros([]), mild * 5))
+  }
+
+  func kernels(needsGradient: Bool) throws -> [String] {
+    try LinearAttention.explain(
+      queries: inputs["queries"]!, keys: inputs["keys"]!, values: inputs["values"]!,
+      decay: inputs["decay"], scale: scale, normalizesQueriesAndKeys: settings.has(.normalized),
+      initialState: inputs["initial_state"], cumulativeLengths: cumulativeLengths,
+      needsGradient: needsGradient
+    ).candidates.filter { $0.objection == nil }.map(\.kernel)
+  }
+
+  private var scale: Double? { settings.has(.scaleNumber) ? 0.3 : nil }
+
+  func results(kernel: String, isExact: Bool, gradients: Bool) throws -> [String: Tensor] {
+    var inputs = inputs
+    if isExact { inputs = try inputs.mapValues { try $0.cast(to: .float64) } }
+    if gradients { inputs = inputs.mapValues { $0.tracked() } }
+    let result = try linearAttention(
+      queries: inputs["queries"]!, keys: inputs["keys"]!, values: inputs["values"]!,
+      decay: inputs["decay"], scale: scale, normalizesQueriesAndKeys: settings.has(.normalized),
+      initialState: inputs["initial_state"], cumulativeLengths: cumulativeLengths, kernel: kernel)
+    var results = ["output": result.output, "final_state": result.finalState]
+    if gradients {
+      let names = inputs.keys.sorted()
+      let computed = try Tensor.gradients(
+        of: names.map { inputs[$0]! },
+        through: [
+          (result.output, outputGradient.cast(to: result.output.dtype)),
+          (result.finalState, finalStateGradient?.cast(to: result.finalState.dtype)),
+        ])
+      for (name, gradient) in zip(names, computed) { results[name + "_gradient"] = gradient }
+    }
+    return results.mapValues { $0.detached() }
+  }
+
+  /// Nothing of a linear sum cancels by its form.
+  func termSizes(reference: [String: Tensor]) throws -> [String: Double] { [:] }
+
+  func exactViolation(_ results: [String: Tensor], reference: [String: Tensor]) throws -> String? {
+    nil
+  }
+}

@@ -1,0 +1,39 @@
+/// What linear attention can be asked for.
+public enum LinearFeature: String, CaseFeature {
+  case decayHeads = "decay per head"
+  case decayTokens = "decay per token"
+  case decayChannels = "decay per channel"
+  case strong = "strong decay"
+  case scaleNumber = "scale"
+  case normalized = "normalised"
+  case initialState = "initial state"
+  case finalStateGradient = "final state gradient"
+  case packed
+  case groupedValue = "grouped-value"
+  case valueDimension = "value dimension"
+  case strided
+  case oneHead = "one head"
+  case bfloat16, float16
+
+  public var group: String {
+    switch self {
+    case .decayHeads, .decayTokens, .decayChannels: "decay"
+    case .groupedValue, .oneHead: "heads"
+    case .bfloat16, .float16: "dtype"
+    default: rawValue
+    }
+  }
+
+  public func excludes(_ other: Self) -> Bool { false }
+
+  /// Combinations beyond pairs: a decay's strength and the states matter only beside a decay.
+  static let triples: [[LinearFeature]] = [.decayHeads, .decayTokens, .decayChannels].flatMap {
+    decay in
+    let others: [[LinearFeature]] = [
+      [.strong, .packed], [.strong, .initialState], [.strong, .bfloat16], [.strong, .float16],
+      [.strong, .groupedValue], [.initialState, .finalStateGradient], [.packed, .initialState],
+      [.strong, .initialState, .finalStateGradient, .packed, .groupedValue, .normalized, .strided],
+    ]
+    return others.map { [decay] + $0 }
+  }
+}
