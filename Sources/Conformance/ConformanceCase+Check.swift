@@ -11,11 +11,15 @@ extension ConformanceCase {
     var result = ConformanceResult()
     do {
       let problem = try makeProblem(seed: seed)
-      let able = try problem.kernels(needsGradient: false).filter { $0 != problem.reference }
-      let differentiating = Set(try problem.kernels(needsGradient: true))
       let expected = try problem.results(kernel: problem.reference, isExact: true, gradients: true)
       let terms = try problem.termSizes(reference: expected)
       for set in sets {
+        let (able, differentiating) = try InstructionSet.withCurrent(set) {
+          (
+            try problem.kernels(needsGradient: false).filter { $0 != problem.reference },
+            Set(try problem.kernels(needsGradient: true))
+          )
+        }
         for kernel in able {
           let run = KernelRun(
             kernel: kernel, set: set, problem: problem, expected: expected, terms: terms,

@@ -20,7 +20,7 @@ public protocol ConformanceProblem {
   /// The plain computation in the inputs' own dtype, if the operator has one.
   var unfused: String? { get }
 
-  /// The names of the kernels that have no objection.
+  /// The names of the kernels that have no objection, with the current instruction set.
   func kernels(needsGradient: Bool) throws -> [String]
 
   /// All outputs by name and, with gradients, `<input>_gradient` for every input.
@@ -31,7 +31,7 @@ public protocol ConformanceProblem {
   ///   - gradients: whether gradients are computed.
   func results(kernel: String, isExact: Bool, gradients: Bool) throws -> [String: Tensor]
 
-  /// For gradients whose terms can cancel, by name, the size of the terms.
+  /// For results whose terms can cancel, by name, the size of the terms.
   func termSizes(reference: [String: Tensor]) throws -> [String: Double]
 
   /// What must hold exactly, beside the errors: nil, or what does not.

@@ -27,13 +27,13 @@ public enum LinearFeature: String, CaseFeature {
   public func excludes(_ other: Self) -> Bool { false }
 
   /// Combinations beyond pairs: a decay's strength and the states matter only beside a decay.
-  static let triples: [[LinearFeature]] = [.decayHeads, .decayTokens, .decayChannels].flatMap {
-    decay in
+  static let triples: [[LinearFeature]] = {
+    let decays: [LinearFeature] = [.decayHeads, .decayTokens, .decayChannels]
     let others: [[LinearFeature]] = [
       [.strong, .packed], [.strong, .initialState], [.strong, .bfloat16], [.strong, .float16],
       [.strong, .groupedValue], [.initialState, .finalStateGradient], [.packed, .initialState],
       [.strong, .initialState, .finalStateGradient, .packed, .groupedValue, .normalized, .strided],
     ]
-    return others.map { [decay] + $0 }
-  }
+    return decays.flatMap { decay in others.map { [decay] + $0 } }
+  }()
 }
