@@ -14,7 +14,9 @@ public struct ProgressReporter {
   /// The least time between two drawings of the bar.
   private static let redrawInterval = Duration.milliseconds(100)
 
-  public init() { isTerminal = isatty(STDERR_FILENO) == 1 }
+  public init() { self.init(isTerminal: isatty(STDERR_FILENO) == 1) }
+
+  init(isTerminal: Bool) { self.isTerminal = isTerminal }
 
   /// Shows an event. Call it with each event of ``Trainer/run(start:stopAfter:report:shouldStop:)``.
   public mutating func show(_ event: TrainingEvent) {
