@@ -66,6 +66,14 @@ struct Band: Hashable, Sendable {
     self.high = high
   }
 
+  private init(low: Int, high: Int) {
+    self.low = low
+    self.high = high
+  }
+
+  /// The same band from the keys' side: key j is seen by queries j + low ..< j + high.
+  var transposed: Band { Band(low: 1 - high, high: 1 - low) }
+
   /// The keys that any of the queries `rows` sees, of `keys` keys.
   func visibleKeys(rows: Range<Int>, keys: Int) -> Range<Int> {
     let first = max(0, rows.lowerBound + low)

@@ -175,22 +175,68 @@ static void softmax_shifted_bf16(size_t rows, size_t columns, float *s, size_t s
 }
 #endif
 
+// One row of a transposed tile: a key, with a column for each query. `half` is a constant NULL or
+// not at each call.
+INLINE void gradient_row(size_t n, float *s, float *d, float factor, const float *lse,
+                         const float *delta, uint16_t *half) {
+  vf f = v_set(factor);
+  for (size_t j = 0; j < n; j += LANES) {
+    size_t count = n - j < LANES ? n - j : LANES;
+    int whole = count == LANES;
+    vf x = whole ? v_load(s + j) : v_load_part(s + j, count, -INFINITY);
+    vf sum = whole ? v_load(lse + j) : v_load_part(lse + j, count, 0);
+    vf up = whole ? v_load(d + j) : v_load_part(d + j, count, 0);
+    vf less = whole ? v_load(delta + j) : v_load_part(delta + j, count, 0);
+    vf p = v_power_of_two(x * f - sum);
+    vf ds = p * (up - less);
+    if (whole) v_store(d + j, ds); else v_store_part(d + j, ds, count);
+#if HAS_BFLOAT16_DOT
+    if (half) {
+      __m256bh rounded = _mm512_cvtneps_pbh((__m512)p);
+      // A last odd weight gets its partner, zero.
+      memcpy(half + j, &rounded, (count + 1) / 2 * 4);
+      continue;
+    }
+#endif
+    if (whole) v_store(s + j, p); else v_store_part(s + j, p, count);
+  }
+  (void)half;
+}
+
 static void softmax_gradient(size_t rows, size_t columns, float *s, float *d, size_t stride,
                              float factor, const float *lse, const float *delta) {
-  vf f = v_set(factor);
-  for (size_t r = 0; r < rows; r++, s += stride, d += stride) {
-    vf sum = v_set(lse[r]);
-    size_t j = 0;
-    for (; j + LANES <= columns; j += LANES) {
-      vf p = v_power_of_two(v_load(s + j) * f - sum);
-      v_store(s + j, p);
-      v_store(d + j, p * (v_load(d + j) - delta[r]));
+  for (size_t r = 0; r < rows; r++)
+    gradient_row(columns, s + r * stride, d + r * stride, factor, lse, delta, NULL);
+}
+
+#if HAS_BFLOAT16_DOT
+static void softmax_gradient_bf16(size_t rows, size_t columns, float *s, float *d, size_t stride,
+                                  float factor, const float *lse, const float *delta,
+                                  uint16_t *half) {
+  for (size_t r = 0; r < rows; r++)
+    gradient_row(columns, s + r * stride, d + r * stride, factor, lse, delta, half + r * stride);
+}
+
+static void narrow_scaled(size_t rows, size_t columns, const float *x, size_t stride,
+                          const float *row, const float *column, uint16_t *y) {
+  for (size_t r = 0; r < rows; r++, x += stride, y += stride)
+    for (size_t j = 0; j < columns; j += LANES) {
+      size_t count = columns - j < LANES ? columns - j : LANES;
+      vf v = count == LANES ? v_load(x + j) * v_load(column + j)
+                            : v_load_part(x + j, count, 0) * v_load_part(column + j, count, 0);
+      __m256bh rounded = _mm512_cvtneps_pbh((__m512)(v * row[r]));
+      memcpy(y + j, &rounded, (count + 1) / 2 * 4);
     }
-    if (j < columns) {
-      size_t n = columns - j;
-      vf p = v_power_of_two(v_load_part(s + j, n, -INFINITY) * f - sum);
-      v_store_part(s + j, p, n);
-      v_store_part(d + j, p * (v_load_part(d + j, n, 0) - delta[r]), n);
-    }
-  }
+}
+#endif
+
+static void transpose(size_t rows, size_t columns, const float *x, size_t x_stride, float *y,
+                      size_t y_stride) {
+  // In squares, so that lines of both sides are used while they are near.
+  const size_t side = 16;
+  for (size_t r0 = 0; r0 < rows; r0 += side)
+    for (size_t c0 = 0; c0 < columns; c0 += side)
+      for (size_t r = r0; r < rows && r < r0 + side; r++)
+        for (size_t c = c0; c < columns && c < c0 + side; c++)
+          y[c * y_stride + r] = x[r * x_stride + c];
 }

@@ -47,6 +47,15 @@ typedef struct {
                                    size_t o_columns, size_t o_stride);
   void (*_Nullable softmax_shifted)(size_t rows, size_t columns, float *s, size_t stride,
                                     float factor, float shift, uint16_t *half, float *l);
+  // The gradient of the softmax with the weights rounded to bfloat16 in `half`, rows at the same
+  // stride, and left out of s.
+  void (*_Nullable softmax_gradient)(size_t rows, size_t columns, float *s, float *d,
+                                     size_t stride, float factor, const float *lse,
+                                     const float *delta, uint16_t *half);
+  // y = x * row[r] * column[j] rounded to bfloat16, rows at the same stride; a row of odd length
+  // ends with a zero.
+  void (*_Nullable narrow_scaled)(size_t rows, size_t columns, const float *x, size_t stride,
+                                  const float *row, const float *column, uint16_t *y);
 } cpu_bf16_kernels;
 
 typedef struct {
@@ -178,9 +187,13 @@ typedef struct {
   // The same with a constant for m: s = 2^(s*factor - shift), l += sum(s).
   void (*softmax_shifted)(size_t rows, size_t columns, float *s, size_t stride, float factor,
                           float shift, float *l);
-  // From scores s and d = dO V^T: s = 2^(s*factor - lse[r]), d = s * (d - delta[r]). lse in base 2.
+  // A transposed tile, a row a key and a column a query; from scores s and d = V dO^T:
+  // s = 2^(s*factor - lse[j]), d = s * (d - delta[j]). lse in base 2.
   void (*softmax_gradient)(size_t rows, size_t columns, float *s, float *d, size_t stride,
                            float factor, const float *lse, const float *delta);
+  // y[j*y_stride + i] = x[i*x_stride + j]
+  void (*transpose)(size_t rows, size_t columns, const float *x, size_t x_stride, float *y,
+                    size_t y_stride);
 
   // MARK: bodies/product_bf16.h; present where has_bf16 is not 0
   int has_bf16;

@@ -117,30 +117,62 @@ import Testing
     func draw(_ length: Int, _ heads: Int, _ width: Int) throws -> Tensor {
       try .normal([item.batch, length, heads, width], using: &random, dtype: .bfloat16)
     }
+    let terms = try item.terms(&random)
     let inputs = try ExactInputs(
       queries: draw(item.t, item.heads, item.k), keys: draw(item.s, item.keyHeads, item.k),
       values: draw(item.s, item.keyHeads, item.v), similarity: item.similarity(),
-      mask: item.mask(), terms: item.terms(&random), needsGradient: false)
-    #expect(TiledExactKernel.bfloat16.objection(to: inputs.problem) == nil)
+      mask: item.mask(),
+      terms: ScoreTerms(
+        softcap: terms.softcap, alibi: terms.alibi, bias: terms.bias?.tracked(),
+        logitDecay: terms.logitDecay, sinks: terms.sinks), needsGradient: true)
+    let kernel = TiledExactKernel.bfloat16
+    #expect(kernel.objection(to: inputs.problem) == nil)
     let expected = try PlainExactKernel.reference.forward(inputs)
-    let actual = try TiledExactKernel.bfloat16.forward(inputs)
+    let actual = try kernel.forward(inputs)
     check("output", actual.output, expected.output, 1e-2)
     check("lse", actual.logSumExp, expected.logSumExp, 1e-2)
+    let seed = try draw(item.t, item.heads, item.v)
+    let want = try PlainExactKernel.reference.backward(
+      inputs, expected, outputGradient: seed, logSumExpGradient: nil)
+    let have = try kernel.backward(inputs, actual, outputGradient: seed, logSumExpGradient: nil)
+    // Sums of many terms that cancel lose digits in any computation that rounds to bfloat16: they may
+    // be off by twice what the plain one is off by.
+    let plain = PlainExactKernel.unfused
+    let rounded = try plain.backward(
+      inputs, plain.forward(inputs), outputGradient: seed, logSumExpGradient: nil)
+    let parts: [(String, KeyPath<ExactGradients, Tensor?> & Sendable)] = [
+      ("queries", \.optionalQueries), ("keys", \.optionalKeys), ("values", \.optionalValues),
+      ("scale", \.scale), ("bias", \.bias), ("decay", \.logitDecay), ("sinks", \.sinks),
+    ]
+    for (name, part) in parts {
+      let unavoidable = 2 * error(rounded[keyPath: part], want[keyPath: part])
+      check(name, have[keyPath: part], want[keyPath: part], max(1e-2, unavoidable))
+    }
   }
 
   func check(_ name: String, _ a: Tensor?, _ b: Tensor?, _ bound: Double) {
-    #expect((a == nil) == (b == nil))
+    #expect(a?.shape == b?.shape)
+    let error = error(a, b)
+    #expect(error <= bound, "\(name): \(error)")
+  }
+
+  /// RMS(a − b) / RMS(b); infinite numbers must be equal.
+  func error(_ a: Tensor?, _ b: Tensor?) -> Double {
     guard let a, let b, let x = try? a.elements(as: Double.self),
       let y = try? b.elements(as: Double.self)
-    else { return }
-    #expect(a.shape == b.shape)
+    else { return 0 }
     var difference = 0.0
     var size = 0.0
     for (p, q) in zip(x, y) where !(p.isInfinite && p == q) {
       difference += (p - q) * (p - q)
       size += q * q
     }
-    let error = size == 0 ? difference : (difference / size).squareRoot()
-    #expect(error <= bound, "\(name): \(error)")
+    return size == 0 ? difference : (difference / size).squareRoot()
   }
+}
+
+extension ExactGradients {
+  fileprivate var optionalQueries: Tensor? { queries }
+  fileprivate var optionalKeys: Tensor? { keys }
+  fileprivate var optionalValues: Tensor? { values }
 }

@@ -6,13 +6,13 @@ import Tensors
 /// A pass of its own, in which a task owns a piece of the bias and goes through all tiles that read
 /// it, in order. It computes S and dP again; nothing of the size of queries × keys is kept but the
 /// gradient itself, in the bias's own shape.
-struct BiasGradient {
-  private let pass: TiledBackward
+struct BiasGradient<Operands: BackwardOperands> {
+  private let pass: TiledBackward<Operands>
   /// The bias's shape with leading ones: extents are 1 where it broadcasts.
   private let shape: [Int]
   private let own: Shape
 
-  init(_ pass: TiledBackward) {
+  init(_ pass: TiledBackward<Operands>) {
     self.pass = pass
     own = pass.inputs.biasShape ?? []
     shape = [Int](repeating: 1, count: 4 - own.rank) + own.dimensions
@@ -34,11 +34,12 @@ struct BiasGradient {
           task % blocks
           * blockRows..<min(
             problem.queryLength, (task % blocks + 1) * blockRows)
-        let keys = try KeyBlock(pass)
+        let memory = try pass.keyMemory()
+        let tile = try Scratch(floats: pass.tile.keys * pass.tile.queries)
         for (index, segment) in pass.inputs.segments.enumerated()
         where batches == 1 || segment.batch == batch {
           for queryHead in heads == 1 ? 0..<problem.heads : head..<head + 1 {
-            add(index, queryHead, rows, keys, to: target)
+            try add(index, queryHead, rows, memory, tile.base, to: target)
           }
         }
       }
@@ -47,24 +48,26 @@ struct BiasGradient {
 
   /// Adds the tiles of one head of one sequence whose queries lie in `rows` of the batch row.
   private func add(
-    _ index: Int, _ head: Int, _ rows: Range<Int>, _ keys: KeyBlock,
-    to target: UnsafeMutablePointer<Float>
-  ) {
+    _ index: Int, _ head: Int, _ rows: Range<Int>, _ memory: Scratch,
+    _ ds: UnsafeMutablePointer<Float>, to target: UnsafeMutablePointer<Float>
+  ) throws {
     let (tile, inputs) = (pass.tile, pass.inputs)
     let segment = inputs.segments[index]
     for first in stride(from: 0, to: segment.keyCount, by: tile.keys) {
       let columns = first..<min(first + tile.keys, segment.keyCount)
-      keys.read(segment, head / inputs.headsPerGroup, columns)
+      let keys = try pass.keys(
+        memory, segment: index, head: head / inputs.headsPerGroup, columns: columns)
       for start in stride(from: 0, to: segment.queryCount, by: tile.queries) {
         let block = pass.queries.block(segment: index, head: head, start: start)
         let taken = block.rows.clamped(
           to: rows.lowerBound - segment.queryStart..<rows.upperBound - segment.queryStart)
         guard !taken.isEmpty else { continue }
-        pass.weights(
-          block, columns: columns, keys: keys.packedKeys, values: keys.packedValues, s: keys.s,
-          ds: keys.ds, capped: keys.capped)
+        pass.weights(block, keys)
+        // Rows of the bias are rows of queries.
+        pass.kernels.transpose(
+          columns.count, block.rows.count, keys.gradient, tile.queries, ds, tile.keys)
         for i in taken {
-          let row = keys.ds + (i - block.rows.lowerBound) * tile.keys
+          let row = ds + (i - block.rows.lowerBound) * tile.keys
           let place =
             (((shape[0] == 1 ? 0 : segment.batch) * shape[1] + (shape[1] == 1 ? 0 : head))
               * shape[2] + (shape[2] == 1 ? 0 : segment.queryStart + i)) * shape[3]

@@ -3,22 +3,23 @@ import Tensors
 
 /// One task of the backward pass: some key blocks of one key/value head of one sequence, with all
 /// queries that see them. Writes dK and dV of its keys and adds to its own partial sum of dQ.
-struct KeyTask {
-  private let pass: TiledBackward
+struct KeyTask<Operands: BackwardOperands> {
+  private let pass: TiledBackward<Operands>
   private let segment: Int
   private let keyHead: Int
-  /// For each block of queries [queries, k] sums of dQ, then [queries] row sums of dS.
+  /// For each block of queries its sum of dQ, then [queries] row sums of dS.
   private let partial: UnsafeMutablePointer<Float>
   /// [b,h,s] column sums of dS, for the logit decay.
   private let columnSums: UnsafeMutablePointer<Float>
   private let dk: UnsafeMutablePointer<Float>
   private let dv: UnsafeMutablePointer<Float>
-  private let keys: KeyBlock
+  private let memory: Scratch
+  private let keyRows: HeadRows
 
   init(
-    _ pass: TiledBackward, segment: Int, keyHead: Int, partial: UnsafeMutablePointer<Float>,
-    columnSums: UnsafeMutablePointer<Float>, dk: UnsafeMutablePointer<Float>,
-    dv: UnsafeMutablePointer<Float>
+    _ pass: TiledBackward<Operands>, segment: Int, keyHead: Int,
+    partial: UnsafeMutablePointer<Float>, columnSums: UnsafeMutablePointer<Float>,
+    dk: UnsafeMutablePointer<Float>, dv: UnsafeMutablePointer<Float>
   ) throws {
     self.pass = pass
     self.segment = segment
@@ -27,7 +28,8 @@ struct KeyTask {
     self.columnSums = columnSums
     self.dk = dk
     self.dv = dv
-    keys = try KeyBlock(pass)
+    memory = try pass.keyMemory()
+    keyRows = try HeadRows(pass.inputs.keys, pass.inputs.dtype.floatType ?? CPU_F32)
   }
 
   private var heads: Range<Int> {
@@ -35,14 +37,15 @@ struct KeyTask {
     return keyHead * count..<(keyHead + 1) * count
   }
 
+  private var partialSize: Int { pass.tile.queries * (pass.inputs.problem.keyDimension + 1) }
+
   func run(slot: Int) throws {
     let segment = pass.inputs.segments[segment]
-    let (tile, d) = (pass.tile, pass.inputs.problem.keyDimension)
+    let tile = pass.tile
     for head in heads {
       for start in stride(from: 0, to: segment.queryCount, by: tile.queries) {
         let block = pass.queries.block(segment: self.segment, head: head, start: start)
-        (partial + block.index * tile.queries * (d + 1))
-          .update(repeating: 0, count: tile.queries * (d + 1))
+        (partial + block.index * partialSize).update(repeating: 0, count: partialSize)
       }
     }
     // Blocks are dealt out like cards: under a causal mask the early ones are seen by more queries.
@@ -55,16 +58,13 @@ struct KeyTask {
 
   private func run(columns: Range<Int>) throws {
     let (inputs, tile, kernels) = (pass.inputs, pass.tile, pass.kernels)
-    let (d, v) = (inputs.problem.keyDimension, inputs.problem.valueDimension)
     let segment = inputs.segments[segment]
-    let t = kernels.tile_columns
-    let n = columns.count
-    keys.read(segment, keyHead, columns)
+    let keys = try pass.keys(memory, segment: self.segment, head: keyHead, columns: columns)
     for head in heads {
       let sums =
         columnSums + (segment.batch * inputs.problem.heads + head) * inputs.problem.keyLength
         + segment.keyStart + columns.lowerBound
-      if inputs.decaySums != nil { sums.update(repeating: 0, count: n) }
+      if inputs.decaySums != nil { sums.update(repeating: 0, count: columns.count) }
       let visible = segment.band.visibleQueries(columns: columns, queries: segment.queryCount)
       for start in stride(
         from: visible.lowerBound / tile.queries * tile.queries, to: visible.upperBound,
@@ -72,103 +72,45 @@ struct KeyTask {
       {
         let block = pass.queries.block(segment: self.segment, head: head, start: start)
         let m = block.rows.count
-        let target = partial + block.index * tile.queries * (d + 1)
-        pass.weights(
-          block, columns: columns, keys: keys.packedKeys, values: keys.packedValues, s: keys.s,
-          ds: keys.ds, capped: keys.capped)
+        let target = partial + block.index * partialSize
+        pass.weights(block, keys)
         if inputs.decaySums != nil {
-          for r in 0..<m {
-            target[tile.queries * d + r] += kernels.sum(n, keys.ds + r * tile.keys)
-            kernels.axpy(n, 1, keys.ds + r * tile.keys, sums)
+          let rowSums = target + tile.queries * inputs.problem.keyDimension
+          for c in 0..<columns.count {
+            sums[c] += kernels.sum(m, keys.gradient + c * tile.queries)
+            kernels.axpy(m, 1, keys.gradient + c * tile.queries, rowSums)
           }
         }
-        pass.uncap(keys.ds, keys.capped, rows: m, columns: n)
-        // dV += Pᵀ dO ,  dK += dSᵀ Q ,  dQ += dS K
-        kernels.product(
-          n, v, m, keys.s, 1, tile.keys, block.packedGradients, tile.queries * t, keys.dv, v, t, 1)
-        kernels.product(
-          n, d, m, keys.ds, 1, tile.keys, block.packedQueries, tile.queries * t, keys.dk, d, t, 1)
-        kernels.product(
-          m, d, n, keys.ds, tile.keys, 1, keys.packedKeyRows, tile.keys * t, target, d, t, 1)
+        if let cap = inputs.softcap {
+          kernels.softcap_backward(
+            columns.count, m, keys.capped, keys.gradient, tile.queries, cap)
+        }
+        pass.operands.accumulate(block, keys, queryGradient: target)
       }
     }
+    try finish(keys)
+  }
+
+  /// Carries the keys' gradient through their normalisation and writes the block's rows.
+  private func finish(_ keys: BackwardKeys) throws {
+    let (inputs, kernels) = (pass.inputs, pass.kernels)
+    let segment = inputs.segments[segment]
+    let (d, v, n) = (keyRows.dimension, inputs.problem.valueDimension, keys.columns.count)
+    let start = segment.keyStart + keys.columns.lowerBound
     if let groups = inputs.normalizedGroups {
-      kernels.unit_slices_backward(n, d, groups, keys.rows, keys.lengths, keys.dk, keys.dk)
+      let scratch = try Scratch(floats: 2 * n * d)
+      let (rows, lengths) = (scratch.base, scratch.base + n * d)
+      keyRows.read(
+        batch: segment.batch, head: keyHead, start: start, count: n, into: rows, kernels)
+      kernels.unit_slices(n, d, groups, Similarity.shortestSlice, rows, rows, lengths)
+      kernels.unit_slices_backward(n, d, groups, rows, lengths, keys.dk, keys.dk)
     }
     for c in 0..<n {
       let place =
-        (segment.batch * inputs.problem.keyLength + segment.keyStart + columns.lowerBound + c)
-        * inputs.problem.keyValueHeads + keyHead
+        (segment.batch * inputs.problem.keyLength + start + c) * inputs.problem.keyValueHeads
+        + keyHead
       (dk + place * d).update(from: keys.dk + c * d, count: d)
       (dv + place * v).update(from: keys.dv + c * v, count: v)
     }
-  }
-}
-
-/// The memory of a task and, in it, one block of keys and values: as rows, and packed as the right
-/// operands of Q Kᵀ, dO Vᵀ and dS K.
-struct KeyBlock {
-  private let pass: TiledBackward
-  private let memory: Scratch
-  /// [keys, k], normalised where the similarity asks for it, and the reciprocal lengths.
-  let rows: UnsafeMutablePointer<Float>
-  let lengths: UnsafeMutablePointer<Float>
-  let packedKeys: UnsafeMutablePointer<Float>
-  let packedValues: UnsafeMutablePointer<Float>
-  let packedKeyRows: UnsafeMutablePointer<Float>
-  /// Tiles [queries, keys]: scores then weights, their gradient, the capped scores.
-  let s: UnsafeMutablePointer<Float>
-  let ds: UnsafeMutablePointer<Float>
-  let capped: UnsafeMutablePointer<Float>
-  /// Sums [keys, k] and [keys, v].
-  let dk: UnsafeMutablePointer<Float>
-  let dv: UnsafeMutablePointer<Float>
-
-  init(_ pass: TiledBackward) throws {
-    let problem = pass.inputs.problem
-    let (d, v, n) = (problem.keyDimension, problem.valueDimension, pass.tile.keys)
-    let t = pass.kernels.tile_columns
-    let scores = pass.tile.queries * n
-    let sizes = [
-      n * max(d, v), n * d, n * d, n * v, n * ((d + t - 1) / t * t), scores, scores, scores, n * d,
-      n * v,
-    ]
-    memory = try Scratch(floats: sizes.reduce(0, +))
-    var next = memory.base
-    let parts = sizes.map { size in
-      defer { next += size }
-      return next
-    }
-    self.pass = pass
-    rows = parts[0]
-    lengths = parts[1]
-    packedKeys = parts[2]
-    packedValues = parts[3]
-    packedKeyRows = parts[4]
-    s = parts[5]
-    ds = parts[6]
-    capped = parts[7]
-    dk = parts[8]
-    dv = parts[9]
-  }
-
-  /// Reads and packs the keys and values `columns` of one head, and clears the sums.
-  func read(_ segment: ExactInputs.Segment, _ head: Int, _ columns: Range<Int>) {
-    let (kernels, n) = (pass.kernels, columns.count)
-    let (d, v) = (pass.keyRows.dimension, pass.valueRows.dimension)
-    let t = kernels.tile_columns
-    let start = segment.keyStart + columns.lowerBound
-    pass.valueRows.read(
-      batch: segment.batch, head: head, start: start, count: n, into: rows, kernels)
-    kernels.pack(v, n, rows, 1, v, packedValues, v * t)
-    pass.keyRows.read(
-      batch: segment.batch, head: head, start: start, count: n, into: rows, kernels)
-    if let groups = pass.inputs.normalizedGroups {
-      kernels.unit_slices(n, d, groups, Similarity.shortestSlice, rows, rows, lengths)
-    }
-    kernels.pack(d, n, rows, 1, d, packedKeys, d * t)
-    kernels.pack(n, d, rows, d, 1, packedKeyRows, pass.tile.keys * t)
-    dk.update(repeating: 0, count: n * d)
-    dv.update(repeating: 0, count: n * v)
   }
 }

@@ -14,17 +14,24 @@ struct ScoreTile: Sendable {
     inputs.softcap != nil || inputs.slopes != nil || inputs.bias != nil || inputs.decaySums != nil
   }
 
+  /// Applies terms and mask to a tile.
+  ///
   /// - Parameters:
   ///   - segment: the sequence.
   ///   - rows: the tile's queries, counted in the sequence.
   ///   - columns: its keys, counted in the sequence.
   ///   - s: the tile, rows at `stride`.
+  ///   - isTransposed: whether a row of the tile is a key.
   ///   - capped: where to leave the tile as it is after the cap, for a backward pass.
   func apply(
     _ segment: ExactInputs.Segment, head: Int, rows: Range<Int>, columns: Range<Int>,
-    _ s: UnsafeMutablePointer<Float>, stride: Int, capped: UnsafeMutablePointer<Float>? = nil
+    _ s: UnsafeMutablePointer<Float>, stride: Int, isTransposed: Bool = false,
+    capped: UnsafeMutablePointer<Float>? = nil
   ) {
-    let (m, n) = (rows.count, columns.count)
+    let (m, n) =
+      isTransposed ? (columns.count, rows.count) : (rows.count, columns.count)
+    // The distance of the tile's first query from its first key, from the rows' side.
+    let shift = rows.lowerBound - columns.lowerBound
     if let cap = inputs.softcap {
       kernels.softcap(m, n, s, stride, cap)
       capped?.update(from: s, count: (m - 1) * stride + n)
@@ -32,29 +39,42 @@ struct ScoreTile: Sendable {
     if let slopes = inputs.slopes {
       let place =
         inputs.problem.alignment == .bottomRight ? segment.keyCount - segment.queryCount : 0
-      kernels.add_alibi(m, n, s, stride, slopes[head], rows.lowerBound + place - columns.lowerBound)
+      // A distance has no sign, so a transposed tile only counts from the other side.
+      kernels.add_alibi(
+        m, n, s, stride, slopes[head], isTransposed ? -(shift + place) : shift + place)
     }
     if let bias = inputs.bias {
       let offset =
         segment.batch * bias.strides[0] + head * bias.strides[1]
         + (segment.queryStart + rows.lowerBound) * bias.strides[2]
         + (segment.keyStart + columns.lowerBound) * bias.strides[3]
+      let (row, column) =
+        isTransposed ? (bias.strides[3], bias.strides[2]) : (bias.strides[2], bias.strides[3])
       bias.withUnsafeRawPointer {
         kernels.add_rows(
-          m, n, s, stride, $0.assumingMemoryBound(to: Float.self) + offset, bias.strides[2],
-          bias.strides[3])
+          m, n, s, stride, $0.assumingMemoryBound(to: Float.self) + offset, row, column)
       }
     }
-    if let sums = inputs.decaySums { addDecay(sums, segment, head, rows, columns, s, stride) }
+    if let sums = inputs.decaySums {
+      addDecay(sums, segment, head, rows, columns, s, stride, isTransposed)
+    }
     if let keyMask = inputs.keyMask {
       let first = segment.batch * inputs.problem.keyLength + segment.keyStart + columns.lowerBound
       keyMask.withUnsafeRawPointer {
-        kernels.mask_keys(m, n, s, stride, $0.assumingMemoryBound(to: UInt8.self) + first)
+        let keep = $0.assumingMemoryBound(to: UInt8.self) + first
+        if isTransposed {
+          for c in 0..<m where keep[c] == 0 {
+            (s + c * stride).update(repeating: -.infinity, count: n)
+          }
+        } else {
+          kernels.mask_keys(m, n, s, stride, keep)
+        }
       }
     }
     if !segment.band.covers(rows: rows, columns: columns) {
-      let shift = rows.lowerBound - columns.lowerBound
-      kernels.mask_band(m, n, s, stride, segment.band.low + shift, segment.band.high + shift)
+      let band = isTransposed ? segment.band.transposed : segment.band
+      let shift = isTransposed ? -shift : shift
+      kernels.mask_band(m, n, s, stride, band.low + shift, band.high + shift)
     }
   }
 
@@ -62,17 +82,23 @@ struct ScoreTile: Sendable {
   /// float64 before they become float32.
   private func addDecay(
     _ sums: [Double], _ segment: ExactInputs.Segment, _ head: Int, _ rows: Range<Int>,
-    _ columns: Range<Int>, _ s: UnsafeMutablePointer<Float>, _ stride: Int
+    _ columns: Range<Int>, _ s: UnsafeMutablePointer<Float>, _ stride: Int, _ isTransposed: Bool
   ) {
     let problem = inputs.problem
     let base = (segment.batch * problem.heads + head) * problem.queryLength + segment.queryStart
     let origin = sums[base + rows.lowerBound]
-    let (m, n) = (rows.count, columns.count)
-    withUnsafeTemporaryAllocation(of: Float.self, capacity: m + n) { scratch in
-      for r in 0..<m { scratch[r] = Float(sums[base + rows.lowerBound + r] - origin) }
-      for c in 0..<n { scratch[m + c] = Float(sums[base + columns.lowerBound + c] - origin) }
-      kernels.add_difference(
-        m, n, s, stride, scratch.baseAddress!, scratch.baseAddress! + m)
+    // row[r] − column[c]: queries minus keys, or minus keys less minus queries.
+    let sign: Double = isTransposed ? -1 : 1
+    let (down, across) = isTransposed ? (columns, rows) : (rows, columns)
+    withUnsafeTemporaryAllocation(of: Float.self, capacity: rows.count + columns.count) { memory in
+      for (place, i) in down.enumerated() {
+        memory[place] = Float(sign * (sums[base + i] - origin))
+      }
+      for (place, i) in across.enumerated() {
+        memory[down.count + place] = Float(sign * (sums[base + i] - origin))
+      }
+      let row = memory.baseAddress!
+      kernels.add_difference(down.count, across.count, s, stride, row, row + down.count)
     }
   }
 }

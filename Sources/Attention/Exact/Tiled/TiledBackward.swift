@@ -1,7 +1,7 @@
 import CPUKernels
 import Tensors
 
-/// The backward pass of ``TiledExactKernel``: five products a tile.
+/// The backward pass of ``TiledExactKernel`` in one arithmetic: five products a tile.
 ///
 ///     P = exp(S − lse) ,  dP = dO Vᵀ ,  dS = P ∘ (dP − δ) ,  δ = rowsum(dO ∘ O) − d lse
 ///     dV = Pᵀ dO ,  dK = dSᵀ Q ,  dQ = dS K
@@ -9,31 +9,27 @@ import Tensors
 /// A task owns blocks of keys, so dK and dV have one writer. dQ is summed in
 /// ``TileShape/slots`` partial sums that are added in order: the same bits with any number of
 /// threads.
-struct TiledBackward {
+struct TiledBackward<Operands: BackwardOperands>: Sendable {
   let inputs: ExactInputs
-  let type: cpu_float_type
   let tile: TileShape
   let kernels: cpu_kernels
   let scores: ScoreTile
+  let operands: Operands
   let queries: BackwardQueries
-  let keyRows: HeadRows
-  let valueRows: HeadRows
 
   init(
     _ inputs: ExactInputs, _ outputs: ExactOutputs, outputGradient: Tensor?,
     logSumExpGradient: Tensor?
   ) throws {
+    let gradient = try (outputGradient ?? .zeros(outputs.output.shape)).cast(to: inputs.dtype)
     self.inputs = inputs
-    let type = inputs.dtype.floatType ?? CPU_F32
-    self.type = type
     tile = TileShape(inputs.problem)
     kernels = InstructionSet.current.kernels
     scores = ScoreTile(inputs: inputs, kernels: kernels)
-    keyRows = try HeadRows(inputs.keys, type)
-    valueRows = try HeadRows(inputs.values, type)
+    operands = try Operands(inputs, outputGradient: gradient, tile: tile, kernels)
     queries = try BackwardQueries(
-      inputs, outputs, outputGradient: outputGradient, logSumExpGradient: logSumExpGradient,
-      tile: tile, kernels: kernels)
+      inputs, tile: tile, operandFloats: operands.queryFloats, kernels: kernels)
+    try queries.prepare(outputs, gradient, logSumExpGradient, operands)
   }
 
   func run() throws -> ExactGradients {
@@ -60,7 +56,7 @@ struct TiledBackward {
         }
       }
     }
-    let sums = try queries.finish(partial.base, slots: tile.slots)
+    let sums = try queries.finish(partial.base, slots: tile.slots, operands)
     return ExactGradients(
       queries: sums.queries, keys: keyGradient!, values: valueGradient, scale: sums.scale,
       bias: problem.needsBiasGradient ? try BiasGradient(self).run() : nil,
@@ -69,31 +65,38 @@ struct TiledBackward {
       sinks: try inputs.sinks.map(queries.sinkGradient))
   }
 
-  /// From S to P and dS for one tile. `s` holds Q Kᵀ and becomes P; `ds` becomes dS before the cap's
-  /// share; `capped`, if scores are capped, keeps what ``uncap(_:_:rows:columns:)`` needs.
-  func weights(
-    _ block: BackwardQueries.Block, columns: Range<Int>, keys: UnsafePointer<Float>,
-    values: UnsafePointer<Float>, s: UnsafeMutablePointer<Float>,
-    ds: UnsafeMutablePointer<Float>, capped: UnsafeMutablePointer<Float>
-  ) {
-    let problem = inputs.problem
-    let (d, v, t) = (problem.keyDimension, problem.valueDimension, kernels.tile_columns)
-    let (m, n) = (block.rows.count, columns.count)
-    kernels.product(m, n, d, block.queries, d, 1, keys, d * t, s, tile.keys, t, 0)
+  /// One tile: weights, and their gradient dS as it is before the cap's share.
+  func weights(_ block: BackwardBlock, _ keys: BackwardKeys) {
+    let factor = operands.similarity(block, keys, isFinal: !scores.addsTerms)
     scores.apply(
-      inputs.segments[block.segment], head: block.head, rows: block.rows, columns: columns, s,
-      stride: tile.keys, capped: scores.caps ? capped : nil)
-    kernels.product(m, n, v, block.gradients, v, 1, values, v * t, ds, tile.keys, t, 0)
-    kernels.softmax_gradient(m, n, s, ds, tile.keys, logTwoOfE, block.logSumExp, block.delta)
+      inputs.segments[block.segment], head: block.head, rows: block.rows, columns: keys.columns,
+      keys.scores, stride: tile.queries, isTransposed: true,
+      capped: inputs.softcap == nil ? nil : keys.capped)
+    operands.weights(block, keys, factor: factor)
   }
 
-  /// The share of the cap in dS.
-  func uncap(
-    _ ds: UnsafeMutablePointer<Float>, _ capped: UnsafePointer<Float>, rows: Int, columns: Int
-  ) {
-    if let cap = inputs.softcap {
-      kernels.softcap_backward(rows, columns, capped, ds, tile.keys, cap)
-    }
+  /// The memory of a task for blocks of keys.
+  func keyMemory() throws -> Scratch {
+    let problem = inputs.problem
+    return try Scratch(
+      floats: operands.keyFloats
+        + tile.keys * (3 * tile.queries + problem.keyDimension + problem.valueDimension))
+  }
+
+  /// A block of keys in `memory`, read and with its sums cleared.
+  func keys(_ memory: Scratch, segment: Int, head: Int, columns: Range<Int>) throws -> BackwardKeys
+  {
+    let problem = inputs.problem
+    let scores = memory.base + operands.keyFloats
+    let size = tile.keys * tile.queries
+    let keys = BackwardKeys(
+      segment: segment, head: head, columns: columns, memory: memory.base, scores: scores,
+      gradient: scores + size, capped: scores + 2 * size, dk: scores + 3 * size,
+      dv: scores + 3 * size + tile.keys * problem.keyDimension)
+    try operands.readKeys(keys)
+    keys.dk.update(repeating: 0, count: columns.count * problem.keyDimension)
+    keys.dv.update(repeating: 0, count: columns.count * problem.valueDimension)
+    return keys
   }
 
   /// The logit decay of token t is in the running sums of all later tokens: its gradient is the sum,

@@ -61,9 +61,12 @@ struct TiledExactKernel: ExactKernel {
     _ inputs: ExactInputs, _ outputs: ExactOutputs, outputGradient: Tensor?,
     logSumExpGradient: Tensor?
   ) throws -> ExactGradients {
-    try TiledBackward(
-      inputs, outputs, outputGradient: outputGradient, logSumExpGradient: logSumExpGradient
-    ).run()
+    func run<Operands: BackwardOperands>(_: Operands.Type) throws -> ExactGradients {
+      try TiledBackward<Operands>(
+        inputs, outputs, outputGradient: outputGradient, logSumExpGradient: logSumExpGradient
+      ).run()
+    }
+    return try multipliesBFloat16 ? run(BFloat16Gradients.self) : run(FloatGradients.self)
   }
 }
 
