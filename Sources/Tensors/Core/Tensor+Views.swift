@@ -53,15 +53,22 @@ extension Tensor {
 
   /// Pieces of the given sizes along `axis`, as views.
   public func split(_ axis: Int, sizes: [Int]) throws -> [Tensor] {
-    let extent = try self.extent(axis)
+    let axis = try shape.resolve(axis: axis)
+    let extent = shape[axis]
     guard sizes.allSatisfy({ $0 >= 0 }), sizes.reduce(0, +) == extent else {
       throw TensorError.invalidArgument(
         "sizes", was: "\(sizes)", mustBe: "at least 0 with the sum \(extent)")
     }
     var start = 0
-    return try sizes.map { size in
+    let pieces = try sizes.map { size in
       defer { start += size }
-      return try sliced(axis, start..<start + size)
+      return try detached().sliced(axis, start..<start + size)
+    }
+    let (shapes, dtype) = (pieces.map(\.shape), dtype)
+    // One record for all pieces: their gradients are put together once.
+    return Tensor.recording(pieces, from: [self]) { gradients in
+      let parts = try zip(gradients, shapes).map { try $0 ?? .zeros($1, dtype: dtype) }
+      return [try .concatenated(parts, axis)]
     }
   }
 

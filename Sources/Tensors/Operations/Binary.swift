@@ -102,15 +102,33 @@ extension Tensor {
   }
 
   public static func + (a: Tensor, b: Double) throws -> Tensor {
-    try a + .full([], b, dtype: a.dtype)
+    try a.combined(with: b, "+") { try $0 + $1 }
   }
   public static func - (a: Tensor, b: Double) throws -> Tensor {
-    try a - .full([], b, dtype: a.dtype)
+    try a.combined(with: b, "-") { try $0 - $1 }
   }
   public static func * (a: Tensor, b: Double) throws -> Tensor {
-    try a * .full([], b, dtype: a.dtype)
+    try a.combined(with: b, "*") { try $0 * $1 }
   }
   public static func / (a: Tensor, b: Double) throws -> Tensor {
-    try a / .full([], b, dtype: a.dtype)
+    try a.combined(with: b, "/") { try $0 / $1 }
+  }
+
+  /// Applies `operation` to this tensor and a number, which half precision does not round: it is
+  /// computed with in float32.
+  ///
+  /// - Throws: ``TensorError/invalidArgument(_:was:mustBe:)`` if the tensor is of integers and the
+  ///   number is none.
+  private func combined(
+    with number: Double, _ name: String, _ operation: (Tensor, Tensor) throws -> Tensor
+  ) throws -> Tensor {
+    if dtype.isHalfPrecision {
+      return try operation(cast(to: .float32), .full([], number)).cast(to: dtype)
+    }
+    guard dtype.isFloatingPoint || Int64(exactly: number) != nil else {
+      throw TensorError.invalidArgument(
+        "number of \(name)", was: "\(number)", mustBe: "whole, as the tensor is \(dtype.rawValue)")
+    }
+    return try operation(self, .full([], number, dtype: dtype))
   }
 }

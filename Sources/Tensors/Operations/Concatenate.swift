@@ -35,14 +35,19 @@ extension Tensor {
     let size = tensors[0].dtype.size
     let inner = shape[(axis + 1)...].reduce(1, *) * size
     let outer = shape[..<axis].reduce(1, *)
+    let rowBytes = shape[axis] * inner
     let sources = try tensors.map { try $0.contiguous() }
     return try Tensor.filling(shape, dtype: tensors[0].dtype) { target in
-      var place = target
-      for row in 0..<outer {
-        for source in sources {
-          let bytes = source.shape[axis] * inner
-          source.withUnsafeRawPointer { place.copyMemory(from: $0 + row * bytes, byteCount: bytes) }
-          place += bytes
+      Threads.forEachRows(outer, width: rowBytes / size) { rows in
+        var place = target + rows.lowerBound * rowBytes
+        for row in rows {
+          for source in sources {
+            let bytes = source.shape[axis] * inner
+            source.withUnsafeRawPointer {
+              place.copyMemory(from: $0 + row * bytes, byteCount: bytes)
+            }
+            place += bytes
+          }
         }
       }
     }

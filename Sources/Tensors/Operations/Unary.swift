@@ -1,15 +1,8 @@
 import CPUKernels
 
 extension Tensor {
-  /// Applies `operation` to each element, half precision by way of float32.
-  private func mapped(_ name: String, _ operation: cpu_unary) throws -> Tensor {
-    guard dtype.isFloatingPoint else {
-      throw TensorError.invalidArgument(
-        "operand of \(name)", was: dtype.rawValue, mustBe: "a floating-point tensor")
-    }
-    if dtype.isHalfPrecision {
-      return try cast(to: .float32).mapped(name, operation).cast(to: dtype)
-    }
+  /// Applies `operation` to each element of a float32 or float64 tensor.
+  private func mapped(_ operation: cpu_unary) throws -> Tensor {
     let kernels = InstructionSet.current.kernels
     let source = try contiguous()
     return try Tensor.filling(shape, dtype: dtype) { target in
@@ -31,13 +24,21 @@ extension Tensor {
   }
 
   /// `operation` with its derivative: from the input x and the output y, what turns the gradient of
-  /// y into that of x. It is kept with the tape, so it should capture only what it needs.
+  /// y into that of x. It is kept with the tape, so it should capture only what it needs. Half
+  /// precision goes by way of float32, forward and back.
   private func differentiable(
     _ name: String, _ operation: cpu_unary,
     _ derivative: (_ x: Tensor, _ y: Tensor) -> @Sendable (_ g: Tensor) throws -> Tensor
   ) throws -> Tensor {
+    guard dtype.isFloatingPoint else {
+      throw TensorError.invalidArgument(
+        "operand of \(name)", was: dtype.rawValue, mustBe: "a floating-point tensor")
+    }
+    if dtype.isHalfPrecision {
+      return try cast(to: .float32).differentiable(name, operation, derivative).cast(to: dtype)
+    }
     let x = detached()
-    let y = try x.mapped(name, operation)
+    let y = try x.mapped(operation)
     guard isTracked else { return y }
     let pullback = derivative(x, y)
     return y.recorded(from: [self]) { [try pullback($0)] }
@@ -107,9 +108,26 @@ extension Tensor {
   public func silu() throws -> Tensor {
     try differentiable("silu", CPU_SILU) { x, y in
       { g in
+        if x.dtype == .float32 { return try x.siluGradient(g) }
         // σ(x)·(1 + x·(1 − σ(x))) = σ(x) + y·(1 − σ(x))
         let s = try x.sigmoid()
         return try g * (s + y - y * s)
+      }
+    }
+  }
+
+  /// `gradient` times the derivative of ``silu()`` at this float32 tensor.
+  private func siluGradient(_ gradient: Tensor) throws -> Tensor {
+    let kernels = InstructionSet.current.kernels
+    let (source, gradient) = (try contiguous(), try gradient.contiguous())
+    return try Tensor.filling(shape, as: Float.self) { dx in
+      try source.withUnsafePointer(to: Float.self) { x in
+        try gradient.withUnsafePointer(to: Float.self) { g in
+          Threads.forEachRows(elementCount, width: 1) { block in
+            let start = block.lowerBound
+            kernels.silu_backward(block.count, x + start, g + start, dx + start)
+          }
+        }
       }
     }
   }

@@ -55,6 +55,8 @@ import Testing
       let parts = try $0[0].split(1, sizes: [1, 3])
       return try parts[0] * parts[1]
     }
+    // A piece that nothing depends on has a gradient of zero.
+    try expectGradients(of: [x]) { try $0[0].split(-1, sizes: [1, 2, 1])[1].squared() }
     for range in [-1..<2, 0..<5, 5..<6] {
       #expect(throws: TensorError.self) { try x.sliced(1, range) }
     }

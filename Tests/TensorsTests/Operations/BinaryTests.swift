@@ -106,6 +106,12 @@ import Testing
     let x = try Tensor([1, 2] as [Double])
     try expectGradients(of: [x]) { try (($0[0] + 3) * 2 - 1) / 4 }
     #expect(try (((x + 3) * 2 - 1) / 4).elements(as: Double.self) == [1.75, 2.25])
+    // Rounded to bfloat16, 0.1 would be 0.1001 and the product 103.5.
+    let half = try Tensor.full([1], 1032, dtype: .bfloat16) * 0.1
+    #expect(half.dtype == .bfloat16)
+    #expect(try half.item() == 103)
+    #expect(try (Tensor.range(3) * 2).elements(as: Int32.self) == [0, 2, 4])
+    #expect(throws: TensorError.self) { try Tensor.range(3) * 2.5 }
   }
 
   @Test func equalPairsGiveTheirGradientToTheFirst() throws {

@@ -143,6 +143,30 @@ import Testing
     }
   }
 
+  /// The gradient of half-precision numbers is that of the same float32 numbers, rounded once.
+  @Test(arguments: functions, [DType.float16, .bfloat16])
+  func halfPrecisionGradientsAreRoundedOnce(_ function: Function, _ dtype: DType) throws {
+    let half = try Tensor(function.domain).cast(to: dtype).tracked()
+    let wide = try half.detached().cast(to: .float32).tracked()
+    let actual = try function.apply(half).sum().gradients(of: [half])[0]
+    let expected = try function.apply(wide).sum().gradients(of: [wide])[0].cast(to: dtype)
+    #expect(try actual.elements(as: Float.self) == expected.elements(as: Float.self))
+  }
+
+  @Test func fusedSiluGradientsAreThoseOfFloat64() throws {
+    let x = try normal([1003], 1, deviation: 4)
+    let seed = try normal([1003], 2)
+    let wide = x.tracked()
+    let expected = try wide.silu().gradients(of: [wide], seed: seed)[0]
+    for set in InstructionSet.supported {
+      try InstructionSet.withCurrent(set) {
+        let narrow = try x.cast(to: .float32).tracked()
+        let actual = try narrow.silu().gradients(of: [narrow], seed: seed.cast(to: .float32))[0]
+        try expectClose(actual, expected, within: 1e-6, "\(set)")
+      }
+    }
+  }
+
   @Test func integersAreRefused() throws {
     #expect(
       throws: TensorError.invalidArgument(
