@@ -43,12 +43,11 @@ public struct CheckpointStore: Sendable {
   /// Writes a checkpoint, and then removes the oldest ones beyond `kept`.
   ///
   /// - Returns: the checkpoint's folder.
-  /// - Throws: ``TrainingError/notWritten(path:reason:)`` or `TensorError.file(path:reason:)`;
-  ///   the checkpoints that there were are then unharmed.
+  /// - Throws: `TensorError.file(path:reason:)`; the checkpoints that there were are then unharmed.
   func write(_ snapshot: Snapshot, model: LanguageModelConfiguration, kept: Int) throws -> String {
     let step = snapshot.state.step
-    try AtomicFolder.write(Self.prefix + "\(step)", in: folder) { folder in
-      try ModelFiles(configuration: model, parameters: snapshot.parameters).write(to: folder)
+    let checkpoint = Checkpoint(configuration: model, parameters: snapshot.parameters)
+    try checkpoint.write(to: path(step: step)) { folder in
       try Safetensors.write(
         Self.named(snapshot.optimizer, by: snapshot.parameters.paths),
         to: folder + "/" + Self.optimizerFile)
@@ -68,7 +67,7 @@ public struct CheckpointStore: Sendable {
   ///   the errors of reading its files.
   func read(step: Int, model: LanguageModelConfiguration) throws -> Snapshot {
     let folder = path(step: step)
-    let checkpoint = try ModelFiles(folder: folder)
+    let checkpoint = try Checkpoint(folder: folder)
     guard checkpoint.configuration == model else {
       throw TrainingError.checkpoint(
         path: folder, reason: "it holds a model of another configuration")

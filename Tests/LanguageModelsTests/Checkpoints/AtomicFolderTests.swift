@@ -2,28 +2,28 @@ import Glibc
 import Tensors
 import Testing
 
-@testable import Training
+@testable import LanguageModels
 
 @Suite struct AtomicFolderTests {
   private struct Refusal: Error {}
 
   @Test func aFolderAppearsWholeAndReplacesAnOlderOne() throws {
     let folder = try TemporaryFolder()
-    try AtomicFolder.write("a", in: folder.path) { temporary in
+    try AtomicFolder.write(to: folder.path + "/a") { temporary in
       #expect(access(folder.path + "/a", F_OK) != 0)
       #expect(temporary.hasPrefix(folder.path + "/."))
       try write("1", to: temporary + "/one")
     }
     #expect(try folder.contents() == ["a/one": [49]])
-    try AtomicFolder.write("a", in: folder.path) { try write("2", to: $0 + "/two") }
+    try AtomicFolder.write(to: folder.path + "/a") { try write("2", to: $0 + "/two") }
     #expect(try folder.contents() == ["a/two": [50]])
   }
 
   @Test func afterAFailureEverythingIsAsBefore() throws {
     let folder = try TemporaryFolder()
-    try AtomicFolder.write("a", in: folder.path) { try write("1", to: $0 + "/one") }
+    try AtomicFolder.write(to: folder.path + "/a") { try write("1", to: $0 + "/one") }
     #expect(throws: Refusal.self) {
-      try AtomicFolder.write("a", in: folder.path) {
+      try AtomicFolder.write(to: folder.path + "/a") {
         try write("2", to: $0 + "/one")
         throw Refusal()
       }
@@ -35,7 +35,7 @@ import Testing
     let folder = try TemporaryFolder()
     try folder.write(".unfinished-a/half", "x")
     try folder.write("kept/file", "x")
-    try AtomicFolder.write("a", in: folder.path) { try write("1", to: $0 + "/one") }
+    try AtomicFolder.write(to: folder.path + "/a") { try write("1", to: $0 + "/one") }
     #expect(try folder.contents().keys.sorted() == ["a/one", "kept/file"])
     try folder.write(".unfinished-b/half", "x")
     try AtomicFolder.removeUnfinished(in: folder.path)
@@ -45,11 +45,27 @@ import Testing
   @Test func aFolderThatCannotBeMadeIsNamed() throws {
     let folder = try TemporaryFolder()
     let file = try folder.write("file", "x")
-    let error = #expect(throws: TrainingError.self) {
-      try AtomicFolder.write("a", in: file) { _ in }
+    let error = #expect(throws: TensorError.self) {
+      try AtomicFolder.write(to: file + "/a") { _ in }
     }
-    guard case .notWritten(let path, _)? = error else { return }
+    guard case .file(let path, _)? = error else { return }
     #expect(path.hasPrefix(file))
+  }
+
+  @Test func aFileIsNotReplaced() throws {
+    let folder = try TemporaryFolder()
+    let file = try folder.write("file", "x")
+    #expect(throws: TensorError.self) { try AtomicFolder.write(to: file) { _ in } }
+    #expect(try folder.contents() == ["file": [120]])
+  }
+
+  @Test func namesMayEndInSlashesAndMustBeNames() throws {
+    let folder = try TemporaryFolder()
+    try AtomicFolder.write(to: folder.path + "/new/a//") { try write("1", to: $0 + "/one") }
+    #expect(try folder.contents() == ["new/a/one": [49]])
+    for wrong in ["", "/", folder.path + "/..", "."] {
+      #expect(throws: TensorError.self, "\(wrong)") { try AtomicFolder.write(to: wrong) { _ in } }
+    }
   }
 
   private func write(_ text: String, to path: String) throws {

@@ -1,0 +1,72 @@
+import FoundationEssentials
+import Layers
+import Tensors
+
+/// A model on disk: a folder with `config.json` and `model.safetensors`, whose tensors have the
+/// parameters' paths as names.
+///
+///     try Checkpoint(configuration: configuration, parameters: parameters).write(to: "model")
+///     let model = try Checkpoint(folder: "model").model()
+public struct Checkpoint: Sendable {
+  public let configuration: LanguageModelConfiguration
+  public let parameters: Parameters
+
+  /// The files of the folder.
+  public static let configurationFile = "config.json"
+  public static let weightsFile = "model.safetensors"
+
+  public init(configuration: LanguageModelConfiguration, parameters: Parameters) {
+    self.configuration = configuration
+    self.parameters = parameters
+  }
+
+  /// Reads the folder. The tensors are views of the file, read from the disk when they are touched.
+  ///
+  /// - Throws: ``ConfigurationError`` or ``Tensors/TensorError/file(path:reason:)`` if a file is
+  ///   missing or damaged; ``Layers/LayerError`` naming the tensor that is missing, left over, or of
+  ///   another shape or dtype than the configuration asks for.
+  public init(folder: String) throws {
+    configuration = try JSONValue(json5File: folder + "/" + Self.configurationFile)
+      .decoded(as: LanguageModelConfiguration.self)
+    let file = try SafetensorsFile(path: folder + "/" + Self.weightsFile)
+    let stored = try Parameters(
+      file.names.map { (path: $0, tensor: try file.tensor(named: $0)) })
+    // In the order of the model, whatever the file's is.
+    let scope = ParameterScope(stored, dtype: stored.tensors.first?.dtype ?? .float32)
+    _ = try LanguageModel(configuration, scope: scope)
+    try scope.requireAllUsed()
+    parameters = scope.parameters
+  }
+
+  /// The model of this configuration and these parameters.
+  ///
+  /// - Throws: ``ConfigurationError`` or ``Layers/LayerError``.
+  public func model() throws -> LanguageModel {
+    try LanguageModel(configuration, parameters: parameters)
+  }
+
+  /// Writes the folder at `path`, replacing one that exists: it is written beside and renamed, so
+  /// there is always a complete one. A folder that holds something else is not replaced. Equal
+  /// checkpoints give equal bytes.
+  ///
+  /// - Parameter adding: writes more files into the folder whose path it is given.
+  /// - Throws: ``Tensors/TensorError/file(path:reason:)``, or what `adding` throws; what was at
+  ///   `path` is then as before.
+  public func write(to path: String, adding: (String) throws -> Void = { _ in }) throws {
+    let present = (try? FileManager.default.contentsOfDirectory(atPath: path)) ?? []
+    guard present.isEmpty || present.contains(Self.configurationFile) else {
+      throw TensorError.file(
+        path: path, reason: "it is a folder without \(Self.configurationFile), so it is kept")
+    }
+    try AtomicFolder.write(to: path) { folder in
+      try Safetensors.write(
+        zip(parameters.paths, parameters.tensors).map { (name: $0, tensor: $1) },
+        to: folder + "/" + Self.weightsFile)
+      let configuration = try JSONValue(encoding: configuration).serialized()
+      try AtomicFile.write(
+        String(decoding: configuration, as: UTF8.self),
+        to: folder + "/" + Self.configurationFile)
+      try adding(folder)
+    }
+  }
+}

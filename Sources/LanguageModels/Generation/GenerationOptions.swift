@@ -1,0 +1,57 @@
+/// How the next token is chosen, and when generation ends.
+public struct GenerationOptions: Hashable, Sendable {
+  /// Logits are divided by this before the softmax; 0 takes the likeliest token.
+  public var temperature = 1.0
+  /// Only this many of the likeliest tokens may be chosen; nil for all.
+  public var topK: Int?
+  /// Only the likeliest tokens that together have at least this probability may be chosen; nil for
+  /// all.
+  public var topP: Double?
+  /// What the choices are drawn with: the same seed gives the same tokens.
+  public var seed: UInt64 = 0
+  /// At most this many tokens are generated; nil for no limit.
+  public var maximumTokens: Int?
+  /// Generation ends behind any of these; they are given to the caller too.
+  public var stopSequences: [[Int32]] = []
+  /// Prompts are read in pieces of this many tokens, which bounds the memory that a long one needs.
+  public var prefillLength = 512
+
+  public init(maximumTokens: Int? = nil) { self.maximumTokens = maximumTokens }
+
+  /// Throws ``GenerationError/invalidArgument(_:was:mustBe:)`` for the first value that makes no
+  /// sense.
+  public func validate() throws {
+    func require(_ holds: Bool, _ name: String, _ was: Any, _ mustBe: String) throws {
+      guard holds else {
+        throw GenerationError.invalidArgument(name, was: "\(was)", mustBe: mustBe)
+      }
+    }
+    try require(
+      temperature >= 0 && temperature.isFinite, "temperature", temperature, "at least 0")
+    if let topK { try require(topK >= 1, "topK", topK, "at least 1") }
+    if let topP { try require(topP > 0 && topP <= 1, "topP", topP, "above 0 and at most 1") }
+    if let maximumTokens {
+      try require(maximumTokens >= 0, "maximumTokens", maximumTokens, "at least 0")
+    }
+    try require(
+      stopSequences.allSatisfy { !$0.isEmpty }, "stopSequences", stopSequences,
+      "without empty sequences")
+    try require(prefillLength >= 1, "prefillLength", prefillLength, "at least 1")
+  }
+}
+
+/// What stops generation.
+public enum GenerationError: Error, Hashable, CustomStringConvertible {
+  /// An argument has a value it cannot have: its name, what it was and what it must be.
+  case invalidArgument(_ name: String, was: String, mustBe: String)
+  /// The model gives a logit that is not a number.
+  case notANumber(token: Int)
+
+  public var description: String {
+    switch self {
+    case .invalidArgument(let name, let was, let mustBe):
+      "\(name) is \(was); it must be \(mustBe)"
+    case .notANumber(let token): "the model's logit of token \(token) is not a number"
+    }
+  }
+}
