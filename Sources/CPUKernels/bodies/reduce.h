@@ -33,5 +33,4 @@ INLINE float row_dot(size_t n, const float *x, const float *y) {
 }
 
 static float sum(size_t n, const float *x) { return row_sum(n, x); }
-static float maximum(size_t n, const float *x) { return row_maximum(n, x); }
 static float dot(size_t n, const float *x, const float *y) { return row_dot(n, x, y); }

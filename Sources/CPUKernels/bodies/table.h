@@ -5,7 +5,7 @@ const cpu_kernels TABLE = {
     .unary_f32 = unary_f32, .unary_f64 = unary_f64, .binary_f32 = binary_f32,
     .binary_f64 = binary_f64, .binary_i32 = binary_i32, .binary_i64 = binary_i64, .axpy = axpy,
     .scale = scale,
-    .sum = sum, .maximum = maximum, .dot = dot,
+    .sum = sum, .dot = dot,
     .pack = pack, .product = product, .vector_matrix = vector_matrix, .matmul_f64 = matmul_f64,
     .rms_norm = rms_norm, .rms_norm_backward = rms_norm_backward, .softmax = softmax,
     .softmax_backward = softmax_backward, .cross_entropy = cross_entropy,

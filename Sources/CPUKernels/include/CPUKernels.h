@@ -86,7 +86,6 @@ typedef struct {
 
   // MARK: bodies/reduce.h
   float (*sum)(size_t n, const float *x);
-  float (*maximum)(size_t n, const float *x);
   float (*dot)(size_t n, const float *x, const float *y);
 
   // MARK: bodies/product.h
