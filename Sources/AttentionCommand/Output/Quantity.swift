@@ -1,4 +1,4 @@
-import Glibc
+import Training
 
 /// Numbers with units, short enough for a table.
 enum Quantity {
@@ -23,26 +23,11 @@ enum Quantity {
 
   /// Three significant digits.
   static func digits(_ value: Double) -> String {
-    guard value.isFinite else { return "\(value)" }
     switch abs(value) {
-    case 0: return "0"
-    case ..<10: return fixed(value, 2)
-    case ..<100: return fixed(value, 1)
-    default: return fixed(value, 0)
+    case 0: "0"
+    case ..<10: value.text(digits: 2)
+    case ..<100: value.text(digits: 1)
+    default: value.text(digits: 0)
     }
-  }
-
-  /// `value` with so many places after the point.
-  static func fixed(_ value: Double, _ places: Int) -> String {
-    let scale = pow(10, Double(places))
-    let scaled = (abs(value) * scale).rounded()
-    guard scaled < 0x1p53 else { return "\(value)" }
-    let whole = Int64(scaled)
-    let unit = Int64(scale)
-    let fraction = String(whole % unit)
-    let sign = value < 0 && whole > 0 ? "-" : ""
-    guard places > 0 else { return "\(sign)\(whole)" }
-    let zeros = String(repeating: "0", count: max(0, places - fraction.count))
-    return "\(sign)\(whole / unit).\(zeros)\(fraction)"
   }
 }

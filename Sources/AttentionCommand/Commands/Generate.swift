@@ -1,0 +1,48 @@
+import ArgumentParser
+import LanguageModels
+import Training
+
+/// `attention generate`
+struct Generate: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Continue a prompt with a trained model, token by token.",
+    discussion: "Standard output gets the prompt and, as it is written, what follows it.")
+
+  @Argument(
+    help: "A checkpoint folder, or the output folder of a training run: its latest checkpoint.")
+  var checkpoint: String
+
+  @Option(help: "The text to continue. Default a line break.")
+  var prompt = "\n"
+
+  @Option(parsing: .unconditional, help: "How many tokens are written.")
+  var tokens = 400
+
+  @Option(parsing: .unconditional, help: "Divides the logits; 0 takes the likeliest token.")
+  var temperature = 0.8
+
+  @Option(
+    name: .customLong("top-k"), parsing: .unconditional,
+    help: "Only the likeliest k tokens are drawn from. Default all.")
+  var topK: Int?
+
+  @Option(
+    name: .customLong("top-p"), parsing: .unconditional,
+    help: "Only the likeliest tokens that make up p are drawn from. Default all.")
+  var topP: Double?
+
+  @Option(help: "The same seed gives the same text.")
+  var seed: UInt64 = 0
+
+  func run() throws {
+    var options = GenerationOptions(maximumTokens: tokens)
+    options.temperature = temperature
+    options.topK = topK
+    options.topP = topP
+    options.seed = seed
+    try options.validate()
+    let folder = CheckpointStore(folder: checkpoint).latest ?? checkpoint
+    try TextStream(model: Checkpoint(folder: folder).model(), options: options)
+      .write(prompt: prompt)
+  }
+}

@@ -1,0 +1,69 @@
+import ArgumentParser
+import Glibc
+import LanguageModels
+import Training
+
+/// `attention train`
+struct Train: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Train a language model on text.",
+    discussion: """
+      Progress goes to standard error; standard output gets the text that the trained model writes \
+      and, as the last line, what it reached: validation 2.31 bits per byte. The output folder \
+      gets checkpoints, metrics.jsonl and loss.svg.
+
+      The same command continues a run that was stopped, bit for bit. Ctrl-C stops it with a \
+      checkpoint; a second Ctrl-C ends it at once.
+      """)
+
+  @Argument(
+    help: ArgumentHelp("The model, the text and the training.", valueName: "config.json5"))
+  var configuration: String
+
+  @Argument(
+    help: ArgumentHelp("Other values, as training.steps=20.", valueName: "key=value"))
+  var overrides: [String] = []
+
+  @Flag(help: "Continue from the latest checkpoint; it is a mistake if there is none.")
+  var resume = false
+
+  @Flag(help: "Remove the checkpoints of an earlier run and begin anew.")
+  var startOver = false
+
+  func run() throws {
+    guard !(resume && startOver) else {
+      throw CommandError("--resume and --start-over are both given; one must be absent")
+    }
+    let settings = try TrainingConfiguration(file: configuration, overrides: overrides)
+    let trainer = try Trainer(settings, relativeTo: Self.folder(of: configuration))
+    StopSignals.install()
+    var reporter = ProgressReporter()
+    let result = try trainer.run(
+      start: resume ? .mustContinue : startOver ? .startOver : .continueIfPossible,
+      report: { reporter.show($0) }, shouldStop: { StopSignals.isStopRequested })
+    reporter.finish()
+    StandardError.write(result.curve.terminalPicture())
+    let places = [result.checkpoint, result.picture].compactMap { $0 }
+    StandardError.write("in \(places.joined(separator: " and "))")
+    if result.isComplete, let checkpoint = result.checkpoint {
+      try writeSample(settings.sample, checkpoint: checkpoint)
+    }
+    print(result.lastLine)
+  }
+
+  private func writeSample(_ sample: SampleConfiguration, checkpoint: String) throws {
+    guard sample.tokens > 0 else { return }
+    var options = GenerationOptions(maximumTokens: sample.tokens)
+    options.temperature = sample.temperature
+    options.topK = sample.topK
+    options.topP = sample.topP
+    options.seed = UInt64(sample.seed)
+    try TextStream(model: Checkpoint(folder: checkpoint).model(), options: options)
+      .write(prompt: sample.prompt)
+  }
+
+  private static func folder(of path: String) -> String {
+    guard let slash = path.lastIndex(of: "/") else { return "." }
+    return slash == path.startIndex ? "/" : String(path[..<slash])
+  }
+}
