@@ -12,9 +12,11 @@ public enum AtomicFolder {
   /// It is filled under a temporary name and takes its own when `fill` is done. If that fails, the
   /// temporary folder is removed and what had the name before is left as it was.
   ///
-  /// - Parameter fill: writes files, each of which has reached the disk when it returns, into the
-  ///   folder whose path it is given.
-  /// - Throws: ``Tensors/TensorError/file(path:reason:)``, or what `fill` throws.
+  /// - Parameters:
+  ///   - path: the folder's name.
+  ///   - fill: writes files, each of which has reached the disk when it returns, into the folder
+  ///     whose path it is given.
+  /// - Throws: `TensorError.file(path:reason:)`, or what `fill` throws.
   public static func write(to path: String, _ fill: (String) throws -> Void) throws {
     let (parent, name) = try split(path)
     try create(parent)
@@ -37,7 +39,7 @@ public enum AtomicFolder {
 
   /// Makes a folder and those above it, where they are missing.
   ///
-  /// - Throws: ``Tensors/TensorError/file(path:reason:)``.
+  /// - Throws: `TensorError.file(path:reason:)`.
   public static func create(_ path: String) throws {
     do {
       try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
@@ -48,7 +50,7 @@ public enum AtomicFolder {
 
   /// Removes a folder or file with all that is in it.
   ///
-  /// - Throws: ``Tensors/TensorError/file(path:reason:)``.
+  /// - Throws: `TensorError.file(path:reason:)`.
   public static func removeIfThere(_ path: String) throws {
     guard access(path, F_OK) == 0 else { return }
     do { try FileManager.default.removeItem(atPath: path) } catch {
@@ -58,7 +60,7 @@ public enum AtomicFolder {
 
   /// Removes what processes that were killed while they wrote left in `parent`.
   ///
-  /// - Throws: ``Tensors/TensorError/file(path:reason:)``.
+  /// - Throws: `TensorError.file(path:reason:)`.
   public static func removeUnfinished(in parent: String) throws {
     let names = (try? FileManager.default.contentsOfDirectory(atPath: parent)) ?? []
     for name in names where name.hasPrefix(unfinishedPrefix) {

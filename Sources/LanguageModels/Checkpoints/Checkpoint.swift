@@ -22,8 +22,8 @@ public struct Checkpoint: Sendable {
 
   /// Reads the folder. The tensors are views of the file, read from the disk when they are touched.
   ///
-  /// - Throws: ``ConfigurationError`` or ``Tensors/TensorError/file(path:reason:)`` if a file is
-  ///   missing or damaged; ``Layers/LayerError`` naming the tensor that is missing, left over, or of
+  /// - Throws: ``ConfigurationError`` or `TensorError.file(path:reason:)` if a file is
+  ///   missing or damaged; `LayerError` naming the tensor that is missing, left over, or of
   ///   another shape or dtype than the configuration asks for.
   public init(folder: String) throws {
     configuration = try JSONValue(json5File: folder + "/" + Self.configurationFile)
@@ -40,7 +40,7 @@ public struct Checkpoint: Sendable {
 
   /// The model of this configuration and these parameters.
   ///
-  /// - Throws: ``ConfigurationError`` or ``Layers/LayerError``.
+  /// - Throws: ``ConfigurationError`` or `LayerError`.
   public func model() throws -> LanguageModel {
     try LanguageModel(configuration, parameters: parameters)
   }
@@ -49,8 +49,10 @@ public struct Checkpoint: Sendable {
   /// there is always a complete one. A folder that holds something else is not replaced. Equal
   /// checkpoints give equal bytes.
   ///
-  /// - Parameter adding: writes more files into the folder whose path it is given.
-  /// - Throws: ``Tensors/TensorError/file(path:reason:)``, or what `adding` throws; what was at
+  /// - Parameters:
+  ///   - path: the folder's name.
+  ///   - adding: writes more files into the folder whose path it is given.
+  /// - Throws: `TensorError.file(path:reason:)`, or what `adding` throws; what was at
   ///   `path` is then as before.
   public func write(to path: String, adding: (String) throws -> Void = { _ in }) throws {
     let present = (try? FileManager.default.contentsOfDirectory(atPath: path)) ?? []

@@ -36,7 +36,7 @@ public enum LayerConfiguration: Hashable, Sendable {
     }
   }
 
-  /// Throws ``Layers/LayerError`` naming the option that does not fit a model of `hidden` numbers a
+  /// Throws `LayerError` naming the option that does not fit a model of `hidden` numbers a
   /// token.
   func validate(hidden: Int) throws {
     switch self {

@@ -26,8 +26,11 @@ public struct TokenGenerator: Sendable {
   /// The memory that the model's caches take.
   public var cacheByteCount: Int { cache.byteCount }
 
-  /// - Parameter prompt: at least one token, each below the model's vocabulary size. It is read when
-  ///   the first token is asked for.
+  /// - Parameters:
+  ///   - model: what continues the prompt.
+  ///   - prompt: at least one token, each below the model's vocabulary size. It is read when the
+  ///     first token is asked for.
+  ///   - options: how tokens are chosen, and when to stop.
   /// - Throws: ``GenerationError/invalidArgument(_:was:mustBe:)``.
   public init(_ model: LanguageModel, prompt: [Int32], options: GenerationOptions) throws {
     let vocabulary = model.configuration.vocabularySize
@@ -78,7 +81,10 @@ public struct TokenGenerator: Sendable {
 extension LanguageModel {
   /// Continues `prompt` and returns the tokens behind it.
   ///
-  /// - Parameter onToken: called with each token as it comes; false ends generation behind it.
+  /// - Parameters:
+  ///   - prompt: at least one token, each below the model's vocabulary size.
+  ///   - options: how tokens are chosen, and when to stop.
+  ///   - onToken: called with each token as it comes; false ends generation behind it.
   /// - Throws: ``GenerationError``, or what the model or `onToken` throws.
   @discardableResult
   public func generate(
