@@ -179,11 +179,12 @@ class Tool:
             for name, text in (("long.txt", source[length + 1:]), ("short.txt", held_out)):
                 with open(os.path.join(folder, name), "wb") as file:
                     file.write(text)
-            # Half of the bytes may be held out: only the short text fits.
+            # Just so many bytes are to be held out that the short text fits, and nothing else does.
+            fraction = (len(held_out) + 1) / len(source)
             output = os.path.join(folder, "run")
             lines = self.train(
                 output, steps, f"data.paths={json.dumps([folder])}", 'data.extensions=["txt"]',
-                "data.validation_fraction=0.5", f"training.validation_tokens={length}")
+                f"data.validation_fraction={fraction}", f"training.validation_tokens={length}")
             trained = read_safetensors(
                 os.path.join(output, f"checkpoint-{steps}", "model.safetensors"))
         own = model.state_dict()
