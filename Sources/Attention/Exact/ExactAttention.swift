@@ -65,7 +65,8 @@ public func attention(
 public enum ExactAttention {
   /// All kernels, the preferred one of equal estimates first.
   public static let kernels: [any ExactKernel] = [
-    TiledExactKernel.bfloat16, TiledExactKernel.float32, PlainExactKernel.unfused,
+    DecodeExactKernel(), TiledExactKernel.bfloat16, TiledExactKernel.float32,
+    PlainExactKernel.unfused,
     PlainExactKernel.reference,
   ]
 

@@ -41,16 +41,17 @@ static void pack(size_t k, size_t n, const float *b, ptrdiff_t k_stride, ptrdiff
   }
 }
 
-// One tile of `rows` <= TILE_ROWS rows, a constant at each call so that the loops unroll.
+// One tile of `rows` <= TILE_ROWS rows, a constant at each call so that the loops unroll. Rows of B
+// lie b_row apart; a panel's rows one behind the other.
 INLINE void product_tile(const size_t rows, size_t k, const float *a, ptrdiff_t a_row,
-                         ptrdiff_t a_column, const float *b, float *c, ptrdiff_t c_row,
-                         size_t columns, int accumulate) {
+                         ptrdiff_t a_column, const float *b, ptrdiff_t b_row, float *c,
+                         ptrdiff_t c_row, size_t columns, int accumulate) {
   vf sum[TILE_ROWS][TILE_VECTORS];
 #pragma unroll
   for (size_t i = 0; i < rows; i++)
 #pragma unroll
     for (size_t v = 0; v < TILE_VECTORS; v++) sum[i][v] = (vf){0};
-  for (size_t p = 0; p < k; p++, b += TILE_COLUMNS, a += a_column) {
+  for (size_t p = 0; p < k; p++, b += b_row, a += a_column) {
     vf x[TILE_VECTORS];
 #pragma unroll
     for (size_t v = 0; v < TILE_VECTORS; v++) x[v] = v_load(b + v * LANES);
@@ -90,14 +91,84 @@ static void product(size_t m, size_t n, size_t k, const float *a, ptrdiff_t a_ro
     const float *x = a;
     float *y = c;
     for (; i + TILE_ROWS <= m; i += TILE_ROWS, x += TILE_ROWS * a_row, y += TILE_ROWS * c_row)
-      product_tile(TILE_ROWS, k, x, a_row, a_column, panels, y, c_row, columns, accumulate);
+      product_tile(TILE_ROWS, k, x, a_row, a_column, panels, TILE_COLUMNS, y, c_row, columns,
+                   accumulate);
     if (i + TILE_ROWS / 2 <= m) {
-      product_tile(TILE_ROWS / 2, k, x, a_row, a_column, panels, y, c_row, columns, accumulate);
+      product_tile(TILE_ROWS / 2, k, x, a_row, a_column, panels, TILE_COLUMNS, y, c_row, columns,
+                   accumulate);
       i += TILE_ROWS / 2, x += TILE_ROWS / 2 * a_row, y += TILE_ROWS / 2 * c_row;
     }
     for (; i < m; i++, x += a_row, y += c_row)
-      product_tile(1, k, x, a_row, a_column, panels, y, c_row, columns, accumulate);
+      product_tile(1, k, x, a_row, a_column, panels, TILE_COLUMNS, y, c_row, columns,
+                   accumulate);
   }
+}
+
+static void product_rows(size_t m, size_t n, size_t k, const float *a, ptrdiff_t a_row,
+                         const float *b, ptrdiff_t b_row, float *c, ptrdiff_t c_row) {
+  size_t whole = n / TILE_COLUMNS * TILE_COLUMNS;
+  for (size_t j = 0; j < whole; j += TILE_COLUMNS) {
+    size_t i = 0;
+    for (; i + TILE_ROWS <= m; i += TILE_ROWS)
+      product_tile(TILE_ROWS, k, a + (ptrdiff_t)i * a_row, a_row, 1, b + j, b_row,
+                   c + (ptrdiff_t)i * c_row + j, c_row, TILE_COLUMNS, 1);
+    for (; i < m; i++)
+      product_tile(1, k, a + (ptrdiff_t)i * a_row, a_row, 1, b + j, b_row,
+                   c + (ptrdiff_t)i * c_row + j, c_row, TILE_COLUMNS, 1);
+  }
+  if (whole == n) return;
+  for (size_t p = 0; p < k; p++)
+    for (size_t i = 0; i < m; i++)
+      axpy(n - whole, a[(ptrdiff_t)i * a_row + p], b + (ptrdiff_t)p * b_row + whole,
+           c + (ptrdiff_t)i * c_row + whole);
+}
+
+#if VECTOR_BYTES == 64
+// The sums of sixteen vectors as the lanes of one.
+INLINE __m512 v_sums(const __m512 a[16]) {
+  __m512 pair[8], quad[4], half[2];
+#pragma unroll
+  for (size_t i = 0; i < 8; i++)
+    pair[i] = _mm512_add_ps(_mm512_unpacklo_ps(a[2 * i], a[2 * i + 1]),
+                            _mm512_unpackhi_ps(a[2 * i], a[2 * i + 1]));
+#pragma unroll
+  for (size_t i = 0; i < 4; i++) {
+    __m512d x = (__m512d)pair[2 * i], y = (__m512d)pair[2 * i + 1];
+    quad[i] = _mm512_add_ps((__m512)_mm512_unpacklo_pd(x, y), (__m512)_mm512_unpackhi_pd(x, y));
+  }
+#pragma unroll
+  for (size_t i = 0; i < 2; i++)
+    half[i] = _mm512_add_ps(_mm512_shuffle_f32x4(quad[2 * i], quad[2 * i + 1], 0x88),
+                            _mm512_shuffle_f32x4(quad[2 * i], quad[2 * i + 1], 0xDD));
+  return _mm512_add_ps(_mm512_shuffle_f32x4(half[0], half[1], 0x88),
+                       _mm512_shuffle_f32x4(half[0], half[1], 0xDD));
+}
+#endif
+
+static void dot_rows(size_t m, size_t n, size_t k, const float *a, ptrdiff_t a_row,
+                     const float *b, ptrdiff_t b_row, float *c, ptrdiff_t c_row) {
+  size_t j = 0;
+#if VECTOR_BYTES == 64
+  // Sixteen rows of B at a time, so that their sums are folded together.
+  if (k % LANES == 0)
+    for (; j + LANES <= n; j += LANES)
+      for (size_t i = 0; i < m; i++) {
+        const float *x = a + (ptrdiff_t)i * a_row, *y = b + (ptrdiff_t)j * b_row;
+        __m512 sum[LANES];
+#pragma unroll
+        for (size_t r = 0; r < LANES; r++) sum[r] = _mm512_setzero_ps();
+        for (size_t p = 0; p < k; p += LANES) {
+          __m512 v = _mm512_loadu_ps(x + p);
+#pragma unroll
+          for (size_t r = 0; r < LANES; r++)
+            sum[r] = _mm512_fmadd_ps(v, _mm512_loadu_ps(y + (ptrdiff_t)r * b_row + p), sum[r]);
+        }
+        _mm512_storeu_ps(c + (ptrdiff_t)i * c_row + j, v_sums(sum));
+      }
+#endif
+  for (; j < n; j++)
+    for (size_t i = 0; i < m; i++)
+      c[(ptrdiff_t)i * c_row + j] = row_dot(k, a + (ptrdiff_t)i * a_row, b + (ptrdiff_t)j * b_row);
 }
 
 static void vector_matrix(size_t n, size_t k, const float *x, const float *b, ptrdiff_t k_stride,

@@ -100,6 +100,13 @@ typedef struct {
   void (*product)(size_t m, size_t n, size_t k, const float *a, ptrdiff_t a_row,
                   ptrdiff_t a_column, const float *panels, size_t panel_stride, float *c,
                   ptrdiff_t c_row, ptrdiff_t c_panel, int accumulate);
+  // C += A B with A m by k and B k by n, both as they lie: rows of neighbouring elements. For few
+  // rows of A, where packing B would cost more than the product.
+  void (*product_rows)(size_t m, size_t n, size_t k, const float *a, ptrdiff_t a_row,
+                       const float *b, ptrdiff_t b_row, float *c, ptrdiff_t c_row);
+  // C = A B^T with A m by k and B n by k, both as they lie. For few rows of A.
+  void (*dot_rows)(size_t m, size_t n, size_t k, const float *a, ptrdiff_t a_row, const float *b,
+                   ptrdiff_t b_row, float *c, ptrdiff_t c_row);
   // y[j] = sum over p of x[p] * b[p*k_stride + j*n_stride], for one row x.
   void (*vector_matrix)(size_t n, size_t k, const float *x, const float *b, ptrdiff_t k_stride,
                         ptrdiff_t n_stride, float *y);

@@ -135,19 +135,11 @@ import Testing
     let want = try PlainExactKernel.reference.backward(
       inputs, expected, outputGradient: seed, logSumExpGradient: nil)
     let have = try kernel.backward(inputs, actual, outputGradient: seed, logSumExpGradient: nil)
-    // Sums of many terms that cancel lose digits in any computation that rounds to bfloat16: they may
-    // be off by twice what the plain one is off by.
-    let plain = PlainExactKernel.unfused
-    let rounded = try plain.backward(
-      inputs, plain.forward(inputs), outputGradient: seed, logSumExpGradient: nil)
-    let parts: [(String, KeyPath<ExactGradients, Tensor?> & Sendable)] = [
-      ("queries", \.optionalQueries), ("keys", \.optionalKeys), ("values", \.optionalValues),
-      ("scale", \.scale), ("bias", \.bias), ("decay", \.logitDecay), ("sinks", \.sinks),
-    ]
-    for (name, part) in parts {
-      let unavoidable = 2 * error(rounded[keyPath: part], want[keyPath: part])
-      check(name, have[keyPath: part], want[keyPath: part], max(1e-2, unavoidable))
-    }
+    // The other gradients are sums over whole axes, whose terms cancel: the conformance cases judge
+    // them by the size of their terms.
+    check("queries", have.queries, want.queries, 1e-2)
+    check("keys", have.keys, want.keys, 1e-2)
+    check("values", have.values, want.values, 1e-2)
   }
 
   func check(_ name: String, _ a: Tensor?, _ b: Tensor?, _ bound: Double) {
@@ -169,10 +161,4 @@ import Testing
     }
     return size == 0 ? difference : (difference / size).squareRoot()
   }
-}
-
-extension ExactGradients {
-  fileprivate var optionalQueries: Tensor? { queries }
-  fileprivate var optionalKeys: Tensor? { keys }
-  fileprivate var optionalValues: Tensor? { values }
 }

@@ -1,0 +1,53 @@
+import CPUKernels
+import Tensors
+
+/// Exact attention for few queries, as in decoding: the time is that of reading the keys and values
+/// once.
+///
+/// All queries of a key/value head are rows of one product, so grouped heads share what is read. The
+/// keys are cut into pieces of a fixed length that are worked on in parallel, each with its own
+/// maximum, sum and output; the pieces are merged in order. Keys and values are read where they lie;
+/// half precision is widened block by block.
+struct DecodeExactKernel: ExactKernel {
+  let name = "cpu.decode"
+
+  /// Query rows of one key/value head: more would rather pay for packing the keys.
+  private static let mostRows = 16
+
+  private func rows(_ problem: ExactProblem) -> Int {
+    problem.queryLength * problem.heads / problem.keyValueHeads
+  }
+
+  func objection(to problem: ExactProblem) -> Objection? {
+    if problem.dtype.floatType == nil {
+      return Objection("\(problem.dtype.rawValue) asked for; it computes in float32")
+    }
+    if problem.needsGradient { return Objection("gradients asked for; it runs forward only") }
+    let rows = rows(problem)
+    return rows <= Self.mostRows
+      ? nil
+      : Objection("\(rows) query rows share a key/value head; it takes at most \(Self.mostRows)")
+  }
+
+  func cost(of problem: ExactProblem) -> Cost {
+    let pieces = (problem.keyLength + DecodePass.pieceKeys - 1) / DecodePass.pieceKeys
+    let heads = problem.batch * problem.keyValueHeads
+    let extra = heads * pieces * rows(problem) * (problem.valueDimension + 2) * 4
+    // Without packing, each multiply-add loads its operand: about a quarter of the peak.
+    return Cost(
+      operations: 2 * Double(heads * rows(problem) * problem.keyLength)
+        * Double(problem.keyDimension + problem.valueDimension),
+      bytes: problem.tensorBytes, extraMemory: extra, efficiency: 0.25, overhead: 4e-6,
+      pieces: heads * pieces)
+  }
+
+  func forward(_ inputs: ExactInputs) throws -> ExactOutputs { try DecodePass(inputs).run() }
+
+  func backward(
+    _ inputs: ExactInputs, _ outputs: ExactOutputs, outputGradient: Tensor?,
+    logSumExpGradient: Tensor?
+  ) throws -> ExactGradients {
+    // The selector does not come here: the objection says so to who forces the kernel.
+    throw AttentionError.kernelObjects(name, Objection("it runs forward only"))
+  }
+}
