@@ -9,7 +9,9 @@ struct AttentionTool: AsyncParsableCommand {
     abstract: "Fast exact and linear attention: run, explain, verify, measure, train, generate.",
     discussion: "Every mistake is one line on standard error and exit code 2.",
     version: "0.1.0",
-    subcommands: [Devices.self, Explain.self, Run.self, Verify.self, Train.self, Generate.self])
+    subcommands: [
+      Devices.self, Explain.self, Run.self, Verify.self, Bench.self, Train.self, Generate.self,
+    ])
 
   static func main() async {
     Glibc.exit(await run(Array(CommandLine.arguments.dropFirst())))

@@ -10,4 +10,5 @@
 #include "layers.h"
 #include "softmax_tile.h"
 #include "recurrence.h"
+#include "peak.h"
 #include "table.h"

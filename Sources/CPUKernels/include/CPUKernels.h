@@ -259,6 +259,12 @@ typedef struct {
   // out[j] = sum over i of x(i, j) * y(i, j), both packed with `panel_stride`.
   void (*panel_dots)(size_t rows, size_t columns, const float *x, const float *y,
                      size_t panel_stride, float *out);
+
+  // MARK: bodies/peak.h
+  // Multiply-adds in registers, operations_per_round floating-point operations each round; for
+  // measuring what a core can do at most. |a| is below 1. The result depends on all of them.
+  float (*multiply_adds)(size_t rounds, float a, float b);
+  size_t operations_per_round;
 } cpu_kernels;
 
 // Whether this processor runs `set`.

@@ -56,7 +56,7 @@ import Testing
         #expect((56.0...384).contains(pair[1]), "\(pair)")
       }
     }
-    #expect(elements.contains { $0.hasPrefix("circle class=\"validation\"") })
+    #expect(elements.contains { $0.hasPrefix("circle class=\"series1\"") })
     #expect(svg.contains("prefers-color-scheme: dark"))
     #expect(svg.contains("validation 2.345"))
   }

@@ -1,0 +1,32 @@
+import Training
+
+/// Rows of one operator, pass, dtype and dimension as a person reads them.
+struct BenchTable {
+  private let rows: [BenchRow]
+
+  init(_ rows: [BenchRow]) { self.rows = rows }
+
+  var text: String {
+    guard let first = rows.first else { return "" }
+    let isLinear = rows.contains { $0.growth != nil }
+    var table = TextTable([
+      "length": .right, "kernel": .left, "time": .right, "spread": .right, "GFLOP/s": .right,
+      "of peak": .right, "extra memory": .right, "unfused/this": .right,
+      isLinear ? "growth" : "": .right,
+    ])
+    for row in rows {
+      table.append([
+        "\(row.length)", row.kernel, Quantity.seconds(row.seconds), Self.percent(row.spread),
+        Quantity.digits(row.operationsPerSecond * 1e-9), Self.percent(row.shareOfPeak),
+        Quantity.bytes(row.extraMemory), row.speedup.map { $0.text(digits: 2) } ?? "-",
+        row.growth.map { $0.text(digits: 2) } ?? "",
+      ])
+    }
+    let title =
+      "\(first.operation) \(first.pass.rawValue), \(first.dtype.rawValue), \(first.heads) heads of "
+      + "\(first.dimension)"
+    return ([title] + table.lines()).joined(separator: "\n")
+  }
+
+  private static func percent(_ share: Double) -> String { (share * 100).text(digits: 0) + " %" }
+}

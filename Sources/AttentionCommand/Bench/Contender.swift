@@ -1,0 +1,27 @@
+import Tensors
+
+/// One way to compute what is raced for.
+struct Contender {
+  let kernel: String
+  /// Computes everything once and returns all results.
+  let run: () throws -> [Tensor]
+}
+
+/// What contenders compute: the size of it, for the table.
+struct RaceTask {
+  /// As `softmax forward`.
+  var operation: String
+  var pass: Pass
+  var dtype: DType
+  var length: Int
+  var heads: Int
+  var dimension: Int
+  /// Floating-point operations of the mathematics, whatever a kernel does.
+  var operations: Double
+
+  enum Pass: String, Encodable, CaseIterable {
+    case forward
+    /// Forward, and the gradients of queries, keys and values.
+    case training
+  }
+}

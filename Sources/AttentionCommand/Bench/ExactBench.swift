@@ -1,0 +1,46 @@
+import Attention
+import Tensors
+
+/// Races of exact attention: every kernel but the reference.
+struct ExactBench {
+  let isCosine: Bool
+  let isCausal: Bool
+
+  static let heads = 2
+
+  func contenders(_ task: RaceTask) throws -> [Contender] {
+    let shape: Shape = [1, task.length, task.heads, task.dimension]
+    let inputs = try ["queries", "keys", "values", "output_gradient"].map { name in
+      var generator = Philox(seed: 0, label: name)
+      return try Tensor.normal(shape, using: &generator, dtype: task.dtype)
+    }
+    let similarity: Similarity = isCosine ? .cosine() : .dotProduct()
+    let mask = AttentionMask(isCausal: isCausal)
+    let needsGradient = task.pass == .training
+    let able = try ExactAttention.explain(
+      queries: inputs[0], keys: inputs[1], values: inputs[2], similarity: similarity, mask: mask,
+      needsGradient: needsGradient
+    ).candidates.filter { $0.objection == nil && !$0.kernel.hasSuffix("reference") }
+    return able.map { candidate in
+      Contender(kernel: candidate.kernel) {
+        let sources = needsGradient ? inputs[..<3].map { $0.tracked() } : Array(inputs[..<3])
+        let output = try attention(
+          queries: sources[0], keys: sources[1], values: sources[2], similarity: similarity,
+          mask: mask, kernel: candidate.kernel
+        ).output
+        guard needsGradient else { return [output] }
+        return try [output.detached()] + output.gradients(of: sources, seed: inputs[3])
+      }
+    }
+  }
+
+  /// Two products forward, five backward, a multiply-add counted as two.
+  func task(_ pass: RaceTask.Pass, _ dtype: DType, length: Int, dimension: Int) -> RaceTask {
+    let pairs = isCausal ? length * (length + 1) / 2 : length * length
+    let products = pass == .forward ? 2 : 7
+    return RaceTask(
+      operation: isCosine ? "cosine" : "softmax", pass: pass, dtype: dtype, length: length,
+      heads: Self.heads, dimension: dimension,
+      operations: 2 * Double(pairs) * Double(products * dimension * Self.heads))
+  }
+}

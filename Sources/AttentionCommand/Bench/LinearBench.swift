@@ -1,0 +1,81 @@
+import Attention
+import Tensors
+
+/// Races of linear attention: every kernel but the reference, and the unfused matrix form.
+struct LinearBench {
+  static let heads = 2
+  /// The matrix form takes memory and time that grow with the square of the length.
+  private static let longestUnfused = 4096
+
+  func contenders(_ task: RaceTask) throws -> [Contender] {
+    let shape: Shape = [1, task.length, task.heads, task.dimension]
+    let inputs = try ["queries", "keys", "values", "output_gradient"].map { name in
+      var generator = Philox(seed: 0, label: name)
+      return try Tensor.normal(shape, using: &generator, dtype: task.dtype)
+    }
+    var generator = Philox(seed: 0, label: "decay")
+    let decay = try Tensor.uniform(
+      [1, task.length, task.heads], from: -0.2, to: 0, using: &generator)
+    let needsGradient = task.pass == .training
+    func contender(
+      _ name: String, _ output: @escaping (_ sources: [Tensor]) throws -> Tensor
+    ) -> Contender {
+      Contender(kernel: name) {
+        let all = Array(inputs[..<3]) + [decay]
+        let sources = needsGradient ? all.map { $0.tracked() } : all
+        let result = try output(sources)
+        guard needsGradient else { return [result] }
+        return try [result.detached()] + result.gradients(of: sources, seed: inputs[3])
+      }
+    }
+    let able = try LinearAttention.explain(
+      queries: inputs[0], keys: inputs[1], values: inputs[2], decay: decay,
+      needsGradient: needsGradient
+    ).candidates.filter { $0.objection == nil && !$0.kernel.hasSuffix("reference") }
+    var contenders = able.map { candidate in
+      contender(candidate.kernel) { sources in
+        try linearAttention(
+          queries: sources[0], keys: sources[1], values: sources[2], decay: sources[3],
+          kernel: candidate.kernel
+        ).output
+      }
+    }
+    if task.length <= Self.longestUnfused {
+      let isLater = try Self.isLater(task.length)
+      contenders.append(
+        contender(BenchRow.unfused) { try Self.matrixForm($0, isLater: isLater) })
+    }
+    return contenders
+  }
+
+  /// (Q Kᵀ ⊙ D) V with D_ij = exp(G_i − G_j) for j ≤ i, G the running sum of the decay.
+  private static func matrixForm(_ sources: [Tensor], isLater: Tensor) throws -> Tensor {
+    let (q, k, v) = (
+      try sources[0].permuted([0, 2, 1, 3]), try sources[1].permuted([0, 2, 1, 3]),
+      try sources[2].permuted([0, 2, 1, 3])
+    )
+    let scale = 1 / Double(q.shape[3]).squareRoot()
+    let sums = try isLater.cast(to: .float32).matmul(sources[3]).permuted([0, 2, 1])
+    let exponents = try Tensor.select(
+      isLater, sums.unsqueezed(3) - sums.unsqueezed(2), .full([], -.infinity))
+    let scores = try q.matmul(k.transposed()) * scale
+    let weights = try scores * exponents.exponential().cast(to: q.dtype)
+    return try weights.matmul(v).permuted([0, 2, 1, 3])
+  }
+
+  /// bool [length, length]: whether the column is at or before the row.
+  private static func isLater(_ length: Int) throws -> Tensor {
+    let places = try Tensor.range(length)
+    return try (places + Tensor([Int32(1)], [])).reshaped([length, 1]).isGreater(than: places)
+  }
+
+  /// The recurrence's own operations: the state's update and its product with the query, a
+  /// multiply-add counted as two; backward twice as much.
+  func task(_ pass: RaceTask.Pass, _ dtype: DType, length: Int, dimension: Int) -> RaceTask {
+    let passes = pass == .forward ? 1 : 3
+    return RaceTask(
+      operation: "linear", pass: pass, dtype: dtype, length: length, heads: Self.heads,
+      dimension: dimension,
+      operations: Double(length * Self.heads) * Double(4 * dimension * dimension * passes))
+  }
+}

@@ -1,0 +1,83 @@
+import Conformance
+import Tensors
+
+/// Runs contenders in turns, so that what disturbs the machine disturbs all of them.
+struct Race {
+  /// Seconds for all turns of one race together; at least ``leastTurns`` happen.
+  let budget: Double
+
+  private static let leastTurns = 3
+  private static let mostTurns = 25
+  /// A turn repeats a short run until it takes about this long.
+  private static let shortestTurn = 2e-3
+  private static let mostRepetitions = 200
+  /// Results of different kernels are equal within this share; a race is of right answers only.
+  private static let agreement = 0.05
+
+  /// - Throws: what a contender throws, or ``CommandError`` if two do not agree.
+  func run(_ contenders: [Contender], _ task: RaceTask, peak: Double) throws -> [BenchRow] {
+    let start = ContinuousClock.now
+    let trials = try contenders.map { try Trial($0) }
+    try checkAgreement(contenders, trials)
+    var seconds = contenders.map { _ in [Double]() }
+    var turn = 0
+    while turn < Self.leastTurns
+      || (turn < Self.mostTurns && (ContinuousClock.now - start).seconds < budget)
+    {
+      for (index, contender) in contenders.enumerated() {
+        let repetitions = trials[index].repetitions(
+          shortestTurn: Self.shortestTurn, most: Self.mostRepetitions)
+        let total = try Stopwatch.seconds {
+          for _ in 0..<repetitions { _ = try contender.run() }
+        }
+        seconds[index].append(total / Double(repetitions))
+      }
+      turn += 1
+    }
+    return contenders.indices.map { index in
+      BenchRow(
+        task, kernel: contenders[index].kernel, seconds: seconds[index],
+        extraMemory: trials[index].extraMemory, peak: peak)
+    }
+  }
+
+  private func checkAgreement(_ contenders: [Contender], _ trials: [Trial]) throws {
+    for (contender, trial) in zip(contenders, trials).dropFirst() {
+      for (result, first) in zip(trial.results, trials[0].results) {
+        let deviation = try Deviation(of: result, from: first)
+        guard deviation.difference <= Self.agreement * deviation.size else {
+          throw CommandError(
+            "\(contender.kernel) and \(contenders[0].kernel) do not agree; run attention verify")
+        }
+      }
+    }
+  }
+}
+
+/// The first run of a contender: it warms up, and shows the results and the memory.
+private struct Trial {
+  /// A sample of each result, small enough to keep and compare.
+  let results: [Tensor]
+  let extraMemory: Int
+  private let seconds: Double
+
+  /// Rows of a result that are compared.
+  private static let comparedRows = 256
+
+  init(_ contender: Contender) throws {
+    let before = MemoryPool.resetPeak()
+    var outputs: [Tensor] = []
+    seconds = try Stopwatch.seconds { outputs = try contender.run() }
+    extraMemory = max(
+      0, MemoryPool.peakBytes - before - outputs.reduce(0) { $0 + $1.byteCount })
+    results = try outputs.map { output in
+      guard output.rank > 1, output.shape[1] > Self.comparedRows else { return output }
+      return try output.sliced(1, output.shape[1] - Self.comparedRows..<output.shape[1])
+        .cast(to: .float64)
+    }
+  }
+
+  func repetitions(shortestTurn: Double, most: Int) -> Int {
+    max(1, min(most, Int(shortestTurn / max(seconds, 1e-9))))
+  }
+}

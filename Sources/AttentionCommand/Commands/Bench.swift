@@ -1,0 +1,54 @@
+import ArgumentParser
+import Attention
+import Tensors
+import Training
+
+/// `attention bench`
+struct Bench: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Speed, rate and memory of every kernel, beside the unfused computation.",
+    discussion: """
+      Kernels run in turns in one process; printed are the median, the spread (the distance \
+      between the quartiles as a share of the median), the rate of the mathematics' operations, \
+      that as a share of the multiply-adds which the machine does in registers (measured before \
+      each table on all threads, the best until then), the most memory held beside inputs and outputs, and how many times \
+      as long the unfused computation takes. `training` is forward and all gradients. For linear \
+      attention, growth is the time divided by that of linear growth from the shortest length.
+      """)
+
+  @Argument(
+    help: ArgumentHelp("Of softmax, cosine, linear. Default all.", valueName: "operator"),
+    transform: OperatorName.init(argument:))
+  var operations: [OperatorName] = []
+
+  @Flag(help: "The figures as JSON on standard output.")
+  var json = false
+
+  @Option(
+    help: ArgumentHelp("A picture of the rate over the length.", valueName: "file.svg"))
+  var plot: String?
+
+  @Flag(help: "Short lengths and few turns: seconds.")
+  var quick = false
+
+  @Flag(help: "softmax, cosine: causal.")
+  var causal = false
+
+  @Option(help: "cpu.")
+  var device = "cpu"
+
+  func run() throws {
+    try OperatorFlags.check(device: device)
+    if let plot { try OutputPath.check(plot) }
+    let report = try BenchPlan(
+      operations: operations.isEmpty ? OperatorName.allCases : operations, isCausal: causal,
+      isQuick: quick
+    ).run { part in
+      StandardError.endProgress()
+      if !json { print(BenchTable(part).text, terminator: "\n\n") }
+    }
+    StandardError.endProgress()
+    if json { print(try JSON.text(report)) }
+    if let plot { try AtomicFile.write(BenchChart(report).svg(), to: plot) }
+  }
+}

@@ -1,0 +1,18 @@
+// What a core can compute at most: multiply-adds in registers alone, in enough independent chains
+// to fill the pipelines. One round is 2 * PEAK_CHAINS * LANES operations.
+#define PEAK_CHAINS 12
+
+// The sum makes the result depend on every multiply-add; with |a| < 1 the chains stay finite.
+static float multiply_adds(size_t rounds, float a, float b) {
+  vf chain[PEAK_CHAINS];
+  vf x = v_set(a), y = v_set(b);
+#pragma unroll
+  for (size_t i = 0; i < PEAK_CHAINS; i++) chain[i] = v_set((float)i);
+  for (size_t round = 0; round < rounds; round++)
+#pragma unroll
+    for (size_t i = 0; i < PEAK_CHAINS; i++) chain[i] = chain[i] * x + y;
+  vf sum = (vf){0};
+#pragma unroll
+  for (size_t i = 0; i < PEAK_CHAINS; i++) sum += chain[i];
+  return v_sum(sum);
+}
