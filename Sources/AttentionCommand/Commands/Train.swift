@@ -38,6 +38,8 @@ struct Train: ParsableCommand {
     let trainer = try Trainer(settings, relativeTo: Self.folder(of: configuration))
     StopSignals.install()
     var reporter = ProgressReporter()
+    // An error must not continue the line of the bar either.
+    defer { reporter.finish() }
     let result = try trainer.run(
       start: resume ? .mustContinue : startOver ? .startOver : .continueIfPossible,
       report: { reporter.show($0) }, shouldStop: { StopSignals.isStopRequested })
