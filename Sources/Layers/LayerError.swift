@@ -30,6 +30,16 @@ public enum LayerError: Error, Hashable, CustomStringConvertible {
 }
 
 extension LayerError {
+  /// The largest extent that a layer may be asked for.
+  private static let largestExtent = 1 << 20
+
+  /// Throws ``invalidArgument(_:was:mustBe:)`` unless `value` is at least 1 and no mistake.
+  static func require(_ name: String, isExtent value: Int) throws {
+    guard value >= 1, value <= largestExtent else {
+      throw invalidArgument(name, was: "\(value)", mustBe: "in 1...\(largestExtent)")
+    }
+  }
+
   /// Throws ``invalidArgument(_:was:mustBe:)`` unless `value` is at least `least`.
   static func require(_ name: String, _ value: Int, atLeast least: Int) throws {
     guard value >= least else {

@@ -3,9 +3,12 @@ import Tensors
 
 extension Tensor {
   /// log(σ(x)) / divisor in one pass: the log-space gate of a decay.
+  ///
+  /// Float64 stays; everything else gives float32, since rounding a gate to half precision would
+  /// change what is remembered over hundreds of tokens.
   func logSigmoid(dividedBy divisor: Double) throws -> Tensor {
     if dtype == .float64 { return try logSigmoid() / divisor }
-    return try computedInFloat32("x") { try $0.logSigmoidInFloat32(factor: Float(1 / divisor)) }
+    return try cast(to: .float32).logSigmoidInFloat32(factor: Float(1 / divisor))
   }
 
   private func logSigmoidInFloat32(factor: Float) throws -> Tensor {

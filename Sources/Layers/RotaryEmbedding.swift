@@ -30,22 +30,22 @@ public struct RotaryEmbedding: Hashable, Sendable {
 
   /// Turns `x`, [batch, length, heads, dimension], by the positions of `context`.
   ///
-  /// - Throws: ``LayerError/invalidArgument(_:was:mustBe:)`` if the shape is another.
+  /// - Throws: ``LayerError/invalidArgument(_:was:mustBe:)`` if shape or dtype is another.
   public func callAsFunction(_ x: Tensor, context: TokenContext) throws -> Tensor {
     guard x.rank == 4, x.shape[0] == context.batch, x.shape[1] == context.length,
-      x.shape[3] == dimension
+      x.shape[3] == dimension, x.dtype.isFloatingPoint
     else {
       throw LayerError.invalidArgument(
-        "x", was: "\(x.shape)",
-        mustBe: "[\(context.batch), \(context.length), heads, \(dimension)]")
+        "x", was: "\(x)",
+        mustBe: "floating-point [\(context.batch), \(context.length), heads, \(dimension)]")
     }
     if x.dtype == .float64 { return try turnedByDefinition(x, context) }
     let tables = try RotaryTables.shared(self, positions: context.positionLimit)
-    return try x.computedInFloat32("x") { x in
-      let positions = context.positions
-      return try Self.turn(x.detached(), positions, tables, direction: 1)
-        .recorded(from: [x]) { [try Self.turn($0, positions, tables, direction: -1)] }
-    }
+    let positions = context.positions
+    let wide = try x.cast(to: .float32)
+    return try Self.turn(wide.detached(), positions, tables, direction: 1)
+      .recorded(from: [wide]) { [try Self.turn($0, positions, tables, direction: -1)] }
+      .cast(to: x.dtype)
   }
 
   /// The definition, from elementary operations in float64.

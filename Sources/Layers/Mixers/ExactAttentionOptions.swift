@@ -34,8 +34,8 @@ public struct ExactAttentionOptions: Hashable, Sendable {
   }
 
   func layout(hidden: Int) throws -> Layout {
-    try LayerError.require("hiddenSize", hidden, atLeast: 1)
-    try LayerError.require("heads", heads, atLeast: 1)
+    try LayerError.require("hiddenSize", isExtent: hidden)
+    try LayerError.require("heads", isExtent: heads)
     let shared = keyValueHeads ?? heads
     guard shared >= 1, heads % shared == 0 else {
       throw LayerError.invalidArgument(
@@ -44,7 +44,7 @@ public struct ExactAttentionOptions: Hashable, Sendable {
     if let window { try LayerError.require("window", window, atLeast: 1) }
     if let rotaryTheta { try LayerError.require("rotaryTheta", isPositive: rotaryTheta) }
     if let headDimension {
-      try LayerError.require("headDimension", headDimension, atLeast: 1)
+      try LayerError.require("headDimension", isExtent: headDimension)
     } else if hidden % heads != 0 {
       throw LayerError.invalidArgument(
         "heads", was: "\(heads)", mustBe: "a divisor of the hidden size, \(hidden)")

@@ -90,10 +90,9 @@ public struct GatedLinearAttention: TokenMixer {
     var decay = try decayUp(decayDown(x)).logSigmoid(dividedBy: options.decayDivisor)
     if let mask = try context.paddingMask?.unsqueezed(-1) {
       // A padded token writes nothing into the state and does not decay it.
-      let zero = try Tensor.zeros([], dtype: x.dtype)
-      keys = try .select(mask, keys, zero)
-      values = try .select(mask, values, zero)
-      decay = try .select(mask, decay, zero)
+      keys = try keys.zeroed(exceptWhere: mask)
+      values = try values.zeroed(exceptWhere: mask)
+      decay = try decay.zeroed(exceptWhere: mask)
     }
     let heads = options.heads
     let result = try linearAttention(
@@ -113,15 +112,22 @@ public struct GatedLinearAttention: TokenMixer {
   }
 }
 
+extension Tensor {
+  /// These numbers where `mask` is true, 0 elsewhere.
+  fileprivate func zeroed(exceptWhere mask: Tensor) throws -> Tensor {
+    try .select(mask, self, .zeros([], dtype: dtype))
+  }
+}
+
 extension GatedLinearAttention.Options {
   /// Throws ``LayerError/invalidArgument(_:was:mustBe:)`` naming the option that does not fit a layer
   /// of `hidden` numbers a token.
   public func validate(hidden: Int) throws {
-    try LayerError.require("hiddenSize", hidden, atLeast: 1)
-    try LayerError.require("heads", heads, atLeast: 1)
+    try LayerError.require("hiddenSize", isExtent: hidden)
+    try LayerError.require("heads", isExtent: heads)
     _ = try keyWidth(hidden: hidden)
     _ = try valueWidth(hidden: hidden)
-    try LayerError.require("decayRank", decayRank, atLeast: 1)
+    try LayerError.require("decayRank", isExtent: decayRank)
     try LayerError.require("decayDivisor", isPositive: decayDivisor)
     try LayerError.require("normEpsilon", isPositive: normEpsilon)
   }
@@ -143,6 +149,7 @@ extension GatedLinearAttention.Options {
         name, was: "\(ratio)",
         mustBe: "such that times the hidden size, \(hidden), it is a multiple of heads, \(heads)")
     }
+    try LayerError.require(name + " times the hidden size", isExtent: width)
     return width
   }
 }

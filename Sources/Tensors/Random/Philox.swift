@@ -63,17 +63,16 @@ extension Tensor {
     _ shape: Shape, standardDeviation: Double = 1, using generator: inout Philox,
     dtype: DType = .float32
   ) throws -> Tensor {
-    let count = try shape.validated(elementSize: 8)
-    var values: [Double] = []
-    values.reserveCapacity(count + 1)
-    while values.count < count {
-      // Box and Muller: two normal numbers from two uniform ones. 1 − u is never zero.
-      let radius = (-2 * log(1 - generator.nextUniform())).squareRoot() * standardDeviation
-      let angle = 2 * Double.pi * generator.nextUniform()
-      values.append(radius * cos(angle))
-      values.append(radius * sin(angle))
-    }
-    return try Tensor(Array(values.prefix(count)), shape).cast(to: dtype)
+    try Tensor.filling(shape, as: Double.self) { values in
+      let count = shape.elementCount
+      for place in stride(from: 0, to: count, by: 2) {
+        // Box and Muller: two normal numbers from two uniform ones. 1 − u is never zero.
+        let radius = (-2 * log(1 - generator.nextUniform())).squareRoot() * standardDeviation
+        let angle = 2 * Double.pi * generator.nextUniform()
+        values[place] = radius * cos(angle)
+        if place + 1 < count { values[place + 1] = radius * sin(angle) }
+      }
+    }.cast(to: dtype)
   }
 
   /// Draws from the uniform distribution on [low, high), in float64, rounded to `dtype`.
@@ -81,10 +80,10 @@ extension Tensor {
     _ shape: Shape, from low: Double = 0, to high: Double = 1, using generator: inout Philox,
     dtype: DType = .float32
   ) throws -> Tensor {
-    let count = try shape.validated(elementSize: 8)
-    var values: [Double] = []
-    values.reserveCapacity(count)
-    for _ in 0..<count { values.append(low + (high - low) * generator.nextUniform()) }
-    return try Tensor(values, shape).cast(to: dtype)
+    try Tensor.filling(shape, as: Double.self) { values in
+      for place in 0..<shape.elementCount {
+        values[place] = low + (high - low) * generator.nextUniform()
+      }
+    }.cast(to: dtype)
   }
 }

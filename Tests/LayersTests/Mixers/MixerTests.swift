@@ -170,6 +170,8 @@ struct MixerCase: Sendable, CustomTestStringConvertible {
       ("keyValueHeads", .init(heads: 4, keyValueHeads: 0)),
       ("headDimension", .init(heads: 2, headDimension: 0)),
       ("headDimension", .init(heads: 8)), ("window", .init(heads: 2, window: 0)),
+      ("heads", .init(heads: .max, headDimension: 2)),
+      ("headDimension", .init(heads: 2, headDimension: .max - 1)),
     ]
     for (expected, options) in exact {
       #expect(name { try options.validate(hidden: 8) } == expected, "\(options)")
@@ -180,6 +182,11 @@ struct MixerCase: Sendable, CustomTestStringConvertible {
     linear = .init(heads: 2)
     linear.valueExpansion = -.infinity
     #expect(name { try linear.validate(hidden: 8) } == "valueExpansion")
+    linear.valueExpansion = 0x1p50
+    #expect(name { try linear.validate(hidden: 8) } == "valueExpansion times the hidden size")
+    linear = .init(heads: 2)
+    linear.decayRank = .max
+    #expect(name { try linear.validate(hidden: 8) } == "decayRank")
     linear = .init(heads: 2)
     linear.decayDivisor = 0
     #expect(name { try linear.validate(hidden: 8) } == "decayDivisor")
