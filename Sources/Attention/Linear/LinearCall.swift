@@ -189,12 +189,25 @@ extension LinearCall {
       }
   }
 
+  /// Calls `body` with the initial state [k, v] of recurrence `index`, nil if none was given.
+  func withInitialState<R>(
+    _ index: Int, _ body: (UnsafePointer<Float>?) throws -> R
+  ) throws -> R {
+    guard let initialState else { return try body(nil) }
+    return try initialState.withUnsafePointer(to: Float.self) {
+      try body($0 + index * problem.keyDimension * problem.valueDimension)
+    }
+  }
+
   /// Writes the initial state [k, v] of recurrence `index`, zero if none was given.
   func copyInitialState(_ index: Int, to target: UnsafeMutablePointer<Float>) throws {
     let size = problem.keyDimension * problem.valueDimension
-    guard let initialState else { return target.update(repeating: 0, count: size) }
-    try initialState.withUnsafePointer(to: Float.self) {
-      target.update(from: $0 + index * size, count: size)
+    try withInitialState(index) {
+      if let initial = $0 {
+        target.update(from: initial, count: size)
+      } else {
+        target.update(repeating: 0, count: size)
+      }
     }
   }
 }

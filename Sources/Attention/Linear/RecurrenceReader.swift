@@ -3,7 +3,7 @@ import Tensors
 
 /// Reads the tokens of a call as the float32 kernels compute with them: widened, queries multiplied
 /// by the scale, queries and keys normalised where the call asks for it, decays as logarithms.
-struct RecurrenceReader: Sendable {
+final class RecurrenceReader: Sendable {
   /// Tokens of one row of the batch and one value head.
   struct Piece {
     let row: Int
@@ -80,6 +80,16 @@ struct RecurrenceReader: Sendable {
       kernels.rms_norm(
         piece.count, keyDimension, raw, weights.base + keyDimension, epsilon, target, norms)
     }
+  }
+
+  /// Starts to bring a piece near that will be loaded after the one at work: its rows lie apart by
+  /// all heads, a pattern that processors do not foresee.
+  func prefetch(_ piece: Piece) {
+    let (row, tokens) = (piece.row, piece.tokens)
+    queries.prefetch(row: row, tokens: tokens, head: piece.queryHead)
+    keys.prefetch(row: row, tokens: tokens, head: piece.queryHead)
+    values.prefetch(row: row, tokens: tokens, head: piece.head)
+    decay?.prefetch(row: row, tokens: tokens, head: piece.head)
   }
 
   /// Values [tokens, v].

@@ -33,6 +33,15 @@ struct TokenRows: Sendable {
       }
     }
   }
+
+  /// Starts to bring the rows of `tokens` near, for a later ``load(row:tokens:head:to:)``.
+  func prefetch(row: Int, tokens: Range<Int>, head: Int) {
+    let (size, strides) = (tensor.dtype.size, tensor.strides)
+    tensor.withUnsafeRawPointer { base in
+      let first = row * strides[0] + tokens.lowerBound * strides[1] + head * strides[2]
+      kernels.prefetch(tokens.count, width * size, base + first * size, strides[1] * size, 0)
+    }
+  }
 }
 
 /// The rows of a dense [b, t, heads, width] tensor that is being written.
@@ -53,6 +62,14 @@ struct TokenRowsOutput: @unchecked Sendable {
     self.type = try dtype.loopType
     (length, heads, width) = (shape[1], shape[2], shape[3])
     self.kernels = kernels
+  }
+
+  /// Starts to bring the places of the rows of `tokens` near, for a later
+  /// ``store(row:tokens:head:from:)``.
+  func prefetch(row: Int, tokens: Range<Int>, head: Int) {
+    let place = ((row * length + tokens.lowerBound) * heads + head) * width
+    kernels.prefetch(
+      tokens.count, width * dtype.size, base + place * dtype.size, heads * width * dtype.size, 1)
   }
 
   /// Writes the rows of `tokens` from `source`, [tokens, width].

@@ -1,3 +1,15 @@
+static void prefetch(size_t rows, size_t bytes, const void *x, ptrdiff_t stride, int to_write) {
+  enum { LINE = 64, SECOND_LEVEL = 2 };
+  for (size_t r = 0; r < rows; r++)
+    for (size_t i = 0; i < bytes; i += LINE) {
+      const char *p = (const char *)x + (ptrdiff_t)r * stride + i;
+      if (to_write)
+        __builtin_prefetch(p, 1, SECOND_LEVEL);
+      else
+        __builtin_prefetch(p, 0, SECOND_LEVEL);
+    }
+}
+
 // Between two tokens decays the sum of the logarithms of those in between, all of one sign: adding
 // keeps the precision behind gates of any strength, which differences of running sums lose, and
 // near 1, which products of rounded factors lose over many tokens.

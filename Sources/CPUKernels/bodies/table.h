@@ -26,7 +26,7 @@ const cpu_kernels TABLE = {
              .softmax_gradient = softmax_gradient_bf16, .narrow_scaled = narrow_scaled},
     .has_bf16 = 1,
 #endif
-    .decay_split = decay_split, .additive_step = additive_step,
+    .prefetch = prefetch, .decay_split = decay_split, .additive_step = additive_step,
     .decay_from_start = decay_from_start, .decay_to_end = decay_to_end,
     .scale_rows = scale_rows, .scale_columns = scale_columns,
     .decay_tril = decay_tril, .decay_pairs = decay_pairs, .channel_scores = channel_scores,

@@ -206,6 +206,8 @@ typedef struct {
   cpu_bf16_kernels bf16;
 
   // MARK: bodies/recurrence.h
+  // Asks for rows of `bytes` bytes, `stride` bytes apart, to be near when they are read or written.
+  void (*prefetch)(size_t rows, size_t bytes, const void *x, ptrdiff_t stride, int to_write);
   // Decays are e^g, g <= 0.
   // e^g as whole + rest: 1 + (e^g - 1) near 1, so that a state which hardly decays is not multiplied
   // by a rounded factor at every token, otherwise 0 + e^g.

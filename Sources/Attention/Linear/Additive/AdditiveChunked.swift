@@ -12,17 +12,18 @@ struct AdditiveChunked: LinearKernel {
   }
 
   /// The share of the peak that the products reach with the work between them.
-  private static let efficiency = 0.5
+  private static let efficiency = 0.4
   /// Passes over the state that a sequence costs beside its tokens, in operations an element.
-  private static let stateOperations = 32
+  private static let stateOperations = 24
+  private static let forwardProducts = 2
+  private static let gradientProducts = 7
 
   func cost(of problem: LinearProblem) -> Cost {
     let (k, v) = (problem.keyDimension, problem.valueDimension)
     let tokens = problem.batch * problem.length * problem.valueHeads
-    // Products with the state, and with the chunk of which a token sees half.
-    let stateProducts = problem.needsGradient ? 7 : 2
-    let pairProducts = problem.needsGradient ? 7 : 2
-    let perToken = 2 * k * v * stateProducts + ChunkScores.length / 2 * (k + v) * pairProducts
+    // As many products with the state as with the tokens of the chunk, of which one sees half.
+    let products = problem.needsGradient ? Self.gradientProducts : Self.forwardProducts
+    let perToken = (2 * k * v + ChunkScores.length / 2 * (k + v)) * products
     let tile = InstructionSet.current.kernels.tile_columns
     let workers = min(problem.recurrences, Threads.count)
     let floats =
@@ -50,9 +51,8 @@ struct AdditiveChunked: LinearKernel {
         let state = states + index * stateSize
         try call.copyInitialState(index, to: state)
         let recurrence = try ChunkedForward(reader, PanelProduct(kernels: kernels))
-        recurrence.run(call.pieces(ofRecurrence: index, length: ChunkScores.length), state) {
-          output.store(row: $0.row, tokens: $0.tokens, head: $0.head, from: $1)
-        }
+        recurrence.run(
+          call.pieces(ofRecurrence: index, length: ChunkScores.length), state, to: output)
       }
     }
     return LinearOutputs(output: tensors[0], finalState: tensors[1])
@@ -81,10 +81,12 @@ extension AdditiveChunked {
       (shape: call.outputShape, dtype: problem.dtype), (shape: call.stateShape, dtype: .float32),
       (shape: hasDecay ? decayShape : [0, 0, 0, 0], dtype: .float32),
     ]) { pointers in
-      let queries = try TokenRowsOutput(pointers[0], keyShape, keyDType, kernels)
-      let keys = try TokenRowsOutput(pointers[1], keyShape, keyDType, kernels)
-      let values = try TokenRowsOutput(pointers[2], call.outputShape, problem.dtype, kernels)
-      let decay = try TokenRowsOutput(pointers[4], decayShape, .float32, kernels)
+      let targets = ChunkedBackward.Targets(
+        queries: try TokenRowsOutput(pointers[0], keyShape, keyDType, kernels),
+        keys: try TokenRowsOutput(pointers[1], keyShape, keyDType, kernels),
+        values: try TokenRowsOutput(pointers[2], call.outputShape, problem.dtype, kernels),
+        decay: hasDecay
+          ? try TokenRowsOutput(pointers[4], decayShape, .float32, kernels) : nil)
       let states = pointers[3].assumingMemoryBound(to: Float.self)
       try Threads.tryForEach(problem.recurrences) { index in
         let pieces = call.pieces(ofRecurrence: index, length: ChunkScores.length)
@@ -96,15 +98,9 @@ extension AdditiveChunked {
         try finalGradient.withUnsafePointer(to: Float.self) {
           gradient.update(from: $0 + index * stateSize, count: stateSize)
         }
-        recurrence.run(pieces, initialState: initialState.base, gradient: gradient) {
-          outputRows.load(row: $0.row, tokens: $0.tokens, head: $0.head, to: $1)
-        } store: { piece, queryRows, keyRows, valueRows, decayRows in
-          let (row, range, head) = (piece.row, piece.tokens, piece.head)
-          queries.store(row: row, tokens: range, head: head, from: queryRows)
-          keys.store(row: row, tokens: range, head: head, from: keyRows)
-          values.store(row: row, tokens: range, head: head, from: valueRows)
-          if hasDecay { decay.store(row: row, tokens: range, head: head, from: decayRows) }
-        }
+        recurrence.run(
+          pieces, initialState: initialState.base, gradient: gradient, incoming: outputRows,
+          to: targets)
       }
     }
     return LinearGradients(

@@ -20,9 +20,13 @@ final class ChunkedBackward {
   typealias Piece = RecurrenceReader.Piece
   typealias Rows = UnsafeMutablePointer<Float>
 
-  /// Receives the gradients of one piece: rows of k, k, v and 1 or k numbers.
-  typealias Store = (_ piece: Piece, _ queries: Rows, _ keys: Rows, _ values: Rows, _ decay: Rows)
-    -> Void
+  /// Where the gradients go.
+  struct Targets {
+    let queries, keys, values: TokenRowsOutput
+    let decay: TokenRowsOutput?
+
+    var all: [TokenRowsOutput] { [queries, keys, values] + [decay].compactMap { $0 } }
+  }
 
   let tokens: ChunkTokens
   let scores: ChunkScores
@@ -113,27 +117,38 @@ final class ChunkedBackward {
     return panels + length * (length + 2 * v + 6 * k) + 2 * k
   }
 
-  /// Runs over `pieces` from the last and gives the gradients of each to `store`.
+  /// Runs over `pieces` from the last and writes the gradients of each.
   ///
   /// - Parameters:
   ///   - initialState: [k, v]
   ///   - gradient: [k, v]: that of the final state, and afterwards that of the initial state.
-  ///   - loadOutputGradient: writes dO of a piece, [tokens, v].
+  ///   - incoming: the gradient of the output, dO.
   func run(
-    _ pieces: [Piece], initialState: UnsafePointer<Float>, gradient: Rows,
-    loadOutputGradient: (Piece, Rows) -> Void, store: Store
+    _ pieces: [Piece], initialState: UnsafePointer<Float>, gradient: Rows, incoming: TokenRows,
+    to targets: Targets
   ) {
     computeStates(pieces, initialState)
     product.pack(gradient, row: v, column: 1, rows: k, columns: v, into: stateGradient)
     for (index, piece) in pieces.enumerated().reversed() {
       tokens.loadQueries(piece)
       tokens.loadWrites(piece)
-      loadOutputGradient(piece, outputGradient)
+      incoming.load(row: piece.row, tokens: piece.tokens, head: piece.head, to: outputGradient)
+      if index > 0 {
+        let next = pieces[index - 1]
+        tokens.reader.prefetch(next)
+        incoming.prefetch(row: next.row, tokens: next.tokens, head: next.head)
+      }
+      for target in targets.all {
+        target.prefetch(row: piece.row, tokens: piece.tokens, head: piece.head)
+      }
       differentiate(piece.count, states[index])
       tokens.reader.backward(
         piece.count, tokens, queryGradient: queryGradient, keyGradient: keyGradient,
         scratch: work)
-      store(piece, queryGradient, keyGradient, valueGradient, decayGradient)
+      let sources = [queryGradient, keyGradient, valueGradient, decayGradient]
+      for (target, rows) in zip(targets.all, sources) {
+        target.store(row: piece.row, tokens: piece.tokens, head: piece.head, from: rows)
+      }
     }
     product.unpack(stateGradient, into: gradient)
   }
@@ -145,6 +160,7 @@ final class ChunkedBackward {
     for (index, piece) in pieces.dropLast().enumerated() {
       let next = states[index + 1]
       tokens.loadWrites(piece)
+      tokens.reader.prefetch(pieces[index + 1])
       scores.decayKeys(piece.count, tokens.keys, tokens.decay)
       next.base.update(from: states[index].base, count: next.size)
       scores.decayTransposedState(next)

@@ -43,19 +43,21 @@ final class ChunkedForward {
     output = values.base + values.size
   }
 
-  /// Runs over `pieces` and gives the output rows of each to `store`.
+  /// Runs over `pieces` and writes the output rows of each.
   ///
   /// - Parameter finalState: [k, v]: the initial state, and afterwards the final one.
   func run(
     _ pieces: [RecurrenceReader.Piece], _ finalState: UnsafeMutablePointer<Float>,
-    store: (RecurrenceReader.Piece, UnsafePointer<Float>) -> Void
+    to target: TokenRowsOutput
   ) {
     let (k, v) = (state.rows, state.columns)
     product.pack(finalState, row: v, column: 1, rows: k, columns: v, into: state)
-    for piece in pieces {
+    for (index, piece) in pieces.enumerated() {
       let count = piece.count
       tokens.loadQueries(piece)
       tokens.loadWrites(piece)
+      if index + 1 < pieces.count { tokens.reader.prefetch(pieces[index + 1]) }
+      target.prefetch(row: piece.row, tokens: piece.tokens, head: piece.head)
       scores.compute(count, tokens.queries, tokens.keys, tokens.decay)
       product.pack(tokens.values, row: v, column: 1, rows: count, columns: v, into: values)
       product.multiply(
@@ -68,7 +70,7 @@ final class ChunkedForward {
           rows: block.tokens.count, columns: v, depth: 0..<block.tokens.upperBound,
           into: output + first * v, stride: v, adds: true)
       }
-      store(piece, output)
+      target.store(row: piece.row, tokens: piece.tokens, head: piece.head, from: output)
       scores.decayState(state)
       product.multiply(.transposed(scores.keys, k), values, depth: count, addingTo: state)
     }
