@@ -42,6 +42,7 @@ let package = Package(
     .testTarget(name: "LayersTests", dependencies: ["Layers"]),
     .testTarget(name: "LanguageModelsTests", dependencies: ["LanguageModels"]),
     .testTarget(name: "TrainingTests", dependencies: ["Training"]),
-    .testTarget(name: "AttentionCommandTests", dependencies: ["AttentionCommand"]),
+    .testTarget(
+      name: "AttentionCommandTests", dependencies: ["AttentionCommand", "Attention", "Tensors"]),
   ]
 )

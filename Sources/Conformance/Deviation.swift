@@ -85,5 +85,10 @@ public struct Bound: Sendable {
   public var share: Double
   public var remainder: Double
 
+  public init(share: Double, remainder: Double) {
+    self.share = share
+    self.remainder = remainder
+  }
+
   func limit(_ size: Double) -> Double { share * size + remainder }
 }

@@ -29,7 +29,7 @@ struct ShapeList {
     self.shapes = shapes
   }
 
-  /// A tensor of each shape that takes no memory, whose numbers are allowed but mean nothing.
+  /// A tensor of each shape that takes the memory of one row, whose numbers are allowed but mean nothing.
   ///
   /// - Throws: ``CommandError`` if the queries have no shape, ``TensorError`` if a shape is too
   ///   large to be addressed.
@@ -45,12 +45,19 @@ struct ShapeList {
     var tensors: [String: Tensor] = [:]
     for (name, shape) in all {
       switch inputs.first(where: { $0.name == name })?.kind {
-      case .bool: tensors[name] = try .zeros(shape, dtype: .bool)
+      case .bool: tensors[name] = try Self.rows(shape, .bool)
       case .int32: tensors[name] = try Self.evenLengths(shape, total: queries)
-      case .floatingPoint, nil: tensors[name] = try .zeros(shape, dtype: dtype)
+      case .floatingPoint, nil: tensors[name] = try Self.rows(shape, dtype)
       }
     }
     return tensors
+  }
+
+  /// Zeros: one row, seen on every other axis, so that operators which ask for dense rows need no
+  /// copy.
+  private static func rows(_ shape: Shape, _ dtype: DType) throws -> Tensor {
+    let row = Shape(Array(shape.suffix(1)))
+    return try Tensor.zeros(row, dtype: dtype).contiguous().expanded(to: shape)
   }
 
   /// Cumulative lengths of sequences that are as equal as they can be.

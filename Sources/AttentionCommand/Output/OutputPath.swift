@@ -11,12 +11,15 @@ enum OutputPath {
     if let slash = path.lastIndex(of: "/") {
       folder = slash == path.startIndex ? "/" : String(path[..<slash])
     }
-    guard access(folder, W_OK | X_OK) == 0 else {
-      throw CommandError("\(path): the folder \(folder): \(String(cString: strerror(errno)))")
+    func refused(_ code: Int32) -> CommandError {
+      CommandError("\(path): the folder \(folder): \(String(cString: strerror(code)))")
     }
     var status = stat()
+    guard stat(folder, &status) == 0 else { throw refused(errno) }
+    guard status.st_mode & S_IFMT == S_IFDIR else { throw refused(ENOTDIR) }
+    guard access(folder, W_OK | X_OK) == 0 else { throw refused(errno) }
     if stat(path, &status) == 0, status.st_mode & S_IFMT == S_IFDIR {
-      throw CommandError("\(path): Is a directory")
+      throw CommandError("\(path): \(String(cString: strerror(EISDIR)))")
     }
   }
 }

@@ -32,16 +32,30 @@ public struct ExactCase: ConformanceCase {
 }
 
 extension ExactCase {
-  /// Every feature alone and in pairs, over ragged lengths and dimensions that go round.
+  /// Every feature alone and in pairs, over ragged lengths and dimensions that go round, and each
+  /// alone with the few queries and many keys of decoding.
   ///
   /// - Parameter isQuick: whether lengths are short, so that unoptimised code is done in seconds.
   public static func all(isQuick: Bool) -> [ExactCase] {
     let lengths = isQuick ? [9, 0, 33, 1, 17, 2] : [65, 127, 1, 64, 200, 0, 63, 2]
     let dimensions = isQuick ? [8, 16, 12] : [32, 64, 20, 16, 128, 48]
-    return ExactFeature.aloneAndInPairs.enumerated().map { index, features in
+    let cases = ExactFeature.aloneAndInPairs.enumerated().map { index, features in
       make(
         features, length: lengths[index % lengths.count],
         dimension: dimensions[index % dimensions.count])
+    }
+    return cases + decoding(keyLength: isQuick ? 40 : 301, dimensions)
+  }
+
+  private static func decoding(keyLength: Int, _ dimensions: [Int]) -> [ExactCase] {
+    let features = ExactFeature.allCases.filter {
+      !$0.excludes(.moreKeys) && $0.group != ExactFeature.moreKeys.group
+    }
+    return features.enumerated().map { index, feature in
+      var result = make(
+        [feature], length: keyLength, dimension: dimensions[index % dimensions.count])
+      result.queryLength = index % 2 == 0 ? 1 : 3
+      return result
     }
   }
 

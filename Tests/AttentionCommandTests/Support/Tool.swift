@@ -1,0 +1,102 @@
+import FoundationEssentials
+import Glibc
+import Tensors
+import Testing
+
+/// The built tool, run as a process in a folder of its own.
+final class Tool {
+  struct Outcome {
+    let exitCode: Int32
+    let output: String
+    let error: String
+  }
+
+  let folder: String
+
+  init() throws {
+    folder =
+      FileManager.default.temporaryDirectory.path + "/attention-tool-"
+      + String(UInt64.random(in: 0...UInt64.max), radix: 36)
+    try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+  }
+
+  deinit { try? FileManager.default.removeItem(atPath: folder) }
+
+  func path(_ name: String) -> String { folder + "/" + name }
+
+  func exists(_ name: String) -> Bool { access(path(name), F_OK) == 0 }
+
+  /// The names in the folder, but those of what the tool printed.
+  var names: [String] {
+    get throws {
+      try FileManager.default.contentsOfDirectory(atPath: folder)
+        .filter { $0 != "stdout" && $0 != "stderr" }
+    }
+  }
+
+  func write(_ tensors: [String: Tensor], to name: String) throws {
+    try Safetensors.write(
+      tensors.sorted { $0.key < $1.key }.map { (name: $0.key, tensor: $0.value) }, to: path(name))
+  }
+
+  /// Runs `attention` with these arguments.
+  func callAsFunction(_ arguments: String...) throws -> Outcome {
+    try run(arguments)
+  }
+
+  func run(_ arguments: [String]) throws -> Outcome {
+    try run(executable: Self.executable, arguments)
+  }
+
+  /// The tool lies beside the test bundle.
+  private static var executable: String {
+    let own = CommandLine.arguments[0]
+    let folder = own.lastIndex(of: "/").map { String(own[..<$0]) } ?? "."
+    return folder + "/attention"
+  }
+
+  private func run(executable: String, _ arguments: [String]) throws -> Outcome {
+    var actions = posix_spawn_file_actions_t()
+    posix_spawn_file_actions_init(&actions)
+    defer { posix_spawn_file_actions_destroy(&actions) }
+    let flags = O_WRONLY | O_CREAT | O_TRUNC
+    posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0)
+    posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, path("stdout"), flags, 0o600)
+    posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, path("stderr"), flags, 0o600)
+    var words = ([executable] + arguments).map { strdup($0) }
+    words.append(nil)
+    defer { for word in words { free(word) } }
+    var process: pid_t = 0
+    let failure = posix_spawn(&process, executable, &actions, nil, words, environ)
+    guard failure == 0 else {
+      throw Failure("\(executable): \(String(cString: strerror(failure)))")
+    }
+    var status: Int32 = 0
+    while waitpid(process, &status, 0) < 0 && errno == EINTR {}
+    // Above 128 as shells have it: a process that a signal ended is no clean exit.
+    let exitCode = status & 0x7F == 0 ? (status >> 8) & 0xFF : 128 + status & 0x7F
+    return Outcome(exitCode: exitCode, output: try text("stdout"), error: try text("stderr"))
+  }
+
+  private func text(_ name: String) throws -> String {
+    String(decoding: try Data(contentsOf: URL(filePath: path(name))), as: UTF8.self)
+  }
+
+  struct Failure: Error, CustomStringConvertible {
+    let description: String
+    init(_ description: String) { self.description = description }
+  }
+}
+
+/// Expects the one line and the exit code of a mistake, with these words in the line.
+func expectMistake(
+  _ outcome: Tool.Outcome, _ words: String..., sourceLocation: SourceLocation = #_sourceLocation
+) {
+  #expect(outcome.exitCode == 2, "\(outcome.error)", sourceLocation: sourceLocation)
+  let lines = outcome.error.split(separator: "\n")
+  #expect(lines.count == 1, "\(outcome.error)", sourceLocation: sourceLocation)
+  #expect(outcome.error.hasPrefix("attention: "), sourceLocation: sourceLocation)
+  for word in words {
+    #expect(outcome.error.contains(word), "\(outcome.error)", sourceLocation: sourceLocation)
+  }
+}

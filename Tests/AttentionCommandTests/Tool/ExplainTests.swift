@@ -1,0 +1,45 @@
+import Attention
+import FoundationEssentials
+import Testing
+
+@Suite struct ExplainTests {
+  @Test func theTableHasEveryKernelAndItsObjection() throws {
+    let tool = try Tool()
+    let outcome = try tool(
+      "explain", "softmax", "--shape", "queries=2x1024x8x64,keys=2x512x2x64", "--causal",
+      "--dtype", "float64")
+    #expect(outcome.exitCode == 0, "\(outcome.error)")
+    for kernel in ExactAttention.kernels { #expect(outcome.output.contains(kernel.name)) }
+    #expect(outcome.output.contains(">  cpu.reference"))
+    #expect(outcome.output.contains("float64 asked for; it computes in float32"))
+    #expect(outcome.output.split(separator: "\n").allSatisfy { $0.count <= 120 })
+  }
+
+  @Test func jsonIsTheVerdict() throws {
+    let tool = try Tool()
+    let outcome = try tool(
+      "explain", "linear", "--shape", "queries=1x4096x4x64,decay=1x4096x4", "--json")
+    #expect(outcome.exitCode == 0, "\(outcome.error)")
+    let verdict = try JSONDecoder().decode(Explanation.self, from: Data(outcome.output.utf8))
+    #expect(verdict.chosen != nil && verdict.chosen == verdict.candidates.first?.kernel)
+    #expect(Set(verdict.candidates.map(\.kernel)) == Set(LinearAttention.kernels.map(\.name)))
+  }
+
+  @Test func tensorsLargerThanMemoryTakeNone() throws {
+    let tool = try Tool()
+    // The queries alone would take 16 TiB.
+    let outcome = try tool(
+      "explain", "linear", "--shape", "queries=1048576x8192x8x64,cumulative_lengths=2")
+    expectMistake(outcome, "batch")
+    let long = try tool("explain", "linear", "--shape", "queries=1048576x8192x8x64")
+    #expect(long.exitCode == 0, "\(long.error)")
+  }
+
+  @Test func aForcedKernelThatObjectsIsAMistakeWithTheTable() throws {
+    let tool = try Tool()
+    let outcome = try tool(
+      "explain", "linear", "--shape", "queries=1x64x4x64", "--gradients", "--kernel", "cpu.step")
+    expectMistake(outcome, "cpu.step objects", "gradients")
+    #expect(outcome.output.contains("cpu.chunked"))
+  }
+}

@@ -1,0 +1,131 @@
+import Attention
+import Tensors
+import Testing
+
+/// `attention run` against the operators called directly.
+@Suite struct RunTests {
+  private func expectEqual(
+    _ file: SafetensorsFile, _ name: String, _ expected: Tensor,
+    sourceLocation: SourceLocation = #_sourceLocation
+  ) throws {
+    let tensor = try file.tensor(named: name)
+    #expect(tensor.shape == expected.shape, "\(name)", sourceLocation: sourceLocation)
+    #expect(tensor.dtype == expected.dtype, "\(name)", sourceLocation: sourceLocation)
+    #expect(
+      try tensor.elements(as: Float.self) == expected.elements(as: Float.self), "\(name)",
+      sourceLocation: sourceLocation)
+  }
+
+  @Test func softmaxWritesWhatTheOperatorGives() throws {
+    let tool = try Tool()
+    var inputs = try Samples.exact()
+    inputs["bias"] = try Samples.normal([4, 1, 7], "bias")
+    inputs["key_mask"] = try Tensor((0..<14).map { $0 != 3 }, [2, 7])
+    inputs["sinks"] = try Samples.normal([4], "sinks")
+    inputs["scale"] = try Samples.normal([4], "scale")
+    try tool.write(inputs, to: "in.safetensors")
+    let outcome = try tool(
+      "run", "softmax", tool.path("in.safetensors"), "-o", tool.path("out.safetensors"),
+      "--causal", "--alignment", "top-left", "--window", "3,all", "--softcap", "4", "--alibi")
+    #expect(outcome.exitCode == 0, "\(outcome.error)")
+    #expect(outcome.output.isEmpty)
+
+    let expected = try attention(
+      queries: #require(inputs["queries"]), keys: #require(inputs["keys"]),
+      values: #require(inputs["values"]),
+      similarity: .dotProduct(scale: .perHead(#require(inputs["scale"]))),
+      mask: AttentionMask(
+        isCausal: true, alignment: .topLeft, window: Window(left: 3, right: nil),
+        keyMask: inputs["key_mask"]),
+      terms: ScoreTerms(
+        softcap: 4, alibi: .standard, bias: inputs["bias"], sinks: inputs["sinks"]))
+    let file = try SafetensorsFile(path: tool.path("out.safetensors"))
+    #expect(Set(file.names) == ["output", "log_sum_exp"])
+    try expectEqual(file, "output", expected.output)
+    try expectEqual(file, "log_sum_exp", expected.logSumExp)
+  }
+
+  @Test func gradientsHaveTheirInputsNamesShapesAndDTypes() throws {
+    let tool = try Tool()
+    var inputs = try Samples.exact(dtype: .bfloat16)
+    inputs["bias"] = try Samples.normal([5, 7], "bias")
+    inputs["output_gradient"] = try Samples.normal([2, 5, 4, 6], "gradient")
+    try tool.write(inputs, to: "in.safetensors")
+    let outcome = try tool(
+      "run", "cosine", tool.path("in.safetensors"), "-o", tool.path("out.safetensors"),
+      "--gradients", "--dtype", "float32", "--scale=-3", "--groups", "2", "--deterministic")
+    #expect(outcome.exitCode == 0, "\(outcome.error)")
+
+    let sources = try ["queries", "keys", "values", "bias"].map {
+      try #require(inputs[$0]).tracked()
+    }
+    let result = try attention(
+      queries: sources[0].cast(to: .float32), keys: sources[1].cast(to: .float32),
+      values: sources[2].cast(to: .float32), similarity: .cosine(scale: .number(-3), groups: 2),
+      terms: ScoreTerms(bias: sources[3]))
+    let gradients = try result.output.gradients(of: sources, seed: inputs["output_gradient"])
+    let file = try SafetensorsFile(path: tool.path("out.safetensors"))
+    #expect(
+      Set(file.names) == [
+        "output", "log_sum_exp", "queries_gradient", "keys_gradient", "values_gradient",
+        "bias_gradient",
+      ])
+    try expectEqual(file, "output", result.output)
+    for (name, gradient) in zip(["queries", "keys", "values", "bias"], gradients) {
+      try expectEqual(file, name + "_gradient", gradient)
+    }
+  }
+
+  @Test func linearWritesOutputAndFinalState() throws {
+    let tool = try Tool()
+    var inputs = try Samples.linear()
+    inputs["initial_state"] = try Samples.normal([3, 4, 8, 6], "state")
+    inputs["cumulative_lengths"] = try Tensor([0, 4, 4, 9] as [Int32])
+    inputs["final_state_gradient"] = try Samples.normal([3, 4, 8, 6], "gradient")
+    try tool.write(inputs, to: "in.safetensors")
+    let outcome = try tool(
+      "run", "linear", tool.path("in.safetensors"), "-o", tool.path("out.safetensors"), "--l2norm",
+      "--gradients", "--explain")
+    #expect(outcome.exitCode == 0, "\(outcome.error)")
+    #expect(outcome.output.contains("cpu.chunked"))
+
+    let names = ["queries", "keys", "values", "decay", "initial_state"]
+    let sources = try names.map { try #require(inputs[$0]).tracked() }
+    let result = try linearAttention(
+      queries: sources[0], keys: sources[1], values: sources[2], decay: sources[3],
+      normalizesQueriesAndKeys: true, initialState: sources[4],
+      cumulativeLengths: inputs["cumulative_lengths"])
+    let gradients = try Tensor.gradients(
+      of: sources,
+      through: [(result.output, nil), (result.finalState, inputs["final_state_gradient"])])
+    let file = try SafetensorsFile(path: tool.path("out.safetensors"))
+    #expect(
+      Set(file.names) == Set(["output", "final_state"] + names.map { $0 + "_gradient" }))
+    try expectEqual(file, "output", result.output)
+    try expectEqual(file, "final_state", result.finalState)
+    for (name, gradient) in zip(names, gradients) {
+      try expectEqual(file, name + "_gradient", gradient)
+    }
+  }
+
+  @Test func theInputsFileMayBeTheOutputsFile() throws {
+    let tool = try Tool()
+    try tool.write(Samples.exact(), to: "both.safetensors")
+    let path = tool.path("both.safetensors")
+    #expect(try tool("run", "softmax", path, "-o", path).exitCode == 0)
+    #expect(try SafetensorsFile(path: path).contains("log_sum_exp"))
+    #expect(try tool.names == ["both.safetensors"])
+  }
+
+  @Test func theKernelAskedForRuns() throws {
+    let tool = try Tool()
+    try tool.write(Samples.exact(), to: "in.safetensors")
+    for kernel in ["cpu.reference", "cpu.unfused", "cpu.tiled"] {
+      let outcome = try tool(
+        "run", "softmax", tool.path("in.safetensors"), "-o", tool.path("out.safetensors"),
+        "--kernel", kernel, "--explain")
+      #expect(outcome.exitCode == 0, "\(outcome.error)")
+      #expect(outcome.output.contains("\(kernel), as asked for"))
+    }
+  }
+}
