@@ -1,7 +1,7 @@
 import Tensors
 import Training
 
-/// The rates of the report's longest series as a picture.
+/// The rates in float32 as a picture.
 struct BenchChart {
   private let report: BenchReport
 
@@ -13,8 +13,9 @@ struct BenchChart {
     var points: [String: [(x: Double, y: Double)]] = [:]
     for row in report.rows {
       let kernel = row.kernel.split(separator: ".").dropFirst().joined(separator: ".")
-      let variant = row.dtype == .float32 ? "" : " \(row.dtype.rawValue)"
-      let name = "\(row.operation) \(kernel) \(row.pass.rawValue)\(variant) \(row.dimension)"
+      // Rows of one length, of other dtypes and dimensions, make no line.
+      guard row.dtype == .float32, row.dimension == BenchPlan.usualDimension else { continue }
+      let name = "\(row.operation) \(kernel) \(row.pass.rawValue)"
       if points[name] == nil { names.append(name) }
       points[name, default: []].append(
         (x: Double(row.length), y: row.operationsPerSecond * Self.giga))
@@ -26,7 +27,8 @@ struct BenchChart {
       title: "GFLOP/s, \(report.threads) threads, \(report.instructionSet), "
         + "peak \(Quantity.digits(report.peak * Self.giga))",
       x: .logarithmic("length", marks: lengths),
-      y: .linear("GFLOP/s", from: 0, to: highest, count: 6),
+      y: .linear(
+        "GFLOP/s", from: 0, to: highest * (1 + Self.legendRow * Double(shown.count)), count: 6),
       series: shown.map {
         LineChart.Series(name: $0, points: points[$0, default: []], hasDots: true)
       }
@@ -34,4 +36,6 @@ struct BenchChart {
   }
 
   private static let giga = 1e-9
+  /// The legend lies above the lines: the height of one of its rows, as a share of the plot's.
+  private static let legendRow = 0.07
 }

@@ -15,7 +15,7 @@ struct BenchPlan {
   private var linearLengths: [Int] {
     isQuick ? [1024, 4096] : [1024, 4096, 16_384, 65_536]
   }
-  private static let usualDimension = 64
+  static let usualDimension = 64
   /// Where another dimension and other dtypes are measured too.
   private var otherLength: Int { isQuick ? 512 : 1024 }
   private static let otherDimension = 128
@@ -25,7 +25,7 @@ struct BenchPlan {
     let operation: OperatorName
     let pass: RaceTask.Pass
     var dtype = DType.float32
-    var dimension = usualDimension
+    var dimension = BenchPlan.usualDimension
     let lengths: [Int]
   }
 

@@ -10,10 +10,11 @@ struct Bench: ParsableCommand {
     discussion: """
       Kernels run in turns in one process; printed are the median, the spread (the distance \
       between the quartiles as a share of the median), the rate of the mathematics' operations, \
-      that as a share of the multiply-adds which the machine does in registers (measured before \
-      each table on all threads, the best until then), the most memory held beside inputs and outputs, and how many times \
-      as long the unfused computation takes. `training` is forward and all gradients. For linear \
-      attention, growth is the time divided by that of linear growth from the shortest length.
+      that as a share of the float32 multiply-adds that the machine does in registers (measured \
+      before each table on all threads, the best until then; bfloat16 products can be faster), \
+      the most memory held beside inputs and outputs, and how many times as long the unfused \
+      computation takes. `training` is forward and all gradients. For linear attention, growth is \
+      the time divided by that of linear growth from the shortest length.
       """)
 
   @Argument(

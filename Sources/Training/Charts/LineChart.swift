@@ -64,7 +64,7 @@ public struct LineChart: Sendable {
     static let floor = top + plotHeight
     static let edge = left + plotWidth
 
-    /// For light and for dark pages; further lines begin again.
+    /// For light and for dark pages; further lines begin again, dashed.
     static let colours = [
       ("#0969da", "#58a6ff"), ("#bc4c00", "#f0883e"), ("#1a7f37", "#3fb950"),
       ("#8250df", "#bc8cff"), ("#bf3989", "#f778ba"), ("#57606a", "#8b949e"),
@@ -77,6 +77,7 @@ public struct LineChart: Sendable {
       .grid { stroke: #d0d7de; stroke-width: 1 }
       .axis { stroke: #24292f; stroke-width: 1 }
       .line { fill: none; stroke-width: 2; stroke-linejoin: round; stroke-linecap: round }
+      .dashed { stroke-dasharray: 6 5 }
       \(ink { $0.0 })
       @media (prefers-color-scheme: dark) {
         text { fill: #e6edf3 }
@@ -95,7 +96,10 @@ public struct LineChart: Sendable {
     }
   }
 
-  private static func style(_ index: Int) -> String { "series\(index % Layout.colours.count)" }
+  /// A colour of its own; where there are more lines than colours, the further ones are dashed.
+  private static func style(_ index: Int) -> String {
+    "series\(index % Layout.colours.count)" + (index < Layout.colours.count ? "" : " dashed")
+  }
 
   private func across(_ value: Double) -> String {
     (Layout.left + x.fraction(of: value) * Layout.plotWidth).text(digits: 1)

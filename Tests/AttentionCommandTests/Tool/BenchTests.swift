@@ -1,0 +1,34 @@
+import FoundationEssentials
+import Testing
+
+@Suite struct BenchTests {
+  @Test func everyKernelIsMeasuredBesideTheUnfusedComputation() throws {
+    let tool = try Tool()
+    let outcome = try tool(
+      "bench", "linear", "--quick", "--json", "--plot", tool.path("rates.svg"))
+    #expect(outcome.exitCode == 0, "\(outcome.error)")
+    struct Report: Decodable {
+      struct Row: Decodable {
+        let kernel: String
+        let length: Int
+        let seconds: Double
+        let shareOfPeak: Double
+        let extraMemory: Int
+        let speedup: Double?
+        let growth: Double?
+      }
+      let peak: Double
+      let rows: [Row]
+    }
+    let report = try JSONDecoder().decode(Report.self, from: Data(outcome.output.utf8))
+    #expect(report.peak > 1e9)
+    #expect(Set(report.rows.map(\.kernel)) == ["cpu.chunked", "cpu.step", "cpu.unfused"])
+    #expect(Set(report.rows.map(\.length)).count > 1)
+    for row in report.rows {
+      #expect(row.seconds > 0 && row.shareOfPeak > 0 && row.extraMemory >= 0)
+      #expect(row.speedup != nil && row.growth != nil)
+    }
+    let picture = try String(contentsOf: URL(filePath: tool.path("rates.svg")), encoding: .utf8)
+    #expect(picture.contains("linear chunked forward"))
+  }
+}
