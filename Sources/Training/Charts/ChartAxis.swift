@@ -16,7 +16,12 @@ public struct ChartAxis: Sendable {
 
   /// Even distances for even differences, marks at round numbers that cover the range.
   ///
-  /// - Parameter count: about how many marks.
+  /// - Parameters:
+  ///   - title: what is measured, with its unit.
+  ///   - low: the least number to be shown.
+  ///   - high: the greatest number to be shown.
+  ///   - count: about how many marks.
+  ///   - wholeNumbers: whether marks stand at whole numbers only.
   public static func linear(
     _ title: String, from low: Double, to high: Double, count: Int, wholeNumbers: Bool = false
   ) -> ChartAxis {
