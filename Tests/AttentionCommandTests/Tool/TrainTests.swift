@@ -1,0 +1,68 @@
+import FoundationEssentials
+import Testing
+
+/// `attention train` and `attention generate`, from a text to what the model writes.
+@Suite struct TrainTests {
+  private func makeTool() throws -> Tool {
+    let tool = try Tool()
+    let text = String(repeating: "func f(x: Int) -> Int { x + 1 }\n", count: 200)
+    for number in 0..<4 {
+      try Data((text + "// \(number)\n").utf8).write(to: URL(filePath: tool.path("\(number).txt")))
+    }
+    let configuration = """
+      {
+        model: {
+          vocabulary_size: 256, hidden_size: 16,
+          layers: [{ type: "gated_linear", heads: 2 }, { type: "softmax", heads: 2 }],
+        },
+        data: { paths: ["."], extensions: ["txt"], validation_fraction: 0.25 },
+        training: {
+          steps: 3, batch_size: 2, length: 32, warmup_steps: 1, validation_tokens: 64,
+          output_directory: "\(tool.path("run"))",
+        },
+        sample: { prompt: "func ", tokens: 12 },
+      }
+      """
+    try Data(configuration.utf8).write(to: URL(filePath: tool.path("tiny.json5")))
+    return tool
+  }
+
+  @Test func aRunEndsWithTheSampleAndTheFigureAndCanBeContinued() throws {
+    let tool = try makeTool()
+    expectMistake(try tool("train", tool.path("tiny.json5"), "--resume"), "checkpoint")
+    let first = try tool("train", tool.path("tiny.json5"))
+    #expect(first.exitCode == 0, "\(first.error)")
+    let last = try #require(first.output.split(separator: "\n").last)
+    #expect(last.hasPrefix("validation ") && last.hasSuffix(" bits per byte"), "\(last)")
+    #expect(first.output.hasPrefix("func "))
+    #expect(tool.exists("run/loss.svg") && tool.exists("run/metrics.jsonl"))
+
+    let more = try tool("train", tool.path("tiny.json5"), "--resume", "training.steps=5")
+    #expect(more.exitCode == 0, "\(more.error)")
+    #expect(tool.exists("run/checkpoint-5"))
+
+    let generate = [
+      "generate", tool.path("run"), "--prompt", "func ", "--tokens", "20", "--seed", "3",
+    ]
+    let text = try tool.run(generate)
+    #expect(text.exitCode == 0, "\(text.error)")
+    #expect(text.output.hasPrefix("func ") && text.output.utf8.count > 20)
+    #expect(try tool.run(generate).output == text.output)
+    #expect(try tool.run(generate + ["--temperature", "0"]).exitCode == 0)
+    expectMistake(try tool("generate", tool.path("run"), "--prompt", ""), "prompt")
+    expectMistake(try tool("generate", tool.path("run"), "--top-k", "0"), "topK")
+    expectMistake(try tool("generate", tool.path("run"), "--top-p", "1.5"), "topP")
+    expectMistake(try tool("generate", tool.path("run"), "--tokens", "-1"), "maximumTokens")
+  }
+
+  @Test(arguments: [
+    ("training.stepz=3", "stepz"), ("model.layers.1.heads=3", "heads"),
+    ("model.layers.0.type='magic'", "magic"), ("data.paths=['absent']", "absent"),
+    ("data.extensions=['nothing']", "nothing"), ("training.steps=-1", "steps"), ("steps", "key="),
+  ])
+  func wrongConfigurationsAreNamed(override: String, word: String) throws {
+    let tool = try makeTool()
+    expectMistake(try tool("train", tool.path("tiny.json5"), override), word)
+    #expect(!tool.exists("run"))
+  }
+}
