@@ -17,7 +17,8 @@ faster, so the ratio measures PyTorch as one would use it, not the best possible
 
 A rate is that of one step: tokens of the step over its time, batch, forward, backward, clipping and
 optimizer included, validation and checkpoints not. Printed are the median over the steps after the
-warm-up and the 10th and 90th percentile. With --tool both run in turn for several rounds.
+warm-up and the 10th and 90th percentile. With --tool both run in turn for several rounds, and the ratio
+is the median of the rounds' ratios.
 """
 
 import argparse
@@ -251,19 +252,24 @@ def main():
         tool.check_agreement(run.model, settings["length"])
         peers["attention"] = tool
     rates = {name: [] for name in peers}
+    ratios = []
     for number in range(arguments.rounds):
+        medians = {}
         for name, peer in peers.items():
             new, loss = peer.measure(arguments.steps, arguments.warmup)
             rates[name] += new
+            medians[name] = statistics.median(new)
             print(f"round {number + 1}  {name:<10} {spread(new)} tokens/s, last loss {loss:.3f} nats")
             sys.stdout.flush()
+        if arguments.tool:
+            ratios.append(medians["attention"] / medians["PyTorch"])
     print()
     for name, all_rates in rates.items():
         print(f"{name:<10} {spread(all_rates)} tokens/s, median (10th to 90th percentile of "
               f"{len(all_rates)} steps)")
     if arguments.tool:
-        ratio = statistics.median(rates["attention"]) / statistics.median(rates["PyTorch"])
-        print(f"attention / PyTorch: {ratio:.2f}")
+        print(f"attention / PyTorch: {statistics.median(ratios):.2f}, median of {len(ratios)} rounds "
+              f"({min(ratios):.2f} to {max(ratios):.2f})")
 
 
 if __name__ == "__main__":
