@@ -10,7 +10,8 @@ struct AttentionTool: AsyncParsableCommand {
     discussion: "Every mistake is one line on standard error and exit code 2.",
     version: "0.1.0",
     subcommands: [
-      Devices.self, Explain.self, Run.self, Verify.self, Bench.self, Train.self, Generate.self,
+      Devices.self, Explain.self, Run.self, Verify.self, Bench.self, Time.self, Train.self,
+      Generate.self,
     ])
 
   static func main() async {

@@ -2,7 +2,28 @@ import Synchronization
 import Tensors
 import Training
 
-/// The ceiling that rates are compared with: multiply-adds in registers on all threads.
+/// The ceilings that rates are compared with, measured on all threads.
+struct Ceilings: Encodable {
+  /// Operations a second: multiply-adds in registers.
+  let float32: Double
+  /// Dot products of bfloat16 pairs in registers; nil where the processor has none.
+  let bfloat16: Double?
+  /// Bytes a second of memory that no cache holds, read once.
+  let readBandwidth: Double
+
+  enum CodingKeys: String, CodingKey {
+    case float32, bfloat16
+    case readBandwidth = "read_bandwidth"
+  }
+
+  static func measure() throws -> Ceilings {
+    Ceilings(
+      float32: PeakRate.measure(), bfloat16: PeakRate.measureBFloat16(),
+      readBandwidth: try PeakRate.measureRead())
+  }
+}
+
+/// Measures what the machine does at most.
 enum PeakRate {
   /// Short measurements, many of them: the best is one that nothing disturbed.
   private static let rounds = 400_000
@@ -11,19 +32,50 @@ enum PeakRate {
   /// Float32 operations a second, the best of the measurements.
   static func measure() -> Double {
     let kernels = InstructionSet.current.kernels
+    // Every thread has its own factor, and the sum is kept: nothing can be left out.
+    return rate(operations: rounds * kernels.operations_per_round, repetitions) { thread in
+      kernels.multiply_adds(rounds, 0.5 + 1e-3 * Float(thread), 1)
+    }
+  }
+
+  /// Operations a second of bfloat16 dot products.
+  static func measureBFloat16() -> Double? {
+    let kernels = InstructionSet.current.kernels
+    guard let dotPairs = kernels.bf16.dot_pairs else { return nil }
+    return rate(operations: 2 * rounds * kernels.operations_per_round, repetitions) { thread in
+      dotPairs(rounds, BFloat16(Float(thread) + 0.5).bitPattern, BFloat16(Float(1)).bitPattern)
+    }
+  }
+
+  /// Bytes a second that all threads read together.
+  static func measureRead() throws -> Double {
+    let kernels = InstructionSet.current.kernels
+    let count = readBytes / MemoryLayout<Float>.size / Threads.count
+    let memory = try Scratch(floats: count * Threads.count)
+    memory.base.update(repeating: 1, count: count * Threads.count)
+    return rate(operations: count * MemoryLayout<Float>.size, readRepetitions) { thread in
+      kernels.sum(count, memory.base + thread * count)
+    }
+  }
+
+  /// More than caches hold.
+  private static let readBytes = 512 << 20
+  private static let readRepetitions = 9
+
+  /// The best rate of `body` on each thread, which does `operations` every time.
+  private static func rate(
+    operations: Int, _ repetitions: Int, _ body: (_ thread: Int) -> Float
+  ) -> Double {
     let threads = Threads.count
-    let operations = Double(rounds) * Double(kernels.operations_per_round) * Double(threads)
     let sink = Atomic<UInt32>(0)
     let seconds = (0..<repetitions).map { _ in
       Stopwatch.seconds {
         Threads.forEach(threads) { thread in
-          // Every thread has its own factor, and the sum is kept: nothing can be left out.
-          let sum = kernels.multiply_adds(rounds, 0.5 + 1e-3 * Float(thread), 1)
-          sink.wrappingAdd(sum.bitPattern, ordering: .relaxed)
+          sink.wrappingAdd(body(thread).bitPattern, ordering: .relaxed)
         }
       }
     }
-    return operations / (seconds.min() ?? .infinity)
+    return Double(operations * threads) / (seconds.min() ?? .infinity)
   }
 }
 

@@ -8,7 +8,22 @@ struct Devices: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "What this machine has and what kernels will use of it.")
 
+  @Flag(help: "Measure the ceilings: arithmetic in registers, reading from memory.")
+  var measure = false
+
+  @Flag(help: "With --measure: as JSON, in operations and bytes a second.")
+  var json = false
+
   func run() throws {
+    if json {
+      guard measure else { throw CommandError("--json needs --measure") }
+      print(try JSON.line(Ceilings.measure()))
+      return
+    }
+    try describe()
+  }
+
+  private func describe() throws {
     let rates = MachineRates.current
     let giga = 1e9
     let gibibyte = Double(1 << 30)
@@ -24,7 +39,14 @@ struct Devices: ParsableCommand {
     print(
       "  nominal rates      \(Quantity.digits(rates.operationsPerSecond / giga)) GFLOP/s float32, "
         + "\(Quantity.digits(rates.bytesPerSecond / giga)) GB/s; estimates use these, "
-        + "`attention bench` measures")
+        + "--measure measures")
+    if measure {
+      let ceilings = try Ceilings.measure()
+      let half = ceilings.bfloat16.map { ", \(Quantity.digits($0 / giga)) bfloat16" } ?? ""
+      print(
+        "  measured           \(Quantity.digits(ceilings.float32 / giga)) GFLOP/s float32\(half), "
+          + "\(Quantity.digits(ceilings.readBandwidth / giga)) GB/s read")
+    }
     print("  memory             \(Quantity.digits(memory / gibibyte)) GiB")
     print("This build has CPU kernels only; no GPU is looked for.")
     print("ATTENTION_THREADS and ATTENTION_ISA set other threads and instructions.")

@@ -23,7 +23,8 @@ const cpu_kernels TABLE = {
     .bf16 = {.pack_pairs_of_columns = pack_pairs_of_columns,
              .pack_pairs_of_rows = pack_pairs_of_rows, .product = product_bf16,
              .softmax_online = softmax_online_bf16, .softmax_shifted = softmax_shifted_bf16,
-             .softmax_gradient = softmax_gradient_bf16, .narrow_scaled = narrow_scaled},
+             .softmax_gradient = softmax_gradient_bf16, .narrow_scaled = narrow_scaled,
+             .dot_pairs = dot_pairs},
     .has_bf16 = 1,
 #endif
     .prefetch = prefetch, .decay_split = decay_split, .additive_step = additive_step,

@@ -56,6 +56,8 @@ typedef struct {
   // ends with a zero.
   void (*_Nullable narrow_scaled)(size_t rows, size_t columns, const float *x, size_t stride,
                                   const float *row, const float *column, uint16_t *y);
+  // The rate of such products in registers: operations_per_round of the float32 loop, twice.
+  float (*_Nullable dot_pairs)(size_t rounds, uint16_t a, uint16_t b);
 } cpu_bf16_kernels;
 
 typedef struct {

@@ -3,7 +3,7 @@ import CPUKernels
 extension Tensor {
   /// The matrix product over the last two axes: [..., m, k] × [..., k, n] → [..., m, n].
   ///
-  /// Leading axes broadcast. Half precision is multiplied and summed in float32. Either operand may
+  /// Leading axes broadcast. Half precision is summed in float32 and rounded once. Either operand may
   /// be a transposed view; nothing is copied for it.
   public func matmul(_ other: Tensor) throws -> Tensor {
     guard rank >= 2, other.rank >= 2, shape[rank - 1] == other.shape[other.rank - 2] else {
@@ -34,7 +34,11 @@ extension Tensor {
         "operands of matmul", was: "\(a.dtype.rawValue) and \(b.dtype.rawValue)",
         mustBe: "of one floating-point dtype")
     }
-    if a.dtype.isHalfPrecision {
+    let kernels = InstructionSet.current.kernels
+    let multipliesPairs =
+      a.dtype == .bfloat16 && kernels.has_bf16 != 0
+      && a.shape[a.rank - 2] >= BFloat16MatrixProduct.leastRows
+    if a.dtype.isHalfPrecision, !multipliesPairs {
       return try product(a.cast(to: .float32), b.cast(to: .float32)).cast(to: a.dtype)
     }
     let (m, k, n) = (a.shape[a.rank - 2], a.shape[a.rank - 1], b.shape[b.rank - 1])
@@ -51,8 +55,11 @@ extension Tensor {
     let rightOffsets = right.leadingOffsets(leading)
     let shape = Shape(leading.dimensions + [m, n])
     let axis = leading.rank
+    if multipliesPairs {
+      return try BFloat16MatrixProduct(left, right, matrices, leftOffsets, rightOffsets)
+        .run(shape: shape)
+    }
     if a.dtype == .float64 {
-      let kernels = InstructionSet.current.kernels
       return try Tensor.filling(shape, as: Double.self) { c in
         try left.withUnsafePointer(to: Double.self) { x in
           try right.withUnsafePointer(to: Double.self) { y in

@@ -1,0 +1,80 @@
+import ArgumentParser
+import Tensors
+
+/// What `attention time` measures of a call.
+enum TimedPass: String, CaseIterable, ExpressibleByArgument {
+  case forward, backward, training
+}
+
+/// What `attention time` calls: an operator, or a matrix product.
+enum TimedOperator {
+  case attention(OperatorName)
+  case matmul
+
+  init(argument: String) throws {
+    self = argument == "matmul" ? .matmul : .attention(try OperatorName(argument: argument))
+  }
+}
+
+/// A call that can be repeated, with everything prepared that is not to be measured.
+struct TimedCall {
+  /// The kernel that runs.
+  let kernel: String
+  private let body: () throws -> Void
+
+  func run() throws { try body() }
+
+  init(_ operation: TimedOperator, path: String, _ flags: OperatorFlags, _ pass: TimedPass) throws {
+    let file = try SafetensorsFile(path: path)
+    let tensors = Dictionary(
+      uniqueKeysWithValues: try file.names.map { ($0, try file.tensor(named: $0)) })
+    switch operation {
+    case .matmul:
+      self = try Self.matmul(tensors, path: path, pass)
+    case .attention(let name):
+      let inputs = try NamedTensors(tensors, for: name, source: path)
+      let call = try name.invocation(inputs, flags)
+      switch pass {
+      case .forward:
+        kernel = try call.explain(needsGradient: false).chosen ?? ""
+        body = { _ = try call.run() }
+      case .training:
+        kernel = try call.explain(needsGradient: true).chosen ?? ""
+        body = {
+          let leaves = inputs.tracked()
+          _ = try name.invocation(leaves, flags).runWithGradients(of: leaves)
+        }
+      case .backward:
+        let leaves = inputs.tracked()
+        let outputs = try name.invocation(leaves, flags).run()
+        kernel = outputs.explanation.chosen ?? ""
+        let incoming = try ["output", "final_state"].compactMap { name in
+          try outputs.tensors[name].map {
+            ($0, try inputs[name + "_gradient"]?.cast(to: $0.dtype))
+          }
+        }
+        let sources = try leaves.differentiable.map { try leaves.required($0) }
+        body = { _ = try Tensor.gradients(of: sources, through: incoming) }
+      }
+    }
+  }
+
+  private init(kernel: String, body: @escaping () throws -> Void) {
+    self.kernel = kernel
+    self.body = body
+  }
+
+  private static func matmul(_ tensors: [String: Tensor], path: String, _ pass: TimedPass) throws
+    -> TimedCall
+  {
+    guard let left = tensors["left"], let right = tensors["right"], tensors.count == 2 else {
+      throw CommandError(
+        "\(path): tensors", was: tensors.keys.sorted().joined(separator: ", "),
+        mustBe: "left and right")
+    }
+    guard pass == .forward else {
+      throw CommandError("pass", was: pass.rawValue, mustBe: "forward for matmul")
+    }
+    return TimedCall(kernel: "matmul") { _ = try left.matmul(right) }
+  }
+}

@@ -1,0 +1,74 @@
+import ArgumentParser
+import Glibc
+import Tensors
+
+/// `attention time`
+struct Time: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "How long a call takes on the tensors of a safetensors file.",
+    discussion: """
+      One JSON line a turn: {"kernel": …, "seconds": …, "extra_bytes": …}. The first call warms up \
+      and is not printed. With --interactive a turn is run for each line read from standard input, \
+      so that another program can measure its own calls in between.
+
+      matmul reads left [...,m,k] and right [...,k,n].
+      """)
+
+  @Argument(
+    help: ArgumentHelp("softmax, cosine, linear or matmul.", valueName: "operator"),
+    transform: TimedOperator.init(argument:))
+  var operation: TimedOperator
+
+  @Argument(help: ArgumentHelp("The tensors to read.", valueName: "in.safetensors"))
+  var input: String
+
+  @OptionGroup var flags: OperatorFlags
+
+  @Option(
+    help:
+      "forward; backward: the gradients of a forward pass that was run before; or training: both.")
+  var pass = TimedPass.forward
+
+  @Option(help: "Turns.")
+  var turns = 10
+
+  @Option(help: "Seconds that a turn takes at least: a short call is repeated, and divided.")
+  var turnSeconds = 0.02
+
+  @Flag(help: "A turn for each line of standard input.")
+  var interactive = false
+
+  func run() throws {
+    guard turns > 0 else { throw CommandError("turns", was: "\(turns)", mustBe: "at least 1") }
+    let call = try TimedCall(operation, path: input, flags, pass)
+    let before = MemoryPool.resetPeak()
+    let first = try Stopwatch.seconds { try call.run() }
+    let extra = max(0, MemoryPool.peakBytes - before)
+    let repetitions = max(1, Int(turnSeconds / max(first, 1e-7)))
+    func turn() throws {
+      let seconds = try Stopwatch.seconds {
+        for _ in 0..<repetitions { try call.run() }
+      }
+      print(
+        try JSON.line(
+          Turn(kernel: call.kernel, seconds: seconds / Double(repetitions), extraBytes: extra)))
+      fflush(nil)
+    }
+    if interactive {
+      while readLine() != nil { try turn() }
+    } else {
+      for _ in 0..<turns { try turn() }
+    }
+  }
+
+  private struct Turn: Encodable {
+    let kernel: String
+    let seconds: Double
+    let extraBytes: Int
+
+    enum CodingKeys: String, CodingKey {
+      case kernel, seconds
+      case extraBytes = "extra_bytes"
+    }
+  }
+}
