@@ -33,22 +33,16 @@ struct HeadRows: Sendable {
     }
   }
 
-  /// Calls `body` with `count` rows in float32 and the distance between them: where they lie, or
-  /// copied to `scratch` [count, dimension] if they are of half precision or `copies` is true.
+  /// The rows of one head where they lie: calls `body` with the address of row `start`, the C loops'
+  /// name of its dtype, and the distance between rows.
   func withRows(
-    batch: Int, head: Int, start: Int, count: Int, scratch: UnsafeMutablePointer<Float>,
-    copies: Bool, _ kernels: cpu_kernels, _ body: (UnsafePointer<Float>, Int) -> Void
+    batch: Int, head: Int, start: Int,
+    _ body: (_ rows: UnsafeRawPointer, _ type: cpu_float_type, _ stride: Int) -> Void
   ) {
-    guard type == CPU_F32, !copies else {
-      read(batch: batch, head: head, start: start, count: count, into: scratch, kernels)
-      body(scratch, dimension)
-      return
-    }
     let strides = tensor.strides
     tensor.withUnsafeRawPointer { base in
-      body(
-        base.assumingMemoryBound(to: Float.self)
-          + (batch * strides[0] + start * strides[1] + head * strides[2]), strides[1])
+      let offset = batch * strides[0] + start * strides[1] + head * strides[2]
+      body(base + offset * tensor.dtype.size, type, strides[1])
     }
   }
 }

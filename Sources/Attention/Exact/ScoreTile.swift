@@ -14,6 +14,11 @@ struct ScoreTile: Sendable {
     inputs.softcap != nil || inputs.slopes != nil || inputs.bias != nil || inputs.decaySums != nil
   }
 
+  /// Whether ``apply(_:head:rows:columns:_:stride:isTransposed:capped:)`` changes anything in a tile.
+  func changes(_ segment: ExactInputs.Segment, rows: Range<Int>, columns: Range<Int>) -> Bool {
+    addsTerms || inputs.keyMask != nil || !segment.band.covers(rows: rows, columns: columns)
+  }
+
   /// Applies terms and mask to a tile.
   ///
   /// - Parameters:

@@ -2,6 +2,39 @@
 // registers: TILE_COLUMNS is TILE_VECTORS vectors, A is read by broadcast and never packed.
 #define TILE_COLUMNS (TILE_VECTORS * LANES)
 
+#if VECTOR_BYTES == 64
+// y[c*y_stride + r] = x[r*x_stride + c] for a square of sixteen 32-bit words, in registers.
+INLINE void transpose_square(const char *x, ptrdiff_t x_stride, char *y, ptrdiff_t y_stride) {
+  __m512i row[16], pair[16];
+#pragma unroll
+  for (size_t i = 0; i < 16; i++) row[i] = _mm512_loadu_si512(x + (ptrdiff_t)i * x_stride);
+#pragma unroll
+  for (size_t i = 0; i < 16; i += 2) {
+    pair[i] = _mm512_unpacklo_epi32(row[i], row[i + 1]);
+    pair[i + 1] = _mm512_unpackhi_epi32(row[i], row[i + 1]);
+  }
+  // Four rows' words of one column lie together in a quarter.
+#pragma unroll
+  for (size_t i = 0; i < 16; i += 4) {
+    row[i] = _mm512_unpacklo_epi64(pair[i], pair[i + 2]);
+    row[i + 1] = _mm512_unpackhi_epi64(pair[i], pair[i + 2]);
+    row[i + 2] = _mm512_unpacklo_epi64(pair[i + 1], pair[i + 3]);
+    row[i + 3] = _mm512_unpackhi_epi64(pair[i + 1], pair[i + 3]);
+  }
+#pragma unroll
+  for (size_t i = 0; i < 4; i++) {
+    __m512i a = _mm512_shuffle_i32x4(row[i], row[i + 4], 0x88);
+    __m512i b = _mm512_shuffle_i32x4(row[i + 8], row[i + 12], 0x88);
+    __m512i c = _mm512_shuffle_i32x4(row[i], row[i + 4], 0xDD);
+    __m512i d = _mm512_shuffle_i32x4(row[i + 8], row[i + 12], 0xDD);
+    _mm512_storeu_si512(y + (ptrdiff_t)i * y_stride, _mm512_shuffle_i32x4(a, b, 0x88));
+    _mm512_storeu_si512(y + (ptrdiff_t)(i + 4) * y_stride, _mm512_shuffle_i32x4(c, d, 0x88));
+    _mm512_storeu_si512(y + (ptrdiff_t)(i + 8) * y_stride, _mm512_shuffle_i32x4(a, b, 0xDD));
+    _mm512_storeu_si512(y + (ptrdiff_t)(i + 12) * y_stride, _mm512_shuffle_i32x4(c, d, 0xDD));
+  }
+}
+#endif
+
 static void pack(size_t k, size_t n, const float *b, ptrdiff_t k_stride, ptrdiff_t n_stride,
                  float *panels, size_t panel_stride) {
   for (size_t j0 = 0; j0 < n; j0 += TILE_COLUMNS, panels += panel_stride) {
@@ -23,8 +56,15 @@ static void pack(size_t k, size_t n, const float *b, ptrdiff_t k_stride, ptrdiff
                  columns * sizeof(float));
       }
     } else {
-      // Four rows at a time, so that each cache line of the panel is written in few visits.
       size_t i = 0;
+#if VECTOR_BYTES == 64
+      if (k_stride == 1 && columns == TILE_COLUMNS)
+        for (; i + LANES <= k; i += LANES)
+          for (size_t j = 0; j < TILE_COLUMNS; j += LANES)
+            transpose_square((const char *)(source + (ptrdiff_t)j * n_stride + i), n_stride * 4,
+                             (char *)(panels + i * TILE_COLUMNS + j), TILE_COLUMNS * 4);
+#endif
+      // Four rows at a time, so that each cache line of the panel is written in few visits.
       for (; i + 4 <= k; i += 4)
         for (size_t j = 0; j < columns; j++) {
           const float *p = source + (ptrdiff_t)j * n_stride + (ptrdiff_t)i * k_stride;
@@ -41,17 +81,16 @@ static void pack(size_t k, size_t n, const float *b, ptrdiff_t k_stride, ptrdiff
   }
 }
 
-// One tile of `rows` <= TILE_ROWS rows, a constant at each call so that the loops unroll. Rows of B
-// lie b_row apart; a panel's rows one behind the other.
+// One tile of `rows` <= TILE_ROWS rows, a constant at each call so that the loops unroll.
 INLINE void product_tile(const size_t rows, size_t k, const float *a, ptrdiff_t a_row,
-                         ptrdiff_t a_column, const float *b, ptrdiff_t b_row, float *c,
-                         ptrdiff_t c_row, size_t columns, int accumulate) {
+                         ptrdiff_t a_column, const float *b, float *c, ptrdiff_t c_row,
+                         size_t columns, int accumulate) {
   vf sum[TILE_ROWS][TILE_VECTORS];
 #pragma unroll
   for (size_t i = 0; i < rows; i++)
 #pragma unroll
     for (size_t v = 0; v < TILE_VECTORS; v++) sum[i][v] = (vf){0};
-  for (size_t p = 0; p < k; p++, b += b_row, a += a_column) {
+  for (size_t p = 0; p < k; p++, b += TILE_COLUMNS, a += a_column) {
     vf x[TILE_VECTORS];
 #pragma unroll
     for (size_t v = 0; v < TILE_VECTORS; v++) x[v] = v_load(b + v * LANES);
@@ -91,84 +130,14 @@ static void product(size_t m, size_t n, size_t k, const float *a, ptrdiff_t a_ro
     const float *x = a;
     float *y = c;
     for (; i + TILE_ROWS <= m; i += TILE_ROWS, x += TILE_ROWS * a_row, y += TILE_ROWS * c_row)
-      product_tile(TILE_ROWS, k, x, a_row, a_column, panels, TILE_COLUMNS, y, c_row, columns,
-                   accumulate);
+      product_tile(TILE_ROWS, k, x, a_row, a_column, panels, y, c_row, columns, accumulate);
     if (i + TILE_ROWS / 2 <= m) {
-      product_tile(TILE_ROWS / 2, k, x, a_row, a_column, panels, TILE_COLUMNS, y, c_row, columns,
-                   accumulate);
+      product_tile(TILE_ROWS / 2, k, x, a_row, a_column, panels, y, c_row, columns, accumulate);
       i += TILE_ROWS / 2, x += TILE_ROWS / 2 * a_row, y += TILE_ROWS / 2 * c_row;
     }
     for (; i < m; i++, x += a_row, y += c_row)
-      product_tile(1, k, x, a_row, a_column, panels, TILE_COLUMNS, y, c_row, columns,
-                   accumulate);
+      product_tile(1, k, x, a_row, a_column, panels, y, c_row, columns, accumulate);
   }
-}
-
-static void product_rows(size_t m, size_t n, size_t k, const float *a, ptrdiff_t a_row,
-                         const float *b, ptrdiff_t b_row, float *c, ptrdiff_t c_row) {
-  size_t whole = n / TILE_COLUMNS * TILE_COLUMNS;
-  for (size_t j = 0; j < whole; j += TILE_COLUMNS) {
-    size_t i = 0;
-    for (; i + TILE_ROWS <= m; i += TILE_ROWS)
-      product_tile(TILE_ROWS, k, a + (ptrdiff_t)i * a_row, a_row, 1, b + j, b_row,
-                   c + (ptrdiff_t)i * c_row + j, c_row, TILE_COLUMNS, 1);
-    for (; i < m; i++)
-      product_tile(1, k, a + (ptrdiff_t)i * a_row, a_row, 1, b + j, b_row,
-                   c + (ptrdiff_t)i * c_row + j, c_row, TILE_COLUMNS, 1);
-  }
-  if (whole == n) return;
-  for (size_t p = 0; p < k; p++)
-    for (size_t i = 0; i < m; i++)
-      axpy(n - whole, a[(ptrdiff_t)i * a_row + p], b + (ptrdiff_t)p * b_row + whole,
-           c + (ptrdiff_t)i * c_row + whole);
-}
-
-#if VECTOR_BYTES == 64
-// The sums of sixteen vectors as the lanes of one.
-INLINE __m512 v_sums(const __m512 a[16]) {
-  __m512 pair[8], quad[4], half[2];
-#pragma unroll
-  for (size_t i = 0; i < 8; i++)
-    pair[i] = _mm512_add_ps(_mm512_unpacklo_ps(a[2 * i], a[2 * i + 1]),
-                            _mm512_unpackhi_ps(a[2 * i], a[2 * i + 1]));
-#pragma unroll
-  for (size_t i = 0; i < 4; i++) {
-    __m512d x = (__m512d)pair[2 * i], y = (__m512d)pair[2 * i + 1];
-    quad[i] = _mm512_add_ps((__m512)_mm512_unpacklo_pd(x, y), (__m512)_mm512_unpackhi_pd(x, y));
-  }
-#pragma unroll
-  for (size_t i = 0; i < 2; i++)
-    half[i] = _mm512_add_ps(_mm512_shuffle_f32x4(quad[2 * i], quad[2 * i + 1], 0x88),
-                            _mm512_shuffle_f32x4(quad[2 * i], quad[2 * i + 1], 0xDD));
-  return _mm512_add_ps(_mm512_shuffle_f32x4(half[0], half[1], 0x88),
-                       _mm512_shuffle_f32x4(half[0], half[1], 0xDD));
-}
-#endif
-
-static void dot_rows(size_t m, size_t n, size_t k, const float *a, ptrdiff_t a_row,
-                     const float *b, ptrdiff_t b_row, float *c, ptrdiff_t c_row) {
-  size_t j = 0;
-#if VECTOR_BYTES == 64
-  // Sixteen rows of B at a time, so that their sums are folded together.
-  if (k % LANES == 0)
-    for (; j + LANES <= n; j += LANES)
-      for (size_t i = 0; i < m; i++) {
-        const float *x = a + (ptrdiff_t)i * a_row, *y = b + (ptrdiff_t)j * b_row;
-        __m512 sum[LANES];
-#pragma unroll
-        for (size_t r = 0; r < LANES; r++) sum[r] = _mm512_setzero_ps();
-        for (size_t p = 0; p < k; p += LANES) {
-          __m512 v = _mm512_loadu_ps(x + p);
-#pragma unroll
-          for (size_t r = 0; r < LANES; r++)
-            sum[r] = _mm512_fmadd_ps(v, _mm512_loadu_ps(y + (ptrdiff_t)r * b_row + p), sum[r]);
-        }
-        _mm512_storeu_ps(c + (ptrdiff_t)i * c_row + j, v_sums(sum));
-      }
-#endif
-  for (; j < n; j++)
-    for (size_t i = 0; i < m; i++)
-      c[(ptrdiff_t)i * c_row + j] = row_dot(k, a + (ptrdiff_t)i * a_row, b + (ptrdiff_t)j * b_row);
 }
 
 static void vector_matrix(size_t n, size_t k, const float *x, const float *b, ptrdiff_t k_stride,

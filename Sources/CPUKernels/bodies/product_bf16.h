@@ -7,11 +7,17 @@
 static void pack_pairs_of_columns(size_t k, size_t n, const uint16_t *b, ptrdiff_t n_stride,
                                   uint16_t *panels, size_t panel_stride) {
   for (size_t j0 = 0; j0 < n; j0 += TILE_COLUMNS, panels += panel_stride) {
-    size_t columns = n - j0 < TILE_COLUMNS ? n - j0 : TILE_COLUMNS;
-    for (size_t j = 0; j < TILE_COLUMNS; j++) {
+    size_t columns = n - j0 < TILE_COLUMNS ? n - j0 : TILE_COLUMNS, whole = 0;
+    // A pair is a word of 32 bits, and whole squares of them turn in registers.
+    if (columns == TILE_COLUMNS)
+      for (; whole + 2 * LANES <= k; whole += 2 * LANES)
+        for (size_t j = 0; j < TILE_COLUMNS; j += LANES)
+          transpose_square((const char *)(b + (ptrdiff_t)(j0 + j) * n_stride + whole), n_stride * 2,
+                           (char *)(panels + whole * TILE_COLUMNS + 2 * j), TILE_COLUMNS * 4);
+    for (size_t j = 0; j < TILE_COLUMNS && whole < k; j++) {
       const uint16_t *source = b + (ptrdiff_t)(j0 + j) * n_stride;
       uint16_t *target = panels + 2 * j;
-      size_t p = 0;
+      size_t p = whole;
       if (j < columns)
         for (; p + 2 <= k; p += 2) memcpy(target + p * TILE_COLUMNS, source + p, 4);
       for (; p < k; p += 2) {

@@ -69,14 +69,6 @@ static void scale_tile(size_t rows, size_t columns, float *s, size_t stride, con
     for (size_t j = 0; j < columns; j++) s[j] *= row[r] * column[j];
 }
 
-#if HAS_BFLOAT16_DOT
-// Two vectors rounded to bfloat16, the first in the lower half.
-INLINE void v_store_bf16(uint16_t *p, vf low, vf high) {
-  __m512bh x = _mm512_cvtne2ps_pbh((__m512)high, (__m512)low);
-  memcpy(p, &x, sizeof x);
-}
-#endif
-
 // One row of weights 2^(s * factor - shift), to s itself, or rounded to bfloat16 to `half` (a
 // constant NULL or not at each call). Returns the sum of the weights before rounding.
 INLINE float weight_row(size_t n, float *s, float factor, float shift, uint16_t *half) {

@@ -45,6 +45,14 @@ INLINE void v_store_part(float *p, vf x, size_t n) {
   memcpy(p, buffer, n * sizeof(float));
 }
 
+#if HAS_BFLOAT16_DOT
+// Two vectors rounded to bfloat16, the first in the lower half.
+INLINE void v_store_bf16(uint16_t *p, vf low, vf high) {
+  __m512bh x = _mm512_cvtne2ps_pbh((__m512)high, (__m512)low);
+  memcpy(p, &x, sizeof x);
+}
+#endif
+
 // The sum of the lanes, halves added to halves: a fixed order.
 INLINE float v_sum(vf x) {
 #if VECTOR_BYTES == 64

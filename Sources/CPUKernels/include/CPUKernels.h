@@ -102,19 +102,23 @@ typedef struct {
   void (*product)(size_t m, size_t n, size_t k, const float *a, ptrdiff_t a_row,
                   ptrdiff_t a_column, const float *panels, size_t panel_stride, float *c,
                   ptrdiff_t c_row, ptrdiff_t c_panel, int accumulate);
-  // C += A B with A m by k and B k by n, both as they lie: rows of neighbouring elements. For few
-  // rows of A, where packing B would cost more than the product.
-  void (*product_rows)(size_t m, size_t n, size_t k, const float *a, ptrdiff_t a_row,
-                       const float *b, ptrdiff_t b_row, float *c, ptrdiff_t c_row);
-  // C = A B^T with A m by k and B n by k, both as they lie. For few rows of A.
-  void (*dot_rows)(size_t m, size_t n, size_t k, const float *a, ptrdiff_t a_row, const float *b,
-                   ptrdiff_t b_row, float *c, ptrdiff_t c_row);
   // y[j] = sum over p of x[p] * b[p*k_stride + j*n_stride], for one row x.
   void (*vector_matrix)(size_t n, size_t k, const float *x, const float *b, ptrdiff_t k_stride,
                         ptrdiff_t n_stride, float *y);
   void (*matmul_f64)(size_t m, size_t n, size_t k, const double *a, ptrdiff_t a_row,
                      ptrdiff_t a_column, const double *b, ptrdiff_t b_row, ptrdiff_t b_column,
                      double *c);
+
+  // MARK: bodies/few_rows.h
+  // C += A B with A m by k and B k by n, both as they lie: rows of neighbouring elements, B of
+  // `type`. For few rows of A, where packing B would cost more than the product.
+  void (*product_rows)(cpu_float_type type, size_t m, size_t n, size_t k, const float *a,
+                       ptrdiff_t a_row, const void *b, ptrdiff_t b_row, float *c,
+                       ptrdiff_t c_row);
+  // C = A B^T with A m by k and B n by k, both as they lie. For few rows of A. With a B of bfloat16, A
+  // may be rounded to bfloat16 too.
+  void (*dot_rows)(cpu_float_type type, size_t m, size_t n, size_t k, const float *a,
+                   ptrdiff_t a_row, const void *b, ptrdiff_t b_row, float *c, ptrdiff_t c_row);
 
   // MARK: bodies/normalize.h
   // Rows of `n`: y = x * r * w with r = 1/sqrt(mean(x*x) + epsilon), r kept in rstd.

@@ -7,7 +7,7 @@ import Tensors
 /// All queries of a key/value head are rows of one product, so grouped heads share what is read. The
 /// keys are cut into pieces of a fixed length that are worked on in parallel, each with its own
 /// maximum, sum and output; the pieces are merged in order. Keys and values are read where they lie;
-/// half precision is widened block by block.
+/// half precision is widened in registers.
 struct DecodeExactKernel: ExactKernel {
   let name = "cpu.decode"
 

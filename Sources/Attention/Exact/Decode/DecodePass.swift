@@ -28,26 +28,30 @@ struct DecodePass {
     valueRows = try HeadRows(inputs.values, type)
   }
 
-  /// What one piece of the keys gives for the rows of one key/value head.
+  /// What one piece of the keys gives for each row: row (head · queries + i) · group + g is query i
+  /// of the head g of a key/value head's group.
   private struct Part {
     /// [rows, v], [rows] and [rows]; the maximum is in base 2.
     let output: UnsafeMutablePointer<Float>
     let high: UnsafeMutablePointer<Float>
     let sum: UnsafeMutablePointer<Float>
+
+    /// The rows from `row` on.
+    func advanced(by row: Int, dimension: Int) -> Part {
+      Part(output: output + row * dimension, high: high + row, sum: sum + row)
+    }
   }
 
-  private var rowsPerQuery: Int { inputs.headsPerGroup }
+  private var group: Int { inputs.headsPerGroup }
 
   func run() throws -> ExactOutputs {
     let problem = inputs.problem
     let v = problem.valueDimension
     // Rows are counted for the longest sequence; shorter ones use the first.
-    let rows = problem.queryLength * rowsPerQuery
+    let rows = problem.queryLength * problem.heads
     let tasks = inputs.segments.indices.flatMap { segment in
-      (0..<problem.keyValueHeads).flatMap { head in
-        stride(from: 0, to: max(1, inputs.segments[segment].keyCount), by: Self.pieceKeys)
-          .map { (segment: segment, head: head, start: $0) }
-      }
+      stride(from: 0, to: max(1, inputs.segments[segment].keyCount), by: Self.pieceKeys)
+        .map { (segment: segment, start: $0) }
     }
     let partSize = rows * (v + 2)
     let parts = try Scratch(floats: tasks.count * partSize)
@@ -56,8 +60,7 @@ struct DecodePass {
       return Part(output: base, high: base + rows * v, sum: base + rows * (v + 1))
     }
     try Threads.tryForEach(tasks.count) { task in
-      let (segment, head, start) = tasks[task]
-      try run(segment, head, start, part(task))
+      try run(tasks[task].segment, tasks[task].start, part(task))
     }
     var logSumExp: Tensor?
     let output = try Tensor.filling(
@@ -68,10 +71,9 @@ struct DecodePass {
       ) { sums in
         var first = 0
         while first < tasks.count {
-          let (segment, head, _) = tasks[first]
           var end = first + 1
           while end < tasks.count, tasks[end].start > 0 { end += 1 }
-          merge(segment, head, (first..<end).map(part), output, sums)
+          merge(tasks[first].segment, (first..<end).map(part), output, sums)
           first = end
         }
       }
@@ -79,49 +81,77 @@ struct DecodePass {
     return ExactOutputs(output: output, logSumExp: logSumExp!)
   }
 
-  /// The keys of one piece, for all queries of the key/value head; row i·group + g is query i of the
-  /// group's head g.
-  private func run(_ index: Int, _ keyHead: Int, _ start: Int, _ part: Part) throws {
+  /// One piece of the keys for all queries and heads. The heads take turns block by block: together
+  /// they read memory from one end to the other.
+  private func run(_ index: Int, _ start: Int, _ part: Part) throws {
     let segment = inputs.segments[index]
-    let (d, v, group) = (queryRows.dimension, valueRows.dimension, rowsPerQuery)
+    let (d, v, keyHeads) = (queryRows.dimension, valueRows.dimension, inputs.problem.keyValueHeads)
     let m = segment.queryCount * group
-    let block = Self.blockKeys
-    let scratch = try Scratch(floats: m * (d + block) + block * (max(d, v) + d) + m * d)
+    let scratch = try Scratch(
+      floats: keyHeads * m * d + m * Self.blockKeys + 2 * Self.blockKeys * d)
     let q = scratch.base
-    let s = q + m * d
-    let rows = s + m * block
-    let lengths = rows + block * max(d, v)
-    for i in 0..<segment.queryCount {
-      for g in 0..<group {
-        let row = q + (i * group + g) * d
-        let head = keyHead * group + g
+    let s = q + keyHeads * m * d
+    let rows = s + m * Self.blockKeys
+    readQueries(segment, into: q, lengths: rows)
+    part.high.update(repeating: -.infinity, count: keyHeads * m)
+    part.sum.update(repeating: 0, count: keyHeads * m)
+    part.output.update(repeating: 0, count: keyHeads * m * v)
+    let seen = segment.band.visibleKeys(rows: 0..<segment.queryCount, keys: segment.keyCount)
+      .clamped(to: start..<min(start + Self.pieceKeys, segment.keyCount))
+    for first in stride(from: seen.lowerBound, to: seen.upperBound, by: Self.blockKeys) {
+      let columns = first..<min(first + Self.blockKeys, seen.upperBound)
+      for keyHead in 0..<keyHeads {
+        attend(
+          segment, keyHead, columns, queries: q + keyHead * m * d, s, rows,
+          part.advanced(by: keyHead * m, dimension: v))
+      }
+    }
+  }
+
+  private func readQueries(
+    _ segment: ExactInputs.Segment, into q: UnsafeMutablePointer<Float>,
+    lengths: UnsafeMutablePointer<Float>
+  ) {
+    let d = queryRows.dimension
+    for head in 0..<inputs.problem.heads {
+      for i in 0..<segment.queryCount {
+        let row = q + ((head / group * segment.queryCount + i) * group + head % group) * d
         queryRows.read(
           batch: segment.batch, head: head, start: segment.queryStart + i, count: 1, into: row,
           kernels)
         if let groups = inputs.normalizedGroups {
           kernels.unit_slices(1, d, groups, Similarity.shortestSlice, row, row, lengths)
         }
-        kernels.scale(d, inputs.scale[head], row)
       }
     }
-    part.high.update(repeating: -.infinity, count: m)
-    part.sum.update(repeating: 0, count: m)
-    part.output.update(repeating: 0, count: m * v)
+  }
 
-    let seen = segment.band.visibleKeys(rows: 0..<segment.queryCount, keys: segment.keyCount)
-      .clamped(to: start..<min(start + Self.pieceKeys, segment.keyCount))
-    for first in stride(from: seen.lowerBound, to: seen.upperBound, by: block) {
-      let columns = first..<min(first + block, seen.upperBound)
-      let n = columns.count
-      keyRows.withRows(
-        batch: segment.batch, head: keyHead, start: segment.keyStart + first, count: n,
-        scratch: rows, copies: inputs.normalizedGroups != nil, kernels
-      ) { keys, stride in
-        if let groups = inputs.normalizedGroups {
-          kernels.unit_slices(n, d, groups, Similarity.shortestSlice, rows, rows, lengths)
-        }
-        kernels.dot_rows(m, n, d, q, d, keys, stride, s, block)
+  /// One block of keys for the queries of one key/value head.
+  private func attend(
+    _ segment: ExactInputs.Segment, _ keyHead: Int, _ columns: Range<Int>,
+    queries q: UnsafeMutablePointer<Float>, _ s: UnsafeMutablePointer<Float>,
+    _ rows: UnsafeMutablePointer<Float>, _ part: Part
+  ) {
+    let (d, v, n, block) = (
+      queryRows.dimension, valueRows.dimension, columns.count, Self.blockKeys
+    )
+    let m = segment.queryCount * group
+    let place = segment.keyStart + columns.lowerBound
+    if let groups = inputs.normalizedGroups {
+      keyRows.read(
+        batch: segment.batch, head: keyHead, start: place, count: n, into: rows, kernels)
+      kernels.unit_slices(n, d, groups, Similarity.shortestSlice, rows, rows, rows + block * d)
+      kernels.dot_rows(CPU_F32, m, n, d, q, d, rows, d, s, block)
+    } else {
+      keyRows.withRows(batch: segment.batch, head: keyHead, start: place) { keys, type, stride in
+        kernels.dot_rows(type, m, n, d, q, d, keys, stride, s, block)
       }
+    }
+    // Queries are as they came, so that a product of half-precision rows is exact.
+    for row in 0..<m {
+      kernels.scale(n, inputs.scale[keyHead * group + row % group], s + row * block)
+    }
+    if scores.changes(segment, rows: 0..<segment.queryCount, columns: columns) {
       for i in 0..<segment.queryCount {
         for g in 0..<group {
           scores.apply(
@@ -129,29 +159,25 @@ struct DecodePass {
             s + (i * group + g) * block, stride: block)
         }
       }
-      kernels.softmax_online(
-        m, n, s, block, logTwoOfE, part.high, part.sum, part.output, v, v)
-      valueRows.withRows(
-        batch: segment.batch, head: keyHead, start: segment.keyStart + first, count: n,
-        scratch: rows, copies: false, kernels
-      ) { values, stride in
-        kernels.product_rows(m, v, n, s, block, values, stride, part.output, v)
-      }
+    }
+    kernels.softmax_online(m, n, s, block, logTwoOfE, part.high, part.sum, part.output, v, v)
+    valueRows.withRows(batch: segment.batch, head: keyHead, start: place) { values, type, stride in
+      kernels.product_rows(type, m, v, n, s, block, values, stride, part.output, v)
     }
   }
 
-  /// Adds the pieces of one key/value head in order and writes its rows.
+  /// Adds the pieces of one sequence in order and writes its rows.
   private func merge(
-    _ index: Int, _ keyHead: Int, _ parts: [Part], _ output: UnsafeMutableRawPointer,
+    _ index: Int, _ parts: [Part], _ output: UnsafeMutableRawPointer,
     _ sums: UnsafeMutablePointer<Float>
   ) {
     let problem = inputs.problem
     let segment = inputs.segments[index]
-    let (v, group) = (problem.valueDimension, rowsPerQuery)
+    let v = problem.valueDimension
     withUnsafeTemporaryAllocation(of: Float.self, capacity: v) { total in
-      for row in 0..<segment.queryCount * group {
-        let head = keyHead * group + row % group
-        let place = segment.queryStart + row / group
+      for row in 0..<segment.queryCount * problem.heads {
+        let head = row / group / segment.queryCount * group + row % group
+        let place = segment.queryStart + row / group % segment.queryCount
         let sink = inputs.sinks.map { $0[head] * logTwoOfE }
         var high = sink ?? -.infinity
         // The maximum of the pieces, or NaN if one has it.
