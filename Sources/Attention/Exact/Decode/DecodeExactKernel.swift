@@ -33,11 +33,11 @@ struct DecodeExactKernel: ExactKernel {
     let pieces = (problem.keyLength + DecodePass.pieceKeys - 1) / DecodePass.pieceKeys
     let heads = problem.batch * problem.keyValueHeads
     let extra = heads * pieces * rows(problem) * (problem.valueDimension + 2) * 4
-    // Without packing, each multiply-add loads its operand: about a quarter of the peak.
+    // Without packing, each multiply-add loads its operand: about a third of the peak.
     return Cost(
       operations: 2 * Double(heads * rows(problem) * problem.keyLength)
         * Double(problem.keyDimension + problem.valueDimension),
-      bytes: problem.tensorBytes, extraMemory: extra, efficiency: 0.25, overhead: 4e-6,
+      bytes: problem.tensorBytes, extraMemory: extra, efficiency: 0.35, overhead: 4e-6,
       pieces: heads * pieces)
   }
 

@@ -33,6 +33,9 @@ struct TiledExactKernel: ExactKernel {
       ? nil : Objection("\(set.rawValue) has no bfloat16 dot products")
   }
 
+  private static let packingRows = 16.0
+  private static let registerRows = 8.0
+
   func cost(of problem: ExactProblem) -> Cost {
     let d = problem.keyDimension + problem.valueDimension
     let queries = problem.batch * problem.queryLength * problem.heads
@@ -41,11 +44,12 @@ struct TiledExactKernel: ExactKernel {
     let floats =
       problem.needsGradient
       ? queries * (2 * d + slots * problem.keyDimension) : keys * d
-    // Less than a tile of queries leaves the products' registers half empty, and reading and packing
-    // the keys is paid for all the same.
-    let packing = Double(keys * d) * 8
+    // Reading and packing a key takes about as long as this many multiply-adds of its dimension, and
+    // fewer queries than the registers' tile has rows leave the rest of it idle.
+    let packing = Double(keys * d) * 2 * Self.packingRows
+    let filled = min(1, Double(problem.queryLength) / Self.registerRows)
     return Cost(
-      operations: problem.forwardOperations + packing
+      operations: problem.forwardOperations / max(filled, 1 / Self.registerRows) + packing
         + (problem.needsGradient ? problem.backwardOperations : 0),
       bytes: problem.tensorBytes + Double(floats * 4), extraMemory: floats * 4,
       efficiency: efficiency,
