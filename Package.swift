@@ -14,7 +14,6 @@ let package = Package(
   ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
-    .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
     .package(url: "https://github.com/swiftlang/swift-docc-plugin", from: "1.5.0"),
   ],
   targets: [
@@ -27,7 +26,7 @@ let package = Package(
     .target(
       name: "Training",
       dependencies: [
-        "LanguageModels", "CPUKernels", .product(name: "Logging", package: "swift-log"),
+        "LanguageModels", "CPUKernels",
       ]),
     .target(name: "Conformance", dependencies: ["Attention"]),
     .executableTarget(
@@ -35,7 +34,6 @@ let package = Package(
       dependencies: [
         "Training", "Conformance",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
-        .product(name: "Logging", package: "swift-log"),
       ]),
     .testTarget(name: "TensorsTests", dependencies: ["Tensors"]),
     .testTarget(name: "AttentionTests", dependencies: ["Attention", "Conformance"]),

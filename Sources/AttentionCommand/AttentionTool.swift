@@ -22,6 +22,7 @@ struct AttentionTool: AsyncParsableCommand {
   /// line on standard error), or what the subcommand itself asks for.
   static func run(_ arguments: [String]) async -> Int32 {
     do {
+      try Environment.check()
       var command = try parseAsRoot(arguments)
       if var command = command as? any AsyncParsableCommand {
         try await command.run()

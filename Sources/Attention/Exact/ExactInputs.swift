@@ -93,12 +93,22 @@ extension ExactInputs {
       isCausal: mask.isCausal, alignment: mask.alignment, window: mask.window,
       hasKeyMask: mask.keyMask != nil,
       packedSequences: mask.cumulativeLengths == nil ? nil : segments.count,
-      visiblePairs: segments.reduce(0) {
-        $0 + $1.band.pairs(queries: $1.queryCount, keys: $1.keyCount)
-      },
+      visiblePairs: Self.visiblePairs(segments),
       hasSoftcap: softcap != nil, hasALiBi: slopes != nil, bias: terms.bias?.shape,
       hasLogitDecay: logitDecay != nil, hasSinks: sinks != nil, needsGradient: needsGradient,
       needsBiasGradient: needsGradient && terms.bias?.isTracked == true)
+  }
+
+  /// Sequences of the same lengths see the same number of pairs, which is counted once.
+  private static func visiblePairs(_ segments: [Segment]) -> Int {
+    var known: [[Int]: Int] = [:]
+    return segments.reduce(0) { total, segment in
+      let lengths = [segment.queryCount, segment.keyCount]
+      let pairs =
+        known[lengths] ?? segment.band.pairs(queries: lengths[0], keys: lengths[1])
+      known[lengths] = pairs
+      return total + pairs
+    }
   }
 
   private static func segments(_ mask: AttentionMask, batch: Int, queries: Int, keys: Int) throws

@@ -45,4 +45,26 @@ struct HeadRows: Sendable {
       body(base + offset * tensor.dtype.size, type, strides[1])
     }
   }
+
+  /// Calls `body` with rows in float32 and the distance between them: where they lie if nothing is to
+  /// be done to them, otherwise in memory that lasts as long as the call.
+  func withFloats(
+    batch: Int, head: Int, start: Int, count: Int, normalizedGroups: Int?, _ kernels: cpu_kernels,
+    _ body: (_ rows: UnsafePointer<Float>, _ stride: Int) -> Void
+  ) throws {
+    guard type != CPU_F32 || normalizedGroups != nil else {
+      withRows(batch: batch, head: head, start: start) { rows, _, stride in
+        body(rows.assumingMemoryBound(to: Float.self), stride)
+      }
+      return
+    }
+    let scratch = try Scratch(floats: 2 * count * dimension)
+    let (rows, lengths) = (scratch.base, scratch.base + count * dimension)
+    read(batch: batch, head: head, start: start, count: count, into: rows, kernels)
+    if let normalizedGroups {
+      kernels.unit_slices(
+        count, dimension, normalizedGroups, Similarity.shortestSlice, rows, rows, lengths)
+    }
+    body(rows, dimension)
+  }
 }

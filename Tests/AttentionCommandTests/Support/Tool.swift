@@ -49,13 +49,13 @@ final class Tool {
   }
 
   /// The tool lies beside the test bundle.
-  private static var executable: String {
+  static var executable: String {
     let own = CommandLine.arguments[0]
     let folder = own.lastIndex(of: "/").map { String(own[..<$0]) } ?? "."
     return folder + "/attention"
   }
 
-  private func run(executable: String, _ arguments: [String]) throws -> Outcome {
+  func run(executable: String, _ arguments: [String]) throws -> Outcome {
     var actions = posix_spawn_file_actions_t()
     posix_spawn_file_actions_init(&actions)
     defer { posix_spawn_file_actions_destroy(&actions) }

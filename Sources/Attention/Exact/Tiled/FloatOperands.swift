@@ -28,23 +28,20 @@ struct FloatOperands: ForwardOperands {
     try inputs.forEachKeyPiece { index, head, piece in
       let segment = inputs.segments[index]
       let n = piece.count
-      let scratch = try Scratch(floats: n * (max(d, v) + d))
-      let rows = scratch.base
-      keyRows.read(
-        batch: segment.batch, head: head, start: segment.keyStart + piece.lowerBound, count: n,
-        into: rows, kernels)
-      if let groups = inputs.normalizedGroups {
-        // At most d reciprocal lengths a row.
-        kernels.unit_slices(
-          n, d, groups, Similarity.shortestSlice, rows, rows, rows + n * max(d, v))
+      let start = segment.keyStart + piece.lowerBound
+      try keyRows.withFloats(
+        batch: segment.batch, head: head, start: start, count: n,
+        normalizedGroups: inputs.normalizedGroups, kernels
+      ) { rows, stride in
+        kernels.pack(d, n, rows, 1, stride, keys(index, head, from: piece.lowerBound), d * panel)
       }
-      kernels.pack(d, n, rows, 1, d, keys(index, head, from: piece.lowerBound), d * panel)
-      valueRows.read(
-        batch: segment.batch, head: head, start: segment.keyStart + piece.lowerBound, count: n,
-        into: rows, kernels)
-      kernels.pack(
-        n, v, rows, v, 1, values(index, head, from: piece.lowerBound),
-        layout.paddedRows[index] * panel)
+      try valueRows.withFloats(
+        batch: segment.batch, head: head, start: start, count: n, normalizedGroups: nil, kernels
+      ) { rows, stride in
+        kernels.pack(
+          n, v, rows, stride, 1, values(index, head, from: piece.lowerBound),
+          layout.paddedRows[index] * panel)
+      }
     }
   }
 

@@ -1,0 +1,47 @@
+import FoundationEssentials
+import Tensors
+import Testing
+
+@Suite struct TimeTests {
+  struct Turn: Decodable {
+    let kernel: String
+    let seconds: Double
+  }
+
+  private func turns(_ outcome: Tool.Outcome) throws -> [Turn] {
+    #expect(outcome.exitCode == 0, "\(outcome.error)")
+    return try outcome.output.split(separator: "\n").map {
+      try JSONDecoder().decode(Turn.self, from: Data($0.utf8))
+    }
+  }
+
+  @Test(arguments: ["forward", "backward", "training"])
+  func everyTurnIsALine(pass: String) throws {
+    let tool = try Tool()
+    try tool.write(try Samples.exact(), to: "in.safetensors")
+    let lines = try turns(
+      try tool(
+        "time", "softmax", tool.path("in.safetensors"), "--pass", pass, "--turns", "3",
+        "--turn-seconds", "0", "--kernel", "cpu.tiled"))
+    #expect(lines.count == 3)
+    #expect(lines.allSatisfy { $0.kernel == "cpu.tiled" && $0.seconds > 0 })
+  }
+
+  @Test func matrixProductsAreTimedToo() throws {
+    let tool = try Tool()
+    let matrix = try Samples.normal([3, 3], "matrix")
+    try tool.write(["left": matrix, "right": matrix], to: "in.safetensors")
+    let path = tool.path("in.safetensors")
+    #expect(try turns(try tool("time", "matmul", path, "--turns", "1")).count == 1)
+    let mistake = try tool("time", "matmul", path, "--pass", "backward")
+    #expect(mistake.exitCode == 2 && mistake.error.contains("must be forward"))
+  }
+
+  @Test(arguments: ["ATTENTION_ISA=sse", "ATTENTION_THREADS=none"])
+  func aVariableThatWouldBeIgnoredIsAMistake(variable: String) throws {
+    let outcome = try Tool().run(
+      executable: "/usr/bin/env", [variable, Tool.executable, "devices"])
+    #expect(outcome.exitCode == 2)
+    #expect(outcome.error.hasPrefix("attention: ATTENTION_"))
+  }
+}
