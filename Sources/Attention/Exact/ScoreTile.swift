@@ -6,9 +6,6 @@ struct ScoreTile: Sendable {
   let inputs: ExactInputs
   let kernels: cpu_kernels
 
-  /// Whether similarities are capped, so that a backward pass must keep the capped tile.
-  var caps: Bool { inputs.softcap != nil }
-
   /// Whether anything but the mask changes a score.
   var addsTerms: Bool {
     inputs.softcap != nil || inputs.slopes != nil || inputs.bias != nil || inputs.decaySums != nil
