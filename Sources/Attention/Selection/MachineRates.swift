@@ -35,7 +35,7 @@ extension InstructionSet {
   var operationsPerCycle: Double {
     switch self {
     case .portable: 8
-    case .avx2, .avx512, .avx512bf16: 32
+    case .avx2, .avx512, .avx512bf16, .neon: 32
     }
   }
 }

@@ -9,7 +9,7 @@
 #include <stdint.h>
 
 typedef enum {
-  CPU_PORTABLE = 0, CPU_AVX2 = 1, CPU_AVX512 = 2, CPU_AVX512_BF16 = 3
+  CPU_PORTABLE = 0, CPU_AVX2 = 1, CPU_AVX512 = 2, CPU_AVX512_BF16 = 3, CPU_NEON = 4
 } cpu_instruction_set;
 
 typedef enum {

@@ -3,7 +3,7 @@ import Glibc
 
 /// The vector instructions that CPU kernels use: the best the processor has, unless told otherwise.
 public enum InstructionSet: String, CaseIterable, Hashable, Sendable {
-  case portable, avx2, avx512, avx512bf16
+  case portable, avx2, avx512, avx512bf16, neon
 
   /// The instruction set for the current task: what ``withCurrent(_:_:)`` set, or the environment
   /// variable `ATTENTION_ISA`, or the best that the processor supports.
@@ -48,6 +48,7 @@ public enum InstructionSet: String, CaseIterable, Hashable, Sendable {
     case .avx2: CPU_AVX2
     case .avx512: CPU_AVX512
     case .avx512bf16: CPU_AVX512_BF16
+    case .neon: CPU_NEON
     }
   }
 }
