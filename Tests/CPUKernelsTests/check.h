@@ -1,0 +1,93 @@
+// What every test of the inner loops is written with: guarded memory, random numbers, comparisons.
+//
+// A test computes an entry of the table `kernels` and the same naively in double precision. Memory
+// ends at a page that cannot be touched, so reading or writing past the end is a failure too, and
+// what is not an input starts as `poison`, a NaN, so reading what nobody wrote shows.
+#pragma once
+
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "CPUKernels.h"
+
+#define COUNT(array) (sizeof(array) / sizeof(array)[0])
+
+// The table under test.
+extern const cpu_kernels *kernels;
+
+// Lengths with and without tails, for vectors of 4, 8 and 16 floats and loops of four of them.
+static const size_t lengths[] = {1,  2,  3,  4,  5,  7,  8,  9,  15, 16,
+                                 17, 31, 32, 33, 63, 64, 65, 100, 127};
+#define FOR_EACH(name, array)                                                                \
+  for (size_t name##_at = 0, name; name##_at < COUNT(array) && (name = (array)[name##_at], 1); \
+       name##_at++)
+#define FOR_LENGTHS(n) FOR_EACH(n, lengths)
+
+// MARK: Cases
+
+// Starts a case: names its sizes and flags for a failure, and releases the memory of the last one.
+void begin(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+// MARK: Memory, of the current case
+
+// Poisoned memory that ends at a page which cannot be touched.
+void *memory(size_t bytes);
+float *floats(size_t count);
+double *doubles(size_t count);
+// Random numbers of [low, high).
+float *random_floats(size_t count, float low, float high);
+// The same in rows of `columns` at `stride`, poison between them.
+float *random_rows(size_t rows, size_t columns, size_t stride, float low, float high);
+// Random numbers of [-1, 1) as bfloat16 or float16 (or float32), rows of `columns` at `stride`.
+void *random_rows_as(cpu_float_type type, size_t rows, size_t columns, size_t stride);
+float *copy(const float *x, size_t count);
+
+double uniform(double low, double high);
+uint64_t random_bits(void);
+void seed_random(uint64_t seed);
+
+// MARK: Half precision, independent of the inner loops
+
+// Element i of an array of `type`.
+double element(cpu_float_type type, const void *x, size_t i);
+// The nearest number of `type`, ties to even.
+double rounded_to(cpu_float_type type, double x);
+
+// MARK: Comparisons
+
+// 2^-24, what rounding to float32 may change relative to the number.
+#define ROUNDING 0x1p-24
+// What rounding to bfloat16 may change, in those.
+#define BF16_ROUNDINGS (0x1p-8 / ROUNDING)
+// Where results below the smallest normal number may be zero.
+#define SMALLEST 0x1p-126
+
+// got is at most `units` roundings of a number of size `magnitude` away from want, and NaN or
+// infinite exactly where want is. The worst of each entry is reported as a share of what is allowed.
+void near(const char *what, size_t index, double got, double want, double magnitude,
+          double units);
+// The same numbers; any NaN is the same as any other.
+void equal(const char *what, size_t index, double got, double want);
+// x[i] is still poison.
+void untouched(const char *what, const float *x, size_t i);
+// The gaps between rows of `columns` at `stride` are still poison.
+void gaps_untouched(const char *what, const float *x, size_t rows, size_t columns, size_t stride);
+
+// MARK: Tests
+
+typedef struct {
+  const char *entry;
+  void (*run)(void);
+  // Whether tables may lack it: it is run where has_bf16 is not 0.
+  int needs_bf16;
+} test;
+
+typedef struct {
+  const test *tests;
+  size_t count;
+} suite;
+
+extern const suite convert_tests, elementwise_tests, reduce_tests, product_tests, few_rows_tests,
+    normalize_tests, layer_tests, softmax_tile_tests, softmax_weight_tests, recurrence_tests,
+    channel_tests, bf16_tests;

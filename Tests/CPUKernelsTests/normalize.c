@@ -1,0 +1,198 @@
+// bodies/normalize.h and bodies/unit.h
+#include "check.h"
+
+enum { ROWS = 3 };
+
+static double dot_of(size_t n, const float *x, const float *y) {
+  double total = 0;
+  for (size_t i = 0; i < n; i++) total += (double)x[i] * y[i];
+  return total;
+}
+static double size_of_dot(size_t n, const float *x, const float *y) {
+  double total = 0;
+  for (size_t i = 0; i < n; i++) total += fabs((double)x[i] * y[i]);
+  return total;
+}
+
+static void rms_norm(void) {
+  const float epsilon = 1e-5f;
+  FOR_LENGTHS(n) {
+    begin("n %zu", n);
+    const float *x = random_floats(ROWS * n, -3, 3), *w = random_floats(n, -2, 2);
+    float *y = floats(ROWS * n), *rstd = floats(ROWS);
+    kernels->rms_norm(ROWS, n, x, w, epsilon, y, rstd);
+    for (size_t r = 0; r < ROWS; r++) {
+      double scale = 1 / sqrt(dot_of(n, x + r * n, x + r * n) / (double)n + epsilon);
+      // Half of the roundings of the sum of squares pass the square root.
+      double units = (double)n / 8 + 8;
+      near("rstd", r, rstd[r], scale, scale, units);
+      for (size_t i = 0; i < n; i++) {
+        double want = x[r * n + i] * scale * w[i];
+        near("y", r * n + i, y[r * n + i], want, fabs(want), units + 2);
+      }
+    }
+  }
+}
+
+static void rms_norm_backward(void) {
+  FOR_LENGTHS(n) {
+    begin("n %zu", n);
+    const float *x = random_floats(ROWS * n, -3, 3), *w = random_floats(n, -2, 2);
+    const float *g = random_floats(ROWS * n, -1, 1), *rstd = random_floats(ROWS, 0.5f, 2);
+    float *dx = floats(ROWS * n), *dw = random_floats(n, -1, 1), *before = copy(dw, n);
+    kernels->rms_norm_backward(ROWS, n, x, w, rstd, g, dx, dw);
+    for (size_t r = 0; r < ROWS; r++) {
+      double mean = 0, size = 0, scale = rstd[r];
+      for (size_t i = 0; i < n; i++) {
+        double term = (double)g[r * n + i] * w[i] * x[r * n + i] / (double)n;
+        mean += term, size += fabs(term);
+      }
+      for (size_t i = 0; i < n; i++) {
+        size_t at = r * n + i;
+        double own = (double)g[at] * w[i] * scale, pull = x[at] * scale * scale * scale;
+        near("dx", at, dx[at], own - pull * mean, fabs(own) + fabs(pull) * size,
+             (double)n / 4 + 16);
+      }
+    }
+    for (size_t i = 0; i < n; i++) {
+      double want = before[i], size = fabs(want);
+      for (size_t r = 0; r < ROWS; r++) {
+        double term = (double)g[r * n + i] * x[r * n + i] * rstd[r];
+        want += term, size += fabs(term);
+      }
+      near("dw", i, dw[i], want, size, 2 + ROWS);
+    }
+  }
+}
+
+// Rows that differ in size; with nothing but -inf; with -inf, and NaN, in their last place.
+static void softmax(void) {
+  enum { CASES = 5 };
+  FOR_LENGTHS(n) {
+    begin("n %zu", n);
+    float *x = random_floats(CASES * n, -8, 8), *y = floats(CASES * n);
+    for (size_t i = 0; i < n; i++) x[n + i] *= 100, x[2 * n + i] = -INFINITY;
+    if (n > 1) x[4 * n - 1] = -INFINITY;
+    x[5 * n - 1] = NAN;
+    kernels->softmax(CASES, n, x, y);
+    for (size_t r = 0; r < CASES; r++) {
+      double high = -INFINITY, total = 0;
+      for (size_t i = 0; i < n; i++) high = fmax(high, x[r * n + i]);
+      for (size_t i = 0; i < n; i++) total += exp(x[r * n + i] - high);
+      for (size_t i = 0; i < n; i++) {
+        double want = r == 2 ? 0 : exp(x[r * n + i] - high) / total;
+        if (r == 4) want = NAN;
+        // The exponential of a rounded difference, over a sum of them.
+        near("y", r * n + i, y[r * n + i], want, fmax(want, SMALLEST / ROUNDING),
+             fabs(isfinite(x[r * n + i]) ? x[r * n + i] - high : 0) + (double)n / 4 + 16);
+      }
+    }
+  }
+}
+
+static void softmax_backward(void) {
+  FOR_LENGTHS(n) {
+    begin("n %zu", n);
+    const float *y = random_floats(ROWS * n, 0, 1), *g = random_floats(ROWS * n, -1, 1);
+    float *dx = floats(ROWS * n);
+    kernels->softmax_backward(ROWS, n, y, g, dx);
+    for (size_t i = 0; i < ROWS * n; i++) {
+      const float *yr = y + i / n * n, *gr = g + i / n * n;
+      near("dx", i, dx[i], y[i] * (g[i] - dot_of(n, yr, gr)),
+           y[i] * (fabs(g[i]) + size_of_dot(n, yr, gr)), (double)n / 4 + 10);
+    }
+  }
+}
+
+static void cross_entropy(void) {
+  FOR_LENGTHS(n) {
+    begin("n %zu", n);
+    float *x = random_floats(ROWS * n, -8, 8), *loss = floats(ROWS), *lse = floats(ROWS);
+    if (n > 2) x[1] = -INFINITY;
+    if (n > 3) x[3 * n - 1] = NAN;
+    int32_t *target = memory(ROWS * sizeof(int32_t));
+    for (size_t r = 0; r < ROWS; r++) target[r] = (int32_t)(r == 0 ? 0 : n - 1);
+    if (n > 3) target[2] = 0;
+    kernels->cross_entropy(ROWS, n, x, target, loss, lse);
+    for (size_t r = 0; r < ROWS; r++) {
+      double total = 0;
+      for (size_t i = 0; i < n; i++) total += exp((double)x[r * n + i]);
+      double size = fabs(log(total)) + 16;
+      near("lse", r, lse[r], log(total), size, (double)n / 4 + 16);
+      near("loss", r, loss[r], log(total) - x[r * n + (size_t)target[r]], size, (double)n / 4 + 18);
+    }
+  }
+}
+
+static void cross_entropy_backward(void) {
+  FOR_LENGTHS(n) {
+    begin("n %zu", n);
+    const float *x = random_floats(ROWS * n, -8, 8), *g = random_floats(ROWS, -1, 1);
+    const float *lse = random_floats(ROWS, 8, 12);
+    int32_t *target = memory(ROWS * sizeof(int32_t));
+    for (size_t r = 0; r < ROWS; r++) target[r] = (int32_t)(r * (n - 1) / 2);
+    float *dx = floats(ROWS * n);
+    kernels->cross_entropy_backward(ROWS, n, x, target, lse, g, dx);
+    for (size_t i = 0; i < ROWS * n; i++) {
+      size_t r = i / n;
+      double p = exp((double)x[i] - lse[r]), hit = i % n == (size_t)target[r];
+      near("dx", i, dx[i], (p - hit) * g[r], (p + hit) * fabs(g[r]), 32);
+    }
+  }
+}
+
+// A slice shorter than the shortest becomes zero; y may be x.
+static void unit_slices(void) {
+  const float shortest = 1e-3f;
+  for (size_t groups = 1; groups <= 4; groups *= 2)
+    for (int in_place = 0; in_place < 2; in_place++)
+      FOR_LENGTHS(width) {
+        size_t n = groups * width;
+        begin("n %zu, groups %zu, in place %d", n, groups, in_place);
+        float *x = random_floats(ROWS * n, -1, 1), *inverse = floats(ROWS * groups);
+        for (size_t i = 0; i < ROWS * n; i++) x[i] += copysignf(0.25f, x[i]);
+        for (size_t i = 0; i < width; i++) x[n + i] = 0;
+        const float *from = copy(x, ROWS * n);
+        float *y = in_place ? x : floats(ROWS * n);
+        kernels->unit_slices(ROWS, n, groups, shortest, x, y, inverse);
+        for (size_t i = 0; i < ROWS * n; i++) {
+          const float *slice = from + i / width * width;
+          double length = sqrt(dot_of(width, slice, slice));
+          double factor = length < shortest ? 0 : 1 / length, want = from[i] * factor;
+          near("inverse", i / width, inverse[i / width], factor, factor, (double)width / 8 + 8);
+          near("y", i, y[i], want, fabs(want), (double)width / 8 + 9);
+        }
+      }
+}
+
+static void unit_slices_backward(void) {
+  for (size_t groups = 1; groups <= 4; groups *= 2)
+    for (int in_place = 0; in_place < 2; in_place++)
+      FOR_LENGTHS(width) {
+        size_t n = groups * width;
+        begin("n %zu, groups %zu, in place %d", n, groups, in_place);
+        const float *y = random_floats(ROWS * n, -1, 1);
+        const float *inverse = random_floats(ROWS * groups, 0.5f, 2);
+        float *dy = random_floats(ROWS * n, -1, 1);
+        const float *from = copy(dy, ROWS * n);
+        float *dx = in_place ? dy : floats(ROWS * n);
+        kernels->unit_slices_backward(ROWS, n, groups, y, inverse, dy, dx);
+        for (size_t i = 0; i < ROWS * n; i++) {
+          const float *ys = y + i / width * width, *gs = from + i / width * width;
+          double along = dot_of(width, ys, gs), size = size_of_dot(width, ys, gs);
+          double factor = inverse[i / width];
+          near("dx", i, dx[i], factor * (from[i] - y[i] * along),
+               factor * (fabs(from[i]) + fabs(y[i]) * size), (double)width / 4 + 12);
+        }
+      }
+}
+
+static const test tests[] = {{"rms_norm", rms_norm, 0},
+                             {"rms_norm_backward", rms_norm_backward, 0},
+                             {"softmax", softmax, 0},
+                             {"softmax_backward", softmax_backward, 0},
+                             {"cross_entropy", cross_entropy, 0},
+                             {"cross_entropy_backward", cross_entropy_backward, 0},
+                             {"unit_slices", unit_slices, 0},
+                             {"unit_slices_backward", unit_slices_backward, 0}};
+const suite normalize_tests = {tests, COUNT(tests)};

@@ -1,0 +1,134 @@
+// bodies/softmax_tile.h: what is done to a tile of scores before and after its softmax. The softmax
+// itself is in softmax_weights.c.
+#include "check.h"
+#include "tile.h"
+
+static void mask_band(void) {
+  static const ptrdiff_t bands[][2] = {{0, 1},       {-3, 1}, {2, 40}, {-100, 100}, {-100, -50},
+                                       {200, 300}, {5, 5},  {7, 3},  {-4, 2}};
+  FOR_TILES(rows, columns) for (size_t band = 0; band < COUNT(bands); band++) {
+    ptrdiff_t low = bands[band][0], high = bands[band][1];
+    BEGIN_TILE(", band %td to %td", low, high);
+    kernels->mask_band(rows, columns, s, stride, low, high);
+    FOR_TILE(r, j) {
+      ptrdiff_t at = (ptrdiff_t)j - (ptrdiff_t)r;
+      equal("s", r * stride + j, S(r, j), at >= low && at < high ? BEFORE(r, j) : -INFINITY);
+    }
+    gaps_untouched("s", s, rows, columns, stride);
+  }
+}
+
+static void mask_keys(void) {
+  FOR_TILES(rows, columns) {
+    BEGIN_TILE("%s", "");
+    uint8_t *keep = memory(columns);
+    for (size_t j = 0; j < columns; j++) keep[j] = random_bits() & 1;
+    kernels->mask_keys(rows, columns, s, stride, keep);
+    FOR_TILE(r, j) equal("s", r * stride + j, S(r, j), keep[j] ? BEFORE(r, j) : -INFINITY);
+    gaps_untouched("s", s, rows, columns, stride);
+  }
+}
+
+static void add_rows(void) {
+  FOR_TILES(rows, columns) for (int form = 0; form < 4; form++) {
+    // Whole, a row for all, a column for all, every second element.
+    const ptrdiff_t strides[][2] = {
+        {(ptrdiff_t)columns, 1}, {0, 1}, {1, 0}, {2 * (ptrdiff_t)columns, 2}};
+    ptrdiff_t b_row = strides[form][0], b_column = strides[form][1];
+    BEGIN_TILE(", strides %td and %td", b_row, b_column);
+    size_t count = (rows - 1) * (size_t)b_row + (columns - 1) * (size_t)b_column + 1;
+    const float *b = random_floats(count, -1, 1);
+    kernels->add_rows(rows, columns, s, stride, b, b_row, b_column);
+    FOR_TILE(r, j)
+      equal("s", r * stride + j, S(r, j),
+            (float)(BEFORE(r, j) + b[(ptrdiff_t)r * b_row + (ptrdiff_t)j * b_column]));
+    gaps_untouched("s", s, rows, columns, stride);
+  }
+}
+
+static void add_alibi(void) {
+  FOR_TILES(rows, columns) for (ptrdiff_t offset = -40; offset <= 1000; offset += 260) {
+    BEGIN_TILE(", offset %td", offset);
+    kernels->add_alibi(rows, columns, s, stride, 0.3f, offset);
+    FOR_TILE(r, j) {
+      double pull = (double)0.3f * fabs((double)r + (double)offset - (double)j);
+      near("s", r * stride + j, S(r, j), BEFORE(r, j) - pull, fabs(BEFORE(r, j)) + pull, 2);
+    }
+    gaps_untouched("s", s, rows, columns, stride);
+  }
+}
+
+static void add_difference(void) {
+  FOR_TILES(rows, columns) {
+    BEGIN_TILE("%s", "");
+    const float *row = random_floats(rows, -9, 0), *column = random_floats(columns, -9, 0);
+    kernels->add_difference(rows, columns, s, stride, row, column);
+    FOR_TILE(r, j)
+      near("s", r * stride + j, S(r, j), BEFORE(r, j) + row[r] - column[j],
+           fabs(BEFORE(r, j)) + fabs((double)row[r]) + fabs((double)column[j]), 2);
+    gaps_untouched("s", s, rows, columns, stride);
+  }
+}
+
+static void softcap(void) {
+  const float cap = 5;
+  FOR_TILES(rows, columns) {
+    BEGIN_TILE("%s", "");
+    s[0] = -INFINITY;
+    kernels->softcap(rows, columns, s, stride, cap);
+    FOR_TILE(r, j) {
+      double want = r + j == 0 ? -cap : cap * tanh(BEFORE(r, j) / cap);
+      near("s", r * stride + j, S(r, j), want, fabs(want), 12);
+    }
+    gaps_untouched("s", s, rows, columns, stride);
+  }
+}
+
+static void softcap_backward(void) {
+  const float cap = 20;
+  FOR_TILES(rows, columns) {
+    BEGIN_TILE("%s", "");
+    const float *c = random_rows(rows, columns, stride, -19, 19);
+    kernels->softcap_backward(rows, columns, c, s, stride, cap);
+    FOR_TILE(r, j) {
+      double t = c[r * stride + j] / cap, d = BEFORE(r, j);
+      near("d", r * stride + j, S(r, j), d * (1 - t * t), fabs(d) * (1 + t * t), 6);
+    }
+    gaps_untouched("d", s, rows, columns, stride);
+  }
+}
+
+static void scale_tile(void) {
+  FOR_TILES(rows, columns) {
+    BEGIN_TILE("%s", "");
+    const float *row = random_floats(rows, -2, 2), *column = random_floats(columns, -2, 2);
+    kernels->scale_tile(rows, columns, s, stride, row, column);
+    FOR_TILE(r, j) {
+      double want = BEFORE(r, j) * row[r] * column[j];
+      near("s", r * stride + j, S(r, j), want, fabs(want), 3);
+    }
+    gaps_untouched("s", s, rows, columns, stride);
+  }
+}
+
+static void transpose(void) {
+  FOR_TILES(rows, columns) {
+    BEGIN_TILE("%s", "");
+    size_t y_stride = rows + 2;
+    float *y = floats((columns - 1) * y_stride + rows);
+    kernels->transpose(rows, columns, s, stride, y, y_stride);
+    FOR_TILE(r, j) equal("y", j * y_stride + r, y[j * y_stride + r], BEFORE(r, j));
+    gaps_untouched("y", y, columns, rows, y_stride);
+  }
+}
+
+static const test tests[] = {{"mask_band", mask_band, 0},
+                             {"mask_keys", mask_keys, 0},
+                             {"add_rows", add_rows, 0},
+                             {"add_alibi", add_alibi, 0},
+                             {"add_difference", add_difference, 0},
+                             {"softcap", softcap, 0},
+                             {"softcap_backward", softcap_backward, 0},
+                             {"scale_tile", scale_tile, 0},
+                             {"transpose", transpose, 0}};
+const suite softmax_tile_tests = {tests, COUNT(tests)};

@@ -1,0 +1,202 @@
+// bodies/softmax_tile.h: the softmax of a tile, with weights in float32 and in bfloat16.
+#include "check.h"
+
+// What a row holds: the states that a row can be in when a tile comes, and what a tile can bring.
+typedef enum {
+  FIRST_TILE, RISING_MAXIMUM, STEADY_MAXIMUM, NOTHING_YET, NOTHING_NEW, SOME_MASKED, NOT_A_NUMBER,
+  NOTHING_BUT_NAN, ROW_KINDS
+} row_kind;
+
+enum { ROWS = 2 * ROW_KINDS + 3, OUTPUTS = 5 };
+static const float factor = 1.25f;
+static const double ln2 = 0.69314718055994530942;
+
+// Scores of every kind, row r being of kind r % ROW_KINDS.
+static float *scores(size_t columns, size_t stride) {
+  float *s = random_rows(ROWS, columns, stride, -12, 12);
+  for (size_t r = 0; r < ROWS; r++)
+    for (size_t j = 0; j < columns; j++) {
+      row_kind kind = r % ROW_KINDS;
+      float *x = &s[r * stride + j];
+      if (kind == NOTHING_YET || kind == NOTHING_NEW || (kind == SOME_MASKED && random_bits() % 3))
+        *x = -INFINITY;
+      if (kind == NOTHING_BUT_NAN || (kind == NOT_A_NUMBER && j == columns - 1)) *x = NAN;
+    }
+  return s;
+}
+
+// Whether the row has NaN among its scores.
+static int has_nan(size_t r) {
+  return r % ROW_KINDS == NOT_A_NUMBER || r % ROW_KINDS == NOTHING_BUT_NAN;
+}
+
+// Roundings of 2^t with t = x - y rounded at most twice: an error of t is one of ln(2) times it in
+// the result; and those of the polynomial.
+static double power_roundings(double x, double y) {
+  return 8 + ln2 * (fabs(x) + fabs(y) + fabs(x - y));
+}
+// Weights below the smallest normal number may be zero.
+static double weight_size(double weight) { return fmax(weight, SMALLEST / ROUNDING); }
+
+// A weight in s or, rounded to bfloat16, in half.
+static void weight(const float *s, const uint16_t *half, size_t at, double x, double y) {
+  if (x == -INFINITY || y == INFINITY) {
+    equal("weights", at, half ? element(CPU_BF16, half, at) : s[at], 0);
+    return;
+  }
+  double want = exp2(x - y), units = power_roundings(x, y);
+  if (half)
+    near("half", at, element(CPU_BF16, half, at), want, weight_size(want), units + BF16_ROUNDINGS);
+  else
+    near("weights", at, s[at], want, weight_size(want), units);
+}
+
+static size_t half_count(size_t columns, size_t stride) {
+  return (ROWS - 1) * stride + columns + columns % 2;
+}
+// The partner of a last odd weight is zero, and nothing after it is written.
+static void row_end(const uint16_t *half, const uint16_t *poison, size_t r, size_t columns,
+                    size_t stride) {
+  size_t end = r * stride + columns;
+  if (columns % 2) equal("last of half", end, half[end], 0);
+  for (size_t at = end + columns % 2; r + 1 < ROWS && at < (r + 1) * stride; at++)
+    equal("gap of half", at, half[at], poison[at]);
+}
+
+static void online(int in_halves) {
+  FOR_LENGTHS(columns) {
+    begin("rows %d, columns %zu", ROWS, columns);
+    size_t stride = columns + 3, count = half_count(columns, stride);
+    float *s = scores(columns, stride);
+    const float *scored = copy(s, (ROWS - 1) * stride + columns);
+    uint16_t *half = in_halves ? memory(2 * count) : NULL;
+    const uint16_t *poison = memory(2 * count);
+    float *m = floats(ROWS), *l = floats(ROWS);
+    float *o = random_rows(ROWS, OUTPUTS, OUTPUTS + 2, -1, 1);
+    for (size_t r = 0; r < ROWS; r++) {
+      row_kind kind = r % ROW_KINDS;
+      int has_seen = kind == RISING_MAXIMUM || kind == STEADY_MAXIMUM || kind == NOTHING_NEW;
+      m[r] = !has_seen ? -INFINITY : kind == RISING_MAXIMUM ? -20 : 20;
+      l[r] = has_seen ? 3 : 0;
+      for (size_t j = 0; j < OUTPUTS && !has_seen; j++) o[r * (OUTPUTS + 2) + j] = 0;
+    }
+    const float *m0 = copy(m, ROWS), *l0 = copy(l, ROWS);
+    const float *o0 = copy(o, (ROWS - 1) * (OUTPUTS + 2) + OUTPUTS);
+    if (in_halves)
+      kernels->bf16.softmax_online(ROWS, columns, s, stride, factor, half, m, l, o, OUTPUTS,
+                                   OUTPUTS + 2);
+    else
+      kernels->softmax_online(ROWS, columns, s, stride, factor, m, l, o, OUTPUTS, OUTPUTS + 2);
+    for (size_t r = 0; r < ROWS; r++) {
+      if (has_nan(r)) {
+        equal("l", r, l[r], NAN);
+        continue;
+      }
+      double high = m0[r], total = 0, units = 0;
+      for (size_t j = 0; j < columns; j++)
+        high = fmax(high, (double)scored[r * stride + j] * factor);
+      near("m", r, m[r], high, fabs(high), 1);
+      for (size_t j = 0; j < columns; j++) {
+        double x = (double)scored[r * stride + j] * factor;
+        weight(s, half, r * stride + j, x, m[r]);
+        if (x == -INFINITY) continue;
+        total += exp2(x - m[r]);
+        units = fmax(units, power_roundings(x, m[r]));
+      }
+      double kept = m0[r] == -INFINITY ? 0 : exp2((double)m0[r] - m[r]);
+      double kept_units = m0[r] == -INFINITY ? 0 : power_roundings(m0[r], m[r]);
+      double sum = l0[r] * kept + total;
+      near("l", r, l[r], sum, sum, fmax(units, kept_units) + (double)columns / 4 + 4);
+      for (size_t j = 0; j < OUTPUTS; j++) {
+        size_t at = r * (OUTPUTS + 2) + j;
+        near("o", at, o[at], o0[at] * kept, fabs(o0[at] * kept), kept_units + 1);
+      }
+      if (half) row_end(half, poison, r, columns, stride);
+    }
+    if (!half) gaps_untouched("s", s, ROWS, columns, stride);
+    gaps_untouched("o", o, ROWS, OUTPUTS, OUTPUTS + 2);
+  }
+}
+static void softmax_online(void) { online(0); }
+static void softmax_online_bf16(void) { online(1); }
+
+static void shifted(int in_halves) {
+  const float shift = 16;
+  FOR_LENGTHS(columns) {
+    begin("rows %d, columns %zu", ROWS, columns);
+    size_t stride = columns + 3, count = half_count(columns, stride);
+    float *s = scores(columns, stride);
+    const float *scored = copy(s, (ROWS - 1) * stride + columns);
+    uint16_t *half = in_halves ? memory(2 * count) : NULL;
+    const uint16_t *poison = memory(2 * count);
+    float *l = random_floats(ROWS, 0, 1);
+    const float *l0 = copy(l, ROWS);
+    if (in_halves)
+      kernels->bf16.softmax_shifted(ROWS, columns, s, stride, factor, shift, half, l);
+    else
+      kernels->softmax_shifted(ROWS, columns, s, stride, factor, shift, l);
+    for (size_t r = 0; r < ROWS; r++) {
+      double sum = l0[r], units = 0;
+      for (size_t j = 0; j < columns; j++) {
+        double x = (double)scored[r * stride + j] * factor;
+        sum += exp2(x - shift);
+        if (isfinite(x)) units = fmax(units, power_roundings(x, shift));
+        if (!has_nan(r)) weight(s, half, r * stride + j, x, shift);
+      }
+      near("l", r, l[r], sum, sum, units + (double)columns / 4 + 4);
+      if (half) row_end(half, poison, r, columns, stride);
+    }
+    if (!half) gaps_untouched("s", s, ROWS, columns, stride);
+  }
+}
+static void softmax_shifted(void) { shifted(0); }
+static void softmax_shifted_bf16(void) { shifted(1); }
+
+// Columns are queries; those that see nothing have an infinite sum.
+static void gradient(int in_halves) {
+  FOR_LENGTHS(columns) {
+    begin("rows %d, columns %zu", ROWS, columns);
+    size_t stride = columns + 3, count = half_count(columns, stride);
+    float *s = scores(columns, stride), *d = random_rows(ROWS, columns, stride, -1, 1);
+    const float *scored = copy(s, (ROWS - 1) * stride + columns);
+    const float *d0 = copy(d, (ROWS - 1) * stride + columns);
+    float *lse = random_floats(columns, 12, 18);
+    const float *delta = random_floats(columns, -1, 1);
+    if (columns > 2) lse[columns / 2] = INFINITY;
+    uint16_t *half = in_halves ? memory(2 * count) : NULL;
+    const uint16_t *poison = memory(2 * count);
+    if (in_halves)
+      kernels->bf16.softmax_gradient(ROWS, columns, s, d, stride, factor, lse, delta, half);
+    else
+      kernels->softmax_gradient(ROWS, columns, s, d, stride, factor, lse, delta);
+    for (size_t r = 0; r < ROWS; r++) {
+      for (size_t j = 0; j < columns; j++) {
+        size_t at = r * stride + j;
+        double x = (double)scored[at] * factor, up = (double)d0[at] - delta[j];
+        if (isnan(x)) {
+          equal("d", at, d[at], NAN);
+          continue;
+        }
+        double p = exp2(x - lse[j]), size = weight_size(p) * (fabs(d0[at]) + fabs(delta[j]));
+        weight(s, half, at, x, lse[j]);
+        if (isfinite(x) && isfinite(lse[j]))
+          near("d", at, d[at], p * up, size, power_roundings(x, lse[j]) + 3);
+        else
+          equal("d", at, d[at], 0);
+      }
+      if (half) row_end(half, poison, r, columns, stride);
+    }
+    if (!half) gaps_untouched("s", s, ROWS, columns, stride);
+    gaps_untouched("d", d, ROWS, columns, stride);
+  }
+}
+static void softmax_gradient(void) { gradient(0); }
+static void softmax_gradient_bf16(void) { gradient(1); }
+
+static const test tests[] = {{"softmax_online", softmax_online, 0},
+                             {"softmax_shifted", softmax_shifted, 0},
+                             {"softmax_gradient", softmax_gradient, 0},
+                             {"bf16.softmax_online", softmax_online_bf16, 1},
+                             {"bf16.softmax_shifted", softmax_shifted_bf16, 1},
+                             {"bf16.softmax_gradient", softmax_gradient_bf16, 1}};
+const suite softmax_weight_tests = {tests, COUNT(tests)};
