@@ -64,7 +64,7 @@ double rounded_to(cpu_float_type type, double x);
 #define SMALLEST 0x1p-126
 
 // got is at most `units` roundings of a number of size `magnitude` away from want, and NaN or
-// infinite exactly where want is. The worst of each entry is reported as a share of what is allowed.
+// infinite exactly where want is. The worst is reported as a share of what is allowed.
 void near(const char *what, size_t index, double got, double want, double magnitude,
           double units);
 // The same numbers; any NaN is the same as any other.
