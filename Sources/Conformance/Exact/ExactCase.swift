@@ -33,7 +33,7 @@ public struct ExactCase: ConformanceCase {
 
 extension ExactCase {
   /// Every feature alone and in pairs, over ragged lengths and dimensions that go round, and each
-  /// alone with the few queries and many keys of decoding.
+  /// alone with the few queries and many keys of decoding; and a few long ones.
   ///
   /// - Parameter isQuick: whether lengths are short, so that unoptimised code is done in seconds.
   public static func all(isQuick: Bool) -> [ExactCase] {
@@ -44,7 +44,18 @@ extension ExactCase {
         features, length: lengths[index % lengths.count],
         dimension: dimensions[index % dimensions.count])
     }
-    return cases + decoding(keyLength: isQuick ? 40 : 301, dimensions)
+    return cases + decoding(keyLength: isQuick ? 40 : 301, dimensions) + (isQuick ? [] : long)
+  }
+
+  /// Lengths from which on kernels do what does not pay in short sequences.
+  private static var long: [ExactCase] {
+    [[], [.causal], [.keyMask], [.sharp], [.groupedQuery], [.bfloat16], [.float16]].map {
+      (features: [ExactFeature]) in
+      var result = make(features, length: 530, dimension: 32)
+      (result.batch, result.heads) = (1, 2)
+      result.keyValueHeads = features == [.groupedQuery] ? 1 : 2
+      return result
+    }
   }
 
   private static func decoding(keyLength: Int, _ dimensions: [Int]) -> [ExactCase] {

@@ -68,6 +68,16 @@ import Testing
       terms: { ScoreTerms(logitDecay: try .uniform([2, 200, 4], from: -0.3, to: 0, using: &$0)) }),
     Case(name: "sinks", terms: { _ in ScoreTerms(sinks: try Tensor([0, 1, -2, 5] as [Float])) }),
     Case(
+      name: "long, a bound for the maximum", t: 520, s: 600, heads: 2, keyHeads: 1, k: 16, v: 8,
+      batch: 1, similarity: { .dotProduct(scale: .number(-0.1)) },
+      mask: { AttentionMask(isCausal: true, alignment: .topLeft) }),
+    Case(
+      name: "long, logits too large for a bound", t: 520, s: 600, heads: 2, keyHeads: 1, k: 16,
+      v: 8, batch: 1, similarity: { .dotProduct(scale: .number(3)) }),
+    Case(
+      name: "long, rows that see nothing", t: 600, s: 520, heads: 2, keyHeads: 2, k: 16, v: 8,
+      batch: 1, mask: { AttentionMask(isCausal: true) }),
+    Case(
       name: "everything", t: 150, s: 150,
       mask: { AttentionMask(isCausal: true, window: Window(left: 40, right: 0)) },
       terms: {
@@ -160,5 +170,20 @@ import Testing
       size += q * q
     }
     return size == 0 ? difference : (difference / size).squareRoot()
+  }
+
+  /// NaN in a key reaches every query that sees it, whatever replaces the running maximum.
+  @Test(arguments: [32, 600]) func nanReachesWhoSeesIt(length: Int) throws {
+    var random = Philox(seed: 3)
+    let q = try Tensor.normal([1, length, 1, 8], using: &random)
+    var numbers = try Tensor.normal([1, length, 1, 8], using: &random).elements(as: Float.self)
+    numbers[(length - 2) * 8] = .nan
+    let k = try Tensor(numbers, [1, length, 1, 8])
+    let output = try attention(
+      queries: q, keys: k, values: q, mask: AttentionMask(isCausal: true), kernel: "cpu.tiled"
+    ).output.elements(as: Float.self)
+    for row in 0..<length {
+      #expect(output[row * 8].isNaN == (row >= length - 2), "row \(row)")
+    }
   }
 }

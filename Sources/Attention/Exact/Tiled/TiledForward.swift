@@ -9,6 +9,7 @@ struct TiledForward<Operands: ForwardOperands> {
   private let kernels: cpu_kernels
   private let scores: ScoreTile
   private let operands: Operands
+  private let bound: LogitBound?
 
   init(_ inputs: ExactInputs) throws {
     self.inputs = inputs
@@ -16,6 +17,7 @@ struct TiledForward<Operands: ForwardOperands> {
     kernels = InstructionSet.current.kernels
     scores = ScoreTile(inputs: inputs, kernels: kernels)
     operands = try Operands(inputs, kernels)
+    bound = try LogitBound(inputs, kernels, addsTerms: scores.addsTerms)
   }
 
   func run() throws -> ExactOutputs {
@@ -52,7 +54,9 @@ struct TiledForward<Operands: ForwardOperands> {
     let (v, m) = (inputs.problem.valueDimension, rows.count)
     let own = operands.blockFloats(rows: m, tileKeys: tile.keys)
     let scratch = try Scratch(floats: m * (tile.keys + v + 2) + own)
-    let shift = inputs.constantShift(head: head).map { $0 * logTwoOfE }
+    let shift =
+      try inputs.constantShift(head: head).map { $0 * logTwoOfE }
+      ?? bound?.shift(index, head, rows)
     let o = scratch.base + m * tile.keys
     let block = ForwardBlock(
       segment: index, head: head, keyHead: head / inputs.headsPerGroup, rows: rows,

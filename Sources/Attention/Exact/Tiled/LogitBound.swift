@@ -1,0 +1,86 @@
+import CPUKernels
+import Tensors
+
+/// A bound of the logits of a block of queries from the lengths of its vectors: |q·k| ≤ |q| |k|.
+///
+/// Where it is small enough that no weight exp(s − bound) underflows, it replaces the running
+/// maximum: the softmax is the same for any shift, and finding a row's maximum costs a third of it.
+struct LogitBound: Sendable {
+  /// Twice the largest bound that is used, in base 2: 2⁻⁶⁴ leaves room for small values.
+  private static let largestExponent: Float = 64
+  /// In shorter sequences the lengths cost as much as they save.
+  private static let leastQueries = 512
+
+  private let inputs: ExactInputs
+  private let kernels: cpu_kernels
+  private let queryRows: HeadRows
+  /// The length of the longest key of each segment and key/value head; nothing where the bound is of
+  /// no use.
+  private let longestKeys: [Float]
+
+  /// Nil where no sequence can use a bound: anything added to a score is not bounded by lengths, and
+  /// normalised cosine similarity has a constant shift of its own.
+  init?(_ inputs: ExactInputs, _ kernels: cpu_kernels, addsTerms: Bool) throws {
+    guard !addsTerms, inputs.sinks == nil, inputs.normalizedGroups == nil,
+      inputs.segments.contains(where: { $0.queryCount >= Self.leastQueries }),
+      let type = inputs.dtype.floatType
+    else { return nil }
+    self.inputs = inputs
+    self.kernels = kernels
+    queryRows = try HeadRows(inputs.queries, type)
+    longestKeys = try Self.longestKeys(inputs, HeadRows(inputs.keys, type), kernels)
+  }
+
+  /// The bound of base-2 logits of the block's queries; nil if weights could underflow.
+  func shift(
+    _ segment: Int, _ head: Int, _ rows: Range<Int>
+  ) throws -> Float? {
+    let place = inputs.segments[segment]
+    guard place.queryCount >= Self.leastQueries else { return nil }
+    let longest = try Self.longest(
+      queryRows, batch: place.batch, head: head, start: place.queryStart + rows.lowerBound,
+      count: rows.count, kernels)
+    let key = longestKeys[
+      segment * inputs.problem.keyValueHeads + head / inputs.headsPerGroup]
+    let bound = abs(inputs.scale[head]) * longest * key * logTwoOfE
+    // False for NaN too.
+    return 2 * bound <= Self.largestExponent ? bound : nil
+  }
+
+  private static func longestKeys(
+    _ inputs: ExactInputs, _ rows: HeadRows, _ kernels: cpu_kernels
+  ) throws -> [Float] {
+    let heads = inputs.problem.keyValueHeads
+    var longest = [Float](repeating: 0, count: inputs.segments.count * heads)
+    try longest.withUnsafeMutableBufferPointer { longest in
+      nonisolated(unsafe) let longest = longest
+      try Threads.tryForEach(longest.count) { index in
+        let segment = inputs.segments[index / heads]
+        for start in stride(from: 0, to: segment.keyCount, by: ExactInputs.pieceRows) {
+          let length = try Self.longest(
+            rows, batch: segment.batch, head: index % heads, start: segment.keyStart + start,
+            count: min(ExactInputs.pieceRows, segment.keyCount - start), kernels)
+          // Once NaN, always NaN: then no bound is used.
+          if !(length <= longest[index]) { longest[index] = length }
+        }
+      }
+    }
+    return longest
+  }
+
+  /// The length of the longest of some rows; NaN if one of them has it.
+  private static func longest(
+    _ rows: HeadRows, batch: Int, head: Int, start: Int, count: Int, _ kernels: cpu_kernels
+  ) throws -> Float {
+    var square: Float = 0
+    try rows.withFloats(
+      batch: batch, head: head, start: start, count: count, normalizedGroups: nil, kernels
+    ) { row, stride in
+      for r in 0..<count {
+        let own = kernels.dot(rows.dimension, row + r * stride, row + r * stride)
+        if !(own <= square) { square = own }
+      }
+    }
+    return square.squareRoot()
+  }
+}
