@@ -25,9 +25,7 @@ let package = Package(
     .target(name: "LanguageModels", dependencies: ["Layers"]),
     .target(
       name: "Training",
-      dependencies: [
-        "LanguageModels", "CPUKernels",
-      ]),
+      dependencies: ["LanguageModels", "CPUKernels"]),
     .target(name: "Conformance", dependencies: ["Attention"]),
     .executableTarget(
       name: "AttentionCommand",
@@ -37,7 +35,7 @@ let package = Package(
       ]),
     .testTarget(name: "TensorsTests", dependencies: ["Tensors"]),
     .testTarget(name: "AttentionTests", dependencies: ["Attention", "Conformance"]),
-    .testTarget(name: "LayersTests", dependencies: ["Layers"]),
+    .testTarget(name: "LayersTests", dependencies: ["Layers", "CPUKernels"]),
     .testTarget(name: "LanguageModelsTests", dependencies: ["LanguageModels"]),
     .testTarget(name: "TrainingTests", dependencies: ["Training"]),
     .testTarget(

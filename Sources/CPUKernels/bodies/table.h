@@ -1,6 +1,6 @@
 // Everything above as one table; TABLE is its name.
 const cpu_kernels TABLE = {
-    .vector_floats = LANES, .tile_rows = TILE_ROWS, .tile_columns = TILE_COLUMNS,
+    .vector_floats = LANES, .tile_columns = TILE_COLUMNS,
     .widen = widen, .narrow = narrow,
     .unary_f32 = unary_f32, .unary_f64 = unary_f64, .binary_f32 = binary_f32,
     .binary_f64 = binary_f64, .binary_i32 = binary_i32, .binary_i64 = binary_i64, .axpy = axpy,

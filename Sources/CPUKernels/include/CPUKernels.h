@@ -61,8 +61,8 @@ typedef struct {
 } cpu_bf16_kernels;
 
 typedef struct {
-  // The vector width in floats, and the tile of the packed product: rows and columns.
-  size_t vector_floats, tile_rows, tile_columns;
+  // The vector width in floats, and the columns of the packed product's tile.
+  size_t vector_floats, tile_columns;
 
   // MARK: bodies/convert.h
   // y[i] = x[i], between float32 and a half-precision type (round to nearest even).

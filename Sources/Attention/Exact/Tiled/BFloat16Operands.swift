@@ -31,9 +31,7 @@ struct BFloat16Operands: ForwardOperands {
     queryRows = try BFloat16Rows(inputs.queries, inputs.normalizedGroups)
     layout = PackedLayout(inputs, panel: panel, perRow: depth + valueColumns)
     memory = try Scratch(floats: (layout.count + 1) / 2)
-    keyLengths =
-      inputs.normalizedGroups == 1
-      ? try Scratch(floats: layout.count / (depth + valueColumns)) : nil
+    keyLengths = inputs.normalizedGroups == 1 ? try Scratch(floats: layout.rowCount) : nil
     try pack(
       BFloat16Rows(inputs.keys, inputs.normalizedGroups), BFloat16Rows(inputs.values, nil))
   }
@@ -54,7 +52,7 @@ struct BFloat16Operands: ForwardOperands {
         kernels.bf16.pack_pairs_of_columns!(
           d, piece.count, rows, stride, keys(index, head, from: piece.lowerBound), depth * panel)
         if let keyLengths {
-          (keyLengths.base + lengthOffset(index, head) + piece.lowerBound)
+          (keyLengths.base + layout.rowOffset(index, head) + piece.lowerBound)
             .update(from: lengths, count: piece.count)
         }
       }
@@ -76,12 +74,6 @@ struct BFloat16Operands: ForwardOperands {
   private func values(_ segment: Int, _ head: Int, from start: Int) -> UnsafeMutablePointer<UInt16>
   {
     keys(segment, head, from: layout.paddedRows[segment]) + start * kernels.tile_columns
-  }
-
-  private func lengthOffset(_ segment: Int, _ head: Int) -> Int {
-    let panel = kernels.tile_columns
-    let valueColumns = (inputs.problem.valueDimension + panel - 1) / panel * panel
-    return layout.offset(segment, head) / (depth + valueColumns)
   }
 
   /// Queries, weights, and a factor for each query.
@@ -120,7 +112,7 @@ struct BFloat16Operands: ForwardOperands {
     if let keyLengths {
       kernels.scale_tile(
         m, n, block.scores, block.tileKeys, factors,
-        keyLengths.base + lengthOffset(block.segment, block.keyHead) + columns.lowerBound)
+        keyLengths.base + layout.rowOffset(block.segment, block.keyHead) + columns.lowerBound)
       return logTwoOfE
     }
     // The softmax multiplies by a positive factor on its way; another scale, or terms that come

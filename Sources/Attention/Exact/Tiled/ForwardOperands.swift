@@ -53,11 +53,13 @@ struct PackedLayout: Sendable {
   let paddedRows: [Int]
   private let offsets: [Int]
   private let heads: Int
+  private let perRow: Int
   let count: Int
 
   /// - Parameter perRow: elements that each padded row takes, keys and values together.
   init(_ inputs: ExactInputs, panel: Int, perRow: Int) {
     heads = inputs.problem.keyValueHeads
+    self.perRow = perRow
     paddedRows = inputs.segments.map { ($0.keyCount + panel - 1) / panel * panel }
     var total = 0
     var offsets: [Int] = []
@@ -72,6 +74,10 @@ struct PackedLayout: Sendable {
   }
 
   func offset(_ segment: Int, _ head: Int) -> Int { offsets[segment * heads + head] }
+
+  /// The padded rows of all heads, and those before a head: for arrays of one number a row.
+  var rowCount: Int { count / perRow }
+  func rowOffset(_ segment: Int, _ head: Int) -> Int { offset(segment, head) / perRow }
 }
 
 extension ExactInputs {

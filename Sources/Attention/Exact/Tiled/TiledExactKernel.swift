@@ -3,8 +3,8 @@ import Tensors
 /// Exact attention in tiles that stay in the caches; memory grows with queries + keys.
 ///
 /// Forward: for each block of queries, the keys go by in blocks; a running maximum and sum make the
-/// softmax of the whole row from its parts (or a constant shift does, where cosine similarity bounds
-/// the scores). Backward: the weights are computed again from the log-sum-exp.
+/// softmax of the whole row from its parts (or a constant shift does, where cosine similarity or the
+/// lengths of queries and keys bound the scores). Backward: the weights are computed again from the log-sum-exp.
 ///
 /// One kernel computes in float32 and widens half precision when a block is read; nothing is rounded
 /// before the output. The other multiplies bfloat16 pairs as they are where the processor can, and
