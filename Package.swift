@@ -35,7 +35,7 @@ let package = Package(
       ]),
     .testTarget(name: "TensorsTests", dependencies: ["Tensors"]),
     .testTarget(name: "AttentionTests", dependencies: ["Attention", "Conformance"]),
-    .testTarget(name: "LayersTests", dependencies: ["Layers", "CPUKernels"]),
+    .testTarget(name: "LayersTests", dependencies: ["Layers"]),
     .testTarget(name: "LanguageModelsTests", dependencies: ["LanguageModels"]),
     .testTarget(name: "TrainingTests", dependencies: ["Training"]),
     .testTarget(
