@@ -20,14 +20,9 @@ five of them; bytes are keys and values, once.
 """
 
 import argparse
-import ctypes
-import json
 import os
 import statistics
-import subprocess
-import sys
 import tempfile
-import time
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
@@ -35,70 +30,8 @@ import torch
 import torch.nn.functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-SAFETENSORS = {torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16"}
-# The largest deviation of two right outputs, relative to the root mean square.
-AGREEMENT = {"float32": 1e-4, "bfloat16": 3e-2, "float16": 5e-3}
-
-
-def write_safetensors(path, tensors):
-    header, offset = {}, 0
-    for name, tensor in tensors.items():
-        size = tensor.numel() * tensor.element_size()
-        header[name] = {"dtype": SAFETENSORS[tensor.dtype], "shape": list(tensor.shape),
-                        "data_offsets": [offset, offset + size]}
-        offset += size
-    text = json.dumps(header).encode()
-    text += b" " * (-len(text) % 8)
-    with open(path, "wb") as file:
-        file.write(len(text).to_bytes(8, "little") + text)
-        for tensor in tensors.values():
-            tensor = tensor.contiguous()
-            file.write(ctypes.string_at(tensor.data_ptr(), tensor.numel() * tensor.element_size()))
-
-
-def read_tensor(path, name):
-    with open(path, "rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        entry = json.loads(file.read(length))[name]
-        begin, end = entry["data_offsets"]
-        file.seek(8 + length + begin)
-        data = bytearray(file.read(end - begin))
-    dtype = {text: dtype for dtype, text in SAFETENSORS.items()}[entry["dtype"]]
-    return torch.frombuffer(data, dtype=dtype).reshape(entry["shape"])
-
-
-class Tool:
-    """`attention time` as a process that runs a turn for each line."""
-
-    def __init__(self, tool, arguments, threads, turn_seconds):
-        environment = dict(os.environ, ATTENTION_THREADS=str(threads))
-        self.process = subprocess.Popen(
-            [tool, "time", *arguments, "--interactive", "--turn-seconds", str(turn_seconds)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
-
-    def turn(self):
-        self.process.stdin.write("\n")
-        self.process.stdin.flush()
-        line = self.process.stdout.readline()
-        if not line:
-            sys.exit("the tool ended: " + str(self.process.wait()))
-        return json.loads(line)
-
-    def close(self):
-        self.process.stdin.close()
-        self.process.wait()
-
-
-def turn(call, turn_seconds):
-    """Seconds a call, over at least `turn_seconds`."""
-    count, start = 0, time.perf_counter()
-    while True:
-        call()
-        count += 1
-        elapsed = time.perf_counter() - start
-        if elapsed >= turn_seconds:
-            return elapsed / count
+from side_by_side import (DTYPES, add_options, check_agreement, header, measured_ceilings, own_output,
+                          report, take_turns, write_rows, write_safetensors)
 
 
 def peer_calls(case, q, k, v, seed):
@@ -151,26 +84,13 @@ def attention_case(case, options, ceilings, folder):
     calls = peer_calls(case, q, k, v, seed)
 
     if operator == "softmax":
-        output = os.path.join(folder, "output.safetensors")
-        subprocess.run([options.tool, "run", operator, path, "-o", output, *flags], check=True)
-        own = read_tensor(output, "output").float()
         with torch.no_grad():
             theirs = F.scaled_dot_product_attention(
-                q, k, v, is_causal=case["causal"], enable_gqa=h != hk).transpose(1, 2).float()
-        deviation = ((own - theirs).norm() / theirs.norm()).item()
-        if not deviation <= AGREEMENT[case["dtype"]]:
-            sys.exit(f"{case}: outputs differ by {deviation}")
+                q, k, v, is_causal=case["causal"], enable_gqa=h != hk).transpose(1, 2)
+        check_agreement(case, own_output(operator, path, flags, options, folder), theirs)
 
-    tool = Tool(options.tool, [operator, path, "--pass", case["pass"], *flags], options.threads,
-                options.turn_seconds)
-    theirs, own, kernel, extra = {name: [] for name in calls}, [], "", 0
-    for _ in range(options.rounds):
-        for name, call in calls.items():
-            theirs[name].append(turn(call, options.turn_seconds))
-        answer = tool.turn()
-        own.append(answer["seconds"])
-        kernel, extra = answer["kernel"], answer["extra_bytes"]
-    tool.close()
+    own, theirs, answer = take_turns(
+        [operator, path, "--pass", case["pass"], *flags], calls, options)
     best = min(theirs, key=lambda name: statistics.median(theirs[name]))
     pairs = b * h * (s * (s + 1) // 2 if case["causal"] else t * s)
     work = 2 * pairs * d * (2 if case["pass"] == "forward" else 5)
@@ -178,7 +98,8 @@ def attention_case(case, options, ceilings, folder):
     unit = "GFLOP/s"
     if t == 1:
         work, ceiling, unit = 2 * b * s * hk * d * k.element_size(), ceilings["read_bandwidth"], "GB/s"
-    return report(case, own, theirs[best], best, work, ceiling, unit, kernel, extra)
+    return report(case, own, theirs[best], best, work, ceiling, unit, answer["kernel"],
+                  answer["extra_bytes"])
 
 
 def matmul_case(case, options, ceilings, folder):
@@ -187,29 +108,9 @@ def matmul_case(case, options, ceilings, folder):
     a, b = torch.randn(n, n).to(dtype), torch.randn(n, n).to(dtype)
     path = os.path.join(folder, "case.safetensors")
     write_safetensors(path, {"left": a, "right": b})
-    tool = Tool(options.tool, ["matmul", path], options.threads, options.turn_seconds)
-    theirs, own, extra = [], [], 0
-    for _ in range(options.rounds):
-        theirs.append(turn(lambda: a @ b, options.turn_seconds))
-        answer = tool.turn()
-        own.append(answer["seconds"])
-        extra = answer["extra_bytes"]
-    tool.close()
-    return report(case, own, theirs, "matmul", 2 * n ** 3,
-                  ceilings[case["dtype"]], "GFLOP/s", "matmul", extra)
-
-
-def report(case, own, theirs, backend, work, ceiling, unit, kernel, extra):
-    ratios = sorted(x / y for x, y in zip(theirs, own))
-    mine, peer = statistics.median(own), statistics.median(theirs)
-    row = dict(case, kernel=kernel, backend=backend, seconds=mine, peer_seconds=peer,
-               rate=work / mine / 1e9, peer_rate=work / peer / 1e9, unit=unit, ratio=peer / mine,
-               low=ratios[len(ratios) // 10], high=ratios[-1 - len(ratios) // 10],
-               share=work / mine / ceiling, extra_bytes=extra)
-    print(f"{case['name']:44} {row['peer_rate']:6.1f} {row['rate']:6.1f} {unit:8}"
-          f" {row['ratio']:5.2f} ({row['low']:.2f}-{row['high']:.2f})  {100 * row['share']:4.0f} %"
-          f"  {extra / 2 ** 20:8.1f} MiB  {kernel} / {backend}", flush=True)
-    return row
+    own, theirs, answer = take_turns(["matmul", path], {"matmul": lambda: a @ b}, options)
+    return report(case, own, theirs["matmul"], "matmul", 2 * n ** 3, ceilings[case["dtype"]],
+                  "GFLOP/s", "matmul", answer["extra_bytes"])
 
 
 def cases(quick):
@@ -247,33 +148,18 @@ def cases(quick):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--tool", default=".build/release/attention")
-    parser.add_argument("--threads", type=int, default=os.cpu_count())
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--turn-seconds", type=float, default=0.1)
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--only", default="", help="cases whose name contains this")
-    parser.add_argument("--json", help="write the rows to this file")
+    add_options(parser)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    ceilings = json.loads(subprocess.run(
-        [options.tool, "devices", "--measure", "--json"], check=True, capture_output=True,
-        text=True).stdout)
-    print(f"PyTorch {torch.__version__}, {options.threads} threads; ceilings: float32 "
-          f"{ceilings['float32'] / 1e9:.0f} GFLOP/s, bfloat16 {(ceilings['bfloat16'] or 0) / 1e9:.0f}, "
-          f"read {ceilings['read_bandwidth'] / 1e9:.1f} GB/s")
-    print(f"{'case':44} {'torch':>6} {'own':>6} {'':8} {'ratio':>5} {'spread':13} {'ceil':>5}"
-          f" {'extra':>10}")
+    ceilings = measured_ceilings(options)
+    header(options, ceilings)
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         for case in cases(options.quick):
             if options.only in case["name"]:
                 run = matmul_case if case["name"].startswith("matmul") else attention_case
                 rows.append(run(case, options, ceilings, folder))
-    if options.json:
-        with open(options.json, "w") as file:
-            json.dump({"torch": torch.__version__, "threads": options.threads, "ceilings": ceilings,
-                       "rows": rows}, file, indent=1)
+    write_rows(rows, options, ceilings)
 
 
 if __name__ == "__main__":
