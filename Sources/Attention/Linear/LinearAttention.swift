@@ -18,10 +18,11 @@ public struct LinearAttentionResult: Sendable {
 /// where S is k × v and the decay multiplies rows of S. Without decay this is
 /// [linear attention](https://arxiv.org/abs/2006.16236); with a decay per head, retention; per
 /// token, simple GLA or Mamba-2; per channel,
-/// [gated linear attention](https://arxiv.org/abs/2312.06635).
+/// [gated linear attention](https://arxiv.org/abs/2312.06635). Other updates than the additive one
+/// erase what they replace: ``LinearUpdate`` has their equations.
 ///
-/// Value head j reads query and key head j ÷ (hv/h). Gradients flow to queries, keys, values, decay
-/// and initial state, from the output and the final state.
+/// Value head j reads query and key head j ÷ (hv/h). Gradients flow to queries, keys, values, decay,
+/// the update's tensors and the initial state, from the output and the final state.
 ///
 /// - Parameters:
 ///   - queries: [b, t, h, k] in float32, bfloat16, float16 or (reference only) float64. Views are
@@ -30,6 +31,7 @@ public struct LinearAttentionResult: Sendable {
 ///   - values: [b, t, hv, v] in the dtype of the queries; h divides hv.
 ///   - decay: the natural logarithm of the decay, at most 0, in any floating-point dtype: [hv],
 ///     [b, t, hv] or [b, t, hv, k]; nil for none.
+///   - update: how a token changes the decayed state.
 ///   - scale: multiplies the queries; nil is 1/√k.
 ///   - normalizesQueriesAndKeys: whether each query and key x is replaced by x / √(Σ x² + 10⁻⁶).
 ///   - initialState: [n, hv, k, v] in any floating-point dtype, n being the batch or the number of
@@ -40,13 +42,15 @@ public struct LinearAttentionResult: Sendable {
 /// - Throws: ``AttentionError`` naming the argument that is wrong, or saying why the kernel cannot
 ///   run.
 public func linearAttention(
-  queries: Tensor, keys: Tensor, values: Tensor, decay: Tensor? = nil, scale: Double? = nil,
+  queries: Tensor, keys: Tensor, values: Tensor, decay: Tensor? = nil,
+  update: LinearUpdate = .additive, scale: Double? = nil,
   normalizesQueriesAndKeys: Bool = false, initialState: Tensor? = nil,
   cumulativeLengths: Tensor? = nil, kernel: String? = nil
 ) throws -> LinearAttentionResult {
-  let inputs = [queries, keys, values] + [decay, initialState].compactMap { $0 }
+  let inputs =
+    [queries, keys, values] + update.tensors + [decay, initialState].compactMap { $0 }
   let call = try LinearCall(
-    queries: queries, keys: keys, values: values, decay: decay, scale: scale,
+    queries: queries, keys: keys, values: values, decay: decay, update: update, scale: scale,
     normalizesQueriesAndKeys: normalizesQueriesAndKeys, initialState: initialState,
     cumulativeLengths: cumulativeLengths, needsGradient: inputs.contains(where: \.isTracked))
   let explanation = try LinearAttention.explain(call, kernel)
@@ -57,7 +61,7 @@ public func linearAttention(
     let gradients = try chosen.backward(
       call, outputGradient: incoming[0]?.detached(), finalStateGradient: incoming[1]?.detached())
     let all =
-      [gradients.queries, gradients.keys, gradients.values]
+      [gradients.queries, gradients.keys, gradients.values] + gradients.update
       + [gradients.decay, gradients.initialState].compactMap { $0 }
     return try zip(all, places).map { try $1.fold($0) }
   }
@@ -85,24 +89,25 @@ private struct InputPlace: Sendable {
   }
 }
 
-/// The kernels of ``linearAttention(queries:keys:values:decay:scale:normalizesQueriesAndKeys:initialState:cumulativeLengths:kernel:)``
+/// The kernels of ``linearAttention(queries:keys:values:decay:update:scale:normalizesQueriesAndKeys:initialState:cumulativeLengths:kernel:)``
 /// and the choice between them.
 public enum LinearAttention {
   /// All kernels; of equal estimates the earlier is taken.
   public static let kernels: [any LinearKernel] = [
-    AdditiveChunked(), AdditiveStep(), AdditiveReference(),
+    AdditiveChunked(), AdditiveStep(), LinearReference(),
   ]
 
   /// The verdict on a call with these arguments, without running it.
   ///
   /// - Throws: ``AttentionError`` as the operator does for wrong arguments.
   public static func explain(
-    queries: Tensor, keys: Tensor, values: Tensor, decay: Tensor? = nil, scale: Double? = nil,
+    queries: Tensor, keys: Tensor, values: Tensor, decay: Tensor? = nil,
+    update: LinearUpdate = .additive, scale: Double? = nil,
     normalizesQueriesAndKeys: Bool = false, initialState: Tensor? = nil,
     cumulativeLengths: Tensor? = nil, kernel: String? = nil, needsGradient: Bool
   ) throws -> Explanation {
     let call = try LinearCall(
-      queries: queries, keys: keys, values: values, decay: decay, scale: scale,
+      queries: queries, keys: keys, values: values, decay: decay, update: update, scale: scale,
       normalizesQueriesAndKeys: normalizesQueriesAndKeys, initialState: initialState,
       cumulativeLengths: cumulativeLengths, needsGradient: needsGradient)
     return try explain(call, kernel)

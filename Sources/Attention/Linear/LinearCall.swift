@@ -17,6 +17,8 @@ public struct LinearCall: Sendable {
   public let values: Tensor
   /// The logarithm of the decay [b, t, hv, 1] or [b, t, hv, k], broadcast from what was given.
   public let decay: Tensor?
+  /// How a token changes the state: detached tensors, β as [b, t, hv, 1].
+  public let update: LinearUpdate
   /// [n, hv, k, v] in row-major order; float32, or float64 with float64 queries.
   public let initialState: Tensor?
   public let scale: Double
@@ -46,9 +48,9 @@ extension LinearCall {
   ///
   /// - Throws: ``AttentionError/invalidArgument(_:was:mustBe:)``
   init(
-    queries: Tensor, keys: Tensor, values: Tensor, decay: Tensor?, scale: Double?,
-    normalizesQueriesAndKeys: Bool, initialState: Tensor?, cumulativeLengths: Tensor?,
-    needsGradient: Bool
+    queries: Tensor, keys: Tensor, values: Tensor, decay: Tensor?, update: LinearUpdate,
+    scale: Double?, normalizesQueriesAndKeys: Bool, initialState: Tensor?,
+    cumulativeLengths: Tensor?, needsGradient: Bool
   ) throws {
     try Self.check(queries, "queries", "[batch, length, heads, key dimension]") {
       $0.rank == 4 && $0.shape[2] > 0 && $0.shape[3] > 0
@@ -79,8 +81,8 @@ extension LinearCall {
       batch: batch, length: length, sequences: sequences.count,
       isPacked: cumulativeLengths != nil, heads: heads, valueHeads: valueHeads,
       keyDimension: dimension, valueDimension: values.shape[3], dtype: queries.dtype, decay: kind,
-      normalizesQueriesAndKeys: normalizesQueriesAndKeys, hasInitialState: initialState != nil,
-      needsGradient: needsGradient)
+      update: update.kind, normalizesQueriesAndKeys: normalizesQueriesAndKeys,
+      hasInitialState: initialState != nil, needsGradient: needsGradient)
 
     if let initialState {
       let shape = Shape([sequences.count, valueHeads, dimension, values.shape[3]])
@@ -104,6 +106,7 @@ extension LinearCall {
         to: [batch, length, valueHeads, kind == .perChannel ? dimension : 1]
       ).withDenseRows()
     }
+    self.update = try update.readable(for: problem)
     self.initialState = try initialState.map {
       try $0.detached().cast(to: isDouble ? .float64 : .float32).contiguous()
     }
@@ -111,7 +114,7 @@ extension LinearCall {
     self.sequences = sequences
   }
 
-  private static func check(
+  static func check(
     _ tensor: Tensor, _ name: String, _ mustBe: String, _ isRight: (Tensor) -> Bool
   ) throws {
     guard isRight(tensor) else {
@@ -119,7 +122,7 @@ extension LinearCall {
     }
   }
 
-  private static func check(
+  static func check(
     dtypeOf tensor: Tensor, _ name: String, _ mustBe: String, _ isRight: (DType) -> Bool
   ) throws {
     guard isRight(tensor.dtype) else {
@@ -170,7 +173,7 @@ extension LinearCall {
 
 extension Tensor {
   /// This tensor, or a copy of it if the elements of its last axis are not neighbours.
-  fileprivate func withDenseRows() throws -> Tensor {
+  func withDenseRows() throws -> Tensor {
     shape[rank - 1] == 1 || strides[rank - 1] == 1 ? self : try contiguous()
   }
 }

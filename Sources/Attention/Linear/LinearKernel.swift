@@ -39,16 +39,21 @@ public struct LinearGradients: Sendable {
   public let values: Tensor
   /// [b, t, hv, 1] or [b, t, hv, k] as ``LinearCall/decay``; nil without decay.
   public let decay: Tensor?
+  /// The gradients of the update's tensors: β [b, t, hv, 1]; read keys, a and b [b, t, hv, k]; the
+  /// bonus [hv, k].
+  public let update: [Tensor]
   /// [n, hv, k, v]; nil without an initial state.
   public let initialState: Tensor?
 
   public init(
-    queries: Tensor, keys: Tensor, values: Tensor, decay: Tensor?, initialState: Tensor?
+    queries: Tensor, keys: Tensor, values: Tensor, decay: Tensor?, update: [Tensor] = [],
+    initialState: Tensor?
   ) {
     self.queries = queries
     self.keys = keys
     self.values = values
     self.decay = decay
+    self.update = update
     self.initialState = initialState
   }
 }

@@ -10,6 +10,19 @@ public struct LinearProblem: Hashable, Sendable {
     case perChannel = "per channel"
   }
 
+  /// How a token changes the state.
+  public enum Update: String, Hashable, Sendable, Codable {
+    case additive
+    /// Additive, read before the write with a bonus for the token itself.
+    case additiveBefore = "additive after reading"
+    case delta
+    case generalizedDelta = "generalised delta"
+    case lowRank = "low rank"
+
+    /// Whether a token takes from the state what it reads there.
+    public var isErasing: Bool { self != .additive && self != .additiveBefore }
+  }
+
   public var batch: Int
   /// Tokens in a row of the batch; with packed sequences, all of them together.
   public var length: Int
@@ -25,6 +38,7 @@ public struct LinearProblem: Hashable, Sendable {
   /// The dtype of queries, keys and values.
   public var dtype: DType
   public var decay: Decay
+  public var update: Update
   public var normalizesQueriesAndKeys: Bool
   public var hasInitialState: Bool
   public var needsGradient: Bool
@@ -32,7 +46,7 @@ public struct LinearProblem: Hashable, Sendable {
   /// Independent recurrences: one a sequence and value head.
   var recurrences: Int { sequences * valueHeads }
 
-  /// Bytes of queries, keys, values, decay and output, each moved once, and of the states.
+  /// Bytes of queries, keys, values, decay, update and output, each moved once, and of the states.
   var bytes: Double {
     let decayWidth =
       switch decay {
@@ -40,7 +54,15 @@ public struct LinearProblem: Hashable, Sendable {
       case .perToken: valueHeads
       case .perChannel: valueHeads * keyDimension
       }
-    let width = 2 * heads * keyDimension + 2 * valueHeads * valueDimension + decayWidth
+    let updateWidth =
+      switch update {
+      case .additive, .additiveBefore: 0
+      case .delta: valueHeads
+      case .generalizedDelta: valueHeads * keyDimension
+      case .lowRank: 2 * valueHeads * keyDimension
+      }
+    let width =
+      2 * heads * keyDimension + 2 * valueHeads * valueDimension + decayWidth + updateWidth
     let state = keyDimension * valueDimension * MemoryLayout<Float>.size
     return Double(batch * length) * Double(width * dtype.size)
       + Double(2 * recurrences) * Double(state)
@@ -53,6 +75,7 @@ extension LinearProblem: CustomStringConvertible {
       "\(dtype.rawValue) queries \(Shape([batch, length, heads, keyDimension]))",
       "values \(Shape([batch, length, valueHeads, valueDimension]))",
       decay == .none ? "no decay" : "decay \(decay.rawValue)",
+      "\(update.rawValue) update",
     ]
     if isPacked { words.append("\(sequences) packed sequences") }
     if normalizesQueriesAndKeys { words.append("normalised queries and keys") }

@@ -13,6 +13,7 @@ struct LinearCase: CustomStringConvertible, Sendable {
   var valueDimension = 20
   var dtype = DType.float32
   var decay = LinearProblem.Decay.perToken
+  var update = LinearProblem.Update.additive
   /// Cumulative lengths; the batch is 1 where they are given.
   var packed: [Int]?
   var hasInitialState = true
@@ -24,7 +25,8 @@ struct LinearCase: CustomStringConvertible, Sendable {
 
   var description: String {
     "[\(rows), \(length), \(heads)/\(valueHeads), \(keyDimension)→\(valueDimension)] "
-      + "\(dtype.rawValue), decay \(decay.rawValue) to \(strongest), packed \(packed ?? []), "
+      + "\(dtype.rawValue), decay \(decay.rawValue) to \(strongest), "
+      + "\(update.rawValue) update, packed \(packed ?? []), "
       + "initial state \(hasInitialState), normalised \(normalizes), \(layout.rawValue), "
       + "seed \(seed)"
   }
@@ -36,12 +38,13 @@ struct LinearCase: CustomStringConvertible, Sendable {
   struct Arguments {
     var queries, keys, values: Tensor
     var decay, initialState, cumulativeLengths: Tensor?
+    var update: LinearUpdate
     var outputGradient, finalStateGradient: Tensor
     var normalizes: Bool
 
     func callAsFunction(_ kernel: String?) throws -> LinearAttentionResult {
       try linearAttention(
-        queries: queries, keys: keys, values: values, decay: decay,
+        queries: queries, keys: keys, values: values, decay: decay, update: update,
         normalizesQueriesAndKeys: normalizes, initialState: initialState,
         cumulativeLengths: cumulativeLengths, kernel: kernel)
     }
@@ -53,6 +56,7 @@ struct LinearCase: CustomStringConvertible, Sendable {
       copy.keys = try keys.cast(to: .float64)
       copy.values = try values.cast(to: .float64)
       copy.decay = try decay?.cast(to: .float64)
+      copy.update = try update.mapTensors { try $0.cast(to: .float64) }
       copy.initialState = try initialState?.cast(to: .float64)
       copy.outputGradient = try outputGradient.cast(to: .float64)
       copy.finalStateGradient = try finalStateGradient.cast(to: .float64)
@@ -65,6 +69,7 @@ struct LinearCase: CustomStringConvertible, Sendable {
       copy.keys = keys.tracked()
       copy.values = values.tracked()
       copy.decay = decay?.tracked()
+      copy.update = update.mapTensors { $0.tracked() }
       copy.initialState = initialState?.tracked()
       return copy
     }
@@ -80,6 +85,9 @@ struct LinearCase: CustomStringConvertible, Sendable {
       var named = [("queries", inputs.queries), ("keys", inputs.keys), ("values", inputs.values)]
       if let decay = inputs.decay { named.append(("decay", decay)) }
       if let state = inputs.initialState { named.append(("initialState", state)) }
+      for (index, tensor) in inputs.update.tensors.enumerated() {
+        named.append(("update \(index)", tensor))
+      }
       let gradients = try loss.gradients(of: named.map(\.1))
       return Dictionary(uniqueKeysWithValues: zip(named.map(\.0), gradients))
     }
@@ -121,12 +129,27 @@ struct LinearCase: CustomStringConvertible, Sendable {
       try Tensor((0..<stateShape.elementCount).map { _ in normal() }, stateShape)
         .cast(to: .float32)
     }
+    // Read keys of a quarter's length and more erase about as much as they find.
+    func readKeys(_ share: Double) throws -> Tensor {
+      let size = share / Double(keyDimension).squareRoot()
+      return try (tokens(valueHeads, keyDimension).cast(to: .float32) * size).cast(to: dtype)
+    }
+    let update: LinearUpdate =
+      switch update {
+      case .additive: .additive
+      case .additiveBefore:
+        .additiveBefore(bonus: try tensor([valueHeads, keyDimension], normal))
+      case .delta:
+        .delta(beta: try tensor([rows, length, valueHeads]) { 2 * random.uniform() })
+      case .generalizedDelta: .generalizedDelta(readKeys: try readKeys(0.5))
+      case .lowRank: .lowRank(a: try readKeys(-0.7), b: try readKeys(0.7))
+      }
     return Arguments(
       queries: try tokens(heads, keyDimension), keys: try tokens(heads, keyDimension),
       values: try tokens(valueHeads, valueDimension),
       decay: try decayShape.map { try tensor($0, gate) },
       initialState: hasInitialState ? try state() : nil,
-      cumulativeLengths: try packed.map { try Tensor($0.map(Int32.init)) },
+      cumulativeLengths: try packed.map { try Tensor($0.map(Int32.init)) }, update: update,
       outputGradient: try tensor([rows, length, valueHeads, valueDimension], normal),
       finalStateGradient: try state(), normalizes: normalizes)
   }

@@ -21,11 +21,42 @@ import Testing
     #expect(abs(state[1] - 5) < 1e-15)
   }
 
-  static let cases = [LinearProblem.Decay.none, .perHead, .perToken, .perChannel].map {
-    LinearCase(
-      length: 7, heads: 1, valueHeads: 2, keyDimension: 3, valueDimension: 2, dtype: .float64,
-      decay: $0, packed: $0 == .perToken ? [0, 3, 3, 7] : nil, normalizes: $0 != .perHead,
-      strongest: -3)
+  /// Two tokens of every other update by hand, with k = v = 1 and the decay a half.
+  @Test func updatesByHand() throws {
+    func column(_ x: [Double]) throws -> Tensor { try Tensor(x, [1, 2, 1, 1]) }
+    func check(_ update: LinearUpdate, output: [Double], state: Double) throws {
+      let result = try linearAttention(
+        queries: column([1, 2]), keys: column([2, 3]), values: column([5, 7]),
+        decay: Tensor([0, Double.log2Half] as [Double], [1, 2, 1]), update: update, scale: 1,
+        initialState: Tensor([4] as [Double], [1, 1, 1, 1]), kernel: "cpu.reference")
+      let computed = try result.output.elements(as: Double.self)
+      #expect(
+        zip(computed, output).allSatisfy { abs($0 - $1) < 1e-12 }, "\(update): \(computed)")
+      #expect(try abs(result.finalState.item() - state) < 1e-12, "\(update)")
+    }
+    // o_1 = 4 + 10u, S_1 = 14; o_2 = 2 (14 + 21u), S_2 = 7 + 21.
+    try check(
+      .additiveBefore(bonus: Tensor([0.5] as [Double], [1, 1])), output: [9, 49], state: 28)
+    // S_1 = 4 + 2·0.5·(5 − 8) = 1; S_2 = 0.5 + 3·0.25·(7 − 1.5).
+    try check(
+      .delta(beta: Tensor([0.5, 0.25] as [Double], [1, 2, 1])), output: [1, 9.25], state: 4.625)
+    // S_1 = 4 + 2·(5 − 4) = 6; S_2 = 3 + 3·(7 + 3).
+    try check(.generalizedDelta(readKeys: column([1, -1])), output: [6, 66], state: 33)
+    // S_1 = 4 + 3·(4·1) + 10 = 26; S_2 = 13 + 0.5·(−26) + 21.
+    try check(.lowRank(a: column([1, -1]), b: column([3, 0.5])), output: [26, 42], state: 21)
+  }
+
+  static let updates: [LinearProblem.Update] = [
+    .additive, .additiveBefore, .delta, .generalizedDelta, .lowRank,
+  ]
+
+  static let cases = updates.flatMap { update in
+    [LinearProblem.Decay.none, .perHead, .perToken, .perChannel].map {
+      LinearCase(
+        length: 7, heads: 1, valueHeads: 2, keyDimension: 3, valueDimension: 2, dtype: .float64,
+        decay: $0, update: update, packed: $0 == .perToken ? [0, 3, 3, 7] : nil,
+        normalizes: $0 != .perHead, strongest: -3)
+    }
   }
 
   /// Every gradient against a central difference along a random direction.
@@ -41,14 +72,14 @@ import Testing
     let step = 1e-5
     var random = SplitMix(state: 99)
     func check(
-      _ name: String, _ place: WritableKeyPath<LinearCase.Arguments, Tensor>
+      _ name: String, _ value: Tensor,
+      _ replace: (inout LinearCase.Arguments, Tensor) throws -> Void
     ) throws {
-      let value = arguments[keyPath: place]
       let direction = try Tensor(
         (0..<value.elementCount).map { _ in random.normal() }, value.shape)
       var (up, down) = (arguments, arguments)
-      up[keyPath: place] = try value + direction * step
-      down[keyPath: place] = try value - direction * step
+      try replace(&up, value + direction * step)
+      try replace(&down, value - direction * step)
       let difference = try (loss(up) - loss(down)) / (2 * step)
       let gradient = try #require(gradients[name])
       let derivative = try (gradient * direction).sum().item()
@@ -56,11 +87,20 @@ import Testing
         abs(difference - derivative) <= 1e-7 * max(1, abs(derivative)),
         "\(name) of \(linearCase): \(derivative), differences say \(difference)")
     }
-    try check("queries", \.queries)
-    try check("keys", \.keys)
-    try check("values", \.values)
-    if linearCase.decay != .none { try check("decay", \.decay!) }
-    try check("initialState", \.initialState!)
+    try check("queries", arguments.queries) { $0.queries = $1 }
+    try check("keys", arguments.keys) { $0.keys = $1 }
+    try check("values", arguments.values) { $0.values = $1 }
+    if let decay = arguments.decay { try check("decay", decay) { $0.decay = $1 } }
+    try check("initialState", #require(arguments.initialState)) { $0.initialState = $1 }
+    for (index, tensor) in arguments.update.tensors.enumerated() {
+      try check("update \(index)", tensor) { arguments, changed in
+        var place = -1
+        arguments.update = arguments.update.mapTensors {
+          place += 1
+          return place == index ? changed : $0
+        }
+      }
+    }
   }
 }
 

@@ -39,6 +39,25 @@ import Testing
     Mistake(description: "integer decay", names: "dtype of decay") {
       $0.decay = try .zeros([4], dtype: .int32)
     },
+    Mistake(description: "beta a channel", names: "beta") {
+      $0.update = .delta(beta: try .zeros([2, 5, 4, 4]))
+    },
+    Mistake(description: "integer beta", names: "dtype of beta") {
+      $0.update = .delta(beta: try .zeros([2, 5, 4], dtype: .int32))
+    },
+    Mistake(description: "read keys of query heads", names: "readKeys") {
+      $0.update = .generalizedDelta(readKeys: try .zeros([2, 5, 2, 4]))
+    },
+    Mistake(description: "a of values", names: "a") {
+      $0.update = .lowRank(a: try .zeros([2, 5, 4, 6]), b: try .zeros([2, 5, 4, 4]))
+    },
+    Mistake(description: "integer b", names: "dtype of b") {
+      $0.update = .lowRank(
+        a: try .zeros([2, 5, 4, 4]), b: try .zeros([2, 5, 4, 4], dtype: .int32))
+    },
+    Mistake(description: "a bonus a token", names: "bonus") {
+      $0.update = .additiveBefore(bonus: try .zeros([2, 5, 4, 4]))
+    },
     Mistake(description: "state of query heads", names: "initialState") {
       $0.initialState = try .zeros([2, 2, 4, 6])
     },

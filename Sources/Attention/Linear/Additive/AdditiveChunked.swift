@@ -7,7 +7,10 @@ struct AdditiveChunked: LinearKernel {
   let name = "cpu.chunked"
 
   func objection(to problem: LinearProblem) -> Objection? {
-    problem.dtype == .float64
+    if problem.update != .additive {
+      return Objection("the update is \(problem.update.rawValue); this kernel only adds")
+    }
+    return problem.dtype == .float64
       ? Objection("queries are float64; this kernel computes in float32") : nil
   }
 

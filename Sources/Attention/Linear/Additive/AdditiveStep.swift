@@ -16,6 +16,9 @@ struct AdditiveStep: LinearKernel {
   private static let efficiency = 0.3
 
   func objection(to problem: LinearProblem) -> Objection? {
+    if problem.update != .additive {
+      return Objection("the update is \(problem.update.rawValue); this kernel only adds")
+    }
     if problem.dtype == .float64 {
       return Objection("queries are float64; this kernel computes in float32")
     }

@@ -1,83 +1,16 @@
 import Synchronization
 import Tensors
 
-/// Linear attention by ``AdditiveRecurrence``: the definition in float64, forward and backward. It
-/// says what right means for the other kernels, and is slow.
-struct AdditiveReference: LinearKernel {
-  let name = "cpu.reference"
-
-  /// Scalar float64 against the peak of the vector units.
-  private static let efficiency = 0.01
-  /// Operations for each element of the state and token.
-  private static let forwardOperations = 5
-  private static let gradientOperations = 16
-
-  func objection(to problem: LinearProblem) -> Objection? { nil }
-
-  func cost(of problem: LinearProblem) -> Cost {
-    let state = problem.keyDimension * problem.valueDimension
-    let tokens = problem.batch * problem.length * problem.valueHeads
-    let width = 3 * problem.keyDimension + 2 * problem.valueDimension
-    let operations =
-      Self.forwardOperations + (problem.needsGradient ? Self.gradientOperations : 0)
-    let states = problem.needsGradient ? tokens : problem.recurrences
-    return Cost(
-      operations: Double(tokens) * Double(state) * Double(operations), bytes: problem.bytes,
-      extraMemory: (tokens * width + states * state) * MemoryLayout<Double>.size,
-      efficiency: Self.efficiency, overhead: 1e-5, pieces: problem.recurrences)
-  }
-
-  func forward(_ call: LinearCall) throws -> LinearOutputs {
-    let arrays = try CallArrays(call)
-    let results = arrays.mapRecurrences { arrays.recurrence($0).forward() }
-    return LinearOutputs(
-      output: try arrays.tokens(results.map(\.output), call.problem.valueDimension)
-        .cast(to: call.problem.dtype),
-      finalState: try arrays.states(results.map(\.finalState)).cast(to: call.stateDType))
-  }
-
-  func backward(
-    _ call: LinearCall, outputGradient: Tensor?, finalStateGradient: Tensor?
-  ) throws -> LinearGradients {
-    let arrays = try CallArrays(call)
-    let outputGradient = try (outputGradient ?? .zeros(call.outputShape)).elements(as: Double.self)
-    let stateGradient = try (finalStateGradient ?? .zeros(call.stateShape))
-      .elements(as: Double.self)
-    let (k, v) = (call.problem.keyDimension, call.problem.valueDimension)
-    let results = arrays.mapRecurrences { index in
-      let recurrence = arrays.recurrence(index)
-      var gradients = recurrence.backward(
-        arrays.rows(index, of: outputGradient, v), arrays.state(index, of: stateGradient))
-      if call.problem.normalizesQueriesAndKeys {
-        gradients.queries = arrays.throughNormalization(
-          gradients.queries, arrays.queryRows(index, of: arrays.queries))
-        gradients.keys = arrays.throughNormalization(
-          gradients.keys, arrays.queryRows(index, of: arrays.keys))
-      }
-      return gradients
-    }
-    var decay: Tensor?
-    if let shared = call.decay {
-      decay = try arrays.tokens(results.map(\.decay), k)
-      if shared.shape[3] != k { decay = try decay?.sum([3], keepsAxes: true) }
-    }
-    return LinearGradients(
-      queries: try arrays.tokens(results.map(\.queries), k),
-      keys: try arrays.tokens(results.map(\.keys), k),
-      values: try arrays.tokens(results.map(\.values), v), decay: decay,
-      initialState: call.initialState == nil
-        ? nil : try arrays.states(results.map(\.initialState)))
-  }
-}
-
 /// The tensors of a call as float64 arrays, and the rows of each recurrence in them.
-private struct CallArrays: Sendable {
+struct CallArrays: Sendable {
   let call: LinearCall
   let queries: [Double]
   let keys: [Double]
   let values: [Double]
   let decay: [Double]?
   let initialState: [Double]?
+  /// The update's tensors.
+  let update: [[Double]]
 
   init(_ call: LinearCall) throws {
     self.call = call
@@ -86,6 +19,7 @@ private struct CallArrays: Sendable {
     values = try call.values.elements(as: Double.self)
     decay = try call.decay?.elements(as: Double.self)
     initialState = try call.initialState?.elements(as: Double.self)
+    update = try call.update.tensors.map { try $0.elements(as: Double.self) }
   }
 
   private var problem: LinearProblem { call.problem }
@@ -104,7 +38,7 @@ private struct CallArrays: Sendable {
     return results.withLock { $0.compactMap { $0 } }
   }
 
-  func recurrence(_ index: Int) -> AdditiveRecurrence {
+  func recurrence(_ index: Int) -> LinearRecurrence {
     let (k, v) = (problem.keyDimension, problem.valueDimension)
     let length = place(index).sequence.tokens.count
     var queries = queryRows(index, of: queries)
@@ -118,11 +52,41 @@ private struct CallArrays: Sendable {
       let own = rows(index, of: decay, width)
       decayRows = (0..<length * k).map { width == k ? own[$0] : own[$0 / k] }
     }
-    return AdditiveRecurrence(
+    return LinearRecurrence(
       length: length, keyDimension: k, valueDimension: v, scale: call.scale, queries: queries,
-      keys: keys, values: rows(index, of: values, v), decay: decayRows,
+      keys: keys, values: rows(index, of: values, v), decay: decayRows, update: update(of: index),
       initialState: initialState.map { state(index, of: $0) }
         ?? [Double](repeating: 0, count: k * v))
+  }
+
+  private func update(of index: Int) -> LinearRecurrence.Update {
+    let k = problem.keyDimension
+    switch problem.update {
+    case .additive: return .additive
+    case .additiveBefore:
+      let head = place(index).head
+      return .additiveBefore(Array(update[0][head * k..<(head + 1) * k]))
+    case .delta: return .delta(rows(index, of: update[0], 1))
+    case .generalizedDelta: return .generalizedDelta(rows(index, of: update[0], k))
+    case .lowRank:
+      return .lowRank(a: rows(index, of: update[0], k), b: rows(index, of: update[1], k))
+    }
+  }
+
+  /// The gradients of the update's tensors from those of each recurrence.
+  func update(_ results: [[[Double]]]) throws -> [Tensor] {
+    let k = problem.keyDimension
+    guard problem.update != .additiveBefore else {
+      // Sequences share the bonus of a head.
+      var all = [Double](repeating: 0, count: problem.valueHeads * k)
+      for (index, result) in results.enumerated() {
+        for i in 0..<k { all[place(index).head * k + i] += result[0][i] }
+      }
+      return [try Tensor(all, [problem.valueHeads, k])]
+    }
+    return try update.indices.map { tensor in
+      try tokens(results.map { $0[tensor] }, problem.update == .delta ? 1 : k)
+    }
   }
 
   /// The tokens of a recurrence from [b, t, hv, width].
