@@ -9,7 +9,7 @@ extension ChunkedBackward {
     let length = ChunkScores.length
     if tokens.reader.decayWidth > 0 {
       gatherDecay(count)
-      kernels.decay_pairs(count, scores.scores, scoreGradient, length, work, decayGradient)
+      kernels.decay_pairs(count, scores.scores(0, 0), scoreGradient, length, work, decayGradient)
     }
     kernels.decay_tril(count, scoreGradient, length, tokens.decay, work)
     pack(tokens.keys, count)
@@ -44,11 +44,11 @@ extension ChunkedBackward {
     }
   }
 
-  /// Decays by channel: while the keys before a block are decayed to its start, what its queries
-  /// get from them. Within the block they decay further.
-  func scoreQueries(_ block: ChunkScores.Block) {
+  /// Decays by channel: what the queries of a block get from the keys before it, those decayed to
+  /// its start. Within the block they decay further.
+  private func scoreQueries(_ block: ChunkScores.Block) {
     let first = block.tokens.lowerBound
-    pack(scores.blockKeys, first)
+    pack(scores.earlierRows(0, before: block), first)
     let rows = queryPairs + first * k
     product.multiply(
       .rows(scoreGradient + first * ChunkScores.length, ChunkScores.length), packedRows,
@@ -57,12 +57,13 @@ extension ChunkedBackward {
       block.tokens.count, k, rows, tokens.decay + first * k, 1, rows, work)
   }
 
-  /// Decays by channel, after the scores were computed.
+  /// Decays by channel.
   func addPairsByChannel(_ count: Int) {
     let length = ChunkScores.length
     let blocks = ChunkScores.blocks(count)
     queryPairs.update(repeating: 0, count: blocks.first.map { $0.tokens.count * k } ?? 0)
     keyPairs.update(repeating: 0, count: count * k)
+    for block in blocks.dropFirst() { scoreQueries(block) }
     // From the last block to the first: the gradient of all earlier keys, decayed to the start of
     // the block at work. The block's own keys have got theirs from later blocks by then.
     for block in blocks.reversed() {
@@ -75,7 +76,7 @@ extension ChunkedBackward {
         scoreGradient + first * (length + 1), length, queryPairs + place, keyPairs + place)
       guard first > 0 else { continue }
       kernels.scale_columns(first, k, scores.blockTotals + block.index * k, keyPairs, k)
-      pack(scores.blockQueries + place, rows)
+      pack(scores.reads[0].blockRows + place, rows)
       product.multiply(
         .transposed(scoreGradient + first * length, length), packedRows, rows: first, columns: k,
         depth: 0..<rows, into: keyPairs, stride: k, adds: true)

@@ -161,10 +161,10 @@ final class ChunkedBackward {
       let next = states[index + 1]
       tokens.loadWrites(piece)
       tokens.reader.prefetch(pieces[index + 1])
-      scores.decayKeys(piece.count, tokens.keys, tokens.decay)
+      scores.decayWrites(piece.count, [tokens.keys], tokens.decay)
       next.base.update(from: states[index].base, count: next.size)
       scores.decayTransposedState(next)
-      pack(scores.keys, piece.count)
+      pack(scores.writes[0].rows, piece.count)
       product.multiply(
         .transposed(tokens.values, v), packedRows, depth: piece.count, addingTo: next)
     }
@@ -187,16 +187,16 @@ final class ChunkedBackward {
         columns: min(count, first + tile), depth: 0..<v, into: scoreGradient + first * length,
         stride: length, adds: false)
     }
-    scores.compute(count, tokens.queries, tokens.keys, tokens.decay, onBlock: scoreQueries)
+    scores.compute(count, reads: [tokens.queries], writes: [tokens.keys], tokens.decay)
 
     // dv = k̃ dh' + Aᵀ dO
     product.multiply(
-      .rows(scores.keys, k), stateGradient, rows: count, columns: v, depth: 0..<k,
+      .rows(scores.writes[0].rows, k), stateGradient, rows: count, columns: v, depth: 0..<k,
       into: valueGradient, stride: v, adds: false)
     for block in ChunkScores.blocks(count) {
       let first = block.tokens.lowerBound
       product.multiply(
-        .transposed(scores.scores + first, length), packedOutputGradient,
+        .transposed(scores.scores(0, 0) + first, length), packedOutputGradient,
         rows: block.tokens.count, columns: v, depth: first..<count,
         into: valueGradient + first * v, stride: v, adds: true)
     }
@@ -224,7 +224,7 @@ final class ChunkedBackward {
     // dh = e^γ dh' + q̃ᵀ dO
     scores.decayState(stateGradient)
     product.multiply(
-      .transposed(scores.queries, k), packedOutputGradient, depth: count,
+      .transposed(scores.reads[0].rows, k), packedOutputGradient, depth: count,
       addingTo: stateGradient)
   }
 

@@ -58,21 +58,21 @@ final class ChunkedForward {
       tokens.loadWrites(piece)
       if index + 1 < pieces.count { tokens.reader.prefetch(pieces[index + 1]) }
       target.prefetch(row: piece.row, tokens: piece.tokens, head: piece.head)
-      scores.compute(count, tokens.queries, tokens.keys, tokens.decay)
+      scores.compute(count, reads: [tokens.queries], writes: [tokens.keys], tokens.decay)
       product.pack(tokens.values, row: v, column: 1, rows: count, columns: v, into: values)
       product.multiply(
-        .rows(scores.queries, k), state, rows: count, columns: v, depth: 0..<k, into: output,
+        .rows(scores.reads[0].rows, k), state, rows: count, columns: v, depth: 0..<k, into: output,
         stride: v, adds: false)
       for block in ChunkScores.blocks(count) {
         let first = block.tokens.lowerBound
         product.multiply(
-          .rows(scores.scores + first * ChunkScores.length, ChunkScores.length), values,
+          .rows(scores.scores(0, 0) + first * ChunkScores.length, ChunkScores.length), values,
           rows: block.tokens.count, columns: v, depth: 0..<block.tokens.upperBound,
           into: output + first * v, stride: v, adds: true)
       }
       target.store(row: piece.row, tokens: piece.tokens, head: piece.head, from: output)
       scores.decayState(state)
-      product.multiply(.transposed(scores.keys, k), values, depth: count, addingTo: state)
+      product.multiply(.transposed(scores.writes[0].rows, k), values, depth: count, addingTo: state)
     }
     product.unpack(state, into: finalState)
   }

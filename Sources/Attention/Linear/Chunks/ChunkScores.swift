@@ -1,0 +1,290 @@
+import CPUKernels
+import Tensors
+
+/// What the tokens of one chunk are to each other and to the state, decay included. For each that
+/// reads (queries x, or the read keys of an update) and each that is written (keys z):
+///
+///     scores   Σ_d x_id z_jd e^(G_id − G_jd) for j ≤ i, or j < i
+///     reads    x e^G, which read the state before the chunk
+///     writes   z e^(γ − G), which write the state after the chunk
+///     total    e^γ
+///
+/// with G the running sum of the decay's logarithm g inside the chunk, γ its last row. Every exponent
+/// is a sum of the g of neighbouring tokens, all at most 0, and never a difference of running sums,
+/// which would lose its digits behind a strong gate.
+///
+/// A decay that all channels share factors out of the sum over d. Decays by channel do not: there,
+/// blocks of ``block`` reads meet all earlier writes decayed to the start of the block, and the
+/// pairs inside a block are summed one by one.
+final class ChunkScores {
+  /// Tokens of a chunk.
+  static let length = 64
+  /// Tokens of a block.
+  static let block = 16
+
+  /// The tokens of a block.
+  struct Block {
+    let index: Int
+    let tokens: Range<Int>
+  }
+
+  /// When in the course of its token a row reads the state.
+  enum Moment {
+    case afterWrite
+    /// After the decay, before the write.
+    case afterDecay
+    /// Before the decay: at the sum G − g. Row i + 1 then stands to the state and to all writes as
+    /// row i of one that reads after the write, and is computed as that.
+    case beforeDecay
+
+    /// Rows by which a token's row comes later than where it is computed.
+    var shift: Int { self == .beforeDecay ? 1 : 0 }
+  }
+
+  /// One that reads.
+  struct Read {
+    let moment: Moment
+    /// [64, k]: decayed from the start of the chunk.
+    let rows: UnsafeMutablePointer<Float>
+    /// [64, k]: by channel, rows from ``Moment/shift`` on, decayed from the start of their block.
+    let blockRows: UnsafeMutablePointer<Float>
+  }
+
+  /// One that is written.
+  struct Write {
+    /// [64, k]: decayed to the end of the chunk.
+    let rows: UnsafeMutablePointer<Float>
+    /// By channel, for each block all earlier rows decayed to its start, one block behind the other.
+    fileprivate let earlierRows: UnsafeMutablePointer<Float>
+  }
+
+  let isByChannel: Bool
+  let reads: [Read]
+  let writes: [Write]
+  private let product: PanelProduct
+  private let kernels: cpu_kernels
+  private let k: Int
+  private let scratch: Scratch
+  /// [64, 64] for each read and write.
+  private let allScores: UnsafeMutablePointer<Float>
+  /// [1 or k]
+  let total: UnsafeMutablePointer<Float>
+  /// [64, k]: by channel, the decay of each token, e^g.
+  let factors: UnsafeMutablePointer<Float>
+  /// [4, k]: by channel, the decay of each block.
+  let blockTotals: UnsafeMutablePointer<Float>
+  /// Working memory of the loops, max(64, k).
+  let work: UnsafeMutablePointer<Float>
+  private let transposedWrites: Panels
+
+  /// Earlier rows of all blocks.
+  private static let earlierRows = blocks(length).reduce(0) { $0 + $1.tokens.lowerBound }
+
+  static func size(keyDimension k: Int, tile: Int, reads: Int = 1, writes: Int = 1) -> Int {
+    reads * writes * length * length + reads * 2 * length * k
+      + writes * (length + earlierRows) * k + (length + length / block + 1) * k + max(length, k)
+      + Panels.size(rows: k, columns: length, tile: tile)
+  }
+
+  /// - Parameters:
+  ///   - reads: when each of those that read does so; the first after the write.
+  ///   - writes: how many are written.
+  init(
+    _ product: PanelProduct, keyDimension k: Int, isByChannel: Bool,
+    reads: [Moment] = [.afterWrite], writes: Int = 1
+  ) throws {
+    self.product = product
+    self.isByChannel = isByChannel
+    self.k = k
+    kernels = product.kernels
+    let tile = kernels.tile_columns
+    let size = Self.size(keyDimension: k, tile: tile, reads: reads.count, writes: writes)
+    scratch = try Scratch(floats: size)
+    let rows = Self.length
+    var next = scratch.base
+    func take(_ count: Int) -> UnsafeMutablePointer<Float> {
+      defer { next += count }
+      return next
+    }
+    transposedWrites = Panels(rows: k, columns: rows, tile: tile, base: next)
+    next += transposedWrites.size
+    allScores = take(reads.count * writes * rows * rows)
+    self.reads = reads.map { Read(moment: $0, rows: take(rows * k), blockRows: take(rows * k)) }
+    self.writes = (0..<writes).map { _ in
+      Write(rows: take(rows * k), earlierRows: take(Self.earlierRows * k))
+    }
+    factors = take(rows * k)
+    blockTotals = take(rows / Self.block * k)
+    total = take(k)
+    work = take(max(rows, k))
+  }
+
+  /// [64, 64], row and column a token. With decays by channel, what lies right of the block of the
+  /// diagonal is undefined.
+  func scores(_ read: Int, _ write: Int) -> UnsafeMutablePointer<Float> {
+    allScores + (read * writes.count + write) * Self.length * Self.length
+  }
+
+  /// By channel, [first token of `block`, k]: what is written before the block, decayed to its start.
+  func earlierRows(_ write: Int, before block: Block) -> UnsafeMutablePointer<Float> {
+    let places = Self.block * block.index * (block.index - 1) / 2
+    return writes[write].earlierRows + places * k
+  }
+
+  /// Decays what is written to the end of a chunk of `count` tokens.
+  ///
+  /// - Parameters:
+  ///   - keys: [count, k] for each write.
+  ///   - g: logarithms of the decay [count, 1 or k].
+  func decayWrites(_ count: Int, _ keys: [UnsafePointer<Float>], _ g: UnsafePointer<Float>) {
+    for (write, keys) in zip(writes, keys) {
+      kernels.decay_to_end(count, k, keys, g, isByChannel ? 1 : 0, write.rows, total)
+    }
+  }
+
+  /// Everything about a chunk of `count` tokens.
+  ///
+  /// - Parameters:
+  ///   - sources: [count, k] for each read; queries carry the scale.
+  ///   - keys: [count, k] for each write.
+  ///   - g: logarithms of the decay [count, 1 or k].
+  func compute(
+    _ count: Int, reads sources: [UnsafePointer<Float>], writes keys: [UnsafePointer<Float>],
+    _ g: UnsafePointer<Float>
+  ) {
+    decayWrites(count, keys, g)
+    for (read, source) in zip(reads, sources) {
+      let shift = read.moment.shift
+      if shift > 0 { read.rows.update(from: source, count: k) }
+      kernels.decay_from_start(
+        count - shift, k, source + shift * k, g, isByChannel ? 1 : 0, read.rows + shift * k, work)
+    }
+    if isByChannel {
+      computeByChannel(count, sources, keys, g)
+    } else {
+      computeShared(count, sources, keys, g)
+    }
+    for (index, read) in reads.enumerated() where read.moment != .afterWrite {
+      for write in writes.indices { clearOwn(scores(index, write), count, read.moment) }
+    }
+  }
+
+  /// The blocks of a chunk of `count` tokens.
+  static func blocks(_ count: Int) -> [Block] {
+    stride(from: 0, to: count, by: block).map {
+      Block(index: $0 / block, tokens: $0..<min($0 + block, count))
+    }
+  }
+}
+
+extension ChunkScores {
+  private func computeShared(
+    _ count: Int, _ sources: [UnsafePointer<Float>], _ keys: [UnsafePointer<Float>],
+    _ g: UnsafePointer<Float>
+  ) {
+    let tile = transposedWrites.tile
+    for write in writes.indices {
+      pack(keys[write], count)
+      for (index, read) in reads.enumerated() {
+        let shift = read.moment.shift
+        let rows = count - shift
+        let target = scores(index, write) + shift * Self.length
+        // Whole panels, as far as each band of reads sees.
+        for first in stride(from: 0, to: rows, by: tile) {
+          multiply(
+            sources[index] + (shift + first) * k, rows: min(tile, rows - first),
+            keys: min(count, first + tile), into: target + first * Self.length)
+        }
+        kernels.decay_tril(rows, target, Self.length, g, work)
+      }
+    }
+  }
+
+  private func computeByChannel(
+    _ count: Int, _ sources: [UnsafePointer<Float>], _ keys: [UnsafePointer<Float>],
+    _ g: UnsafePointer<Float>
+  ) {
+    kernels.unary_f32(CPU_EXP, count * k, g, factors)
+    let blocks = Self.blocks(count)
+    for block in blocks {
+      let first = block.tokens.lowerBound
+      let start = first * k
+      let decay = blockTotals + block.index * k
+      for (index, read) in reads.enumerated() {
+        // Of one that reads before the decay, the last block lacks a row.
+        let shift = read.moment.shift
+        kernels.decay_from_start(
+          min(block.tokens.upperBound, count - shift) - first, k,
+          sources[index] + start + shift * k,
+          g + start, 1, read.blockRows + start, index == 0 ? decay : work)
+      }
+      for write in writes.indices {
+        let earlier = earlierRows(write, before: block)
+        if first > 0 { pack(earlier, first) }
+        for (index, read) in reads.enumerated() {
+          let shift = read.moment.shift
+          let rows = min(block.tokens.upperBound, count - shift) - first
+          let target = scores(index, write) + (shift + first) * Self.length
+          if first > 0 {
+            multiply(read.blockRows + start, rows: rows, keys: first, into: target)
+          }
+          kernels.channel_scores(
+            rows, k, sources[index] + start + shift * k, keys[write] + start, factors + start, work,
+            target + first, Self.length)
+        }
+        guard block.tokens.upperBound < count else { continue }
+        let next = earlierRows(write, before: blocks[block.index + 1])
+        next.update(from: earlier, count: start)
+        kernels.scale_columns(first, k, decay, next, k)
+        kernels.decay_to_end(
+          Self.block, k, keys[write] + start, g + start, 1, next + start, work)
+      }
+    }
+  }
+
+  /// Clears what a row that reads before the write does not see within the block of its diagonal.
+  private func clearOwn(_ scores: UnsafeMutablePointer<Float>, _ count: Int, _ moment: Moment) {
+    if moment == .afterDecay {
+      for t in 0..<count { scores[t * (Self.length + 1)] = 0 }
+    } else {
+      // The first row of a block was computed as the last of the block before.
+      for block in Self.blocks(count) {
+        (scores + block.tokens.lowerBound * (Self.length + 1)).update(
+          repeating: 0, count: block.tokens.count)
+      }
+    }
+  }
+
+  private func pack(_ keys: UnsafePointer<Float>, _ count: Int) {
+    product.pack(keys, row: 1, column: k, rows: k, columns: count, into: transposedWrites)
+  }
+
+  /// Scores of `rows` reads with the first `keys` packed keys.
+  private func multiply(
+    _ reads: UnsafePointer<Float>, rows: Int, keys: Int,
+    into target: UnsafeMutablePointer<Float>
+  ) {
+    product.multiply(
+      .rows(reads, k), transposedWrites, rows: rows, columns: keys, depth: 0..<k, into: target,
+      stride: Self.length, adds: false)
+  }
+}
+
+extension ChunkScores {
+  /// Multiplies a state [k, v] by the decay of the whole chunk.
+  func decayState(_ state: Panels) {
+    guard isByChannel else { return kernels.scale(state.size, total[0], state.base) }
+    for panel in state.panels {
+      kernels.scale_rows(state.rows, state.tile, total, 1, panel.base, state.tile)
+    }
+  }
+
+  /// Multiplies the transpose of a state, [v, k], by the decay of the whole chunk.
+  func decayTransposedState(_ state: Panels) {
+    guard isByChannel else { return kernels.scale(state.size, total[0], state.base) }
+    for panel in state.panels {
+      kernels.scale_columns(
+        state.rows, panel.width, total + panel.firstColumn, panel.base, state.tile)
+    }
+  }
+}
