@@ -43,27 +43,34 @@ static void pack_pairs(int by_columns) {
 static void pack_pairs_of_columns(void) { pack_pairs(1); }
 static void pack_pairs_of_rows(void) { pack_pairs(0); }
 
-static void product(void) {
+// Pairs of A by rows, or by pairs of columns as pair_rows leaves them.
+static void product_of(int by_pairs, int is_general) {
   const size_t t = kernels->tile_columns;
   FOR_EACH(m, row_counts) FOR_COLUMNS(n) FOR_EACH(k, depths) for (int form = 0; form < 4; form++) {
     int in_panels = form & 1, accumulate = (form & 2) != 0;
-    begin("m %zu, n %zu, k %zu, C %s, accumulate %d", m, n, k, in_panels ? "in panels" : "by rows",
-          accumulate);
-    size_t a_row = even(k) + 2, count = (n + t - 1) / t, panel_stride = even(k) * t + PADDING;
-    uint16_t *a = random_rows_as(CPU_BF16, m, even(k), a_row);
+    begin("m %zu, n %zu, k %zu, A %s, C %s, accumulate %d", m, n, k, by_pairs ? "by pairs" : "by rows",
+          in_panels ? "in panels" : "by rows", accumulate);
+    size_t count = (n + t - 1) / t, panel_stride = even(k) * t + PADDING;
+    size_t a_row = by_pairs ? 2 : even(k) + 2, a_pair = by_pairs ? 2 * m + 2 : 2;
+    uint16_t *a = by_pairs ? random_rows_as(CPU_BF16, even(k) / 2, 2 * m, a_pair)
+                           : random_rows_as(CPU_BF16, m, even(k), a_row);
     uint16_t *b = random_rows_as(CPU_BF16, count, even(k) * t, panel_stride);
-    for (size_t i = 0; i < m && k % 2; i++) a[i * a_row + k] = 0;
+    for (size_t i = 0; i < m && k % 2; i++) a[i * a_row + k / 2 * a_pair + 1] = 0;
     result to = result_of(m, n, in_panels);
     float *c = result_memory(&to, m, n, accumulate);
     const float *before = copy(c, to.count);
-    kernels->bf16.product(m, n, k, a, (ptrdiff_t)a_row, b, panel_stride, c, (ptrdiff_t)to.row,
-                          (ptrdiff_t)to.panel, accumulate);
+    if (is_general)
+      kernels->bf16.product_pairs(m, n, k, a, (ptrdiff_t)a_row, (ptrdiff_t)a_pair, b, panel_stride,
+                                  c, (ptrdiff_t)to.row, (ptrdiff_t)to.panel, accumulate);
+    else
+      kernels->bf16.product(m, n, k, a, (ptrdiff_t)a_row, b, panel_stride, c, (ptrdiff_t)to.row,
+                            (ptrdiff_t)to.panel, accumulate);
     for (size_t i = 0; i < m; i++)
       for (size_t j = 0; j < n; j++) {
         size_t at = place_in(&to, i, j);
         double want = accumulate ? before[at] : 0, size = fabs(want);
         for (size_t p = 0; p < k; p++) {
-          double term = element(CPU_BF16, a, i * a_row + p)
+          double term = element(CPU_BF16, a, i * a_row + p / 2 * a_pair + p % 2)
                         * element(CPU_BF16, b, place(p, j, panel_stride));
           want += term, size += fabs(term);
         }
@@ -71,6 +78,11 @@ static void product(void) {
       }
     rest_untouched(&to, m, n, c);
   }
+}
+static void product(void) { product_of(0, 0); }
+static void product_pairs(void) {
+  product_of(0, 1);
+  product_of(1, 1);
 }
 
 static void narrow_scaled(void) {
@@ -109,6 +121,7 @@ static void dot_pairs(void) {
 static const test tests[] = {{"bf16.pack_pairs_of_columns", pack_pairs_of_columns, 1},
                              {"bf16.pack_pairs_of_rows", pack_pairs_of_rows, 1},
                              {"bf16.product", product, 1},
+                             {"bf16.product_pairs", product_pairs, 1},
                              {"bf16.narrow_scaled", narrow_scaled, 1},
                              {"bf16.dot_pairs", dot_pairs, 1}};
 const suite bf16_tests = {tests, COUNT(tests)};

@@ -5,6 +5,7 @@
 #include "reduce.h"
 #include "product.h"
 #include "product_bf16.h"
+#include "rounded.h"
 #include "few_rows.h"
 #include "normalize.h"
 #include "unit.h"

@@ -58,14 +58,14 @@ INLINE __m512bh v_pair(const uint16_t *p) {
 }
 
 INLINE void pair_tile(const size_t rows, size_t pairs, const uint16_t *a, ptrdiff_t a_row,
-                      const uint16_t *b, float *c, ptrdiff_t c_row, size_t columns,
-                      int accumulate) {
+                      ptrdiff_t a_pair, const uint16_t *b, float *c, ptrdiff_t c_row,
+                      size_t columns, int accumulate) {
   __m512 sum[TILE_ROWS][TILE_VECTORS];
 #pragma unroll
   for (size_t i = 0; i < rows; i++)
 #pragma unroll
     for (size_t v = 0; v < TILE_VECTORS; v++) sum[i][v] = _mm512_setzero_ps();
-  for (size_t p = 0; p < pairs; p++, b += 2 * TILE_COLUMNS, a += 2) {
+  for (size_t p = 0; p < pairs; p++, b += 2 * TILE_COLUMNS, a += a_pair) {
     __m512bh x[TILE_VECTORS];
 #pragma unroll
     for (size_t v = 0; v < TILE_VECTORS; v++) memcpy(&x[v], b + 2 * v * LANES, 64);
@@ -93,18 +93,25 @@ INLINE void pair_tile(const size_t rows, size_t pairs, const uint16_t *a, ptrdif
   }
 }
 
-static void product_bf16(size_t m, size_t n, size_t k, const uint16_t *a, ptrdiff_t a_row,
-                         const uint16_t *panels, size_t panel_stride, float *c, ptrdiff_t c_row,
-                         ptrdiff_t c_panel, int accumulate) {
+static void product_pairs(size_t m, size_t n, size_t k, const uint16_t *a, ptrdiff_t a_row,
+                          ptrdiff_t a_pair, const uint16_t *panels, size_t panel_stride, float *c,
+                          ptrdiff_t c_row, ptrdiff_t c_panel, int accumulate) {
   size_t pairs = (k + 1) / 2;
   for (size_t j0 = 0; j0 < n; j0 += TILE_COLUMNS, panels += panel_stride, c += c_panel) {
     size_t columns = n - j0 < TILE_COLUMNS ? n - j0 : TILE_COLUMNS, i = 0;
     for (; i + TILE_ROWS <= m; i += TILE_ROWS)
-      pair_tile(TILE_ROWS, pairs, a + (ptrdiff_t)i * a_row, a_row, panels,
+      pair_tile(TILE_ROWS, pairs, a + (ptrdiff_t)i * a_row, a_row, a_pair, panels,
                 c + (ptrdiff_t)i * c_row, c_row, columns, accumulate);
     for (; i < m; i++)
-      pair_tile(1, pairs, a + (ptrdiff_t)i * a_row, a_row, panels, c + (ptrdiff_t)i * c_row, c_row,
-                columns, accumulate);
+      pair_tile(1, pairs, a + (ptrdiff_t)i * a_row, a_row, a_pair, panels, c + (ptrdiff_t)i * c_row,
+                c_row, columns, accumulate);
   }
+}
+
+// Neighbouring numbers of a row of A are a pair.
+static void product_bf16(size_t m, size_t n, size_t k, const uint16_t *a, ptrdiff_t a_row,
+                         const uint16_t *panels, size_t panel_stride, float *c, ptrdiff_t c_row,
+                         ptrdiff_t c_panel, int accumulate) {
+  product_pairs(m, n, k, a, a_row, 2, panels, panel_stride, c, c_row, c_panel, accumulate);
 }
 #endif

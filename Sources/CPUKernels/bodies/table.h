@@ -24,7 +24,9 @@ const cpu_kernels TABLE = {
              .pack_pairs_of_rows = pack_pairs_of_rows, .product = product_bf16,
              .softmax_online = softmax_online_bf16, .softmax_shifted = softmax_shifted_bf16,
              .softmax_gradient = softmax_gradient_bf16, .narrow_scaled = narrow_scaled,
-             .dot_pairs = dot_pairs},
+             .dot_pairs = dot_pairs, .product_pairs = product_pairs, .pair_rows = pair_rows,
+             .round_rows = round_rows, .pack_rounded = pack_rounded,
+             .pair_panel_dots = pair_panel_dots},
     .has_bf16 = 1,
 #endif
     .prefetch = prefetch, .decay_split = decay_split, .additive_step = additive_step,

@@ -40,6 +40,24 @@ typedef struct {
   void (*_Nullable product)(size_t m, size_t n, size_t k, const uint16_t *a, ptrdiff_t a_row,
                             const uint16_t *panels, size_t panel_stride, float *c,
                             ptrdiff_t c_row, ptrdiff_t c_panel, int accumulate);
+  // The same with the pair (i, 2p), (i, 2p + 1) of A at a[i*a_row + p*a_pair].
+  void (*_Nullable product_pairs)(size_t m, size_t n, size_t k, const uint16_t *a, ptrdiff_t a_row,
+                                  ptrdiff_t a_pair, const uint16_t *panels, size_t panel_stride,
+                                  float *c, ptrdiff_t c_row, ptrdiff_t c_panel, int accumulate);
+  // Rounds float32 rows of `columns` to bfloat16; a row of odd length ends with a zero.
+  void (*_Nullable round_rows)(size_t rows, size_t columns, const float *x, size_t x_stride,
+                               uint16_t *y, size_t y_stride);
+  // Rounds float32 rows to pairs of rows: elements (2r, j) and (2r + 1, j) at y[r*y_stride + 2j]; a
+  // row that is missing is zero.
+  void (*_Nullable pair_rows)(size_t rows, size_t columns, const float *x, size_t x_stride,
+                              uint16_t *y, size_t y_stride);
+  // Rounds and packs B, k by n with element (p, j) at b[p*k_stride + j*n_stride], one of the strides
+  // being 1.
+  void (*_Nullable pack_rounded)(size_t k, size_t n, const float *b, ptrdiff_t k_stride,
+                                 ptrdiff_t n_stride, uint16_t *panels, size_t panel_stride);
+  // out[j] = sum over i of x(i, j) * y(i, j), both packed with `panel_stride`.
+  void (*_Nullable pair_panel_dots)(size_t rows, size_t columns, const uint16_t *x,
+                                    const uint16_t *y, size_t panel_stride, float *out);
   // The softmax of a tile with its weights rounded to bfloat16 in `half`, rows at the same stride;
   // a row of odd length ends with a zero.
   void (*_Nullable softmax_online)(size_t rows, size_t columns, float *s, size_t stride,
