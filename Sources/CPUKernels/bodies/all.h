@@ -12,5 +12,6 @@
 #include "layers.h"
 #include "softmax_tile.h"
 #include "recurrence.h"
+#include "erasing.h"
 #include "peak.h"
 #include "table.h"

@@ -35,5 +35,6 @@ const cpu_kernels TABLE = {
     .decay_tril = decay_tril, .decay_pairs = decay_pairs, .channel_scores = channel_scores,
     .channel_scores_backward = channel_scores_backward, .channel_gradients = channel_gradients,
     .panel_dots = panel_dots,
+    .solve_lower = solve_lower, .add_products = add_products, .sum_around = sum_around,
     .multiply_adds = multiply_adds, .operations_per_round = 2 * PEAK_CHAINS * LANES,
 };

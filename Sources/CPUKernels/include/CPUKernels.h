@@ -286,6 +286,18 @@ typedef struct {
   void (*panel_dots)(size_t rows, size_t columns, const float *x, const float *y,
                      size_t panel_stride, float *out);
 
+  // MARK: bodies/erasing.h
+  // Solves (1 - L) x = b in place, L the part of `l` left of the diagonal: x[i] += l[i][j] * x[j] for
+  // j < i, from the first row to the last. Transposed: x[i] += l[j][i] * x[j] for j > i, from the
+  // last. Fast for 16 rows.
+  void (*solve_lower)(size_t rows, size_t columns, const float *l, size_t l_stride, int transposed,
+                      float *x, size_t x_stride);
+  // z += alpha * x * y
+  void (*add_products)(size_t n, float alpha, const float *x, const float *y, float *z);
+  // sums[t] = through + sum over j < t of earlier[j] + sum over i >= t of later[i], dense rows.
+  void (*sum_around)(size_t rows, size_t columns, const float *through, const float *earlier,
+                     const float *later, float *sums);
+
   // MARK: bodies/peak.h
   // Multiply-adds in registers, operations_per_round floating-point operations each round; for
   // measuring what a core can do at most. |a| is below 1. The result depends on all of them.
