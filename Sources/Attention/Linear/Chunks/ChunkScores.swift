@@ -148,9 +148,10 @@ final class ChunkScores {
   ///   - sources: [count, k] for each read; queries carry the scale.
   ///   - keys: [count, k] for each write.
   ///   - g: logarithms of the decay [count, 1 or k].
+  ///   - firstScored: the first read whose scores are computed; of those before it only `reads`.
   func compute(
     _ count: Int, reads sources: [UnsafePointer<Float>], writes keys: [UnsafePointer<Float>],
-    _ g: UnsafePointer<Float>
+    _ g: UnsafePointer<Float>, from firstScored: Int = 0
   ) {
     decayWrites(count, keys, g)
     for (read, source) in zip(reads, sources) {
@@ -160,11 +161,12 @@ final class ChunkScores {
         count - shift, k, source + shift * k, g, isByChannel ? 1 : 0, read.rows + shift * k, work)
     }
     if isByChannel {
-      computeByChannel(count, sources, keys, g)
+      computeByChannel(count, sources, keys, g, firstScored)
     } else {
-      computeShared(count, sources, keys, g)
+      computeShared(count, sources, keys, g, firstScored)
     }
-    for (index, read) in reads.enumerated() where read.moment != .afterWrite {
+    for (index, read) in reads.enumerated().dropFirst(firstScored) where read.moment != .afterWrite
+    {
       for write in writes.indices { clearOwn(scores(index, write), count, read.moment) }
     }
   }
@@ -180,12 +182,12 @@ final class ChunkScores {
 extension ChunkScores {
   private func computeShared(
     _ count: Int, _ sources: [UnsafePointer<Float>], _ keys: [UnsafePointer<Float>],
-    _ g: UnsafePointer<Float>
+    _ g: UnsafePointer<Float>, _ firstScored: Int
   ) {
     let tile = transposedWrites.tile
     for write in writes.indices {
       pack(keys[write], count)
-      for (index, read) in reads.enumerated() {
+      for (index, read) in reads.enumerated().dropFirst(firstScored) {
         let shift = read.moment.shift
         let rows = count - shift
         let target = scores(index, write) + shift * Self.length
@@ -202,7 +204,7 @@ extension ChunkScores {
 
   private func computeByChannel(
     _ count: Int, _ sources: [UnsafePointer<Float>], _ keys: [UnsafePointer<Float>],
-    _ g: UnsafePointer<Float>
+    _ g: UnsafePointer<Float>, _ firstScored: Int
   ) {
     kernels.unary_f32(CPU_EXP, count * k, g, factors)
     let blocks = Self.blocks(count)
@@ -221,7 +223,7 @@ extension ChunkScores {
       for write in writes.indices {
         let earlier = earlierRows(write, before: block)
         if first > 0 { pack(earlier, first) }
-        for (index, read) in reads.enumerated() {
+        for (index, read) in reads.enumerated().dropFirst(firstScored) {
           let shift = read.moment.shift
           let rows = min(block.tokens.upperBound, count - shift) - first
           let target = scores(index, write) + (shift + first) * Self.length
@@ -251,6 +253,10 @@ extension ChunkScores {
       for block in Self.blocks(count) {
         (scores + block.tokens.lowerBound * (Self.length + 1)).update(
           repeating: 0, count: block.tokens.count)
+      }
+      // Nothing reads what the last token writes.
+      for t in (count - 1) / Self.block * Self.block..<count {
+        scores[t * Self.length + count - 1] = 0
       }
     }
   }

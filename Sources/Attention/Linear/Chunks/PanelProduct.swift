@@ -67,10 +67,10 @@ struct PanelProduct: Sendable {
     }
   }
 
-  /// Unpacks `source` into dense rows.
-  func unpack(_ source: Panels, into target: UnsafeMutablePointer<Float>) {
+  /// Unpacks `source`, or its first `rows`, into dense rows.
+  func unpack(_ source: Panels, rows: Int? = nil, into target: UnsafeMutablePointer<Float>) {
     for panel in source.panels {
-      for i in 0..<source.rows {
+      for i in 0..<(rows ?? source.rows) {
         (target + i * source.columns + panel.firstColumn).update(
           from: panel.base + i * source.tile, count: panel.width)
       }
@@ -86,6 +86,17 @@ struct PanelProduct: Sendable {
     kernels.product(
       rows, columns, depth.count, a.base + depth.lowerBound * a.column, a.row, a.column,
       b.base + depth.lowerBound * b.tile, b.stride, c, stride, b.tile, adds ? 1 : 0)
+  }
+
+  /// c = a b, or c += a b where it `adds`, over the rows `depth` of b; c is packed itself, and a
+  /// begins with what belongs to the first of `rows`.
+  func multiply(
+    _ a: LeftOperand, _ b: Panels, depth: Range<Int>, into c: Panels, rows: Range<Int>, adds: Bool
+  ) {
+    kernels.product(
+      rows.count, c.columns, depth.count, a.base + depth.lowerBound * a.column, a.row, a.column,
+      b.base + depth.lowerBound * b.tile, b.stride, c.base + rows.lowerBound * c.tile, c.tile,
+      c.stride, adds ? 1 : 0)
   }
 
   /// c += a b, c being packed itself.

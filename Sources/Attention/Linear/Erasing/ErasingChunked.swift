@@ -1,0 +1,68 @@
+import CPUKernels
+import Tensors
+
+/// Linear attention that erases what it replaces, in chunks of 64 tokens: delta rules, and a diagonal
+/// plus a low rank. What a chunk writes is solved from a triangular system of its tokens; the rest is
+/// as in the additive recurrence.
+struct ErasingChunked: LinearKernel {
+  let name = "cpu.erasing"
+
+  func objection(to problem: LinearProblem) -> Objection? {
+    if !problem.update.isErasing {
+      return Objection("the update is \(problem.update.rawValue); this kernel erases")
+    }
+    if problem.needsGradient {
+      return Objection("gradients asked for; this kernel runs forward only")
+    }
+    return problem.dtype == .float64
+      ? Objection("queries are float64; this kernel computes in float32") : nil
+  }
+
+  /// The share of the peak that the products reach with the work between them.
+  private static let efficiency = 0.4
+  /// Passes over the state that a sequence costs beside its tokens, in operations an element.
+  private static let stateOperations = 24
+
+  func cost(of problem: LinearProblem) -> Cost {
+    let (k, v) = (problem.keyDimension, problem.valueDimension)
+    let tokens = problem.batch * problem.length * problem.valueHeads
+    let tile = InstructionSet.current.kernels.tile_columns
+    let workers = min(problem.recurrences, Threads.count)
+    let floats = ErasingForward.size(problem, tile: tile)
+    return Cost(
+      operations: Double(tokens * Self.operations(problem))
+        + Double(problem.recurrences * k * v * Self.stateOperations),
+      bytes: problem.bytes,
+      extraMemory: workers * floats * MemoryLayout<Float>.size,
+      efficiency: Self.efficiency, overhead: 5e-6, pieces: problem.recurrences)
+  }
+
+  /// Operations a token and value head: products with the state, and with the tokens of the chunk, of
+  /// which one sees half.
+  private static func operations(_ problem: LinearProblem) -> Int {
+    let (k, v, length) = (problem.keyDimension, problem.valueDimension, ChunkScores.length)
+    switch (problem.update == .lowRank, problem.needsGradient) {
+    case (false, false): return 6 * k * v + length * (2 * k + 2 * v)
+    case (false, true): return 22 * k * v + length * (9 * k + 7 * v)
+    case (true, false): return 8 * k * v + length * (4 * k + 4 * v)
+    case (true, true): return 30 * k * v + length * (18 * k + 14 * v)
+    }
+  }
+
+  func forward(_ call: LinearCall) throws -> LinearOutputs {
+    let kernels = InstructionSet.current.kernels
+    let reader = try ErasingReader(call, kernels)
+    return try call.fillOutputs(kernels) { index, state, output in
+      let recurrence = try ErasingForward(reader, PanelProduct(kernels: kernels))
+      recurrence.run(
+        call.pieces(ofRecurrence: index, length: ChunkScores.length), state, to: output)
+    }
+  }
+
+  func backward(
+    _ call: LinearCall, outputGradient: Tensor?, finalStateGradient: Tensor?
+  ) throws -> LinearGradients {
+    throw AttentionError.kernelObjects(
+      name, Objection("gradients asked for; this kernel runs forward only"))
+  }
+}
