@@ -36,5 +36,10 @@ const cpu_kernels TABLE = {
     .channel_scores_backward = channel_scores_backward, .channel_gradients = channel_gradients,
     .panel_dots = panel_dots,
     .solve_lower = solve_lower, .add_products = add_products, .sum_around = sum_around,
+    .scan = scan, .scan_carry = scan_carry, .scan_backward = scan_backward,
+    .selective_scan = selective_scan, .selective_scan_backward = selective_scan_backward,
+    .selective_step = selective_step, .softplus = softplus,
+    .softplus_backward = softplus_backward, .short_convolution = short_convolution,
+    .short_convolution_backward = short_convolution_backward,
     .multiply_adds = multiply_adds, .operations_per_round = 2 * PEAK_CHAINS * LANES,
 };

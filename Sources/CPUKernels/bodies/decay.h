@@ -1,0 +1,106 @@
+// Decaying a vector, and rows of any element type: what the scans are made of.
+
+// h * 2^t as whole + whole * part, with the power of two in `whole`. The digits of a t near 0 all
+// count, if what is added to the state is added to the small product first: a state that hardly
+// decays is neither multiplied by a rounded factor nor rounded twice at every token. 2^t is 0 far
+// below the smallest number, and for -inf; NaN stays.
+INLINE vf v_decay_split(vf h, vf t, vf *part) {
+  // Beyond these limits 2^t is 0, or infinite.
+#if VECTOR_BYTES == 64
+  const float lowest = -300.0f, highest = 300.0f;
+#else
+  const float lowest = -127.0f, highest = 128.0f;
+#endif
+  t = v_min(v_set(highest), v_max(v_set(lowest), t));
+#if VECTOR_BYTES == 64
+  vf n = (vf)_mm512_roundscale_ps((__m512)t, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+#else
+  // Adding and taking away a number whose last bit is worth 1.
+  const float magic = 12582912.0f;
+  vf shifted = t + magic;
+  vf n = shifted - magic;
+#endif
+  // 2^r - 1 with |r| <= 1/2.
+  vf r = t - n;
+  vf p = v_set(1.539838995e-4f);
+  p = p * r + 1.338776783e-3f;
+  p = p * r + 9.618247859e-3f;
+  p = p * r + 5.550366640e-2f;
+  p = p * r + 2.402264923e-1f;
+  p = p * r + 6.931471825e-1f;
+  *part = p * r;
+#if VECTOR_BYTES == 64
+  return (vf)_mm512_scalef_ps((__m512)h, (__m512)n);
+#else
+  return h * (vf)(((vi)shifted << 23) + 0x3F800000);
+#endif
+}
+
+// h * 2^t + x
+INLINE vf v_decay_add(vf h, vf t, vf x) {
+  vf part, whole = v_decay_split(h, t, &part);
+  return whole + (whole * part + x);
+}
+
+#define LOG2_E 1.44269504088896341f
+
+// The first `n` <= LANES numbers of a row from element i on; the others read as 0.
+INLINE vf v_load_part_as(cpu_float_type type, const void *row, size_t i, size_t n) {
+  if (n == LANES) return v_load_as(type, row, i);
+  float buffer[LANES] = {0};
+  for (size_t j = 0; j < n; j++) buffer[j] = load_as(type, row, i + j);
+  return v_load(buffer);
+}
+INLINE void store_as(cpu_float_type type, void *row, size_t i, float x) {
+  if (type == CPU_F32)
+    ((float *)row)[i] = x;
+  else if (type == CPU_BF16)
+    ((uint16_t *)row)[i] = float_to_bf16(x);
+  else
+    ((_Float16 *)row)[i] = (_Float16)x;
+}
+// The first `n` <= LANES numbers of x to a row from element i on; `past_caches` where the row will
+// not be read before the caches have forgotten it.
+INLINE void v_store_part_as(cpu_float_type type, void *row, size_t i, vf x, size_t n,
+                            int past_caches) {
+  if (n < LANES) {
+    float buffer[LANES];
+    v_store(buffer, x);
+    for (size_t j = 0; j < n; j++) store_as(type, row, i + j, buffer[j]);
+  } else if (type == CPU_F32) {
+    float *p = (float *)row + i;
+    if (past_caches && (uintptr_t)p % VECTOR_BYTES == 0)
+      __builtin_nontemporal_store(x, (vf *)p);
+    else
+      v_store(p, x);
+#if HAS_BFLOAT16_DOT
+  } else if (type == CPU_BF16) {
+    __m256bh y = _mm512_cvtneps_pbh((__m512)x);
+    memcpy((uint16_t *)row + i, &y, sizeof y);
+#endif
+  } else if (type == CPU_BF16) {
+    typedef uint16_t half __attribute__((vector_size(VECTOR_BYTES / 2)));
+    typedef uint32_t bits __attribute__((vector_size(VECTOR_BYTES)));
+    bits b = (bits)x;
+    bits rounded = (b + 0x7FFF + ((b >> 16) & 1)) >> 16;
+    vi is_nan = x != x;
+    rounded = ((bits)~is_nan & rounded) | ((bits)is_nan & ((b >> 16) | 0x40));
+    half y = __builtin_convertvector(rounded, half);
+    memcpy((uint16_t *)row + i, &y, sizeof y);
+  } else {
+    typedef _Float16 half __attribute__((vector_size(VECTOR_BYTES / 2)));
+    half y = __builtin_convertvector(x, half);
+    memcpy((_Float16 *)row + i, &y, sizeof y);
+  }
+}
+// Stores past the caches are seen by other threads only after this.
+INLINE void end_stores(int past_caches) {
+#if defined(__x86_64__)
+  if (past_caches) __builtin_ia32_sfence();
+#else
+  (void)past_caches;
+#endif
+}
+INLINE void *row_of(cpu_float_type type, void *b, ptrdiff_t offset) {
+  return (char *)b + offset * (type == CPU_F32 ? 4 : 2);
+}

@@ -1,0 +1,148 @@
+// The recurrence h = e^g h + x, an h a column. All columns of a row before the next row, so that
+// memory is read and written in order; h stays in the first cache.
+
+// Calls `body` with the element types as constants. g has the type of x or is float32.
+#define FOR_TYPES(body)                                        \
+  if (gate == CPU_F32) {                                       \
+    if (type == CPU_F32) body(CPU_F32, CPU_F32);               \
+    else if (type == CPU_BF16) body(CPU_BF16, CPU_F32);        \
+    else body(CPU_F16, CPU_F32);                               \
+  } else if (type == CPU_BF16) body(CPU_BF16, CPU_BF16);       \
+  else body(CPU_F16, CPU_F16);
+
+// The body for each vector of columns, `part` of them: LANES, but for the last.
+#define FOR_COLUMNS(...)                    \
+  {                                         \
+    size_t i = 0;                           \
+    for (; i + LANES <= columns; i += LANES) { \
+      const size_t part = LANES;            \
+      __VA_ARGS__                           \
+    }                                       \
+    if (i < columns) {                      \
+      const size_t part = columns - i;      \
+      __VA_ARGS__                           \
+    }                                       \
+  }
+
+// Between rows of a tensor h is a vector of floats, of which the last may be a part.
+INLINE vf load_state(const float *h, size_t part) {
+  return part == LANES ? v_load(h) : v_load_part(h, part, 0);
+}
+INLINE void store_state(float *h, vf x, size_t part) {
+  if (part == LANES)
+    v_store(h, x);
+  else
+    v_store_part(h, x, part);
+}
+
+// Rows that lie apart, as those of a strip of columns do, are asked for ahead of their use: `row`
+// being at hand, the one STRIP_ROWS_AHEAD on (`sign` 1) or back (-1).
+#define STRIP_ROWS_AHEAD 8
+INLINE void ask_ahead(cpu_float_type type, const void *row, ptrdiff_t stride, size_t columns,
+                      size_t i, const ptrdiff_t sign) {
+  if (stride != (ptrdiff_t)columns)
+    __builtin_prefetch(row_at(type, row, sign * STRIP_ROWS_AHEAD * stride + (ptrdiff_t)i), 0, 3);
+}
+
+// h += x
+INLINE void add_row(const cpu_float_type type, size_t columns, const void *x, float *h) {
+  FOR_COLUMNS(store_state(h + i, load_state(h + i, part) + v_load_part_as(type, x, i, part), part);)
+}
+
+INLINE void scan_rows(const cpu_float_type type, const cpu_float_type gate, int past_caches,
+                      size_t rows, size_t columns, const void *x, ptrdiff_t x_row, const void *g,
+                      ptrdiff_t g_row, float *restrict h, void *restrict y, ptrdiff_t y_row) {
+  for (size_t r = 0; r < rows; r++) {
+    const void *xr = row_at(type, x, (ptrdiff_t)r * x_row);
+    const void *gr = row_at(gate, g, (ptrdiff_t)r * g_row);
+    void *yr = row_of(type, y, (ptrdiff_t)r * y_row);
+    FOR_COLUMNS(
+        ask_ahead(type, xr, x_row, columns, i, 1);
+        ask_ahead(gate, gr, g_row, columns, i, 1);
+        vf log = v_load_part_as(gate, gr, i, part) * LOG2_E;
+        vf state = v_decay_add(load_state(h + i, part), log, v_load_part_as(type, xr, i, part));
+        store_state(h + i, state, part);
+        v_store_part_as(type, yr, i, state, part, past_caches);)
+  }
+}
+
+static void scan(cpu_float_type type, cpu_float_type gate, int past_caches, size_t rows,
+                 size_t columns, const void *x, ptrdiff_t x_row, const void *g, ptrdiff_t g_row,
+                 float *h, void *y, ptrdiff_t y_row) {
+#define BODY(a, b) \
+  scan_rows(a, b, past_caches, rows, columns, x, x_row, g, g_row, h, y, y_row)
+  FOR_TYPES(BODY)
+#undef BODY
+  end_stores(past_caches);
+}
+
+// What goes from row to row is the whole gradient of a row, which the next adds to at once.
+INLINE void carry_rows(const cpu_float_type type, const cpu_float_type gate, int backwards,
+                       size_t rows, size_t columns, const void *x, ptrdiff_t x_row, const void *g,
+                       ptrdiff_t g_row, float *restrict h, float *restrict total) {
+  if (backwards && rows > 0) add_row(type, columns, row_at(type, x, ((ptrdiff_t)rows - 1) * x_row), h);
+  for (size_t n = 0; n < rows; n++) {
+    ptrdiff_t r = (ptrdiff_t)(backwards ? rows - 1 - n : n);
+    const void *gr = row_at(gate, g, r * g_row), *xr = row_at(type, x, r * x_row);
+    if (backwards) xr = r > 0 ? row_at(type, x, (r - 1) * x_row) : NULL;
+    FOR_COLUMNS(
+        vf log = v_load_part_as(gate, gr, i, part);
+        vf added = xr ? v_load_part_as(type, xr, i, part) : (vf){0};
+        store_state(h + i, v_decay_add(load_state(h + i, part), log * LOG2_E, added), part);
+        store_state(total + i, load_state(total + i, part) + log, part);)
+  }
+}
+
+static void scan_carry(cpu_float_type type, cpu_float_type gate, int backwards, size_t rows,
+                       size_t columns, const void *x, ptrdiff_t x_row, const void *g,
+                       ptrdiff_t g_row, float *h, float *total) {
+#define BODY(a, b) \
+  carry_rows(a, b, backwards, rows, columns, x, x_row, g, g_row, h, total)
+  FOR_TYPES(BODY)
+#undef BODY
+}
+
+INLINE void scan_rows_backward(const cpu_float_type type, const cpu_float_type gate,
+                               int past_caches, size_t rows, size_t columns, const void *g,
+                               ptrdiff_t g_row, const void *y, ptrdiff_t y_row,
+                               const float *first, const void *dy, ptrdiff_t dy_row,
+                               float *restrict dh, void *restrict dx, void *restrict dg,
+                               ptrdiff_t d_row) {
+  if (rows > 0) add_row(type, columns, row_at(type, dy, ((ptrdiff_t)rows - 1) * dy_row), dh);
+  for (ptrdiff_t r = (ptrdiff_t)rows; r-- > 0;) {
+    const void *gr = row_at(gate, g, r * g_row);
+    const void *dyr = r > 0 ? row_at(type, dy, (r - 1) * dy_row) : NULL;
+    const void *before = r > 0 ? row_at(type, y, (r - 1) * y_row) : NULL;
+    void *dxr = row_of(type, dx, r * d_row), *dgr = row_of(gate, dg, r * d_row);
+    FOR_COLUMNS(
+        ask_ahead(gate, gr, g_row, columns, i, -1);
+        vf received = {0};
+        vf state;
+        if (before) {
+          ask_ahead(type, dyr, dy_row, columns, i, -1);
+          ask_ahead(type, before, y_row, columns, i, -1);
+          received = v_load_part_as(type, dyr, i, part);
+          state = v_load_part_as(type, before, i, part);
+        } else {
+          state = load_state(first + i, part);
+        }
+        vf gradient = load_state(dh + i, part);
+        v_store_part_as(type, dxr, i, gradient, part, past_caches);
+        vf rest;
+        gradient = v_decay_split(gradient, v_load_part_as(gate, gr, i, part) * LOG2_E, &rest);
+        v_store_part_as(gate, dgr, i, (gradient + gradient * rest) * state, part, past_caches);
+        store_state(dh + i, gradient + (gradient * rest + received), part);)
+  }
+}
+
+static void scan_backward(cpu_float_type type, cpu_float_type gate, int past_caches, size_t rows,
+                          size_t columns, const void *g, ptrdiff_t g_row, const void *y,
+                          ptrdiff_t y_row, const float *first, const void *dy, ptrdiff_t dy_row,
+                          float *dh, void *dx, void *dg, ptrdiff_t d_row) {
+#define BODY(a, b)                                                                            \
+  scan_rows_backward(a, b, past_caches, rows, columns, g, g_row, y, y_row, first, dy, dy_row, \
+                     dh, dx, dg, d_row)
+  FOR_TYPES(BODY)
+#undef BODY
+  end_stores(past_caches);
+}
