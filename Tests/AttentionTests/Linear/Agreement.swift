@@ -4,9 +4,7 @@ import Testing
 @testable import Attention
 
 /// Whether `kernel` computes a case as the reference does, gradients too, with every instruction set.
-func expectAgreement(
-  _ kernel: String, _ linearCase: LinearCase, gradients hasGradients: Bool = true
-) throws {
+func expectAgreement(_ kernel: String, _ linearCase: LinearCase) throws {
   let (tolerance, gradientTolerance) =
     switch linearCase.dtype {
     case .float16: (2e-3, 2e-3)
@@ -25,7 +23,6 @@ func expectAgreement(
       #expect(output <= tolerance, "output, \(set), \(linearCase)")
       let state = try relativeError(result.finalState, reference.finalState)
       #expect(state <= 1e-5, "final state, \(set), \(linearCase)")
-      guard hasGradients else { return }
       for (name, gradient) in try arguments.gradients(kernel) {
         let error = try relativeError(gradient, #require(gradients[name]))
         #expect(error <= gradientTolerance, "gradient of \(name), \(set), \(linearCase)")

@@ -49,15 +49,19 @@ final class ErasingChunk {
     tokens.reader.isLowRank ? [solution, packedValues] : [solution]
   }
 
-  /// Computes the scores, and u into `solution` [64, v], for loaded tokens.
+  /// Computes the scores of loaded tokens.
   ///
-  /// - Parameters:
-  ///   - state: [k, v]: before the chunk.
-  ///   - withQueries: whether the scores of the queries are computed too.
-  func solve(_ count: Int, _ state: Panels, into solution: Panels, withQueries: Bool) {
+  /// - Parameter withQueries: whether those of the queries are computed too.
+  func score(_ count: Int, withQueries: Bool) {
     scores.compute(
       count, reads: tokens.reads, writes: tokens.writes, tokens.tokens.decay,
       from: withQueries ? 0 : 1)
+  }
+
+  /// Computes u into `solution` [64, v], after the scores.
+  ///
+  /// - Parameter state: [k, v]: before the chunk.
+  func solve(_ count: Int, _ state: Panels, into solution: Panels) {
     let read = scores.reads[1]
     let blocks = ChunkScores.blocks(count)
     if tokens.reader.isLowRank {

@@ -11,9 +11,6 @@ struct ErasingChunked: LinearKernel {
     if !problem.update.isErasing {
       return Objection("the update is \(problem.update.rawValue); this kernel erases")
     }
-    if problem.needsGradient {
-      return Objection("gradients asked for; this kernel runs forward only")
-    }
     return problem.dtype == .float64
       ? Objection("queries are float64; this kernel computes in float32") : nil
   }
@@ -28,7 +25,9 @@ struct ErasingChunked: LinearKernel {
     let tokens = problem.batch * problem.length * problem.valueHeads
     let tile = InstructionSet.current.kernels.tile_columns
     let workers = min(problem.recurrences, Threads.count)
-    let floats = ErasingForward.size(problem, tile: tile)
+    let floats =
+      problem.needsGradient
+      ? ErasingBackward.size(problem, tile: tile) : ErasingForward.size(problem, tile: tile)
     return Cost(
       operations: Double(tokens * Self.operations(problem))
         + Double(problem.recurrences * k * v * Self.stateOperations),
@@ -58,11 +57,60 @@ struct ErasingChunked: LinearKernel {
         call.pieces(ofRecurrence: index, length: ChunkScores.length), state, to: output)
     }
   }
+}
 
+extension ErasingChunked {
   func backward(
     _ call: LinearCall, outputGradient: Tensor?, finalStateGradient: Tensor?
   ) throws -> LinearGradients {
-    throw AttentionError.kernelObjects(
-      name, Objection("gradients asked for; this kernel runs forward only"))
+    let kernels = InstructionSet.current.kernels
+    let problem = call.problem
+    let reader = try ErasingReader(call, kernels)
+    let stateSize = problem.keyDimension * problem.valueDimension
+    let incoming = try (outputGradient ?? .zeros(call.outputShape)).contiguous()
+    let outputRows = try TokenRows(incoming, kernels)
+    let finalGradient = try (finalStateGradient ?? .zeros(call.stateShape)).contiguous()
+
+    // Gradients of value heads that share a query head are added in float32, before rounding.
+    let keyShape = Shape([problem.batch, problem.length, problem.valueHeads, problem.keyDimension])
+    let keyDType = problem.heads == problem.valueHeads ? problem.dtype : .float32
+    let fixed = [
+      (shape: keyShape, dtype: keyDType), (shape: keyShape, dtype: keyDType),
+      (shape: call.outputShape, dtype: problem.dtype),
+    ]
+    let decayAndUpdate = ([call.decay].compactMap { $0 } + call.update.tensors).map {
+      (shape: $0.shape, dtype: DType.float32)
+    }
+    let shapes = fixed + decayAndUpdate
+    let hasDecay = call.decay != nil
+    let tensors = try Tensor.filling(shapes + [(shape: call.stateShape, dtype: .float32)]) {
+      pointers in
+      let rows = try zip(pointers, shapes).map {
+        try TokenRowsOutput($0, $1.shape, $1.dtype, kernels)
+      }
+      let targets = ErasingBackward.Targets(
+        queries: rows[0], keys: rows[1], values: rows[2], decay: hasDecay ? rows[3] : nil,
+        update: Array(rows.dropFirst(hasDecay ? 4 : 3)))
+      let states = pointers[shapes.count].assumingMemoryBound(to: Float.self)
+      try Threads.tryForEach(problem.recurrences) { index in
+        let pieces = call.pieces(ofRecurrence: index, length: ChunkScores.length)
+        let recurrence = try ErasingBackward(
+          reader, PanelProduct(kernels: kernels), chunks: pieces.count)
+        let initialState = try Scratch(floats: stateSize)
+        try call.copyInitialState(index, to: initialState.base)
+        let gradient = states + index * stateSize
+        try finalGradient.withUnsafePointer(to: Float.self) {
+          gradient.update(from: $0 + index * stateSize, count: stateSize)
+        }
+        recurrence.run(
+          pieces, initialState: initialState.base, gradient: gradient, incoming: outputRows,
+          to: targets)
+      }
+    }
+    return LinearGradients(
+      queries: tensors[0], keys: tensors[1], values: tensors[2],
+      decay: hasDecay ? tensors[3] : nil,
+      update: Array(tensors[(hasDecay ? 4 : 3)..<shapes.count]),
+      initialState: call.initialState == nil ? nil : tensors[shapes.count])
   }
 }

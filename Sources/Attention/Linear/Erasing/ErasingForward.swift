@@ -55,7 +55,8 @@ final class ErasingForward {
       chunk.tokens.loadWrites(piece)
       if index + 1 < pieces.count { chunk.tokens.reader.prefetch(pieces[index + 1]) }
       target.prefetch(row: piece.row, tokens: piece.tokens, head: piece.head)
-      chunk.solve(count, state, into: solution, withQueries: true)
+      chunk.score(count, withQueries: true)
+      chunk.solve(count, state, into: solution)
       product.multiply(
         .rows(chunk.scores.reads[0].rows, k), state, rows: count, columns: v, depth: 0..<k,
         into: output, stride: v, adds: false)

@@ -1,0 +1,108 @@
+import CPUKernels
+
+/// Gradients between tokens of one chunk whose decay differs by channel.
+extension ChunkGradients {
+  func addPairsByChannel(_ count: Int, _ flow: Flow) {
+    let blocks = ChunkScores.blocks(count)
+    for (index, read) in scores.reads.enumerated() where read.moment == .afterDecay {
+      for write in writes.indices { clearDiagonal(scoreGradient(index, write), count) }
+    }
+    for rows in readPairs {
+      rows.update(repeating: 0, count: min(count, ChunkScores.block) * k)
+    }
+    for block in blocks.dropFirst() { readEarlier(block, count, flow) }
+    for rows in writePairs { rows.update(repeating: 0, count: count * k) }
+    // From the last block to the first: the gradient of all earlier writes, decayed to the start of
+    // the block at work. The block's own have got theirs from later blocks by then.
+    for block in blocks.reversed() { writeEarlier(block, count, flow) }
+    gather(count, flow)
+    addDiagonals(count, flow)
+  }
+
+  /// Rows of a block of a read that there are.
+  private func rows(_ block: ChunkScores.Block, _ read: Int, _ count: Int) -> Int {
+    min(block.tokens.upperBound, count - scores.reads[read].moment.shift) - block.tokens.lowerBound
+  }
+
+  /// What the reads of a block get from the writes before it, those decayed to its start. Within the
+  /// block they decay further.
+  private func readEarlier(_ block: ChunkScores.Block, _ count: Int, _ flow: Flow) {
+    let (first, length) = (block.tokens.lowerBound, ChunkScores.length)
+    for write in writes.indices {
+      pack(scores.earlierRows(write, before: block), first)
+      for read in reads.indices {
+        multiply(
+          .rows(scoreGradient(read, write) + first * length, length),
+          rows: rows(block, read, count), depth: 0..<first, into: readPairs[read] + first * k,
+          adds: write > 0)
+      }
+    }
+    for read in reads.indices {
+      let pairs = readPairs[read] + first * k
+      kernels.decay_from_start(
+        rows(block, read, count), k, pairs, flow.decay + first * k, 1, pairs, work)
+    }
+  }
+
+  /// What the writes of a block and all before it get from the reads of the block.
+  private func writeEarlier(_ block: ChunkScores.Block, _ count: Int, _ flow: Flow) {
+    let (first, length) = (block.tokens.lowerBound, ChunkScores.length)
+    let place = first * k
+    for (write, pairs) in writePairs.enumerated() {
+      kernels.decay_to_end(
+        block.tokens.count, k, pairs + place, flow.decay + place, 1, pairs + place, work)
+      for (index, read) in scores.reads.enumerated() {
+        kernels.channel_scores_backward(
+          rows(block, index, count), k, flow.reads[index] + place + read.moment.shift * k,
+          flow.writes[write] + place, scores.factors + place,
+          scoreGradient(index, write) + first * (length + 1), length, readPairs[index] + place,
+          pairs + place)
+      }
+      kernels.scale_columns(first, k, scores.blockTotals + block.index * k, pairs, k)
+    }
+    guard first > 0 else { return }
+    for (index, read) in scores.reads.enumerated() {
+      let rows = rows(block, index, count)
+      pack(read.blockRows + place, rows)
+      for (write, pairs) in writePairs.enumerated() {
+        multiply(
+          .transposed(scoreGradient(index, write) + first * length, length), rows: first,
+          depth: 0..<rows, into: pairs, adds: true)
+      }
+    }
+  }
+
+  /// Adds the parts, and the gradient of the decay from them.
+  private func gather(_ count: Int, _ flow: Flow) {
+    for d in 0..<k { through[d] *= scores.total[d] }
+    earlier.update(repeating: 0, count: count * k)
+    later.update(repeating: 0, count: count * k)
+    for (index, read) in scores.reads.enumerated() {
+      let shift = read.moment.shift * k
+      let size = count * k - shift
+      kernels.axpy(size, 1, readPairs[index], reads[index] + shift)
+      kernels.add_products(size, 1, flow.reads[index] + shift, reads[index] + shift, later)
+    }
+    for (write, keys) in flow.writes.enumerated() {
+      kernels.add_products(count * k, 1, keys, writes[write], earlier)
+      kernels.add_products(count * k, -1, keys, writePairs[write], later)
+      kernels.axpy(count * k, 1, writePairs[write], writes[write])
+    }
+    kernels.sum_around(count, k, through, earlier, later, decay)
+  }
+
+  /// Pairs between which nothing decays.
+  private func addDiagonals(_ count: Int, _ flow: Flow) {
+    for (index, read) in scores.reads.enumerated() where read.moment != .afterDecay {
+      let shift = read.moment.shift * k
+      for (write, keys) in flow.writes.enumerated() {
+        let gradient = scoreGradient(index, write)
+        for t in 0..<count - read.moment.shift {
+          let own = gradient[t * (ChunkScores.length + 1)]
+          kernels.axpy(k, own, keys + t * k, reads[index] + shift + t * k)
+          kernels.axpy(k, own, flow.reads[index] + shift + t * k, writes[write] + t * k)
+        }
+      }
+    }
+  }
+}
