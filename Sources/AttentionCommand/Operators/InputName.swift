@@ -71,6 +71,20 @@ struct InputName {
       name: "decay", shape: "[hv], [b,t,hv] or [b,t,hv,k]", kind: .floatingPoint,
       purpose: "natural logarithm, at most 0"),
     InputName(
+      name: "beta", shape: "[b,t,hv]", kind: .floatingPoint,
+      purpose: "delta rule: S += beta k (v - S^T k)^T, S decayed"),
+    InputName(
+      name: "read_keys", shape: "[b,t,hv,k]", kind: .floatingPoint,
+      purpose: "generalised delta rule: S += k (v - S^T y)^T, S decayed"),
+    InputName(
+      name: "low_rank_a", shape: "[b,t,hv,k]", kind: .floatingPoint,
+      purpose: "with low_rank_b: S += b (a^T S')^T + k v^T, S' before its decay"),
+    InputName(
+      name: "low_rank_b", shape: "[b,t,hv,k]", kind: .floatingPoint, purpose: "with low_rank_a"),
+    InputName(
+      name: "bonus", shape: "[hv,k]", kind: .floatingPoint,
+      purpose: "queries read S' + diag(bonus) k v^T, S' before its decay"),
+    InputName(
       name: "initial_state", shape: "[n,hv,k,v]", kind: .floatingPoint,
       purpose: "n is b, or the number of packed sequences"),
     cumulativeLengths,
@@ -86,8 +100,10 @@ struct InputName {
   private static let outputGradient = InputName(
     name: "output_gradient", shape: "as output", kind: .floatingPoint, purpose: "with --gradients")
 
-  /// Names of the erasing recurrences, which linear attention does not compute here.
-  static let erasing = ["beta", "read_keys", "low_rank_a", "low_rank_b"]
+  /// Names that say how a token changes the state of linear attention.
+  static let updates = ["beta", "read_keys"] + lowRank + ["bonus"]
+  /// Those of a diagonal plus a low rank, which go together.
+  static let lowRank = ["low_rank_a", "low_rank_b"]
 
   /// The tables of both families, for help.
   static var help: String {

@@ -7,6 +7,7 @@ struct LinearInvocation: OperatorInvocation {
   private let keys: Tensor
   private let values: Tensor
   private let decay: Tensor?
+  private let update: LinearUpdate
   private let scale: Double?
   private let normalizesQueriesAndKeys: Bool
   private let initialState: Tensor?
@@ -20,6 +21,7 @@ struct LinearInvocation: OperatorInvocation {
     keys = try inputs.required("keys").cast(to: dtype)
     values = try inputs.required("values").cast(to: dtype)
     decay = inputs["decay"]
+    update = try inputs.linearUpdate()
     scale = flags.scale
     normalizesQueriesAndKeys = flags.normalizesQueriesAndKeys
     initialState = inputs["initial_state"]
@@ -29,7 +31,7 @@ struct LinearInvocation: OperatorInvocation {
 
   func run() throws -> OperatorOutputs {
     let result = try linearAttention(
-      queries: queries, keys: keys, values: values, decay: decay, scale: scale,
+      queries: queries, keys: keys, values: values, decay: decay, update: update, scale: scale,
       normalizesQueriesAndKeys: normalizesQueriesAndKeys, initialState: initialState,
       cumulativeLengths: cumulativeLengths, kernel: kernel)
     return OperatorOutputs(
@@ -39,7 +41,7 @@ struct LinearInvocation: OperatorInvocation {
 
   func explain(needsGradient: Bool) throws -> Explanation {
     try LinearAttention.explain(
-      queries: queries, keys: keys, values: values, decay: decay, scale: scale,
+      queries: queries, keys: keys, values: values, decay: decay, update: update, scale: scale,
       normalizesQueriesAndKeys: normalizesQueriesAndKeys, initialState: initialState,
       cumulativeLengths: cumulativeLengths, kernel: kernel, needsGradient: needsGradient)
   }

@@ -12,11 +12,6 @@ struct NamedTensors {
   init(_ tensors: [String: Tensor], for operation: OperatorName, source: String) throws {
     let inputs = InputName.all(of: operation)
     for name in tensors.keys.sorted() where !inputs.contains(where: { $0.name == name }) {
-      if operation == .linear, InputName.erasing.contains(name) {
-        throw CommandError(
-          "\(source): \(name) asks for an erasing recurrence; linear has the additive one, with "
-            + "\(inputs.map(\.name).joined(separator: ", "))")
-      }
       throw CommandError(
         "\(source): \(operation.rawValue) takes no tensor named \(name); it takes "
           + inputs.map(\.name).joined(separator: ", "))

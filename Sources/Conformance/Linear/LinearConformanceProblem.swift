@@ -21,7 +21,11 @@ struct LinearConformanceProblem: ConformanceProblem {
     let packedSequences = 5
     let stateShape: Shape = [settings.has(.packed) ? packedSequences : b, hv, k, v]
     var queries = try draw.normal("queries", [b, t, h, k], dtype: settings.dtype)
-    var keys = try draw.normal("keys", [b, t, h, k], dtype: settings.dtype)
+    // What erases with long keys doubles what it erases: trained keys are short.
+    let unit = 1 / Double(k).squareRoot()
+    var keys = try draw.normal(
+      "keys", [b, t, h, k], size: settings.features.contains(where: \.isErasing) ? unit : 1,
+      dtype: settings.dtype)
     var values = try draw.normal("values", [b, t, hv, v], dtype: settings.dtype)
     if settings.has(.strided) {
       queries = try queries.restrided(1, 2)
@@ -29,6 +33,15 @@ struct LinearConformanceProblem: ConformanceProblem {
       values = try values.restrided(1, 2)
     }
     inputs = ["queries": queries, "keys": keys, "values": values]
+    if settings.has(.delta) {
+      inputs["beta"] = try draw.uniform("beta", [b, t, hv], from: 0, to: 2)
+    }
+    let updateKeys: [(LinearFeature, String)] = [
+      (.readKeys, "read_keys"), (.lowRank, "low_rank_a"), (.lowRank, "low_rank_b"),
+    ]
+    for (feature, name) in updateKeys where settings.has(feature) {
+      inputs[name] = try draw.normal(name, [b, t, hv, k], size: 0.7 * unit, dtype: settings.dtype)
+    }
     if settings.has(.initialState) {
       inputs["initial_state"] = try draw.normal("initial_state", stateShape)
     }
@@ -60,10 +73,18 @@ struct LinearConformanceProblem: ConformanceProblem {
   func kernels(needsGradient: Bool) throws -> [String] {
     try LinearAttention.explain(
       queries: inputs["queries"]!, keys: inputs["keys"]!, values: inputs["values"]!,
-      decay: inputs["decay"], scale: scale, normalizesQueriesAndKeys: settings.has(.normalized),
+      decay: inputs["decay"], update: update(inputs), scale: scale,
+      normalizesQueriesAndKeys: settings.has(.normalized),
       initialState: inputs["initial_state"], cumulativeLengths: cumulativeLengths,
       needsGradient: needsGradient
     ).candidates.filter { $0.objection == nil }.map(\.kernel)
+  }
+
+  private func update(_ inputs: [String: Tensor]) -> LinearUpdate {
+    if let beta = inputs["beta"] { return .delta(beta: beta) }
+    if let readKeys = inputs["read_keys"] { return .generalizedDelta(readKeys: readKeys) }
+    if let a = inputs["low_rank_a"], let b = inputs["low_rank_b"] { return .lowRank(a: a, b: b) }
+    return .additive
   }
 
   private var scale: Double? { settings.has(.scaleNumber) ? 0.3 : nil }
@@ -74,7 +95,8 @@ struct LinearConformanceProblem: ConformanceProblem {
     if gradients { inputs = inputs.mapValues { $0.tracked() } }
     let result = try linearAttention(
       queries: inputs["queries"]!, keys: inputs["keys"]!, values: inputs["values"]!,
-      decay: inputs["decay"], scale: scale, normalizesQueriesAndKeys: settings.has(.normalized),
+      decay: inputs["decay"], update: update(inputs), scale: scale,
+      normalizesQueriesAndKeys: settings.has(.normalized),
       initialState: inputs["initial_state"], cumulativeLengths: cumulativeLengths, kernel: kernel)
     var results = ["output": result.output, "final_state": result.finalState]
     if gradients {

@@ -4,6 +4,9 @@ public enum LinearFeature: String, CaseFeature {
   case decayTokens = "decay per token"
   case decayChannels = "decay per channel"
   case strong = "strong decay"
+  case delta
+  case readKeys = "read keys"
+  case lowRank = "low rank"
   case scaleNumber = "scale"
   case normalized = "normalised"
   case initialState = "initial state"
@@ -18,6 +21,7 @@ public enum LinearFeature: String, CaseFeature {
   public var group: String {
     switch self {
     case .decayHeads, .decayTokens, .decayChannels: "decay"
+    case .delta, .readKeys, .lowRank: "update"
     case .groupedValue, .oneHead: "heads"
     case .bfloat16, .float16: "dtype"
     default: rawValue
@@ -26,14 +30,22 @@ public enum LinearFeature: String, CaseFeature {
 
   public func excludes(_ other: Self) -> Bool { false }
 
-  /// Combinations beyond pairs: a decay's strength and the states matter only beside a decay.
+  /// Whether a token takes from the state what it reads there.
+  var isErasing: Bool { [.delta, .readKeys, .lowRank].contains(self) }
+
+  /// Combinations beyond pairs: a decay's strength and the states matter only beside a decay, and
+  /// beside every update.
   static let triples: [[LinearFeature]] = {
+    let updates: [LinearFeature] = [.delta, .readKeys, .lowRank]
     let decays: [LinearFeature] = [.decayHeads, .decayTokens, .decayChannels]
     let others: [[LinearFeature]] = [
       [.strong, .packed], [.strong, .initialState], [.strong, .bfloat16], [.strong, .float16],
       [.strong, .groupedValue], [.initialState, .finalStateGradient], [.packed, .initialState],
       [.strong, .initialState, .finalStateGradient, .packed, .groupedValue, .normalized, .strided],
     ]
-    return decays.flatMap { decay in others.map { [decay] + $0 } }
+    return decays.flatMap { decay in
+      others.map { [decay] + $0 }
+        + updates.flatMap { update in others.map { [decay, update] + $0 } }
+    }
   }()
 }

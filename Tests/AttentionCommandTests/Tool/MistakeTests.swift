@@ -86,9 +86,14 @@ import Testing
     }
     expectMistake(try outcome("softmax") { $0["keys"] = nil }, "keys", "missing")
     expectMistake(try outcome("softmax") { $0["decay"] = $0["keys"] }, "decay", "logit_decay")
-    expectMistake(try outcome("linear") { $0["beta"] = $0["decay"] }, "beta", "initial_state")
+    expectMistake(try outcome("linear") { $0["gamma"] = $0["decay"] }, "gamma", "read_keys")
     expectMistake(
-      try outcome("linear") { $0["read_keys"] = $0["keys"] }, "read_keys", "erasing")
+      try outcome("linear") { ($0["beta"], $0["bonus"]) = ($0["decay"], $0["decay"]) },
+      "beta and bonus")
+    expectMistake(
+      try outcome("linear") { $0["low_rank_b"] = $0["keys"] }, "low_rank_a is missing")
+    expectMistake(
+      try outcome("linear") { $0["read_keys"] = $0["keys"] }, "readKeys", "[1, 9, 4, 8]")
     expectMistake(
       try outcome("softmax") {
         $0["keys"] = try .zeros([2, 7, 3, 8])

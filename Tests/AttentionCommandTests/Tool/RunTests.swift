@@ -108,6 +108,48 @@ import Testing
     }
   }
 
+  static let updates = [["beta"], ["read_keys"], ["low_rank_a", "low_rank_b"], ["bonus"]]
+
+  @Test(arguments: updates) func linearTakesUpdates(_ names: [String]) throws {
+    let tool = try Tool()
+    var inputs = try Samples.linear()
+    for name in names {
+      let shape: Shape =
+        switch name {
+        case "beta": [1, 9, 4]
+        case "bonus": [4, 8]
+        default: [1, 9, 4, 8]
+        }
+      inputs[name] = try Samples.normal(shape, name).tanh() * 0.3
+    }
+    let seed = try Samples.normal([1, 9, 4, 6], "gradient")
+    inputs["output_gradient"] = seed
+    try tool.write(inputs, to: "in.safetensors")
+    let outcome = try tool(
+      "run", "linear", tool.path("in.safetensors"), "-o", tool.path("out.safetensors"), "--l2norm",
+      "--gradients")
+    #expect(outcome.exitCode == 0, "\(outcome.error)")
+
+    let sources = try names.map { try #require(inputs[$0]).tracked() }
+    let update: LinearUpdate =
+      switch names[0] {
+      case "beta": .delta(beta: sources[0])
+      case "read_keys": .generalizedDelta(readKeys: sources[0])
+      case "bonus": .additiveBefore(bonus: sources[0])
+      default: .lowRank(a: sources[0], b: sources[1])
+      }
+    let result = try linearAttention(
+      queries: #require(inputs["queries"]), keys: #require(inputs["keys"]),
+      values: #require(inputs["values"]), decay: inputs["decay"], update: update,
+      normalizesQueriesAndKeys: true)
+    let gradients = try result.output.gradients(of: sources, seed: seed)
+    let file = try SafetensorsFile(path: tool.path("out.safetensors"))
+    try expectEqual(file, "output", result.output)
+    for (name, gradient) in zip(names, gradients) {
+      try expectEqual(file, name + "_gradient", gradient)
+    }
+  }
+
   @Test func theInputsFileMayBeTheOutputsFile() throws {
     let tool = try Tool()
     try tool.write(Samples.exact(), to: "both.safetensors")
