@@ -4,7 +4,7 @@ import Tensors
 public enum ConformanceSuite {
   /// An operator that has cases.
   public enum Operator: String, CaseIterable, Sendable {
-    case exact, linear
+    case exact, linear, scan
   }
 
   /// How much of the suite is run.
@@ -26,6 +26,7 @@ public enum ConformanceSuite {
     switch operation {
     case .exact: return thinned(ExactCase.all(isQuick: isQuick), isQuick, \.features.count)
     case .linear: return thinned(LinearCase.all(isQuick: isQuick), isQuick, \.features.count)
+    case .scan: return thinned(ScanCase.all(isQuick: isQuick), isQuick, \.features.count)
     }
   }
 

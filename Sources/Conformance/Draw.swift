@@ -36,6 +36,18 @@ struct Draw {
     if cuts.count > 1 { cuts[1] = cuts[0] }
     return try Tensor(([0] + cuts + [total]).map { Int32($0) })
   }
+
+  /// Logarithms of decays as trained gates have them; strong ones also forget everything or nothing.
+  /// Where `strongest` is infinite, mild ones forget everything now and then.
+  func decay(_ shape: Shape, isStrong: Bool, strongest: Double = -20) throws -> Tensor {
+    let mild = try -normal("decay", shape, size: 0.2).absolute()
+    guard isStrong || strongest == -.infinity else { return mild }
+    let count = shape.elementCount
+    let floods = try Tensor(flags("decay floods", count: count, probability: 0.2), shape)
+    let keeps = try Tensor(flags("decay keeps", count: count, probability: 0.2), shape)
+    return try .select(
+      floods, .full([], strongest), .select(keeps, .zeros([]), isStrong ? mild * 5 : mild))
+  }
 }
 
 extension Tensor {
@@ -56,5 +68,12 @@ extension Tensor {
     return try .select(
       keeps.reshaped(Shape([1, shape[1]] + shape.dropFirst(2).map { _ in 1 })), self,
       .zeros([], dtype: dtype))
+  }
+
+  /// The same numbers as a view of rows that lie apart.
+  func withGaps() throws -> Tensor {
+    let width = shape[rank - 1]
+    let gap = try Tensor.zeros(Shape(shape.dropLast() + [3]), dtype: dtype)
+    return try Tensor.concatenated([self, gap], rank - 1).sliced(rank - 1, 0..<width)
   }
 }

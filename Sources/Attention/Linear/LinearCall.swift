@@ -1,13 +1,7 @@
 import Tensors
 
 /// The validated arguments of one call of linear attention, as kernels read them.
-public struct LinearCall: Sendable {
-  /// Neighbouring tokens of one row of the batch that share a state.
-  public struct Sequence: Hashable, Sendable {
-    public let row: Int
-    public let tokens: Range<Int>
-  }
-
+public struct LinearCall: CheckedCall {
   public let problem: LinearProblem
   /// [b, t, h, k], detached; the last axis lies dense in memory.
   public let queries: Tensor
@@ -23,7 +17,7 @@ public struct LinearCall: Sendable {
   public let initialState: Tensor?
   public let scale: Double
   /// The sequences, one a state.
-  public let sequences: [Sequence]
+  public let sequences: [TokenSequence]
 
   /// The factor that turns a key into a unit vector is 1/√(Σ x² + ε), with this ε.
   public static let normalizationEpsilon = 1e-6
@@ -76,7 +70,8 @@ extension LinearCall {
     }
     let valueHeads = values.shape[2]
     let kind = try Self.kind(of: decay, [batch, length, valueHeads, dimension])
-    let sequences = try Self.sequences(cumulativeLengths, batch: batch, length: length)
+    let sequences = try Self.sequences(
+      cumulativeLengths, of: "queries", batch: batch, length: length)
     let problem = LinearProblem(
       batch: batch, length: length, sequences: sequences.count,
       isPacked: cumulativeLengths != nil, heads: heads, valueHeads: valueHeads,
@@ -114,23 +109,6 @@ extension LinearCall {
     self.sequences = sequences
   }
 
-  static func check(
-    _ tensor: Tensor, _ name: String, _ mustBe: String, _ isRight: (Tensor) -> Bool
-  ) throws {
-    guard isRight(tensor) else {
-      throw AttentionError.invalidArgument(name, was: "\(tensor.shape)", mustBe: mustBe)
-    }
-  }
-
-  static func check(
-    dtypeOf tensor: Tensor, _ name: String, _ mustBe: String, _ isRight: (DType) -> Bool
-  ) throws {
-    guard isRight(tensor.dtype) else {
-      throw AttentionError.invalidArgument(
-        "dtype of \(name)", was: tensor.dtype.rawValue, mustBe: mustBe)
-    }
-  }
-
   /// Which decay `decay` is by its shape; `full` is [b, t, hv, k].
   private static func kind(of decay: Tensor?, _ full: [Int]) throws -> LinearProblem.Decay {
     guard let decay else { return .none }
@@ -144,37 +122,6 @@ extension LinearCall {
         "decay", was: "\(decay.shape)",
         mustBe: "\(Shape([full[2]])), \(Shape(Array(full[..<3]))) or \(Shape(full))")
     }
-  }
-
-  /// The rows of the batch, or the packed sequences between neighbouring cumulative lengths.
-  private static func sequences(
-    _ cumulativeLengths: Tensor?, batch: Int, length: Int
-  ) throws -> [Sequence] {
-    guard let cumulativeLengths else {
-      return (0..<batch).map { Sequence(row: $0, tokens: 0..<length) }
-    }
-    let name = "cumulativeLengths"
-    try check(cumulativeLengths, name, "[sequences + 1]") { $0.rank == 1 && $0.shape[0] > 0 }
-    try check(dtypeOf: cumulativeLengths, name, "int32") { $0 == .int32 }
-    guard batch == 1 else {
-      throw AttentionError.invalidArgument(
-        "queries", was: "of batch \(batch)", mustBe: "of batch 1 where cumulativeLengths are given")
-    }
-    let bounds = try cumulativeLengths.elements(as: Int32.self).map(Int.init)
-    guard bounds[0] == 0, bounds[bounds.count - 1] == length,
-      zip(bounds, bounds.dropFirst()).allSatisfy({ $0 <= $1 })
-    else {
-      throw AttentionError.invalidArgument(
-        name, was: "\(bounds)", mustBe: "rising from 0 to the length \(length)")
-    }
-    return zip(bounds, bounds.dropFirst()).map { Sequence(row: 0, tokens: $0..<$1) }
-  }
-}
-
-extension Tensor {
-  /// This tensor, or a copy of it if the elements of its last axis are not neighbours.
-  func withDenseRows() throws -> Tensor {
-    shape[rank - 1] == 1 || strides[rank - 1] == 1 ? self : try contiguous()
   }
 }
 

@@ -83,7 +83,7 @@ struct TokenRowsOutput: @unchecked Sendable {
 
 extension DType {
   /// The C loops' name of this type.
-  fileprivate var loopType: cpu_float_type {
+  var loopType: cpu_float_type {
     get throws {
       guard let type = floatType else {
         throw AttentionError.invalidArgument(

@@ -25,7 +25,7 @@ struct CallArrays: Sendable {
   private var problem: LinearProblem { call.problem }
 
   /// Recurrence `index` is sequence `index` ÷ hv and head `index` mod hv.
-  private func place(_ index: Int) -> (sequence: LinearCall.Sequence, head: Int) {
+  private func place(_ index: Int) -> (sequence: TokenSequence, head: Int) {
     (call.sequences[index / problem.valueHeads], index % problem.valueHeads)
   }
 

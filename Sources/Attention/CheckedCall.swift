@@ -1,0 +1,64 @@
+import Tensors
+
+/// Neighbouring tokens of one row of the batch that share a state.
+public struct TokenSequence: Hashable, Sendable {
+  public let row: Int
+  public let tokens: Range<Int>
+}
+
+/// The arguments of an operator on sequences, checked when it is made.
+protocol CheckedCall: Sendable {}
+
+extension CheckedCall {
+  /// Throws ``AttentionError/invalidArgument(_:was:mustBe:)`` with the shape of `tensor`, unless it
+  /// is right.
+  static func check(
+    _ tensor: Tensor, _ name: String, _ mustBe: String, _ isRight: (Tensor) -> Bool
+  ) throws {
+    guard isRight(tensor) else {
+      throw AttentionError.invalidArgument(name, was: "\(tensor.shape)", mustBe: mustBe)
+    }
+  }
+
+  /// The same with its dtype.
+  static func check(
+    dtypeOf tensor: Tensor, _ name: String, _ mustBe: String, _ isRight: (DType) -> Bool
+  ) throws {
+    guard isRight(tensor.dtype) else {
+      throw AttentionError.invalidArgument(
+        "dtype of \(name)", was: tensor.dtype.rawValue, mustBe: mustBe)
+    }
+  }
+
+  /// The rows of the batch, or the packed sequences between neighbouring cumulative lengths; `name`
+  /// is the argument that has the batch.
+  static func sequences(
+    _ cumulativeLengths: Tensor?, of name: String, batch: Int, length: Int
+  ) throws -> [TokenSequence] {
+    guard let cumulativeLengths else {
+      return (0..<batch).map { TokenSequence(row: $0, tokens: 0..<length) }
+    }
+    let argument = "cumulativeLengths"
+    try check(cumulativeLengths, argument, "[sequences + 1]") { $0.rank == 1 && $0.shape[0] > 0 }
+    try check(dtypeOf: cumulativeLengths, argument, "int32") { $0 == .int32 }
+    guard batch == 1 else {
+      throw AttentionError.invalidArgument(
+        name, was: "of batch \(batch)", mustBe: "of batch 1 where cumulativeLengths are given")
+    }
+    let bounds = try cumulativeLengths.elements(as: Int32.self).map(Int.init)
+    guard bounds[0] == 0, bounds[bounds.count - 1] == length,
+      zip(bounds, bounds.dropFirst()).allSatisfy({ $0 <= $1 })
+    else {
+      throw AttentionError.invalidArgument(
+        argument, was: "\(bounds)", mustBe: "rising from 0 to the length \(length)")
+    }
+    return zip(bounds, bounds.dropFirst()).map { TokenSequence(row: 0, tokens: $0..<$1) }
+  }
+}
+
+extension Tensor {
+  /// This tensor, or a copy of it if the elements of its last axis are not neighbours.
+  func withDenseRows() throws -> Tensor {
+    shape[rank - 1] == 1 || strides[rank - 1] == 1 ? self : try contiguous()
+  }
+}

@@ -1,0 +1,78 @@
+import CPUKernels
+import Tensors
+
+/// What the backward passes of a gated scan read and write.
+struct ScanBackward: Sendable {
+  /// The gradients that are written.
+  struct Targets {
+    let inputs: ScanRows
+    let decay: ScanRows
+  }
+
+  let kernels: cpu_kernels
+  let decay: ScanRows
+  let incoming: ScanRows
+  private let call: GatedScanCall
+  private let output: ScanRows
+  /// [n, d]
+  private let initialStates: Scratch
+
+  init(_ call: GatedScanCall, _ outputs: GatedScanOutputs, _ outputGradient: Tensor?) throws {
+    self.call = call
+    kernels = InstructionSet.current.kernels
+    decay = try ScanRows(reading: call.decay)
+    output = try ScanRows(reading: outputs.output.detached())
+    incoming = try ScanRows(reading: (outputGradient ?? call.zeroRows()).withDenseRows())
+    initialStates = try Scratch(floats: call.stateShape.elementCount)
+    try call.copy(call.initialState, to: initialStates.base)
+  }
+
+  /// The state [d] before the first token of a sequence.
+  func initialState(of sequence: Int) -> UnsafePointer<Float> {
+    UnsafePointer(initialStates.base + sequence * call.problem.channels)
+  }
+
+  /// The state after `token`, which is not the last of its sequence, in the output's dtype.
+  func state(_ row: Int, _ token: Int, to target: UnsafeMutablePointer<Float>) {
+    kernels.widen(output.type, call.problem.channels, output.at(row, token, 0), target)
+  }
+
+  /// Makes the gradients: `body` writes those of inputs and decay, and turns the gradients [n, d] of
+  /// the final states into those of the initial states.
+  func run(
+    _ finalStateGradient: Tensor?,
+    _ body: (Targets, UnsafeMutablePointer<Float>) throws -> Void
+  ) throws -> GatedScanGradients {
+    let (shape, problem) = (call.inputs.shape, call.problem)
+    let tensors = try Tensor.filling([
+      (shape: shape, dtype: problem.dtype), (shape: shape, dtype: problem.decayDType),
+      (shape: call.stateShape, dtype: .float32),
+    ]) { pointers in
+      let states = pointers[2].assumingMemoryBound(to: Float.self)
+      try call.copy(finalStateGradient, to: states)
+      try body(
+        Targets(
+          inputs: ScanRows(writing: pointers[0], shape, problem.dtype),
+          decay: ScanRows(writing: pointers[1], shape, problem.decayDType)), states)
+    }
+    return GatedScanGradients(inputs: tensors[0], decay: tensors[1], initialState: tensors[2])
+  }
+
+  /// Goes back through `tokens`.
+  ///
+  /// - Parameters:
+  ///   - first: the states [d] before the tokens.
+  ///   - gradient: [d]: what flows into the states after the tokens, then into those before.
+  func run(
+    _ row: Int, _ tokens: Range<Int>, _ channels: Range<Int>, first: UnsafePointer<Float>,
+    gradient: UnsafeMutablePointer<Float>, to targets: Targets
+  ) {
+    let (token, channel) = (tokens.lowerBound, channels.lowerBound)
+    kernels.scan_backward(
+      incoming.type, decay.type, call.writesPastCaches, tokens.count, channels.count,
+      decay.at(row, token, channel), decay.stride, output.at(row, token, channel), output.stride,
+      first + channel, incoming.at(row, token, channel), incoming.stride, gradient + channel,
+      targets.inputs.at(row, token, channel), targets.decay.at(row, token, channel),
+      targets.inputs.stride)
+  }
+}

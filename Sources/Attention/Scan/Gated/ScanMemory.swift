@@ -1,0 +1,65 @@
+import CPUKernels
+import Tensors
+
+/// The rows of a [b, t, d] tensor where they lie: d neighbours, tokens ``stride`` elements apart.
+struct ScanRows: @unchecked Sendable {
+  let type: cpu_float_type
+  /// Elements between neighbouring tokens.
+  let stride: Int
+  private let base: UnsafeMutableRawPointer
+  private let batchStride: Int
+  private let size: Int
+  /// Keeps the memory alive.
+  private let owner: Tensor?
+
+  /// The rows of `tensor`, whose last axis lies dense in memory.
+  init(reading tensor: Tensor) throws {
+    type = try tensor.dtype.loopType
+    stride = tensor.strides[1]
+    batchStride = tensor.strides[0]
+    size = tensor.dtype.size
+    base = tensor.withUnsafeRawPointer { UnsafeMutableRawPointer(mutating: $0) }
+    owner = tensor
+  }
+
+  /// The rows of a contiguous tensor that is being written.
+  init(writing base: UnsafeMutableRawPointer, _ shape: Shape, _ dtype: DType) throws {
+    type = try dtype.loopType
+    stride = shape[2]
+    batchStride = shape[1] * shape[2]
+    size = dtype.size
+    self.base = base
+    owner = nil
+  }
+
+  /// The address of `channel` of `token`.
+  func at(_ row: Int, _ token: Int, _ channel: Int) -> UnsafeMutableRawPointer {
+    base + (row * batchStride + token * stride + channel) * size
+  }
+}
+
+extension GatedScanCall {
+  /// Zeros of the inputs' shape that take the memory of one row.
+  func zeroRows() throws -> Tensor {
+    try Tensor.zeros([problem.channels], dtype: problem.dtype).contiguous()
+      .expanded(to: inputs.shape)
+  }
+
+  /// Results of more bytes are written past the caches: they would be gone before they are read.
+  static let cachedBytes = 16 << 20
+
+  /// Whether results of all tokens are written past the caches.
+  var writesPastCaches: Int32 {
+    inputs.elementCount * problem.dtype.size > Self.cachedBytes ? 1 : 0
+  }
+
+  /// Writes `states` [n, d], or zeros, to `target`.
+  func copy(_ states: Tensor?, to target: UnsafeMutablePointer<Float>) throws {
+    guard let states = try states?.contiguous() else {
+      return target.update(repeating: 0, count: stateShape.elementCount)
+    }
+    try states.withUnsafePointer(to: Float.self) {
+      target.update(from: $0, count: stateShape.elementCount)
+    }
+  }
+}

@@ -1,0 +1,103 @@
+import CPUKernels
+import Tensors
+
+/// The gated scan in one pass over memory, forward and backward: a thread takes a sequence, or a wide
+/// strip of its channels, and walks its tokens with the states of all channels in its cache.
+struct SinglePassScan: GatedScanKernel {
+  let name = "cpu.scan"
+
+  /// Channels of a strip: rows of four kilobytes are read nearly as fast as all of memory in order.
+  private static let stripChannels = 1024
+  /// Numbers that are worth a thread's attention.
+  private static let groupElements = 1 << 14
+  /// An exponential and two multiply-adds a number, twice backward.
+  static let operations = 20.0
+  /// Loads and stores around the exponential.
+  static let efficiency = 0.2
+
+  func objection(to problem: GatedScanProblem) -> Objection? { Self.objection(to: problem) }
+
+  /// What no kernel in float32 computes.
+  static func objection(to problem: GatedScanProblem) -> Objection? {
+    problem.dtype == .float64
+      ? Objection("inputs are float64; this kernel computes in float32") : nil
+  }
+
+  func cost(of problem: GatedScanProblem) -> Cost {
+    let passes = problem.needsGradient ? 2.0 : 1
+    let pieces = problem.sequences * Strips(problem.channels, width: Self.stripChannels).count
+    return Cost(
+      operations: Double(problem.elements) * Self.operations * passes, bytes: problem.bytes,
+      extraMemory: 0, efficiency: Self.efficiency, overhead: 2e-6, pieces: pieces)
+  }
+
+  /// The strips of all sequences, small ones several to a thread. `body` gets the sequence, its
+  /// number, and the channels.
+  private func forEachStrip(
+    _ call: GatedScanCall, _ body: (TokenSequence, Int, Range<Int>) -> Void
+  ) {
+    let strips = Strips(call.problem.channels, width: Self.stripChannels)
+    let count = call.sequences.count * strips.count
+    let work = max(1, call.problem.elements / max(1, count))
+    let group = max(1, Self.groupElements / work)
+    Threads.forEach((count + group - 1) / group) { index in
+      for piece in index * group..<min((index + 1) * group, count) {
+        let number = piece / strips.count
+        body(call.sequences[number], number, strips[piece % strips.count])
+      }
+    }
+  }
+
+  func forward(_ call: GatedScanCall) throws -> GatedScanOutputs {
+    let kernels = InstructionSet.current.kernels
+    let (x, g) = (try ScanRows(reading: call.inputs), try ScanRows(reading: call.decay))
+    let past = call.writesPastCaches
+    let tensors = try Tensor.filling([
+      (shape: call.inputs.shape, dtype: call.problem.dtype),
+      (shape: call.stateShape, dtype: .float32),
+    ]) { pointers in
+      let y = try ScanRows(writing: pointers[0], call.inputs.shape, call.problem.dtype)
+      let states = pointers[1].assumingMemoryBound(to: Float.self)
+      try call.copy(call.initialState, to: states)
+      forEachStrip(call) { sequence, number, channels in
+        let (row, first, channel) = (
+          sequence.row, sequence.tokens.lowerBound, channels.lowerBound
+        )
+        kernels.scan(
+          x.type, g.type, past, sequence.tokens.count, channels.count, x.at(row, first, channel),
+          x.stride, g.at(row, first, channel), g.stride,
+          states + number * call.problem.channels + channel, y.at(row, first, channel), y.stride)
+      }
+    }
+    return GatedScanOutputs(output: tensors[0], finalState: tensors[1])
+  }
+
+  func backward(
+    _ call: GatedScanCall, _ outputs: GatedScanOutputs, outputGradient: Tensor?,
+    finalStateGradient: Tensor?
+  ) throws -> GatedScanGradients {
+    let pass = try ScanBackward(call, outputs, outputGradient)
+    return try pass.run(finalStateGradient) { targets, states in
+      forEachStrip(call) { sequence, number, channels in
+        pass.run(
+          sequence.row, sequence.tokens, channels, first: pass.initialState(of: number),
+          gradient: states + number * call.problem.channels, to: targets)
+      }
+    }
+  }
+}
+
+/// Channels cut into strips of equal width, but for the last.
+struct Strips: Sendable {
+  let channels: Int
+  let width: Int
+
+  init(_ channels: Int, width: Int) {
+    self.channels = channels
+    self.width = width
+  }
+
+  var count: Int { (channels + width - 1) / width }
+
+  subscript(index: Int) -> Range<Int> { index * width..<min((index + 1) * width, channels) }
+}
