@@ -27,6 +27,34 @@ static void solve_lower(void) {
     }
 }
 
+static void low_rank_step(void) {
+  static const size_t key_counts[] = {1, 3, 4, 9};
+  for (int by_row = 0; by_row < 2; by_row++)
+    FOR_EACH(k, key_counts) FOR_LENGTHS(v) {
+      begin("k %zu, v %zu, a decay a row %d", k, v, by_row);
+      const float *q = random_floats(k, -1, 1), *b = random_floats(k, -1, 1);
+      const float *x = random_floats(k, -1, 1), *found = random_floats(v, -1, 1);
+      const float *value = random_floats(v, -1, 1), *state = random_floats(k * v, -1, 1);
+      const float *whole = random_floats(by_row ? k : 1, 0, 1);
+      const float *rest = random_floats(by_row ? k : 1, -0.3f, 0);
+      float *after = floats(k * v), *out = floats(v);
+      kernels->low_rank_step(k, v, q, b, found, x, value, whole, rest, by_row, state, after, out);
+      for (size_t j = 0; j < v; j++) {
+        double total = 0, size = 0;
+        for (size_t i = 0; i < k; i++) {
+          size_t decay = by_row ? i : 0, at = i * v + j;
+          double terms[] = {(double)whole[decay] * state[at], (double)rest[decay] * state[at],
+                            (double)b[i] * found[j], (double)x[i] * value[j]};
+          double want = 0, term_size = 0;
+          for (size_t n = 0; n < COUNT(terms); n++) want += terms[n], term_size += fabs(terms[n]);
+          near("new", at, after[at], want, term_size, 5);
+          total += q[i] * want, size += fabs(q[i]) * term_size;
+        }
+        near("out", j, out[j], total, size, (double)k + 6);
+      }
+    }
+}
+
 static void add_products(void) {
   FOR_LENGTHS(n) {
     begin("n %zu", n);
@@ -63,6 +91,7 @@ static void sum_around(void) {
 }
 
 static const test tests[] = {{"solve_lower", solve_lower, 0},
+                             {"low_rank_step", low_rank_step, 0},
                              {"add_products", add_products, 0},
                              {"sum_around", sum_around, 0}};
 const suite erasing_tests = {tests, COUNT(tests)};

@@ -94,7 +94,7 @@ private struct InputPlace: Sendable {
 public enum LinearAttention {
   /// All kernels; of equal estimates the earlier is taken.
   public static let kernels: [any LinearKernel] = [
-    AdditiveChunked(), AdditiveStep(), ErasingChunked(), LinearReference(),
+    AdditiveChunked(), AdditiveStep(), ErasingChunked(), ErasingStep(), LinearReference(),
   ]
 
   /// The verdict on a call with these arguments, without running it.

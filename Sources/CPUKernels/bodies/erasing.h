@@ -42,6 +42,53 @@ static void solve_lower(size_t rows, size_t columns, const float *l, size_t l_st
   }
 }
 
+// Rows of the state as in `additive_rows`, two pairs written.
+INLINE void low_rank_rows(const size_t rows, size_t v, const float *q, const float *b,
+                          const float *x, const float *whole, const float *rest, const float *found,
+                          const float *value, const float *state, float *new_state, float *out) {
+  size_t j = 0;
+  for (; j + LANES <= v; j += LANES) {
+    vf u = v_load(found + j), w = v_load(value + j), o = v_load(out + j);
+#pragma unroll
+    for (size_t i = 0; i < rows; i++) {
+      vf before = v_load(state + i * v + j);
+      vf h = whole[i] * before + (rest[i] * before + (b[i] * u + x[i] * w));
+      v_store(new_state + i * v + j, h);
+      o += q[i] * h;
+    }
+    v_store(out + j, o);
+  }
+  for (; j < v; j++)
+    for (size_t i = 0; i < rows; i++) {
+      float before = state[i * v + j];
+      float h = whole[i] * before + (rest[i] * before + (b[i] * found[j] + x[i] * value[j]));
+      new_state[i * v + j] = h;
+      out[j] += q[i] * h;
+    }
+}
+
+static void low_rank_step(size_t k, size_t v, const float *query, const float *b,
+                          const float *found, const float *key, const float *value,
+                          const float *whole, const float *rest, ptrdiff_t decay_stride,
+                          const float *state, float *new_state, float *out) {
+  enum { ROWS = 4 };
+  memset(out, 0, v * sizeof(float));
+  for (size_t i = 0; i < k; i += ROWS, state += ROWS * v, new_state += ROWS * v) {
+    size_t rows = k - i < ROWS ? k - i : ROWS;
+    float w[ROWS], r[ROWS];
+    for (size_t n = 0; n < rows; n++) {
+      w[n] = whole[(ptrdiff_t)(i + n) * decay_stride];
+      r[n] = rest[(ptrdiff_t)(i + n) * decay_stride];
+    }
+    if (rows == ROWS)
+      low_rank_rows(ROWS, v, query + i, b + i, key + i, w, r, found, value, state, new_state, out);
+    else
+      for (size_t n = 0; n < rows; n++)
+        low_rank_rows(1, v, query + i + n, b + i + n, key + i + n, w + n, r + n, found, value,
+                      state + n * v, new_state + n * v, out);
+  }
+}
+
 static void add_products(size_t n, float alpha, const float *x, const float *y, float *z) {
   for (size_t i = 0; i < n; i++) z[i] += alpha * x[i] * y[i];
 }

@@ -292,6 +292,13 @@ typedef struct {
   // last. Fast for 16 rows.
   void (*solve_lower)(size_t rows, size_t columns, const float *l, size_t l_stride, int transposed,
                       float *x, size_t x_stride);
+  // One token of a diagonal plus a low rank. state is k by v, row-major, and may be new_state:
+  // new = (whole[i] + rest[i]) * state + b[i] * found + key[i] * value, out = query^T new.
+  // decay_stride is 0 (one decay for all rows) or 1.
+  void (*low_rank_step)(size_t k, size_t v, const float *query, const float *b, const float *found,
+                        const float *key, const float *value, const float *whole,
+                        const float *rest, ptrdiff_t decay_stride, const float *state,
+                        float *new_state, float *out);
   // z += alpha * x * y
   void (*add_products)(size_t n, float alpha, const float *x, const float *y, float *z);
   // sums[t] = through + sum over j < t of earlier[j] + sum over i >= t of later[i], dense rows.

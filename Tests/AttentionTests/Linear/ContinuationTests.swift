@@ -15,16 +15,20 @@ import Testing
 
   static let splits: [Split] = {
     var splits: [Split] = []
-    for decay in LinearChunkedTests.decays {
-      for (place, first, second) in [
-        (0, "cpu.chunked", "cpu.chunked"), (64, "cpu.chunked", "cpu.chunked"),
-        (50, "cpu.chunked", "cpu.step"), (99, "cpu.step", "cpu.chunked"),
-        (100, "cpu.chunked", "cpu.step"),
-      ] {
-        splits.append(
-          Split(
-            linearCase: LinearCase(length: 100, valueHeads: 4, decay: decay, normalizes: true),
-            place: place, first: first, second: second))
+    for update in [LinearProblem.Update.additive] + ErasingTests.updates {
+      let (chunked, step) =
+        update.isErasing ? ("cpu.erasing", "cpu.erasing.step") : ("cpu.chunked", "cpu.step")
+      for decay in LinearChunkedTests.decays {
+        for (place, first, second) in [
+          (0, chunked, chunked), (64, chunked, chunked), (50, chunked, step), (99, step, chunked),
+          (100, chunked, step),
+        ] {
+          splits.append(
+            Split(
+              linearCase: LinearCase(
+                length: 100, valueHeads: 4, decay: decay, update: update, normalizes: true),
+              place: place, first: first, second: second))
+        }
       }
     }
     return splits
@@ -33,18 +37,11 @@ import Testing
   /// A sequence may be cut anywhere, its state carried over, by either kernel.
   @Test(arguments: splits) func continuesWhereItWasCut(_ split: Split) throws {
     let arguments = try split.linearCase.arguments()
-    let whole = try arguments("cpu.chunked")
-    func part(_ tokens: Range<Int>, _ state: Tensor?) throws -> LinearCase.Arguments {
-      var part = arguments
-      part.queries = try arguments.queries.sliced(1, tokens)
-      part.keys = try arguments.keys.sliced(1, tokens)
-      part.values = try arguments.values.sliced(1, tokens)
-      part.decay = try arguments.decay.map { $0.rank > 1 ? try $0.sliced(1, tokens) : $0 }
-      part.initialState = state
-      return part
-    }
-    let first = try part(0..<split.place, arguments.initialState)(split.first)
-    let second = try part(split.place..<split.linearCase.length, first.finalState)(split.second)
+    let whole = try arguments(split.linearCase.update.isErasing ? "cpu.erasing" : "cpu.chunked")
+    let first = try arguments.sliced(0..<split.place, from: arguments.initialState)(
+      split.first)
+    let second = try arguments.sliced(
+      split.place..<split.linearCase.length, from: first.finalState)(split.second)
     let outputs = (
       try whole.output.sliced(1, 0..<split.place),
       try whole.output.sliced(1, split.place..<split.linearCase.length)
@@ -81,12 +78,8 @@ import Testing
     let arguments = try linearCase.arguments()
     let packed = try arguments("cpu.chunked")
     for (index, (start, end)) in zip(lengths, lengths.dropFirst()).enumerated() {
-      var alone = arguments
-      alone.queries = try arguments.queries.sliced(1, start..<end)
-      alone.keys = try arguments.keys.sliced(1, start..<end)
-      alone.values = try arguments.values.sliced(1, start..<end)
-      alone.decay = try arguments.decay.map { $0.rank > 1 ? try $0.sliced(1, start..<end) : $0 }
-      alone.initialState = try arguments.initialState?.sliced(0, index..<index + 1)
+      var alone = try arguments.sliced(
+        start..<end, from: arguments.initialState?.sliced(0, index..<index + 1))
       alone.cumulativeLengths = nil
       let result = try alone("cpu.chunked")
       #expect(

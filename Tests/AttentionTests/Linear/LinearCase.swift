@@ -63,6 +63,18 @@ struct LinearCase: CustomStringConvertible, Sendable {
       return copy
     }
 
+    /// The same with some of the tokens only, from another state.
+    func sliced(_ tokens: Range<Int>, from state: Tensor?) throws -> Arguments {
+      var copy = self
+      copy.queries = try queries.sliced(1, tokens)
+      copy.keys = try keys.sliced(1, tokens)
+      copy.values = try values.sliced(1, tokens)
+      copy.decay = try decay.map { $0.rank > 1 ? try $0.sliced(1, tokens) : $0 }
+      copy.update = try update.mapTensors { $0.rank > 2 ? try $0.sliced(1, tokens) : $0 }
+      copy.initialState = state
+      return copy
+    }
+
     func tracked() -> Arguments {
       var copy = self
       copy.queries = queries.tracked()

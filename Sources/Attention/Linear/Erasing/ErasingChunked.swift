@@ -15,8 +15,10 @@ struct ErasingChunked: LinearKernel {
       ? Objection("queries are float64; this kernel computes in float32") : nil
   }
 
-  /// The share of the peak that the products reach with the work between them.
-  private static let efficiency = 0.4
+  /// The share of the peak that the products reach with the work between them, which is more where
+  /// each channel has its own decay.
+  private static let efficiency = 0.62
+  private static let channelEfficiency = 0.52
   /// Passes over the state that a sequence costs beside its tokens, in operations an element.
   private static let stateOperations = 24
 
@@ -33,7 +35,8 @@ struct ErasingChunked: LinearKernel {
         + Double(problem.recurrences * k * v * Self.stateOperations),
       bytes: problem.bytes,
       extraMemory: workers * floats * MemoryLayout<Float>.size,
-      efficiency: Self.efficiency, overhead: 5e-6, pieces: problem.recurrences)
+      efficiency: problem.decay == .perChannel ? Self.channelEfficiency : Self.efficiency,
+      overhead: 5e-6, pieces: problem.recurrences)
   }
 
   /// Operations a token and value head: products with the state, and with the tokens of the chunk, of

@@ -60,4 +60,61 @@ import Testing
   @Test(arguments: cases) func agreesWithReference(_ linearCase: LinearCase) throws {
     try expectAgreement("cpu.erasing", linearCase)
   }
+
+  static let stepCases = updates.flatMap { update in
+    LinearChunkedTests.decays.flatMap { decay in
+      [0, 1, 5, 70].map {
+        LinearCase(
+          length: $0, heads: 1, valueHeads: 2, keyDimension: 19, valueDimension: 33, decay: decay,
+          update: update, hasInitialState: $0 != 5, normalizes: true,
+          layout: $0 == 5 ? .transposed : .dense)
+      }
+    }
+  }
+
+  @Test(arguments: stepCases) func stepsAgreeWithReference(_ linearCase: LinearCase) throws {
+    let arguments = try linearCase.arguments()
+    let reference = try arguments.wide()("cpu.reference")
+    for set in InstructionSet.supported {
+      let result = try InstructionSet.withCurrent(set) { try arguments("cpu.erasing.step") }
+      #expect(try relativeError(result.output, reference.output) <= 1e-5, "\(linearCase) \(set)")
+      #expect(
+        try relativeError(result.finalState, reference.finalState) <= 1e-5, "\(linearCase) \(set)")
+    }
+  }
+
+  /// One token is a step, a text is chunks, a gradient needs chunks.
+  @Test func choosesByLength() throws {
+    func chosen(_ length: Int, needsGradient: Bool) throws -> String? {
+      let tokens = try Tensor.zeros([1, length, 4, 64])
+      return try LinearAttention.explain(
+        queries: tokens, keys: tokens, values: tokens,
+        update: .delta(beta: .zeros([1, length, 4])), needsGradient: needsGradient
+      ).chosen
+    }
+    #expect(try chosen(1, needsGradient: false) == "cpu.erasing.step")
+    #expect(try chosen(1024, needsGradient: false) == "cpu.erasing")
+    #expect(try chosen(1, needsGradient: true) == "cpu.erasing")
+  }
+
+  /// Packed sequences do not see each other: each is as if it were alone.
+  @Test(arguments: updates) func packedSequencesAreApart(_ update: LinearProblem.Update) throws {
+    let lengths = [0, 30, 30, 31, 101, 165]
+    let arguments = try LinearCase(
+      length: 165, decay: .perChannel, update: update, packed: lengths, normalizes: true
+    ).arguments()
+    let packed = try arguments("cpu.erasing")
+    for (index, (start, end)) in zip(lengths, lengths.dropFirst()).enumerated() {
+      var alone = try arguments.sliced(
+        start..<end, from: arguments.initialState?.sliced(0, index..<index + 1))
+      alone.cumulativeLengths = nil
+      let result = try alone("cpu.erasing")
+      #expect(
+        try result.output.elements(as: Float.self)
+          == packed.output.sliced(1, start..<end).elements(as: Float.self))
+      #expect(
+        try result.finalState.elements(as: Float.self)
+          == packed.finalState.sliced(0, index..<index + 1).elements(as: Float.self))
+    }
+  }
 }

@@ -1,0 +1,72 @@
+import CPUKernels
+import Tensors
+
+/// What takes one recurrence after the other through the tokens of a piece.
+protocol TokenStepper {
+  /// - Parameters:
+  ///   - before: the state [k, v] before the piece.
+  ///   - state: [k, v]: the state after it; may be `before`.
+  func run(
+    _ piece: RecurrenceReader.Piece, from before: UnsafePointer<Float>,
+    _ state: UnsafeMutablePointer<Float>, to target: TokenRowsOutput)
+}
+
+/// How the kernels that go token by token cut their work: small recurrences are done several by one
+/// thread.
+struct StepPlan {
+  /// Tokens that are read at once.
+  let block: Int
+  /// Recurrences that one piece of work takes.
+  let groupSize: Int
+  private let recurrences: Int
+
+  /// Tokens that are read at once, at most.
+  private static let longestBlock = 64
+  /// Elements of states times tokens that are worth a thread's attention.
+  private static let groupWork = 1 << 15
+
+  init(_ problem: LinearProblem) {
+    block = max(1, min(Self.longestBlock, problem.length))
+    let work = problem.keyDimension * problem.valueDimension * max(1, problem.length)
+    groupSize = max(1, Self.groupWork / work)
+    recurrences = problem.recurrences
+  }
+
+  /// Pieces of work.
+  var groups: Int { (recurrences + groupSize - 1) / groupSize }
+
+  /// Runs a call on several threads.
+  ///
+  /// - Parameter makeStepper: a stepper with room for so many tokens; each is used by one thread.
+  func forward(
+    _ call: LinearCall, _ kernels: cpu_kernels,
+    _ makeStepper: @Sendable (_ block: Int) throws -> some TokenStepper
+  ) throws -> LinearOutputs {
+    let problem = call.problem
+    let stateSize = problem.keyDimension * problem.valueDimension
+    let tensors = try Tensor.filling([
+      (shape: call.outputShape, dtype: problem.dtype),
+      (shape: call.stateShape, dtype: .float32),
+    ]) { pointers in
+      let output = try TokenRowsOutput(pointers[0], call.outputShape, problem.dtype, kernels)
+      let states = pointers[1].assumingMemoryBound(to: Float.self)
+      try Threads.tryForEach(groups) { index in
+        let stepper = try makeStepper(block)
+        for recurrence in index * groupSize..<min((index + 1) * groupSize, recurrences) {
+          let state = states + recurrence * stateSize
+          let pieces = call.pieces(ofRecurrence: recurrence, length: block)
+          try call.withInitialState(recurrence) { initial in
+            // The first token reads the initial state where it lies.
+            if initial == nil || pieces.isEmpty { try call.copyInitialState(recurrence, to: state) }
+            var before = initial ?? UnsafePointer(state)
+            for piece in pieces {
+              stepper.run(piece, from: before, state, to: output)
+              before = UnsafePointer(state)
+            }
+          }
+        }
+      }
+    }
+    return LinearOutputs(output: tensors[0], finalState: tensors[1])
+  }
+}
