@@ -1,0 +1,64 @@
+import Tensors
+
+/// What the named functions make of their arguments before they call ``linearAttention(queries:keys:values:decay:update:scale:normalizesQueriesAndKeys:initialState:cumulativeLengths:kernel:)``.
+extension Tensor {
+  /// x / √(Σ x² + 10⁻⁶) over the last axis, as the kernels normalise.
+  func unitVectors() throws -> Tensor {
+    let width = Double(shape[rank - 1])
+    // The root-mean-square norm divides by √(Σ x²/k + ε).
+    let weight = try Tensor.full([shape[rank - 1]], 1 / width.squareRoot(), dtype: dtype)
+    return try rmsNorm(weight: weight, epsilon: LinearCall.normalizationEpsilon / width)
+  }
+
+  /// [b, t, h, k] as [b, t, `heads`, k]: each head as many times as value heads read it.
+  func repeatedHeads(to heads: Int) throws -> Tensor {
+    guard rank == 4, shape[2] > 0, heads % shape[2] == 0, heads != shape[2] else { return self }
+    let (batch, length, own, width) = (shape[0], shape[1], shape[2], shape[3])
+    return try unsqueezed(3).expanded(to: [batch, length, own, heads / own, width])
+      .reshaped([batch, length, heads, width])
+  }
+
+  /// In float32, or float64 where this is.
+  func widened() throws -> Tensor { try cast(to: dtype == .float64 ? .float64 : .float32) }
+
+  /// The product with gates of any dtype, ``widened()``.
+  func gated(by gate: Tensor) throws -> Tensor {
+    let wide = try widened()
+    return try wide * gate.cast(to: wide.dtype)
+  }
+
+  /// - Throws: ``AttentionError/invalidArgument(_:was:mustBe:)`` if this is not floating-point
+  ///   numbers of `expected`.
+  func checked(_ name: String, _ expected: Shape) throws -> Tensor {
+    try LinearCall.check(self, name, "\(expected)") { $0.shape == expected }
+    try LinearCall.check(dtypeOf: self, name, "a floating-point dtype", \.isFloatingPoint)
+    return self
+  }
+}
+
+/// The shapes of what belongs to value heads.
+struct NamedRows {
+  /// Value heads.
+  let heads: Int
+  /// [b, t, hv]
+  let tokens: Shape
+  /// [b, t, hv, k]
+  let keys: Shape
+  /// [b, t, hv, v]
+  let values: Shape
+
+  /// - Throws: ``AttentionError/invalidArgument(_:was:mustBe:)`` if keys or values are no rows of
+  ///   heads; whether they go together is for the operator to check.
+  init(keys: Tensor, values: Tensor) throws {
+    try LinearCall.check(keys, "keys", "[batch, length, heads, key dimension]") {
+      $0.rank == 4 && $0.shape[2] > 0 && $0.shape[3] > 0
+    }
+    try LinearCall.check(values, "values", "[batch, length, value heads, value dimension]") {
+      $0.rank == 4
+    }
+    heads = values.shape[2]
+    tokens = [keys.shape[0], keys.shape[1], heads]
+    self.keys = [keys.shape[0], keys.shape[1], heads, keys.shape[3]]
+    self.values = values.shape
+  }
+}
