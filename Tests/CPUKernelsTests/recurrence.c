@@ -40,7 +40,8 @@ static void decay_split(void) {
   }
 }
 
-static void additive_step(void) {
+// The query reads the state after the token, or before it with a bonus for the token itself.
+static void additive_steps(int reads_before) {
   static const size_t depths[] = {1, 3, 4, 5, 16, 17};
   for (size_t at = 0; at < COUNT(depths); at++)
     for (int form = 0; form < 4; form++)
@@ -49,29 +50,35 @@ static void additive_step(void) {
         int in_place = form & 1, decay_stride = form >> 1;
         begin("k %zu, v %zu, in place %d, decay stride %d", k, v, in_place, decay_stride);
         const float *q = random_floats(k, -1, 1), *x = random_floats(k, -1, 1);
-        const float *value = random_floats(v, -1, 1);
+        const float *value = random_floats(v, -1, 1), *bonus = random_floats(k, -1, 1);
         size_t decays = decay_stride ? k : 1;
         float *whole = floats(decays), *rest = random_floats(decays, -0.3f, 0);
         for (size_t i = 0; i < decays; i++) whole[i] = random_bits() & 1;
         float *state = random_floats(k * v, -1, 1), *out = floats(v);
         const float *before = copy(state, k * v);
         float *after = in_place ? state : floats(k * v);
-        kernels->additive_step(k, v, q, x, value, whole, rest, decay_stride, state, after, out);
+        if (reads_before)
+          kernels->additive_step_before(k, v, q, x, value, bonus, whole, rest, decay_stride, state,
+                                        after, out);
+        else
+          kernels->additive_step(k, v, q, x, value, whole, rest, decay_stride, state, after, out);
         for (size_t j = 0; j < v; j++) {
           double total = 0, size = 0;
           for (size_t i = 0; i < k; i++) {
             size_t decay = i * (size_t)decay_stride;
             double s = before[i * v + j], kept = (double)whole[decay] * s;
             double lost = (double)rest[decay] * s, added = (double)x[i] * value[j];
-            near("new", i * v + j, after[i * v + j], kept + lost + added,
-                 fabs(kept) + fabs(lost) + fabs(added), 4);
-            total += q[i] * (kept + lost + added);
-            size += fabs(q[i]) * (fabs(kept) + fabs(lost) + fabs(added));
+            double sizes = fabs(kept) + fabs(lost) + fabs(added);
+            near("new", i * v + j, after[i * v + j], kept + lost + added, sizes, 4);
+            total += q[i] * (reads_before ? s + bonus[i] * added : kept + lost + added);
+            size += fabs(q[i]) * (reads_before ? fabs(s) + fabs(bonus[i] * added) : sizes);
           }
           near("out", j, out[j], total, size, (double)k + 5);
         }
       }
 }
+static void additive_step(void) { additive_steps(0); }
+static void additive_step_before(void) { additive_steps(1); }
 
 // From the start or to the end, one gate a row or one an element, in place or not.
 static void decay(int from_start) {
@@ -186,6 +193,7 @@ static void decay_pairs(void) {
 static const test tests[] = {{"prefetch", prefetch, 0},
                              {"decay_split", decay_split, 0},
                              {"additive_step", additive_step, 0},
+                             {"additive_step_before", additive_step_before, 0},
                              {"decay_from_start", decay_from_start, 0},
                              {"decay_to_end", decay_to_end, 0},
                              {"scale_rows", scale_rows, 0},

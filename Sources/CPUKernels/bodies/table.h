@@ -30,6 +30,7 @@ const cpu_kernels TABLE = {
     .has_bf16 = 1,
 #endif
     .prefetch = prefetch, .decay_split = decay_split, .additive_step = additive_step,
+    .additive_step_before = additive_step_before,
     .decay_from_start = decay_from_start, .decay_to_end = decay_to_end,
     .scale_rows = scale_rows, .scale_columns = scale_columns,
     .decay_tril = decay_tril, .decay_pairs = decay_pairs, .channel_scores = channel_scores,

@@ -242,6 +242,11 @@ typedef struct {
   void (*additive_step)(size_t k, size_t v, const float *query, const float *key,
                         const float *value, const float *whole, const float *rest,
                         ptrdiff_t decay_stride, const float *state, float *new_state, float *out);
+  // The same with out = query^T state + (sum of query[i] * bonus[i] * key[i]) * value.
+  void (*additive_step_before)(size_t k, size_t v, const float *query, const float *key,
+                               const float *value, const float *bonus, const float *whole,
+                               const float *rest, ptrdiff_t decay_stride, const float *state,
+                               float *new_state, float *out);
   // One g a row, or with by_column one an element. x, y and those g are dense rows of `columns`; y
   // may be x.
   // y[r] = x[r] * e^(g[0] + ... + g[r]); total = e^(sum of all rows), 1 or `columns` numbers.

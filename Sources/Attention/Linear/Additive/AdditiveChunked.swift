@@ -27,11 +27,12 @@ struct AdditiveChunked: LinearKernel {
     // As many products with the state as with the tokens of the chunk, of which one sees half.
     let products = problem.needsGradient ? Self.gradientProducts : Self.forwardProducts
     let perToken = (2 * k * v + ChunkScores.length / 2 * (k + v)) * products
-    let tile = InstructionSet.current.kernels.tile_columns
+    let product = PanelProduct(kernels: InstructionSet.current.kernels, for: problem.dtype)
     let workers = min(problem.recurrences, Threads.count)
     let floats =
       problem.needsGradient
-      ? ChunkedBackward.size(problem, tile: tile) : ChunkedForward.size(problem, tile: tile)
+      ? ChunkedBackward.size(problem, product)
+      : ChunkedForward.size(problem, tile: product.kernels.tile_columns)
     return Cost(
       operations: Double(tokens * perToken)
         + Double(problem.recurrences * k * v * Self.stateOperations),
@@ -42,6 +43,7 @@ struct AdditiveChunked: LinearKernel {
 
   func forward(_ call: LinearCall) throws -> LinearOutputs {
     let kernels = InstructionSet.current.kernels
+    let product = PanelProduct(kernels: kernels, for: call.problem.dtype)
     let reader = try RecurrenceReader(call, kernels)
     let stateSize = reader.keyDimension * reader.valueDimension
     let tensors = try Tensor.filling([
@@ -53,7 +55,7 @@ struct AdditiveChunked: LinearKernel {
       try Threads.tryForEach(call.problem.recurrences) { index in
         let state = states + index * stateSize
         try call.copyInitialState(index, to: state)
-        let recurrence = try ChunkedForward(reader, PanelProduct(kernels: kernels))
+        let recurrence = try ChunkedForward(reader, product)
         recurrence.run(
           call.pieces(ofRecurrence: index, length: ChunkScores.length), state, to: output)
       }
@@ -68,6 +70,7 @@ extension AdditiveChunked {
   ) throws -> LinearGradients {
     let kernels = InstructionSet.current.kernels
     let problem = call.problem
+    let product = PanelProduct(kernels: kernels, for: call.problem.dtype)
     let reader = try RecurrenceReader(call, kernels)
     let stateSize = reader.keyDimension * reader.valueDimension
     let incoming = try (outputGradient ?? .zeros(call.outputShape)).contiguous()
@@ -94,7 +97,7 @@ extension AdditiveChunked {
       try Threads.tryForEach(problem.recurrences) { index in
         let pieces = call.pieces(ofRecurrence: index, length: ChunkScores.length)
         let recurrence = try ChunkedBackward(
-          reader, PanelProduct(kernels: kernels), chunks: pieces.count)
+          reader, product, chunks: pieces.count)
         let initialState = try Scratch(floats: stateSize)
         try call.copyInitialState(index, to: initialState.base)
         let gradient = states + index * stateSize

@@ -13,19 +13,21 @@ extension ChunkedBackward {
     }
     kernels.decay_tril(count, scoreGradient, length, tokens.decay, work)
     pack(tokens.keys, count)
+    let sees = left(.rows(scoreGradient, length), count, count)
     for block in ChunkScores.blocks(count) {
       let first = block.tokens.lowerBound
       product.multiply(
-        .rows(scoreGradient + first * length, length), packedRows, rows: block.tokens.count,
-        columns: k, depth: 0..<block.tokens.upperBound, into: queryGradient + first * k,
-        stride: k, adds: true)
+        sees.dropping(rows: first), packedRows, rows: block.tokens.count, columns: k,
+        depth: 0..<block.tokens.upperBound, into: queryGradient + first * k, stride: k,
+        adds: true)
     }
     pack(tokens.queries, count)
+    let seen = left(.transposed(scoreGradient, length), count, count)
     for block in ChunkScores.blocks(count) {
       let first = block.tokens.lowerBound
       product.multiply(
-        .transposed(scoreGradient + first, length), packedRows, rows: block.tokens.count,
-        columns: k, depth: first..<count, into: keyGradient + first * k, stride: k, adds: true)
+        seen.dropping(rows: first), packedRows, rows: block.tokens.count, columns: k,
+        depth: first..<count, into: keyGradient + first * k, stride: k, adds: true)
     }
   }
 
@@ -51,8 +53,11 @@ extension ChunkedBackward {
     pack(scores.earlierRows(0, before: block), first)
     let rows = queryPairs + first * k
     product.multiply(
-      .rows(scoreGradient + first * ChunkScores.length, ChunkScores.length), packedRows,
-      rows: block.tokens.count, columns: k, depth: 0..<first, into: rows, stride: k, adds: false)
+      left(
+        .rows(scoreGradient + first * ChunkScores.length, ChunkScores.length),
+        block.tokens.count, first),
+      packedRows, rows: block.tokens.count, columns: k, depth: 0..<first, into: rows, stride: k,
+      adds: false)
     kernels.decay_from_start(
       block.tokens.count, k, rows, tokens.decay + first * k, 1, rows, work)
   }
@@ -78,8 +83,8 @@ extension ChunkedBackward {
       kernels.scale_columns(first, k, scores.blockTotals + block.index * k, keyPairs, k)
       pack(scores.reads[0].blockRows + place, rows)
       product.multiply(
-        .transposed(scoreGradient + first * length, length), packedRows, rows: first, columns: k,
-        depth: 0..<rows, into: keyPairs, stride: k, adds: true)
+        left(.transposed(scoreGradient + first * length, length), first, rows), packedRows,
+        rows: first, columns: k, depth: 0..<rows, into: keyPairs, stride: k, adds: true)
     }
     for d in 0..<k { through[d] *= scores.total[d] }
     kernels.channel_gradients(

@@ -34,8 +34,14 @@ final class ChunkedBackward {
   let kernels: cpu_kernels
   let (k, v): (Int, Int)
   private let scratch: Scratch
-  /// The transposed states before each chunk, [v, k] each.
+  /// The transposed states before each chunk as operands, [v, k] each.
   private let states: [Panels]
+  /// hᵀ [v, k], while the states are computed.
+  private let runningState: Panels
+  /// [k, v]: dh' as an operand, where that is not dh' itself.
+  private let stateGradientRoom: Panels
+  /// Rooms for left operands: the first for dO while others come and go.
+  private let outputGradientRoom, leftRoom: Rows
   /// dh' [k, v], and its transpose.
   private let stateGradient, transposedStateGradient: Panels
   /// dO [64, v]
@@ -69,7 +75,9 @@ final class ChunkedBackward {
     let tile = kernels.tile_columns
     tokens = try ChunkTokens(reader, length: length)
     scores = try ChunkScores(product, keyDimension: k, isByChannel: reader.decayIsByChannel)
-    scratch = try Scratch(floats: Self.ownSize(k, v, tile: tile, chunks: chunks))
+    scratch = try Scratch(
+      floats: Self.ownSize(
+        k, v, tile: tile, chunks: chunks, areRounded: product.roundsOperands))
     var next = scratch.base
     func take(_ count: Int) -> Rows {
       defer { next += count }
@@ -80,11 +88,17 @@ final class ChunkedBackward {
       next += room.size
       return room
     }
-    states = (0..<chunks).map { _ in panels(v, k) }
+    let stateSize = Self.operandSize(v, k, tile: tile, isRounded: product.roundsOperands)
+    let firstState = take(stateSize * chunks)
+    states = (0..<chunks).map {
+      Panels(rows: v, columns: k, tile: tile, base: firstState + $0 * stateSize)
+    }
+    runningState = panels(v, k)
+    stateGradientRoom = panels(k + k % 2, v).resized(rows: k)
     stateGradient = panels(k, v)
-    transposedStateGradient = panels(v, k)
+    transposedStateGradient = panels(v + v % 2, k).resized(rows: v)
     packedOutputGradient = panels(length, v)
-    transposedValues = panels(v, length)
+    transposedValues = panels(v + v % 2, length).resized(rows: v)
     packedRows = panels(length, k)
     scoreGradient = take(length * length)
     outputGradient = take(length * v)
@@ -96,25 +110,49 @@ final class ChunkedBackward {
     decayGradient = take(length * k)
     through = take(k)
     work = take((length + 1) * k)
+    outputGradientRoom = take(PanelProduct.leftSize(rows: length, depth: v))
+    leftRoom = take(Self.leftSize(k, v))
   }
 
   /// Floats of working memory.
-  static func size(_ problem: LinearProblem, tile: Int) -> Int {
+  static func size(_ problem: LinearProblem, _ product: PanelProduct) -> Int {
     let (k, v, length) = (problem.keyDimension, problem.valueDimension, ChunkScores.length)
+    let tile = product.kernels.tile_columns
     return ChunkTokens.size(length, keyDimension: k, valueDimension: v)
       + ChunkScores.size(keyDimension: k, tile: tile)
-      + ownSize(k, v, tile: tile, chunks: (problem.length + length - 1) / length)
+      + ownSize(
+        k, v, tile: tile, chunks: (problem.length + length - 1) / length,
+        areRounded: product.roundsOperands)
   }
 
-  private static func ownSize(_ k: Int, _ v: Int, tile: Int, chunks: Int) -> Int {
+  private static func ownSize(
+    _ k: Int, _ v: Int, tile: Int, chunks: Int, areRounded: Bool
+  ) -> Int {
     let length = ChunkScores.length
+    let (evenK, evenV) = (k + k % 2, v + v % 2)
     let panels =
-      Panels.size(rows: v, columns: k, tile: tile) * (chunks + 1)
-      + Panels.size(rows: k, columns: v, tile: tile)
+      operandSize(v, k, tile: tile, isRounded: areRounded) * chunks
+      + Panels.size(rows: v + evenV, columns: k, tile: tile)
+      + Panels.size(rows: k + evenK, columns: v, tile: tile)
       + Panels.size(rows: length, columns: v, tile: tile)
-      + Panels.size(rows: v, columns: length, tile: tile)
+      + Panels.size(rows: evenV, columns: length, tile: tile)
       + Panels.size(rows: length, columns: k, tile: tile)
     return panels + length * (length + 2 * v + 6 * k) + 2 * k
+      + PanelProduct.leftSize(rows: length, depth: v) + leftSize(k, v)
+  }
+
+  /// Floats of a state as an operand.
+  private static func operandSize(_ rows: Int, _ columns: Int, tile: Int, isRounded: Bool) -> Int {
+    isRounded
+      ? Panels.pairSize(rows: rows, columns: columns, tile: tile)
+      : Panels.size(rows: rows, columns: columns, tile: tile)
+  }
+
+  /// Floats of the room for any left operand: tokens by channels, or channels or tokens by tokens.
+  private static func leftSize(_ k: Int, _ v: Int) -> Int {
+    let widest = max(k, v, ChunkScores.length)
+    return PanelProduct.leftSize(rows: widest, depth: ChunkScores.length)
+      + PanelProduct.leftSize(rows: ChunkScores.length, depth: widest)
   }
 
   /// Runs over `pieces` from the last and writes the gradients of each.
@@ -128,7 +166,7 @@ final class ChunkedBackward {
     to targets: Targets
   ) {
     computeStates(pieces, initialState)
-    product.pack(gradient, row: v, column: 1, rows: k, columns: v, into: stateGradient)
+    product.packSums(gradient, row: v, column: 1, rows: k, columns: v, into: stateGradient)
     for (index, piece) in pieces.enumerated().reversed() {
       tokens.loadQueries(piece)
       tokens.loadWrites(piece)
@@ -155,18 +193,21 @@ final class ChunkedBackward {
 
   /// hᵀ before each chunk.
   private func computeStates(_ pieces: [Piece], _ initialState: UnsafePointer<Float>) {
-    guard let first = states.first else { return }
-    product.pack(initialState, row: 1, column: v, rows: v, columns: k, into: first)
-    for (index, piece) in pieces.dropLast().enumerated() {
-      let next = states[index + 1]
+    product.packSums(initialState, row: 1, column: v, rows: v, columns: k, into: runningState)
+    for (index, piece) in pieces.enumerated() {
+      let state = product.operand(of: runningState, in: states[index])
+      if !product.roundsOperands {
+        states[index].base.update(from: state.base, count: state.size)
+      }
+      guard index + 1 < pieces.count else { return }
       tokens.loadWrites(piece)
       tokens.reader.prefetch(pieces[index + 1])
       scores.decayWrites(piece.count, [tokens.keys], tokens.decay)
-      next.base.update(from: states[index].base, count: next.size)
-      scores.decayTransposedState(next)
+      scores.decayTransposedState(runningState)
       pack(scores.writes[0].rows, piece.count)
       product.multiply(
-        .transposed(tokens.values, v), packedRows, depth: piece.count, addingTo: next)
+        left(.transposed(tokens.values, v), v, piece.count), packedRows, depth: piece.count,
+        addingTo: runningState)
     }
   }
 
@@ -180,10 +221,12 @@ final class ChunkedBackward {
       tokens.values, row: 1, column: v, rows: v, columns: count, into: transposedValues)
 
     // dA = dO vᵀ, whole panels as far as each band of queries sees.
+    let incoming = product.left(
+      .rows(outputGradient, v), rows: count, depth: v, in: outputGradientRoom)
     let tile = transposedValues.tile
     for first in stride(from: 0, to: count, by: tile) {
       product.multiply(
-        .rows(outputGradient + first * v, v), transposedValues, rows: min(tile, count - first),
+        incoming.dropping(rows: first), transposedValues, rows: min(tile, count - first),
         columns: min(count, first + tile), depth: 0..<v, into: scoreGradient + first * length,
         stride: length, adds: false)
     }
@@ -191,29 +234,29 @@ final class ChunkedBackward {
 
     // dv = k̃ dh' + Aᵀ dO
     product.multiply(
-      .rows(scores.writes[0].rows, k), stateGradient, rows: count, columns: v, depth: 0..<k,
-      into: valueGradient, stride: v, adds: false)
+      left(.rows(scores.writes[0].rows, k), count, k),
+      product.operand(of: stateGradient, in: stateGradientRoom), rows: count, columns: v,
+      depth: 0..<k, into: valueGradient, stride: v, adds: false)
+    let seen = left(.transposed(scores.scores(0, 0), length), count, count)
     for block in ChunkScores.blocks(count) {
       let first = block.tokens.lowerBound
       product.multiply(
-        .transposed(scores.scores(0, 0) + first, length), packedOutputGradient,
-        rows: block.tokens.count, columns: v, depth: first..<count,
-        into: valueGradient + first * v, stride: v, adds: true)
+        seen.dropping(rows: first), packedOutputGradient, rows: block.tokens.count, columns: v,
+        depth: first..<count, into: valueGradient + first * v, stride: v, adds: true)
     }
 
     // dq = (dO hᵀ) e^G and dk = (v dh'ᵀ) e^(γ − G)
     product.multiply(
-      .rows(outputGradient, v), state, rows: count, columns: k, depth: 0..<v,
-      into: queryGradient, stride: k, adds: false)
+      incoming, state, rows: count, columns: k, depth: 0..<v, into: queryGradient, stride: k,
+      adds: false)
     product.multiply(
-      .rows(tokens.values, v), transposedStateGradient, rows: count, columns: k, depth: 0..<v,
-      into: keyGradient, stride: k, adds: false)
+      left(.rows(tokens.values, v), count, v), transposedStateGradient, rows: count, columns: k,
+      depth: 0..<v, into: keyGradient, stride: k, adds: false)
     let byChannel: Int32 = scores.isByChannel ? 1 : 0
     kernels.decay_from_start(
       count, k, queryGradient, tokens.decay, byChannel, queryGradient, work)
     kernels.decay_to_end(count, k, keyGradient, tokens.decay, byChannel, keyGradient, work)
-    kernels.panel_dots(
-      v, k, state.base, transposedStateGradient.base, state.stride, through)
+    product.dots(state, transposedStateGradient, into: through)
 
     if scores.isByChannel {
       addPairsByChannel(count)
@@ -224,8 +267,13 @@ final class ChunkedBackward {
     // dh = e^γ dh' + q̃ᵀ dO
     scores.decayState(stateGradient)
     product.multiply(
-      .transposed(scores.reads[0].rows, k), packedOutputGradient, depth: count,
+      left(.transposed(scores.reads[0].rows, k), k, count), packedOutputGradient, depth: count,
       addingTo: stateGradient)
+  }
+
+  /// A matrix of `rows` by `depth` as a left operand, until the next.
+  func left(_ a: LeftOperand, _ rows: Int, _ depth: Int) -> LeftOperand {
+    product.left(a, rows: rows, depth: depth, in: leftRoom)
   }
 
   /// Packs `count` rows of k as a right operand.

@@ -16,6 +16,10 @@ final class ChunkedForward {
   private let state: Panels
   /// [64, v]
   private let values: Panels
+  /// [k, v]: the state as an operand, where that is not the state itself.
+  private let stateRoom: Panels
+  /// Room for a left operand.
+  private let leftRoom: UnsafeMutablePointer<Float>
   /// [64, v]
   private let output: UnsafeMutablePointer<Float>
 
@@ -27,7 +31,10 @@ final class ChunkedForward {
   }
 
   private static func ownSize(_ k: Int, _ v: Int, tile: Int) -> Int {
-    Panels.size(rows: k + ChunkScores.length, columns: v, tile: tile) + ChunkScores.length * v
+    let length = ChunkScores.length
+    return Panels.size(rows: k + length, columns: v, tile: tile)
+      + Panels.pairSize(rows: k, columns: v, tile: tile) + length * v
+      + PanelProduct.leftSize(rows: max(k, length), depth: max(k, length))
   }
 
   init(_ reader: RecurrenceReader, _ product: PanelProduct) throws {
@@ -41,6 +48,9 @@ final class ChunkedForward {
     values = Panels(
       rows: ChunkScores.length, columns: v, tile: tile, base: scratch.base + state.size)
     output = values.base + values.size
+    stateRoom = Panels(
+      rows: k, columns: v, tile: tile, base: output + ChunkScores.length * v)
+    leftRoom = stateRoom.base + Panels.pairSize(rows: k, columns: v, tile: tile)
   }
 
   /// Runs over `pieces` and writes the output rows of each.
@@ -51,7 +61,7 @@ final class ChunkedForward {
     to target: TokenRowsOutput
   ) {
     let (k, v) = (state.rows, state.columns)
-    product.pack(finalState, row: v, column: 1, rows: k, columns: v, into: state)
+    product.packSums(finalState, row: v, column: 1, rows: k, columns: v, into: state)
     for (index, piece) in pieces.enumerated() {
       let count = piece.count
       tokens.loadQueries(piece)
@@ -61,19 +71,25 @@ final class ChunkedForward {
       scores.compute(count, reads: [tokens.queries], writes: [tokens.keys], tokens.decay)
       product.pack(tokens.values, row: v, column: 1, rows: count, columns: v, into: values)
       product.multiply(
-        .rows(scores.reads[0].rows, k), state, rows: count, columns: v, depth: 0..<k, into: output,
-        stride: v, adds: false)
+        left(.rows(scores.reads[0].rows, k), count, k), product.operand(of: state, in: stateRoom),
+        rows: count, columns: v, depth: 0..<k, into: output, stride: v, adds: false)
+      let pairs = left(.rows(scores.scores(0, 0), ChunkScores.length), count, count)
       for block in ChunkScores.blocks(count) {
         let first = block.tokens.lowerBound
         product.multiply(
-          .rows(scores.scores(0, 0) + first * ChunkScores.length, ChunkScores.length), values,
-          rows: block.tokens.count, columns: v, depth: 0..<block.tokens.upperBound,
-          into: output + first * v, stride: v, adds: true)
+          pairs.dropping(rows: first), values, rows: block.tokens.count, columns: v,
+          depth: 0..<block.tokens.upperBound, into: output + first * v, stride: v, adds: true)
       }
       target.store(row: piece.row, tokens: piece.tokens, head: piece.head, from: output)
       scores.decayState(state)
-      product.multiply(.transposed(scores.writes[0].rows, k), values, depth: count, addingTo: state)
+      product.multiply(
+        left(.transposed(scores.writes[0].rows, k), k, count), values, depth: count,
+        addingTo: state)
     }
     product.unpack(state, into: finalState)
+  }
+
+  private func left(_ a: LeftOperand, _ rows: Int, _ depth: Int) -> LeftOperand {
+    product.left(a, rows: rows, depth: depth, in: leftRoom)
   }
 }

@@ -76,6 +76,8 @@ final class ChunkScores {
   /// Working memory of the loops, max(64, k).
   let work: UnsafeMutablePointer<Float>
   private let transposedWrites: Panels
+  /// Room for a left operand.
+  private let leftRoom: UnsafeMutablePointer<Float>
 
   /// Earlier rows of all blocks.
   private static let earlierRows = blocks(length).reduce(0) { $0 + $1.tokens.lowerBound }
@@ -83,7 +85,8 @@ final class ChunkScores {
   static func size(keyDimension k: Int, tile: Int, reads: Int = 1, writes: Int = 1) -> Int {
     reads * writes * length * length + reads * 2 * length * k
       + writes * (length + earlierRows) * k + (length + length / block + 1) * k + max(length, k)
-      + Panels.size(rows: k, columns: length, tile: tile)
+      + Panels.size(rows: k + k % 2, columns: length, tile: tile)
+      + PanelProduct.leftSize(rows: length, depth: k)
   }
 
   /// - Parameters:
@@ -107,7 +110,7 @@ final class ChunkScores {
       return next
     }
     transposedWrites = Panels(rows: k, columns: rows, tile: tile, base: next)
-    next += transposedWrites.size
+    next += Panels.size(rows: k + k % 2, columns: rows, tile: tile)
     allScores = take(reads.count * writes * rows * rows)
     self.reads = reads.map { Read(moment: $0, rows: take(rows * k), blockRows: take(rows * k)) }
     self.writes = (0..<writes).map { _ in
@@ -117,6 +120,7 @@ final class ChunkScores {
     blockTotals = take(rows / Self.block * k)
     total = take(k)
     work = take(max(rows, k))
+    leftRoom = take(PanelProduct.leftSize(rows: rows, depth: k))
   }
 
   /// [64, 64], row and column a token. With decays by channel, what lies right of the block of the
@@ -191,10 +195,11 @@ extension ChunkScores {
         let shift = read.moment.shift
         let rows = count - shift
         let target = scores(index, write) + shift * Self.length
+        let left = left(sources[index] + shift * k, rows)
         // Whole panels, as far as each band of reads sees.
         for first in stride(from: 0, to: rows, by: tile) {
           multiply(
-            sources[index] + (shift + first) * k, rows: min(tile, rows - first),
+            left.dropping(rows: first), rows: min(tile, rows - first),
             keys: min(count, first + tile), into: target + first * Self.length)
         }
         kernels.decay_tril(rows, target, Self.length, g, work)
@@ -228,7 +233,7 @@ extension ChunkScores {
           let rows = min(block.tokens.upperBound, count - shift) - first
           let target = scores(index, write) + (shift + first) * Self.length
           if first > 0 {
-            multiply(read.blockRows + start, rows: rows, keys: first, into: target)
+            multiply(left(read.blockRows + start, rows), rows: rows, keys: first, into: target)
           }
           kernels.channel_scores(
             rows, k, sources[index] + start + shift * k, keys[write] + start, factors + start, work,
@@ -265,13 +270,16 @@ extension ChunkScores {
     product.pack(keys, row: 1, column: k, rows: k, columns: count, into: transposedWrites)
   }
 
+  private func left(_ reads: UnsafePointer<Float>, _ rows: Int) -> LeftOperand {
+    product.left(.rows(reads, k), rows: rows, depth: k, in: leftRoom)
+  }
+
   /// Scores of `rows` reads with the first `keys` packed keys.
   private func multiply(
-    _ reads: UnsafePointer<Float>, rows: Int, keys: Int,
-    into target: UnsafeMutablePointer<Float>
+    _ reads: LeftOperand, rows: Int, keys: Int, into target: UnsafeMutablePointer<Float>
   ) {
     product.multiply(
-      .rows(reads, k), transposedWrites, rows: rows, columns: keys, depth: 0..<k, into: target,
+      reads, transposedWrites, rows: rows, columns: keys, depth: 0..<k, into: target,
       stride: Self.length, adds: false)
   }
 }
