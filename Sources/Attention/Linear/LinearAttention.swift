@@ -94,7 +94,8 @@ private struct InputPlace: Sendable {
 public enum LinearAttention {
   /// All kernels; of equal estimates the earlier is taken.
   public static let kernels: [any LinearKernel] = [
-    AdditiveChunked(), AdditiveStep(), ErasingChunked(), ErasingStep(), LinearReference(),
+    AdditiveChunked(), AdditiveSplit(), AdditiveStep(), ErasingChunked(), ErasingStep(),
+    LinearReference(),
   ]
 
   /// The verdict on a call with these arguments, without running it.

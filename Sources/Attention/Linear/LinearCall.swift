@@ -33,6 +33,9 @@ public struct LinearCall: CheckedCall {
     [problem.batch, problem.length, problem.valueHeads, problem.valueDimension]
   }
 
+  /// Elements of a state.
+  var stateSize: Int { problem.keyDimension * problem.valueDimension }
+
   /// The query and key head that value head `head` reads.
   func queryHead(of head: Int) -> Int { head / (problem.valueHeads / problem.heads) }
 }
@@ -128,15 +131,22 @@ extension LinearCall {
 extension LinearCall {
   /// The tokens of recurrence `index` (sequence `index` ÷ hv, head `index` mod hv) in pieces of at
   /// most `length`.
-  func pieces(ofRecurrence index: Int, length: Int) -> [RecurrenceReader.Piece] {
+  ///
+  /// - Parameter readsAhead: whether a piece reads the states behind its tokens though the update
+  ///   reads before it writes, so by the queries of the tokens after them.
+  func pieces(
+    ofRecurrence index: Int, length: Int, readsAhead: Bool = false
+  ) -> [RecurrenceReader.Piece] {
     let sequence = sequences[index / problem.valueHeads]
     let head = index % problem.valueHeads
-    return stride(from: sequence.tokens.lowerBound, to: sequence.tokens.upperBound, by: length)
-      .map {
-        RecurrenceReader.Piece(
-          row: sequence.row, head: head, queryHead: queryHead(of: head),
-          tokens: $0..<min($0 + length, sequence.tokens.upperBound))
-      }
+    let (first, end) = (sequence.tokens.lowerBound, sequence.tokens.upperBound)
+    let shift = readsAhead && problem.update == .additiveBefore ? 1 : 0
+    return stride(from: first, to: end, by: length).map {
+      let last = min($0 + length, end)
+      return RecurrenceReader.Piece(
+        row: sequence.row, head: head, queryHead: queryHead(of: head), tokens: $0..<last,
+        reading: $0 + shift..<min(last + shift, end))
+    }
   }
 
   /// Calls `body` with the initial state [k, v] of recurrence `index`, nil if none was given.
@@ -158,6 +168,14 @@ extension LinearCall {
       } else {
         target.update(repeating: 0, count: size)
       }
+    }
+  }
+
+  /// Calls `body` with the bonus [k] of value head `head`, nil for updates without one.
+  func withBonus<R>(of head: Int, _ body: (UnsafePointer<Float>?) throws -> R) rethrows -> R {
+    guard case .additiveBefore(let bonus) = update else { return try body(nil) }
+    return try bonus.withUnsafeRawPointer {
+      try body($0.assumingMemoryBound(to: Float.self) + head * problem.keyDimension)
     }
   }
 }

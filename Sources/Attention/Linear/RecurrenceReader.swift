@@ -10,6 +10,9 @@ final class RecurrenceReader: Sendable {
     let head: Int
     let queryHead: Int
     let tokens: Range<Int>
+    /// The tokens whose queries read the states behind ``tokens``: the same, or where a query reads
+    /// the state before its token the ones after them, as far as the sequence goes.
+    let reading: Range<Int>
 
     var count: Int { tokens.count }
   }
@@ -53,14 +56,15 @@ final class RecurrenceReader: Sendable {
 
   private var epsilon: Float { Float(LinearCall.normalizationEpsilon / Double(keyDimension)) }
 
-  /// Scaled queries [tokens, k]. Where they are normalised, `raw` [tokens, k] keeps what was read
+  /// Scaled queries [tokens, k], zero where the piece reads fewer tokens than it has. Where they are normalised, `raw` [tokens, k] keeps what was read
   /// and `norms` [tokens] the reciprocal norms, for the gradient.
   func loadQueries(
     _ piece: Piece, to target: UnsafeMutablePointer<Float>, raw: UnsafeMutablePointer<Float>,
     norms: UnsafeMutablePointer<Float>
   ) {
     queries.load(
-      row: piece.row, tokens: piece.tokens, head: piece.queryHead, to: normalizes ? raw : target)
+      row: piece.row, tokens: piece.reading, head: piece.queryHead, count: piece.count,
+      to: normalizes ? raw : target)
     if normalizes {
       kernels.rms_norm(
         piece.count, keyDimension, raw, weights.base, epsilon, target, norms)
@@ -86,7 +90,7 @@ final class RecurrenceReader: Sendable {
   /// all heads, a pattern that processors do not foresee.
   func prefetch(_ piece: Piece) {
     let (row, tokens) = (piece.row, piece.tokens)
-    queries.prefetch(row: row, tokens: tokens, head: piece.queryHead)
+    queries.prefetch(row: row, tokens: piece.reading, head: piece.queryHead)
     keys.prefetch(row: row, tokens: tokens, head: piece.queryHead)
     values.prefetch(row: row, tokens: tokens, head: piece.head)
     decay?.prefetch(row: row, tokens: tokens, head: piece.head)
@@ -167,10 +171,12 @@ final class ChunkTokens {
     reader.loadQueries(piece, to: queries, raw: rawQueries, norms: queryNorms)
   }
 
+  func loadDecay(_ piece: RecurrenceReader.Piece) { reader.loadDecay(piece, to: decay) }
+
   /// Keys, values and decay: all that changes the state.
   func loadWrites(_ piece: RecurrenceReader.Piece) {
     reader.loadKeys(piece, to: keys, raw: rawKeys, norms: keyNorms)
     reader.loadValues(piece, to: values)
-    reader.loadDecay(piece, to: decay)
+    loadDecay(piece)
   }
 }

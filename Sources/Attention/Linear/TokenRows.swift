@@ -34,6 +34,14 @@ struct TokenRows: Sendable {
     }
   }
 
+  /// ``load(row:tokens:head:to:)`` for `count` rows, zero where `tokens` has fewer.
+  func load(
+    row: Int, tokens: Range<Int>, head: Int, count: Int, to target: UnsafeMutablePointer<Float>
+  ) {
+    load(row: row, tokens: tokens, head: head, to: target)
+    (target + tokens.count * width).update(repeating: 0, count: (count - tokens.count) * width)
+  }
+
   /// Starts to bring the rows of `tokens` near, for a later ``load(row:tokens:head:to:)``.
   func prefetch(row: Int, tokens: Range<Int>, head: Int) {
     let (size, strides) = (tensor.dtype.size, tensor.strides)

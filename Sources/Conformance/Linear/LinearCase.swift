@@ -40,8 +40,19 @@ extension LinearCase {
       make(
         features, length: lengths[index % lengths.count],
         dimension: dimensions[index % dimensions.count])
-    }
+    } + long
   }
+
+  /// Sequences long enough to be cut into pieces.
+  private static let long: [LinearCase] = {
+    let length = 1100
+    let dimension = 8
+    let features: [[LinearFeature]] = [
+      [.oneHead], [.oneHead, .decayHeads], [.packed, .decayTokens, .initialState],
+      [.oneHead, .decayChannels, .strong, .finalStateGradient],
+    ]
+    return features.map { make($0, length: length, dimension: dimension) }
+  }()
 
   private static func make(_ features: [LinearFeature], length: Int, dimension: Int) -> LinearCase {
     var result = LinearCase(

@@ -112,8 +112,20 @@ struct LinearConformanceProblem: ConformanceProblem {
     return results.mapValues { $0.detached() }
   }
 
-  /// Nothing of a linear sum cancels by its form.
-  func termSizes(reference: [String: Tensor]) throws -> [String: Double] { [:] }
+  /// Nothing of a linear sum cancels by its form, but the gradient of a decay per head is one sum
+  /// over all tokens of terms that half precision has rounded.
+  func termSizes(reference: [String: Tensor]) throws -> [String: Double] {
+    guard settings.has(.decayHeads), settings.dtype.isHalfPrecision, let decay = inputs["decay"]
+    else { return [:] }
+    var each = self
+    each.inputs["decay"] = try decay.expanded(
+      to: [settings.batch, settings.length, settings.valueHeads]
+    ).contiguous()
+    let terms = try each.results(kernel: self.reference, isExact: true, gradients: true)
+    guard let gradient = terms["decay_gradient"] else { return [:] }
+    let total = try (gradient * gradient).sum().item()
+    return ["decay_gradient": (total / Double(settings.valueHeads)).squareRoot()]
+  }
 
   func exactViolation(_ results: [String: Tensor], reference: [String: Tensor]) throws -> String? {
     nil

@@ -40,6 +40,18 @@ import Testing
             length: packed.last ?? 0, decay: decay, packed: packed, normalizes: true,
             seed: random.next() % 1000))
       }
+      for (length, packed) in [
+        (0, nil), (1, nil), (64, nil), (65, nil), (131, nil), (90, [0, 0, 1, 70, 70, 90]),
+      ] as [(Int, [Int]?)] {
+        cases.append(
+          LinearCase(
+            length: length, heads: 1, decay: decay, update: .additiveBefore, packed: packed,
+            hasInitialState: length != 65, normalizes: length != 131, seed: random.next() % 1000))
+      }
+      cases.append(
+        LinearCase(
+          length: 70, dtype: .bfloat16, decay: decay, update: .additiveBefore,
+          seed: random.next() % 1000))
       for strongest in [0, -0.05] {
         cases.append(
           LinearCase(length: 100, decay: decay, strongest: strongest, seed: random.next() % 1000))

@@ -8,11 +8,13 @@ import Testing
     var cases: [LinearCase] = []
     for decay in [LinearProblem.Decay.none, .perHead, .perToken, .perChannel] {
       for length in [0, 1, 5, 70] {
-        cases.append(
-          LinearCase(
-            length: length, heads: 1, valueHeads: 2, keyDimension: 19, valueDimension: 33,
-            decay: decay, hasInitialState: length != 5, normalizes: length == 1,
-            layout: length == 5 ? .transposed : .dense))
+        for update in [LinearProblem.Update.additive, .additiveBefore] {
+          cases.append(
+            LinearCase(
+              length: length, heads: 1, valueHeads: 2, keyDimension: 19, valueDimension: 33,
+              decay: decay, update: update, hasInitialState: length != 5, normalizes: length == 1,
+              layout: length == 5 ? .transposed : .dense))
+        }
       }
     }
     return cases

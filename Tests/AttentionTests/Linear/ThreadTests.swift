@@ -8,17 +8,26 @@ import Testing
   @Test(arguments: LinearChunkedTests.decays) func resultsDoNotDependOnThreads(
     _ decay: LinearProblem.Decay
   ) throws {
-    let linearCase = LinearCase(
-      length: 90, heads: 2, valueHeads: 4, decay: decay, normalizes: true)
+    try expectEqualBits(
+      LinearCase(length: 90, heads: 2, valueHeads: 4, decay: decay, normalizes: true),
+      "cpu.chunked")
+    try expectEqualBits(
+      LinearCase(
+        batch: 1, length: 1200, heads: 1, valueHeads: 1, keyDimension: 9, valueDimension: 5,
+        decay: decay, update: .additiveBefore),
+      "cpu.split")
+  }
+
+  private func expectEqualBits(_ linearCase: LinearCase, _ kernel: String) throws {
     let arguments = try linearCase.arguments()
     let before = Threads.count
     defer { Threads.count = before }
     var results: [[[Float]]] = []
     for threads in [1, 2, 3] {
       Threads.count = threads
-      let result = try arguments("cpu.chunked")
+      let result = try arguments(kernel)
       let step = try arguments("cpu.step")
-      let gradients = try arguments.gradients("cpu.chunked").sorted { $0.key < $1.key }
+      let gradients = try arguments.gradients(kernel).sorted { $0.key < $1.key }
       results.append(
         try [result.output, result.finalState, step.output, step.finalState].map {
           try $0.elements(as: Float.self)

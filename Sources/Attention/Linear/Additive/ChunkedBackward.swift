@@ -25,7 +25,7 @@ final class ChunkedBackward {
     let queries, keys, values: TokenRowsOutput
     let decay: TokenRowsOutput?
 
-    var all: [TokenRowsOutput] { [queries, keys, values] + [decay].compactMap { $0 } }
+    var writes: [TokenRowsOutput] { [keys, values] + [decay].compactMap { $0 } }
   }
 
   let tokens: ChunkTokens
@@ -114,14 +114,14 @@ final class ChunkedBackward {
     leftRoom = take(Self.leftSize(k, v))
   }
 
-  /// Floats of working memory.
-  static func size(_ problem: LinearProblem, _ product: PanelProduct) -> Int {
+  /// Floats of working memory for pieces of `tokens`.
+  static func size(_ problem: LinearProblem, _ product: PanelProduct, length tokens: Int) -> Int {
     let (k, v, length) = (problem.keyDimension, problem.valueDimension, ChunkScores.length)
     let tile = product.kernels.tile_columns
     return ChunkTokens.size(length, keyDimension: k, valueDimension: v)
       + ChunkScores.size(keyDimension: k, tile: tile)
       + ownSize(
-        k, v, tile: tile, chunks: (problem.length + length - 1) / length,
+        k, v, tile: tile, chunks: (tokens + length - 1) / length,
         areRounded: product.roundsOperands)
   }
 
@@ -161,30 +161,40 @@ final class ChunkedBackward {
   ///   - initialState: [k, v]
   ///   - gradient: [k, v]: that of the final state, and afterwards that of the initial state.
   ///   - incoming: the gradient of the output, dO.
+  ///   - bonus: what an update that reads before it writes adds.
+  ///   - targets: where the gradients go.
   func run(
     _ pieces: [Piece], initialState: UnsafePointer<Float>, gradient: Rows, incoming: TokenRows,
-    to targets: Targets
+    bonus: TokenBonus?, to targets: Targets
   ) {
     computeStates(pieces, initialState)
     product.packSums(gradient, row: v, column: 1, rows: k, columns: v, into: stateGradient)
     for (index, piece) in pieces.enumerated().reversed() {
       tokens.loadQueries(piece)
       tokens.loadWrites(piece)
-      incoming.load(row: piece.row, tokens: piece.tokens, head: piece.head, to: outputGradient)
+      incoming.load(
+        row: piece.row, tokens: piece.reading, head: piece.head, count: piece.count,
+        to: outputGradient)
       if index > 0 {
         let next = pieces[index - 1]
         tokens.reader.prefetch(next)
-        incoming.prefetch(row: next.row, tokens: next.tokens, head: next.head)
+        incoming.prefetch(row: next.row, tokens: next.reading, head: next.head)
       }
-      for target in targets.all {
+      targets.queries.prefetch(row: piece.row, tokens: piece.reading, head: piece.head)
+      for target in targets.writes {
         target.prefetch(row: piece.row, tokens: piece.tokens, head: piece.head)
       }
       differentiate(piece.count, states[index])
+      bonus?.addToQueries(piece, outputGradient: outputGradient, to: queryGradient)
+      bonus?.addToWrites(
+        piece, keys: tokens.keys, values: tokens.values, incoming: incoming,
+        keyGradient: keyGradient, valueGradient: valueGradient)
       tokens.reader.backward(
         piece.count, tokens, queryGradient: queryGradient, keyGradient: keyGradient,
         scratch: work)
-      let sources = [queryGradient, keyGradient, valueGradient, decayGradient]
-      for (target, rows) in zip(targets.all, sources) {
+      targets.queries.store(
+        row: piece.row, tokens: piece.reading, head: piece.head, from: queryGradient)
+      for (target, rows) in zip(targets.writes, [keyGradient, valueGradient, decayGradient]) {
         target.store(row: piece.row, tokens: piece.tokens, head: piece.head, from: rows)
       }
     }

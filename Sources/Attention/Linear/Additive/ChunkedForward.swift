@@ -55,38 +55,103 @@ final class ChunkedForward {
 
   /// Runs over `pieces` and writes the output rows of each.
   ///
-  /// - Parameter finalState: [k, v]: the initial state, and afterwards the final one.
+  /// - Parameters:
+  ///   - finalState: [k, v]: the initial state, and afterwards the final one.
+  ///   - bonus: what an update that reads before it writes adds to the output.
   func run(
     _ pieces: [RecurrenceReader.Piece], _ finalState: UnsafeMutablePointer<Float>,
-    to target: TokenRowsOutput
+    bonus: TokenBonus?, to target: TokenRowsOutput
   ) {
-    let (k, v) = (state.rows, state.columns)
-    product.packSums(finalState, row: v, column: 1, rows: k, columns: v, into: state)
+    let v = state.columns
+    packState(finalState)
     for (index, piece) in pieces.enumerated() {
-      let count = piece.count
       tokens.loadQueries(piece)
       tokens.loadWrites(piece)
       if index + 1 < pieces.count { tokens.reader.prefetch(pieces[index + 1]) }
-      target.prefetch(row: piece.row, tokens: piece.tokens, head: piece.head)
-      scores.compute(count, reads: [tokens.queries], writes: [tokens.keys], tokens.decay)
-      product.pack(tokens.values, row: v, column: 1, rows: count, columns: v, into: values)
-      product.multiply(
-        left(.rows(scores.reads[0].rows, k), count, k), product.operand(of: state, in: stateRoom),
-        rows: count, columns: v, depth: 0..<k, into: output, stride: v, adds: false)
-      let pairs = left(.rows(scores.scores(0, 0), ChunkScores.length), count, count)
-      for block in ChunkScores.blocks(count) {
-        let first = block.tokens.lowerBound
-        product.multiply(
-          pairs.dropping(rows: first), values, rows: block.tokens.count, columns: v,
-          depth: 0..<block.tokens.upperBound, into: output + first * v, stride: v, adds: true)
-      }
-      target.store(row: piece.row, tokens: piece.tokens, head: piece.head, from: output)
-      scores.decayState(state)
-      product.multiply(
-        left(.transposed(scores.writes[0].rows, k), k, count), values, depth: count,
-        addingTo: state)
+      target.prefetch(row: piece.row, tokens: piece.reading, head: piece.head)
+      scores.compute(piece.count, reads: [tokens.queries], writes: [tokens.keys], tokens.decay)
+      product.pack(tokens.values, row: v, column: 1, rows: piece.count, columns: v, into: values)
+      read(piece.count)
+      bonus?.add(piece, queries: tokens.queries, to: output)
+      target.store(row: piece.row, tokens: piece.reading, head: piece.head, from: output)
+      write(piece.count)
     }
     product.unpack(state, into: finalState)
+  }
+
+  /// The state behind `pieces`, without their output.
+  ///
+  /// - Parameter finalState: [k, v]: the state before them, and afterwards that behind them.
+  func advance(
+    _ pieces: [RecurrenceReader.Piece], _ finalState: UnsafeMutablePointer<Float>
+  ) {
+    let v = state.columns
+    packState(finalState)
+    for (index, piece) in pieces.enumerated() {
+      tokens.loadWrites(piece)
+      if index + 1 < pieces.count { tokens.reader.prefetch(pieces[index + 1]) }
+      scores.decayWrites(piece.count, [tokens.keys], tokens.decay)
+      product.pack(tokens.values, row: v, column: 1, rows: piece.count, columns: v, into: values)
+      write(piece.count)
+    }
+    product.unpack(state, into: finalState)
+  }
+
+  /// The gradient of the state before `pieces`, dh = e^γ dh' + (q e^G)ᵀ dO from the last chunk on,
+  /// without other gradients.
+  ///
+  /// - Parameters:
+  ///   - gradient: [k, v]: that of the state behind them, and afterwards that of the state before.
+  ///   - incoming: the gradient of the output, dO.
+  func retreat(
+    _ pieces: [RecurrenceReader.Piece], _ gradient: UnsafeMutablePointer<Float>,
+    incoming: TokenRows
+  ) {
+    let (k, v) = (state.rows, state.columns)
+    packState(gradient)
+    for piece in pieces.reversed() {
+      let count = piece.count
+      tokens.loadQueries(piece)
+      tokens.loadDecay(piece)
+      incoming.load(
+        row: piece.row, tokens: piece.reading, head: piece.head, count: count, to: output)
+      scores.decayReads(count, [tokens.queries], tokens.decay, total: scores.total)
+      product.pack(output, row: v, column: 1, rows: count, columns: v, into: values)
+      scores.decayState(state)
+      product.multiply(
+        left(.transposed(scores.reads[0].rows, k), k, count), values, depth: count,
+        addingTo: state)
+    }
+    product.unpack(state, into: gradient)
+  }
+
+  private func packState(_ rows: UnsafePointer<Float>) {
+    product.packSums(
+      rows, row: state.columns, column: 1, rows: state.rows, columns: state.columns, into: state)
+  }
+
+  /// O = (q e^G) h + A v
+  private func read(_ count: Int) {
+    let (k, v) = (state.rows, state.columns)
+    product.multiply(
+      left(.rows(scores.reads[0].rows, k), count, k), product.operand(of: state, in: stateRoom),
+      rows: count, columns: v, depth: 0..<k, into: output, stride: v, adds: false)
+    let pairs = left(.rows(scores.scores(0, 0), ChunkScores.length), count, count)
+    for block in ChunkScores.blocks(count) {
+      let first = block.tokens.lowerBound
+      product.multiply(
+        pairs.dropping(rows: first), values, rows: block.tokens.count, columns: v,
+        depth: 0..<block.tokens.upperBound, into: output + first * v, stride: v, adds: true)
+    }
+  }
+
+  /// h' = e^γ h + (k e^(γ − G))ᵀ v
+  private func write(_ count: Int) {
+    let k = state.rows
+    scores.decayState(state)
+    product.multiply(
+      left(.transposed(scores.writes[0].rows, k), k, count), values, depth: count,
+      addingTo: state)
   }
 
   private func left(_ a: LeftOperand, _ rows: Int, _ depth: Int) -> LeftOperand {

@@ -146,6 +146,24 @@ final class ChunkScores {
     }
   }
 
+  /// Decays what reads from the start of a chunk of `count` tokens.
+  ///
+  /// - Parameters:
+  ///   - sources: [count, k] for each read.
+  ///   - g: logarithms of the decay [count, 1 or k].
+  ///   - total: [1 or k]: e^γ, where all reads are after the write.
+  func decayReads(
+    _ count: Int, _ sources: [UnsafePointer<Float>], _ g: UnsafePointer<Float>,
+    total: UnsafeMutablePointer<Float>
+  ) {
+    for (read, source) in zip(reads, sources) {
+      let shift = read.moment.shift
+      if shift > 0 { read.rows.update(from: source, count: k) }
+      kernels.decay_from_start(
+        count - shift, k, source + shift * k, g, isByChannel ? 1 : 0, read.rows + shift * k, total)
+    }
+  }
+
   /// Everything about a chunk of `count` tokens.
   ///
   /// - Parameters:
@@ -158,12 +176,7 @@ final class ChunkScores {
     _ g: UnsafePointer<Float>, from firstScored: Int = 0
   ) {
     decayWrites(count, keys, g)
-    for (read, source) in zip(reads, sources) {
-      let shift = read.moment.shift
-      if shift > 0 { read.rows.update(from: source, count: k) }
-      kernels.decay_from_start(
-        count - shift, k, source + shift * k, g, isByChannel ? 1 : 0, read.rows + shift * k, work)
-    }
+    decayReads(count, sources, g, total: work)
     if isByChannel {
       computeByChannel(count, sources, keys, g, firstScored)
     } else {

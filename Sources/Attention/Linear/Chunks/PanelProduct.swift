@@ -122,10 +122,9 @@ struct PanelProduct: Sendable {
   func multiply(
     _ a: LeftOperand, _ b: Panels, depth: Range<Int>, into c: Panels, rows: Range<Int>, adds: Bool
   ) {
-    kernels.product(
-      rows.count, c.columns, depth.count, a.base + depth.lowerBound * a.column, a.row, a.column,
-      b.base + depth.lowerBound * b.tile, b.stride, c.base + rows.lowerBound * c.tile, c.tile,
-      c.stride, adds ? 1 : 0)
+    multiply(
+      a, b, rows: rows.count, columns: c.columns, depth: depth,
+      into: c.base + rows.lowerBound * c.tile, row: c.tile, panel: c.stride, adds: adds)
   }
 
   /// c += a b, c being packed itself.

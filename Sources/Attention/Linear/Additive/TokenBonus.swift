@@ -1,0 +1,138 @@
+import CPUKernels
+import Tensors
+
+/// What an update that reads before it writes adds to the additive recurrence.
+///
+/// o_t = scale · (S_{t−1} + diag(u) k_t v_tᵀ)ᵀ q_t: the query reads the state behind the token
+/// before. So the recurrence runs with each query, and what belongs to it, moved to the token
+/// before: ``RecurrenceReader/Piece/reading``. What is left is the token's own pair,
+///
+///     o += (Σ_d q_d u_d k_d) v
+///     dq += (v·dO) u ⊙ k ,  dk += (v·dO) u ⊙ q ,  du += (v·dO) q ⊙ k ,  dv += (Σ q u k) dO
+///
+/// and the first token of a sequence, which reads the initial state.
+final class TokenBonus {
+  typealias Piece = RecurrenceReader.Piece
+  typealias Rows = UnsafeMutablePointer<Float>
+
+  private let reader: RecurrenceReader
+  private let kernels: cpu_kernels
+  private let (k, v): (Int, Int)
+  private let tokens: ChunkTokens
+  private let scratch: Scratch
+  /// [k] each: u, and its gradient.
+  private let bonus, gradient: Rows
+  /// [k], a product of two rows, and [64, v], rows that are read.
+  private let row, rows: Rows
+
+  /// nil for other updates.
+  init?(_ call: LinearCall, _ reader: RecurrenceReader, _ kernels: cpu_kernels, head: Int) throws {
+    guard call.problem.update == .additiveBefore else { return nil }
+    self.reader = reader
+    self.kernels = kernels
+    (k, v) = (reader.keyDimension, reader.valueDimension)
+    tokens = try ChunkTokens(reader, length: ChunkScores.length)
+    scratch = try Scratch(floats: 3 * k + ChunkScores.length * v)
+    bonus = scratch.base
+    gradient = bonus + k
+    row = gradient + k
+    rows = row + k
+    gradient.update(repeating: 0, count: k)
+    call.withBonus(of: head) { if let given = $0 { bonus.update(from: given, count: k) } }
+  }
+
+  func copyGradient(to target: Rows) { target.update(from: gradient, count: k) }
+
+  /// Adds to the output of the tokens that `piece` reads.
+  ///
+  /// - Parameters:
+  ///   - queries: [tokens, k], scaled.
+  ///   - output: [tokens, v].
+  func add(_ piece: Piece, queries: UnsafePointer<Float>, to output: Rows) {
+    tokens.loadWrites(piece.atReading)
+    for t in 0..<piece.reading.count {
+      kernels.binary_f32(CPU_MULTIPLY, k, queries + t * k, 1, bonus, 1, row)
+      kernels.axpy(
+        v, kernels.dot(k, row, tokens.keys + t * k), tokens.values + t * v, output + t * v)
+    }
+  }
+
+  /// Adds to the gradients of the queries [tokens, k] that `piece` reads.
+  func addToQueries(_ piece: Piece, outputGradient: UnsafePointer<Float>, to target: Rows) {
+    tokens.loadWrites(piece.atReading)
+    for t in 0..<piece.reading.count {
+      let weight = kernels.dot(v, tokens.values + t * v, outputGradient + t * v)
+      kernels.binary_f32(CPU_MULTIPLY, k, tokens.keys + t * k, 1, bonus, 1, row)
+      kernels.axpy(k, weight, row, target + t * k)
+    }
+  }
+
+  /// Adds to the gradients of the keys [tokens, k] and values [tokens, v] that `piece` writes, and
+  /// to that of the bonus.
+  func addToWrites(
+    _ piece: Piece, keys: UnsafePointer<Float>, values: UnsafePointer<Float>, incoming: TokenRows,
+    keyGradient: Rows, valueGradient: Rows
+  ) {
+    let own = piece.atTokens
+    tokens.loadQueries(own)
+    incoming.load(row: own.row, tokens: own.tokens, head: own.head, to: rows)
+    for t in 0..<own.count {
+      let (query, key, outputGradient) = (tokens.queries + t * k, keys + t * k, rows + t * v)
+      let weight = kernels.dot(v, values + t * v, outputGradient)
+      kernels.binary_f32(CPU_MULTIPLY, k, query, 1, bonus, 1, row)
+      kernels.axpy(k, weight, row, keyGradient + t * k)
+      kernels.axpy(v, kernels.dot(k, row, key), outputGradient, valueGradient + t * v)
+      kernels.binary_f32(CPU_MULTIPLY, k, query, 1, key, 1, row)
+      kernels.axpy(k, weight, row, gradient)
+    }
+  }
+
+  /// The output of the first token of a sequence, from its initial state [k, v].
+  func readFirst(_ chunk: Piece, _ state: UnsafePointer<Float>, to target: TokenRowsOutput) {
+    let first = chunk.firstToken
+    tokens.loadQueries(first)
+    rows.update(repeating: 0, count: v)
+    for d in 0..<k { kernels.axpy(v, tokens.queries[d], state + d * v, rows) }
+    add(first, queries: tokens.queries, to: rows)
+    target.store(row: first.row, tokens: first.tokens, head: first.head, from: rows)
+  }
+
+  /// The gradient of the first token's query, and what it gives to the gradient of the initial
+  /// state.
+  func readFirstBackward(
+    _ chunk: Piece, _ state: UnsafePointer<Float>, _ stateGradient: Rows, incoming: TokenRows,
+    to target: TokenRowsOutput
+  ) throws {
+    let first = chunk.firstToken
+    tokens.loadQueries(first)
+    incoming.load(row: first.row, tokens: first.tokens, head: first.head, to: rows)
+    let queryGradient = try Scratch(floats: 4 * k)
+    let unused = queryGradient.base + k
+    for d in 0..<k {
+      queryGradient.base[d] = kernels.dot(v, state + d * v, rows)
+      kernels.axpy(v, tokens.queries[d], rows, stateGradient + d * v)
+    }
+    addToQueries(first, outputGradient: rows, to: queryGradient.base)
+    unused.update(repeating: 0, count: k)
+    reader.backward(
+      1, tokens, queryGradient: queryGradient.base, keyGradient: unused, scratch: unused + k)
+    target.store(
+      row: first.row, tokens: first.tokens, head: first.head, from: queryGradient.base)
+  }
+}
+
+extension RecurrenceReader.Piece {
+  /// The tokens that the piece reads.
+  fileprivate var atReading: RecurrenceReader.Piece { reading(at: reading) }
+  /// Its own tokens, read where they are written.
+  fileprivate var atTokens: RecurrenceReader.Piece { reading(at: tokens) }
+  /// Its first token.
+  fileprivate var firstToken: RecurrenceReader.Piece {
+    reading(at: tokens.lowerBound..<tokens.lowerBound + 1)
+  }
+
+  private func reading(at tokens: Range<Int>) -> RecurrenceReader.Piece {
+    RecurrenceReader.Piece(
+      row: row, head: head, queryHead: queryHead, tokens: tokens, reading: tokens)
+  }
+}

@@ -1,0 +1,35 @@
+/// The sequences of a call cut into pieces, one behind the other and recurrence by recurrence. Each
+/// is a task of its own that begins with the state before it.
+struct SequencePieces {
+  struct Piece {
+    /// Sequence `recurrence` ÷ hv and value head `recurrence` mod hv.
+    let recurrence: Int
+    let head: Int
+    /// Its tokens in chunks; none of an empty sequence.
+    let chunks: [RecurrenceReader.Piece]
+    let isFirst: Bool
+    let isLast: Bool
+  }
+
+  let all: [Piece]
+
+  /// - Parameter tokens: the most tokens of a piece, a multiple of the chunk; nil leaves sequences
+  ///   whole.
+  init(_ call: LinearCall, tokens: Int? = nil) {
+    let most = tokens.map { $0 / ChunkScores.length } ?? .max
+    all = (0..<call.problem.recurrences).flatMap { recurrence in
+      let chunks = call.pieces(
+        ofRecurrence: recurrence, length: ChunkScores.length, readsAhead: true)
+      let starts = Array(stride(from: 0, to: max(1, chunks.count), by: most))
+      return starts.map { start in
+        Piece(
+          recurrence: recurrence, head: recurrence % call.problem.valueHeads,
+          chunks: Array(chunks[start..<min(chunks.count - start, most) + start]),
+          isFirst: start == 0,
+          isLast: start == starts[starts.count - 1])
+      }
+    }
+  }
+
+  var count: Int { all.count }
+}
