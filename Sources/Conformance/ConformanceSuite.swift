@@ -26,7 +26,9 @@ public enum ConformanceSuite {
     switch operation {
     case .exact: return thinned(ExactCase.all(isQuick: isQuick), isQuick, \.features.count)
     case .linear: return thinned(LinearCase.all(isQuick: isQuick), isQuick, \.features.count)
-    case .scan: return thinned(ScanCase.all(isQuick: isQuick), isQuick, \.features.count)
+    case .scan:
+      return thinned(ScanCase.all(isQuick: isQuick), isQuick, \.features.count)
+        + thinned(SelectiveScanCase.all(isQuick: isQuick), isQuick, \.features.count)
     }
   }
 

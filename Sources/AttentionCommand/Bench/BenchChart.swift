@@ -14,7 +14,9 @@ struct BenchChart {
     for row in report.rows {
       let kernel = row.kernel.split(separator: ".").dropFirst().joined(separator: ".")
       // Rows of one length, of other dtypes and dimensions, make no line.
-      guard row.dtype == .float32, row.dimension == BenchPlan.usualDimension else { continue }
+      guard row.dtype == .float32, row.dimension == BenchPlan.usualDimension,
+        row.unit == .operations
+      else { continue }
       let name = "\(row.operation) \(kernel) \(row.pass.rawValue)"
       if points[name] == nil { names.append(name) }
       points[name, default: []].append(

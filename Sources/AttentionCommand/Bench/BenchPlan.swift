@@ -27,11 +27,14 @@ struct BenchPlan {
     var dtype = DType.float32
     var dimension = BenchPlan.usualDimension
     let lengths: [Int]
+    /// Of the scans, whether it is the selective one.
+    var isSelective = false
   }
 
   private var parts: [Part] {
     operations.flatMap { operation in
-      RaceTask.Pass.allCases.flatMap { pass in
+      guard operation != .scan else { return scanParts }
+      return RaceTask.Pass.allCases.flatMap { pass in
         let main = Part(
           operation: operation, pass: pass,
           lengths: operation.isExact ? exactLengths : linearLengths)
@@ -49,10 +52,25 @@ struct BenchPlan {
     }
   }
 
+  private var scanParts: [Part] {
+    [false, true].flatMap { isSelective in
+      RaceTask.Pass.allCases.flatMap { pass in
+        [DType.float32, .bfloat16].map { dtype in
+          Part(
+            operation: .scan, pass: pass, dtype: dtype,
+            dimension: isSelective ? ScanBench.selectiveChannels : ScanBench.channels,
+            lengths: isQuick ? [512, 1024] : isSelective ? [1024, 4096] : [4096, 16_384],
+            isSelective: isSelective)
+        }
+      }
+    }
+  }
+
   /// Runs everything; `show` is given each part as soon as it is done.
   func run(_ show: ([BenchRow]) -> Void) throws -> BenchReport {
     StandardError.progress("measuring the peak")
     var report = BenchReport(peak: PeakRate.measure())
+    var ceilings: [RaceTask.RateUnit: Double] = [:]
     for part in parts {
       var rows: [BenchRow] = []
       report.peak = max(report.peak, PeakRate.measure())
@@ -60,7 +78,9 @@ struct BenchPlan {
         let task = task(part, length)
         StandardError.progress("\(task.operation) \(task.pass.rawValue) of \(length)")
         let contenders = try contenders(part, task)
-        rows += try Race(budget: budget).run(contenders, task, peak: report.peak)
+        if ceilings[task.unit] == nil { ceilings[task.unit] = try ceiling(task.unit) }
+        rows += try Race(budget: budget).run(
+          contenders, task, peak: ceilings[task.unit] ?? report.peak)
       }
       Self.compare(&rows)
       show(rows)
@@ -69,14 +89,32 @@ struct BenchPlan {
     return report
   }
 
+  /// What the machine does at most, where that is not the report's peak.
+  private func ceiling(_ unit: RaceTask.RateUnit) throws -> Double? {
+    switch unit {
+    case .operations: nil
+    case .bytes: try PeakRate.measureCopy()
+    case .exponentials: try PeakRate.measureExponentials()
+    }
+  }
+
   private func task(_ part: Part, _ length: Int) -> RaceTask {
-    part.operation.isExact
-      ? exact(part).task(part.pass, part.dtype, length: length, dimension: part.dimension)
-      : LinearBench().task(part.pass, part.dtype, length: length, dimension: part.dimension)
+    let (pass, dtype, dimension) = (part.pass, part.dtype, part.dimension)
+    return switch part.operation {
+    case .softmax, .cosine: exact(part).task(pass, dtype, length: length, dimension: dimension)
+    case .linear: LinearBench().task(pass, dtype, length: length, dimension: dimension)
+    case .scan:
+      ScanBench(isSelective: part.isSelective)
+        .task(pass, dtype, length: length, channels: dimension)
+    }
   }
 
   private func contenders(_ part: Part, _ task: RaceTask) throws -> [Contender] {
-    try part.operation.isExact ? exact(part).contenders(task) : LinearBench().contenders(task)
+    switch part.operation {
+    case .softmax, .cosine: try exact(part).contenders(task)
+    case .linear: try LinearBench().contenders(task)
+    case .scan: try ScanBench(isSelective: part.isSelective).contenders(task)
+    }
   }
 
   private func exact(_ part: Part) -> ExactBench {
@@ -85,7 +123,7 @@ struct BenchPlan {
 
   /// Adds what follows from several rows: the ratio to the unfused computation, and the growth.
   private static func compare(_ rows: inout [BenchRow]) {
-    let isLinear = rows.first?.operation == OperatorName.linear.rawValue
+    let isLinear = rows.first.map { $0.operation != "softmax" && $0.operation != "cosine" } ?? false
     for index in rows.indices {
       let row = rows[index]
       let unfused = rows.first { $0.length == row.length && $0.kernel == BenchRow.unfused }

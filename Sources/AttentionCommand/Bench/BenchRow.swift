@@ -14,9 +14,10 @@ struct BenchRow: Encodable {
   /// The distance between the quartiles, as a share of the median.
   let spread: Double
   let turns: Int
-  /// Operations of the mathematics a second.
+  /// Operations of the mathematics a second, or what ``unit`` counts.
   let operationsPerSecond: Double
-  /// That, as a share of the multiply-adds that the machine does in registers.
+  let unit: RaceTask.RateUnit
+  /// That, as a share of what the machine does at most.
   let shareOfPeak: Double
   /// The most bytes held at a time, inputs and outputs not counted.
   let extraMemory: Int
@@ -39,6 +40,7 @@ struct BenchRow: Encodable {
     spread = (sorted[sorted.count * 3 / 4] - sorted[sorted.count / 4]) / median
     turns = sorted.count
     operationsPerSecond = task.operations / median
+    unit = task.unit
     shareOfPeak = task.operations / median / peak
     self.extraMemory = extraMemory
   }

@@ -10,7 +10,8 @@ struct BenchTable {
     guard let first = rows.first else { return "" }
     let isLinear = rows.contains { $0.growth != nil }
     var table = TextTable([
-      "length": .right, "kernel": .left, "time": .right, "spread": .right, "GFLOP/s": .right,
+      "length": .right, "kernel": .left, "time": .right, "spread": .right,
+      first.unit.rawValue: .right,
       "of peak": .right, "extra memory": .right, "unfused/this": .right,
       isLinear ? "growth" : "": .right,
     ])
@@ -22,9 +23,10 @@ struct BenchTable {
         row.growth.map { $0.text(digits: 2) } ?? "",
       ])
     }
-    let title =
-      "\(first.operation) \(first.pass.rawValue), \(first.dtype.rawValue), \(first.heads) heads of "
-      + "\(first.dimension)"
+    let width =
+      first.unit == .operations
+      ? "\(first.heads) heads of \(first.dimension)" : "\(first.dimension) channels"
+    let title = "\(first.operation) \(first.pass.rawValue), \(first.dtype.rawValue), \(width)"
     return ([title] + table.lines()).joined(separator: "\n")
   }
 

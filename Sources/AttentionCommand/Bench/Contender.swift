@@ -16,8 +16,19 @@ struct RaceTask {
   var length: Int
   var heads: Int
   var dimension: Int
-  /// Floating-point operations of the mathematics, whatever a kernel does.
+  /// Floating-point operations of the mathematics, whatever a kernel does; or what ``unit`` counts.
   var operations: Double
+  var unit = RateUnit.operations
+
+  /// What a rate counts, and with what it is compared.
+  enum RateUnit: String, Encodable {
+    /// Of multiply-adds in registers.
+    case operations = "GFLOP/s"
+    /// Of a copy.
+    case bytes = "GB/s"
+    /// Of a loop of exponentials.
+    case exponentials = "Gexp/s"
+  }
 
   enum Pass: String, Encodable, CaseIterable {
     case forward

@@ -1,3 +1,4 @@
+import CPUKernels
 import Synchronization
 import Tensors
 import Training
@@ -57,6 +58,36 @@ enum PeakRate {
       kernels.sum(count, memory.base + thread * count)
     }
   }
+
+  /// Bytes a second that all threads read and write together in a copy.
+  static func measureCopy() throws -> Double {
+    let count = readBytes / MemoryLayout<Float>.size / Threads.count / 2
+    let memory = try Scratch(floats: 2 * count * Threads.count)
+    memory.base.update(repeating: 1, count: 2 * count * Threads.count)
+    return rate(operations: 2 * count * MemoryLayout<Float>.size, readRepetitions) { thread in
+      let target = memory.base + 2 * thread * count
+      target.update(from: target + count, count: count)
+      return target[count - 1]
+    }
+  }
+
+  /// Exponentials a second of vectors in the first cache.
+  static func measureExponentials() throws -> Double {
+    let kernels = InstructionSet.current.kernels
+    let memory = try Scratch(floats: 2 * exponentials * Threads.count)
+    memory.base.update(repeating: -1, count: 2 * exponentials * Threads.count)
+    return rate(operations: exponentials * exponentialRounds, repetitions) { thread in
+      let source = memory.base + 2 * thread * exponentials
+      for _ in 0..<exponentialRounds {
+        kernels.unary_f32(CPU_EXP, exponentials, source, source + exponentials)
+      }
+      return source[exponentials]
+    }
+  }
+
+  /// Vectors that the first cache holds, and how often they are gone through.
+  private static let exponentials = 2048
+  private static let exponentialRounds = 2000
 
   /// More than caches hold.
   private static let readBytes = 512 << 20

@@ -13,12 +13,15 @@ struct Bench: ParsableCommand {
       that as a share of the float32 multiply-adds that the machine does in registers (measured \
       before each table on all threads, the best until then; bfloat16 products can be faster), \
       the most memory held beside inputs and outputs, and how many times as long the unfused \
-      computation takes. `training` is forward and all gradients. For linear attention, growth is \
-      the time divided by that of linear growth from the shortest length.
+      computation takes. `training` is forward and all gradients. For linear attention and scans, \
+      growth is the time divided by that of linear growth from the shortest length. Of a scan the \
+      rate is that of the bytes of its inputs, outputs and gradients, each moved once, as a share \
+      of a plain copy's; of a selective scan that of the exponentials of its definition (once \
+      forward, once more for training), as a share of a loop of exponentials.
       """)
 
   @Argument(
-    help: ArgumentHelp("Of softmax, cosine, linear. Default all.", valueName: "operator"),
+    help: ArgumentHelp("Of softmax, cosine, linear, scan. Default all.", valueName: "operator"),
     transform: OperatorName.init(argument:))
   var operations: [OperatorName] = []
 

@@ -8,11 +8,12 @@ struct Explain: ParsableCommand {
     discussion: """
       Nothing is computed and no memory is taken for the tensors. Shapes are given as \
       queries=2x1024x8x64,keys=2x512x2x64; keys that are not given have the shape of the queries, \
-      values that of the keys. The names are those of `attention run --help`.
+      values that of the keys; for scan inputs=2x1024x512 is enough, or \
+      inputs=2x1024x512,state_matrix=512x16. The names are those of `attention run --help`.
       """)
 
   @Argument(
-    help: ArgumentHelp("One of softmax, cosine, linear.", valueName: "operator"),
+    help: ArgumentHelp("One of softmax, cosine, linear, scan.", valueName: "operator"),
     transform: OperatorName.init(argument:))
   var operation: OperatorName
 

@@ -11,12 +11,12 @@ struct Run: ParsableCommand {
       \(InputName.help)
 
       Tensors written: output; softmax and cosine: log_sum_exp [b,h,t]; linear: final_state \
-      [n,hv,k,v]; with --gradients <input>_gradient for every floating-point input, in that \
+      [n,hv,k,v]; scan: final_state [n,d], with step [n,d,s]; with --gradients <input>_gradient for every floating-point input, in that \
       input's dtype and shape. An incoming gradient that is absent is zero.
       """)
 
   @Argument(
-    help: ArgumentHelp("One of softmax, cosine, linear.", valueName: "operator"),
+    help: ArgumentHelp("One of softmax, cosine, linear, scan.", valueName: "operator"),
     transform: OperatorName.init(argument:))
   var operation: OperatorName
 

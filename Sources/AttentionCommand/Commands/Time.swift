@@ -15,7 +15,7 @@ struct Time: ParsableCommand {
       """)
 
   @Argument(
-    help: ArgumentHelp("softmax, cosine, linear or matmul.", valueName: "operator"),
+    help: ArgumentHelp("softmax, cosine, linear, scan or matmul.", valueName: "operator"),
     transform: TimedOperator.init(argument:))
   var operation: TimedOperator
 

@@ -30,7 +30,11 @@ struct InputName {
 
   /// The names that `operation` takes, in the order in which help lists them.
   static func all(of operation: OperatorName) -> [InputName] {
-    operation.isExact ? exact : linear
+    switch operation {
+    case .softmax, .cosine: exact
+    case .linear: linear
+    case .scan: scan
+    }
   }
 
   private static let exact = [
@@ -89,13 +93,42 @@ struct InputName {
       purpose: "n is b, or the number of packed sequences"),
     cumulativeLengths,
     outputGradient,
+    finalStateGradient,
+  ]
+
+  private static let scan = [
     InputName(
-      name: "final_state_gradient", shape: "as final_state", kind: .floatingPoint,
-      purpose: "with --gradients"),
+      name: "inputs", shape: "[b,t,d]", kind: .floatingPoint, purpose: "x", isRequired: true),
+    InputName(
+      name: "decay", shape: "[b,t,d]", kind: .floatingPoint,
+      purpose: "natural logarithm, at most 0: h = e^decay h + x"),
+    InputName(
+      name: "step", shape: "[b,t,d]", kind: .floatingPoint,
+      purpose: "in place of decay, with the next three: h = e^(step A) h + step x B"),
+    InputName(
+      name: "state_matrix", shape: "[d,s]", kind: .floatingPoint, purpose: "A, negative"),
+    InputName(name: "input_matrix", shape: "[b,t,s]", kind: .floatingPoint, purpose: "B"),
+    InputName(
+      name: "output_matrix", shape: "[b,t,s]", kind: .floatingPoint,
+      purpose: "C: the output is C h + D x"),
+    InputName(name: "skip", shape: "[d]", kind: .floatingPoint, purpose: "with step: D"),
+    InputName(
+      name: "step_bias", shape: "[d]", kind: .floatingPoint,
+      purpose: "added to the step, before --softplus"),
+    InputName(
+      name: "initial_state", shape: "[n,d], with step [n,d,s]", kind: .floatingPoint,
+      purpose: "n is b, or the number of packed sequences"),
+    cumulativeLengths,
+    outputGradient,
+    finalStateGradient,
   ]
 
   private static let cumulativeLengths = InputName(
     name: "cumulative_lengths", shape: "[n+1]", kind: .int32, purpose: "packed sequences, b is 1")
+
+  private static let finalStateGradient = InputName(
+    name: "final_state_gradient", shape: "as final_state", kind: .floatingPoint,
+    purpose: "with --gradients")
 
   private static let outputGradient = InputName(
     name: "output_gradient", shape: "as output", kind: .floatingPoint, purpose: "with --gradients")
@@ -105,9 +138,15 @@ struct InputName {
   /// Those of a diagonal plus a low rank, which go together.
   static let lowRank = ["low_rank_a", "low_rank_b"]
 
-  /// The tables of both families, for help.
+  /// Names that a selective scan has, those it must have first.
+  static let selective = selectiveRequired + ["skip", "step_bias"]
+  static let selectiveRequired = ["step", "state_matrix", "input_matrix", "output_matrix"]
+
+  /// The tables of all families, for help.
   static var help: String {
-    let sections: [(String, [InputName])] = [("softmax, cosine", exact), ("linear", linear)]
+    let sections: [(String, [InputName])] = [
+      ("softmax, cosine", exact), ("linear", linear), ("scan", scan),
+    ]
     return sections.map { title, inputs in
       var table = TextTable([title: .left, "shape": .left, "dtype": .left, "for": .left])
       for input in inputs {

@@ -7,7 +7,7 @@ extension DType: ExpressibleByArgument {}
 
 /// The flags that `run` and `explain` share.
 struct OperatorFlags: ParsableArguments {
-  @Flag(help: "A query sees no later key. Linear attention is always causal.")
+  @Flag(help: "A query sees no later key. Linear attention and scans are always causal.")
   var causal = false
 
   @Option(
@@ -42,10 +42,14 @@ struct OperatorFlags: ParsableArguments {
   @Flag(name: .customLong("l2norm"), help: "linear: queries and keys are normalised in the kernel.")
   var normalizesQueriesAndKeys = false
 
+  @Flag(help: "scan: the step is log(1 + e^(step + step_bias)).")
+  var softplus = false
+
   @Option(help: "cpu.")
   var device = "cpu"
 
-  @Option(help: "What is computed in; inputs are converted. Default the queries' dtype.")
+  @Option(
+    help: "What is computed in; tensors are converted. Default the queries' or inputs' dtype.")
   var dtype: DType?
 
   @Option(help: "This kernel, or an error with its objection.")
@@ -60,16 +64,23 @@ struct OperatorFlags: ParsableArguments {
   /// - Throws: ``CommandError`` if a flag has no meaning for `operation`, or the device or dtype is
   ///   none that this build computes on or in.
   func check(for operation: OperatorName) throws {
-    let exactOnly: [(String, Bool)] = [
-      ("--alignment", alignment != nil), ("--window", window != nil),
-      ("--softcap", softcap != nil), ("--alibi", alibi),
+    let families: [(isMeant: Bool, flags: [(String, Bool)])] = [
+      (
+        operation.isExact,
+        [
+          ("--alignment", alignment != nil), ("--window", window != nil),
+          ("--softcap", softcap != nil), ("--alibi", alibi),
+        ]
+      ),
+      (
+        operation == .cosine,
+        [("--groups", groups != nil), ("--no-normalize", skipsNormalization)]
+      ),
+      (operation == .linear, [("--l2norm", normalizesQueriesAndKeys)]),
+      (operation == .scan, [("--softplus", softplus)]),
+      (operation != .scan, [("--scale", scale != nil)]),
     ]
-    let cosineOnly: [(String, Bool)] = [
-      ("--groups", groups != nil), ("--no-normalize", skipsNormalization),
-    ]
-    let linearOnly: [(String, Bool)] = [("--l2norm", normalizesQueriesAndKeys)]
-    let foreign =
-      (operation.isExact ? linearOnly : exactOnly) + (operation == .cosine ? [] : cosineOnly)
+    let foreign = families.filter { !$0.isMeant }.flatMap(\.flags)
     if let flag = foreign.first(where: \.1)?.0 {
       throw CommandError("\(flag) has no meaning for \(operation.rawValue)")
     }

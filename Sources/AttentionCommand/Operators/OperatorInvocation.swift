@@ -16,12 +16,18 @@ struct OperatorOutputs {
 }
 
 extension OperatorName {
-  /// The call that `inputs` and `flags` describe, computed in `--dtype` or the queries' dtype.
+  /// The call that `inputs` and `flags` describe, computed in `--dtype` or the dtype of the
+  /// queries or inputs.
   func invocation(_ inputs: NamedTensors, _ flags: OperatorFlags) throws -> any OperatorInvocation {
     try flags.check(for: self)
-    return isExact
-      ? try ExactInvocation(inputs, flags, isCosine: self == .cosine)
-      : try LinearInvocation(inputs, flags)
+    switch self {
+    case .softmax: return try ExactInvocation(inputs, flags, isCosine: false)
+    case .cosine: return try ExactInvocation(inputs, flags, isCosine: true)
+    case .linear: return try LinearInvocation(inputs, flags)
+    case .scan:
+      return try inputs.areSelective
+        ? SelectiveScanInvocation(inputs, flags) : GatedScanInvocation(inputs, flags)
+    }
   }
 }
 

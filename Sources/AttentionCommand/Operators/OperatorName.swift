@@ -1,9 +1,9 @@
 /// The operators that the tool runs.
 enum OperatorName: String, CaseIterable {
-  case softmax, cosine, linear
+  case softmax, cosine, linear, scan
 
   /// Whether this is a similarity of exact attention.
-  var isExact: Bool { self != .linear }
+  var isExact: Bool { self == .softmax || self == .cosine }
 
   /// - Throws: ``CommandError`` that names the operators.
   init(argument: String) throws {
@@ -13,6 +13,6 @@ enum OperatorName: String, CaseIterable {
     self = name
   }
 
-  /// As `one of softmax, cosine, linear`.
+  /// As `one of softmax, cosine, linear, scan`.
   static let list = "one of " + allCases.map(\.rawValue).joined(separator: ", ")
 }

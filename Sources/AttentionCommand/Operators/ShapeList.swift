@@ -31,26 +31,46 @@ struct ShapeList {
 
   /// A tensor of each shape that takes the memory of one row, whose numbers are allowed but mean nothing.
   ///
-  /// - Throws: ``CommandError`` if the queries have no shape, ``TensorError`` if a shape is too
+  /// - Throws: ``CommandError`` if the queries or inputs have no shape, ``TensorError`` if a shape is too
   ///   large to be addressed.
   func tensors(for operation: OperatorName, dtype: DType) throws -> [String: Tensor] {
-    var all = shapes
-    guard let queries = all["queries"] else {
-      throw CommandError("--shape has no queries; it must give at least queries=AxBxCxD")
+    let first = operation == .scan ? "inputs" : "queries"
+    guard let tokens = shapes[first] else {
+      let example = operation == .scan ? "AxBxC" : "AxBxCxD"
+      throw CommandError("--shape has no \(first); it must give at least \(first)=\(example)")
     }
-    let keys = all["keys"] ?? queries
-    all["keys"] = keys
-    all["values"] = all["values"] ?? keys
+    let all = operation == .scan ? scanShapes(tokens) : attentionShapes(tokens)
     let inputs = InputName.all(of: operation)
     var tensors: [String: Tensor] = [:]
     for (name, shape) in all {
       switch inputs.first(where: { $0.name == name })?.kind {
       case .bool: tensors[name] = try Self.rows(shape, .bool)
-      case .int32: tensors[name] = try Self.evenLengths(shape, total: queries)
+      case .int32: tensors[name] = try Self.evenLengths(shape, total: tokens)
       case .floatingPoint, nil: tensors[name] = try Self.rows(shape, dtype)
       }
     }
     return tensors
+  }
+
+  /// Keys are as the queries, and values as the keys, where they are not given.
+  private func attentionShapes(_ queries: Shape) -> [String: Shape] {
+    let keys = shapes["keys"] ?? queries
+    return shapes.merging(["keys": keys, "values": shapes["values"] ?? keys]) { given, _ in given }
+  }
+
+  /// The decay is as the inputs where nothing selective is given. With a state matrix, the step is,
+  /// and the other two have a row of its states for each token.
+  private func scanShapes(_ inputs: Shape) -> [String: Shape] {
+    guard shapes.keys.contains(where: InputName.selective.contains) else {
+      return shapes.merging(["decay": inputs]) { given, _ in given }
+    }
+    var usual = ["step": inputs]
+    if let states = shapes["state_matrix"]?.last {
+      let rows = Shape(inputs.prefix(2) + [states])
+      usual["input_matrix"] = rows
+      usual["output_matrix"] = rows
+    }
+    return shapes.merging(usual) { given, _ in given }
   }
 
   /// Zeros: one row, seen on every other axis, so that operators which ask for dense rows need no
@@ -61,8 +81,8 @@ struct ShapeList {
   }
 
   /// Cumulative lengths of sequences that are as equal as they can be.
-  private static func evenLengths(_ shape: Shape, total queries: Shape) throws -> Tensor {
-    let total = queries.rank > 1 ? queries[1] : 0
+  private static func evenLengths(_ shape: Shape, total tokens: Shape) throws -> Tensor {
+    let total = tokens.rank > 1 ? tokens[1] : 0
     let sequences = shape.elementCount - 1
     guard shape.rank == 1, sequences >= 1 else { return try .zeros(shape, dtype: .int32) }
     return try Tensor((0...sequences).map { Int32(clamping: total * $0 / sequences) }, shape)

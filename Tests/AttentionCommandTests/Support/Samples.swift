@@ -26,4 +26,32 @@ enum Samples {
       "decay": try -normal([1, length, 4], "decay").absolute(),
     ]
   }
+
+  /// The inputs of `operation`.
+  static func usual(_ operation: String) throws -> [String: Tensor] {
+    switch operation {
+    case "linear": try linear()
+    case "scan": try scan()
+    default: try exact()
+    }
+  }
+
+  static func scan(length: Int = 9) throws -> [String: Tensor] {
+    [
+      "inputs": try normal([1, length, 5], "inputs"),
+      "decay": try -normal([1, length, 5], "decay").absolute(),
+    ]
+  }
+
+  static func selectiveScan(length: Int = 9) throws -> [String: Tensor] {
+    [
+      "inputs": try normal([1, length, 5], "inputs"),
+      "step": try normal([1, length, 5], "step"),
+      "state_matrix": try -normal([5, 3], "matrix").absolute(),
+      "input_matrix": try normal([1, length, 3], "input"),
+      "output_matrix": try normal([1, length, 3], "output"),
+      "skip": try normal([5], "skip"),
+      "step_bias": try normal([5], "bias"),
+    ]
+  }
 }

@@ -31,4 +31,13 @@ import Testing
     let picture = try String(contentsOf: URL(filePath: tool.path("rates.svg")), encoding: .utf8)
     #expect(picture.contains("linear chunked forward"))
   }
+
+  @Test func scansAreComparedWithCopiesAndExponentials() throws {
+    let outcome = try Tool()("bench", "scan", "--quick")
+    #expect(outcome.exitCode == 0, "\(outcome.error)")
+    for word in ["cpu.scan", "cpu.blocked", "cpu.step", "GB/s", "Gexp/s", "selective scan forward"]
+    {
+      #expect(outcome.output.contains(word), "\(word)")
+    }
+  }
 }

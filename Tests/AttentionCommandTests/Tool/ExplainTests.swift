@@ -25,6 +25,19 @@ import Testing
     #expect(Set(verdict.candidates.map(\.kernel)) == Set(LinearAttention.kernels.map(\.name)))
   }
 
+  @Test func scansNeedFewShapes() throws {
+    let tool = try Tool()
+    let gated = try tool("explain", "scan", "--shape", "inputs=1x4096x512")
+    #expect(gated.exitCode == 0, "\(gated.error)")
+    #expect(gated.output.contains("gatedScan"))
+    let selective = try tool(
+      "explain", "scan", "--shape", "inputs=1x4096x512,state_matrix=512x16", "--gradients")
+    #expect(selective.exitCode == 0, "\(selective.error)")
+    #expect(selective.output.contains("selectiveScan"))
+    for kernel in SelectiveScan.kernels { #expect(selective.output.contains(kernel.name)) }
+    expectMistake(try tool("explain", "scan", "--shape", "queries=1x2x3"), "inputs")
+  }
+
   @Test func tensorsLargerThanMemoryTakeNone() throws {
     let tool = try Tool()
     // The queries alone would take 16 TiB.

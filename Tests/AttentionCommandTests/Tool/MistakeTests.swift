@@ -10,8 +10,8 @@ import Testing
     expectMistake(try tool("run"), "operator")
     expectMistake(try tool("run", "softmax", "in", "-o", "out", "--colour"), "--colour")
     expectMistake(try tool("run", "softmax", "in"), "--output")
-    expectMistake(try tool("run", "sharpmax", "in", "-o", "out"), "softmax, cosine, linear")
-    expectMistake(try tool("run", "scan", "in", "-o", "out"), "softmax, cosine, linear")
+    expectMistake(try tool("run", "sharpmax", "in", "-o", "out"), "softmax, cosine, linear, scan")
+    expectMistake(try tool("run", "gated", "in", "-o", "out"), "softmax, cosine, linear, scan")
     expectMistake(try tool("explain", "softmax"), "--shape")
     expectMistake(try tool("train"), "config.json5")
     expectMistake(try tool("generate"), "checkpoint")
@@ -59,13 +59,17 @@ import Testing
     ("linear", ["--window", "1,1"], ["--window", "linear"]),
     ("linear", ["--softcap", "1"], ["--softcap", "linear"]),
     ("linear", ["--gradients", "--kernel", "cpu.step"], ["cpu.step objects"]),
+    ("linear", ["--softplus"], ["--softplus", "linear"]),
+    ("scan", ["--softplus"], ["--softplus", "step"]),
+    ("scan", ["--scale", "2"], ["--scale", "scan"]),
+    ("scan", ["--l2norm"], ["--l2norm", "scan"]),
   ]
 
   @Test(arguments: flags.indices)
   func flagsOfRun(index: Int) throws {
     let (operation, flags, words) = Self.flags[index]
     let tool = try Tool()
-    try tool.write(operation == "linear" ? Samples.linear() : Samples.exact(), to: "in")
+    try tool.write(Samples.usual(operation), to: "in")
     let outcome = try tool.run(
       ["run", operation, tool.path("in"), "-o", tool.path("out")] + flags)
     expectMistake(outcome)
@@ -78,7 +82,7 @@ import Testing
     func outcome(_ operation: String, _ change: (inout [String: Tensor]) throws -> Void) throws
       -> Tool.Outcome
     {
-      var inputs = try operation == "linear" ? Samples.linear() : Samples.exact()
+      var inputs = try Samples.usual(operation)
       try change(&inputs)
       try tool.write(inputs, to: "in")
       defer { #expect(!tool.exists("out")) }
@@ -120,6 +124,13 @@ import Testing
     expectMistake(
       try outcome("linear") { $0["final_state_gradient"] = try .zeros([1, 4, 8, 7]) },
       "final_state_gradient")
+    expectMistake(try outcome("scan") { $0["decay"] = nil }, "decay", "step", "missing")
+    expectMistake(try outcome("scan") { $0["step"] = $0["decay"] }, "decay and step")
+    expectMistake(
+      try outcome("scan") { ($0["decay"], $0["step"]) = (nil, $0["decay"]) },
+      "state_matrix is missing")
+    expectMistake(try outcome("scan") { $0["queries"] = $0["decay"] }, "queries", "state_matrix")
+    expectMistake(try outcome("scan") { $0["decay"] = try .zeros([1, 9]) }, "decay", "[1, 9, 5]")
   }
 
   @Test func filesThatAreMissingOrDamaged() throws {

@@ -150,6 +150,56 @@ import Testing
     }
   }
 
+  @Test func scanWritesOutputAndFinalState() throws {
+    let tool = try Tool()
+    var inputs = try Samples.scan()
+    inputs["initial_state"] = try Samples.normal([3, 5], "state")
+    inputs["cumulative_lengths"] = try Tensor([0, 4, 4, 9] as [Int32])
+    inputs["output_gradient"] = try Samples.normal([1, 9, 5], "gradient")
+    try tool.write(inputs, to: "in.safetensors")
+    let outcome = try tool(
+      "run", "scan", tool.path("in.safetensors"), "-o", tool.path("out.safetensors"),
+      "--gradients", "--explain")
+    #expect(outcome.exitCode == 0, "\(outcome.error)")
+    #expect(outcome.output.contains("cpu.blocked"))
+
+    let names = ["inputs", "decay", "initial_state"]
+    let sources = try names.map { try #require(inputs[$0]).tracked() }
+    let result = try gatedScan(
+      inputs: sources[0], decay: sources[1], initialState: sources[2],
+      cumulativeLengths: inputs["cumulative_lengths"])
+    let gradients = try result.output.gradients(of: sources, seed: inputs["output_gradient"])
+    let file = try SafetensorsFile(path: tool.path("out.safetensors"))
+    #expect(
+      Set(file.names) == Set(["output", "final_state"] + names.map { $0 + "_gradient" }))
+    try expectEqual(file, "output", result.output)
+    try expectEqual(file, "final_state", result.finalState)
+    for (name, gradient) in zip(names, gradients) {
+      try expectEqual(file, name + "_gradient", gradient)
+    }
+  }
+
+  @Test func scanWithAStepIsSelective() throws {
+    let tool = try Tool()
+    let inputs = try Samples.selectiveScan()
+    try tool.write(inputs, to: "in.safetensors")
+    let outcome = try tool(
+      "run", "scan", tool.path("in.safetensors"), "-o", tool.path("out.safetensors"),
+      "--softplus", "--gradients")
+    #expect(outcome.exitCode == 0, "\(outcome.error)")
+    let result = try selectiveScan(
+      inputs: #require(inputs["inputs"]), step: #require(inputs["step"]),
+      stateMatrix: #require(inputs["state_matrix"]),
+      inputMatrix: #require(inputs["input_matrix"]),
+      outputMatrix: #require(inputs["output_matrix"]), skip: inputs["skip"],
+      stepBias: inputs["step_bias"], appliesSoftplus: true, kernel: "cpu.scan")
+    let file = try SafetensorsFile(path: tool.path("out.safetensors"))
+    #expect(
+      Set(file.names) == Set(["output", "final_state"] + inputs.keys.map { $0 + "_gradient" }))
+    try expectEqual(file, "output", result.output)
+    try expectEqual(file, "final_state", result.finalState)
+  }
+
   @Test func theInputsFileMayBeTheOutputsFile() throws {
     let tool = try Tool()
     try tool.write(Samples.exact(), to: "both.safetensors")

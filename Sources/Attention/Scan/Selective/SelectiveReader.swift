@@ -1,0 +1,80 @@
+import CPUKernels
+import Tensors
+
+/// The tensors of a selective scan as its float32 kernels read them.
+struct SelectiveReader: @unchecked Sendable {
+  let call: SelectiveScanCall
+  let kernels: cpu_kernels
+  let inputs: ScanRows
+  let step: ScanRows
+  /// [d, s]
+  let stateMatrix: UnsafePointer<Float>
+  /// [b, t, s] each
+  let inputMatrix, outputMatrix: UnsafePointer<Float>
+  /// [d] each
+  let skip, stepBias: UnsafePointer<Float>?
+
+  init(_ call: SelectiveScanCall) throws {
+    // The call keeps the memory alive.
+    func address(_ tensor: Tensor) throws -> UnsafePointer<Float> {
+      try tensor.withUnsafePointer(to: Float.self) { $0 }
+    }
+    self.call = call
+    kernels = InstructionSet.current.kernels
+    inputs = try ScanRows(reading: call.inputs)
+    step = try ScanRows(reading: call.step)
+    stateMatrix = try address(call.stateMatrix)
+    inputMatrix = try address(call.inputMatrix)
+    outputMatrix = try address(call.outputMatrix)
+    skip = try call.skip.map(address)
+    stepBias = try call.stepBias.map(address)
+  }
+
+  /// Rows of float32 of `channels`: where they lie, or a copy in `scratch`.
+  func load(
+    _ rows: ScanRows, _ row: Int, _ tokens: Range<Int>, _ channels: Range<Int>,
+    _ scratch: UnsafeMutablePointer<Float>
+  ) -> (base: UnsafePointer<Float>, stride: Int) {
+    let first = rows.at(row, tokens.lowerBound, channels.lowerBound)
+    if rows.type == CPU_F32 {
+      return (UnsafePointer(first.assumingMemoryBound(to: Float.self)), rows.stride)
+    }
+    for (index, token) in tokens.enumerated() {
+      kernels.widen(
+        rows.type, channels.count, rows.at(row, token, channels.lowerBound),
+        scratch + index * channels.count)
+    }
+    return (UnsafePointer(scratch), channels.count)
+  }
+
+  /// Δ of the tokens, dense rows in `target`; `raw` has what was given.
+  func makeStep(
+    _ raw: (base: UnsafePointer<Float>, stride: Int), _ count: Int, _ channels: Range<Int>,
+    _ target: UnsafeMutablePointer<Float>
+  ) -> (base: UnsafePointer<Float>, stride: Int) {
+    let bias = stepBias.map { $0 + channels.lowerBound }
+    if call.problem.appliesSoftplus {
+      kernels.softplus(count, channels.count, raw.base, raw.stride, bias, target)
+      return (UnsafePointer(target), channels.count)
+    }
+    guard let bias else { return raw }
+    for row in 0..<count {
+      kernels.binary_f32(
+        CPU_ADD, channels.count, raw.base + row * raw.stride, 1, bias, 1,
+        target + row * channels.count)
+    }
+    return (UnsafePointer(target), channels.count)
+  }
+
+  /// Writes dense rows of `channels`.
+  func store(
+    _ source: UnsafePointer<Float>, _ row: Int, _ tokens: Range<Int>, _ channels: Range<Int>,
+    to rows: ScanRows
+  ) {
+    for (index, token) in tokens.enumerated() {
+      kernels.narrow(
+        rows.type, channels.count, source + index * channels.count,
+        rows.at(row, token, channels.lowerBound))
+    }
+  }
+}

@@ -1,0 +1,42 @@
+import Tensors
+
+/// What a selective scan computes.
+public struct SelectiveScanOutputs: Sendable {
+  /// [b, t, d] in the inputs' dtype.
+  public var output: Tensor
+  /// [n, d, s]
+  public var finalState: Tensor
+  /// States between tokens that the kernel keeps for its backward pass, if it does.
+  var checkpoints: Tensor?
+}
+
+/// The gradients of what a selective scan reads, whether it was given or not.
+public struct SelectiveScanGradients: Sendable {
+  /// [b, t, d] each
+  public var inputs, step: Tensor
+  /// [d, s]
+  public var stateMatrix: Tensor
+  /// [b, t, s] each
+  public var inputMatrix, outputMatrix: Tensor
+  /// [d] each
+  public var skip, stepBias: Tensor
+  /// [n, d, s]
+  public var initialState: Tensor
+
+  /// In the order of the operator's arguments.
+  var all: [Tensor] {
+    [inputs, step, stateMatrix, inputMatrix, outputMatrix, skip, stepBias, initialState]
+  }
+}
+
+/// One way to compute selective scans.
+public protocol SelectiveScanKernel: Kernel<SelectiveScanProblem> {
+  /// Runs the scan. Asked only where there is no objection.
+  func forward(_ call: SelectiveScanCall) throws -> SelectiveScanOutputs
+
+  /// The gradients, given what ``forward(_:)`` returned and what flows into it; nil is zero.
+  func backward(
+    _ call: SelectiveScanCall, _ outputs: SelectiveScanOutputs, outputGradient: Tensor?,
+    finalStateGradient: Tensor?
+  ) throws -> SelectiveScanGradients
+}

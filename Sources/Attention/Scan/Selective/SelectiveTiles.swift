@@ -1,0 +1,150 @@
+import CPUKernels
+import Tensors
+
+/// The selective scan in tiles of 64 channels and 64 tokens: all states of a tile stay in the first
+/// cache while its tokens go by. Forward and backward; backward computes the states of a tile again
+/// from a checkpoint before its first token.
+struct SelectiveTiles: SelectiveScanKernel {
+  let name = "cpu.scan"
+
+  /// Tokens between checkpoints, and channels of a tile.
+  static let tileTokens = 64
+  static let tileChannels = 64
+  /// Sums over channels are added up in so many parts at most.
+  private static let mostParts = 16
+
+  /// For an exponential, the state it decays, and what reads and writes that.
+  private static let operations = 20.0
+  /// Backward the states are computed again, and everything is used twice.
+  private static let trainingFactor = 3.5
+  /// Turning the states and the matrix of a sequence, so that channels are neighbours, and back.
+  private static let turningOperations = 40.0
+  private static let efficiency = 0.8
+
+  func objection(to problem: SelectiveScanProblem) -> Objection? { Self.objection(to: problem) }
+
+  /// What no kernel in float32 computes.
+  static func objection(to problem: SelectiveScanProblem) -> Objection? {
+    problem.dtype == .float64
+      ? Objection("inputs are float64; this kernel computes in float32") : nil
+  }
+
+  func cost(of problem: SelectiveScanProblem) -> Cost {
+    let tiles = problem.sequences * Strips(problem.channels, width: Self.tileChannels).count
+    let states = problem.sequences * problem.channels * problem.states
+    let parts = Self.parts(problem).count
+    let size = MemoryLayout<Float>.size
+    let perToken =
+      problem.channels * problem.states / Self.tileTokens + 2 * parts * problem.states
+    return Cost(
+      operations: problem.exponentials * Self.operations
+        * (problem.needsGradient ? Self.trainingFactor : 1)
+        + Double(states) * Self.turningOperations, bytes: problem.bytes,
+      extraMemory: min(tiles, Threads.count) * SelectiveTile.floats(problem) * size
+        + (problem.needsGradient ? problem.batch * problem.length * perToken * size : 0),
+      efficiency: Self.efficiency, overhead: 5e-6,
+      pieces: problem.needsGradient ? problem.sequences * parts : tiles)
+  }
+
+  /// Channels whose sums are added up one behind the other: whole tiles.
+  private static func parts(_ problem: SelectiveScanProblem) -> Strips {
+    let tiles = Strips(problem.channels, width: tileChannels).count
+    return Strips(
+      problem.channels, width: (tiles + mostParts - 1) / mostParts * tileChannels)
+  }
+
+  func forward(_ call: SelectiveScanCall) throws -> SelectiveScanOutputs {
+    let reader = try SelectiveReader(call)
+    let tiles = Strips(call.problem.channels, width: Self.tileChannels)
+    let checkpoints = SelectiveCheckpoints(call)
+    let keeps = call.problem.needsGradient
+    let tensors = try Tensor.filling([
+      (shape: call.inputs.shape, dtype: call.problem.dtype),
+      (shape: call.stateShape, dtype: .float32),
+      (shape: keeps ? checkpoints.shape : [0, 0], dtype: .float32),
+    ]) { pointers in
+      let y = try ScanRows(writing: pointers[0], call.inputs.shape, call.problem.dtype)
+      let states = pointers[1].assumingMemoryBound(to: Float.self)
+      let kept = pointers[2].assumingMemoryBound(to: Float.self)
+      try Threads.tryForEach(call.sequences.count * tiles.count) { index in
+        let (number, channels) = (index / tiles.count, tiles[index % tiles.count])
+        let tile = try SelectiveTile(reader, channels)
+        tile.loadMatrix()
+        tile.load(call.initialState, number, to: tile.states)
+        for (place, tokens) in checkpoints.pieces(of: number) {
+          if keeps { tile.save(tile.states, to: checkpoints.at(kept, place, channels)) }
+          tile.forward(call.sequences[number].row, tokens, to: y)
+        }
+        tile.store(tile.states, number, to: states)
+      }
+    }
+    return SelectiveScanOutputs(
+      output: tensors[0], finalState: tensors[1], checkpoints: keeps ? tensors[2] : nil)
+  }
+
+  func backward(
+    _ call: SelectiveScanCall, _ outputs: SelectiveScanOutputs, outputGradient: Tensor?,
+    finalStateGradient: Tensor?
+  ) throws -> SelectiveScanGradients {
+    guard let kept = outputs.checkpoints else {
+      throw AttentionError.kernelObjects(
+        name, Objection("the forward pass kept no checkpoints: no gradient was asked of it"))
+    }
+    let problem = call.problem
+    let reader = try SelectiveReader(call)
+    let incoming = try outputGradient?.withDenseRows()
+    let dy = try incoming.map { try ScanRows(reading: $0) }
+    let finalGradient = try finalStateGradient?.contiguous()
+    let checkpoints = SelectiveCheckpoints(call)
+    let parts = Self.parts(problem)
+    let (d, s) = (problem.channels, problem.states)
+    let sums: Shape = [parts.count, problem.batch, problem.length, s]
+    let tensors = try Tensor.filling([
+      (shape: call.inputs.shape, dtype: problem.dtype),
+      (shape: call.inputs.shape, dtype: call.step.dtype),
+      (shape: call.stateShape, dtype: .float32), (shape: call.stateShape, dtype: .float32),
+      (shape: sums, dtype: .float32), (shape: sums, dtype: .float32),
+      (shape: [problem.sequences, d], dtype: .float32),
+      (shape: [problem.sequences, d], dtype: .float32),
+    ]) { pointers in
+      let dx = try ScanRows(writing: pointers[0], call.inputs.shape, problem.dtype)
+      let dstep = try ScanRows(writing: pointers[1], call.inputs.shape, call.step.dtype)
+      let floats = pointers[2...].map { $0.assumingMemoryBound(to: Float.self) }
+      let saved = try kept.withUnsafePointer(to: Float.self) { $0 }
+      try Threads.tryForEach(call.sequences.count * parts.count) { index in
+        let (number, part) = (index / parts.count, index % parts.count)
+        let sequence = call.sequences[number]
+        let rows = (part * problem.batch + sequence.row) * problem.length
+        let (db, dc) = (floats[2] + rows * s, floats[3] + rows * s)
+        for sum in [db, dc] {
+          (sum + sequence.tokens.lowerBound * s).update(
+            repeating: 0, count: sequence.tokens.count * s)
+        }
+        let channels = parts[part]
+        for first in stride(
+          from: channels.lowerBound, to: channels.upperBound, by: Self.tileChannels)
+        {
+          let tile = try SelectiveTile(
+            reader, first..<min(first + Self.tileChannels, channels.upperBound))
+          tile.loadMatrix()
+          tile.load(finalGradient, number, to: tile.stateGradient)
+          tile.clearSums()
+          for (place, tokens) in checkpoints.pieces(of: number).reversed() {
+            tile.restore(checkpoints.at(saved, place, tile.channels))
+            tile.backward(
+              sequence.row, tokens, dy, db + tokens.lowerBound * s, dc + tokens.lowerBound * s,
+              to: dx, dstep)
+          }
+          tile.store(tile.stateGradient, number, to: floats[0])
+          tile.store(tile.matrixGradient, number, to: floats[1])
+          tile.storeSums(
+            skip: floats[4] + number * d + first, bias: floats[5] + number * d + first)
+        }
+      }
+    }
+    return SelectiveScanGradients(
+      inputs: tensors[0], step: tensors[1], stateMatrix: try tensors[3].sum([0]),
+      inputMatrix: try tensors[4].sum([0]), outputMatrix: try tensors[5].sum([0]),
+      skip: try tensors[6].sum([0]), stepBias: try tensors[7].sum([0]), initialState: tensors[2])
+  }
+}

@@ -1,0 +1,86 @@
+import Attention
+import Tensors
+
+/// Races of the scans: every kernel but the reference. The rate of a gated scan counts bytes, that of
+/// a selective one exponentials.
+struct ScanBench {
+  let isSelective: Bool
+
+  static let channels = 1024
+  static let selectiveChannels = 512
+  private static let states = 16
+
+  func contenders(_ task: RaceTask) throws -> [Contender] {
+    let shape: Shape = [1, task.length, task.dimension]
+    func normal(_ label: String, _ shape: Shape, _ dtype: DType = .float32) throws -> Tensor {
+      var generator = Philox(seed: 0, label: label)
+      return try .normal(shape, using: &generator, dtype: dtype)
+    }
+    func uniform(_ label: String, _ shape: Shape, from low: Double, to high: Double) throws
+      -> Tensor
+    {
+      var generator = Philox(seed: 0, label: label)
+      return try .uniform(shape, from: low, to: high, using: &generator)
+    }
+    let inputs = try normal("inputs", shape, task.dtype)
+    let incoming = try normal("output_gradient", shape, task.dtype)
+    let sources: [Tensor]
+    if isSelective {
+      let matrix: Shape = [1, task.length, Self.states]
+      sources = [
+        inputs, try uniform("step", shape, from: 0.001, to: 0.1).cast(to: task.dtype),
+        try uniform("state_matrix", [task.dimension, Self.states], from: -16, to: -1),
+        try normal("input_matrix", matrix), try normal("output_matrix", matrix),
+      ]
+    } else {
+      sources = [inputs, try uniform("decay", shape, from: -0.2, to: 0).cast(to: task.dtype)]
+    }
+    let needsGradient = task.pass == .training
+    return try kernels(sources, needsGradient).map { kernel in
+      Contender(kernel: kernel) {
+        let leaves = needsGradient ? sources.map { $0.tracked() } : sources
+        let output = try run(leaves, kernel)
+        guard needsGradient else { return [output] }
+        return try [output.detached()] + output.gradients(of: leaves, seed: incoming)
+      }
+    }
+  }
+
+  private func run(_ sources: [Tensor], _ kernel: String) throws -> Tensor {
+    isSelective
+      ? try selectiveScan(
+        inputs: sources[0], step: sources[1], stateMatrix: sources[2], inputMatrix: sources[3],
+        outputMatrix: sources[4], kernel: kernel
+      ).output
+      : try gatedScan(inputs: sources[0], decay: sources[1], kernel: kernel).output
+  }
+
+  /// The kernels that race.
+  private func kernels(_ sources: [Tensor], _ needsGradient: Bool) throws -> [String] {
+    let explanation =
+      isSelective
+      ? try SelectiveScan.explain(
+        inputs: sources[0], step: sources[1], stateMatrix: sources[2], inputMatrix: sources[3],
+        outputMatrix: sources[4], needsGradient: needsGradient)
+      : try GatedScan.explain(
+        inputs: sources[0], decay: sources[1], needsGradient: needsGradient)
+    return explanation.candidates.filter {
+      $0.objection == nil && !$0.kernel.hasSuffix("reference")
+    }.map(\.kernel)
+  }
+
+  /// Bytes: inputs, decay and output forward; backward decay, output and its gradient again, and two
+  /// gradients. Exponentials: one a token, channel and state, and one more for the gradients.
+  func task(_ pass: RaceTask.Pass, _ dtype: DType, length: Int, channels: Int) -> RaceTask {
+    let numbers = Double(length * channels)
+    let (forwardNumbers, trainingNumbers) = (3.0, 8.0)
+    let counted =
+      isSelective
+      ? numbers * Double(Self.states) * (pass == .forward ? 1 : 2)
+      : numbers * Double(dtype.size) * (pass == .forward ? forwardNumbers : trainingNumbers)
+    return RaceTask(
+      operation: isSelective ? "selective scan" : "scan", pass: pass, dtype: dtype,
+      length: length, heads: 1, dimension: channels, operations: counted,
+      unit: isSelective ? .exponentials : .bytes)
+  }
+}
