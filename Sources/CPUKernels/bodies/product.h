@@ -81,17 +81,26 @@ static void pack(size_t k, size_t n, const float *b, ptrdiff_t k_stride, ptrdiff
   }
 }
 
-// One tile of `rows` <= TILE_ROWS rows, a constant at each call so that the loops unroll.
+// One tile of `rows` <= TILE_ROWS rows, a constant at each call so that the loops unroll. A whole
+// tile asks for the memory from `ahead` on, `ahead_step` bytes a step.
 INLINE void product_tile(const size_t rows, size_t k, const float *a, ptrdiff_t a_row,
                          ptrdiff_t a_column, const float *b, float *c, ptrdiff_t c_row,
-                         size_t columns, int accumulate) {
+                         size_t columns, int accumulate, const char *ahead, size_t ahead_step) {
   vf sum[TILE_ROWS][TILE_VECTORS];
 #pragma unroll
   for (size_t i = 0; i < rows; i++)
 #pragma unroll
-    for (size_t v = 0; v < TILE_VECTORS; v++) sum[i][v] = (vf){0};
+    for (size_t v = 0; v < TILE_VECTORS; v++) {
+      sum[i][v] = (vf){0};
+      // To be added to when the loop is done.
+      if (accumulate) __builtin_prefetch(c + (ptrdiff_t)i * c_row + v * LANES, 1, 3);
+    }
   for (size_t p = 0; p < k; p++, b += TILE_COLUMNS, a += a_column) {
     vf x[TILE_VECTORS];
+    if (rows == TILE_ROWS) {
+      __builtin_prefetch(ahead, 0, 2);
+      ahead += ahead_step;
+    }
 #pragma unroll
     for (size_t v = 0; v < TILE_VECTORS; v++) x[v] = v_load(b + v * LANES);
 #pragma unroll
@@ -129,14 +138,22 @@ static void product(size_t m, size_t n, size_t k, const float *a, ptrdiff_t a_ro
     size_t i = 0;
     const float *x = a;
     float *y = c;
-    for (; i + TILE_ROWS <= m; i += TILE_ROWS, x += TILE_ROWS * a_row, y += TILE_ROWS * c_row)
-      product_tile(TILE_ROWS, k, x, a_row, a_column, panels, y, c_row, columns, accumulate);
+    // What follows in memory is used next: the next panel, or the rows of this one that a later
+    // call reads. The tiles of rows share in asking for it.
+    const char *ahead = (const char *)(panels + k * TILE_COLUMNS);
+    size_t step = TILE_COLUMNS * sizeof(float) / (m < TILE_ROWS ? 1 : m / TILE_ROWS);
+    for (; i + TILE_ROWS <= m; i += TILE_ROWS, x += TILE_ROWS * a_row, y += TILE_ROWS * c_row) {
+      product_tile(TILE_ROWS, k, x, a_row, a_column, panels, y, c_row, columns, accumulate, ahead,
+                   step);
+      ahead += k * step;
+    }
     if (i + TILE_ROWS / 2 <= m) {
-      product_tile(TILE_ROWS / 2, k, x, a_row, a_column, panels, y, c_row, columns, accumulate);
+      product_tile(TILE_ROWS / 2, k, x, a_row, a_column, panels, y, c_row, columns, accumulate,
+                   NULL, 0);
       i += TILE_ROWS / 2, x += TILE_ROWS / 2 * a_row, y += TILE_ROWS / 2 * c_row;
     }
     for (; i < m; i++, x += a_row, y += c_row)
-      product_tile(1, k, x, a_row, a_column, panels, y, c_row, columns, accumulate);
+      product_tile(1, k, x, a_row, a_column, panels, y, c_row, columns, accumulate, NULL, 0);
   }
 }
 

@@ -57,16 +57,24 @@ INLINE __m512bh v_pair(const uint16_t *p) {
   return (__m512bh)_mm512_set1_epi32(pair);
 }
 
+// As product_tile of product.h.
 INLINE void pair_tile(const size_t rows, size_t pairs, const uint16_t *a, ptrdiff_t a_row,
                       ptrdiff_t a_pair, const uint16_t *b, float *c, ptrdiff_t c_row,
-                      size_t columns, int accumulate) {
+                      size_t columns, int accumulate, const char *ahead, size_t ahead_step) {
   __m512 sum[TILE_ROWS][TILE_VECTORS];
 #pragma unroll
   for (size_t i = 0; i < rows; i++)
 #pragma unroll
-    for (size_t v = 0; v < TILE_VECTORS; v++) sum[i][v] = _mm512_setzero_ps();
+    for (size_t v = 0; v < TILE_VECTORS; v++) {
+      sum[i][v] = _mm512_setzero_ps();
+      if (accumulate) __builtin_prefetch(c + (ptrdiff_t)i * c_row + v * LANES, 1, 3);
+    }
   for (size_t p = 0; p < pairs; p++, b += 2 * TILE_COLUMNS, a += a_pair) {
     __m512bh x[TILE_VECTORS];
+    if (rows == TILE_ROWS) {
+      __builtin_prefetch(ahead, 0, 2);
+      ahead += ahead_step;
+    }
 #pragma unroll
     for (size_t v = 0; v < TILE_VECTORS; v++) memcpy(&x[v], b + 2 * v * LANES, 64);
 #pragma unroll
@@ -99,12 +107,14 @@ static void product_pairs(size_t m, size_t n, size_t k, const uint16_t *a, ptrdi
   size_t pairs = (k + 1) / 2;
   for (size_t j0 = 0; j0 < n; j0 += TILE_COLUMNS, panels += panel_stride, c += c_panel) {
     size_t columns = n - j0 < TILE_COLUMNS ? n - j0 : TILE_COLUMNS, i = 0;
-    for (; i + TILE_ROWS <= m; i += TILE_ROWS)
+    const char *ahead = (const char *)(panels + 2 * pairs * TILE_COLUMNS);
+    size_t step = TILE_COLUMNS * sizeof(float) / (m < TILE_ROWS ? 1 : m / TILE_ROWS);
+    for (; i + TILE_ROWS <= m; i += TILE_ROWS, ahead += pairs * step)
       pair_tile(TILE_ROWS, pairs, a + (ptrdiff_t)i * a_row, a_row, a_pair, panels,
-                c + (ptrdiff_t)i * c_row, c_row, columns, accumulate);
+                c + (ptrdiff_t)i * c_row, c_row, columns, accumulate, ahead, step);
     for (; i < m; i++)
       pair_tile(1, pairs, a + (ptrdiff_t)i * a_row, a_row, a_pair, panels, c + (ptrdiff_t)i * c_row,
-                c_row, columns, accumulate);
+                c_row, columns, accumulate, NULL, 0);
   }
 }
 

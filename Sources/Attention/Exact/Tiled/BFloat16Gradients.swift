@@ -20,9 +20,9 @@ struct BFloat16Gradients: BackwardOperands {
   private struct Layout {
     /// Dimensions with padding to whole pairs.
     let depth, valueDepth: Int
-    /// Of queries: Qᵀ, Q, dOᵀ and dO packed, rows while they are read, a factor for each query.
-    let transposedQueries, queries, transposedGradients, gradients, queryScratch, factors: Int
-    let queryFloats: Int
+    /// Of queries: Qᵀ, dOᵀ, dO and Q packed, in the order in which a tile reads them, and a factor
+    /// for each query.
+    let transposedQueries, transposedGradients, gradients, queries, factors, queryFloats: Int
     /// Of keys: K and V as rows, Kᵀ, a factor for each key; of a tile: weights, the two roundings of
     /// dS, and dS packed.
     let keys, values, transposedKeys, keyFactors, weights, forKeys, forQueries, packed: Int
@@ -35,10 +35,9 @@ struct BFloat16Gradients: BackwardOperands {
       valueDepth = (v + 1) / 2 * 2
       var parts = MemoryParts()
       transposedQueries = parts.next(depth / 2 * padded(tile.queries))
-      queries = parts.next(tile.queries / 2 * padded(d))
       transposedGradients = parts.next(valueDepth / 2 * padded(tile.queries))
       gradients = parts.next(tile.queries / 2 * padded(v))
-      queryScratch = parts.next(tile.queries * max(depth, valueDepth) / 2)
+      queries = parts.next(tile.queries / 2 * padded(d))
       factors = parts.next(tile.queries)
       queryFloats = parts.count
       parts = MemoryParts()
@@ -86,7 +85,8 @@ struct BFloat16Gradients: BackwardOperands {
     let panel = kernels.tile_columns
     let start = segment.queryStart + block.rows.lowerBound
     let factors = block.memory + layout.factors
-    let rows = half(block.memory, layout.queryScratch)
+    let scratch = try Scratch(floats: m * max(layout.depth, layout.valueDepth) / 2)
+    let rows = half(scratch.base, 0)
     queryRows.read(
       batch: segment.batch, head: block.head, start: start, count: m, into: rows, stride: d,
       lengths: factors, kernels)

@@ -23,6 +23,7 @@ struct BFloat16Rows: Sendable {
       withUnsafeTemporaryAllocation(of: Float.self, capacity: 1) { none in
         tensor.withUnsafeRawPointer { base in
           let first = base.assumingMemoryBound(to: UInt16.self) + offset(batch, head, start)
+          prefetch(first, count, kernels)
           body(first, tensor.strides[1], none.baseAddress!)
         }
       }
@@ -45,6 +46,7 @@ struct BFloat16Rows: Sendable {
   ) {
     tensor.withUnsafeRawPointer { base in
       let first = base.assumingMemoryBound(to: UInt16.self) + offset(batch, head, start)
+      prefetch(first, count, kernels)
       for r in 0..<count {
         (target + r * stride).update(from: first + r * tensor.strides[1], count: dimension)
       }
@@ -63,6 +65,12 @@ struct BFloat16Rows: Sendable {
         }
       }
     }
+  }
+
+  /// As ``HeadRows/prefetch(batch:head:start:count:_:)``.
+  private func prefetch(_ rows: UnsafePointer<UInt16>, _ count: Int, _ kernels: cpu_kernels) {
+    let size = MemoryLayout<UInt16>.size
+    kernels.prefetch(count, dimension * size, rows, tensor.strides[1] * size, 0)
   }
 
   private func offset(_ batch: Int, _ head: Int, _ start: Int) -> Int {

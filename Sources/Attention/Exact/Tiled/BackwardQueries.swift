@@ -38,12 +38,13 @@ struct BackwardQueries: Sendable {
 
   /// The block of `head` whose first query is `start` (counted in the segment).
   func block(segment: Int, head: Int, start: Int) -> BackwardBlock {
-    block(place: firstBlocks[segment] + start / tile.queries, head: head)
+    block(head * places.count + firstBlocks[segment] + start / tile.queries)
   }
 
-  private func block(place: Int, head: Int) -> BackwardBlock {
+  /// Blocks of a head lie one behind the other, as a task goes through them.
+  private func block(_ index: Int) -> BackwardBlock {
+    let (head, place) = (index / places.count, index % places.count)
     let (segment, start) = places[place]
-    let index = place * inputs.problem.heads + head
     let base = memory.base + index * (operandFloats + 2 * tile.queries)
     return BackwardBlock(
       index: index, segment: segment, head: head,
@@ -62,7 +63,7 @@ struct BackwardQueries: Sendable {
     let lse = try outputs.logSumExp.elements(as: Float.self)
     let lseGradient = try logSumExpGradient?.elements(as: Float.self)
     try Threads.tryForEach(blocks) { index in
-      let block = block(place: index / problem.heads, head: index % problem.heads)
+      let block = block(index)
       let segment = inputs.segments[block.segment]
       let (m, v) = (block.rows.count, problem.valueDimension)
       let start = segment.queryStart + block.rows.lowerBound
@@ -108,7 +109,7 @@ struct BackwardQueries: Sendable {
     let scaleSums = try Scratch(floats: blocks)
     let gradient = try Tensor.filling([problem.batch, t, heads, d], as: Float.self) { target in
       try Threads.tryForEach(blocks) { index in
-        let block = block(place: index / heads, head: index % heads)
+        let block = block(index)
         let segment = inputs.segments[block.segment]
         let m = block.rows.count
         let scratch = try Scratch(floats: tile.queries * (4 * d + 1))
@@ -126,6 +127,10 @@ struct BackwardQueries: Sendable {
           kernels.unit_slices_backward(m, d, groups, q, lengths, sum, sum)
         }
         let first = segment.queryStart + block.rows.lowerBound
+        let rowBytes = d * MemoryLayout<Float>.size
+        kernels.prefetch(
+          m, rowBytes, target + ((segment.batch * t + first) * heads + block.head) * d,
+          heads * rowBytes, 1)
         for r in 0..<m {
           let place = (segment.batch * t + first + r) * heads + block.head
           (target + place * d).update(from: sum + r * d, count: d)
@@ -135,7 +140,7 @@ struct BackwardQueries: Sendable {
       }
     }
     var scale = [Double](repeating: 0, count: heads)
-    for index in 0..<blocks { scale[index % heads] += Double(scaleSums.base[index]) }
+    for index in 0..<blocks { scale[block(index).head] += Double(scaleSums.base[index]) }
     return (
       gradient, try Tensor(scale.map { Float($0) }),
       Array(UnsafeBufferPointer(start: rowSums.base, count: problem.batch * heads * t))
@@ -146,7 +151,7 @@ struct BackwardQueries: Sendable {
   func sinkGradient(_ sinks: [Float]) throws -> Tensor {
     var gradient = [Double](repeating: 0, count: inputs.problem.heads)
     for index in 0..<blocks {
-      let block = block(place: index / inputs.problem.heads, head: index % inputs.problem.heads)
+      let block = block(index)
       for r in 0..<block.rows.count {
         gradient[block.head] -=
           exp2(Double(sinks[block.head] * logTwoOfE - block.logSumExp[r])) * Double(block.delta[r])

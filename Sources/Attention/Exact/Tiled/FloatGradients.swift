@@ -14,8 +14,8 @@ struct FloatGradients: BackwardOperands {
 
   /// Where the operands lie.
   private struct Layout {
-    /// Of queries: scale·Qᵀ, scale·Q, dOᵀ and dO packed, and rows while they are read.
-    let transposedQueries, queries, transposedGradients, gradients, queryScratch, queryFloats: Int
+    /// Of queries: scale·Qᵀ, dOᵀ, dO and scale·Q packed, in the order in which a tile reads them.
+    let transposedQueries, transposedGradients, gradients, queries, queryFloats: Int
     /// Of keys: K and V as rows, K packed, reciprocal lengths.
     let keys, values, packedKeys, lengths, keyFloats: Int
 
@@ -23,10 +23,9 @@ struct FloatGradients: BackwardOperands {
       let padded = { (width: Int) in (width + panel - 1) / panel * panel }
       var parts = MemoryParts()
       transposedQueries = parts.next(d * padded(tile.queries))
-      queries = parts.next(tile.queries * padded(d))
       transposedGradients = parts.next(v * padded(tile.queries))
       gradients = parts.next(tile.queries * padded(v))
-      queryScratch = parts.next(tile.queries * max(2 * d, v))
+      queries = parts.next(tile.queries * padded(d))
       queryFloats = parts.count
       parts = MemoryParts()
       keys = parts.next(tile.keys * d)
@@ -60,7 +59,8 @@ struct FloatGradients: BackwardOperands {
     let (m, d, v) = (block.rows.count, queryRows.dimension, gradientRows.dimension)
     let panel = kernels.tile_columns
     let start = segment.queryStart + block.rows.lowerBound
-    let rows = block.memory + layout.queryScratch
+    let scratch = try Scratch(floats: m * max(2 * d, v))
+    let rows = scratch.base
     queryRows.read(
       batch: segment.batch, head: block.head, start: start, count: m, into: rows, kernels)
     if let groups = inputs.normalizedGroups {

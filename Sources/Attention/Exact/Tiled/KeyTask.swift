@@ -105,12 +105,14 @@ struct KeyTask<Operands: BackwardOperands> {
       kernels.unit_slices(n, d, groups, Similarity.shortestSlice, rows, rows, lengths)
       kernels.unit_slices_backward(n, d, groups, rows, lengths, keys.dk, keys.dk)
     }
-    for c in 0..<n {
-      let place =
-        (segment.batch * inputs.problem.keyLength + start + c) * inputs.problem.keyValueHeads
-        + keyHead
-      (dk + place * d).update(from: keys.dk + c * d, count: d)
-      (dv + place * v).update(from: keys.dv + c * v, count: v)
+    let heads = inputs.problem.keyValueHeads
+    let first = (segment.batch * inputs.problem.keyLength + start) * heads + keyHead
+    for (target, sums, width) in [(dk, keys.dk, d), (dv, keys.dv, v)] {
+      let bytes = width * MemoryLayout<Float>.size
+      kernels.prefetch(n, bytes, target + first * width, heads * bytes, 1)
+      for c in 0..<n {
+        (target + (first + c * heads) * width).update(from: sums + c * width, count: width)
+      }
     }
   }
 }
