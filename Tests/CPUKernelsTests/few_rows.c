@@ -1,73 +1,97 @@
-// bodies/few_rows.h
+// bodies/few_rows.h and bodies/dot_rows.h
+#include <string.h>
+
 #include "check.h"
 
 static const cpu_float_type types[] = {CPU_F32, CPU_BF16, CPU_F16};
 static const char *const names[] = {"float32", "bfloat16", "float16"};
 // Groups of eight, four and single rows; depths in and out of whole vectors; tails of columns.
-static const size_t row_counts[] = {1, 2, 3, 4, 5, 8, 9, 13};
+static const size_t row_counts[] = {1, 2, 3, 4, 5, 8, 9, 13, 17};
 static const size_t depths[] = {1, 7, 15, 16, 17, 32, 33, 64, 256, 288};
 static const size_t widths[] = {1, 3, 4, 15, 16, 17, 31, 33, 64, 127};
-#define FOR_CASES(t, m, n, k)                                       \
+static const size_t head_counts[] = {1, 3};
+#define FOR_CASES(t, heads, m, n, k)                                \
   for (size_t t = 0; t < COUNT(types); t++)                         \
+    FOR_EACH(heads, head_counts)                                    \
     FOR_EACH(m, row_counts) FOR_EACH(n, widths) FOR_EACH(k, depths) \
       /* Long and wide at once says nothing new. */                 \
-      if (n * k <= 64 * 64 || m == 1)
+      if (n * k <= 64 * 64 || (m == 1 && heads == 1))
 
-// B of `type` as numbers.
-static double *numbers(cpu_float_type type, const void *b, size_t rows, size_t columns,
-                       size_t stride) {
-  double *x = doubles(rows * columns);
-  for (size_t r = 0; r < rows; r++)
-    for (size_t i = 0; i < columns; i++) x[r * columns + i] = element(type, b, r * stride + i);
+// The matrices of `heads` heads side by side: rows of `columns` numbers and a gap for each head.
+typedef struct {
+  size_t heads, rows, columns, head, row;
+} layout;
+static layout side_by_side(size_t heads, size_t rows, size_t columns, size_t gap) {
+  return (layout){heads, rows, columns, columns + gap, heads * (columns + gap)};
+}
+static size_t place(layout l, size_t h, size_t r, size_t i) { return h * l.head + r * l.row + i; }
+
+// B of all heads, NaN between them.
+static void *random_heads(cpu_float_type type, layout l) {
+  char *x = random_rows_as(type, l.rows, l.row, l.row);
+  size_t size = type == CPU_F32 ? 4 : 2;
+  for (size_t h = 0; h < l.heads; h++)
+    for (size_t r = 0; r < l.rows; r++)
+      memset(x + place(l, h, r, l.columns) * size, 0xFF, (l.head - l.columns) * size);
   return x;
 }
 
+// With bfloat16, A may be rounded to eight digits too.
+static double units(size_t t, size_t k) {
+  return (double)k + 2 + (types[t] == CPU_BF16 && kernels->has_bf16 ? BF16_ROUNDINGS : 0);
+}
+
 static void product_rows(void) {
-  FOR_CASES(t, m, n, k) {
-    begin("%s, m %zu, n %zu, k %zu", names[t], m, n, k);
-    size_t a_row = k + 3, b_row = n + 5, c_row = n + 1;
-    const float *a = random_rows(m, k, a_row, -1, 1);
-    const void *b = random_rows_as(types[t], k, n, b_row);
-    const double *y = numbers(types[t], b, k, n, b_row);
-    float *c = random_rows(m, n, c_row, -1, 1), *before = copy(c, (m - 1) * c_row + n);
-    kernels->product_rows(types[t], m, n, k, a, (ptrdiff_t)a_row, b, (ptrdiff_t)b_row, c,
-                          (ptrdiff_t)c_row);
-    for (size_t i = 0; i < m; i++)
-      for (size_t j = 0; j < n; j++) {
-        double want = before[i * c_row + j], size = fabs(want);
-        for (size_t p = 0; p < k; p++) {
-          double term = a[i * a_row + p] * y[p * n + j];
-          want += term, size += fabs(term);
+  FOR_CASES(t, heads, m, n, k) {
+    begin("%s, heads %zu, m %zu, n %zu, k %zu", names[t], heads, m, n, k);
+    layout la = side_by_side(heads, m, k, 3), lb = side_by_side(heads, k, n, 5);
+    layout lc = side_by_side(heads, m, n, 1);
+    const float *a = random_rows(m, la.row, la.row, -1, 1);
+    const void *b = random_heads(types[t], lb);
+    float *c = random_rows(m, lc.row, lc.row, -1, 1), *before = copy(c, m * lc.row);
+    kernels->product_rows(types[t], heads, m, n, k, a, (ptrdiff_t)la.head, (ptrdiff_t)la.row, b,
+                          (ptrdiff_t)lb.head, (ptrdiff_t)lb.row, c, (ptrdiff_t)lc.head,
+                          (ptrdiff_t)lc.row);
+    for (size_t h = 0; h < heads; h++)
+      for (size_t i = 0; i < m; i++)
+        for (size_t j = 0; j < n; j++) {
+          double want = before[place(lc, h, i, j)], size = fabs(want);
+          for (size_t p = 0; p < k; p++) {
+            double term = a[place(la, h, i, p)] * element(types[t], b, place(lb, h, p, j));
+            want += term, size += fabs(term);
+          }
+          near("c", place(lc, h, i, j), c[place(lc, h, i, j)], want, size, units(t, k));
         }
-        near("c", i * c_row + j, c[i * c_row + j], want, size, (double)k + 2);
-      }
-    gaps_untouched("c", c, m, n, c_row);
+    for (size_t h = 0; h < heads; h++)
+      for (size_t i = 0; i < m; i++)
+        equal("gap", place(lc, h, i, n), c[place(lc, h, i, n)], before[place(lc, h, i, n)]);
   }
 }
 
 static void dot_rows(void) {
-  FOR_CASES(t, m, n, k) {
-    begin("%s, m %zu, n %zu, k %zu", names[t], m, n, k);
-    size_t a_row = k + 3, b_row = k + 5, c_row = n + 1;
-    const float *a = random_rows(m, k, a_row, -1, 1);
-    const void *b = random_rows_as(types[t], n, k, b_row);
-    const double *y = numbers(types[t], b, n, k, b_row);
-    float *c = floats((m - 1) * c_row + n);
-    kernels->dot_rows(types[t], m, n, k, a, (ptrdiff_t)a_row, b, (ptrdiff_t)b_row, c,
-                      (ptrdiff_t)c_row);
-    // With bfloat16, A may be rounded to eight digits too.
-    double units = (double)k + 2;
-    if (types[t] == CPU_BF16 && kernels->has_bf16) units += BF16_ROUNDINGS;
-    for (size_t i = 0; i < m; i++)
-      for (size_t j = 0; j < n; j++) {
-        double want = 0, size = 0;
-        for (size_t p = 0; p < k; p++) {
-          double term = a[i * a_row + p] * y[j * k + p];
-          want += term, size += fabs(term);
+  FOR_CASES(t, heads, m, n, k) {
+    begin("%s, heads %zu, m %zu, n %zu, k %zu", names[t], heads, m, n, k);
+    layout la = side_by_side(heads, m, k, 3), lb = side_by_side(heads, n, k, 5);
+    layout lc = side_by_side(heads, m, n, 1);
+    const float *a = random_rows(m, la.row, la.row, -1, 1);
+    const void *b = random_heads(types[t], lb);
+    float *c = random_rows(m, lc.row, lc.row, -1, 1), *before = copy(c, m * lc.row);
+    kernels->dot_rows(types[t], heads, m, n, k, a, (ptrdiff_t)la.head, (ptrdiff_t)la.row, b,
+                      (ptrdiff_t)lb.head, (ptrdiff_t)lb.row, c, (ptrdiff_t)lc.head,
+                      (ptrdiff_t)lc.row);
+    for (size_t h = 0; h < heads; h++)
+      for (size_t i = 0; i < m; i++)
+        for (size_t j = 0; j < n; j++) {
+          double want = 0, size = 0;
+          for (size_t p = 0; p < k; p++) {
+            double term = a[place(la, h, i, p)] * element(types[t], b, place(lb, h, j, p));
+            want += term, size += fabs(term);
+          }
+          near("c", place(lc, h, i, j), c[place(lc, h, i, j)], want, size, units(t, k));
         }
-        near("c", i * c_row + j, c[i * c_row + j], want, size, units);
-      }
-    gaps_untouched("c", c, m, n, c_row);
+    for (size_t h = 0; h < heads; h++)
+      for (size_t i = 0; i < m; i++)
+        equal("gap", place(lc, h, i, n), c[place(lc, h, i, n)], before[place(lc, h, i, n)]);
   }
 }
 

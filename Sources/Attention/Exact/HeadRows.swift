@@ -16,6 +16,9 @@ struct HeadRows: Sendable {
     dimension = tensor.shape[3]
   }
 
+  /// Elements between the same row of neighbouring heads.
+  var headStride: Int { tensor.strides[2] }
+
   /// Starts to bring `count` rows from `start` on near. They lie apart by all heads, a pattern that
   /// processors do not foresee: read one after the other, each would be waited for.
   func prefetch(batch: Int, head: Int, start: Int, count: Int, _ kernels: cpu_kernels) {

@@ -7,6 +7,7 @@
 #include "product_bf16.h"
 #include "rounded.h"
 #include "few_rows.h"
+#include "dot_rows.h"
 #include "normalize.h"
 #include "unit.h"
 #include "layers.h"

@@ -1,5 +1,6 @@
-// Products of few rows with a long matrix that is read once, where it lies, in its own dtype: the
-// memory is what they wait for, so lines are asked for ahead of their use.
+// Products of few rows with long matrices that are read once, where they lie, in their own dtype:
+// the memory is what they wait for. The matrices of all heads are read together, row by row, as they
+// lie in memory side by side, and lines are asked for in that order ahead of their use.
 
 // LANES numbers of a row of `type` (a constant at each call) from element i on, as float32.
 INLINE vf v_load_as(cpu_float_type type, const void *row, size_t i) {
@@ -24,130 +25,36 @@ INLINE const void *row_at(cpu_float_type type, const void *b, ptrdiff_t offset) 
   return (const char *)b + offset * (type == CPU_F32 ? 4 : 2);
 }
 
-// How many rows ahead a line is asked for.
-#define ROWS_AHEAD 64
+// How far ahead lines are asked for: far enough that the hardware sees a stream and joins in.
+#define BYTES_AHEAD 32768
 #define CACHE_LINE 64
 
-INLINE void prefetch_row(cpu_float_type type, const void *row, size_t n) {
-  size_t bytes = n * (type == CPU_F32 ? 4 : 2);
-  for (size_t i = 0; i < bytes; i += CACHE_LINE) __builtin_prefetch((const char *)row + i, 0, 2);
-}
+// The matrices B of all heads: element (i, j) of head h at b[h*head + i*row + j], `width` columns.
+typedef struct {
+  const void *b;
+  ptrdiff_t head, row;
+  size_t heads, width;
+} head_rows;
 
-#if VECTOR_BYTES == 64
-// The sums of sixteen vectors as the lanes of one.
-INLINE vf v_sums(const vf a[16]) {
-  __m512 pair[8], quad[4], half[2];
-#pragma unroll
-  for (size_t i = 0; i < 8; i++)
-    pair[i] = _mm512_add_ps(_mm512_unpacklo_ps((__m512)a[2 * i], (__m512)a[2 * i + 1]),
-                            _mm512_unpackhi_ps((__m512)a[2 * i], (__m512)a[2 * i + 1]));
-#pragma unroll
-  for (size_t i = 0; i < 4; i++) {
-    __m512d x = (__m512d)pair[2 * i], y = (__m512d)pair[2 * i + 1];
-    quad[i] = _mm512_add_ps((__m512)_mm512_unpacklo_pd(x, y), (__m512)_mm512_unpackhi_pd(x, y));
-  }
-#pragma unroll
-  for (size_t i = 0; i < 2; i++)
-    half[i] = _mm512_add_ps(_mm512_shuffle_f32x4(quad[2 * i], quad[2 * i + 1], 0x88),
-                            _mm512_shuffle_f32x4(quad[2 * i], quad[2 * i + 1], 0xDD));
-  return (vf)_mm512_add_ps(_mm512_shuffle_f32x4(half[0], half[1], 0x88),
-                           _mm512_shuffle_f32x4(half[0], half[1], 0xDD));
-}
-#endif
-
-#if HAS_BFLOAT16_DOT
-#define MOST_PAIRED_DEPTH 256
-
-// The same in pairs of bfloat16, for a depth of whole vectors of pairs; returns the rows of B that
-// are done. A is rounded.
-INLINE size_t dot_rows_in_pairs(size_t m, size_t n, size_t k, const float *a, ptrdiff_t a_row,
-                                const uint16_t *b, ptrdiff_t b_row, float *c, ptrdiff_t c_row) {
-  if (k % (2 * LANES) != 0 || k > MOST_PAIRED_DEPTH) return 0;
-  size_t done = n / LANES * LANES;
-  for (size_t i = 0; i < m; i++) {
-    uint16_t x[MOST_PAIRED_DEPTH];
-    for (size_t p = 0; p < k; p += 2 * LANES)
-      v_store_bf16(x + p, v_load(a + (ptrdiff_t)i * a_row + p),
-                   v_load(a + (ptrdiff_t)i * a_row + p + LANES));
-    for (size_t j = 0; j < done; j += LANES) {
-      const uint16_t *y = b + (ptrdiff_t)j * b_row;
-      if (i == 0)
-        for (size_t r = 0; r < LANES; r++)
-          prefetch_row(CPU_BF16, y + (ptrdiff_t)(r + ROWS_AHEAD) * b_row, k);
-      vf sum[LANES];
-#pragma unroll
-      for (size_t r = 0; r < LANES; r++) sum[r] = (vf){0};
-      for (size_t p = 0; p < k; p += 2 * LANES) {
-        __m512bh u, w;
-        memcpy(&u, x + p, sizeof u);
-#pragma unroll
-        for (size_t r = 0; r < LANES; r++) {
-          memcpy(&w, y + (ptrdiff_t)r * b_row + p, sizeof w);
-          sum[r] = (vf)_mm512_dpbf16_ps((__m512)sum[r], u, w);
-        }
-      }
-      v_store(c + (ptrdiff_t)i * c_row + j, v_sums(sum));
+// The share that work on head `h` has in asking for what follows `count` rows from `first` on.
+INLINE void prefetch_share(cpu_float_type type, head_rows b, size_t h, size_t first, size_t count) {
+  size_t bytes = b.width * (type == CPU_F32 ? 4 : 2), ahead = BYTES_AHEAD / (b.heads * bytes);
+  if (ahead < count) ahead = count;
+  first += ahead;
+  for (size_t r = first + count * h / b.heads; r < first + count * (h + 1) / b.heads; r++)
+    for (size_t i = 0; i < b.heads; i++) {
+      const char *row = row_at(type, b.b, (ptrdiff_t)r * b.row + (ptrdiff_t)i * b.head);
+      for (size_t byte = 0; byte < bytes; byte += CACHE_LINE)
+        __builtin_prefetch(row + byte, 0, 2);
     }
-  }
-  return done;
-}
-#endif
-
-INLINE void dot_rows_of(cpu_float_type type, size_t m, size_t n, size_t k, const float *a,
-                        ptrdiff_t a_row, const void *b, ptrdiff_t b_row, float *c,
-                        ptrdiff_t c_row) {
-  size_t j = 0;
-#if HAS_BFLOAT16_DOT
-  if (type == CPU_BF16) j = dot_rows_in_pairs(m, n, k, a, a_row, b, b_row, c, c_row);
-#endif
-#if VECTOR_BYTES == 64
-  // Sixteen rows of B at a time, so that their sums are folded together.
-  if (k % LANES == 0)
-    for (; j + LANES <= n; j += LANES) {
-      const void *y = row_at(type, b, (ptrdiff_t)j * b_row);
-      for (size_t r = 0; r < LANES; r++)
-        prefetch_row(type, row_at(type, y, (ptrdiff_t)(r + ROWS_AHEAD) * b_row), k);
-      for (size_t i = 0; i < m; i++) {
-        const float *x = a + (ptrdiff_t)i * a_row;
-        vf sum[LANES];
-#pragma unroll
-        for (size_t r = 0; r < LANES; r++) sum[r] = (vf){0};
-        for (size_t p = 0; p < k; p += LANES) {
-          vf v = v_load(x + p);
-#pragma unroll
-          for (size_t r = 0; r < LANES; r++)
-            sum[r] += v * v_load_as(type, row_at(type, y, (ptrdiff_t)r * b_row), p);
-        }
-        v_store(c + (ptrdiff_t)i * c_row + j, v_sums(sum));
-      }
-    }
-#endif
-  for (; j < n; j++) {
-    const void *y = row_at(type, b, (ptrdiff_t)j * b_row);
-    for (size_t i = 0; i < m; i++) {
-      const float *x = a + (ptrdiff_t)i * a_row;
-      vf sum = {0};
-      size_t p = 0;
-      for (; p + LANES <= k; p += LANES) sum += v_load(x + p) * v_load_as(type, y, p);
-      float total = v_sum(sum);
-      for (; p < k; p++) total += x[p] * load_as(type, y, p);
-      c[(ptrdiff_t)i * c_row + j] = total;
-    }
-  }
 }
 
-static void dot_rows(cpu_float_type type, size_t m, size_t n, size_t k, const float *a,
-                     ptrdiff_t a_row, const void *b, ptrdiff_t b_row, float *c, ptrdiff_t c_row) {
-  if (type == CPU_F32) dot_rows_of(CPU_F32, m, n, k, a, a_row, b, b_row, c, c_row);
-  else if (type == CPU_BF16) dot_rows_of(CPU_BF16, m, n, k, a, a_row, b, b_row, c, c_row);
-  else dot_rows_of(CPU_F16, m, n, k, a, a_row, b, b_row, c, c_row);
-}
+INLINE size_t rows_at_once(size_t left) { return left >= 8 ? 8 : left >= 4 ? 4 : left >= 2 ? 2 : 1; }
 
-// `rows` of C at LANES * `vectors` columns; both are constants at each call. `ahead` columns from
-// here on are asked for in each row.
+// `rows` of C at LANES * `vectors` columns; both are constants at each call.
 INLINE void add_rows_tile(cpu_float_type type, const size_t rows, const size_t vectors, size_t k,
                           const float *a, ptrdiff_t a_row, const void *b, ptrdiff_t b_row,
-                          size_t ahead, float *c, ptrdiff_t c_row) {
+                          float *c, ptrdiff_t c_row) {
   vf sum[8][4];
 #pragma unroll
   for (size_t i = 0; i < rows; i++)
@@ -155,7 +62,6 @@ INLINE void add_rows_tile(cpu_float_type type, const size_t rows, const size_t v
     for (size_t v = 0; v < vectors; v++) sum[i][v] = v_load(c + (ptrdiff_t)i * c_row + v * LANES);
   for (size_t p = 0; p < k; p++) {
     const void *y = row_at(type, b, (ptrdiff_t)p * b_row);
-    if (ahead) prefetch_row(type, row_at(type, y, ROWS_AHEAD * b_row), ahead);
     vf x[4];
 #pragma unroll
     for (size_t v = 0; v < vectors; v++) x[v] = v_load_as(type, y, v * LANES);
@@ -172,28 +78,99 @@ INLINE void add_rows_tile(cpu_float_type type, const size_t rows, const size_t v
     for (size_t v = 0; v < vectors; v++) v_store(c + (ptrdiff_t)i * c_row + v * LANES, sum[i][v]);
 }
 
-INLINE void product_rows_of(cpu_float_type type, size_t m, size_t n, size_t k, const float *a,
-                            ptrdiff_t a_row, const void *b, ptrdiff_t b_row, float *c,
-                            ptrdiff_t c_row) {
+#if HAS_BFLOAT16_DOT
+// Rows of B that are added in pairs at a time.
+#define MOST_PAIRED_ROWS 32
+
+// The same for 2 * LANES columns of bfloat16 and k / 2 pairs of rows. The weights are rounded:
+// w[i * MOST_PAIRED_ROWS + p].
+INLINE void add_pairs_tile(const size_t rows, size_t k, const uint16_t *w, const uint16_t *b,
+                           ptrdiff_t b_row, float *c, ptrdiff_t c_row) {
+  // Interleaving two rows of B leaves columns 0-3, 8-11, … in one vector and the others in another.
+  __m512 low[8], high[8];
+#pragma unroll
+  for (size_t i = 0; i < rows; i++) {
+    __m512 x = _mm512_loadu_ps(c + (ptrdiff_t)i * c_row);
+    __m512 y = _mm512_loadu_ps(c + (ptrdiff_t)i * c_row + LANES);
+    low[i] = _mm512_shuffle_f32x4(x, y, 0x88), high[i] = _mm512_shuffle_f32x4(x, y, 0xDD);
+  }
+  for (size_t p = 0; p + 2 <= k; p += 2) {
+    __m512i even = _mm512_loadu_si512(b + (ptrdiff_t)p * b_row);
+    __m512i odd = _mm512_loadu_si512(b + (ptrdiff_t)(p + 1) * b_row);
+    __m512bh first = (__m512bh)_mm512_unpacklo_epi16(even, odd);
+    __m512bh second = (__m512bh)_mm512_unpackhi_epi16(even, odd);
+#pragma unroll
+    for (size_t i = 0; i < rows; i++) {
+      __m512bh pair = v_pair(w + i * MOST_PAIRED_ROWS + p);
+      low[i] = _mm512_dpbf16_ps(low[i], pair, first);
+      high[i] = _mm512_dpbf16_ps(high[i], pair, second);
+    }
+  }
+#pragma unroll
+  for (size_t i = 0; i < rows; i++) {
+    __m512 x = _mm512_shuffle_f32x4(low[i], high[i], 0x44);
+    __m512 y = _mm512_shuffle_f32x4(low[i], high[i], 0xEE);
+    _mm512_storeu_ps(c + (ptrdiff_t)i * c_row, _mm512_shuffle_f32x4(x, x, 0xD8));
+    _mm512_storeu_ps(c + (ptrdiff_t)i * c_row + LANES, _mm512_shuffle_f32x4(y, y, 0xD8));
+  }
+}
+
+// C += A B for whole pairs of rows and whole vectors of pairs; returns the rows of B that are done.
+INLINE size_t add_pairs(size_t m, size_t n, size_t k, const float *a, ptrdiff_t a_row,
+                        const uint16_t *b, ptrdiff_t b_row, float *c, ptrdiff_t c_row) {
+  if (n % (2 * LANES) != 0 || k < 2) return 0;
   for (size_t i = 0; i < m;) {
-    // The first pass over B brings it near; later ones find it there.
-    size_t ahead = i == 0 ? n : 0, j = 0;
-    size_t rows = m - i >= 8 ? 8 : m - i >= 4 ? 4 : 1;
+    size_t rows = rows_at_once(m - i);
+    uint16_t w[8 * MOST_PAIRED_ROWS];
+    for (size_t r = 0; r < rows; r++)
+      for (size_t p = 0; p < k; p += LANES) {
+        const float *x = a + (ptrdiff_t)(i + r) * a_row + p;
+        vf v = k - p < LANES ? v_load_part(x, k - p, 0) : v_load(x);
+        __m256bh rounded = _mm512_cvtneps_pbh((__m512)v);
+        memcpy(w + r * MOST_PAIRED_ROWS + p, &rounded, sizeof rounded);
+      }
+    for (size_t j = 0; j < n; j += 2 * LANES) {
+      float *y = c + (ptrdiff_t)i * c_row + j;
+      if (rows == 8) add_pairs_tile(8, k, w, b + j, b_row, y, c_row);
+      else if (rows == 4) add_pairs_tile(4, k, w, b + j, b_row, y, c_row);
+      else if (rows == 2) add_pairs_tile(2, k, w, b + j, b_row, y, c_row);
+      else add_pairs_tile(1, k, w, b + j, b_row, y, c_row);
+    }
+    i += rows;
+  }
+  return k / 2 * 2;
+}
+#endif
+
+// C += A B for one head and rows of B that stay near.
+INLINE void add_rows_of(cpu_float_type type, size_t m, size_t n, size_t k, const float *a,
+                        ptrdiff_t a_row, const void *b, ptrdiff_t b_row, float *c,
+                        ptrdiff_t c_row) {
+#if HAS_BFLOAT16_DOT
+  if (type == CPU_BF16) {
+    size_t done = add_pairs(m, n, k, a, a_row, b, b_row, c, c_row);
+    a += done, k -= done, b = row_at(type, b, (ptrdiff_t)done * b_row);
+    if (k == 0) return;
+  }
+#endif
+  for (size_t i = 0; i < m;) {
+    size_t j = 0, rows = rows_at_once(m - i);
     const float *x = a + (ptrdiff_t)i * a_row;
     float *y = c + (ptrdiff_t)i * c_row;
-    for (; rows == 8 && j + 2 * LANES <= n; j += 2 * LANES, ahead = 0)
-      add_rows_tile(type, 8, 2, k, x, a_row, row_at(type, b, (ptrdiff_t)j), b_row, ahead, y + j,
-                    c_row);
-    for (; rows < 8 && j + 4 * LANES <= n; j += 4 * LANES, ahead = 0) {
+    for (; rows == 8 && j + 2 * LANES <= n; j += 2 * LANES)
+      add_rows_tile(type, 8, 2, k, x, a_row, row_at(type, b, (ptrdiff_t)j), b_row, y + j, c_row);
+    for (; rows < 8 && j + 4 * LANES <= n; j += 4 * LANES) {
       const void *z = row_at(type, b, (ptrdiff_t)j);
-      if (rows == 4) add_rows_tile(type, 4, 4, k, x, a_row, z, b_row, ahead, y + j, c_row);
-      else add_rows_tile(type, 1, 4, k, x, a_row, z, b_row, ahead, y + j, c_row);
+      if (rows == 4) add_rows_tile(type, 4, 4, k, x, a_row, z, b_row, y + j, c_row);
+      else if (rows == 2) add_rows_tile(type, 2, 4, k, x, a_row, z, b_row, y + j, c_row);
+      else add_rows_tile(type, 1, 4, k, x, a_row, z, b_row, y + j, c_row);
     }
-    for (; j + LANES <= n; j += LANES, ahead = 0) {
+    for (; j + LANES <= n; j += LANES) {
       const void *z = row_at(type, b, (ptrdiff_t)j);
-      if (rows == 8) add_rows_tile(type, 8, 1, k, x, a_row, z, b_row, ahead, y + j, c_row);
-      else if (rows == 4) add_rows_tile(type, 4, 1, k, x, a_row, z, b_row, ahead, y + j, c_row);
-      else add_rows_tile(type, 1, 1, k, x, a_row, z, b_row, ahead, y + j, c_row);
+      if (rows == 8) add_rows_tile(type, 8, 1, k, x, a_row, z, b_row, y + j, c_row);
+      else if (rows == 4) add_rows_tile(type, 4, 1, k, x, a_row, z, b_row, y + j, c_row);
+      else if (rows == 2) add_rows_tile(type, 2, 1, k, x, a_row, z, b_row, y + j, c_row);
+      else add_rows_tile(type, 1, 1, k, x, a_row, z, b_row, y + j, c_row);
     }
     if (j < n)
       for (size_t p = 0; p < k; p++)
@@ -205,10 +182,30 @@ INLINE void product_rows_of(cpu_float_type type, size_t m, size_t n, size_t k, c
   }
 }
 
-static void product_rows(cpu_float_type type, size_t m, size_t n, size_t k, const float *a,
-                         ptrdiff_t a_row, const void *b, ptrdiff_t b_row, float *c,
+// Rows of B that all heads have their turn at before the next.
+#define PRODUCT_STEP 32
+
+INLINE void product_rows_of(cpu_float_type type, size_t m, size_t k, const float *a,
+                            ptrdiff_t a_head, ptrdiff_t a_row, head_rows b, float *c,
+                            ptrdiff_t c_head, ptrdiff_t c_row) {
+  for (size_t p = 0; p < k; p += PRODUCT_STEP) {
+    size_t rows = k - p < PRODUCT_STEP ? k - p : PRODUCT_STEP;
+    for (size_t h = 0; h < b.heads; h++) {
+      prefetch_share(type, b, h, p, rows);
+      add_rows_of(type, m, b.width, rows, a + (ptrdiff_t)h * a_head + p, a_row,
+                  row_at(type, b.b, (ptrdiff_t)h * b.head + (ptrdiff_t)p * b.row), b.row,
+                  c + (ptrdiff_t)h * c_head, c_row);
+    }
+  }
+}
+
+static void product_rows(cpu_float_type type, size_t heads, size_t m, size_t n, size_t k,
+                         const float *a, ptrdiff_t a_head, ptrdiff_t a_row, const void *b,
+                         ptrdiff_t b_head, ptrdiff_t b_row, float *c, ptrdiff_t c_head,
                          ptrdiff_t c_row) {
-  if (type == CPU_F32) product_rows_of(CPU_F32, m, n, k, a, a_row, b, b_row, c, c_row);
-  else if (type == CPU_BF16) product_rows_of(CPU_BF16, m, n, k, a, a_row, b, b_row, c, c_row);
-  else product_rows_of(CPU_F16, m, n, k, a, a_row, b, b_row, c, c_row);
+  head_rows rows = {b, b_head, b_row, heads, n};
+  if (type == CPU_F32) product_rows_of(CPU_F32, m, k, a, a_head, a_row, rows, c, c_head, c_row);
+  else if (type == CPU_BF16)
+    product_rows_of(CPU_BF16, m, k, a, a_head, a_row, rows, c, c_head, c_row);
+  else product_rows_of(CPU_F16, m, k, a, a_head, a_row, rows, c, c_head, c_row);
 }

@@ -127,16 +127,20 @@ typedef struct {
                      ptrdiff_t a_column, const double *b, ptrdiff_t b_row, ptrdiff_t b_column,
                      double *c);
 
+  // Few rows with long matrices, for all heads at once: matrices of head h lie h times x_head further.
+  // All are read as they lie: rows of neighbouring elements, B of `type`. With a B of bfloat16, A may
+  // be rounded to bfloat16 too.
   // MARK: bodies/few_rows.h
-  // C += A B with A m by k and B k by n, both as they lie: rows of neighbouring elements, B of
-  // `type`. For few rows of A, where packing B would cost more than the product.
-  void (*product_rows)(cpu_float_type type, size_t m, size_t n, size_t k, const float *a,
-                       ptrdiff_t a_row, const void *b, ptrdiff_t b_row, float *c,
+  // C += A B with A m by k and B k by n.
+  void (*product_rows)(cpu_float_type type, size_t heads, size_t m, size_t n, size_t k,
+                       const float *a, ptrdiff_t a_head, ptrdiff_t a_row, const void *b,
+                       ptrdiff_t b_head, ptrdiff_t b_row, float *c, ptrdiff_t c_head,
                        ptrdiff_t c_row);
-  // C = A B^T with A m by k and B n by k, both as they lie. For few rows of A. With a B of bfloat16, A
-  // may be rounded to bfloat16 too.
-  void (*dot_rows)(cpu_float_type type, size_t m, size_t n, size_t k, const float *a,
-                   ptrdiff_t a_row, const void *b, ptrdiff_t b_row, float *c, ptrdiff_t c_row);
+  // MARK: bodies/dot_rows.h
+  // C = A B^T with A m by k and B n by k.
+  void (*dot_rows)(cpu_float_type type, size_t heads, size_t m, size_t n, size_t k, const float *a,
+                   ptrdiff_t a_head, ptrdiff_t a_row, const void *b, ptrdiff_t b_head,
+                   ptrdiff_t b_row, float *c, ptrdiff_t c_head, ptrdiff_t c_row);
 
   // MARK: bodies/normalize.h
   // Rows of `n`: y = x * r * w with r = 1/sqrt(mean(x*x) + epsilon), r kept in rstd.

@@ -35,11 +35,6 @@ struct DecodePass {
     let output: UnsafeMutablePointer<Float>
     let high: UnsafeMutablePointer<Float>
     let sum: UnsafeMutablePointer<Float>
-
-    /// The rows from `row` on.
-    func advanced(by row: Int, dimension: Int) -> Part {
-      Part(output: output + row * dimension, high: high + row, sum: sum + row)
-    }
   }
 
   private var group: Int { inputs.headsPerGroup }
@@ -81,31 +76,35 @@ struct DecodePass {
     return ExactOutputs(output: output, logSumExp: logSumExp!)
   }
 
-  /// One piece of the keys for all queries and heads. The heads take turns block by block: together
-  /// they read memory from one end to the other.
+  /// One piece of the keys for all queries and heads, block by block: all heads together, so that
+  /// memory is read from one end to the other.
   private func run(_ index: Int, _ start: Int, _ part: Part) throws {
     let segment = inputs.segments[index]
     let (d, v, keyHeads) = (queryRows.dimension, valueRows.dimension, inputs.problem.keyValueHeads)
-    let m = segment.queryCount * group
-    let scratch = try Scratch(
-      floats: keyHeads * m * d + m * Self.blockKeys + 2 * Self.blockKeys * d)
-    let q = scratch.base
-    let s = q + keyHeads * m * d
-    let rows = s + m * Self.blockKeys
-    readQueries(segment, into: q, lengths: rows)
-    part.high.update(repeating: -.infinity, count: keyHeads * m)
-    part.sum.update(repeating: 0, count: keyHeads * m)
-    part.output.update(repeating: 0, count: keyHeads * m * v)
+    let rows = keyHeads * segment.queryCount * group
+    let scratch = try Scratch(floats: rows * (d + Self.blockKeys) + 2 * Self.blockKeys * d)
+    let memory = BlockMemory(
+      queries: scratch.base, scores: scratch.base + rows * d,
+      unitKeys: scratch.base + rows * (d + Self.blockKeys))
+    readQueries(segment, into: memory.queries, lengths: memory.unitKeys)
+    part.high.update(repeating: -.infinity, count: rows)
+    part.sum.update(repeating: 0, count: rows)
+    part.output.update(repeating: 0, count: rows * v)
     let seen = segment.band.visibleKeys(rows: 0..<segment.queryCount, keys: segment.keyCount)
       .clamped(to: start..<min(start + Self.pieceKeys, segment.keyCount))
     for first in stride(from: seen.lowerBound, to: seen.upperBound, by: Self.blockKeys) {
-      let columns = first..<min(first + Self.blockKeys, seen.upperBound)
-      for keyHead in 0..<keyHeads {
-        attend(
-          segment, keyHead, columns, queries: q + keyHead * m * d, s, rows,
-          part.advanced(by: keyHead * m, dimension: v))
-      }
+      attend(segment, first..<min(first + Self.blockKeys, seen.upperBound), memory, part)
     }
+  }
+
+  /// What a task works with.
+  private struct BlockMemory {
+    /// [rows, k], rows as in ``Part``.
+    let queries: UnsafeMutablePointer<Float>
+    /// [rows, keys of a block]
+    let scores: UnsafeMutablePointer<Float>
+    /// Normalised keys of one head [keys of a block, k], and as much for their lengths.
+    let unitKeys: UnsafeMutablePointer<Float>
   }
 
   private func readQueries(
@@ -126,43 +125,60 @@ struct DecodePass {
     }
   }
 
-  /// One block of keys for the queries of one key/value head.
+  /// One block of keys for the queries of all heads.
   private func attend(
-    _ segment: ExactInputs.Segment, _ keyHead: Int, _ columns: Range<Int>,
-    queries q: UnsafeMutablePointer<Float>, _ s: UnsafeMutablePointer<Float>,
-    _ rows: UnsafeMutablePointer<Float>, _ part: Part
+    _ segment: ExactInputs.Segment, _ columns: Range<Int>, _ memory: BlockMemory, _ part: Part
   ) {
-    let (d, v, n, block) = (
-      queryRows.dimension, valueRows.dimension, columns.count, Self.blockKeys
-    )
+    let (v, n, block) = (valueRows.dimension, columns.count, Self.blockKeys)
+    let keyHeads = inputs.problem.keyValueHeads
     let m = segment.queryCount * group
-    let place = segment.keyStart + columns.lowerBound
-    if let groups = inputs.normalizedGroups {
-      keyRows.read(
-        batch: segment.batch, head: keyHead, start: place, count: n, into: rows, kernels)
-      kernels.unit_slices(n, d, groups, Similarity.shortestSlice, rows, rows, rows + block * d)
-      kernels.dot_rows(CPU_F32, m, n, d, q, d, rows, d, s, block)
-    } else {
-      keyRows.withRows(batch: segment.batch, head: keyHead, start: place) { keys, type, stride in
-        kernels.dot_rows(type, m, n, d, q, d, keys, stride, s, block)
-      }
-    }
+    let s = memory.scores
+    similarity(segment, columns, memory)
     // Queries are as they came, so that a product of half-precision rows is exact.
-    for row in 0..<m {
-      kernels.scale(n, inputs.scale[keyHead * group + row % group], s + row * block)
+    for row in 0..<keyHeads * m {
+      kernels.scale(n, inputs.scale[row / m * group + row % group], s + row * block)
     }
     if scores.changes(segment, rows: 0..<segment.queryCount, columns: columns) {
-      for i in 0..<segment.queryCount {
-        for g in 0..<group {
-          scores.apply(
-            segment, head: keyHead * group + g, rows: i..<i + 1, columns: columns,
-            s + (i * group + g) * block, stride: block)
-        }
+      for row in 0..<keyHeads * m {
+        let i = row % m / group
+        scores.apply(
+          segment, head: row / m * group + row % group, rows: i..<i + 1, columns: columns,
+          s + row * block, stride: block)
       }
     }
-    kernels.softmax_online(m, n, s, block, logTwoOfE, part.high, part.sum, part.output, v, v)
-    valueRows.withRows(batch: segment.batch, head: keyHead, start: place) { values, type, stride in
-      kernels.product_rows(type, m, v, n, s, block, values, stride, part.output, v)
+    kernels.softmax_online(
+      keyHeads * m, n, s, block, logTwoOfE, part.high, part.sum, part.output, v, v)
+    valueRows.withRows(
+      batch: segment.batch, head: 0, start: segment.keyStart + columns.lowerBound
+    ) { values, type, stride in
+      kernels.product_rows(
+        type, keyHeads, m, v, n, s, m * block, block, values, valueRows.headStride, stride,
+        part.output, m * v, v)
+    }
+  }
+
+  /// The products of all queries with a block of keys.
+  private func similarity(
+    _ segment: ExactInputs.Segment, _ columns: Range<Int>, _ memory: BlockMemory
+  ) {
+    let (d, n, block) = (queryRows.dimension, columns.count, Self.blockKeys)
+    let keyHeads = inputs.problem.keyValueHeads
+    let m = segment.queryCount * group
+    let place = segment.keyStart + columns.lowerBound
+    guard let groups = inputs.normalizedGroups else {
+      return keyRows.withRows(batch: segment.batch, head: 0, start: place) { keys, type, stride in
+        kernels.dot_rows(
+          type, keyHeads, m, n, d, memory.queries, m * d, d, keys, keyRows.headStride, stride,
+          memory.scores, m * block, block)
+      }
+    }
+    let unit = memory.unitKeys
+    for head in 0..<keyHeads {
+      keyRows.read(batch: segment.batch, head: head, start: place, count: n, into: unit, kernels)
+      kernels.unit_slices(n, d, groups, Similarity.shortestSlice, unit, unit, unit + block * d)
+      kernels.dot_rows(
+        CPU_F32, 1, m, n, d, memory.queries + head * m * d, 0, d, unit, 0, d,
+        memory.scores + head * m * block, 0, block)
     }
   }
 

@@ -1,0 +1,228 @@
+// Products of a few rows with the rows of long matrices: C = A Bᵀ, a head at a time for a few rows
+// of B.
+#if VECTOR_BYTES == 64
+// The sums of sixteen vectors as the lanes of one.
+INLINE vf v_sums(const vf a[16]) {
+  __m512 pair[8], quad[4], half[2];
+#pragma unroll
+  for (size_t i = 0; i < 8; i++)
+    pair[i] = _mm512_add_ps(_mm512_unpacklo_ps((__m512)a[2 * i], (__m512)a[2 * i + 1]),
+                            _mm512_unpackhi_ps((__m512)a[2 * i], (__m512)a[2 * i + 1]));
+#pragma unroll
+  for (size_t i = 0; i < 4; i++) {
+    __m512d x = (__m512d)pair[2 * i], y = (__m512d)pair[2 * i + 1];
+    quad[i] = _mm512_add_ps((__m512)_mm512_unpacklo_pd(x, y), (__m512)_mm512_unpackhi_pd(x, y));
+  }
+#pragma unroll
+  for (size_t i = 0; i < 2; i++)
+    half[i] = _mm512_add_ps(_mm512_shuffle_f32x4(quad[2 * i], quad[2 * i + 1], 0x88),
+                            _mm512_shuffle_f32x4(quad[2 * i], quad[2 * i + 1], 0xDD));
+  return (vf)_mm512_add_ps(_mm512_shuffle_f32x4(half[0], half[1], 0x88),
+                           _mm512_shuffle_f32x4(half[0], half[1], 0xDD));
+}
+
+// Rows of B that are worked on together: their sums fold into one vector.
+#define DOT_STEP 16
+
+// The longest row that a group is arranged for.
+#define MOST_DEPTH 256
+// Floats of arranged groups that are kept: all of one head at least.
+#define MOST_ARRANGED 8192
+
+// Rows of A are taken in groups of `width`, 8, 4 or 1, the last ones filled with zeros. A vector of
+// an arranged group holds LANES / width words of each row; a word is a float or a pair of bfloat16.
+// The same words of a row of B, broadcast, meet all rows of the group at once.
+INLINE size_t group_width(size_t left) { return left >= 5 ? 8 : left >= 2 ? 4 : 1; }
+
+// Arranges `rows` <= `width` rows of A; `width` and `paired` are constants at each call.
+INLINE void arrange_rows(const int paired, const size_t width, size_t rows, size_t k,
+                         const float *a, ptrdiff_t a_row, float *x) {
+  const size_t each = LANES / width, words = paired ? k / 2 : k;
+  float row[MOST_DEPTH];
+  for (size_t q = 0; q < width; q++, x += each) {
+    const float *source = a + (ptrdiff_t)q * a_row;
+    if (q >= rows) memset(row, 0, words * sizeof(float));
+#if HAS_BFLOAT16_DOT
+    else if (paired)
+      for (size_t p = 0; p < k; p += 2 * LANES)
+        v_store_bf16((uint16_t *)row + p, v_load(source + p), v_load(source + p + LANES));
+#endif
+    else memcpy(row, source, k * sizeof(float));
+    for (size_t p = 0; p < words; p += each) memcpy(x + p * width, row + p, each * sizeof(float));
+  }
+}
+
+INLINE void arrange_group(const int paired, size_t width, size_t rows, size_t k, const float *a,
+                          ptrdiff_t a_row, float *x) {
+  if (width == 8) arrange_rows(paired, 8, rows, k, a, a_row, x);
+  else if (width == 4) arrange_rows(paired, 4, rows, k, a, a_row, x);
+  else arrange_rows(paired, 1, rows, k, a, a_row, x);
+}
+
+INLINE __m512 dot_words(const int paired, __m512 sum, __m512 x, __m512 y) {
+#if HAS_BFLOAT16_DOT
+  if (paired) return _mm512_dpbf16_ps(sum, (__m512bh)x, (__m512bh)y);
+#endif
+  (void)paired;
+  return _mm512_fmadd_ps(x, y, sum);
+}
+
+// c[q*c_row + r] = the dot product of row q < `rows` of an arranged group and row r of B, for
+// DOT_STEP rows of B. `width` and `paired` are constants at each call.
+INLINE void group_dots(const size_t width, const int paired, size_t rows, size_t words,
+                       const float *a, const char *b, ptrdiff_t b_row_bytes, float *c,
+                       ptrdiff_t c_row) {
+  const size_t step_bytes = 64 / width;
+  __m512 sum[DOT_STEP];
+  // Eight rows at a time: as many addresses as there are registers for.
+#pragma unroll
+  for (size_t half = 0; half < DOT_STEP; half += 8, b += 8 * b_row_bytes) {
+    __m512 *total = sum + half;
+#pragma unroll
+    for (size_t r = 0; r < 8; r++) total[r] = _mm512_setzero_ps();
+    const char *row[8];
+#pragma unroll
+    for (size_t r = 0; r < 8; r++) row[r] = b + (ptrdiff_t)r * b_row_bytes;
+    for (size_t p = 0; p < words * width / LANES; p++) {
+      __m512 x = _mm512_loadu_ps(a + p * LANES);
+#pragma unroll
+      for (size_t r = 0; r < 8; r++) {
+        const char *y = row[r] + p * step_bytes;
+        __m512 w;
+        if (width == 8) w = (__m512)_mm512_broadcastq_epi64(_mm_loadl_epi64((const __m128i *)y));
+        else if (width == 4) w = _mm512_broadcast_f32x4(_mm_loadu_ps((const float *)y));
+        else w = _mm512_loadu_ps(y);
+        total[r] = dot_words(paired, total[r], x, w);
+      }
+    }
+  }
+  if (width == 1) {
+    vf sums[DOT_STEP];
+#pragma unroll
+    for (size_t r = 0; r < DOT_STEP; r++) sums[r] = (vf)sum[r];
+    v_store(c, v_sums(sums));
+    return;
+  }
+  // Quarters of a vector to four neighbouring rows of B for one row of A: line[t][i] has rows
+  // 4i to 4i + 3 for the rows t + 2 * (0 … 3) of A (width 8), or 0 … 3 (width 4).
+  __m512 line[2][4];
+  if (width == 8) {
+    __m512 pair[8];
+#pragma unroll
+    for (size_t i = 0; i < 8; i++)
+      pair[i] = _mm512_add_ps(_mm512_shuffle_ps(sum[2 * i], sum[2 * i + 1], 0x88),
+                              _mm512_shuffle_ps(sum[2 * i], sum[2 * i + 1], 0xDD));
+#pragma unroll
+    for (size_t i = 0; i < 4; i++) {
+      line[0][i] = _mm512_shuffle_ps(pair[2 * i], pair[2 * i + 1], 0x88);
+      line[1][i] = _mm512_shuffle_ps(pair[2 * i], pair[2 * i + 1], 0xDD);
+    }
+  } else {
+#pragma unroll
+    for (size_t i = 0; i < 4; i++) {
+      __m512 low = _mm512_add_ps(_mm512_unpacklo_ps(sum[4 * i], sum[4 * i + 1]),
+                                 _mm512_unpackhi_ps(sum[4 * i], sum[4 * i + 1]));
+      __m512 high = _mm512_add_ps(_mm512_unpacklo_ps(sum[4 * i + 2], sum[4 * i + 3]),
+                                  _mm512_unpackhi_ps(sum[4 * i + 2], sum[4 * i + 3]));
+      line[0][i] = _mm512_add_ps((__m512)_mm512_unpacklo_pd((__m512d)low, (__m512d)high),
+                                 (__m512)_mm512_unpackhi_pd((__m512d)low, (__m512d)high));
+    }
+  }
+#pragma unroll
+  for (size_t t = 0; t < width / 4; t++) {
+    __m512 *l = line[t];
+    __m512 even0 = _mm512_shuffle_f32x4(l[0], l[1], 0x88);
+    __m512 even1 = _mm512_shuffle_f32x4(l[2], l[3], 0x88);
+    __m512 odd0 = _mm512_shuffle_f32x4(l[0], l[1], 0xDD);
+    __m512 odd1 = _mm512_shuffle_f32x4(l[2], l[3], 0xDD);
+    __m512 out[4] = {_mm512_shuffle_f32x4(even0, even1, 0x88), _mm512_shuffle_f32x4(odd0, odd1, 0x88),
+                     _mm512_shuffle_f32x4(even0, even1, 0xDD), _mm512_shuffle_f32x4(odd0, odd1, 0xDD)};
+#pragma unroll
+    for (size_t i = 0; i < 4; i++) {
+      size_t q = width == 8 ? 2 * i + t : i;
+      if (q < rows) _mm512_storeu_ps(c + (ptrdiff_t)q * c_row, out[i]);
+    }
+  }
+}
+
+// C = A Bᵀ of all heads in groups, for whole steps of rows of B; returns how many those are.
+INLINE size_t dot_groups(cpu_float_type type, size_t m, size_t n, const float *a, ptrdiff_t a_head,
+                         ptrdiff_t a_row, head_rows b, float *c, ptrdiff_t c_head,
+                         ptrdiff_t c_row) {
+  const size_t k = b.width, done = n / DOT_STEP * DOT_STEP;
+  const int paired = HAS_BFLOAT16_DOT && type == CPU_BF16;
+  if (k % (paired ? 2 * LANES : LANES) != 0 || k > MOST_DEPTH || m > 16) return 0;
+  const size_t words = paired ? k / 2 : k;
+  size_t per_head = 0;
+  for (size_t i = 0, width; i < m; i += width) per_head += (width = group_width(m - i)) * words;
+  const size_t together = MOST_ARRANGED / per_head;
+  for (size_t h0 = 0; h0 < b.heads; h0 += together) {
+    float arranged[MOST_ARRANGED], wide[DOT_STEP * MOST_DEPTH];
+    size_t h1 = b.heads - h0 < together ? b.heads : h0 + together;
+    float *x = arranged;
+    for (size_t h = h0; h < h1; h++)
+      for (size_t i = 0, width; i < m; i += width, x += width * words) {
+        width = group_width(m - i);
+        arrange_group(paired, width, m - i < width ? m - i : width, k,
+                      a + (ptrdiff_t)h * a_head + (ptrdiff_t)i * a_row, a_row, x);
+      }
+    for (size_t j = 0; j < done; j += DOT_STEP) {
+      x = arranged;
+      for (size_t h = h0; h < h1; h++) {
+        prefetch_share(type, b, h, j, DOT_STEP);
+        const char *y = row_at(type, b.b, (ptrdiff_t)h * b.head + (ptrdiff_t)j * b.row);
+        ptrdiff_t y_row = b.row * (type == CPU_F32 ? 4 : 2);
+        if (type != CPU_F32 && !paired) {
+          for (size_t r = 0; r < DOT_STEP; r++)
+            for (size_t p = 0; p < k; p += LANES)
+              v_store(wide + r * k + p, v_load_as(type, y + (ptrdiff_t)r * y_row, p));
+          y = (const char *)wide, y_row = (ptrdiff_t)(k * sizeof(float));
+        }
+        for (size_t i = 0, width; i < m; i += width, x += width * words) {
+          width = group_width(m - i);
+          float *z = c + (ptrdiff_t)h * c_head + (ptrdiff_t)i * c_row + (ptrdiff_t)j;
+          size_t rows = m - i < width ? m - i : width;
+          if (width == 8) group_dots(8, paired, rows, words, x, y, y_row, z, c_row);
+          else if (width == 4) group_dots(4, paired, rows, words, x, y, y_row, z, c_row);
+          else group_dots(1, paired, rows, words, x, y, y_row, z, c_row);
+        }
+      }
+    }
+  }
+  return done;
+}
+#endif
+
+INLINE void dot_rows_of(cpu_float_type type, size_t m, size_t n, const float *a, ptrdiff_t a_head,
+                        ptrdiff_t a_row, head_rows b, float *c, ptrdiff_t c_head,
+                        ptrdiff_t c_row) {
+  const size_t k = b.width;
+  size_t j = 0;
+#if VECTOR_BYTES == 64
+  j = dot_groups(type, m, n, a, a_head, a_row, b, c, c_head, c_row);
+#endif
+  for (; j < n; j++)
+    for (size_t h = 0; h < b.heads; h++) {
+      prefetch_share(type, b, h, j, 1);
+      const void *y = row_at(type, b.b, (ptrdiff_t)h * b.head + (ptrdiff_t)j * b.row);
+      for (size_t i = 0; i < m; i++) {
+        const float *x = a + (ptrdiff_t)h * a_head + (ptrdiff_t)i * a_row;
+        vf sum = {0};
+        size_t p = 0;
+        for (; p + LANES <= k; p += LANES) sum += v_load(x + p) * v_load_as(type, y, p);
+        float total = v_sum(sum);
+        for (; p < k; p++) total += x[p] * load_as(type, y, p);
+        c[(ptrdiff_t)h * c_head + (ptrdiff_t)i * c_row + (ptrdiff_t)j] = total;
+      }
+    }
+}
+
+static void dot_rows(cpu_float_type type, size_t heads, size_t m, size_t n, size_t k,
+                     const float *a, ptrdiff_t a_head, ptrdiff_t a_row, const void *b,
+                     ptrdiff_t b_head, ptrdiff_t b_row, float *c, ptrdiff_t c_head,
+                     ptrdiff_t c_row) {
+  head_rows rows = {b, b_head, b_row, heads, k};
+  if (type == CPU_F32) dot_rows_of(CPU_F32, m, n, a, a_head, a_row, rows, c, c_head, c_row);
+  else if (type == CPU_BF16) dot_rows_of(CPU_BF16, m, n, a, a_head, a_row, rows, c, c_head, c_row);
+  else dot_rows_of(CPU_F16, m, n, a, a_head, a_row, rows, c, c_head, c_row);
+}
