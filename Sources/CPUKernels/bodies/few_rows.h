@@ -80,7 +80,7 @@ INLINE void add_rows_tile(cpu_float_type type, const size_t rows, const size_t v
 
 #if HAS_BFLOAT16_DOT
 // Rows of B that are added in pairs at a time.
-#define MOST_PAIRED_ROWS 32
+#define MOST_PAIRED_ROWS 64
 
 // The same for 2 * LANES columns of bfloat16 and k / 2 pairs of rows. The weights are rounded:
 // w[i * MOST_PAIRED_ROWS + p].
@@ -182,14 +182,20 @@ INLINE void add_rows_of(cpu_float_type type, size_t m, size_t n, size_t k, const
   }
 }
 
-// Rows of B that all heads have their turn at before the next.
-#define PRODUCT_STEP 32
+// Rows of B that all heads have their turn at before the next: what the nearest cache holds, within
+// limits.
+INLINE size_t product_step(cpu_float_type type, head_rows b) {
+  const size_t near = 32768, least = 16, most = 64;
+  size_t rows = near / (b.heads * b.width * (type == CPU_F32 ? 4 : 2)) / least * least;
+  return rows < least ? least : rows > most ? most : rows;
+}
 
 INLINE void product_rows_of(cpu_float_type type, size_t m, size_t k, const float *a,
                             ptrdiff_t a_head, ptrdiff_t a_row, head_rows b, float *c,
                             ptrdiff_t c_head, ptrdiff_t c_row) {
-  for (size_t p = 0; p < k; p += PRODUCT_STEP) {
-    size_t rows = k - p < PRODUCT_STEP ? k - p : PRODUCT_STEP;
+  size_t step = product_step(type, b);
+  for (size_t p = 0; p < k; p += step) {
+    size_t rows = k - p < step ? k - p : step;
     for (size_t h = 0; h < b.heads; h++) {
       prefetch_share(type, b, h, p, rows);
       add_rows_of(type, m, b.width, rows, a + (ptrdiff_t)h * a_head + p, a_row,

@@ -399,6 +399,8 @@ const cpu_kernels *cpu_kernels_for(cpu_instruction_set set);
 
 // The number of processors that this process may run on.
 int cpu_available_processors(void);
+// Tells the processor that this thread waits for another: a rest of some dozen cycles.
+void cpu_rest(void);
 
 // Philox 4x32-10: the counter-th block of four numbers of the stream `key`.
 void cpu_philox(uint64_t key, uint64_t counter_low, uint64_t counter_high, uint32_t out[_Nonnull 4]);

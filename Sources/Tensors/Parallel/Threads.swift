@@ -1,5 +1,4 @@
 import CPUKernels
-import Dispatch
 import Glibc
 import Synchronization
 
@@ -31,27 +30,16 @@ public enum Threads {
   }()
 
   /// Calls `body` once for each index below `count`, spread over the threads; the next free thread
-  /// takes the next index. Returns when all are done.
+  /// takes the next index. Returns when all are done. While one loop runs, others, such as loops
+  /// inside it, run on the thread that calls them.
   public static func forEach(_ count: Int, _ body: (Int) -> Void) {
     let workers = min(count, Threads.count)
     guard workers > 1 else {
       for index in 0..<max(0, count) { body(index) }
       return
     }
-    let next = Atomic<Int>(0)
-    // Loop bodies write disjoint places through pointers, which the compiler cannot see.
-    nonisolated(unsafe) let body = body
-    // Other threads do not inherit what the caller's task forced.
-    let forced = InstructionSet.forced
-    DispatchQueue.concurrentPerform(iterations: workers) { _ in
-      InstructionSet.$forced.withValue(forced) {
-        while true {
-          let index = next.wrappingAdd(1, ordering: .relaxed).oldValue
-          guard index < count else { return }
-          body(index)
-        }
-      }
-    }
+    if ThreadTeam.shared.run(count, helpers: workers - 1, body) { return }
+    for index in 0..<count { body(index) }
   }
 
   /// Elements in a piece of work: long enough to hide the cost of starting one.

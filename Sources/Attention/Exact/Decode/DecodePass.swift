@@ -7,8 +7,8 @@ struct DecodePass {
   /// Keys of a piece: long enough to hide the merge, short enough to fill the threads. A constant:
   /// results must not depend on the machine.
   static let pieceKeys = 512
-  /// Keys of a block, whose rows stay in the nearest cache while all queries use them.
-  private static let blockKeys = 64
+  /// Keys of a block: one softmax for all of them.
+  private static let blockKeys = 128
 
   private let inputs: ExactInputs
   private let kernels: cpu_kernels
@@ -17,6 +17,9 @@ struct DecodePass {
   private let queryRows: HeadRows
   private let keyRows: HeadRows
   private let valueRows: HeadRows
+  /// What the softmax may multiply all scores by to make base-2 logits of them; nil where they must
+  /// be scaled before, by head or for the terms that follow.
+  private let commonFactor: Float?
 
   init(_ inputs: ExactInputs) throws {
     self.inputs = inputs
@@ -26,6 +29,10 @@ struct DecodePass {
     queryRows = try HeadRows(inputs.queries, type)
     keyRows = try HeadRows(inputs.keys, type)
     valueRows = try HeadRows(inputs.values, type)
+    let scale = inputs.scale.first ?? 1
+    commonFactor =
+      !scores.addsTerms && scale > 0 && inputs.scale.allSatisfy { $0 == scale }
+      ? scale * logTwoOfE : nil
   }
 
   /// What one piece of the keys gives for each row: row (head · queries + i) · group + g is query i
@@ -135,8 +142,10 @@ struct DecodePass {
     let s = memory.scores
     similarity(segment, columns, memory)
     // Queries are as they came, so that a product of half-precision rows is exact.
-    for row in 0..<keyHeads * m {
-      kernels.scale(n, inputs.scale[row / m * group + row % group], s + row * block)
+    if commonFactor == nil {
+      for row in 0..<keyHeads * m {
+        kernels.scale(n, inputs.scale[row / m * group + row % group], s + row * block)
+      }
     }
     if scores.changes(segment, rows: 0..<segment.queryCount, columns: columns) {
       for row in 0..<keyHeads * m {
@@ -147,7 +156,7 @@ struct DecodePass {
       }
     }
     kernels.softmax_online(
-      keyHeads * m, n, s, block, logTwoOfE, part.high, part.sum, part.output, v, v)
+      keyHeads * m, n, s, block, commonFactor ?? logTwoOfE, part.high, part.sum, part.output, v, v)
     valueRows.withRows(
       batch: segment.batch, head: 0, start: segment.keyStart + columns.lowerBound
     ) { values, type, stride in
