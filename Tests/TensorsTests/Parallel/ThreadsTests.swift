@@ -1,3 +1,4 @@
+import Glibc
 import Synchronization
 import Testing
 
@@ -43,6 +44,46 @@ import Testing
       Threads.forEach(10) { total.wrappingAdd($0, ordering: .relaxed) }
     }
     #expect(total.load(ordering: .relaxed) == 450)
+  }
+
+  @Test func loopsFromManyThreadsAtOnce() async {
+    let total = await withTaskGroup(of: Int.self) { group in
+      for task in 0..<8 {
+        group.addTask {
+          let sum = Atomic<Int>(0)
+          for _ in 0..<200 {
+            Threads.forEach(5) { sum.wrappingAdd($0 + task, ordering: .relaxed) }
+          }
+          return sum.load(ordering: .relaxed)
+        }
+      }
+      return await group.reduce(0, +)
+    }
+    #expect(total == 200 * (8 * 10 + 5 * 28))
+  }
+
+  @Test func threadsThatWentToSleepComeBack() {
+    withThreads(4) {
+      for _ in 0..<20 {
+        let visits = Atomic<Int>(0)
+        Threads.forEach(40) { _ in visits.wrappingAdd(1, ordering: .relaxed) }
+        #expect(visits.load(ordering: .relaxed) == 40)
+        usleep(2_000)
+      }
+    }
+  }
+
+  @Test func aLoopLetsGoOfWhatItsBodyHolds() {
+    final class Held: Sendable {}
+    weak var left: Held?
+    withThreads(4) {
+      for _ in 0..<100 {
+        let held = Held()
+        left = held
+        Threads.forEach(8) { _ in withExtendedLifetime(held) {} }
+      }
+    }
+    #expect(left == nil)
   }
 
   @Test(arguments: InstructionSet.supported)

@@ -96,7 +96,8 @@ struct TiledForward<Operands: ForwardOperands> {
     kernels.prefetch(
       block.rows.count, rowBytes,
       output + ((segment.batch * problem.queryLength + first) * problem.heads + block.head)
-        * rowBytes, problem.heads * rowBytes, 1)
+        * rowBytes,
+      problem.heads * rowBytes, 1)
     for r in 0..<block.rows.count {
       let sum = block.sum[r]
       // An empty sum leaves a zero output; NaN stays NaN.
