@@ -101,7 +101,8 @@ private struct ErasingStepper: TokenStepper {
       let (key, value, decay) = (t * k, t * v, t * width)
       // u = source + what r finds.
       let found = tokens.sources + value
-      kernels.product_rows(CPU_F32, 1, v, k, tokens.readKeys + key, k, before, v, found, v)
+      kernels.product_rows(
+        CPU_F32, 1, 1, v, k, tokens.readKeys + key, 0, k, before, 0, v, found, 0, v)
       let stride = reader.tokens.decayIsByChannel ? 1 : 0
       if reader.isLowRank {
         kernels.low_rank_step(
