@@ -15,7 +15,8 @@ The share is that of the ceiling that `attention devices --measure` finds, with 
 chunked algorithm at chunks of 64 tokens counted as in linear_recurrences.py, pairs of tokens only where
 the later one sees the earlier one. For decoding, bytes are the states, once read and once written, and
 the ceiling is what copying moves, measured by PyTorch in the same run. `length` rows print the time a
-token and the working memory from 4k to 256k tokens; the ratio there is to the first of them.
+token and the working memory from 4k to 256k tokens; the ratio there is to the first of them. Scans are
+compared as scans.py says.
 """
 
 import argparse
@@ -29,6 +30,7 @@ import torch
 import torch.nn.functional as F
 
 from linear_recurrences import CHUNK, RECURRENCES
+from scans import scan_case, scan_cases
 from side_by_side import (DTYPES, add_options, check_agreement, header, measured_ceilings, own_output,
                           report, take_turns, turn, write_rows, write_safetensors)
 
@@ -172,6 +174,8 @@ def main():
         for run, recurrence, case in cases(options.quick):
             if options.only in case["name"]:
                 rows.append(run(case, recurrence, options, ceilings, folder))
+        rows += [scan_case(case, options, folder) for case in scan_cases(options.quick)
+                 if options.only in case["name"]]
         for recurrence in RECURRENCES:
             for step in ("forward", "backward"):
                 if options.only in f"length {recurrence.name} {step}":
