@@ -1,0 +1,55 @@
+import Tensors
+
+/// What `shortConvolution` returns.
+public struct ShortConvolutionResult: Sendable {
+  /// [b, t, d] in the dtype of the inputs.
+  public let output: Tensor
+  /// The last W − 1 inputs of each sequence and those that came before it, [n, d, W − 1], the oldest
+  /// first: float32, or float64 where the inputs are float64.
+  public let finalState: Tensor
+}
+
+/// A causal convolution over time of every channel by itself, W tokens wide:
+///
+///     y_t = silu(bias + Σ_{j < W} weight_j ⊙ x_{t − (W − 1) + j})
+///
+/// with or without the silu. Before the first token stand those of the state; packed sequences do not
+/// see each other. A sequence that is cut anywhere and continued from its state gives the same as the
+/// whole.
+///
+/// Gradients flow to all inputs, from the output and the final state. Half precision is computed in
+/// float32.
+///
+/// - Parameters:
+///   - inputs: x, [b, t, d] in any floating-point dtype. Views are read through their strides.
+///   - weight: [d, W] in any floating-point dtype, W from 2 to 4; the last column meets the newest
+///     token.
+///   - bias: [d] in any floating-point dtype; nil is zero.
+///   - appliesSiLU: whether silu(y) = y / (1 + e^−y) is applied.
+///   - initialState: [n, d, W − 1] in any floating-point dtype, the oldest first, n being the batch or
+///     the number of packed sequences; nil is zero.
+///   - cumulativeLengths: int32 [n + 1], from 0 to t, where n sequences, empty ones allowed, are
+///     packed one behind the other into one row of the batch.
+/// - Throws: ``AttentionError/invalidArgument(_:was:mustBe:)`` naming the argument that is wrong.
+public func shortConvolution(
+  inputs: Tensor, weight: Tensor, bias: Tensor? = nil, appliesSiLU: Bool = false,
+  initialState: Tensor? = nil, cumulativeLengths: Tensor? = nil
+) throws -> ShortConvolutionResult {
+  let call = try ConvolutionCall(
+    inputs: inputs, weight: weight, bias: bias, appliesSiLU: appliesSiLU,
+    initialState: initialState, cumulativeLengths: cumulativeLengths)
+  if inputs.dtype == .float64 {
+    return try call.definition(
+      inputs: inputs, weight: weight, bias: bias, initialState: initialState)
+  }
+  let outputs = try call.forward()
+  let sources = [inputs, weight] + [bias, initialState].compactMap { $0 }
+  let dtypes = sources.map(\.dtype)
+  let isGiven = [true, true, bias != nil, initialState != nil]
+  let recorded = Tensor.recording([outputs.output, outputs.finalState], from: sources) {
+    let gradients = try call.backward($0[0]?.detached(), $0[1]?.detached())
+    let wanted = zip(gradients, isGiven).filter(\.1).map(\.0)
+    return try zip(wanted, dtypes).map { try $0.cast(to: $1) }
+  }
+  return ShortConvolutionResult(output: recorded[0], finalState: recorded[1])
+}

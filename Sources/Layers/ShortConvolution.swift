@@ -1,0 +1,67 @@
+import Attention
+import Tensors
+
+/// A causal convolution over the last few tokens, every channel by itself, with a silu behind it:
+/// what most recurrent mixers put before their recurrence.
+///
+/// Parameters: `weight` [channels, width], and `bias` [channels] if it has one.
+public struct ShortConvolution: Sendable {
+  /// [channels, width]; the last column meets the newest token.
+  public let weight: Tensor
+  /// [channels]
+  public let bias: Tensor?
+  public let appliesSiLU: Bool
+
+  /// - Parameters:
+  ///   - channels: the extent of the last axis.
+  ///   - width: how many tokens an output sees, from 2 to 4.
+  ///   - hasBias: whether there is a bias; it starts as zero.
+  ///   - appliesSiLU: whether the activation is applied.
+  ///   - scope: where the parameters come from.
+  /// - Throws: ``LayerError``.
+  public init(
+    channels: Int, width: Int = 4, hasBias: Bool = false, appliesSiLU: Bool = true,
+    scope: ParameterScope
+  ) throws {
+    try LayerError.require("channels", isExtent: channels)
+    guard (2...4).contains(width) else {
+      throw LayerError.invalidArgument("width", was: "\(width)", mustBe: "from 2 to 4")
+    }
+    weight = try scope.parameter("weight", [channels, width], .scaledNormal(inputs: width))
+    bias = hasBias ? try scope.parameter("bias", [channels], .zeros) : nil
+    self.appliesSiLU = appliesSiLU
+  }
+
+  /// Convolves all tokens of `x`. Tokens that `context` marks as padding are zeros.
+  ///
+  /// - Parameters:
+  ///   - x: [batch, length, channels].
+  ///   - context: of the same batch and length.
+  ///   - state: the inputs before `x`, [batch, channels, width − 1], nil before the first token; nil
+  ///     where sequences are packed. Afterwards that behind `x`, one for each sequence.
+  /// - Throws: ``LayerError``, or what the operator throws.
+  public func callAsFunction(_ x: Tensor, context: TokenContext, state: inout Tensor?) throws
+    -> Tensor
+  {
+    try LayerError.require(tokens: x, width: weight.shape[0])
+    guard x.shape[0] == context.batch, x.shape[1] == context.length else {
+      throw LayerError.invalidArgument(
+        "x", was: "\(x.shape)", mustBe: "[\(context.batch), \(context.length), channels]")
+    }
+    var tokens = x
+    if let mask = context.paddingMask {
+      tokens = try .select(mask.unsqueezed(-1), x, .zeros([], dtype: x.dtype))
+    }
+    let result = try shortConvolution(
+      inputs: tokens, weight: weight, bias: bias, appliesSiLU: appliesSiLU, initialState: state,
+      cumulativeLengths: context.cumulativeLengths)
+    state = result.finalState
+    return result.output
+  }
+
+  /// Convolves whole sequences, that nothing precedes.
+  public func callAsFunction(_ x: Tensor, context: TokenContext) throws -> Tensor {
+    var state: Tensor?
+    return try self(x, context: context, state: &state)
+  }
+}
