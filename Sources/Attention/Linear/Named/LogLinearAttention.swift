@@ -1,0 +1,189 @@
+import Tensors
+
+/// Log-linear attention: linear attention that keeps the past in buckets of 1, 1, 2, 4, 8, … tokens,
+/// small ones near and large ones far, and weighs each bucket anew for every token,
+///
+///     o_t = scale · Σ_ℓ λ_t^(ℓ) (S_t^(ℓ))ᵀ q_t ,
+///     S_t^(ℓ) = Σ_(s in bucket ℓ of t) e^(g_(s+1) + … + g_t) k_s v_sᵀ
+///
+/// Bucket 0 is the token itself. Token s < t is in bucket ℓ ≥ 1 where bit ℓ − 1 is the highest in
+/// which the numbers of t and s, counted from 0, differ: the buckets of a Fenwick tree, of which there
+/// are as many as bits set in t. Time grows as t·log t: buckets within a chunk of 64 tokens are a
+/// weight on the chunk's scores, each level above is linear attention over sequences of two buckets,
+/// the first of which is written and the second reads.
+///
+/// Reference: Guo, Yang, Goel, Xing, Dao, Kim,
+/// [*Log-linear attention*](https://arxiv.org/abs/2506.04761) (2025).
+///
+/// - Parameters:
+///   - queries: [b, t, h, k]
+///   - keys: [b, t, h, k]
+///   - values: [b, t, hv, v]; h divides hv.
+///   - decay: g [b, t, hv], a natural logarithm, at most 0; nil for none.
+///   - levels: λ [b, t, hv, levels], in any floating-point dtype: at least
+///   ``logLinearLevels(length:)`` of them.
+///   - scale: multiplies the queries; nil is 1/√k.
+///   - kernel: the name of the kernel that runs the levels above a chunk; nil takes the one with the
+///   lowest estimate.
+/// - Returns: [b, t, hv, v] in the dtype of the queries.
+/// - Throws: ``AttentionError`` naming the argument that is wrong.
+public func logLinearAttention(
+  queries: Tensor, keys: Tensor, values: Tensor, decay: Tensor? = nil, levels: Tensor,
+  scale: Double? = nil, kernel: String? = nil
+) throws -> Tensor {
+  let problem = try LogLinear(
+    queries: queries, keys: keys, values: values, decay: decay, levels: levels, scale: scale,
+    kernel: kernel)
+  guard problem.length > 0 else { return try .zeros(values.shape, dtype: queries.dtype) }
+  var output = try problem.withinChunks()
+  var level = LogLinear.levelsOfChunk
+  while level < logLinearLevels(length: problem.length) {
+    output = try output + problem.reading(level)
+    level += 1
+  }
+  return try output.cast(to: queries.dtype)
+}
+
+/// How many buckets the tokens of a sequence see: one more than the bits of its last token's number,
+/// counted from 0.
+public func logLinearLevels(length: Int) -> Int {
+  length <= 1 ? 1 : 1 + Int.bitWidth - (length - 1).leadingZeroBitCount
+}
+
+/// The validated arguments of log-linear attention; sums over levels are float32, or float64 with
+/// float64 queries.
+private struct LogLinear {
+  static let chunk = 64
+  /// Buckets that lie within a chunk.
+  static let levelsOfChunk = logLinearLevels(length: chunk)
+
+  let queries, keys, values: Tensor
+  let decay: Tensor?
+  /// [b, t, hv, levels] in the dtype of the sums.
+  let levels: Tensor
+  let scale: Double
+  let kernel: String?
+  private let (batch, heads, valueHeads): (Int, Int, Int)
+  let length: Int
+  private let sums: DType
+
+  init(
+    queries: Tensor, keys: Tensor, values: Tensor, decay: Tensor?, levels: Tensor, scale: Double?,
+    kernel: String?
+  ) throws {
+    // Shapes and dtypes are those of linear attention with a decay a token.
+    let call = try LinearCall(
+      queries: queries, keys: keys, values: values, decay: decay, update: .additive, scale: scale,
+      normalizesQueriesAndKeys: false, initialState: nil, cumulativeLengths: nil,
+      needsGradient: false)
+    let problem = call.problem
+    let perToken = [problem.batch, problem.length, problem.valueHeads]
+    guard problem.decay == .none || problem.decay == .perToken else {
+      throw AttentionError.invalidArgument(
+        "decay", was: "\(decay?.shape ?? [])", mustBe: "\(Shape(perToken))")
+    }
+    let least = logLinearLevels(length: problem.length)
+    guard levels.rank == 4, Array(levels.shape.dimensions[..<3]) == perToken,
+      levels.shape[3] >= least
+    else {
+      throw AttentionError.invalidArgument(
+        "levels", was: "\(levels.shape)", mustBe: "\(perToken) and at least \(least) levels")
+    }
+    guard levels.dtype.isFloatingPoint else {
+      throw AttentionError.invalidArgument(
+        "dtype of levels", was: levels.dtype.rawValue, mustBe: "a floating-point dtype")
+    }
+    (batch, heads, valueHeads) = (problem.batch, problem.heads, problem.valueHeads)
+    length = problem.length
+    sums = problem.dtype == .float64 ? .float64 : .float32
+    self.queries = queries
+    self.keys = keys
+    self.values = values
+    self.decay = try decay?.cast(to: sums)
+    self.levels = try levels.cast(to: sums)
+    self.scale = call.scale
+    self.kernel = kernel
+  }
+
+  /// What `level` above the chunk gives: every second bucket is read by the tokens behind it.
+  func reading(_ level: Int) throws -> Tensor {
+    let bucket = 1 << (level - 1)
+    let isWritten = (0..<length).map { $0 / bucket % 2 == 0 ? 1.0 : 0 }
+    func flags(_ flags: [Double], _ dtype: DType) throws -> Tensor {
+      try Tensor(flags, [length, 1, 1]).cast(to: dtype)
+    }
+    // Rows of the batch behind each other, each cut into pairs of buckets.
+    let pairs = stride(from: 0, to: length, by: 2 * bucket)
+    let ends = (0..<batch).flatMap { row in pairs.map { Int32(row * length + $0) } }
+    func packed(_ tensor: Tensor) throws -> Tensor {
+      try tensor.reshaped(Shape([1, batch * length] + tensor.shape.dimensions[2...]))
+    }
+    let result = try linearAttention(
+      queries: packed(queries), keys: packed(keys * flags(isWritten, keys.dtype)),
+      values: packed(values), decay: decay.map(packed), scale: scale,
+      cumulativeLengths: Tensor(ends + [Int32(batch * length)]), kernel: kernel)
+    let weights = try levels.sliced(3, level..<level + 1) * flags(isWritten.map { 1 - $0 }, sums)
+    return try result.output.cast(to: sums).reshaped(values.shape) * weights
+  }
+
+  /// O = (Q Kᵀ ⊙ E ⊙ Λ) V in chunks, with E the decay between two tokens and Λ the weights of the
+  /// buckets.
+  func withinChunks() throws -> Tensor {
+    let chunk = Self.chunk
+    let group = valueHeads / heads
+    let (q, k) = (try chunked(queries, group: group), try chunked(keys, group: group))
+    var weights = try q.matmul(k.transposed()) * scale
+    weights = try weights * buckets()
+    if let decay {
+      // Sums of the logarithms between two tokens, each by itself.
+      let between = try chunked(decay.unsqueezed(-1), group: 1).squeezed(-1).unsqueezed(-2)
+        .matmul(Self.tokensBetween(sums))
+      weights =
+        try weights
+        * between.exponential().reshaped(Shape(Array(weights.shape.dimensions)))
+    }
+    let output = try weights.matmul(chunked(values, group: 1))
+    let chunks = (length + chunk - 1) / chunk
+    return try output.permuted([0, 2, 3, 1, 4]).reshaped([
+      batch, chunks * chunk, valueHeads, values.shape[3],
+    ]).sliced(1, 0..<length)
+  }
+
+  /// [b, hv, chunks, 64, width] in the dtype of the sums, heads repeated, zeros behind the last token.
+  private func chunked(_ tensor: Tensor, group: Int) throws -> Tensor {
+    let (chunk, count, width) = (Self.chunk, tensor.shape[2], tensor.shape[3])
+    let chunks = (length + chunk - 1) / chunk
+    let padding = try Tensor.zeros(
+      [batch, chunks * chunk - length, count, width], dtype: sums)
+    let rows = try Tensor.concatenated([tensor.cast(to: sums), padding], 1)
+      .reshaped([batch, chunks, chunk, count, 1, width])
+      .expanded(to: [batch, chunks, chunk, count, group, width])
+      .reshaped([batch, chunks, chunk, count * group, width])
+    return try rows.permuted([0, 3, 1, 2, 4])
+  }
+
+  /// Λ [b, hv, chunks, 64, 64], zero above the diagonal.
+  private func buckets() throws -> Tensor {
+    let chunk = Self.chunk
+    let levels = try chunked(levels, group: 1)
+    let count = min(Self.levelsOfChunk, levels.shape[4])
+    let places = (0..<chunk).flatMap { i in
+      (0..<count).flatMap { level in
+        (0..<chunk).map { j in j <= i && logLinearLevels(length: (i ^ j) + 1) - 1 == level ? 1.0 : 0
+        }
+      }
+    }
+    // For each row of a chunk, its weights times what is in its buckets.
+    let weights = try levels.sliced(4, 0..<count).unsqueezed(-2)
+    let members = try Tensor(places, [chunk, count, chunk]).cast(to: sums)
+    return try weights.matmul(members).squeezed(-2)
+  }
+
+  /// [64, 64·64]: whether token s decays what goes from j to i, j < s ≤ i.
+  private static func tokensBetween(_ dtype: DType) throws -> Tensor {
+    let flags = (0..<chunk).flatMap { s in
+      (0..<chunk).flatMap { i in (0..<chunk).map { j in j < s && s <= i ? 1.0 : 0 } }
+    }
+    return try Tensor(flags, [chunk, chunk * chunk]).cast(to: dtype)
+  }
+}

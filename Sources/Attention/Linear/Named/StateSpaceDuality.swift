@@ -1,0 +1,41 @@
+import Tensors
+
+/// Mamba-2's state-space model, in whose dual form it is linear attention with a decay a head and
+/// token: with the step Δ > 0 and the rate A < 0,
+///
+///     S_t = e^(Δ_t A) S_{t−1} + Δ_t B_t x_tᵀ ,   y_t = S_tᵀ C_t + D x_t
+///
+/// Reference: Dao, Gu, [*Transformers are SSMs*](https://arxiv.org/abs/2405.21060) (2024).
+///
+/// - Parameters:
+///   - inputs: x [b, t, h, p]
+///   - steps: Δ [b, t, h], after softplus and bias.
+///   - rates: A [h]
+///   - inputWeights: B [b, t, groups, n]; groups divide h.
+///   - outputWeights: C [b, t, groups, n]
+///   - skip: D [h]; nil for none.
+///   - initialState: [sequences, h, n, p]; nil is zero.
+///   - cumulativeLengths: int32 [sequences + 1] for packed sequences.
+///   - kernel: the name of the kernel to run; nil takes the one with the lowest estimate.
+/// - Returns: y [b, t, h, p] and the state [sequences, h, n, p].
+/// - Throws: ``AttentionError`` naming the argument that is wrong.
+public func stateSpaceDuality(
+  inputs: Tensor, steps: Tensor, rates: Tensor, inputWeights: Tensor, outputWeights: Tensor,
+  skip: Tensor? = nil, initialState: Tensor? = nil, cumulativeLengths: Tensor? = nil,
+  kernel: String? = nil
+) throws -> LinearAttentionResult {
+  let rows = try NamedRows(keys: inputWeights, values: inputs)
+  let steps = try steps.checked("steps", rows.tokens)
+  let rates = try rates.checked("rates", [rows.heads])
+  let result = try linearAttention(
+    queries: outputWeights, keys: inputWeights,
+    values: inputs.gated(by: steps.unsqueezed(-1)).cast(to: inputs.dtype),
+    decay: steps.gated(by: rates), scale: 1,
+    initialState: initialState, cumulativeLengths: cumulativeLengths, kernel: kernel)
+  guard let skip else { return result }
+  return LinearAttentionResult(
+    output: try result.output
+      + inputs.gated(by: skip.checked("skip", [rows.heads]).unsqueezed(-1)).cast(to: inputs.dtype),
+    finalState: result.finalState,
+    explanation: result.explanation)
+}
