@@ -71,11 +71,11 @@ final class ThreadTeam: Sendable {
 
   /// Waits until all members have left, and lets nobody in any more.
   private func close() {
-    var pause = Pause()
     while !inside.compareExchange(
       expected: 0, desired: Self.closed, ordering: .acquiringAndReleasing
     ).exchanged {
-      pause.take()
+      // Where threads share processors, the one that is waited for may need this one's.
+      if members.count < Threads.available { cpu_rest() } else { sched_yield() }
     }
   }
 
@@ -107,9 +107,8 @@ final class ThreadTeam: Sendable {
   private func wait(_ member: Member) {
     let clock = ContinuousClock()
     let start = clock.now
-    var pause = Pause()
     while generation.load(ordering: .acquiring) == member.seen {
-      pause.take()
+      cpu_rest()
       if clock.now - start > Self.patience { member.sleep(while: generation) }
     }
     member.seen = generation.load(ordering: .acquiring)
@@ -120,18 +119,6 @@ final class ThreadTeam: Sendable {
       wait(member)
       enter()
     }
-  }
-}
-
-/// Waiting without sleeping: a few rests of the processor, then now and then a turn for others, who
-/// may be what is waited for when there are more threads than processors.
-private struct Pause {
-  private var count = 0
-  private static let restsBetweenTurns = 64
-
-  mutating func take() {
-    count += 1
-    if count % Self.restsBetweenTurns == 0 { sched_yield() } else { cpu_rest() }
   }
 }
 

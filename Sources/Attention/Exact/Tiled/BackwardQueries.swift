@@ -2,8 +2,28 @@ import CPUKernels
 import Glibc
 import Tensors
 
-/// What a backward pass reads of the queries' side, block by block, prepared once: operands, the
-/// log-sum-exp and δ. And what it makes of them in the end.
+/// What a backward pass reads of the forward pass and of the incoming gradients.
+struct BackwardSources: Sendable {
+  /// O and dO
+  let outputRows, gradientRows: HeadRows
+  /// [b,h,t]
+  let logSumExp: Tensor
+  let logSumExpGradient: Tensor?
+
+  init(
+    _ inputs: ExactInputs, _ outputs: ExactOutputs, _ outputGradient: Tensor,
+    _ logSumExpGradient: Tensor?
+  ) throws {
+    let type = inputs.dtype.floatType ?? CPU_F32
+    outputRows = try HeadRows(outputs.output, type)
+    gradientRows = try HeadRows(outputGradient, type)
+    logSumExp = try outputs.logSumExp.contiguous()
+    self.logSumExpGradient = try logSumExpGradient?.cast(to: .float32).contiguous()
+  }
+}
+
+/// What a backward pass works with of the queries' side, block by block, prepared once: operands,
+/// the log-sum-exp and δ. And what it makes of them in the end.
 struct BackwardQueries: Sendable {
   /// The number of blocks of all heads and sequences.
   let blocks: Int
@@ -13,37 +33,51 @@ struct BackwardQueries: Sendable {
   private let queryRows: HeadRows
   private let operandFloats: Int
   private let memory: Scratch
+  private let segments: Range<Int>
+  private let heads: Range<Int>
   /// The number of query blocks of the segments before each.
   private let firstBlocks: [Int]
   private let places: [(segment: Int, start: Int)]
 
-  /// - Parameter operandFloats: memory for the operands of a block.
-  init(_ inputs: ExactInputs, tile: TileShape, operandFloats: Int, kernels: cpu_kernels) throws {
+  /// - Parameters:
+  ///   - segments: the sequences whose queries these are.
+  ///   - heads: their heads.
+  ///   - operandFloats: memory for the operands of a block.
+  init(
+    _ inputs: ExactInputs, tile: TileShape, segments: Range<Int>, heads: Range<Int>,
+    operandFloats: Int, kernels: cpu_kernels
+  ) throws {
     self.inputs = inputs
     self.tile = tile
     self.kernels = kernels
     self.operandFloats = operandFloats
+    self.segments = segments
+    self.heads = heads
     queryRows = try HeadRows(inputs.queries, inputs.dtype.floatType ?? CPU_F32)
     var firstBlocks: [Int] = []
     var places: [(segment: Int, start: Int)] = []
-    for (index, segment) in inputs.segments.enumerated() {
+    for index in segments {
       firstBlocks.append(places.count)
-      places += stride(from: 0, to: segment.queryCount, by: tile.queries).map { (index, $0) }
+      places += stride(from: 0, to: inputs.segments[index].queryCount, by: tile.queries).map {
+        (index, $0)
+      }
     }
     self.firstBlocks = firstBlocks
     self.places = places
-    blocks = places.count * inputs.problem.heads
+    blocks = places.count * heads.count
     memory = try Scratch(floats: blocks * (operandFloats + 2 * tile.queries))
   }
 
   /// The block of `head` whose first query is `start` (counted in the segment).
   func block(segment: Int, head: Int, start: Int) -> BackwardBlock {
-    block(head * places.count + firstBlocks[segment] + start / tile.queries)
+    block(
+      (head - heads.lowerBound) * places.count + firstBlocks[segment - segments.lowerBound]
+        + start / tile.queries)
   }
 
   /// Blocks of a head lie one behind the other, as a task goes through them.
   private func block(_ index: Int) -> BackwardBlock {
-    let (head, place) = (index / places.count, index % places.count)
+    let (head, place) = (heads.lowerBound + index / places.count, index % places.count)
     let (segment, start) = places[place]
     let base = memory.base + index * (operandFloats + 2 * tile.queries)
     return BackwardBlock(
@@ -52,16 +86,9 @@ struct BackwardQueries: Sendable {
       logSumExp: base + operandFloats, delta: base + operandFloats + tile.queries)
   }
 
-  func prepare(
-    _ outputs: ExactOutputs, _ outputGradient: Tensor, _ logSumExpGradient: Tensor?,
-    _ operands: some BackwardOperands
-  ) throws {
+  /// Reads all blocks.
+  func prepare(_ sources: BackwardSources, _ operands: some BackwardOperands) throws {
     let problem = inputs.problem
-    let type = problem.dtype.floatType ?? CPU_F32
-    let outputRows = try HeadRows(outputs.output, type)
-    let gradientRows = try HeadRows(outputGradient, type)
-    let lse = try outputs.logSumExp.elements(as: Float.self)
-    let lseGradient = try logSumExpGradient?.elements(as: Float.self)
     try Threads.tryForEach(blocks) { index in
       let block = block(index)
       let segment = inputs.segments[block.segment]
@@ -70,15 +97,20 @@ struct BackwardQueries: Sendable {
       try operands.readQueries(block)
       let scratch = try Scratch(floats: 2 * m * v)
       let (o, g) = (scratch.base, scratch.base + m * v)
-      outputRows.read(
+      sources.outputRows.read(
         batch: segment.batch, head: block.head, start: start, count: m, into: o, kernels)
-      gradientRows.read(
+      sources.gradientRows.read(
         batch: segment.batch, head: block.head, start: start, count: m, into: g, kernels)
       let first = (segment.batch * problem.heads + block.head) * problem.queryLength + start
-      for r in 0..<m {
-        block.delta[r] = kernels.dot(v, o + r * v, g + r * v) - (lseGradient?[first + r] ?? 0)
-        block.logSumExp[r] =
-          lse[first + r] == -.infinity ? .infinity : lse[first + r] * logTwoOfE
+      for r in 0..<m { block.delta[r] = kernels.dot(v, o + r * v, g + r * v) }
+      try sources.logSumExpGradient?.withUnsafePointer(to: Float.self) {
+        for r in 0..<m { block.delta[r] -= $0[first + r] }
+      }
+      try sources.logSumExp.withUnsafePointer(to: Float.self) { lse in
+        for r in 0..<m {
+          block.logSumExp[r] =
+            lse[first + r] == -.infinity ? .infinity : lse[first + r] * logTwoOfE
+        }
       }
     }
   }
@@ -99,64 +131,69 @@ struct BackwardQueries: Sendable {
   }
 
   /// Adds the partial sums Σ dS K of the slots and carries them back to the queries as they came.
-  func finish(_ partial: UnsafePointer<Float>, slots: Int, _ operands: some BackwardOperands) throws
-    -> (queries: Tensor, scale: Tensor, rowSums: [Float])
-  {
-    let problem = inputs.problem
-    let (d, heads, t) = (problem.keyDimension, problem.heads, problem.queryLength)
-    let blockSize = tile.queries * (d + 1)
-    let rowSums = try Scratch(floats: problem.batch * heads * t)
+  func finish(
+    _ partial: UnsafePointer<Float>, slots: Int, _ operands: some BackwardOperands,
+    _ targets: BackwardTargets
+  ) throws {
+    let (d, heads) = (inputs.problem.keyDimension, inputs.problem.heads)
     let scaleSums = try Scratch(floats: blocks)
-    let gradient = try Tensor.filling([problem.batch, t, heads, d], as: Float.self) { target in
-      try Threads.tryForEach(blocks) { index in
-        let block = block(index)
-        let segment = inputs.segments[block.segment]
-        let m = block.rows.count
-        let scratch = try Scratch(floats: tile.queries * (4 * d + 1))
-        let (total, q) = (scratch.base, scratch.base + tile.queries * (d + 1))
-        let (lengths, sum) = (q + tile.queries * d, q + tile.queries * 2 * d)
-        total.update(repeating: 0, count: blockSize)
-        for slot in 0..<slots {
-          kernels.axpy(blockSize, 1, partial + (slot * blocks + index) * blockSize, total)
+    try Threads.tryForEach(blocks) { index in
+      scaleSums.base[index] = try finish(
+        block(index), partial + index * tile.queries * (d + 1), slots: slots, operands, targets)
+    }
+    for segment in segments {
+      for head in self.heads {
+        var (scale, sink) = (0.0, 0.0)
+        for start in stride(from: 0, to: inputs.segments[segment].queryCount, by: tile.queries) {
+          let block = block(segment: segment, head: head, start: start)
+          scale += Double(scaleSums.base[block.index])
+          if let sinks = inputs.sinks { sink += sinkGradient(block, sinks[head]) }
         }
-        operands.rows(total, count: m, into: sum)
-        readQueries(block, into: q, lengths: lengths)
-        scaleSums.base[index] = kernels.dot(m * d, q, sum)
-        kernels.scale(m * d, inputs.scale[block.head], sum)
-        if let groups = inputs.normalizedGroups {
-          kernels.unit_slices_backward(m, d, groups, q, lengths, sum, sum)
-        }
-        let first = segment.queryStart + block.rows.lowerBound
-        let rowBytes = d * MemoryLayout<Float>.size
-        kernels.prefetch(
-          m, rowBytes, target + ((segment.batch * t + first) * heads + block.head) * d,
-          heads * rowBytes, 1)
-        for r in 0..<m {
-          let place = (segment.batch * t + first + r) * heads + block.head
-          (target + place * d).update(from: sum + r * d, count: d)
-          rowSums.base[(segment.batch * heads + block.head) * t + first + r] =
-            total[tile.queries * d + r]
-        }
+        targets.scaleSums[segment * heads + head] = Float(scale)
+        targets.sinkSums[segment * heads + head] = Float(sink)
       }
     }
-    var scale = [Double](repeating: 0, count: heads)
-    for index in 0..<blocks { scale[block(index).head] += Double(scaleSums.base[index]) }
-    return (
-      gradient, try Tensor(scale.map { Float($0) }),
-      Array(UnsafeBufferPointer(start: rowSums.base, count: problem.batch * heads * t))
-    )
+  }
+
+  /// One block; returns its share of the scale's gradient.
+  private func finish(
+    _ block: BackwardBlock, _ partial: UnsafePointer<Float>, slots: Int,
+    _ operands: some BackwardOperands, _ targets: BackwardTargets
+  ) throws -> Float {
+    let problem = inputs.problem
+    let (d, heads, t) = (problem.keyDimension, problem.heads, problem.queryLength)
+    let segment = inputs.segments[block.segment]
+    let (m, blockSize) = (block.rows.count, tile.queries * (d + 1))
+    let scratch = try Scratch(floats: tile.queries * (4 * d + 1))
+    let (total, q) = (scratch.base, scratch.base + blockSize)
+    let (lengths, sum) = (q + tile.queries * d, q + tile.queries * 2 * d)
+    total.update(from: partial, count: blockSize)
+    for slot in 1..<max(1, slots) {
+      kernels.axpy(blockSize, 1, partial + slot * blocks * blockSize, total)
+    }
+    operands.rows(total, count: m, into: sum)
+    readQueries(block, into: q, lengths: lengths)
+    let scaleSum = kernels.dot(m * d, q, sum)
+    kernels.scale(m * d, inputs.scale[block.head], sum)
+    if let groups = inputs.normalizedGroups {
+      kernels.unit_slices_backward(m, d, groups, q, lengths, sum, sum)
+    }
+    let first = segment.queryStart + block.rows.lowerBound
+    let rowBytes = d * MemoryLayout<Float>.size
+    let target = targets.dq + ((segment.batch * t + first) * heads + block.head) * d
+    kernels.prefetch(m, rowBytes, target, heads * rowBytes, 1)
+    for r in 0..<m { (target + r * heads * d).update(from: sum + r * d, count: d) }
+    if inputs.decaySums != nil {
+      (targets.rowSums + (segment.batch * heads + block.head) * t + first).update(
+        from: total + tile.queries * d, count: m)
+    }
+    return scaleSum
   }
 
   /// A sink takes a share of the softmax's sum and brings no value: its gradient is −Σ share · δ.
-  func sinkGradient(_ sinks: [Float]) throws -> Tensor {
-    var gradient = [Double](repeating: 0, count: inputs.problem.heads)
-    for index in 0..<blocks {
-      let block = block(index)
-      for r in 0..<block.rows.count {
-        gradient[block.head] -=
-          exp2(Double(sinks[block.head] * logTwoOfE - block.logSumExp[r])) * Double(block.delta[r])
-      }
+  private func sinkGradient(_ block: BackwardBlock, _ sink: Float) -> Double {
+    (0..<block.rows.count).reduce(0.0) {
+      $0 - exp2(Double(sink * logTwoOfE - block.logSumExp[$1])) * Double(block.delta[$1])
     }
-    return try Tensor(gradient.map { Float($0) })
   }
 }

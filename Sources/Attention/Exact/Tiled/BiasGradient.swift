@@ -8,12 +8,15 @@ import Tensors
 /// gradient itself, in the bias's own shape.
 struct BiasGradient<Operands: BackwardOperands> {
   private let pass: TiledBackward<Operands>
+  private let queries: BackwardQueries
   /// The bias's shape with leading ones: extents are 1 where it broadcasts.
   private let shape: [Int]
   private let own: Shape
 
-  init(_ pass: TiledBackward<Operands>) {
+  /// - Parameter queries: those of all heads and sequences.
+  init(_ pass: TiledBackward<Operands>, _ queries: BackwardQueries) {
     self.pass = pass
+    self.queries = queries
     own = pass.inputs.biasShape ?? []
     shape = [Int](repeating: 1, count: 4 - own.rank) + own.dimensions
   }
@@ -58,7 +61,7 @@ struct BiasGradient<Operands: BackwardOperands> {
       let keys = try pass.keys(
         memory, segment: index, head: head / inputs.headsPerGroup, columns: columns)
       for start in stride(from: 0, to: segment.queryCount, by: tile.queries) {
-        let block = pass.queries.block(segment: index, head: head, start: start)
+        let block = queries.block(segment: index, head: head, start: start)
         let taken = block.rows.clamped(
           to: rows.lowerBound - segment.queryStart..<rows.upperBound - segment.queryStart)
         guard !taken.isEmpty else { continue }

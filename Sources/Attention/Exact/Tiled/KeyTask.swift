@@ -5,29 +5,25 @@ import Tensors
 /// queries that see them. Writes dK and dV of its keys and adds to its own partial sum of dQ.
 struct KeyTask<Operands: BackwardOperands> {
   private let pass: TiledBackward<Operands>
+  private let queries: BackwardQueries
   private let segment: Int
   private let keyHead: Int
   /// For each block of queries its sum of dQ, then [queries] row sums of dS.
   private let partial: UnsafeMutablePointer<Float>
-  /// [b,h,s] column sums of dS, for the logit decay.
-  private let columnSums: UnsafeMutablePointer<Float>
-  private let dk: UnsafeMutablePointer<Float>
-  private let dv: UnsafeMutablePointer<Float>
+  private let targets: BackwardTargets
   private let memory: Scratch
   private let keyRows: HeadRows
 
   init(
-    _ pass: TiledBackward<Operands>, segment: Int, keyHead: Int,
-    partial: UnsafeMutablePointer<Float>, columnSums: UnsafeMutablePointer<Float>,
-    dk: UnsafeMutablePointer<Float>, dv: UnsafeMutablePointer<Float>
+    _ pass: TiledBackward<Operands>, _ queries: BackwardQueries, segment: Int, keyHead: Int,
+    partial: UnsafeMutablePointer<Float>, _ targets: BackwardTargets
   ) throws {
     self.pass = pass
+    self.queries = queries
     self.segment = segment
     self.keyHead = keyHead
     self.partial = partial
-    self.columnSums = columnSums
-    self.dk = dk
-    self.dv = dv
+    self.targets = targets
     memory = try pass.keyMemory()
     keyRows = try HeadRows(pass.inputs.keys, pass.inputs.dtype.floatType ?? CPU_F32)
   }
@@ -44,7 +40,7 @@ struct KeyTask<Operands: BackwardOperands> {
     let tile = pass.tile
     for head in heads {
       for start in stride(from: 0, to: segment.queryCount, by: tile.queries) {
-        let block = pass.queries.block(segment: self.segment, head: head, start: start)
+        let block = queries.block(segment: self.segment, head: head, start: start)
         (partial + block.index * partialSize).update(repeating: 0, count: partialSize)
       }
     }
@@ -62,7 +58,8 @@ struct KeyTask<Operands: BackwardOperands> {
     let keys = try pass.keys(memory, segment: self.segment, head: keyHead, columns: columns)
     for head in heads {
       let sums =
-        columnSums + (segment.batch * inputs.problem.heads + head) * inputs.problem.keyLength
+        targets.columnSums + (segment.batch * inputs.problem.heads + head)
+        * inputs.problem.keyLength
         + segment.keyStart + columns.lowerBound
       if inputs.decaySums != nil { sums.update(repeating: 0, count: columns.count) }
       let visible = segment.band.visibleQueries(columns: columns, queries: segment.queryCount)
@@ -70,7 +67,7 @@ struct KeyTask<Operands: BackwardOperands> {
         from: visible.lowerBound / tile.queries * tile.queries, to: visible.upperBound,
         by: tile.queries)
       {
-        let block = pass.queries.block(segment: self.segment, head: head, start: start)
+        let block = queries.block(segment: self.segment, head: head, start: start)
         let m = block.rows.count
         let target = partial + block.index * partialSize
         pass.weights(block, keys)
@@ -107,7 +104,7 @@ struct KeyTask<Operands: BackwardOperands> {
     }
     let heads = inputs.problem.keyValueHeads
     let first = (segment.batch * inputs.problem.keyLength + start) * heads + keyHead
-    for (target, sums, width) in [(dk, keys.dk, d), (dv, keys.dv, v)] {
+    for (target, sums, width) in [(targets.dk, keys.dk, d), (targets.dv, keys.dv, v)] {
       let bytes = width * MemoryLayout<Float>.size
       kernels.prefetch(n, bytes, target + first * width, heads * bytes, 1)
       for c in 0..<n {

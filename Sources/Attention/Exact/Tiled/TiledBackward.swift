@@ -15,7 +15,7 @@ struct TiledBackward<Operands: BackwardOperands>: Sendable {
   let kernels: cpu_kernels
   let scores: ScoreTile
   let operands: Operands
-  let queries: BackwardQueries
+  let sources: BackwardSources
 
   init(
     _ inputs: ExactInputs, _ outputs: ExactOutputs, outputGradient: Tensor?,
@@ -27,42 +27,93 @@ struct TiledBackward<Operands: BackwardOperands>: Sendable {
     kernels = InstructionSet.current.kernels
     scores = ScoreTile(inputs: inputs, kernels: kernels)
     operands = try Operands(inputs, outputGradient: gradient, tile: tile, kernels)
-    queries = try BackwardQueries(
-      inputs, tile: tile, operandFloats: operands.queryFloats, kernels: kernels)
-    try queries.prepare(outputs, gradient, logSumExpGradient, operands)
+    sources = try BackwardSources(inputs, outputs, gradient, logSumExpGradient)
+  }
+
+  /// Sequences and key/value heads whose queries are prepared together.
+  private struct Part {
+    let segments: Range<Int>
+    let keyHeads: Range<Int>
+  }
+
+  /// With one slot, a key/value head of a sequence goes its whole way at once, and what it works
+  /// with stays near. With more, the tasks of all share the threads; so does a pass over the bias.
+  private var parts: [Part] {
+    let (segments, keyHeads) = (inputs.segments.indices, inputs.problem.keyValueHeads)
+    guard tile.slots == 1, !inputs.problem.needsBiasGradient else {
+      return [Part(segments: segments, keyHeads: 0..<keyHeads)]
+    }
+    return segments.flatMap { segment in
+      (0..<keyHeads).map { Part(segments: segment..<segment + 1, keyHeads: $0..<$0 + 1) }
+    }
   }
 
   func run() throws -> ExactGradients {
     let problem = inputs.problem
-    let (d, v) = (problem.keyDimension, problem.valueDimension)
-    let partial = try Scratch(floats: tile.slots * queries.blocks * tile.queries * (d + 1))
-    let columnSums = try Scratch(
-      floats: inputs.decaySums == nil ? 0 : problem.batch * problem.heads * problem.keyLength)
-    var keyGradient: Tensor?
-    let keyHeads = problem.keyValueHeads
-    let valueGradient = try Tensor.filling(
-      [problem.batch, problem.keyLength, keyHeads, v], as: Float.self
-    ) { dv in
-      keyGradient = try Tensor.filling(
-        [problem.batch, problem.keyLength, keyHeads, d], as: Float.self
-      ) { dk in
-        try Threads.tryForEach(inputs.segments.count * keyHeads * tile.slots) { task in
-          let slot = task % tile.slots
-          try KeyTask(
-            self, segment: task / tile.slots / keyHeads, keyHead: task / tile.slots % keyHeads,
-            partial: partial.base + slot * queries.blocks * tile.queries * (d + 1),
-            columnSums: columnSums.base, dk: dk, dv: dv
-          ).run(slot: slot)
-        }
+    let (b, h, t) = (problem.batch, problem.heads, problem.queryLength)
+    let (s, hk) = (problem.keyLength, problem.keyValueHeads)
+    let hasDecay = inputs.decaySums != nil
+    let rowSums = try Scratch(floats: hasDecay ? b * h * t : 0)
+    let columnSums = try Scratch(floats: hasDecay ? b * h * s : 0)
+    let headSums = try Scratch(floats: 2 * inputs.segments.count * h)
+    let parts = parts
+    var bias: Tensor?
+    let gradients = try Tensor.filling([
+      (shape: [b, t, h, problem.keyDimension], dtype: .float32),
+      (shape: [b, s, hk, problem.keyDimension], dtype: .float32),
+      (shape: [b, s, hk, problem.valueDimension], dtype: .float32),
+    ]) { pointers in
+      let targets = BackwardTargets(
+        dq: pointers[0].assumingMemoryBound(to: Float.self),
+        dk: pointers[1].assumingMemoryBound(to: Float.self),
+        dv: pointers[2].assumingMemoryBound(to: Float.self), rowSums: rowSums.base,
+        columnSums: columnSums.base, scaleSums: headSums.base,
+        sinkSums: headSums.base + inputs.segments.count * h)
+      if parts.count == 1 {
+        bias = try run(parts[0], targets)
+      } else {
+        try Threads.tryForEach(parts.count) { _ = try run(parts[$0], targets) }
       }
     }
-    let sums = try queries.finish(partial.base, slots: tile.slots, operands)
     return ExactGradients(
-      queries: sums.queries, keys: keyGradient!, values: valueGradient, scale: sums.scale,
-      bias: problem.needsBiasGradient ? try BiasGradient(self).run() : nil,
-      logitDecay: inputs.decaySums == nil
-        ? nil : try decayGradient(rowSums: sums.rowSums, columnSums: columnSums.base),
-      sinks: try inputs.sinks.map(queries.sinkGradient))
+      queries: gradients[0], keys: gradients[1], values: gradients[2],
+      scale: try sum(headSums.base), bias: bias,
+      logitDecay: hasDecay
+        ? try decayGradient(rowSums: rowSums.base, columnSums: columnSums.base) : nil,
+      sinks: inputs.sinks == nil
+        ? nil : try sum(headSums.base + inputs.segments.count * h))
+  }
+
+  /// The gradients of one part, and that of the bias where it is asked for.
+  private func run(_ part: Part, _ targets: BackwardTargets) throws -> Tensor? {
+    let group = inputs.headsPerGroup
+    let queries = try BackwardQueries(
+      inputs, tile: tile, segments: part.segments,
+      heads: part.keyHeads.lowerBound * group..<part.keyHeads.upperBound * group,
+      operandFloats: operands.queryFloats, kernels: kernels)
+    try queries.prepare(sources, operands)
+    let slotFloats = queries.blocks * tile.queries * (inputs.problem.keyDimension + 1)
+    let partial = try Scratch(floats: tile.slots * slotFloats)
+    let keyHeads = part.keyHeads.count
+    try Threads.tryForEach(part.segments.count * keyHeads * tile.slots) { task in
+      let slot = task % tile.slots
+      try KeyTask(
+        self, queries, segment: part.segments.lowerBound + task / tile.slots / keyHeads,
+        keyHead: part.keyHeads.lowerBound + task / tile.slots % keyHeads,
+        partial: partial.base + slot * slotFloats, targets
+      ).run(slot: slot)
+    }
+    try queries.finish(partial.base, slots: tile.slots, operands, targets)
+    return inputs.problem.needsBiasGradient ? try BiasGradient(self, queries).run() : nil
+  }
+
+  /// [h]: sums over the sequences of [sequences, h].
+  private func sum(_ sums: UnsafePointer<Float>) throws -> Tensor {
+    let heads = inputs.problem.heads
+    return try Tensor(
+      (0..<heads).map { head in
+        Float(inputs.segments.indices.reduce(0.0) { $0 + Double(sums[$1 * heads + head]) })
+      })
   }
 
   /// One tile: weights, and their gradient dS as it is before the cap's share.
@@ -101,7 +152,9 @@ struct TiledBackward<Operands: BackwardOperands>: Sendable {
 
   /// The logit decay of token t is in the running sums of all later tokens: its gradient is the sum,
   /// over them, of what they get as queries minus what they give as keys.
-  private func decayGradient(rowSums: [Float], columnSums: UnsafePointer<Float>) throws -> Tensor {
+  private func decayGradient(
+    rowSums: UnsafePointer<Float>, columnSums: UnsafePointer<Float>
+  ) throws -> Tensor {
     let problem = inputs.problem
     let (t, heads) = (problem.queryLength, problem.heads)
     var gradient = [Float](repeating: 0, count: problem.batch * t * heads)
@@ -117,4 +170,14 @@ struct TiledBackward<Operands: BackwardOperands>: Sendable {
     }
     return try Tensor(gradient, [problem.batch, t, heads])
   }
+}
+
+/// Where the gradients of all parts go.
+struct BackwardTargets: @unchecked Sendable {
+  /// [b,t,h,k], [b,s,hₖ,k] and [b,s,hₖ,v]
+  let dq, dk, dv: UnsafeMutablePointer<Float>
+  /// [b,h,t] row sums and [b,h,s] column sums of dS, for the logit decay.
+  let rowSums, columnSums: UnsafeMutablePointer<Float>
+  /// [sequences, h]: the shares that a sequence has in the gradients of scale and sink.
+  let scaleSums, sinkSums: UnsafeMutablePointer<Float>
 }
