@@ -22,7 +22,8 @@ import Testing
     }
     let report = try JSONDecoder().decode(Report.self, from: Data(outcome.output.utf8))
     #expect(report.peak > 1e9)
-    #expect(Set(report.rows.map(\.kernel)) == ["cpu.chunked", "cpu.step", "cpu.unfused"])
+    #expect(
+      Set(report.rows.map(\.kernel)) == ["cpu.split", "cpu.chunked", "cpu.step", "cpu.unfused"])
     #expect(Set(report.rows.map(\.length)).count > 1)
     for row in report.rows {
       #expect(row.seconds > 0 && row.shareOfPeak > 0 && row.extraMemory >= 0)
