@@ -19,8 +19,13 @@ let package = Package(
   targets: [
     // The innermost loops. Optimised in debug builds too, so that tests run at kernel speed.
     .target(name: "CPUKernels", cSettings: [.unsafeFlags(["-O3"])]),
+    // NVIDIA's libraries, opened at run time: nothing of CUDA is needed to build.
+    .target(name: "CUDAInterface"),
+    // The sources of GPU kernels, embedded in one C file.
+    .target(name: "CUDAKernels", exclude: ["tile", "attention"]),
+    .target(name: "CUDA", dependencies: ["CUDAInterface", "CUDAKernels"]),
     .target(name: "Tensors", dependencies: ["CPUKernels"]),
-    .target(name: "Attention", dependencies: ["Tensors", "CPUKernels"]),
+    .target(name: "Attention", dependencies: ["Tensors", "CPUKernels", "CUDA"]),
     .target(name: "Layers", dependencies: ["Attention", "CPUKernels"]),
     .target(name: "LanguageModels", dependencies: ["Layers"]),
     .target(
@@ -30,9 +35,10 @@ let package = Package(
     .executableTarget(
       name: "AttentionCommand",
       dependencies: [
-        "Training", "Conformance",
+        "Training", "Conformance", "CUDA",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]),
+    .testTarget(name: "CUDATests", dependencies: ["CUDA"]),
     .testTarget(name: "TensorsTests", dependencies: ["Tensors"]),
     .testTarget(name: "AttentionTests", dependencies: ["Attention", "Conformance"]),
     .testTarget(name: "LayersTests", dependencies: ["Layers"]),

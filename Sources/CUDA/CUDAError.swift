@@ -1,0 +1,29 @@
+/// Why something on a GPU did not happen.
+public enum CUDAError: Error, Equatable, CustomStringConvertible {
+  /// A library or a device is not there: where it was looked for, and what to do.
+  case unavailable(String)
+  /// A call of the driver or the compiler failed: its name, the code, and NVIDIA's words for it.
+  case call(_ name: String, code: Int, text: String)
+  /// The device, or the cap that was set, has no room.
+  case outOfMemory(DeviceMemoryReport)
+  /// A kernel does not compile: its name, the options, and the compiler's log.
+  case compilation(kernel: String, options: [String], log: String)
+  /// The folder of compiled kernels cannot be used.
+  case cache(path: String, reason: String)
+  /// An argument has a value it cannot have: its name, what it was and what it must be.
+  case invalidArgument(_ name: String, was: String, mustBe: String)
+
+  public var description: String {
+    switch self {
+    case .unavailable(let reason): reason
+    case .call(let name, let code, let text): "\(name) failed with \(text) (\(code))"
+    case .outOfMemory(let report): "\(report)"
+    case .compilation(let kernel, let options, let log):
+      "\(kernel) does not compile with \(options.joined(separator: " ")): \(log)"
+    case .cache(let path, let reason):
+      "the folder of compiled kernels \(path): \(reason); "
+        + "\(KernelCache.variable) names another folder"
+    case .invalidArgument(let name, let was, let mustBe): "\(name) is \(was); it must be \(mustBe)"
+    }
+  }
+}

@@ -1,0 +1,97 @@
+import CUDAInterface
+
+/// A queue of work on a device: what is put into it runs in order, and nobody waits for it unless
+/// asked to.
+public final class Stream: @unchecked Sendable {
+  public let device: CUDADevice
+  let handle: OpaquePointer?
+
+  public init(_ device: CUDADevice) throws {
+    self.device = device
+    var handle: OpaquePointer?
+    try device.call("cuStreamCreate") {
+      $0.cuStreamCreate(&handle, UInt32(CUDA_STREAM_NON_BLOCKING))
+    }
+    self.handle = handle
+  }
+
+  deinit {
+    // The driver destroys it once its work is done. There is nobody left to tell of a failure.
+    try? device.call("cuStreamDestroy") { $0.cuStreamDestroy(handle) }
+  }
+
+  /// Waits until all work in the queue is done.
+  ///
+  /// - Throws: the error of work that failed, as an illegal address.
+  public func synchronize() throws {
+    try device.call("cuStreamSynchronize") { $0.cuStreamSynchronize(handle) }
+  }
+
+  /// Lets later work in this queue begin only after `event`.
+  public func wait(for event: Event) throws {
+    try device.call("cuStreamWaitEvent") { $0.cuStreamWaitEvent(handle, event.handle, 0) }
+  }
+
+  /// Queues copying from memory of the processor. It must stay as it is until the copy is done.
+  public func copy(_ source: UnsafeRawBufferPointer, to target: DeviceMemory) throws {
+    try target.check(count: source.count)
+    guard !source.isEmpty else { return }
+    try device.call("cuMemcpyHtoDAsync") {
+      $0.cuMemcpyHtoDAsync(target.address, source.baseAddress, source.count, handle)
+    }
+  }
+
+  /// Queues copying to memory of the processor, which must live until the copy is done.
+  public func copy(_ source: DeviceMemory, to target: UnsafeMutableRawBufferPointer) throws {
+    try source.check(count: target.count)
+    guard !target.isEmpty else { return }
+    try device.call("cuMemcpyDtoHAsync") {
+      $0.cuMemcpyDtoHAsync(target.baseAddress, source.address, target.count, handle)
+    }
+  }
+
+  /// Queues setting every byte of `memory` to `byte`.
+  public func fill(_ memory: DeviceMemory, with byte: UInt8) throws {
+    guard memory.byteCount > 0 else { return }
+    try device.call("cuMemsetD8Async") {
+      $0.cuMemsetD8Async(memory.address, byte, memory.byteCount, handle)
+    }
+  }
+}
+
+/// A moment in a queue.
+public final class Event: @unchecked Sendable {
+  private let device: CUDADevice
+  let handle: OpaquePointer?
+
+  public init(_ device: CUDADevice) throws {
+    self.device = device
+    var handle: OpaquePointer?
+    try device.call("cuEventCreate") { $0.cuEventCreate(&handle, 0) }
+    self.handle = handle
+  }
+
+  deinit {
+    // There is nobody left to tell of a failure.
+    try? device.call("cuEventDestroy") { $0.cuEventDestroy(handle) }
+  }
+
+  /// Queues the event: it has come when the work before it is done.
+  public func record(in stream: Stream) throws {
+    try device.call("cuEventRecord") { $0.cuEventRecord(handle, stream.handle) }
+  }
+
+  /// Waits until the event has come.
+  public func synchronize() throws {
+    try device.call("cuEventSynchronize") { $0.cuEventSynchronize(handle) }
+  }
+
+  /// The seconds from `start` to this event, both of which must have come.
+  public func seconds(since start: Event) throws -> Double {
+    var milliseconds: Float = 0
+    try device.call("cuEventElapsedTime") {
+      $0.cuEventElapsedTime(&milliseconds, start.handle, handle)
+    }
+    return Double(milliseconds) / 1e3
+  }
+}

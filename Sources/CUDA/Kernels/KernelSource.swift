@@ -1,0 +1,47 @@
+import CUDAKernels
+
+/// The source of a kernel: its file and the headers that it may include.
+public struct KernelSource: Hashable, Sendable {
+  public struct File: Hashable, Sendable {
+    /// The path by which it is included, as `attention/forward.cu`.
+    public var name: String
+    public var text: String
+
+    public init(name: String, text: String) {
+      self.name = name
+      self.text = text
+    }
+  }
+
+  public var main: File
+  public var headers: [File]
+
+  public init(main: File, headers: [File]) {
+    self.main = main
+    self.headers = headers
+  }
+
+  /// The files that this build carries.
+  private static let embedded: [File] = (0..<cuda_source_count()).map { index in
+    let source = cuda_source_at(index)
+    let bytes = UnsafeRawBufferPointer(start: source.text, count: source.bytes)
+    return File(
+      name: String(cString: source.name), text: String(decoding: bytes, as: UTF8.self))
+  }
+
+  /// The kernels that this build carries, by name.
+  public static var names: [String] {
+    embedded.map(\.name).filter { $0.hasSuffix(".cu") }
+  }
+
+  /// A source that this build carries.
+  ///
+  /// - Throws: ``CUDAError/invalidArgument(_:was:mustBe:)`` if there is none of this name.
+  public static func named(_ name: String) throws -> KernelSource {
+    guard let main = embedded.first(where: { $0.name == name && names.contains(name) }) else {
+      throw CUDAError.invalidArgument(
+        "kernel", was: name, mustBe: "one of \(names.joined(separator: ", "))")
+    }
+    return KernelSource(main: main, headers: embedded.filter { $0.name.hasSuffix(".cuh") })
+  }
+}

@@ -1,0 +1,75 @@
+import CUDAInterface
+
+/// Memory of a device, taken from the driver's pool and given back in the order of a stream.
+public final class DeviceMemory: @unchecked Sendable {
+  public let byteCount: Int
+  /// The address on the device.
+  public let address: UInt64
+  private let stream: Stream
+  private let number: UInt64
+
+  /// Takes memory, not initialised. Work that is queued in `stream` from now on may use it.
+  ///
+  /// - Parameter label: what it is for, named when memory runs out.
+  /// - Throws: ``CUDAError/outOfMemory(_:)``
+  public init(_ byteCount: Int, for label: String, in stream: Stream) throws {
+    guard byteCount >= 0 else {
+      throw CUDAError.invalidArgument("byteCount", was: "\(byteCount)", mustBe: "at least 0")
+    }
+    let device = stream.device
+    self.byteCount = byteCount
+    self.stream = stream
+    let number = try device.ledger.hold(label, bytes: byteCount)
+    self.number = number
+    var address: UInt64 = 0
+    do {
+      // The driver refuses to give no bytes.
+      try device.call("cuMemAllocAsync") {
+        $0.cuMemAllocAsync(&address, max(1, byteCount), stream.handle)
+      }
+    } catch CUDAError.call(_, code: Int(CUDA_OUT_OF_MEMORY), text: _) {
+      throw CUDAError.outOfMemory(
+        device.ledger.refusal(number, deviceBytes: device.limits.memoryBytes))
+    } catch {
+      device.ledger.release(number)
+      throw error
+    }
+    self.address = address
+  }
+
+  deinit {
+    // There is nobody left to tell of a failure; the stream's next call meets its cause.
+    try? stream.device.call("cuMemFreeAsync") { $0.cuMemFreeAsync(address, stream.handle) }
+    stream.device.ledger.release(number)
+  }
+
+  /// - Throws: ``CUDAError/invalidArgument(_:was:mustBe:)`` unless a copy of `count` bytes fits.
+  func check(count: Int) throws {
+    guard count <= byteCount else {
+      throw CUDAError.invalidArgument(
+        "copy", was: "of \(count) bytes", mustBe: "of at most the memory's \(byteCount)")
+    }
+  }
+}
+
+/// Memory of the processor that the device reads and writes itself, so that copies overlap work.
+public final class PinnedMemory: @unchecked Sendable {
+  public let bytes: UnsafeMutableRawBufferPointer
+  private let device: CUDADevice
+
+  /// Takes page-locked memory, not initialised.
+  public init(_ byteCount: Int, on device: CUDADevice) throws {
+    guard byteCount >= 0 else {
+      throw CUDAError.invalidArgument("byteCount", was: "\(byteCount)", mustBe: "at least 0")
+    }
+    self.device = device
+    var base: UnsafeMutableRawPointer?
+    try device.call("cuMemAllocHost") { $0.cuMemAllocHost(&base, max(1, byteCount)) }
+    bytes = UnsafeMutableRawBufferPointer(start: base, count: byteCount)
+  }
+
+  deinit {
+    // There is nobody left to tell of a failure.
+    try? device.call("cuMemFreeHost") { $0.cuMemFreeHost(bytes.baseAddress) }
+  }
+}

@@ -1,0 +1,141 @@
+#ifndef CUDA_INTERFACE_H
+#define CUDA_INTERFACE_H
+
+// The functions of NVIDIA's libraries that this package calls, as tables of typed pointers that are
+// filled when a library is opened at run time. Nothing here needs CUDA's headers or libraries to
+// build, and a program with these tables starts on machines that have neither.
+//
+// Names and signatures are those of the CUDA 12 and 13 headers; where a function has versions, the
+// table's field has the plain name and open.c looks up the version that both have.
+
+#include <stddef.h>
+#include <stdint.h>
+
+// Handles of the driver and of the compiler, opaque.
+typedef struct CUctx_st *CUcontext;
+typedef struct CUmod_st *CUmodule;
+typedef struct CUfunc_st *CUfunction;
+typedef struct CUstream_st *CUstream;
+typedef struct CUevent_st *CUevent;
+typedef struct CUmemPoolHandle_st *CUmemoryPool;
+typedef struct _nvrtcProgram *nvrtcProgram;
+typedef uint64_t CUdeviceptr;
+
+// What calls return: 0 is success.
+enum {
+  CUDA_OUT_OF_MEMORY = 2,
+  CUDA_NO_DEVICE = 100,
+  CUDA_NOT_READY = 600,
+};
+
+// CUdevice_attribute: the ones asked for.
+enum {
+  CUDA_CLOCK_KILOHERTZ = 13,
+  CUDA_MULTIPROCESSORS = 16,
+  CUDA_MEMORY_CLOCK_KILOHERTZ = 36,
+  CUDA_MEMORY_BUS_BITS = 37,
+  CUDA_L2_BYTES = 38,
+  CUDA_CAPABILITY_MAJOR = 75,
+  CUDA_CAPABILITY_MINOR = 76,
+  CUDA_SHARED_BYTES_PER_MULTIPROCESSOR = 81,
+  CUDA_REGISTERS_PER_MULTIPROCESSOR = 82,
+  CUDA_SHARED_BYTES_PER_BLOCK = 97,
+  CUDA_MEMORY_POOLS = 115,
+};
+
+// CUfunction_attribute, CUmemPool_attribute, flags.
+enum {
+  CUDA_FUNCTION_LOCAL_BYTES = 3,
+  CUDA_FUNCTION_REGISTERS = 4,
+  CUDA_FUNCTION_DYNAMIC_SHARED_BYTES = 8,
+  CUDA_POOL_RELEASE_THRESHOLD = 4,
+  CUDA_STREAM_NON_BLOCKING = 1,
+};
+
+// Every entry: the field, the exported name, the parameters. All return an int.
+#define CUDA_DRIVER_FUNCTIONS(F)                                                                  \
+  F(cuInit, cuInit, (unsigned flags))                                                             \
+  F(cuDriverGetVersion, cuDriverGetVersion, (int *version))                                       \
+  F(cuGetErrorName, cuGetErrorName, (int result, const char **name))                              \
+  F(cuGetErrorString, cuGetErrorString, (int result, const char **text))                          \
+  F(cuDeviceGetCount, cuDeviceGetCount, (int *count))                                             \
+  F(cuDeviceGet, cuDeviceGet, (int *device, int ordinal))                                         \
+  F(cuDeviceGetName, cuDeviceGetName, (char *name, int capacity, int device))                     \
+  F(cuDeviceGetAttribute, cuDeviceGetAttribute, (int *value, int attribute, int device))          \
+  F(cuDeviceTotalMem, cuDeviceTotalMem_v2, (size_t *bytes, int device))                           \
+  F(cuDeviceGetDefaultMemPool, cuDeviceGetDefaultMemPool, (CUmemoryPool *pool, int device))       \
+  F(cuDevicePrimaryCtxRetain, cuDevicePrimaryCtxRetain, (CUcontext *context, int device))         \
+  F(cuCtxSetCurrent, cuCtxSetCurrent, (CUcontext context))                                        \
+  F(cuMemGetInfo, cuMemGetInfo_v2, (size_t *unused, size_t *total))                               \
+  F(cuMemPoolSetAttribute, cuMemPoolSetAttribute, (CUmemoryPool pool, int name, void *value))     \
+  F(cuMemAllocAsync, cuMemAllocAsync, (CUdeviceptr *address, size_t bytes, CUstream stream))      \
+  F(cuMemFreeAsync, cuMemFreeAsync, (CUdeviceptr address, CUstream stream))                       \
+  F(cuMemAllocHost, cuMemAllocHost_v2, (void **address, size_t bytes))                            \
+  F(cuMemFreeHost, cuMemFreeHost, (void *address))                                                \
+  F(cuMemcpyHtoDAsync, cuMemcpyHtoDAsync_v2,                                                      \
+    (CUdeviceptr target, const void *source, size_t bytes, CUstream stream))                      \
+  F(cuMemcpyDtoHAsync, cuMemcpyDtoHAsync_v2,                                                      \
+    (void *target, CUdeviceptr source, size_t bytes, CUstream stream))                            \
+  F(cuMemsetD8Async, cuMemsetD8Async,                                                             \
+    (CUdeviceptr target, unsigned char value, size_t bytes, CUstream stream))                     \
+  F(cuStreamCreate, cuStreamCreate, (CUstream *stream, unsigned flags))                           \
+  F(cuStreamDestroy, cuStreamDestroy_v2, (CUstream stream))                                       \
+  F(cuStreamSynchronize, cuStreamSynchronize, (CUstream stream))                                  \
+  F(cuStreamWaitEvent, cuStreamWaitEvent, (CUstream stream, CUevent event, unsigned flags))       \
+  F(cuEventCreate, cuEventCreate, (CUevent *event, unsigned flags))                               \
+  F(cuEventDestroy, cuEventDestroy_v2, (CUevent event))                                           \
+  F(cuEventRecord, cuEventRecord, (CUevent event, CUstream stream))                               \
+  F(cuEventSynchronize, cuEventSynchronize, (CUevent event))                                      \
+  F(cuEventElapsedTime, cuEventElapsedTime, (float *milliseconds, CUevent start, CUevent end))    \
+  F(cuModuleLoadData, cuModuleLoadData, (CUmodule *module, const void *image))                    \
+  F(cuModuleUnload, cuModuleUnload, (CUmodule module))                                            \
+  F(cuModuleGetFunction, cuModuleGetFunction,                                                     \
+    (CUfunction *function, CUmodule module, const char *name))                                    \
+  F(cuFuncGetAttribute, cuFuncGetAttribute, (int *value, int attribute, CUfunction function))     \
+  F(cuFuncSetAttribute, cuFuncSetAttribute, (CUfunction function, int attribute, int value))      \
+  F(cuLaunchKernel, cuLaunchKernel,                                                               \
+    (CUfunction function, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned block_x,    \
+     unsigned block_y, unsigned block_z, unsigned shared_bytes, CUstream stream,                  \
+     void **parameters, void **extra))
+
+#define CUDA_COMPILER_FUNCTIONS(F)                                                                \
+  F(nvrtcVersion, nvrtcVersion, (int *major, int *minor))                                         \
+  F(nvrtcGetNumSupportedArchs, nvrtcGetNumSupportedArchs, (int *count))                           \
+  F(nvrtcGetSupportedArchs, nvrtcGetSupportedArchs, (int *architectures))                         \
+  F(nvrtcCreateProgram, nvrtcCreateProgram,                                                       \
+    (nvrtcProgram *program, const char *source, const char *name, int header_count,               \
+     const char *const *headers, const char *const *header_names))                                \
+  F(nvrtcDestroyProgram, nvrtcDestroyProgram, (nvrtcProgram *program))                            \
+  F(nvrtcCompileProgram, nvrtcCompileProgram,                                                     \
+    (nvrtcProgram program, int option_count, const char *const *options))                         \
+  F(nvrtcGetProgramLogSize, nvrtcGetProgramLogSize, (nvrtcProgram program, size_t *bytes))        \
+  F(nvrtcGetProgramLog, nvrtcGetProgramLog, (nvrtcProgram program, char *log))                    \
+  F(nvrtcGetCUBINSize, nvrtcGetCUBINSize, (nvrtcProgram program, size_t *bytes))                  \
+  F(nvrtcGetCUBIN, nvrtcGetCUBIN, (nvrtcProgram program, char *cubin))
+
+#define CUDA_FIELD(field, symbol, parameters) int(*field) parameters;
+
+// libcuda, the driver's library.
+struct cuda_driver {
+  CUDA_DRIVER_FUNCTIONS(CUDA_FIELD)
+};
+
+// libnvrtc, the run-time compiler.
+struct cuda_compiler {
+  CUDA_COMPILER_FUNCTIONS(CUDA_FIELD)
+  const char *(*nvrtcGetErrorString)(int result);
+};
+
+#undef CUDA_FIELD
+
+// Opens the library at `path` (a name without a slash is looked for by the dynamic linker) and fills
+// `table`. Returns 0, or -1 with the reason in `reason` as a string of at most `capacity` bytes.
+// A library that was opened stays open.
+int cuda_open_driver(const char *path, struct cuda_driver *table, char *reason, size_t capacity);
+
+// The same for the compiler. `companion` is the path of the library with its built-in functions,
+// which is opened before because the compiler looks for it by name only; NULL if there is none.
+int cuda_open_compiler(const char *path, const char *companion, struct cuda_compiler *table,
+                       char *reason, size_t capacity);
+
+#endif

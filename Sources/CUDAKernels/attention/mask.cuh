@@ -1,0 +1,53 @@
+#pragma once
+
+#include "tile/types.cuh"
+
+// Half-open.
+struct Range {
+  int first;
+  int end;
+};
+
+// Query i sees keys i + low ..< i + high, cut to those that exist.
+struct Band {
+  int low;
+  int high;
+  int keys;
+
+  __device__ bool sees(int query, int key) const {
+    return key >= query + low && key < query + high && key < keys;
+  }
+
+  // The tiles of `size` keys in which any of the queries sees any key.
+  __device__ Range visible_tiles(Range queries, int size) const {
+    const int first = max(0, queries.first + low);
+    const int end = min(keys, queries.end - 1 + high);
+    return first < end ? Range{first / size, (end + size - 1) / size} : Range{0, 0};
+  }
+
+  // The tiles of which each of the queries sees every key.
+  __device__ Range whole_tiles(Range queries, int size) const {
+    const int first = max(0, queries.end - 1 + low);
+    const int end = min(keys, queries.first + high);
+    return {(first + size - 1) / size, max(0, end) / size};
+  }
+};
+
+// One sequence: its queries do not meet the keys of another.
+struct Segment {
+  int batch;
+  int query_start;
+  int query_count;
+  int key_start;
+  // Query 0 stands at this key.
+  int place;
+  Band band;
+};
+
+// A segment read from memory each time. Kept in registers it would take the place of numbers that the
+// inner tiles need.
+DEVICE Segment read_again(const Segment *segment) {
+  const volatile Segment &s = *segment;
+  return {s.batch, s.query_start, s.query_count, s.key_start, s.place,
+          {s.band.low, s.band.high, s.band.keys}};
+}

@@ -1,0 +1,126 @@
+#pragma once
+
+#include "tile/matrix.cuh"
+
+// The softmax of rows whose scores arrive a tile at a time (Dao, FlashAttention-2, 2023).
+//
+// A warp holds `Strips` strips of 16 rows, a thread two rows of each. A row's scores are multiplied by
+// its `factor` > 0, which makes them powers of two; then a bound of the row is subtracted, and its
+// weights are 2 to that. Sums are of a thread's own columns until the end.
+
+template <int Strips>
+using PerRow = float[Strips][2];
+
+// What a row's factor is at least. With a factor of zero a masked score of −∞ would be no number.
+constexpr float smallest_factor = 1e-30f;
+
+// Bounds that follow the scores. A bound need not be the largest score: it is raised, and what was
+// summed before scaled down, only when a score exceeds it by more than `slack` powers of two. Weights
+// are then at most 2^slack, which changes neither their relative rounding nor the result, for the sum
+// of the weights and that of the values have the same factor.
+template <int Strips>
+struct RunningBound {
+  static constexpr float slack = 8;
+
+  PerRow<Strips> maximum;
+  PerRow<Strips> sum;
+
+  // There is nothing to be told.
+  __device__ RunningBound(float) {
+#pragma unroll
+    for (int strip = 0; strip < Strips; ++strip) {
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        maximum[strip][half] = -infinity;
+        sum[strip][half] = 0;
+      }
+    }
+  }
+
+  // The bound of a row, as a power of two.
+  __device__ float bound(int strip, int half, const PerRow<Strips> &factor) const {
+    return factor[strip][half] * maximum[strip][half];
+  }
+
+  // Raises the bounds for a tile of scores where they must be, and scales the sums with them.
+  template <int Columns, int Outputs>
+  __device__ void raise(const float (&score)[Strips][Columns][4],
+                        float (&output)[Strips][Outputs][4], const PerRow<Strips> &factor) {
+    PerRow<Strips> largest;
+    bool exceeds = false;
+#pragma unroll
+    for (int strip = 0; strip < Strips; ++strip) {
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        float value = -infinity;
+#pragma unroll
+        for (int column = 0; column < Columns; ++column) {
+          const float *pair = score[strip][column] + 2 * half;
+          value = fmaxf(value, fmaxf(pair[0], pair[1]));
+        }
+        largest[strip][half] = row_maximum(value);
+        exceeds |= factor[strip][half] * (largest[strip][half] - maximum[strip][half]) > slack;
+      }
+    }
+    if (!__any_sync(~0u, exceeds)) return;
+#pragma unroll
+    for (int strip = 0; strip < Strips; ++strip) {
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        const float before = maximum[strip][half];
+        const float raised = fmaxf(largest[strip][half], before);
+        const float shrink =
+            raised == -infinity ? 1 : exp2_fast(factor[strip][half] * (before - raised));
+        maximum[strip][half] = raised;
+        sum[strip][half] *= shrink;
+#pragma unroll
+        for (int i = 0; i < Outputs; ++i) {
+          output[strip][i][2 * half] *= shrink;
+          output[strip][i][2 * half + 1] *= shrink;
+        }
+      }
+    }
+  }
+};
+
+// One bound that is known before, where nothing can underflow: no maxima, no scaling.
+template <int Strips>
+struct ConstantBound {
+  float shift;
+  PerRow<Strips> sum;
+
+  __device__ ConstantBound(float shift) : shift(shift) {
+#pragma unroll
+    for (int strip = 0; strip < Strips; ++strip) sum[strip][0] = sum[strip][1] = 0;
+  }
+
+  __device__ float bound(int, int, const PerRow<Strips> &) const { return shift; }
+
+  template <int Columns, int Outputs>
+  __device__ void raise(const float (&)[Strips][Columns][4], float (&)[Strips][Outputs][4],
+                        const PerRow<Strips> &) {}
+};
+
+// Turns 16 columns of scores into weights and adds them to the sums.
+template <typename Softmax, int Strips, int Columns>
+DEVICE void weigh(Softmax &softmax, float (&score)[Strips][Columns][4], int step,
+                  const PerRow<Strips> &factor) {
+#pragma unroll
+  for (int strip = 0; strip < Strips; ++strip) {
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      // A row that has seen nothing yet has weights of zero.
+      const float bound = softmax.bound(strip, half, factor);
+      const float shift = bound == -infinity ? 0 : bound;
+#pragma unroll
+      for (int column = 2 * step; column < 2 * step + 2; ++column) {
+#pragma unroll
+        for (int i = 2 * half; i < 2 * half + 2; ++i) {
+          const float weight = exp2_fast(fmaf(factor[strip][half], score[strip][column][i], -shift));
+          score[strip][column][i] = weight;
+          softmax.sum[strip][half] += weight;
+        }
+      }
+    }
+  }
+}

@@ -1,0 +1,20 @@
+#ifndef CUDA_KERNELS_H
+#define CUDA_KERNELS_H
+
+// The sources of the GPU kernels, carried inside the program. They are compiled on the machine that
+// runs them, for its GPU.
+
+#include <stddef.h>
+
+// One file: the name by which others include it, and its bytes with a 0 behind them.
+struct cuda_source {
+  const char *name;
+  const char *text;
+  size_t bytes;
+};
+
+size_t cuda_source_count(void);
+// The file at `index`, which is below the count.
+struct cuda_source cuda_source_at(size_t index);
+
+#endif

@@ -1,0 +1,82 @@
+#pragma once
+
+#include "tile/types.cuh"
+
+// Tiles of half-precision numbers in shared memory, and the copies that fill them.
+//
+// A tile has rows of `Columns` numbers, in chunks of 16 bytes. Eight neighbouring chunks are 128
+// bytes, once around the banks; chunk c of row r lies where chunk c ^ (r mod 8) would, so that the
+// eight rows which one matrix load reads at the same column lie in different banks. Rows are padded to
+// whole groups of eight chunks.
+
+constexpr int chunk_elements = 8;
+constexpr int chunk_bytes = 16;
+
+template <int Rows, int Columns>
+struct Tile {
+  static constexpr int rows = Rows;
+  static constexpr int columns = Columns;
+  static constexpr int chunks = Columns / chunk_elements;
+  static constexpr int pitch_bytes = round_up(Columns, 64) * 2;
+  static constexpr int bytes = Rows * pitch_bytes;
+
+  // The offset in bytes of a chunk.
+  DEVICE u32 place(int row, int chunk) { return row * pitch_bytes + (chunk ^ (row & 7)) * chunk_bytes; }
+};
+
+// The address of dynamic shared memory as instructions take it.
+DEVICE u32 shared_address(const void *pointer) { return (u32)__cvta_generic_to_shared(pointer); }
+
+// Starts copying 16 bytes, or fills them with zeros if `exists` is false.
+DEVICE void copy_chunk(u32 target, const void *source, bool exists) {
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;"
+               :
+               : "r"(target), "l"(source), "r"(exists ? chunk_bytes : 0)
+               : "memory");
+}
+
+// The same for 4 bytes.
+DEVICE void copy_number(u32 target, const void *source, bool exists) {
+  asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;"
+               :
+               : "r"(target), "l"(source), "r"(exists ? 4 : 0)
+               : "memory");
+}
+
+// Closes the group of copies started since the last one.
+DEVICE void close_copies() { asm volatile("cp.async.commit_group;" ::: "memory"); }
+
+// Waits until at most `Pending` of this thread's groups are under way.
+template <int Pending>
+DEVICE void wait_for_copies() {
+  asm volatile("cp.async.wait_group %0;" : : "n"(Pending) : "memory");
+}
+
+// Starts copying a tile whose first row is at `source`, rows `stride` elements apart; rows from
+// `count` on are filled with zeros. All `Threads` threads of the block take part.
+template <typename T, int Threads>
+DEVICE void copy_tile(u32 target, const u16 *source, i64 stride, int count) {
+  if constexpr (Threads % T::chunks == 0) {
+    // A thread keeps its column and goes down the rows: one addition a chunk.
+    constexpr int step = Threads / T::chunks;
+    const int thread = read_thread_index();
+    const int row = thread / T::chunks;
+    const int chunk = thread % T::chunks;
+    u32 offset = row * (u32)stride + chunk * chunk_elements;
+#pragma unroll
+    for (int first = 0; first < T::rows; first += step) {
+      if (T::rows % step != 0 && first + row >= T::rows) break;
+      const bool exists = first + row < count;
+      copy_chunk(target + T::place(first + row, chunk), source + (exists ? offset : 0), exists);
+      offset += step * (u32)stride;
+    }
+  } else {
+    for (int index = threadIdx.x; index < T::rows * T::chunks; index += Threads) {
+      const int row = index / T::chunks;
+      const int chunk = index % T::chunks;
+      const bool exists = row < count;
+      copy_chunk(target + T::place(row, chunk),
+                 source + (exists ? row * stride : 0) + chunk * chunk_elements, exists);
+    }
+  }
+}
