@@ -1,3 +1,4 @@
+import Attention
 import Tensors
 
 extension ConformanceCase {
@@ -24,13 +25,7 @@ extension ConformanceCase {
           let run = KernelRun(
             kernel: kernel, set: set, problem: problem, expected: expected, terms: terms,
             gradients: differentiating.contains(kernel))
-          let (reason, share) = run.judge()
-          result.runs += 1
-          result.worstShare = max(result.worstShare, share)
-          guard let reason else { continue }
-          result.failures.append(
-            ConformanceFailure(
-              caseName: name, seed: seed, kernel: "\(kernel) (\(set.rawValue))", reason: reason))
+          add(run, seed: seed, place: set.rawValue, to: &result)
         }
       }
     } catch {
@@ -42,10 +37,62 @@ extension ConformanceCase {
   }
 }
 
-/// One kernel on one problem with one instruction set.
+extension ConformanceCase {
+  /// Runs every kernel that has no objection on a GPU and compares it with the reference, which runs
+  /// on the CPU. Objections are collected.
+  public func check(seed: UInt64, on device: Device) -> ConformanceResult {
+    var result = ConformanceResult()
+    do {
+      let problem = try makeProblem(seed: seed)
+      // CPU kernels object to a GPU: nothing is learned from that.
+      let verdicts = try [false, true].map { needsGradient in
+        try problem.candidates(on: device, needsGradient: needsGradient).filter {
+          !$0.kernel.hasPrefix("cpu.")
+        }
+      }
+      let able = verdicts.map { $0.filter { $0.objection == nil }.map(\.kernel) }
+      for (verdict, words) in zip(verdicts, ["", " with gradients"]) {
+        for candidate in verdict where words.isEmpty || able[0].contains(candidate.kernel) {
+          guard let objection = candidate.objection else { continue }
+          result.objections.append("\(candidate.kernel)\(words): \(objection)")
+        }
+      }
+      guard !able[0].isEmpty else { return result }
+      let expected = try problem.results(kernel: problem.reference, isExact: true, gradients: true)
+      let terms = try problem.termSizes(reference: expected)
+      for kernel in able[0] {
+        let run = KernelRun(
+          kernel: kernel, set: .current, device: device, problem: problem, expected: expected,
+          terms: terms, gradients: able[1].contains(kernel))
+        add(run, seed: seed, place: device.description, to: &result)
+      }
+    } catch {
+      result.failures.append(
+        ConformanceFailure(
+          caseName: name, seed: seed, kernel: nil, reason: "the reference throws: \(error)"))
+    }
+    return result
+  }
+
+  private func add(
+    _ run: KernelRun, seed: UInt64, place: String, to result: inout ConformanceResult
+  ) {
+    let (reason, share) = run.judge()
+    result.runs += 1
+    result.worstShare = max(result.worstShare, share)
+    guard let reason else { return }
+    result.failures.append(
+      ConformanceFailure(
+        caseName: name, seed: seed, kernel: "\(run.kernel) (\(place))", reason: reason))
+  }
+}
+
+/// One kernel on one problem with one instruction set, or on a GPU.
 private struct KernelRun {
   let kernel: String
   let set: InstructionSet
+  /// Where the kernel runs; the plain computation that it is compared with runs on the CPU.
+  var device = Device.cpu
   let problem: any ConformanceProblem
   let expected: [String: Tensor]
   let terms: [String: Double]
@@ -90,7 +137,9 @@ private struct KernelRun {
 
   private func compute(_ kernel: String) throws -> [String: Tensor] {
     try InstructionSet.withCurrent(set) {
-      try problem.results(kernel: kernel, isExact: false, gradients: gradients)
+      device != .cpu && kernel == self.kernel
+        ? try problem.results(kernel: kernel, on: device, gradients: gradients)
+        : try problem.results(kernel: kernel, isExact: false, gradients: gradients)
     }
   }
 

@@ -1,3 +1,4 @@
+import Attention
 import Tensors
 
 /// One combination of sizes, dtype and flags that every kernel of an operator must get right.
@@ -31,11 +32,32 @@ public protocol ConformanceProblem {
   ///   - gradients: whether gradients are computed.
   func results(kernel: String, isExact: Bool, gradients: Bool) throws -> [String: Tensor]
 
+  /// The verdicts of the operator's kernels on this problem on `device`. An operator without GPU kernels
+  /// has none there.
+  func candidates(on device: Device, needsGradient: Bool) throws -> [Explanation.Candidate]
+
+  /// As ``results(kernel:isExact:gradients:)``, computed on a GPU.
+  func results(kernel: String, on device: Device, gradients: Bool) throws -> [String: Tensor]
+
   /// For results whose terms can cancel, by name, the size of the terms.
   func termSizes(reference: [String: Tensor]) throws -> [String: Double]
 
   /// What must hold exactly, beside the errors: nil, or what does not.
   func exactViolation(_ results: [String: Tensor], reference: [String: Tensor]) throws -> String?
+}
+
+extension ConformanceProblem {
+  public func candidates(on device: Device, needsGradient: Bool) throws
+    -> [Explanation.Candidate]
+  {
+    []
+  }
+
+  public func results(kernel: String, on device: Device, gradients: Bool) throws
+    -> [String: Tensor]
+  {
+    try results(kernel: kernel, isExact: false, gradients: gradients)
+  }
 }
 
 /// A kernel that did not get a case right.
@@ -59,4 +81,6 @@ public struct ConformanceResult: Sendable {
   public internal(set) var runs = 0
   /// The largest error divided by its bound, over all runs.
   public internal(set) var worstShare = 0.0
+  /// Why kernels of the device did not run, or not with gradients: the kernel and its reason.
+  public internal(set) var objections: [String] = []
 }

@@ -1,6 +1,6 @@
 import Tensors
 
-/// What ``attention(queries:keys:values:similarity:mask:terms:kernel:)`` gives.
+/// What ``attention(queries:keys:values:similarity:mask:terms:device:kernel:)`` gives.
 public struct AttentionResult: Sendable {
   /// [batch, queries, heads, value dimension] in the inputs' dtype.
   public let output: Tensor
@@ -32,11 +32,14 @@ public struct AttentionResult: Sendable {
 ///   - similarity: scaled dot product or cosine.
 ///   - mask: which keys a query may attend.
 ///   - terms: what is added to the scores.
+///   - device: where to compute. Tensors live with the processor: for a GPU, inputs are copied there and
+///     outputs back.
 ///   - kernel: the name of the kernel to run; nil for the one with the lowest estimate.
 /// - Throws: ``AttentionError``
 public func attention(
   queries: Tensor, keys: Tensor, values: Tensor, similarity: Similarity = .dotProduct(),
-  mask: AttentionMask = AttentionMask(), terms: ScoreTerms = ScoreTerms(), kernel: String? = nil
+  mask: AttentionMask = AttentionMask(), terms: ScoreTerms = ScoreTerms(), device: Device = .cpu,
+  kernel: String? = nil
 ) throws -> AttentionResult {
   var scale: Tensor?
   if case .perHead(let tensor) = similarity.scale { scale = tensor }
@@ -44,7 +47,7 @@ public func attention(
   let tracked = [queries, keys, values] + optional.compactMap { $0 }
   let inputs = try ExactInputs(
     queries: queries, keys: keys, values: values, similarity: similarity, mask: mask,
-    terms: terms, needsGradient: tracked.contains(where: \.isTracked))
+    terms: terms, device: device, needsGradient: tracked.contains(where: \.isTracked))
   let explanation = try ExactAttention.explain(inputs.problem, kernel: kernel)
   let chosen = try explanation.choice(from: ExactAttention.kernels) { $0.name }
   let outputs = try chosen.forward(inputs)
@@ -66,19 +69,18 @@ public enum ExactAttention {
   /// All kernels, the preferred one of equal estimates first.
   public static let kernels: [any ExactKernel] = [
     DecodeExactKernel(), TiledExactKernel.bfloat16, TiledExactKernel.float32,
-    PlainExactKernel.unfused,
-    PlainExactKernel.reference,
+    PlainExactKernel.unfused, PlainExactKernel.reference, FlashExactKernel(),
   ]
 
   /// The verdict on a call with these arguments; nothing is computed.
   public static func explain(
     queries: Tensor, keys: Tensor, values: Tensor, similarity: Similarity = .dotProduct(),
-    mask: AttentionMask = AttentionMask(), terms: ScoreTerms = ScoreTerms(),
+    mask: AttentionMask = AttentionMask(), terms: ScoreTerms = ScoreTerms(), device: Device = .cpu,
     needsGradient: Bool = false, kernel: String? = nil
   ) throws -> Explanation {
     let inputs = try ExactInputs(
       queries: queries, keys: keys, values: values, similarity: similarity, mask: mask,
-      terms: terms, needsGradient: needsGradient)
+      terms: terms, device: device, needsGradient: needsGradient)
     return try explain(inputs.problem, kernel: kernel)
   }
 
@@ -86,6 +88,6 @@ public enum ExactAttention {
   public static func explain(_ problem: ExactProblem, kernel: String? = nil) throws -> Explanation {
     try Selector.explain(
       "attention", problem, description: problem.description,
-      kernels: kernels.map { $0.asKernel }, forced: kernel)
+      kernels: kernels.map { $0.asKernel }, forced: kernel, device: problem.device)
   }
 }

@@ -36,6 +36,7 @@ public struct ExactInputs: Sendable {
   let sinks: [Float]?
 
   var dtype: DType { problem.dtype }
+  var device: Device { problem.device }
   /// Query heads that share a key/value head.
   var headsPerGroup: Int { problem.heads / problem.keyValueHeads }
 }
@@ -45,7 +46,7 @@ extension ExactInputs {
   ///   not fit the others.
   init(
     queries: Tensor, keys: Tensor, values: Tensor, similarity: Similarity, mask: AttentionMask,
-    terms: ScoreTerms, needsGradient: Bool
+    terms: ScoreTerms, device: Device = .cpu, needsGradient: Bool
   ) throws {
     let sizes = try ExactSizes(queries, keys, values)
     let (batch, t, s, heads) = (sizes.batch, sizes.queries, sizes.keys, sizes.heads)
@@ -87,7 +88,7 @@ extension ExactInputs {
     problem = ExactProblem(
       batch: batch, queryLength: t, keyLength: s, heads: heads,
       keyValueHeads: sizes.keyValueHeads, keyDimension: sizes.keyDimension,
-      valueDimension: sizes.valueDimension, dtype: queries.dtype,
+      valueDimension: sizes.valueDimension, dtype: queries.dtype, device: device,
       normalizedGroups: normalizedGroups,
       isCosine: { if case .cosine = similarity { true } else { false } }(),
       isCausal: mask.isCausal, alignment: mask.alignment, window: mask.window,

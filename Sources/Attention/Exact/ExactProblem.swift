@@ -10,6 +10,7 @@ public struct ExactProblem: Hashable, Sendable, CustomStringConvertible {
   public var keyDimension: Int
   public var valueDimension: Int
   public var dtype: DType
+  public var device: Device
   /// The slices of cosine similarity that the kernel normalises; nil if it does not.
   public var normalizedGroups: Int?
   public var isCosine: Bool
@@ -54,6 +55,7 @@ public struct ExactProblem: Hashable, Sendable, CustomStringConvertible {
     if hasLogitDecay { words.append("logit decay") }
     if hasSinks { words.append("sinks") }
     if needsGradient { words.append("with gradients") }
+    if device != .cpu { words.append("on \(device)") }
     return words.joined(separator: ", ")
   }
 

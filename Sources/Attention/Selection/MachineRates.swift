@@ -1,3 +1,4 @@
+import CUDA
 import Tensors
 
 /// What a machine can do at most, for estimates.
@@ -24,6 +25,17 @@ public struct MachineRates: Hashable, Sendable, Codable {
       operationsPerSecond: nominalClock * InstructionSet.current.operationsPerCycle
         * Double(threads),
       bytesPerSecond: nominalBytesPerThread * Double(threads), threads: threads)
+  }
+
+  /// The nominal rates of `device`, of half precision on a GPU. Where the device cannot be asked, no
+  /// kernel runs on it, and the rates are this processor's.
+  static func nominal(of device: Device) -> MachineRates {
+    guard case .cuda(let index) = device, let limits = try? CUDADevice.at(index).limits else {
+      return current
+    }
+    return MachineRates(
+      operationsPerSecond: limits.halfOperationsPerSecond,
+      bytesPerSecond: limits.memoryBytesPerSecond, threads: limits.multiprocessors)
   }
 
   private static let nominalClock = 3.0e9

@@ -1,3 +1,5 @@
+import Tensors
+
 /// Chooses the kernel for a problem: of those without an objection the one with the lowest estimate.
 ///
 /// A pure function of the problem, the kernels and the machine's rates. Nothing falls back silently:
@@ -11,17 +13,20 @@ public enum Selector {
   ///   - description: the problem in words.
   ///   - kernels: the operator's kernels; of equal estimates the earlier wins.
   ///   - forced: the name of the kernel to take, or nil for the cheapest.
-  ///   - rates: what the machine can do, for the estimates.
+  ///   - device: where the problem is to be solved.
+  ///   - rates: what the machine can do, for the estimates; nil for the nominal rates of the device.
   /// - Throws: ``AttentionError/unknownKernel(_:known:)`` if no kernel has the forced name.
   public static func explain<Problem>(
     _ operation: String, _ problem: Problem, description: String,
-    kernels: [any Kernel<Problem>], forced: String? = nil, rates: MachineRates = .current
+    kernels: [any Kernel<Problem>], forced: String? = nil, device: Device = .cpu,
+    rates: MachineRates? = nil
   ) throws -> Explanation {
     if let forced, !kernels.contains(where: { $0.name == forced }) {
       throw AttentionError.unknownKernel(forced, known: kernels.map(\.name))
     }
+    let rates = rates ?? .nominal(of: device)
     let candidates = kernels.map { kernel -> Explanation.Candidate in
-      if let objection = kernel.objection(to: problem) {
+      if let objection = kernel.objection(to: device) ?? kernel.objection(to: problem) {
         return .init(kernel: kernel.name, objection: objection, cost: nil, seconds: nil)
       }
       let cost = kernel.cost(of: problem)

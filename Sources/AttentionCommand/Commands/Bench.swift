@@ -42,7 +42,9 @@ struct Bench: ParsableCommand {
   var device = "cpu"
 
   func run() throws {
-    try OperatorFlags.check(device: device)
+    guard try OperatorFlags.device(named: device) == .cpu else {
+      throw CommandError("device", was: device, mustBe: "cpu: bench measures CPU kernels only")
+    }
     if let plot { try OutputPath.check(plot) }
     let report = try BenchPlan(
       operations: operations.isEmpty ? OperatorName.allCases : operations, isCausal: causal,

@@ -1,5 +1,6 @@
 import ArgumentParser
 import Attention
+import CUDA
 import Glibc
 import Tensors
 
@@ -48,8 +49,10 @@ struct Devices: ParsableCommand {
           + "\(Quantity.digits(ceilings.readBandwidth / giga)) GB/s read")
     }
     print("  memory             \(Quantity.digits(memory / gibibyte)) GiB")
-    print("This build has CPU kernels only; no GPU is looked for.")
-    print("ATTENTION_THREADS and ATTENTION_ISA set other threads and instructions.")
+    for line in GraphicsReport.lines() { print(line) }
+    print(
+      "ATTENTION_THREADS and ATTENTION_ISA set other threads and instructions, "
+        + "\(KernelCache.variable) another folder of compiled kernels.")
   }
 
   /// The name that Linux gives the first processor.

@@ -1,5 +1,6 @@
 import ArgumentParser
 import Attention
+import CUDA
 import Conformance
 import Glibc
 import Tensors
@@ -10,11 +11,11 @@ struct Verify: ParsableCommand {
     abstract: "Check every kernel against the float64 reference on this machine.",
     discussion: """
       Runs every combination of the conformance cases with every kernel that has no objection and \
-      every instruction set of the processor, fresh memory filled with NaN. Exit code 1 if a \
-      kernel is wrong.
+      every instruction set of the processor, fresh memory filled with NaN. On a GPU, cases that its \
+      kernels object to are counted by reason. Exit code 1 if a kernel is wrong.
       """)
 
-  @Option(help: "cpu.")
+  @Option(help: "cpu, cuda or cuda:N.")
   var device = "cpu"
 
   @Option(
@@ -22,6 +23,9 @@ struct Verify: ParsableCommand {
     help: ArgumentHelp(
       "One of \(ConformanceSuite.Operator.list). Default all.", valueName: "operator"))
   var operation: ConformanceSuite.Operator?
+
+  @Option(help: "Exact attention's cases in this type, whatever their own is.")
+  var dtype: DType?
 
   @Option(help: "Other numbers for every case. Default 0.")
   var seed: UInt64 = 0
@@ -33,22 +37,34 @@ struct Verify: ParsableCommand {
   static let failed = ExitCode(1)
 
   func run() throws {
-    try OperatorFlags.check(device: device)
+    if let dtype, !dtype.isFloatingPoint {
+      throw CommandError(
+        "dtype", was: dtype.rawValue, mustBe: "float32, bfloat16, float16 or float64")
+    }
+    let device = try OperatorFlags.device(named: device)
+    // Without the GPU every kernel would object to every case, and nothing would be verified.
+    if case .cuda(let index) = device { _ = try CUDADevice.at(index) }
     MemoryPool.poisonsFreshMemory = true
     defer { MemoryPool.poisonsFreshMemory = false }
     let start = ContinuousClock.now
     var total = Tally()
     for operation in operation.map({ [$0] }) ?? ConformanceSuite.Operator.allCases {
-      let cases = ConformanceSuite.cases(of: operation, quick ? .quick : .full)
+      let cases = ConformanceSuite.cases(of: operation, quick ? .quick : .full).map { test in
+        guard let dtype, var exact = test as? ExactCase else { return test }
+        exact.dtype = dtype
+        return exact
+      }
       var tally = Tally()
       for (index, test) in cases.enumerated() {
         StandardError.progress("\(operation.rawValue) \(index + 1)/\(cases.count) \(test.name)")
-        let result = test.check(seed: seed)
+        let result =
+          device == .cpu ? test.check(seed: seed) : test.check(seed: seed, on: device)
         tally.add(result)
         StandardError.endProgress()
         for failure in result.failures { print("FAIL \(failure)") }
       }
       print("\(operation.rawValue): \(tally.summary)")
+      for line in tally.objectionLines { print("  \(line)") }
       total.add(tally)
     }
     let seconds = Double((ContinuousClock.now - start).components.seconds)
@@ -62,12 +78,18 @@ struct Verify: ParsableCommand {
     var runs = 0
     var failedCases = 0
     var worstShare = 0.0
+    /// How many cases ran on no kernel.
+    var idle = 0
+    /// How many cases have an objection, by its words.
+    var objections: [String: Int] = [:]
 
     mutating func add(_ result: ConformanceResult) {
       cases += 1
       runs += result.runs
       failedCases += result.failures.isEmpty ? 0 : 1
       worstShare = max(worstShare, result.worstShare)
+      idle += result.runs == 0 && result.failures.isEmpty ? 1 : 0
+      for objection in result.objections { objections[objection, default: 0] += 1 }
     }
 
     mutating func add(_ other: Tally) {
@@ -75,10 +97,20 @@ struct Verify: ParsableCommand {
       runs += other.runs
       failedCases += other.failedCases
       worstShare = max(worstShare, other.worstShare)
+      idle += other.idle
+    }
+
+    /// The commonest objection first.
+    var objectionLines: [String] {
+      objections.sorted { ($1.value, $0.key) < ($0.value, $1.key) }.map {
+        "\($0.value) case\($0.value == 1 ? "" : "s") without \($0.key)"
+      }
     }
 
     var summary: String {
-      "\(cases - failedCases) of \(cases) cases right, \(runs) kernel runs, largest error "
+      "\(cases - failedCases - idle) of \(cases) cases right, "
+        + (idle > 0 ? "\(idle) objected to, " : "")
+        + "\(runs) kernel runs, largest error "
         + "\(Quantity.digits(worstShare * 100)) % of its bound"
     }
   }

@@ -9,6 +9,7 @@ struct ExactInvocation: OperatorInvocation {
   private let similarity: Similarity
   private let mask: AttentionMask
   private let terms: ScoreTerms
+  private let device: Device
   private let kernel: String?
 
   init(_ inputs: NamedTensors, _ flags: OperatorFlags, isCosine: Bool) throws {
@@ -35,6 +36,7 @@ struct ExactInvocation: OperatorInvocation {
     terms = ScoreTerms(
       softcap: flags.softcap, alibi: flags.alibi ? .standard : nil, bias: inputs["bias"],
       logitDecay: inputs["logit_decay"], sinks: inputs["sinks"])
+    device = try OperatorFlags.device(named: flags.device)
     kernel = flags.kernel
   }
 
@@ -48,7 +50,7 @@ struct ExactInvocation: OperatorInvocation {
   func run() throws -> OperatorOutputs {
     let result = try attention(
       queries: queries, keys: keys, values: values, similarity: similarity, mask: mask,
-      terms: terms, kernel: kernel)
+      terms: terms, device: device, kernel: kernel)
     return OperatorOutputs(
       tensors: ["output": result.output, "log_sum_exp": result.logSumExp],
       explanation: result.explanation)
@@ -57,6 +59,6 @@ struct ExactInvocation: OperatorInvocation {
   func explain(needsGradient: Bool) throws -> Explanation {
     try ExactAttention.explain(
       queries: queries, keys: keys, values: values, similarity: similarity, mask: mask,
-      terms: terms, needsGradient: needsGradient, kernel: kernel)
+      terms: terms, device: device, needsGradient: needsGradient, kernel: kernel)
   }
 }

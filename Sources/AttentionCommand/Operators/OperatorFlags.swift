@@ -45,7 +45,7 @@ struct OperatorFlags: ParsableArguments {
   @Flag(help: "scan: the step is log(1 + e^(step + step_bias)).")
   var softplus = false
 
-  @Option(help: "cpu.")
+  @Option(help: "cpu; softmax and cosine also cuda or cuda:N.")
   var device = "cpu"
 
   @Option(
@@ -84,19 +84,22 @@ struct OperatorFlags: ParsableArguments {
     if let flag = foreign.first(where: \.1)?.0 {
       throw CommandError("\(flag) has no meaning for \(operation.rawValue)")
     }
-    try Self.check(device: device)
+    if try Self.device(named: device) != .cpu, !operation.isExact {
+      throw CommandError(
+        "device", was: device, mustBe: "cpu: \(operation.rawValue) has CPU kernels only")
+    }
     if let dtype, !dtype.isFloatingPoint {
       throw CommandError(
         "dtype", was: dtype.rawValue, mustBe: "float32, bfloat16, float16 or float64")
     }
   }
 
-  /// - Throws: ``CommandError`` if `device` is none that this build computes on.
-  static func check(device: String) throws {
-    if device == "cuda" || device.hasPrefix("cuda:") {
-      throw CommandError("device", was: device, mustBe: "cpu: this build has CPU kernels only")
+  /// - Throws: ``CommandError`` if `device` is none that there is.
+  static func device(named device: String) throws -> Device {
+    guard let found = Device(name: device) else {
+      throw CommandError("device", was: device, mustBe: "cpu, cuda or cuda:N")
     }
-    guard device == "cpu" else { throw CommandError("device", was: device, mustBe: "cpu") }
+    return found
   }
 }
 

@@ -87,15 +87,30 @@ struct ExactConformanceProblem: ConformanceProblem {
   }
 
   func kernels(needsGradient: Bool) throws -> [String] {
+    try candidates(on: .cpu, needsGradient: needsGradient).filter { $0.objection == nil }
+      .map(\.kernel)
+  }
+
+  func candidates(on device: Device, needsGradient: Bool) throws -> [Explanation.Candidate] {
     let arguments = Arguments(self, inputs)
     return try ExactAttention.explain(
       queries: arguments.queries, keys: arguments.keys, values: arguments.values,
       similarity: arguments.similarity, mask: arguments.mask, terms: arguments.terms,
-      needsGradient: needsGradient
-    ).candidates.filter { $0.objection == nil }.map(\.kernel)
+      device: device, needsGradient: needsGradient
+    ).candidates
   }
 
   func results(kernel: String, isExact: Bool, gradients: Bool) throws -> [String: Tensor] {
+    try results(kernel, on: .cpu, isExact: isExact, gradients: gradients)
+  }
+
+  func results(kernel: String, on device: Device, gradients: Bool) throws -> [String: Tensor] {
+    try results(kernel, on: device, isExact: false, gradients: gradients)
+  }
+
+  private func results(_ kernel: String, on device: Device, isExact: Bool, gradients: Bool) throws
+    -> [String: Tensor]
+  {
     var inputs = inputs
     if isExact { inputs = try inputs.mapValues { try $0.cast(to: .float64) } }
     if gradients { inputs = inputs.mapValues { $0.tracked() } }
@@ -103,7 +118,7 @@ struct ExactConformanceProblem: ConformanceProblem {
     let result = try attention(
       queries: arguments.queries, keys: arguments.keys, values: arguments.values,
       similarity: arguments.similarity, mask: arguments.mask, terms: arguments.terms,
-      kernel: kernel)
+      device: device, kernel: kernel)
     var results = ["output": result.output, "log_sum_exp": result.logSumExp]
     if gradients {
       let names = inputs.keys.sorted()

@@ -1,6 +1,26 @@
-/// Where a tensor lives and its operations run.
+/// Where operations run.
 public enum Device: Hashable, Sendable, CustomStringConvertible {
   case cpu
+  /// An NVIDIA GPU, by its place among those that the driver shows.
+  case cuda(Int)
 
-  public var description: String { "cpu" }
+  /// `cpu`, `cuda` for the first GPU, or `cuda:` with a GPU's place; nil for anything else.
+  public init?(name: some StringProtocol) {
+    switch name {
+    case "cpu": self = .cpu
+    case "cuda": self = .cuda(0)
+    default:
+      let prefix = "cuda:"
+      guard name.hasPrefix(prefix), let index = Int(name.dropFirst(prefix.count)), index >= 0
+      else { return nil }
+      self = .cuda(index)
+    }
+  }
+
+  public var description: String {
+    switch self {
+    case .cpu: "cpu"
+    case .cuda(let index): "cuda:\(index)"
+    }
+  }
 }

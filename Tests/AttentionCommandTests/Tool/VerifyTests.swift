@@ -12,7 +12,16 @@ import Testing
   @Test func devicesSaysWhatThisBuildComputesOn() throws {
     let outcome = try Tool()("devices")
     #expect(outcome.exitCode == 0)
-    #expect(outcome.output.contains("CPU kernels only"))
     #expect(outcome.output.contains("GFLOP/s"))
+    // A GPU with its libraries, or where they were looked for and what to install.
+    #expect(outcome.output.contains("cuda"))
+    #expect(outcome.output.contains("NVRTC") || outcome.output.contains("install"))
+  }
+
+  /// Without the GPU asked for there is nothing to verify, which is no success.
+  @Test func aDeviceThatIsNotThereIsAMistake() throws {
+    let outcome = try Tool()("verify", "--quick", "--device", "cuda:4096")
+    #expect(outcome.exitCode == 2)
+    #expect(outcome.error.contains("cuda") && outcome.output.isEmpty)
   }
 }
