@@ -16,6 +16,9 @@ static const char types_cuh[] = {
 static const char mask_cuh[] = {
 #embed "attention/mask.cuh" suffix(, 0)
 };
+static const char rows_cuh[] = {
+#embed "attention/rows.cuh" suffix(, 0)
+};
 static const char softmax_cuh[] = {
 #embed "attention/softmax.cuh" suffix(, 0)
 };
@@ -34,6 +37,7 @@ static const struct cuda_source sources[] = {
     {"tile/memory.cuh", memory_cuh, sizeof memory_cuh - 1},
     {"tile/matrix.cuh", matrix_cuh, sizeof matrix_cuh - 1},
     {"attention/mask.cuh", mask_cuh, sizeof mask_cuh - 1},
+    {"attention/rows.cuh", rows_cuh, sizeof rows_cuh - 1},
     {"attention/softmax.cuh", softmax_cuh, sizeof softmax_cuh - 1},
     {"attention/terms.cuh", terms_cuh, sizeof terms_cuh - 1},
     {"attention/lengths.cu", lengths_cu, sizeof lengths_cu - 1},

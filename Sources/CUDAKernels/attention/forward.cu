@@ -14,7 +14,7 @@
 //   CONSTANT_BOUND                   0 or 1: the scores are bounded closely
 //   TERMS                            0 or 1: something is done to scores before the mask
 
-#include "attention/mask.cuh"
+#include "attention/rows.cuh"
 #include "attention/softmax.cuh"
 #include "attention/terms.cuh"
 #include "tile/matrix.cuh"
@@ -42,19 +42,11 @@ using Softmax = ConstantBound<strips>;
 using Softmax = RunningBound<strips>;
 #endif
 
-// Strides count elements; the last axis is dense.
-struct Rows {
-  u16 *base;
-  i64 batch;
-  i64 row;
-  i64 head;
-};
-
 struct Parameters {
-  Rows queries;
-  Rows keys;
-  Rows values;
-  Rows output;
+  Rows<u16> queries;
+  Rows<u16> keys;
+  Rows<u16> values;
+  Rows<u16> output;
   float *log_sum_exp;            // [batch, heads, queries]
   const Segment *segments;
   const float *scale;            // [heads]
@@ -69,10 +61,6 @@ struct Parameters {
   int heads_per_group;
   int unused;                    // to a multiple of eight bytes
 };
-
-DEVICE u16 *rows_at(const Rows &rows, int batch, int row, int head) {
-  return rows.base + batch * rows.batch + row * rows.row + head * rows.head;
-}
 
 extern "C" __global__ void __launch_bounds__(threads, BLOCKS)
     attention_forward(const __grid_constant__ Parameters p) {
@@ -94,30 +82,36 @@ extern "C" __global__ void __launch_bounds__(threads, BLOCKS)
   const u32 key_length_tiles = value_tiles + stages * ValueTile::bytes;
 
   auto copy_keys = [&](int tile) {
-    const Segment s = read_again(p.segments + blockIdx.z);
+    const Segment &s = p.segments[blockIdx.z];
+    const int batch = read_again(s.batch);
+    const int key_start = read_again(s.key_start);
+    const int key_count = read_again(s.band.keys);
     const int first = tile * KEY_ROWS;
     copy_tile<KeyTile, threads>(key_tiles + tile % stages * KeyTile::bytes,
-                                rows_at(p.keys, s.batch, s.key_start + first, group), p.keys.row,
-                                s.band.keys - first);
+                                p.keys.at(batch, key_start + first, group), p.keys.row,
+                                key_count - first);
 #if COSINE
     // One number a key, behind the tiles.
     const int thread = read_thread_index();
     if (thread < KEY_ROWS) {
-      const bool exists = first + thread < s.band.keys;
+      const bool exists = first + thread < key_count;
       const int groups = gridDim.y / p.heads_per_group;
       const i64 place =
-          ((i64)s.batch * p.key_length + s.key_start + (exists ? first + thread : 0)) * groups + group;
+          ((i64)batch * p.key_length + key_start + (exists ? first + thread : 0)) * groups + group;
       copy_number(key_length_tiles + (tile % stages * KEY_ROWS + thread) * 4,
                   p.key_lengths + place, exists);
     }
 #endif
   };
   auto copy_values = [&](int tile) {
-    const Segment s = read_again(p.segments + blockIdx.z);
+    const Segment &s = p.segments[blockIdx.z];
+    const int batch = read_again(s.batch);
+    const int key_start = read_again(s.key_start);
+    const int key_count = read_again(s.band.keys);
     const int first = tile * KEY_ROWS;
     copy_tile<ValueTile, threads>(value_tiles + tile % stages * ValueTile::bytes,
-                                  rows_at(p.values, s.batch, s.key_start + first, group),
-                                  p.values.row, s.band.keys - first);
+                                  p.values.at(batch, key_start + first, group),
+                                  p.values.row, key_count - first);
   };
 
   const int lane = threadIdx.x % warp_threads;
@@ -198,7 +192,7 @@ extern "C" __global__ void __launch_bounds__(threads, BLOCKS)
   auto mask = [&](int tile, Scores &score) {
     if (!KEY_MASK && !TERMS && tile >= whole.first && tile < whole.end) return;
     const int first_column = tile * KEY_ROWS;
-    const Band band = read_again(p.segments + blockIdx.z).band;
+    const Band band = read_again(p.segments[blockIdx.z].band);
 #pragma unroll
     for (int column = 0; column < score_columns; ++column) {
 #pragma unroll
@@ -256,7 +250,7 @@ extern "C" __global__ void __launch_bounds__(threads, BLOCKS)
   // 1. Queries and the first tile of keys and values start to arrive.
   copy_tile<QueryTile, threads>(
       query_tile,
-      rows_at(p.queries, segment.batch, segment.query_start + first_row, head), p.queries.row,
+      p.queries.at(segment.batch, segment.query_start + first_row, head), p.queries.row,
       row_count);
   // A negative scale turns the order of the scores around: the queries' signs are turned instead.
   if (scale < 0) {
@@ -319,15 +313,15 @@ extern "C" __global__ void __launch_bounds__(threads, BLOCKS)
         *(u32 *)(shared + OutputTile::place(row, column) + lane % 4 * 4) = two;
       }
       if (lane % 4 == 0 && row < row_count) {
-        i64 place = ((i64)segment.batch * gridDim.y + head) * p.query_length + segment.query_start +
-                    first_row + row;
+        const i64 place = number_place(segment.batch, gridDim.y, head, p.query_length,
+                                       segment.query_start + first_row + row);
         p.log_sum_exp[place] =
             sum > 0 ? ln_2 * (bound + log2f(sum)) : -infinity;
       }
     }
   }
   __syncthreads();
-  u16 *target = rows_at(p.output, segment.batch, segment.query_start + first_row, head);
+  u16 *target = p.output.at(segment.batch, segment.query_start + first_row, head);
   for (int index = threadIdx.x; index < row_count * OutputTile::chunks; index += threads) {
     int row = index / OutputTile::chunks;
     int chunk = index % OutputTile::chunks;

@@ -44,10 +44,14 @@ struct Segment {
   Band band;
 };
 
-// A segment read from memory each time. Kept in registers it would take the place of numbers that the
+// A number of a segment read anew from the cache. Kept in a register it would take the place of what the
 // inner tiles need.
-DEVICE Segment read_again(const Segment *segment) {
-  const volatile Segment &s = *segment;
-  return {s.batch, s.query_start, s.query_count, s.key_start, s.place,
-          {s.band.low, s.band.high, s.band.keys}};
+DEVICE int read_again(const int &number) {
+  int result;
+  asm volatile("ld.global.nc.s32 %0, [%1];" : "=r"(result) : "l"(&number));
+  return result;
+}
+
+DEVICE Band read_again(const Band &band) {
+  return {read_again(band.low), read_again(band.high), read_again(band.keys)};
 }
