@@ -94,8 +94,8 @@ private struct InputPlace: Sendable {
 public enum LinearAttention {
   /// All kernels; of equal estimates the earlier is taken.
   public static let kernels: [any LinearKernel] = [
-    AdditiveChunked(), AdditiveSplit(), AdditiveStep(), ErasingChunked(), ErasingStep(),
-    LinearReference(),
+    AdditiveChunked(), AdditiveSplit(), AdditiveStep(), ErasingChunked(),
+    ErasingColumns(slices: 2), ErasingColumns(slices: 4), ErasingStep(), LinearReference(),
   ]
 
   /// The verdict on a call with these arguments, without running it.

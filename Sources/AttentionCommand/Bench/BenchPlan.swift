@@ -26,6 +26,7 @@ struct BenchPlan {
     let pass: RaceTask.Pass
     var dtype = DType.float32
     var dimension = BenchPlan.usualDimension
+    var isDelta = false
     let lengths: [Int]
     /// Of the scans, whether it is the selective one.
     var isSelective = false
@@ -42,7 +43,10 @@ struct BenchPlan {
           (.float32, Self.otherDimension), (.bfloat16, Self.usualDimension),
           (.float16, Self.usualDimension),
         ]
-        return [main]
+        let delta = Part(
+          operation: operation, pass: pass, dimension: Self.otherDimension, isDelta: true,
+          lengths: isQuick ? [otherLength] : linearLengths)
+        return [main] + (operation == .linear ? [delta] : [])
           + variants.map { dtype, dimension in
             Part(
               operation: operation, pass: pass, dtype: dtype, dimension: dimension,
@@ -102,7 +106,9 @@ struct BenchPlan {
     let (pass, dtype, dimension) = (part.pass, part.dtype, part.dimension)
     return switch part.operation {
     case .softmax, .cosine: exact(part).task(pass, dtype, length: length, dimension: dimension)
-    case .linear: LinearBench().task(pass, dtype, length: length, dimension: dimension)
+    case .linear:
+      LinearBench(isDelta: part.isDelta)
+        .task(pass, dtype, length: length, dimension: dimension)
     case .scan:
       ScanBench(isSelective: part.isSelective)
         .task(pass, dtype, length: length, channels: dimension)
@@ -112,7 +118,7 @@ struct BenchPlan {
   private func contenders(_ part: Part, _ task: RaceTask) throws -> [Contender] {
     switch part.operation {
     case .softmax, .cosine: try exact(part).contenders(task)
-    case .linear: try LinearBench().contenders(task)
+    case .linear: try LinearBench(isDelta: part.isDelta).contenders(task)
     case .scan: try ScanBench(isSelective: part.isSelective).contenders(task)
     }
   }

@@ -1,9 +1,15 @@
 import Attention
 import Tensors
 
-/// Races of linear attention: every kernel but the reference, and the unfused matrix form.
+/// Races of linear attention with a decay per token: every kernel but the reference, and of the
+/// additive update the unfused matrix form.
 struct LinearBench {
   static let heads = 2
+  /// What the rows of the delta rule are called.
+  static let deltaOperation = "linear, gated delta"
+
+  /// Whether the update is the delta rule, of normalised keys.
+  let isDelta: Bool
   /// The matrix form takes memory and time that grow with the square of the length.
   private static let longestUnfused = 4096
 
@@ -16,12 +22,14 @@ struct LinearBench {
     var generator = Philox(seed: 0, label: "decay")
     let decay = try Tensor.uniform(
       [1, task.length, task.heads], from: -0.2, to: 0, using: &generator)
+    let beta = try Tensor.uniform(
+      [1, task.length, task.heads], from: 0, to: 1, using: &generator)
     let needsGradient = task.pass == .training
     func contender(
       _ name: String, _ output: @escaping (_ sources: [Tensor]) throws -> Tensor
     ) -> Contender {
       Contender(kernel: name) {
-        let all = Array(inputs[..<3]) + [decay]
+        let all = Array(inputs[..<3]) + [decay] + (isDelta ? [beta] : [])
         let sources = needsGradient ? all.map { $0.tracked() } : all
         let result = try output(sources)
         guard needsGradient else { return [result] }
@@ -30,17 +38,19 @@ struct LinearBench {
     }
     let able = try LinearAttention.explain(
       queries: inputs[0], keys: inputs[1], values: inputs[2], decay: decay,
+      update: isDelta ? .delta(beta: beta) : .additive, normalizesQueriesAndKeys: isDelta,
       needsGradient: needsGradient
     ).candidates.filter { $0.objection == nil && !$0.kernel.hasSuffix("reference") }
     var contenders = able.map { candidate in
       contender(candidate.kernel) { sources in
         try linearAttention(
           queries: sources[0], keys: sources[1], values: sources[2], decay: sources[3],
-          kernel: candidate.kernel
+          update: isDelta ? .delta(beta: sources[4]) : .additive,
+          normalizesQueriesAndKeys: isDelta, kernel: candidate.kernel
         ).output
       }
     }
-    if task.length <= Self.longestUnfused {
+    if !isDelta, task.length <= Self.longestUnfused {
       let isLater = try Self.isLater(task.length)
       contenders.append(
         contender(BenchRow.unfused) { try Self.matrixForm($0, isLater: isLater) })
@@ -69,13 +79,16 @@ struct LinearBench {
     return try (places + Tensor([Int32(1)], [])).reshaped([length, 1]).isGreater(than: places)
   }
 
-  /// The recurrence's own operations: the state's update and its product with the query, a
-  /// multiply-add counted as two; backward twice as much.
+  /// The recurrence's own operations: the state's update and its product with the query, and with
+  /// the key where it erases, a multiply-add counted as two; backward twice as much.
   func task(_ pass: RaceTask.Pass, _ dtype: DType, length: Int, dimension: Int) -> RaceTask {
     let passes = pass == .forward ? 1 : 3
+    let stateOperations = isDelta ? 6 : 4
     return RaceTask(
-      operation: "linear", pass: pass, dtype: dtype, length: length, heads: Self.heads,
+      operation: isDelta ? Self.deltaOperation : OperatorName.linear.rawValue, pass: pass,
+      dtype: dtype, length: length, heads: Self.heads,
       dimension: dimension,
-      operations: Double(length * Self.heads) * Double(4 * dimension * dimension * passes))
+      operations: Double(length * Self.heads)
+        * Double(stateOperations * dimension * dimension * passes))
   }
 }

@@ -9,6 +9,7 @@ import Testing
     #expect(outcome.exitCode == 0, "\(outcome.error)")
     struct Report: Decodable {
       struct Row: Decodable {
+        let operation: String
         let kernel: String
         let length: Int
         let seconds: Double
@@ -22,12 +23,14 @@ import Testing
     }
     let report = try JSONDecoder().decode(Report.self, from: Data(outcome.output.utf8))
     #expect(report.peak > 1e9)
-    #expect(
-      Set(report.rows.map(\.kernel)) == ["cpu.split", "cpu.chunked", "cpu.step", "cpu.unfused"])
+    let additive = report.rows.filter { $0.operation == "linear" }
+    #expect(Set(additive.map(\.kernel)) == ["cpu.chunked", "cpu.split", "cpu.step", "cpu.unfused"])
+    let erasing = report.rows.filter { $0.operation == "linear, gated delta" }
+    #expect(Set(erasing.map(\.kernel)).isSuperset(of: ["cpu.erasing", "cpu.erasing.step"]))
     #expect(Set(report.rows.map(\.length)).count > 1)
     for row in report.rows {
       #expect(row.seconds > 0 && row.shareOfPeak > 0 && row.extraMemory >= 0)
-      #expect(row.speedup != nil && row.growth != nil)
+      #expect((row.speedup != nil) == (row.operation == "linear") && row.growth != nil)
     }
     let picture = try String(contentsOf: URL(filePath: tool.path("rates.svg")), encoding: .utf8)
     #expect(picture.contains("linear chunked forward"))

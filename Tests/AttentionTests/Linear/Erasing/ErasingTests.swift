@@ -61,6 +61,38 @@ import Testing
     try expectAgreement("cpu.erasing", linearCase)
   }
 
+  static let columnCases = updates.flatMap { update in
+    [LinearProblem.Decay.perHead, .perChannel].map {
+      LinearCase(
+        length: 68, heads: 1, valueHeads: 2, keyDimension: 9, valueDimension: 64,
+        dtype: update == .delta ? .bfloat16 : .float32, decay: $0, update: update,
+        packed: update == .lowRank ? [0, 3, 3, 68] : nil, normalizes: true)
+    }
+  }
+
+  @Test(arguments: columnCases) func columnsAgreeWithReference(_ linearCase: LinearCase) throws {
+    try expectAgreement("cpu.erasing.columns2", linearCase)
+  }
+
+  /// One head leaves threads idle, unless its columns are cut.
+  @Test func cutsColumnsWhereHeadsAreFew() throws {
+    func candidates(heads: Int, width: Int) throws -> Explanation {
+      let keys = try Tensor.zeros([1, 4096, heads, 128])
+      let values = try Tensor.zeros([1, 4096, heads, width])
+      return try LinearAttention.explain(
+        queries: keys, keys: keys, values: values,
+        update: .delta(beta: .zeros([1, 4096, heads])), needsGradient: false)
+    }
+    let many = try candidates(heads: 64, width: 128)
+    #expect(many.chosen == "cpu.erasing")
+    if Threads.count > 1 {
+      #expect(try candidates(heads: 1, width: 128).chosen?.hasPrefix("cpu.erasing.columns") == true)
+    }
+    let narrow = try candidates(heads: 1, width: 66)
+    let objection = narrow.candidates.first { $0.kernel == "cpu.erasing.columns4" }?.objection
+    #expect("\(try #require(objection))".contains("66 columns"))
+  }
+
   static let stepCases = updates.flatMap { update in
     LinearChunkedTests.decays.flatMap { decay in
       [0, 1, 5, 70].map {

@@ -1,0 +1,105 @@
+import Tensors
+
+/// The chunked erasing recurrence with the columns of the values in slices: a column of the state
+/// knows nothing of the others, so one long sequence of one head has work for several threads. Each
+/// slice computes the scores of the chunk again.
+struct ErasingColumns: LinearKernel {
+  /// How many slices there are.
+  let slices: Int
+
+  var name: String { "cpu.erasing.columns\(slices)" }
+
+  /// Fewer columns fill no tile of a product.
+  private static let leastColumns = 32
+
+  private let whole = ErasingChunked()
+
+  init(slices: Int) { self.slices = slices }
+
+  func objection(to problem: LinearProblem) -> Objection? {
+    if let objection = whole.objection(to: problem) { return objection }
+    guard problem.valueDimension % slices == 0,
+      problem.valueDimension / slices >= Self.leastColumns
+    else {
+      return Objection(
+        "values have \(problem.valueDimension) columns; this kernel cuts them into \(slices) slices "
+          + "of equal width, at least \(Self.leastColumns)")
+    }
+    return nil
+  }
+
+  func cost(of problem: LinearProblem) -> Cost { whole.cost(of: problem.cut(into: slices)) }
+
+  func forward(_ call: LinearCall) throws -> LinearOutputs {
+    let cut = try call.cut(into: slices)
+    let outputs = try whole.forward(cut)
+    return LinearOutputs(
+      output: try outputs.output.reshaped(call.outputShape),
+      finalState: try outputs.finalState.joiningSlices(call.stateShape))
+  }
+
+  func backward(
+    _ call: LinearCall, outputGradient: Tensor?, finalStateGradient: Tensor?
+  ) throws -> LinearGradients {
+    let cut = try call.cut(into: slices)
+    let gradients = try whole.backward(
+      cut, outputGradient: outputGradient?.reshaped(cut.outputShape),
+      finalStateGradient: finalStateGradient?.cuttingColumns(into: slices))
+    // What slices share is added in float32, before rounding; queries and keys by the operator.
+    func sum(_ gradient: Tensor) throws -> Tensor {
+      let shape = gradient.shape
+      return try gradient.reshaped([shape[0], shape[1], shape[2] / slices, slices, shape[3]])
+        .sum([3])
+    }
+    return LinearGradients(
+      queries: gradients.queries, keys: gradients.keys,
+      values: try gradients.values.reshaped(call.values.shape),
+      decay: try gradients.decay.map(sum), update: try gradients.update.map(sum),
+      initialState: try gradients.initialState?.joiningSlices(call.stateShape))
+  }
+}
+
+extension LinearProblem {
+  /// Each slice of the columns as a value head of its own.
+  fileprivate func cut(into slices: Int) -> LinearProblem {
+    var cut = self
+    cut.valueHeads *= slices
+    cut.valueDimension /= slices
+    return cut
+  }
+}
+
+extension LinearCall {
+  /// Each slice of the columns as a value head of its own.
+  fileprivate func cut(into slices: Int) throws -> LinearCall {
+    let problem = problem.cut(into: slices)
+    /// [b, t, hv, width] with each head once a slice.
+    func repeated(_ rows: Tensor) throws -> Tensor {
+      try rows.repeatedHeads(to: problem.valueHeads)
+    }
+    return LinearCall(
+      problem: problem, queries: queries, keys: keys,
+      values: try values.reshaped([
+        problem.batch, problem.length, problem.valueHeads, problem.valueDimension,
+      ]), decay: try decay.map(repeated), update: try update.mapTensors(repeated),
+      initialState: try initialState?.cuttingColumns(into: slices), scale: scale,
+      sequences: sequences)
+  }
+}
+
+extension Tensor {
+  /// A state [n, hv, k, v] as [n, hv·slices, k, v/slices].
+  fileprivate func cuttingColumns(into slices: Int) throws -> Tensor {
+    let (n, heads, k, v) = (shape[0], shape[1], shape[2], shape[3])
+    return try reshaped([n, heads, k, slices, v / slices]).permuted([0, 1, 3, 2, 4])
+      .reshaped([n, heads * slices, k, v / slices]).contiguous()
+  }
+
+  /// The opposite of ``cuttingColumns(into:)``.
+  fileprivate func joiningSlices(_ whole: Shape) throws -> Tensor {
+    let (n, heads, k, v) = (whole[0], whole[1], whole[2], whole[3])
+    let slices = shape[1] / max(1, heads)
+    return try reshaped([n, heads, slices, k, v / slices]).permuted([0, 1, 3, 2, 4])
+      .reshaped(whole).contiguous()
+  }
+}
