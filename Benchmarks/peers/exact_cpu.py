@@ -17,6 +17,10 @@ rounds (10th to 90th percentile), and the package's rate as a share of the ceili
 `attention devices --measure` finds: multiply-adds in registers for float32, dot products of pairs for
 bfloat16, read bandwidth for decoding. Operations are those of the products inside the mask, backward
 five of them; bytes are keys and values, once.
+
+The cases "visible" are this package alone: the time of masks beside that of no mask, and the share of
+pairs that each leaves. Work is done in tiles of 64 queries by 128 keys, which a narrow window fills
+in part.
 """
 
 import argparse
@@ -113,6 +117,44 @@ def matmul_case(case, options, ceilings, folder):
                   "GFLOP/s", "matmul", answer["extra_bytes"])
 
 
+def masks(length):
+    """Name, flags, tensors and visible share of masks over `length` keys."""
+    causal = (length + 1) / 2 / length
+
+    def window(left):
+        return sum(min(i, left) + 1 for i in range(length)) / length ** 2
+
+    half = torch.arange(length)[None, :] < length // 2
+    yield "nothing hidden", [], {}, 1.0
+    yield "causal", ["--causal"], {}, causal
+    for left in (1024, 256):
+        yield f"causal, {left} back", ["--causal", "--window", f"{left},all"], {}, window(left)
+    yield "half the keys are padding", [], {"key_mask": half}, 0.5
+    lengths = torch.arange(0, length + 1, length // 8, dtype=torch.int32)
+    yield "8 packed sequences", [], {"cumulative_lengths": lengths}, 1 / 8
+
+
+def visible_case(case, options, ceilings, folder):
+    """Time against the visible share: this package alone, each mask beside no mask."""
+    dtype = DTYPES[case["dtype"]]
+    torch.manual_seed(0)
+    shape = (1, case["length"], case["heads"], case["dimension"])
+    tensors = {name: torch.randn(shape).to(dtype) for name in ("queries", "keys", "values")}
+    if case["pass"] == "backward":
+        tensors["output_gradient"] = torch.randn(shape).to(dtype)
+    whole, rows = None, []
+    for name, flags, extra, share in masks(case["length"]):
+        path = os.path.join(folder, "case.safetensors")
+        write_safetensors(path, dict(tensors, **extra))
+        own, _, _ = take_turns(["softmax", path, "--pass", case["pass"], *flags], {}, options)
+        seconds = statistics.median(own)
+        whole = whole or seconds
+        rows.append(dict(case, mask=name, seconds=seconds, visible=share, cost=seconds / whole))
+        print(f"{case['name']:36} {name:26} visible {100 * share:5.1f} %,"
+              f" time {100 * seconds / whole:5.1f} %  ({1e3 * seconds:.2f} ms)", flush=True)
+    return rows
+
+
 def cases(quick):
     def attention(name, **values):
         base = dict(batch=1, heads=8, key_heads=8, causal=False, operator="softmax")
@@ -123,10 +165,7 @@ def cases(quick):
         for step in ("forward", "backward"):
             for d in (64, 128):
                 for length in ((1024,) if quick else (1024, 4096, 16384)):
-                    # The longest without a mask takes minutes and shows nothing that 4096 does not.
                     for causal in (False, True):
-                        if length == 16384 and (not causal or d == 128 or step == "backward"):
-                            continue
                         if dtype == "float16" and (length != 1024 or causal):
                             continue
                         heads = 2 if length == 16384 else 8
@@ -144,6 +183,10 @@ def cases(quick):
                     dimension=64, length=16384, queries=1, batch=batch, key_heads=8 // group,
                     **{"pass": "forward"})
         yield dict(name=f"matmul {dtype} 2048", dtype=dtype, length=2048)
+    for dtype in ("float32", "bfloat16"):
+        for step in ("forward", "backward"):
+            yield dict(name=f"visible {step} {dtype} 4096 x 64", dtype=dtype, length=4096,
+                       dimension=64, heads=8, **{"pass": step})
 
 
 def main():
@@ -157,8 +200,11 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         for case in cases(options.quick):
             if options.only in case["name"]:
-                run = matmul_case if case["name"].startswith("matmul") else attention_case
-                rows.append(run(case, options, ceilings, folder))
+                if case["name"].startswith("visible"):
+                    rows += visible_case(case, options, ceilings, folder)
+                else:
+                    run = matmul_case if case["name"].startswith("matmul") else attention_case
+                    rows.append(run(case, options, ceilings, folder))
     write_rows(rows, options, ceilings)
 
 

@@ -11,7 +11,8 @@ import time
 import torch
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-SAFETENSORS = {torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16"}
+SAFETENSORS = {torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16", torch.bool: "BOOL",
+               torch.int32: "I32"}
 # The largest deviation of two right outputs, relative to the root mean square.
 AGREEMENT = {"float32": 1e-4, "bfloat16": 3e-2, "float16": 5e-3}
 

@@ -36,9 +36,12 @@ import Testing
     )
     let v = try draw([b, item.s, item.keyHeads, item.v])
     let keep = try Tensor((0..<b * item.s).map { $0 % 5 != 1 }, [b, item.s])
+    // Whole blocks without a key, in the first sequence before those that are left.
+    let padding = try Tensor(
+      (0..<b * item.s).map { $0 < item.s ? $0 >= item.s - 3 : $0 < item.s + 2 }, [b, item.s])
     let masks = [
       AttentionMask(), AttentionMask(isCausal: true, window: Window(left: 600, right: nil)),
-      AttentionMask(keyMask: keep),
+      AttentionMask(keyMask: keep), AttentionMask(keyMask: padding),
     ]
     let sinks = try Tensor.normal([item.heads], using: &random)
     for mask in masks {

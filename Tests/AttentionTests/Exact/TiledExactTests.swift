@@ -37,6 +37,13 @@ import Testing
         AttentionMask(keyMask: try Tensor((0..<266).map { $0 % 3 != 0 && $0 < 200 }, [2, 133]))
       }),
     Case(
+      name: "padding of whole tiles", t: 70, s: 400,
+      mask: {
+        AttentionMask(
+          keyMask: try Tensor((0..<800).map { (150..<160).contains($0) || $0 >= 790 }, [2, 400]))
+      },
+      terms: { ScoreTerms(bias: try .normal([2, 1, 70, 400], using: &$0)) }),
+    Case(
       name: "packed", t: 200, s: 200, batch: 1,
       mask: {
         AttentionMask(

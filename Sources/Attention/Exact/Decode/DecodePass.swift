@@ -100,7 +100,8 @@ struct DecodePass {
     let seen = segment.band.visibleKeys(rows: 0..<segment.queryCount, keys: segment.keyCount)
       .clamped(to: start..<min(start + Self.pieceKeys, segment.keyCount))
     for first in stride(from: seen.lowerBound, to: seen.upperBound, by: Self.blockKeys) {
-      attend(segment, first..<min(first + Self.blockKeys, seen.upperBound), memory, part)
+      let columns = first..<min(first + Self.blockKeys, seen.upperBound)
+      if inputs.leavesKeys(segment, columns) { attend(segment, columns, memory, part) }
     }
   }
 

@@ -58,9 +58,14 @@ struct BiasGradient<Operands: BackwardOperands> {
     let segment = inputs.segments[index]
     for first in stride(from: 0, to: segment.keyCount, by: tile.keys) {
       let columns = first..<min(first + tile.keys, segment.keyCount)
+      guard inputs.leavesKeys(segment, columns) else { continue }
+      let visible = segment.band.visibleQueries(columns: columns, queries: segment.queryCount)
       let keys = try pass.keys(
         memory, segment: index, head: head / inputs.headsPerGroup, columns: columns)
-      for start in stride(from: 0, to: segment.queryCount, by: tile.queries) {
+      for start in stride(
+        from: visible.lowerBound / tile.queries * tile.queries, to: visible.upperBound,
+        by: tile.queries)
+      {
         let block = queries.block(segment: index, head: head, start: start)
         let taken = block.rows.clamped(
           to: rows.lowerBound - segment.queryStart..<rows.upperBound - segment.queryStart)

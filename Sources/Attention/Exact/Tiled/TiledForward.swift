@@ -70,10 +70,13 @@ struct TiledForward<Operands: ForwardOperands> {
     o.update(repeating: 0, count: m * v)
 
     let visible = segment.band.visibleKeys(rows: rows, keys: segment.keyCount)
+    // Tiles begin where a panel does.
     for first in stride(
-      from: visible.lowerBound / tile.keys * tile.keys, to: visible.upperBound, by: tile.keys)
+      from: visible.lowerBound / kernels.tile_columns * kernels.tile_columns,
+      to: visible.upperBound, by: tile.keys)
     {
       let columns = first..<min(first + tile.keys, visible.upperBound)
+      guard inputs.leavesKeys(segment, columns) else { continue }
       // S = Q Kᵀ, terms and mask, P = exp(S − m), O += P V
       let factor = operands.similarity(block, columns, isFinal: !scores.addsTerms)
       scores.apply(
