@@ -15,6 +15,8 @@ public struct Cost: Hashable, Sendable, Codable {
   public var overhead: Double
   /// How many independent pieces of work there are: fewer than threads leave threads idle.
   public var pieces: Int
+  /// What the estimate rests on, where figures do not say it.
+  public var note: String?
 
   public init(
     operations: Double, bytes: Double, extraMemory: Int, efficiency: Double, overhead: Double,

@@ -25,7 +25,8 @@ public struct Explanation: Hashable, Sendable, Codable, CustomStringConvertible 
       return "\(operation) of \(problem): no kernel; "
         + candidates.map { "\($0.kernel): \($0.objection?.reason ?? "")" }.joined(separator: "; ")
     }
+    let note = candidates.first { $0.kernel == chosen }?.cost?.note
     return "\(operation) of \(problem): \(chosen), "
-      + (forced != nil ? "as asked for" : "the lowest estimate")
+      + (forced != nil ? "as asked for" : "the lowest estimate") + (note.map { ": \($0)" } ?? "")
   }
 }

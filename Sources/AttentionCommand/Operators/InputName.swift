@@ -89,8 +89,17 @@ struct InputName {
       name: "bonus", shape: "[hv,k]", kind: .floatingPoint,
       purpose: "queries read S' + diag(bonus) k v^T, S' before its decay"),
     InputName(
+      name: "slots", shape: "[b,t,h,m]", kind: .floatingPoint,
+      purpose: "gated slot attention: what m slots take of a token; decay [b,t,h,m]"),
+    InputName(
+      name: "levels", shape: "[b,t,hv,levels]", kind: .floatingPoint,
+      purpose: "log-linear attention: the weights of a token's buckets"),
+    InputName(
       name: "initial_state", shape: "[n,hv,k,v]", kind: .floatingPoint,
-      purpose: "n is b, or the number of packed sequences"),
+      purpose: "n is b, or the number of packed sequences; with slots [n,h,m,k]"),
+    InputName(
+      name: "initial_value_state", shape: "[n,h,m,v]", kind: .floatingPoint,
+      purpose: "with slots"),
     cumulativeLengths,
     outputGradient,
     finalStateGradient,

@@ -7,10 +7,11 @@ struct LinearInvocation: OperatorInvocation {
   private let keys: Tensor
   private let values: Tensor
   private let decay: Tensor?
-  private let update: LinearUpdate
+  private let form: LinearForm
   private let scale: Double?
   private let normalizesQueriesAndKeys: Bool
   private let initialState: Tensor?
+  private let initialValueState: Tensor?
   private let cumulativeLengths: Tensor?
   private let kernel: String?
 
@@ -21,28 +22,80 @@ struct LinearInvocation: OperatorInvocation {
     keys = try inputs.required("keys").cast(to: dtype)
     values = try inputs.required("values").cast(to: dtype)
     decay = inputs["decay"]
-    update = try inputs.linearUpdate()
+    form = try LinearForm(inputs, flags)
     scale = flags.scale
     normalizesQueriesAndKeys = flags.normalizesQueriesAndKeys
     initialState = inputs["initial_state"]
+    initialValueState = inputs["initial_value_state"]
     cumulativeLengths = inputs["cumulative_lengths"]
     kernel = flags.kernel
+    if case .slots = form { return }
+    guard initialValueState == nil else {
+      throw CommandError("initial_value_state is given without slots")
+    }
   }
 
   func run() throws -> OperatorOutputs {
-    let result = try linearAttention(
-      queries: queries, keys: keys, values: values, decay: decay, update: update, scale: scale,
-      normalizesQueriesAndKeys: normalizesQueriesAndKeys, initialState: initialState,
-      cumulativeLengths: cumulativeLengths, kernel: kernel)
-    return OperatorOutputs(
+    switch form {
+    case .attention(let update):
+      return outputs(
+        try linearAttention(
+          queries: queries, keys: keys, values: values, decay: decay, update: update,
+          scale: scale, normalizesQueriesAndKeys: normalizesQueriesAndKeys,
+          initialState: initialState, cumulativeLengths: cumulativeLengths, kernel: kernel))
+    case .normalized:
+      return outputs(
+        try normalizedLinearAttention(
+          queries: queries, keys: keys, values: values, decay: decay, initialState: initialState,
+          cumulativeLengths: cumulativeLengths, kernel: kernel))
+    case .slots(let writes):
+      let result = try gatedSlotAttention(
+        queries: queries, keys: keys, values: values, decay: slotDecay(),
+        writes: writes.cast(to: queries.dtype), scale: scale, initialKeyState: initialState,
+        initialValueState: initialValueState, cumulativeLengths: cumulativeLengths,
+        kernel: kernel)
+      return OperatorOutputs(
+        tensors: [
+          "output": result.output, "final_state": result.finalKeyState,
+          "final_value_state": result.finalValueState,
+        ], explanation: result.explanation)
+    case .levels(let levels):
+      let output = try logLinearAttention(
+        queries: queries, keys: keys, values: values, decay: decay, levels: levels, scale: scale,
+        kernel: kernel)
+      return OperatorOutputs(
+        tensors: ["output": output], explanation: try explain(needsGradient: output.isTracked))
+    }
+  }
+
+  private func outputs(_ result: LinearAttentionResult) -> OperatorOutputs {
+    OperatorOutputs(
       tensors: ["output": result.output, "final_state": result.finalState],
       explanation: result.explanation)
   }
 
+  private func slotDecay() throws -> Tensor {
+    guard let decay else { throw CommandError("decay [b,t,h,m] is missing beside slots") }
+    return decay
+  }
+
+  /// The verdict on the linear attention that the form is computed by; of slots, on the reading of
+  /// the values.
   func explain(needsGradient: Bool) throws -> Explanation {
-    try LinearAttention.explain(
+    var (queries, keys) = (queries, keys)
+    var update = LinearUpdate.additive
+    var state = initialState
+    switch form {
+    case .attention(let given): update = given
+    case .slots(let writes):
+      queries = try writes.cast(to: queries.dtype)
+      (keys, state) = (queries, initialValueState)
+    case .normalized: state = nil
+    case .levels: break
+    }
+    return try LinearAttention.explain(
       queries: queries, keys: keys, values: values, decay: decay, update: update, scale: scale,
-      normalizesQueriesAndKeys: normalizesQueriesAndKeys, initialState: initialState,
+      normalizesQueriesAndKeys: normalizesQueriesAndKeys, initialState: state,
       cumulativeLengths: cumulativeLengths, kernel: kernel, needsGradient: needsGradient)
   }
 }

@@ -42,6 +42,11 @@ struct OperatorFlags: ParsableArguments {
   @Flag(name: .customLong("l2norm"), help: "linear: queries and keys are normalised in the kernel.")
   var normalizesQueriesAndKeys = false
 
+  @Flag(
+    name: .customLong("normalize-weights"),
+    help: "linear: weights sum to one; states have the summed keys as their last column.")
+  var normalizesWeights = false
+
   @Flag(help: "scan: the step is log(1 + e^(step + step_bias)).")
   var softplus = false
 
@@ -76,7 +81,10 @@ struct OperatorFlags: ParsableArguments {
         operation == .cosine,
         [("--groups", groups != nil), ("--no-normalize", skipsNormalization)]
       ),
-      (operation == .linear, [("--l2norm", normalizesQueriesAndKeys)]),
+      (
+        operation == .linear,
+        [("--l2norm", normalizesQueriesAndKeys), ("--normalize-weights", normalizesWeights)]
+      ),
       (operation == .scan, [("--softplus", softplus)]),
       (operation != .scan, [("--scale", scale != nil)]),
     ]

@@ -7,17 +7,17 @@ struct ExplanationTable {
   init(_ explanation: Explanation) { self.explanation = explanation }
 
   /// The choice in one line, then a row a kernel: those that can run, the cheapest first, with their
-  /// estimates, then the others with their objections.
+  /// estimates and what these rest on, then the others with their objections.
   func text(width: Int = 100) -> String {
     var table = TextTable([
-      "": .left, "kernel": .left, "estimate": .right, "extra memory": .right, "objection": .left,
+      "": .left, "kernel": .left, "estimate": .right, "extra memory": .right, "why": .left,
     ])
     for candidate in explanation.candidates {
       table.append([
         candidate.kernel == explanation.chosen ? ">" : "", candidate.kernel,
         candidate.seconds.map(Quantity.seconds) ?? "-",
         candidate.cost.map { Quantity.bytes($0.extraMemory) } ?? "-",
-        candidate.objection?.reason ?? "",
+        candidate.objection?.reason ?? candidate.cost?.note ?? "",
       ])
     }
     let choice =

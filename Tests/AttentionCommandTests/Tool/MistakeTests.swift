@@ -99,6 +99,11 @@ import Testing
     expectMistake(
       try outcome("linear") { $0["low_rank_b"] = $0["keys"] }, "low_rank_a is missing")
     expectMistake(
+      try outcome("linear") { ($0["slots"], $0["levels"]) = ($0["keys"], $0["keys"]) },
+      "slots does not go with levels")
+    expectMistake(
+      try outcome("linear") { $0["initial_value_state"] = $0["keys"] }, "without slots")
+    expectMistake(
       try outcome("linear") { $0["read_keys"] = $0["keys"] }, "readKeys", "[1, 9, 4, 8]")
     expectMistake(
       try outcome("softmax") {

@@ -200,6 +200,46 @@ import Testing
     try expectEqual(file, "final_state", result.finalState)
   }
 
+  @Test func linearFormsRun() throws {
+    let tool = try Tool()
+    let (b, t, h, k, m) = (1, 9, 2, 4, 3)
+    func rows(_ name: String, _ width: Int) throws -> Tensor {
+      var generator = Philox(seed: 2, label: name)
+      return try .normal([b, t, h, width], using: &generator)
+    }
+    let (queries, keys, values) = (try rows("q", k), try rows("k", k), try rows("v", k))
+    let own = ["queries": queries, "keys": keys, "values": values]
+    func run(_ more: [String: Tensor], _ flags: String...) throws -> SafetensorsFile {
+      try tool.write(own.merging(more) { $1 }, to: "in.safetensors")
+      let outcome = try tool.run(
+        ["run", "linear", tool.path("in.safetensors"), "-o", tool.path("out.safetensors")]
+          + ["--gradients", "--kernel", "cpu.chunked"] + flags)
+      #expect(outcome.exitCode == 0, "\(outcome.error)")
+      return try SafetensorsFile(path: tool.path("out.safetensors"))
+    }
+    try expectEqual(
+      run([:], "--normalize-weights"), "output",
+      normalizedLinearAttention(
+        queries: queries, keys: keys, values: values, kernel: "cpu.chunked"
+      ).output)
+    let (decay, slots) = (try -rows("g", m).absolute(), try rows("s", m))
+    let slotFile = try run(["decay": decay, "slots": slots])
+    let expected = try gatedSlotAttention(
+      queries: queries, keys: keys, values: values, decay: decay, writes: slots,
+      kernel: "cpu.chunked")
+    try expectEqual(slotFile, "output", expected.output)
+    try expectEqual(slotFile, "final_value_state", expected.finalValueState)
+    #expect(slotFile.contains("slots_gradient"))
+    let levels = try rows("l", 5)
+    let levelFile = try run(["levels": levels])
+    try expectEqual(
+      levelFile, "output",
+      logLinearAttention(
+        queries: queries, keys: keys, values: values, levels: levels,
+        kernel: "cpu.chunked"))
+    #expect(levelFile.contains("levels_gradient"))
+  }
+
   @Test func theInputsFileMayBeTheOutputsFile() throws {
     let tool = try Tool()
     try tool.write(Samples.exact(), to: "both.safetensors")

@@ -49,6 +49,8 @@ struct AdditiveSplit: LinearKernel {
       states * pieces * problem.keyDimension * (problem.valueDimension + 1)
       * MemoryLayout<Float>.size
     cost.overhead = Self.overhead
+    cost.note =
+      "\(problem.recurrences) sequences and heads cut into \(pieces) pieces of \(length) tokens"
     return cost
   }
 
