@@ -55,19 +55,9 @@ struct LinearConformanceProblem: ConformanceProblem {
       if settings.has(.decayHeads) { [hv] } else if settings.has(.decayTokens) {
         [b, t, hv]
       } else if settings.has(.decayChannels) { [b, t, hv, k] } else { nil }
-    if let decayShape { inputs["decay"] = try Self.decay(decayShape, settings, draw) }
-  }
-
-  /// Logarithms as trained gates have them; strong ones also forget everything or nothing.
-  private static func decay(_ shape: Shape, _ settings: LinearCase, _ draw: Draw) throws -> Tensor {
-    let mild = try -draw.normal("decay", shape, size: 0.2).absolute()
-    guard settings.has(.strong) else { return mild }
-    let count = shape.elementCount
-    let floods = try Tensor(draw.flags("decay floods", count: count, probability: 0.2), shape)
-    let keeps = try Tensor(draw.flags("decay keeps", count: count, probability: 0.2), shape)
-    let forgetting = -20.0
-    return try .select(
-      floods, .full([], forgetting), .select(keeps, .zeros([]), mild * 5))
+    if let decayShape {
+      inputs["decay"] = try draw.decay(decayShape, isStrong: settings.has(.strong))
+    }
   }
 
   func kernels(needsGradient: Bool) throws -> [String] {
@@ -90,26 +80,17 @@ struct LinearConformanceProblem: ConformanceProblem {
   private var scale: Double? { settings.has(.scaleNumber) ? 0.3 : nil }
 
   func results(kernel: String, isExact: Bool, gradients: Bool) throws -> [String: Tensor] {
-    var inputs = inputs
-    if isExact { inputs = try inputs.mapValues { try $0.cast(to: .float64) } }
-    if gradients { inputs = inputs.mapValues { $0.tracked() } }
-    let result = try linearAttention(
-      queries: inputs["queries"]!, keys: inputs["keys"]!, values: inputs["values"]!,
-      decay: inputs["decay"], update: update(inputs), scale: scale,
-      normalizesQueriesAndKeys: settings.has(.normalized),
-      initialState: inputs["initial_state"], cumulativeLengths: cumulativeLengths, kernel: kernel)
-    var results = ["output": result.output, "final_state": result.finalState]
-    if gradients {
-      let names = inputs.keys.sorted()
-      let computed = try Tensor.gradients(
-        of: names.map { inputs[$0]! },
-        through: [
-          (result.output, outputGradient.cast(to: result.output.dtype)),
-          (result.finalState, finalStateGradient?.cast(to: result.finalState.dtype)),
-        ])
-      for (name, gradient) in zip(names, computed) { results[name + "_gradient"] = gradient }
+    try inputs.results(
+      isExact: isExact, gradients: gradients, outputGradient, finalStateGradient
+    ) { inputs in
+      let result = try linearAttention(
+        queries: inputs["queries"]!, keys: inputs["keys"]!, values: inputs["values"]!,
+        decay: inputs["decay"], update: update(inputs), scale: scale,
+        normalizesQueriesAndKeys: settings.has(.normalized),
+        initialState: inputs["initial_state"], cumulativeLengths: cumulativeLengths,
+        kernel: kernel)
+      return (result.output, result.finalState)
     }
-    return results.mapValues { $0.detached() }
   }
 
   /// Nothing of a linear sum cancels by its form, but the gradient of a decay per head is one sum

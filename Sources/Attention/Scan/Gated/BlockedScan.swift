@@ -45,7 +45,7 @@ struct BlockedScan: GatedScanKernel {
     let kernels = InstructionSet.current.kernels
     let d = call.problem.channels
     let (x, g) = (try ScanRows(reading: call.inputs), try ScanRows(reading: call.decay))
-    let past = call.writesPastCaches
+    let past = call.writesPastCaches(call.problem.dtype)
     let blocks = try Blocks(call, length: Self.blockLength(call.problem))
     let tensors = try Tensor.filling([
       (shape: call.inputs.shape, dtype: call.problem.dtype),

@@ -69,7 +69,8 @@ struct ScanBackward: Sendable {
   ) {
     let (token, channel) = (tokens.lowerBound, channels.lowerBound)
     kernels.scan_backward(
-      incoming.type, decay.type, call.writesPastCaches, tokens.count, channels.count,
+      incoming.type, decay.type, call.writesPastCaches(call.problem.dtype, call.problem.decayDType),
+      tokens.count, channels.count,
       decay.at(row, token, channel), decay.stride, output.at(row, token, channel), output.stride,
       first + channel, incoming.at(row, token, channel), incoming.stride, gradient + channel,
       targets.inputs.at(row, token, channel), targets.decay.at(row, token, channel),

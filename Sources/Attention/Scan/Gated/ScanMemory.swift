@@ -48,9 +48,9 @@ extension GatedScanCall {
   /// Results of more bytes are written past the caches: they would be gone before they are read.
   static let cachedBytes = 16 << 20
 
-  /// Whether results of all tokens are written past the caches.
-  var writesPastCaches: Int32 {
-    inputs.elementCount * problem.dtype.size > Self.cachedBytes ? 1 : 0
+  /// Whether a pass that makes results of all tokens in these dtypes writes past the caches.
+  func writesPastCaches(_ dtypes: DType...) -> Int32 {
+    inputs.elementCount * dtypes.reduce(0) { $0 + $1.size } > Self.cachedBytes ? 1 : 0
   }
 
   /// Writes `states` [n, d], or zeros, to `target`.

@@ -51,7 +51,7 @@ struct SinglePassScan: GatedScanKernel {
   func forward(_ call: GatedScanCall) throws -> GatedScanOutputs {
     let kernels = InstructionSet.current.kernels
     let (x, g) = (try ScanRows(reading: call.inputs), try ScanRows(reading: call.decay))
-    let past = call.writesPastCaches
+    let past = call.writesPastCaches(call.problem.dtype)
     let tensors = try Tensor.filling([
       (shape: call.inputs.shape, dtype: call.problem.dtype),
       (shape: call.stateShape, dtype: .float32),
