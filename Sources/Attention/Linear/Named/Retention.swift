@@ -31,7 +31,7 @@ public func retention(
 
 /// The decays of retention's heads, ln(1 − 2^(−5 − j)): float32 [heads].
 ///
-/// - Throws: ``TensorError`` if the tensor cannot be made.
+/// - Throws: `TensorError` if the tensor cannot be made.
 public func retentionDecay(heads: Int) throws -> Tensor {
   let slowestOfFirst = 5.0
   return try Tensor((0..<heads).map { Float(log1p(-exp2(-slowestOfFirst - Double($0)))) })

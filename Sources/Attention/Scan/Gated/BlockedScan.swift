@@ -34,11 +34,13 @@ struct BlockedScan: GatedScanKernel {
     let pieces = problem.batch * ((problem.length + block - 1) / block) + problem.sequences
     let passes = problem.needsGradient ? 4.0 : 2
     let again = Double(problem.elements * (problem.dtype.size + problem.decayDType.size))
-    return Cost(
+    var cost = Cost(
       operations: Double(problem.elements) * SinglePassScan.operations * passes,
       bytes: problem.bytes + again * (problem.needsGradient ? 2 : 1),
       extraMemory: pieces * problem.channels * 3 * MemoryLayout<Float>.size,
       efficiency: SinglePassScan.efficiency, overhead: 8e-6, pieces: pieces)
+    cost.note = "blocks of \(block) tokens at the same time; inputs are read twice"
+    return cost
   }
 
   func forward(_ call: GatedScanCall) throws -> GatedScanOutputs {
