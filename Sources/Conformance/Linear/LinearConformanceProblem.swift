@@ -33,6 +33,7 @@ struct LinearConformanceProblem: ConformanceProblem {
       values = try values.restrided(1, 2)
     }
     inputs = ["queries": queries, "keys": keys, "values": values]
+    if settings.has(.bonus) { inputs["bonus"] = try draw.normal("bonus", [hv, k]) }
     if settings.has(.delta) {
       inputs["beta"] = try draw.uniform("beta", [b, t, hv], from: 0, to: 2)
     }
@@ -71,6 +72,7 @@ struct LinearConformanceProblem: ConformanceProblem {
   }
 
   private func update(_ inputs: [String: Tensor]) -> LinearUpdate {
+    if let bonus = inputs["bonus"] { return .additiveBefore(bonus: bonus) }
     if let beta = inputs["beta"] { return .delta(beta: beta) }
     if let readKeys = inputs["read_keys"] { return .generalizedDelta(readKeys: readKeys) }
     if let a = inputs["low_rank_a"], let b = inputs["low_rank_b"] { return .lowRank(a: a, b: b) }

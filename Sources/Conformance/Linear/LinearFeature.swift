@@ -4,6 +4,7 @@ public enum LinearFeature: String, CaseFeature {
   case decayTokens = "decay per token"
   case decayChannels = "decay per channel"
   case strong = "strong decay"
+  case bonus
   case delta
   case readKeys = "read keys"
   case lowRank = "low rank"
@@ -21,7 +22,7 @@ public enum LinearFeature: String, CaseFeature {
   public var group: String {
     switch self {
     case .decayHeads, .decayTokens, .decayChannels: "decay"
-    case .delta, .readKeys, .lowRank: "update"
+    case .bonus, .delta, .readKeys, .lowRank: "update"
     case .groupedValue, .oneHead: "heads"
     case .bfloat16, .float16: "dtype"
     default: rawValue
@@ -36,7 +37,7 @@ public enum LinearFeature: String, CaseFeature {
   /// Combinations beyond pairs: a decay's strength and the states matter only beside a decay, and
   /// beside every update.
   static let triples: [[LinearFeature]] = {
-    let updates: [LinearFeature] = [.delta, .readKeys, .lowRank]
+    let updates: [LinearFeature] = [.bonus, .delta, .readKeys, .lowRank]
     let decays: [LinearFeature] = [.decayHeads, .decayTokens, .decayChannels]
     let others: [[LinearFeature]] = [
       [.strong, .packed], [.strong, .initialState], [.strong, .bfloat16], [.strong, .float16],
