@@ -31,6 +31,18 @@ static const char lengths_cu[] = {
 static const char forward_cu[] = {
 #embed "attention/forward.cu" suffix(, 0)
 };
+static const char backward_cuh[] = {
+#embed "attention/backward.cuh" suffix(, 0)
+};
+static const char delta_cu[] = {
+#embed "attention/delta.cu" suffix(, 0)
+};
+static const char backward_queries_cu[] = {
+#embed "attention/backward_queries.cu" suffix(, 0)
+};
+static const char backward_keys_cu[] = {
+#embed "attention/backward_keys.cu" suffix(, 0)
+};
 
 static const struct cuda_source sources[] = {
     {"tile/types.cuh", types_cuh, sizeof types_cuh - 1},
@@ -42,6 +54,10 @@ static const struct cuda_source sources[] = {
     {"attention/terms.cuh", terms_cuh, sizeof terms_cuh - 1},
     {"attention/lengths.cu", lengths_cu, sizeof lengths_cu - 1},
     {"attention/forward.cu", forward_cu, sizeof forward_cu - 1},
+    {"attention/backward.cuh", backward_cuh, sizeof backward_cuh - 1},
+    {"attention/delta.cu", delta_cu, sizeof delta_cu - 1},
+    {"attention/backward_queries.cu", backward_queries_cu, sizeof backward_queries_cu - 1},
+    {"attention/backward_keys.cu", backward_keys_cu, sizeof backward_keys_cu - 1},
 };
 
 size_t cuda_source_count(void) { return sizeof sources / sizeof *sources; }

@@ -15,6 +15,7 @@ struct DeviceRows {
   let place: Place
   /// The elements from one row to the next.
   let pitch: Int
+  let dtype: DType
 }
 
 /// Tensors of the processor on their way to a device and back, in one stream.
@@ -37,34 +38,38 @@ final class DeviceCopies {
     return memory
   }
 
-  /// Fresh memory for a tensor of `shape`, in two bytes an element.
-  func rows(_ shape: Shape, _ label: String, paddedTo pitch: Int) throws -> DeviceRows {
+  /// Fresh memory for a result of `shape`.
+  func rows(_ shape: Shape, _ label: String, paddedTo pitch: Int, _ dtype: DType) throws
+    -> DeviceRows
+  {
     let count = shape[0] * shape[1] * shape[2]
-    let memory = try memory(count * pitch * DType.bfloat16.size, label, isOutput: true)
-    return place(memory, shape, pitch)
+    let memory = try memory(count * pitch * dtype.size, label, isOutput: true)
+    return place(memory, shape, pitch, dtype)
   }
 
-  private func place(_ memory: DeviceMemory, _ shape: Shape, _ pitch: Int) -> DeviceRows {
+  private func place(_ memory: DeviceMemory, _ shape: Shape, _ pitch: Int, _ dtype: DType)
+    -> DeviceRows
+  {
     let row = shape[2] * pitch
     return DeviceRows(
       memory: memory,
       place: .init(
         base: memory.address, batch: Int64(shape[1] * row), row: Int64(row), head: Int64(pitch)),
-      pitch: pitch)
+      pitch: pitch, dtype: dtype)
   }
 
-  /// Copies a tensor in half precision.
+  /// Copies a tensor.
   func upload(rows tensor: Tensor, _ label: String, paddedTo pitch: Int) throws -> DeviceRows {
     let dense = try tensor.contiguous()
-    let dimension = tensor.shape[3] * DType.bfloat16.size
-    let padded = pitch * DType.bfloat16.size
+    let dimension = tensor.shape[3] * tensor.dtype.size
+    let padded = pitch * tensor.dtype.size
     let count = tensor.shape[0] * tensor.shape[1] * tensor.shape[2]
     let memory = try send(count * padded, label) { target in
       dense.withUnsafeRawPointer { source in
         Self.copyRows(count, source, dimension, target, padded, paddingTo: padded)
       }
     }
-    return place(memory, tensor.shape, pitch)
+    return place(memory, tensor.shape, pitch, tensor.dtype)
   }
 
   func upload<T: BitwiseCopyable>(_ values: [T], _ label: String) throws -> DeviceMemory {

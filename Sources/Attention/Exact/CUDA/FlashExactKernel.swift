@@ -32,17 +32,26 @@ struct FlashExactKernel: ExactKernel {
   }
 
   func objection(to problem: ExactProblem) -> Objection? {
-    let absent: [(Bool, String)] = [
-      (!problem.dtype.isHalfPrecision, "\(problem.dtype.rawValue); it multiplies half precision"),
-      (problem.needsGradient, "gradients; it runs forward only"),
-    ]
-    if let what = absent.first(where: \.0)?.1 {
-      return Objection("it does not do \(what)")
+    guard problem.dtype.isHalfPrecision else {
+      return Objection("\(problem.dtype.rawValue) asked for; it multiplies half precision")
     }
     let dimension = max(problem.keyDimension, problem.valueDimension)
     if dimension > FlashTile.largestDimension {
-      return Objection(
-        "dimension \(dimension); it goes up to \(FlashTile.largestDimension)")
+      return Objection("dimension \(dimension); it goes up to \(FlashTile.largestDimension)")
+    }
+    if problem.needsGradient {
+      let absent: [(Bool, String)] = [
+        ((problem.normalizedGroups ?? 1) > 1, "normalisation in several groups"),
+        (problem.hasSoftcap, "softcap"), (problem.hasALiBi, "ALiBi"),
+        (problem.bias != nil, "a bias"), (problem.hasLogitDecay, "logit decay"),
+        (
+          dimension > FlashBackwardTile.largestDimension,
+          "dimensions above \(FlashBackwardTile.largestDimension)"
+        ),
+      ]
+      if let what = absent.first(where: \.0)?.1 {
+        return Objection("gradients asked for; it has none with \(what)")
+      }
     }
     let sequences = problem.packedSequences ?? problem.batch
     if max(sequences, problem.heads) > Self.largestGrid {
@@ -62,23 +71,29 @@ struct FlashExactKernel: ExactKernel {
     let copySlowness = 100.0
     let rows = problem.batch * problem.queryLength * problem.heads
     return Cost(
-      operations: problem.forwardOperations, bytes: problem.tensorBytes * copySlowness,
+      operations: problem.forwardOperations
+        + (problem.needsGradient ? problem.backwardOperations : 0),
+      bytes: problem.tensorBytes * copySlowness,
       extraMemory: 0, efficiency: 0.5, overhead: 1e-4, pieces: max(1, rows / 128))
   }
 
   func forward(_ inputs: ExactInputs) throws -> ExactOutputs {
+    try FlashForward(inputs, device(of: inputs)).run()
+  }
+
+  private func device(of inputs: ExactInputs) throws -> CUDADevice {
     guard case .cuda(let index) = inputs.device else {
       // The selector does not come here: the objection says so to who forces the kernel.
       throw AttentionError.kernelObjects(name, Objection("\(inputs.device) asked for"))
     }
-    return try FlashForward(inputs, CUDADevice.at(index)).run()
+    return try CUDADevice.at(index)
   }
 
   func backward(
     _ inputs: ExactInputs, _ outputs: ExactOutputs, outputGradient: Tensor?,
     logSumExpGradient: Tensor?
   ) throws -> ExactGradients {
-    // Neither here.
-    throw AttentionError.kernelObjects(name, Objection("it does not do gradients"))
+    try FlashBackward(inputs, device(of: inputs)).run(
+      outputs, outputGradient: outputGradient, logSumExpGradient: logSumExpGradient)
   }
 }

@@ -36,7 +36,8 @@ struct FlashForward {
     let queries = try copies.upload(rows: inputs.queries, "queries", paddedTo: tile.keyDimension)
     let keys = try copies.upload(rows: inputs.keys, "keys", paddedTo: tile.keyDimension)
     let values = try copies.upload(rows: inputs.values, "values", paddedTo: tile.valueDimension)
-    let output = try copies.rows(outputShape, "output", paddedTo: tile.valueDimension)
+    let output = try copies.rows(
+      outputShape, "output", paddedTo: tile.valueDimension, problem.dtype)
     let logSumExp = try copies.memory(
       sumShape.elementCount * DType.float32.size, "log-sum-exp", isOutput: true)
     // What only the parameters name must live until the kernel has run.

@@ -27,8 +27,8 @@ struct FlashTile: Hashable, Sendable {
   /// Columns of one matrix instruction; dimensions are padded to it.
   private static let step = 16
   /// Elements of a row of shared memory are padded to whole turns around its banks.
-  private static let pitch = 64
-  private static let hopper = 90
+  static let pitch = 64
+  static let hopper = 90
   static let threadsPerWarp = 32
 
   static func padded(_ dimension: Int) -> Int { dimension.rounded(up: step) }
@@ -38,9 +38,8 @@ struct FlashTile: Hashable, Sendable {
   /// Each warp owns two strips of 16 query rows where registers allow it, so that what it loads of the
   /// keys is used twice: with one strip, loading would take longer than multiplying. The strips'
   /// outputs and scores fill the 255 registers that a thread can have: at dimension 64 there is room
-  /// for the scores of 96 keys, at 128 for those of 64, fewer where lengths are kept too, or before
-  /// Hopper, whose instructions need fewer registers for addresses. Terms need so many that 32 keys
-  /// remain. Above dimension 128 eight warps with one strip each share a block, for as many keys as
+  /// for the scores of 96 keys, at 128 for those of 64; for fewer where masks, lengths or terms need
+  /// registers too, and on devices other than Hopper, whose compilers need more for addresses. Above dimension 128 eight warps with one strip each share a block, for as many keys as
   /// shared memory holds twice.
   init(
     keyDimension: Int, valueDimension: Int, features: FlashFeatures, capability: Int,
@@ -52,13 +51,12 @@ struct FlashTile: Hashable, Sendable {
     (queryRows, warps, blocks) = (128, 4, 2)
     switch max(self.keyDimension, self.valueDimension) {
     case ...64:
-      keyRows = features.hasTerms ? 32 : features.dividesByLengths ? 64 : 96
+      keyRows =
+        features.hasTerms
+        ? 32 : features.dividesByLengths ? 64 : capability > Self.hopper ? 80 : 96
     case ...128:
-      keyRows = features.hasTerms ? 32 : features.dividesByLengths ? 48 : 64
-      if capability < Self.hopper { keyRows = min(keyRows, 48) }
-      // Running bounds of four rows, with a factor for each.
-      let isFull = !features.hasConstantBound || capability > Self.hopper
-      if features.dividesByLengths, isFull { keyRows = 32 }
+      let isPlain = !features.hasTerms && !features.dividesByLengths && !features.hasKeyMask
+      keyRows = !isPlain ? 32 : capability < Self.hopper ? 48 : 64
     default:
       (keyRows, warps, blocks) = (64, 8, 1)
       if features.hasTerms || self.sharedBytes > sharedBytes { keyRows = 32 }

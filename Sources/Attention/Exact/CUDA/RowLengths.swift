@@ -28,7 +28,7 @@ struct RowLengths {
   /// address; with several divides each slice by its length in place. 0 where nothing is written.
   func divide(_ rows: DeviceRows, _ operands: FlashOperands) throws -> UInt64 {
     guard let module, let groups else { return 0 }
-    let count = rows.memory.byteCount / (rows.pitch * DType.bfloat16.size)
+    let count = rows.memory.byteCount / (rows.pitch * rows.dtype.size)
     guard count > 0 else { return 0 }
     let reciprocals =
       groups == 1 ? try operands.fresh(count * DType.float32.size, "reciprocal lengths") : 0

@@ -48,6 +48,21 @@ import Testing
     #expect(variant(60, FlashFeatures(), .bfloat16) == variant(64, FlashFeatures(), .bfloat16))
   }
 
+  @Test(arguments: [(80, 163), (86, 99), (90, 227), (120, 99)])
+  func everyBackwardTileFits(capability: Int, kibibytes: Int) {
+    for (key, value) in [(1, 1), (64, 64), (65, 16), (16, 128), (128, 128)] {
+      for bits in 0..<8 {
+        let tile = FlashBackwardTile(
+          bits & 1 == 0 ? .queries : .keys, keyDimension: key, valueDimension: value,
+          hasKeyMask: bits & 2 != 0, dividesByLengths: bits & 4 != 0, capability: capability)
+        #expect(tile.sharedBytes <= kibibytes << 10, "\(capability) \(tile)")
+        let own = tile.owner == .queries ? tile.queryRows : tile.keyRows
+        #expect(own % (16 * tile.threads / 32) == 0, "\(capability) \(tile)")
+        #expect(max(tile.queryRows, tile.keyRows) <= tile.threads, "\(capability) \(tile)")
+      }
+    }
+  }
+
   @Test func boundsThatAreConstant() throws {
     func bounds(_ scale: Double, _ groups: Int, _ dtype: DType, _ terms: ScoreTerms = .init())
       throws -> [Float]?
