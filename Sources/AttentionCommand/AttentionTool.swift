@@ -11,7 +11,7 @@ struct AttentionTool: AsyncParsableCommand {
     version: "0.1.0",
     subcommands: [
       Devices.self, Explain.self, Run.self, Verify.self, Bench.self, Time.self, Train.self,
-      Generate.self,
+      Generate.self, Kernels.self,
     ])
 
   static func main() async {
