@@ -38,7 +38,8 @@ static void low_rank_step(void) {
       const float *whole = random_floats(by_row ? k : 1, 0, 1);
       const float *rest = random_floats(by_row ? k : 1, -0.3f, 0);
       float *after = floats(k * v), *out = floats(v);
-      kernels->low_rank_step(k, v, q, b, found, x, value, whole, rest, by_row, state, after, out);
+      kernels->low_rank_step((int)(k & 1), k, v, q, b, found, x, value, whole, rest, by_row, state,
+                             after, out);
       for (size_t j = 0; j < v; j++) {
         double total = 0, size = 0;
         for (size_t i = 0; i < k; i++) {

@@ -44,11 +44,12 @@ static void decay_split(void) {
 static void additive_steps(int reads_before) {
   static const size_t depths[] = {1, 3, 4, 5, 16, 17};
   for (size_t at = 0; at < COUNT(depths); at++)
-    for (int form = 0; form < 4; form++)
+    for (int form = 0; form < 8; form++)
       FOR_LENGTHS(v) {
         size_t k = depths[at];
-        int in_place = form & 1, decay_stride = form >> 1;
-        begin("k %zu, v %zu, in place %d, decay stride %d", k, v, in_place, decay_stride);
+        int in_place = form & 1, decay_stride = form >> 1 & 1, past = form >> 2;
+        begin("k %zu, v %zu, in place %d, decay stride %d, past caches %d", k, v, in_place,
+              decay_stride, past);
         const float *q = random_floats(k, -1, 1), *x = random_floats(k, -1, 1);
         const float *value = random_floats(v, -1, 1), *bonus = random_floats(k, -1, 1);
         size_t decays = decay_stride ? k : 1;
@@ -58,10 +59,11 @@ static void additive_steps(int reads_before) {
         const float *before = copy(state, k * v);
         float *after = in_place ? state : floats(k * v);
         if (reads_before)
-          kernels->additive_step_before(k, v, q, x, value, bonus, whole, rest, decay_stride, state,
-                                        after, out);
+          kernels->additive_step_before(past, k, v, q, x, value, bonus, whole, rest, decay_stride,
+                                        state, after, out);
         else
-          kernels->additive_step(k, v, q, x, value, whole, rest, decay_stride, state, after, out);
+          kernels->additive_step(past, k, v, q, x, value, whole, rest, decay_stride, state, after,
+                                 out);
         for (size_t j = 0; j < v; j++) {
           double total = 0, size = 0;
           for (size_t i = 0; i < k; i++) {
@@ -84,7 +86,7 @@ static void additive_step_before(void) { additive_steps(1); }
 static void decay(int from_start) {
   static const size_t row_counts[] = {1, 2, 16, 33};
   for (size_t at = 0; at < COUNT(row_counts); at++)
-    for (int form = 0; form < 4; form++)
+    for (int form = 0; form < 8; form++)
       FOR_LENGTHS(columns) {
         size_t rows = row_counts[at];
         int by_column = form & 1, in_place = form >> 1;

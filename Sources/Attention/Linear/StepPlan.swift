@@ -6,9 +6,10 @@ protocol TokenStepper {
   /// - Parameters:
   ///   - before: the state [k, v] before the piece.
   ///   - state: [k, v]: the state after it; may be `before`.
+  ///   - pastCaches: whether the state after the piece's last token goes past the caches.
   func run(
     _ piece: RecurrenceReader.Piece, from before: UnsafePointer<Float>,
-    _ state: UnsafeMutablePointer<Float>, to target: TokenRowsOutput)
+    _ state: UnsafeMutablePointer<Float>, pastCaches: Int32, to target: TokenRowsOutput)
 }
 
 /// How the kernels that go token by token cut their work: small recurrences are done several by one
@@ -44,6 +45,7 @@ struct StepPlan {
   ) throws -> LinearOutputs {
     let problem = call.problem
     let stateSize = problem.keyDimension * problem.valueDimension
+    let pastCaches = PastCaches.flag(bytes: recurrences * stateSize * MemoryLayout<Float>.size)
     let tensors = try Tensor.filling([
       (shape: call.outputShape, dtype: problem.dtype),
       (shape: call.stateShape, dtype: .float32),
@@ -59,8 +61,10 @@ struct StepPlan {
             // The first token reads the initial state where it lies.
             if initial == nil || pieces.isEmpty { try call.copyInitialState(recurrence, to: state) }
             var before = initial ?? UnsafePointer(state)
-            for piece in pieces {
-              stepper.run(piece, from: before, state, to: output)
+            for (index, piece) in pieces.enumerated() {
+              stepper.run(
+                piece, from: before, state,
+                pastCaches: index == pieces.count - 1 ? pastCaches : 0, to: output)
               before = UnsafePointer(state)
             }
           }

@@ -68,11 +68,7 @@ INLINE void v_store_part_as(cpu_float_type type, void *row, size_t i, vf x, size
     v_store(buffer, x);
     for (size_t j = 0; j < n; j++) store_as(type, row, i + j, buffer[j]);
   } else if (type == CPU_F32) {
-    float *p = (float *)row + i;
-    if (past_caches && (uintptr_t)p % VECTOR_BYTES == 0)
-      __builtin_nontemporal_store(x, (vf *)p);
-    else
-      v_store(p, x);
+    v_store_past((float *)row + i, x, past_caches);
 #if HAS_BFLOAT16_DOT
   } else if (type == CPU_BF16) {
     __m256bh y = _mm512_cvtneps_pbh((__m512)x);
@@ -92,14 +88,6 @@ INLINE void v_store_part_as(cpu_float_type type, void *row, size_t i, vf x, size
     half y = __builtin_convertvector(x, half);
     memcpy((_Float16 *)row + i, &y, sizeof y);
   }
-}
-// Stores past the caches are seen by other threads only after this.
-INLINE void end_stores(int past_caches) {
-#if defined(__x86_64__)
-  if (past_caches) __builtin_ia32_sfence();
-#else
-  (void)past_caches;
-#endif
 }
 INLINE void *row_of(cpu_float_type type, void *b, ptrdiff_t offset) {
   return (char *)b + offset * (type == CPU_F32 ? 4 : 2);

@@ -43,8 +43,8 @@ static void solve_lower(size_t rows, size_t columns, const float *l, size_t l_st
 }
 
 // Rows of the state as in `additive_rows`, two pairs written.
-INLINE void low_rank_rows(const size_t rows, size_t v, const float *q, const float *b,
-                          const float *x, const float *whole, const float *rest, const float *found,
+INLINE void low_rank_rows(const size_t rows, int past_caches, size_t v, const float *q,
+                          const float *b, const float *x, const float *whole, const float *rest, const float *found,
                           const float *value, const float *state, float *new_state, float *out) {
   size_t j = 0;
   for (; j + LANES <= v; j += LANES) {
@@ -53,7 +53,7 @@ INLINE void low_rank_rows(const size_t rows, size_t v, const float *q, const flo
     for (size_t i = 0; i < rows; i++) {
       vf before = v_load(state + i * v + j);
       vf h = whole[i] * before + (rest[i] * before + (b[i] * u + x[i] * w));
-      v_store(new_state + i * v + j, h);
+      v_store_past(new_state + i * v + j, h, past_caches);
       o += q[i] * h;
     }
     v_store(out + j, o);
@@ -67,8 +67,8 @@ INLINE void low_rank_rows(const size_t rows, size_t v, const float *q, const flo
     }
 }
 
-static void low_rank_step(size_t k, size_t v, const float *query, const float *b,
-                          const float *found, const float *key, const float *value,
+static void low_rank_step(int past_caches, size_t k, size_t v, const float *query,
+                          const float *b, const float *found, const float *key, const float *value,
                           const float *whole, const float *rest, ptrdiff_t decay_stride,
                           const float *state, float *new_state, float *out) {
   enum { ROWS = 4 };
@@ -81,12 +81,14 @@ static void low_rank_step(size_t k, size_t v, const float *query, const float *b
       r[n] = rest[(ptrdiff_t)(i + n) * decay_stride];
     }
     if (rows == ROWS)
-      low_rank_rows(ROWS, v, query + i, b + i, key + i, w, r, found, value, state, new_state, out);
+      low_rank_rows(ROWS, past_caches, v, query + i, b + i, key + i, w, r, found, value, state,
+                    new_state, out);
     else
       for (size_t n = 0; n < rows; n++)
-        low_rank_rows(1, v, query + i + n, b + i + n, key + i + n, w + n, r + n, found, value,
+        low_rank_rows(1, past_caches, v, query + i + n, b + i + n, key + i + n, w + n, r + n, found, value,
                       state + n * v, new_state + n * v, out);
   }
+  end_stores(past_caches);
 }
 
 static void add_products(size_t n, float alpha, const float *x, const float *y, float *z) {

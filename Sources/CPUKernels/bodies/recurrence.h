@@ -26,8 +26,8 @@ static void decay_split(size_t n, const float *g, float *whole, float *rest) {
 }
 
 // Four rows of the state at a time, so that the output is loaded and stored once for the four.
-INLINE void additive_rows(const size_t rows, const int reads_before, size_t v, const float *q,
-                          const float *x, const float *whole, const float *rest,
+INLINE void additive_rows(const size_t rows, const int reads_before, int past_caches, size_t v,
+                          const float *q, const float *x, const float *whole, const float *rest,
                           const float *value, const float *state, float *new_state, float *out) {
   size_t j = 0;
   for (; j + LANES <= v; j += LANES) {
@@ -36,7 +36,7 @@ INLINE void additive_rows(const size_t rows, const int reads_before, size_t v, c
     for (size_t i = 0; i < rows; i++) {
       vf before = v_load(state + i * v + j);
       vf h = whole[i] * before + (rest[i] * before + x[i] * w);
-      v_store(new_state + i * v + j, h);
+      v_store_past(new_state + i * v + j, h, past_caches);
       o += q[i] * (reads_before ? before : h);
     }
     v_store(out + j, o);
@@ -50,7 +50,7 @@ INLINE void additive_rows(const size_t rows, const int reads_before, size_t v, c
     }
 }
 
-INLINE void additive_token(const int reads_before, size_t k, size_t v, const float *query,
+INLINE void additive_token(const int reads_before, int past_caches, size_t k, size_t v, const float *query,
                            const float *key, const float *value, const float *whole,
                            const float *rest, ptrdiff_t decay_stride, const float *state,
                            float *new_state, float *out) {
@@ -63,30 +63,35 @@ INLINE void additive_token(const int reads_before, size_t k, size_t v, const flo
       r[n] = rest[(ptrdiff_t)(i + n) * decay_stride];
     }
     if (rows == ROWS)
-      additive_rows(ROWS, reads_before, v, query + i, key + i, w, r, value, state, new_state, out);
+      additive_rows(ROWS, reads_before, past_caches, v, query + i, key + i, w, r, value, state,
+                    new_state, out);
     else
       for (size_t n = 0; n < rows; n++)
-        additive_rows(1, reads_before, v, query + i + n, key + i + n, w + n, r + n, value,
+        additive_rows(1, reads_before, past_caches, v, query + i + n, key + i + n, w + n, r + n, value,
                       state + n * v, new_state + n * v, out);
   }
 }
 
-static void additive_step(size_t k, size_t v, const float *query, const float *key,
-                          const float *value, const float *whole, const float *rest,
+static void additive_step(int past_caches, size_t k, size_t v, const float *query,
+                          const float *key, const float *value, const float *whole, const float *rest,
                           ptrdiff_t decay_stride, const float *state, float *new_state,
                           float *out) {
   memset(out, 0, v * sizeof(float));
-  additive_token(0, k, v, query, key, value, whole, rest, decay_stride, state, new_state, out);
+  additive_token(0, past_caches, k, v, query, key, value, whole, rest, decay_stride, state,
+                 new_state, out);
+  end_stores(past_caches);
 }
 
-static void additive_step_before(size_t k, size_t v, const float *query, const float *key,
-                                 const float *value, const float *bonus, const float *whole,
+static void additive_step_before(int past_caches, size_t k, size_t v, const float *query,
+                                 const float *key, const float *value, const float *bonus, const float *whole,
                                  const float *rest, ptrdiff_t decay_stride, const float *state,
                                  float *new_state, float *out) {
   float own = 0;
   for (size_t i = 0; i < k; i++) own += query[i] * key[i] * bonus[i];
   for (size_t j = 0; j < v; j++) out[j] = own * value[j];
-  additive_token(1, k, v, query, key, value, whole, rest, decay_stride, state, new_state, out);
+  additive_token(1, past_caches, k, v, query, key, value, whole, rest, decay_stride, state,
+                 new_state, out);
+  end_stores(past_caches);
 }
 
 // One vector of columns of `decay_to_end` or, from the start, `decay_from_start`.

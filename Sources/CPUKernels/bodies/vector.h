@@ -32,6 +32,23 @@ INLINE vf v_max_or_nan(vf a, vf b) { return v_select((a > b) | (a != a), a, b); 
 INLINE vf v_abs(vf a) { return __builtin_elementwise_abs(a); }
 INLINE vf v_sqrt(vf a) { return __builtin_elementwise_sqrt(a); }
 
+// With `past_caches`, a store that leaves the caches as they are: for what will not be read before
+// they have forgotten it.
+INLINE void v_store_past(float *p, vf x, int past_caches) {
+  if (past_caches && (uintptr_t)p % VECTOR_BYTES == 0)
+    __builtin_nontemporal_store(x, (vf *)p);
+  else
+    v_store(p, x);
+}
+// Stores past the caches are seen by other threads only after this.
+INLINE void end_stores(int past_caches) {
+#if defined(__x86_64__)
+  if (past_caches) __builtin_ia32_sfence();
+#else
+  (void)past_caches;
+#endif
+}
+
 // The first `n` < LANES elements; the others read as `fill`.
 INLINE vf v_load_part(const float *p, size_t n, float fill) {
   float buffer[LANES];

@@ -242,13 +242,14 @@ typedef struct {
   void (*decay_split)(size_t n, const float *g, float *whole, float *rest);
   // One token of the additive recurrence. state is k by v, row-major, and may be new_state:
   // new = (whole[i] + rest[i]) * state + key[i] * value, out = query^T new.
-  // decay_stride is 0 (one decay for all rows) or 1.
-  void (*additive_step)(size_t k, size_t v, const float *query, const float *key,
-                        const float *value, const float *whole, const float *rest,
+  // decay_stride is 0 (one decay for all rows) or 1. With `past_caches`, the new state is written past
+  // the caches: for one that will not be read before they have forgotten it.
+  void (*additive_step)(int past_caches, size_t k, size_t v, const float *query,
+                        const float *key, const float *value, const float *whole, const float *rest,
                         ptrdiff_t decay_stride, const float *state, float *new_state, float *out);
   // The same with out = query^T state + (sum of query[i] * bonus[i] * key[i]) * value.
-  void (*additive_step_before)(size_t k, size_t v, const float *query, const float *key,
-                               const float *value, const float *bonus, const float *whole,
+  void (*additive_step_before)(int past_caches, size_t k, size_t v, const float *query,
+                               const float *key, const float *value, const float *bonus, const float *whole,
                                const float *rest, ptrdiff_t decay_stride, const float *state,
                                float *new_state, float *out);
   // One g a row, or with by_column one an element. x, y and those g are dense rows of `columns`; y
@@ -303,9 +304,9 @@ typedef struct {
                       float *x, size_t x_stride);
   // One token of a diagonal plus a low rank. state is k by v, row-major, and may be new_state:
   // new = (whole[i] + rest[i]) * state + b[i] * found + key[i] * value, out = query^T new.
-  // decay_stride is 0 (one decay for all rows) or 1.
-  void (*low_rank_step)(size_t k, size_t v, const float *query, const float *b, const float *found,
-                        const float *key, const float *value, const float *whole,
+  // decay_stride is 0 (one decay for all rows) or 1; past_caches as in additive_step.
+  void (*low_rank_step)(int past_caches, size_t k, size_t v, const float *query, const float *b,
+                        const float *found, const float *key, const float *value, const float *whole,
                         const float *rest, ptrdiff_t decay_stride, const float *state,
                         float *new_state, float *out);
   // z += alpha * x * y

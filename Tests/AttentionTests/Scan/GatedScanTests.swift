@@ -114,7 +114,7 @@ import Testing
 
   /// Results that are written past the caches are the same.
   @Test func largeResultsAreWhole() throws {
-    let length = GatedScanCall.cachedBytes / MemoryLayout<Float>.size / 1024 + 3
+    let length = PastCaches.leastBytes / MemoryLayout<Float>.size / 1024 + 3
     let inputs = try Tensor.ones([1, length, 1024])
     let decay = try Tensor.full([1, length, 1024], -1)
     let result = try gatedScan(inputs: inputs, decay: decay, kernel: "cpu.scan")

@@ -80,20 +80,22 @@ private struct AdditiveStepper: TokenStepper {
 
   func run(
     _ piece: RecurrenceReader.Piece, from before: UnsafePointer<Float>,
-    _ state: UnsafeMutablePointer<Float>, to target: TokenRowsOutput
+    _ state: UnsafeMutablePointer<Float>, pastCaches: Int32, to target: TokenRowsOutput
   ) {
     tokens.loadQueries(piece)
     tokens.loadWrites(piece)
     kernels.decay_split(
       piece.count * max(1, reader.decayWidth), tokens.decay, whole, rest)
-    call.withBonus(of: piece.head) { step(piece.count, from: before, state, bonus: $0) }
+    call.withBonus(of: piece.head) {
+      step(piece.count, from: before, state, pastCaches: pastCaches, bonus: $0)
+    }
     target.store(row: piece.row, tokens: piece.tokens, head: piece.head, from: output)
   }
 
   /// - Parameter bonus: [k], where queries read the state before their token.
   private func step(
     _ count: Int, from before: UnsafePointer<Float>, _ state: UnsafeMutablePointer<Float>,
-    bonus: UnsafePointer<Float>?
+    pastCaches: Int32, bonus: UnsafePointer<Float>?
   ) {
     let (k, v) = (reader.keyDimension, reader.valueDimension)
     for t in 0..<count {
@@ -101,13 +103,15 @@ private struct AdditiveStepper: TokenStepper {
       let (query, key, value) = (tokens.queries + t * k, tokens.keys + t * k, tokens.values + t * v)
       let byChannel = reader.decayIsByChannel ? 1 : 0
       let before = t == 0 ? before : UnsafePointer(state)
+      let past = t == count - 1 ? pastCaches : 0
       if let bonus {
         kernels.additive_step_before(
-          k, v, query, key, value, bonus, whole + decay, rest + decay, byChannel, before, state,
+          past, k, v, query, key, value, bonus, whole + decay, rest + decay, byChannel, before,
+          state,
           output + t * v)
       } else {
         kernels.additive_step(
-          k, v, query, key, value, whole + decay, rest + decay, byChannel, before, state,
+          past, k, v, query, key, value, whole + decay, rest + decay, byChannel, before, state,
           output + t * v)
       }
     }

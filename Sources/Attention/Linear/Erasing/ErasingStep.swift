@@ -83,7 +83,7 @@ private struct ErasingStepper: TokenStepper {
 
   func run(
     _ piece: RecurrenceReader.Piece, from before: UnsafePointer<Float>,
-    _ state: UnsafeMutablePointer<Float>, to target: TokenRowsOutput
+    _ state: UnsafeMutablePointer<Float>, pastCaches: Int32, to target: TokenRowsOutput
   ) {
     let reader = tokens.reader
     let width = reader.tokens.decayWidth
@@ -104,13 +104,15 @@ private struct ErasingStepper: TokenStepper {
       kernels.product_rows(
         CPU_F32, 1, 1, v, k, tokens.readKeys + key, 0, k, before, 0, v, found, 0, v)
       let stride = reader.tokens.decayIsByChannel ? 1 : 0
+      let past = t == piece.count - 1 ? pastCaches : 0
       if reader.isLowRank {
         kernels.low_rank_step(
-          k, v, rows.queries + key, tokens.writeKeys + key, found, rows.keys + key,
+          past, k, v, rows.queries + key, tokens.writeKeys + key, found, rows.keys + key,
           rows.values + value, whole + decay, rest + decay, stride, before, state, output + value)
       } else {
         kernels.additive_step(
-          k, v, rows.queries + key, rows.keys + key, found, whole + decay, rest + decay, stride,
+          past, k, v, rows.queries + key, rows.keys + key, found, whole + decay, rest + decay,
+          stride,
           before, state, output + value)
       }
     }

@@ -45,12 +45,9 @@ extension GatedScanCall {
       .expanded(to: inputs.shape)
   }
 
-  /// Results of more bytes are written past the caches: they would be gone before they are read.
-  static let cachedBytes = 16 << 20
-
   /// Whether a pass that makes results of all tokens in these dtypes writes past the caches.
   func writesPastCaches(_ dtypes: DType...) -> Int32 {
-    inputs.elementCount * dtypes.reduce(0) { $0 + $1.size } > Self.cachedBytes ? 1 : 0
+    PastCaches.flag(bytes: inputs.elementCount * dtypes.reduce(0) { $0 + $1.size })
   }
 
   /// Writes `states` [n, d], or zeros, to `target`.
