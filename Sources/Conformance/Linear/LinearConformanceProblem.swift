@@ -96,17 +96,18 @@ struct LinearConformanceProblem: ConformanceProblem {
   }
 
   /// Nothing of a linear sum cancels by its form, but the gradient of a decay per head is one sum
-  /// over all tokens of terms that half precision has rounded.
+  /// over all tokens. What a token's rounded query or key adds, it adds at all tokens that its
+  /// influence passes, so the sizes of the terms are added over tokens as they are.
   func termSizes(reference: [String: Tensor]) throws -> [String: Double] {
-    guard settings.has(.decayHeads), settings.dtype.isHalfPrecision, let decay = inputs["decay"]
-    else { return [:] }
+    guard settings.has(.decayHeads), let decay = inputs["decay"] else { return [:] }
     var each = self
     each.inputs["decay"] = try decay.expanded(
       to: [settings.batch, settings.length, settings.valueHeads]
     ).contiguous()
     let terms = try each.results(kernel: self.reference, isExact: true, gradients: true)
     guard let gradient = terms["decay_gradient"] else { return [:] }
-    let total = try (gradient * gradient).sum().item()
+    let passing = try gradient.absolute().sum([1])
+    let total = try (passing * passing).sum().item()
     return ["decay_gradient": (total / Double(settings.valueHeads)).squareRoot()]
   }
 

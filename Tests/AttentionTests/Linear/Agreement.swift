@@ -34,15 +34,46 @@ func expectAgreement(_ kernel: String, _ linearCase: LinearCase) throws {
   }
 }
 
-/// How much larger the terms of the gradient of a decay per head are than their sum over all tokens:
-/// what is rounded are the terms. At least 1.
+/// How much larger the terms of the gradient of a decay per head are than their sum over all tokens,
+/// channels and columns of the state: what is rounded are the terms. At least 1.
+///
+/// What a token's rounded query or key adds, it adds at all tokens that its influence passes: over
+/// tokens the sizes of the terms are added as they are, over channels and columns their squares.
 private func cancellation(of arguments: LinearCase.Arguments, _ gradient: Tensor?) throws -> Double
 {
   guard let gradient, gradient.rank == 1, gradient.elementCount > 0 else { return 1 }
-  let values = arguments.values.shape
-  var each = arguments
-  each.decay = try arguments.decay?.expanded(to: [values[0], values[1], values[2]]).contiguous()
-  let terms = try #require(each.gradients("cpu.reference")["decay"])
-  let sizes = try (terms * terms).sum().item() / (gradient * gradient).sum().item()
+  let terms = try #require(arguments.columnByColumn().gradients("cpu.reference")["decay"])
+  let passing = try terms.absolute().sum([1])
+  let sizes = try (passing * passing).sum().item() / (gradient * gradient).sum().item()
   return max(1, sizes.squareRoot())
+}
+
+extension LinearCase.Arguments {
+  /// The same with a value head for each column of the state, which know nothing of each other, and
+  /// a decay of its own for each token and channel in place of one per head.
+  fileprivate func columnByColumn() throws -> Self {
+    let (shape, k) = (values.shape, keys.shape[3])
+    let (b, t, heads, v) = (shape[0], shape[1], shape[2], shape[3])
+    /// Repeats each head of axis `axis` once a column.
+    func repeated(_ tensor: Tensor, _ axis: Int) throws -> Tensor {
+      var wide = tensor.shape.dimensions
+      wide.insert(v, at: axis + 1)
+      var flat = tensor.shape.dimensions
+      flat[axis] *= v
+      return try tensor.unsqueezed(axis + 1).expanded(to: Shape(wide)).reshaped(Shape(flat))
+    }
+    func columns(ofState state: Tensor) throws -> Tensor {
+      try state.permuted([0, 1, 3, 2]).reshaped([state.shape[0], heads * v, k, 1])
+    }
+    var copy = self
+    copy.values = try values.reshaped([b, t, heads * v, 1])
+    copy.outputGradient = try outputGradient.reshaped([b, t, heads * v, 1])
+    copy.finalStateGradient = try columns(ofState: finalStateGradient)
+    copy.initialState = try initialState.map(columns)
+    copy.decay = try decay.map {
+      try repeated($0.reshaped([heads, 1]).expanded(to: [b, t, heads, k]), 2)
+    }
+    copy.update = try update.mapTensors { try repeated($0, $0.rank == 2 ? 0 : 2) }
+    return copy
+  }
 }
