@@ -36,11 +36,13 @@ extension CheckedCall {
     _ cumulativeLengths: Tensor?, of name: String, batch: Int, length: Int
   ) throws -> [TokenSequence] {
     guard let cumulativeLengths else {
+      try ProblemSize.check(sequences: batch, name)
       return (0..<batch).map { TokenSequence(row: $0, tokens: 0..<length) }
     }
     let argument = "cumulativeLengths"
     try check(cumulativeLengths, argument, "[sequences + 1]") { $0.rank == 1 && $0.shape[0] > 0 }
     try check(dtypeOf: cumulativeLengths, argument, "int32") { $0 == .int32 }
+    try ProblemSize.check(sequences: cumulativeLengths.shape[0] - 1, argument)
     guard batch == 1 else {
       throw AttentionError.invalidArgument(
         name, was: "of batch \(batch)", mustBe: "of batch 1 where cumulativeLengths are given")

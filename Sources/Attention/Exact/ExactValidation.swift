@@ -48,6 +48,14 @@ struct ExactSizes {
         "dimensions", was: "\(keyDimension) of keys and \(valueDimension) of values",
         mustBe: "1 to \(Self.largestKeyDimension) of keys and at least 1 of values")
     }
+    try ProblemSize.check(sequences: batch, "queries")
+    let meaning = "batch, length, heads and dimension"
+    try ProblemSize.check(q, "queries", q.shape.dimensions, meaning)
+    try ProblemSize.check(k, "keys", k.shape.dimensions, meaning)
+    try ProblemSize.check(v, "values", v.shape.dimensions, meaning)
+    try ProblemSize.check(
+      q, "queries", [batch, queries, keys, heads], "batch, queries, keys and heads",
+      largest: ProblemSize.mostPairs)
   }
 }
 

@@ -75,6 +75,12 @@ extension LinearCall {
     let kind = try Self.kind(of: decay, [batch, length, valueHeads, dimension])
     let sequences = try Self.sequences(
       cumulativeLengths, of: "queries", batch: batch, length: length)
+    try ProblemSize.check(
+      queries, "queries", [batch, length, valueHeads, dimension, values.shape[3]],
+      "batch, length, value heads, key and value dimension")
+    try ProblemSize.check(
+      values, "values", [sequences.count, valueHeads, dimension, values.shape[3]],
+      "sequences, value heads, key and value dimension")
     let problem = LinearProblem(
       batch: batch, length: length, sequences: sequences.count,
       isPacked: cumulativeLengths != nil, heads: heads, valueHeads: valueHeads,

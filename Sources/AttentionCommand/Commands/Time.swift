@@ -40,6 +40,10 @@ struct Time: ParsableCommand {
 
   func run() throws {
     guard turns > 0 else { throw CommandError("turns", was: "\(turns)", mustBe: "at least 1") }
+    guard turnSeconds >= 0, turnSeconds <= Self.longestTurn else {
+      throw CommandError(
+        "turn-seconds", was: "\(turnSeconds)", mustBe: "from 0 to \(Int(Self.longestTurn))")
+    }
     let call = try TimedCall(operation, path: input, flags, pass)
     let before = MemoryPool.resetPeak()
     let first = try Stopwatch.seconds { try call.run() }
@@ -60,6 +64,9 @@ struct Time: ParsableCommand {
       for _ in 0..<turns { try turn() }
     }
   }
+
+  /// The longest turn that can be asked for: a day.
+  private static let longestTurn = 86_400.0
 
   private struct Turn: Encodable {
     let kernel: String

@@ -80,8 +80,15 @@ struct ShapeList {
     return try Tensor.zeros(row, dtype: dtype).contiguous().expanded(to: shape)
   }
 
+  /// Cumulative lengths are the one tensor whose numbers are made: so many at most.
+  private static let mostBounds = 1 << 20
+
   /// Cumulative lengths of sequences that are as equal as they can be.
   private static func evenLengths(_ shape: Shape, total tokens: Shape) throws -> Tensor {
+    guard shape.allSatisfy({ $0 <= mostBounds }) else {
+      throw CommandError(
+        "shape of cumulative_lengths", was: "\(shape)", mustBe: "of at most \(mostBounds) numbers")
+    }
     let total = tokens.rank > 1 ? tokens[1] : 0
     let sequences = shape.elementCount - 1
     guard shape.rank == 1, sequences >= 1 else { return try .zeros(shape, dtype: .int32) }

@@ -35,6 +35,11 @@ import Testing
     #expect(try turns(try tool("time", "matmul", path, "--turns", "1")).count == 1)
     let mistake = try tool("time", "matmul", path, "--pass", "backward")
     #expect(mistake.exitCode == 2 && mistake.error.contains("must be forward"))
+    for seconds in ["nan", "inf", "1e30"] {
+      expectMistake(
+        try tool("time", "matmul", path, "--turn-seconds", seconds), "turn-seconds",
+        "from 0 to 86400")
+    }
   }
 
   @Test(arguments: ["ATTENTION_ISA=sse", "ATTENTION_THREADS=none"])

@@ -105,6 +105,35 @@ import Testing
     #expect("\(error)".hasPrefix("cumulativeLengths is"))
   }
 
+  /// Views of little memory have extents whose costs would overflow, and so do empty tensors.
+  @Test(arguments: [
+    [1 << 40, 0, 2, 4], [1, 1 << 40, 64, 256], [1, 1 << 22, 1, 1 << 22], [1, 0, 1, 1 << 31],
+    [1 << 25, 1, 1, 1],
+  ]) func extentsAreCountable(_ shape: [Int]) throws {
+    let row = try Tensor.zeros([1]).contiguous()
+    let tokens = try row.expanded(to: Shape(shape))
+    for update in [
+      LinearUpdate.additive, .delta(beta: try row.expanded(to: Shape(shape.dropLast()))),
+    ] {
+      for needsGradient in [false, true] {
+        let error = try #require(throws: AttentionError.self) {
+          try LinearAttention.explain(
+            queries: tokens, keys: tokens, values: tokens, decay: tokens, update: update,
+            needsGradient: needsGradient)
+        }
+        guard case .invalidArgument(let name, _, _) = error else {
+          Issue.record("\(error)")
+          continue
+        }
+        #expect(["queries", "values"].contains(name), "\(error)")
+      }
+    }
+    #expect(throws: AttentionError.self) {
+      try ExactAttention.explain(
+        queries: tokens, keys: tokens, values: tokens, needsGradient: true)
+    }
+  }
+
   @Test func scaleMustBeFinite() throws {
     let arguments = try Self.arguments()
     #expect(throws: AttentionError.self) {

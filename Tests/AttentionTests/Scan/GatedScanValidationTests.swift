@@ -78,4 +78,25 @@ import Testing
     let chosen = try Self.run(Arguments(inputs: wide, decay: wide)).explanation.chosen
     #expect(chosen == "cpu.reference")
   }
+
+  /// Views of little memory have extents whose costs would overflow, and so do empty tensors.
+  @Test(arguments: [
+    [1 << 40, 0, 4], [1 << 25, 1, 1], [1, 1 << 42, 1 << 8],
+  ]) func extentsAreCountable(_ shape: [Int]) throws {
+    let row = try Tensor.zeros([1]).contiguous()
+    let tokens = try row.expanded(to: Shape(shape))
+    let states = try row.expanded(to: [shape[2], 16])
+    let read = try row.expanded(to: [shape[0], shape[1], 16])
+    for isSelective in [false, true] {
+      let error = #expect(throws: AttentionError.self) {
+        try isSelective
+          ? SelectiveScan.explain(
+            inputs: tokens, step: tokens, stateMatrix: states, inputMatrix: read,
+            outputMatrix: read, needsGradient: true)
+          : GatedScan.explain(
+            inputs: tokens, decay: tokens, cumulativeLengths: nil, needsGradient: true)
+      }
+      #expect(error.map { "\($0)".hasPrefix("inputs is") } ?? false)
+    }
+  }
 }

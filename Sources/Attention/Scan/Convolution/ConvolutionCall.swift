@@ -36,6 +36,9 @@ struct ConvolutionCall: CheckedCall {
     ) { $0.rank == 2 && $0.shape[0] == channels && widths.contains($0.shape[1]) }
     let width = weight.shape[1]
     sequences = try Self.sequences(cumulativeLengths, of: "inputs", batch: batch, length: length)
+    try ProblemSize.check(
+      inputs, "inputs", [max(batch, sequences.count), length, channels],
+      "sequences, length and channels")
     let stateShape: Shape = [sequences.count, channels, width - 1]
     for (tensor, name, shape) in [
       (inputs, "inputs", inputs.shape), (weight, "weight", weight.shape),

@@ -34,6 +34,9 @@ public struct GatedScanCall: CheckedCall {
     }
     let (batch, length, channels) = (inputs.shape[0], inputs.shape[1], inputs.shape[2])
     sequences = try Self.sequences(cumulativeLengths, of: "inputs", batch: batch, length: length)
+    try ProblemSize.check(
+      inputs, "inputs", [max(batch, sequences.count), length, channels],
+      "sequences, length and channels")
     if let initialState {
       let shape: Shape = [sequences.count, channels]
       try Self.check(initialState, "initialState", "\(shape)") { $0.shape == shape }

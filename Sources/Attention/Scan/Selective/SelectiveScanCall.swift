@@ -45,6 +45,9 @@ public struct SelectiveScanCall: CheckedCall {
     }
     let states = stateMatrix.shape[1]
     sequences = try Self.sequences(cumulativeLengths, of: "inputs", batch: batch, length: length)
+    try ProblemSize.check(
+      inputs, "inputs", [max(batch, sequences.count), length, channels, states],
+      "sequences, length, channels and states")
     let shared: Shape = [batch, length, states]
     let perChannel: Shape = [channels]
     for (tensor, name, shape) in [

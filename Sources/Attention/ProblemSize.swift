@@ -1,0 +1,41 @@
+import Tensors
+
+/// Up to which sizes calls are taken, so that costs are counted in integers of 64 bits: tensors that
+/// are views of little memory may have extents of any size.
+enum ProblemSize {
+  /// The largest product of all extents of a problem on sequences.
+  static let largestProduct = 1 << 48
+  /// The largest number of pairs of a query and a key, over all heads.
+  static let mostPairs = 1 << 60
+  /// The most rows of a batch, or packed sequences.
+  static let mostSequences = 1 << 24
+
+  /// - Parameters:
+  ///   - tensor: the argument called `name`, which the message shows.
+  ///   - extents: called `meaning` in the message; empty axes count as 1, since what belongs to the
+  ///     other axes still is.
+  /// - Throws: ``AttentionError/invalidArgument(_:was:mustBe:)`` if their product is above `largest`.
+  static func check(
+    _ tensor: Tensor, _ name: String, _ extents: [Int], _ meaning: String,
+    largest: Int = largestProduct
+  ) throws {
+    var product = 1
+    for extent in extents {
+      let (next, overflows) = product.multipliedReportingOverflow(by: max(1, extent))
+      guard !overflows, next <= largest else {
+        throw AttentionError.invalidArgument(
+          name, was: "\(tensor.shape)",
+          mustBe: "smaller: the product of \(meaning) is at most \(largest)")
+      }
+      product = next
+    }
+  }
+
+  /// - Throws: ``AttentionError/invalidArgument(_:was:mustBe:)`` if there are too many sequences.
+  static func check(sequences count: Int, _ name: String) throws {
+    guard count <= mostSequences else {
+      throw AttentionError.invalidArgument(
+        name, was: "of \(count) sequences", mustBe: "of at most \(mostSequences)")
+    }
+  }
+}
