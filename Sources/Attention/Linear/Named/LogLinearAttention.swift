@@ -44,6 +44,24 @@ public func logLinearAttention(
   return try output.cast(to: queries.dtype)
 }
 
+/// The choice of a kernel for ``logLinearAttention(queries:keys:values:decay:levels:scale:kernel:)``.
+public enum LogLinearAttention {
+  /// The verdict on the levels above a chunk of a call with these arguments, without running it.
+  ///
+  /// - Throws: ``AttentionError`` as the function does for wrong arguments.
+  public static func explain(
+    queries: Tensor, keys: Tensor, values: Tensor, decay: Tensor? = nil, levels: Tensor,
+    scale: Double? = nil, kernel: String? = nil, needsGradient: Bool
+  ) throws -> Explanation {
+    _ = try LogLinear(
+      queries: queries, keys: keys, values: values, decay: decay, levels: levels, scale: scale,
+      kernel: kernel)
+    return try LinearAttention.explain(
+      queries: queries, keys: keys, values: values, decay: decay, scale: scale, kernel: kernel,
+      needsGradient: needsGradient)
+  }
+}
+
 /// How many buckets the tokens of a sequence see: one more than the bits of its last token's number,
 /// counted from 0.
 public func logLinearLevels(length: Int) -> Int {
@@ -56,10 +74,12 @@ private struct LogLinear {
   static let chunk = 64
   /// Buckets that lie within a chunk.
   static let levelsOfChunk = logLinearLevels(length: chunk)
+  /// The exponential of this is zero in float64 too, as that of −∞.
+  private static let leastDecay = -1e4
 
   let queries, keys, values: Tensor
   let decay: Tensor?
-  /// [b, t, hv, levels] in the dtype of the sums.
+  /// [b, t, hv, levels]
   let levels: Tensor
   let scale: Double
   let kernel: String?
@@ -99,8 +119,8 @@ private struct LogLinear {
     self.queries = queries
     self.keys = keys
     self.values = values
-    self.decay = try decay?.cast(to: sums)
-    self.levels = try levels.cast(to: sums)
+    self.decay = decay
+    self.levels = levels
     self.scale = call.scale
     self.kernel = kernel
   }
@@ -122,7 +142,9 @@ private struct LogLinear {
       queries: packed(queries), keys: packed(keys * flags(isWritten, keys.dtype)),
       values: packed(values), decay: decay.map(packed), scale: scale,
       cumulativeLengths: Tensor(ends + [Int32(batch * length)]), kernel: kernel)
-    let weights = try levels.sliced(3, level..<level + 1) * flags(isWritten.map { 1 - $0 }, sums)
+    let weights =
+      try levels.sliced(3, level..<level + 1).cast(to: sums)
+      * flags(isWritten.map { 1 - $0 }, sums)
     return try result.output.cast(to: sums).reshaped(values.shape) * weights
   }
 
@@ -135,8 +157,10 @@ private struct LogLinear {
     var weights = try q.matmul(k.transposed()) * scale
     weights = try weights * buckets()
     if let decay {
-      // Sums of the logarithms between two tokens, each by itself.
-      let between = try chunked(decay.unsqueezed(-1), group: 1).squeezed(-1).unsqueezed(-2)
+      // Sums of the logarithms between two tokens, each by itself; as products with zero they must be
+      // finite.
+      let finite = try decay.cast(to: sums).maximum(.full([], Self.leastDecay, dtype: sums))
+      let between = try chunked(finite.unsqueezed(-1), group: 1).squeezed(-1).unsqueezed(-2)
         .matmul(Self.tokensBetween(sums))
       weights =
         try weights

@@ -27,14 +27,17 @@ public func normalizedLinearAttention(
   queries: Tensor, keys: Tensor, values: Tensor, decay: Tensor? = nil, epsilon: Double = 1e-10,
   initialState: Tensor? = nil, cumulativeLengths: Tensor? = nil, kernel: String? = nil
 ) throws -> LinearAttentionResult {
-  let rows = try NamedRows(keys: keys, values: values)
+  _ = try NamedRows(keys: keys, values: values)
   let width = values.shape[3]
-  let ones = try Tensor.ones(rows.tokens, dtype: values.dtype).unsqueezed(-1)
+  let ones = try Tensor.ones(Shape(values.shape.dimensions[..<3] + [1]), dtype: values.dtype)
   let result = try linearAttention(
     queries: queries, keys: keys, values: .concatenated([values, ones], 3), decay: decay, scale: 1,
     initialState: initialState, cumulativeLengths: cumulativeLengths, kernel: kernel)
-  let weighted = try result.output.sliced(3, 0..<width)
-  let total = try result.output.sliced(3, width..<width + 1) + epsilon
+  // Half precision has no ε as small as this.
+  let output = try result.output.widened()
+  let weighted = try output.sliced(3, 0..<width)
+  let total = try output.sliced(3, width..<width + 1) + epsilon
   return LinearAttentionResult(
-    output: try weighted / total, finalState: result.finalState, explanation: result.explanation)
+    output: try (weighted / total).cast(to: queries.dtype), finalState: result.finalState,
+    explanation: result.explanation)
 }

@@ -159,6 +159,28 @@ import Testing
     #expect(try relativeError(output, naive.output) <= 1e-5)
   }
 
+  /// A decay of −∞ forgets everything before, within a chunk and above.
+  @Test func levelsForgetAtOnce() throws {
+    let (length, place) = (150, 101)
+    var inputs = try levelInputs(length)
+    var decay = try inputs["decay"]!.elements(as: Float.self)
+    // [2, length, 2]
+    for row in 0..<2 {
+      for head in 0..<2 { decay[(row * length + place) * 2 + head] = -.infinity }
+    }
+    inputs["decay"] = try Tensor(decay, inputs["decay"]!.shape)
+    let output = try logLinear(inputs)
+    let isBefore = try Tensor((0..<length).map { $0 < place ? Float(0) : 1 }, [length, 1, 1])
+    inputs["values"] = try inputs["values"]! * isBefore
+    inputs["decay"] = try Tensor(
+      decay.map { max($0, -1e3) }, inputs["decay"]!.shape)
+    let forgotten = try logLinear(inputs)
+    let behind = place..<length
+    #expect(
+      try relativeError(output.sliced(1, behind), forgotten.sliced(1, behind)) <= 1e-6)
+    #expect(try output.elements(as: Float.self).allSatisfy(\.isFinite))
+  }
+
   @Test func levelGradientsAreDerivatives() throws {
     let inputs = try levelInputs(150).mapValues { try $0.cast(to: .float64) }
     let weights = try AdditiveNamedTests.normal("weights", inputs["values"]!.shape)
