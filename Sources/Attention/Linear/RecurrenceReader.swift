@@ -56,8 +56,9 @@ final class RecurrenceReader: Sendable {
 
   private var epsilon: Float { Float(LinearCall.normalizationEpsilon / Double(keyDimension)) }
 
-  /// Scaled queries [tokens, k], zero where the piece reads fewer tokens than it has. Where they are normalised, `raw` [tokens, k] keeps what was read
-  /// and `norms` [tokens] the reciprocal norms, for the gradient.
+  /// Scaled queries [tokens, k], zero where the piece reads fewer tokens than it has. Where they are
+  /// normalised, `raw` [tokens, k] keeps what was read and `norms` [tokens] the reciprocal norms, for
+  /// the gradient.
   func loadQueries(
     _ piece: Piece, to target: UnsafeMutablePointer<Float>, raw: UnsafeMutablePointer<Float>,
     norms: UnsafeMutablePointer<Float>

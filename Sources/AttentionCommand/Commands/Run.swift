@@ -11,8 +11,10 @@ struct Run: ParsableCommand {
       \(InputName.help)
 
       Tensors written: output; softmax and cosine: log_sum_exp [b,h,t]; linear: final_state \
-      [n,hv,k,v]; scan: final_state [n,d], with step [n,d,s]; with --gradients <input>_gradient for every floating-point input, in that \
-      input's dtype and shape. An incoming gradient that is absent is zero.
+      [n,hv,k,v], with --normalize-weights [n,hv,k,v+1], with slots [n,h,m,k] and final_value_state \
+      [n,h,m,v], with levels none; scan: final_state [n,d], with step [n,d,s]; with --gradients \
+      <input>_gradient for every floating-point input, in that input's dtype and shape. An incoming \
+      gradient that is absent is zero.
       """)
 
   @Argument(

@@ -96,7 +96,7 @@ struct InputName {
       purpose: "log-linear attention: the weights of a token's buckets"),
     InputName(
       name: "initial_state", shape: "[n,hv,k,v]", kind: .floatingPoint,
-      purpose: "n is b, or the number of packed sequences; with slots [n,h,m,k]"),
+      purpose: "n is b, or the number of packed sequences; with slots [n,h,m,k]; not with levels"),
     InputName(
       name: "initial_value_state", shape: "[n,h,m,v]", kind: .floatingPoint,
       purpose: "with slots"),

@@ -82,20 +82,30 @@ struct LinearInvocation: OperatorInvocation {
   /// The verdict on the linear attention that the form is computed by; of slots, on the reading of
   /// the values.
   func explain(needsGradient: Bool) throws -> Explanation {
-    var (queries, keys) = (queries, keys)
     var update = LinearUpdate.additive
-    var state = initialState
+    var values = values
     switch form {
     case .attention(let given): update = given
+    case .normalized where values.rank > 0:
+      // The weights' sums are one more column, which takes no memory here.
+      let width = values.shape[values.rank - 1] + 1
+      values = try Tensor.zeros([width], dtype: values.dtype).contiguous()
+        .expanded(to: Shape(values.shape.dimensions.dropLast() + [width]))
+    case .normalized: break
     case .slots(let writes):
-      queries = try writes.cast(to: queries.dtype)
-      (keys, state) = (queries, initialValueState)
-    case .normalized: state = nil
-    case .levels: break
+      return try GatedSlotAttention.explain(
+        queries: queries, keys: keys, values: values, decay: slotDecay(),
+        writes: writes.cast(to: queries.dtype), scale: scale, initialKeyState: initialState,
+        initialValueState: initialValueState, cumulativeLengths: cumulativeLengths,
+        kernel: kernel, needsGradient: needsGradient)
+    case .levels(let levels):
+      return try LogLinearAttention.explain(
+        queries: queries, keys: keys, values: values, decay: decay, levels: levels, scale: scale,
+        kernel: kernel, needsGradient: needsGradient)
     }
     return try LinearAttention.explain(
       queries: queries, keys: keys, values: values, decay: decay, update: update, scale: scale,
-      normalizesQueriesAndKeys: normalizesQueriesAndKeys, initialState: state,
+      normalizesQueriesAndKeys: normalizesQueriesAndKeys, initialState: initialState,
       cumulativeLengths: cumulativeLengths, kernel: kernel, needsGradient: needsGradient)
   }
 }

@@ -180,6 +180,20 @@ import Testing
     ] {
       expectMistake(try tool("explain", "softmax", "--shape", shape), word)
     }
+    for (shape, word) in [
+      ("queries=1x400000000000x64x256", "queries"), ("queries=4294967296x0x2x4", "queries"),
+      ("queries=1x5x2x4,cumulative_lengths=99999999999", "cumulative_lengths"),
+      ("queries=1x5x2x4,levels=1x5x2x2", "levels"), ("queries=1x5x2x4,slots=1x5x2x9", "decay"),
+      ("queries=1x5x2x4,slots=1x5x2x9,decay=1x5x2", "decay"),
+      ("queries=1x5x2x4,slots=1x5x2x9,decay=1x5x2x9,initial_state=3", "initialKeyState"),
+    ] {
+      expectMistake(try tool("explain", "linear", "--shape", shape), word)
+    }
+    expectMistake(
+      try tool(
+        "explain", "linear", "--shape", "queries=1x5x2x4,initial_state=1x2x4x4",
+        "--normalize-weights"), "initialState", "[1, 2, 4, 5]")
+    expectMistake(try tool("explain", "scan", "--shape", "inputs=1000000000x1x1"), "inputs")
   }
 
   @Test func trainingAndGeneration() throws {

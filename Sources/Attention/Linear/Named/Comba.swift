@@ -31,6 +31,7 @@ public func comba(
   initialState: Tensor? = nil, cumulativeLengths: Tensor? = nil, kernel: String? = nil
 ) throws -> LinearAttentionResult {
   let rows = try NamedRows(keys: keys, values: values)
+  let queries = try queries.checked("queries", keys.shape)
   let write = try beta.checked("beta", rows.tokens).unsqueezed(3)
   let weaken = try feedback.checked("feedback", [rows.heads]).unsqueezed(1)
   let correct = try correction.checked("correction", [keys.shape[2]]).unsqueezed(1)

@@ -29,6 +29,7 @@ public func gatedDeltaNet2(
   initialState: Tensor? = nil, cumulativeLengths: Tensor? = nil, kernel: String? = nil
 ) throws -> LinearAttentionResult {
   let rows = try NamedRows(keys: keys, values: values)
+  let queries = try queries.checked("queries", keys.shape)
   let erase = try eraseGate.checked("eraseGate", rows.keys)
   let write = try writeGate.checked("writeGate", rows.values)
   let unit = normalizesQueriesAndKeys ? try keys.unitVectors() : keys

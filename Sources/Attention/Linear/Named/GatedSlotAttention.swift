@@ -42,26 +42,46 @@ public func gatedSlotAttention(
   scale: Double? = nil, initialKeyState: Tensor? = nil, initialValueState: Tensor? = nil,
   cumulativeLengths: Tensor? = nil, kernel: String? = nil
 ) throws -> GatedSlotAttentionResult {
-  let rows = try NamedRows(keys: queries, values: decay)
-  let keys = try keys.checked("keys", queries.shape)
-  guard decay.shape == [rows.tokens[0], rows.tokens[1], queries.shape[2], decay.shape[3]] else {
-    throw AttentionError.invalidArgument(
-      "decay", was: "\(decay.shape)", mustBe: "the queries' first three axes, and slots")
+  let slots = try SlotScores(
+    queries: queries, keys: keys, writes: writes, decay: decay, scale: scale,
+    initialState: initialKeyState, cumulativeLengths: cumulativeLengths, kernel: kernel)
+  let scores = try naming(SlotScores.names) { try slots.computed() }
+  let result = try naming(GatedSlotAttention.names) {
+    try linearAttention(
+      queries: scores[0].softmax(), keys: slots.writes, values: values, decay: decay, scale: 1,
+      initialState: initialValueState, cumulativeLengths: cumulativeLengths, kernel: kernel)
   }
-  let writes =
-    try writes?.checked("writes", decay.shape)
-    ?? (-decay.widened().exponential() + 1).cast(to: queries.dtype)
-  let scores = try SlotScores(
-    queries: queries, keys: keys, writes: writes, decay: decay,
-    scale: scale ?? 1 / Double(queries.shape[3]).squareRoot(), initialState: initialKeyState,
-    cumulativeLengths: cumulativeLengths, kernel: kernel
-  ).computed()
-  let result = try linearAttention(
-    queries: scores[0].softmax(), keys: writes, values: values, decay: decay, scale: 1,
-    initialState: initialValueState, cumulativeLengths: cumulativeLengths, kernel: kernel)
   return GatedSlotAttentionResult(
     output: result.output, finalKeyState: scores[1], finalValueState: result.finalState,
     explanation: result.explanation)
+}
+
+/// The choice of a kernel for ``gatedSlotAttention(queries:keys:values:decay:writes:scale:initialKeyState:initialValueState:cumulativeLengths:kernel:)``.
+public enum GatedSlotAttention {
+  /// Arguments by the names of the linear attention that reads the values.
+  fileprivate static let names = [
+    "queries": "writes", "keys": "writes", "initialState": "initialValueState",
+  ]
+
+  /// The verdict on the reading of the values in a call with these arguments, without running it.
+  ///
+  /// - Throws: ``AttentionError`` as the function does for wrong arguments.
+  public static func explain(
+    queries: Tensor, keys: Tensor, values: Tensor, decay: Tensor, writes: Tensor? = nil,
+    scale: Double? = nil, initialKeyState: Tensor? = nil, initialValueState: Tensor? = nil,
+    cumulativeLengths: Tensor? = nil, kernel: String? = nil, needsGradient: Bool
+  ) throws -> Explanation {
+    let slots = try SlotScores(
+      queries: queries, keys: keys, writes: writes, decay: decay, scale: scale,
+      initialState: initialKeyState, cumulativeLengths: cumulativeLengths, kernel: kernel)
+    _ = try naming(SlotScores.names) { try slots.attention(reading: slots.writes) }
+    return try naming(names) {
+      try LinearAttention.explain(
+        queries: slots.writes, keys: slots.writes, values: values, decay: decay, scale: 1,
+        initialState: initialValueState, cumulativeLengths: cumulativeLengths, kernel: kernel,
+        needsGradient: needsGradient)
+    }
+  }
 }
 
 /// The scores p_t = scale · K_t q_t [b, t, h, m] of the slots.
@@ -74,6 +94,48 @@ private struct SlotScores: Sendable {
   let scale: Double
   let initialState, cumulativeLengths: Tensor?
   let kernel: String?
+
+  /// Arguments by the names of the linear attention whose gradient the scores are.
+  static let names = [
+    "queries": "writes", "keys": "writes", "values": "keys", "initialState": "initialKeyState",
+  ]
+
+  /// - Throws: ``AttentionError/invalidArgument(_:was:mustBe:)`` if queries, keys, decay and writes do
+  ///   not go together.
+  init(
+    queries: Tensor, keys: Tensor, writes: Tensor?, decay: Tensor, scale: Double?,
+    initialState: Tensor?, cumulativeLengths: Tensor?, kernel: String?
+  ) throws {
+    try LinearCall.check(queries, "queries", "[batch, length, heads, key dimension]") {
+      $0.rank == 4 && $0.shape[2] > 0 && $0.shape[3] > 0
+    }
+    try LinearCall.check(dtypeOf: queries, "queries", "a floating-point dtype", \.isFloatingPoint)
+    let tokens = Array(queries.shape.dimensions[..<3])
+    try LinearCall.check(decay, "decay", "\(tokens) as the queries have, and slots") {
+      $0.rank == 4 && Array($0.shape.dimensions[..<3]) == tokens && $0.shape[3] > 0
+    }
+    try LinearCall.check(dtypeOf: decay, "decay", "a floating-point dtype", \.isFloatingPoint)
+    self.init(
+      queries: queries, keys: try keys.checked("keys", queries.shape),
+      writes: try writes?.checked("writes", decay.shape)
+        ?? (-decay.widened().exponential() + 1).cast(to: queries.dtype),
+      decay: decay, scale: scale ?? 1 / Double(queries.shape[3]).squareRoot(),
+      initialState: initialState, cumulativeLengths: cumulativeLengths, kernel: kernel)
+  }
+
+  private init(
+    queries: Tensor, keys: Tensor, writes: Tensor, decay: Tensor, scale: Double,
+    initialState: Tensor?, cumulativeLengths: Tensor?, kernel: String?
+  ) {
+    self.queries = queries
+    self.keys = keys
+    self.writes = writes
+    self.decay = decay
+    self.scale = scale
+    self.initialState = initialState
+    self.cumulativeLengths = cumulativeLengths
+    self.kernel = kernel
+  }
 
   /// The scores, and the state [n, h, m, k] after the last token.
   func computed() throws -> [Tensor] {
@@ -100,7 +162,7 @@ private struct SlotScores: Sendable {
   }
 
   /// Linear attention of `rows` [b, t, h, m] with the slots' states.
-  private func attention(reading rows: Tensor) throws -> (LinearCall, any LinearKernel) {
+  func attention(reading rows: Tensor) throws -> (LinearCall, any LinearKernel) {
     let call = try LinearCall(
       queries: rows.cast(to: queries.dtype), keys: writes, values: keys, decay: decay,
       update: .additive, scale: scale, normalizesQueriesAndKeys: false,

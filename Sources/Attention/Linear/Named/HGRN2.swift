@@ -22,8 +22,10 @@ public func hgrn2(
   initialState: Tensor? = nil, cumulativeLengths: Tensor? = nil, kernel: String? = nil
 ) throws -> LinearAttentionResult {
   let forget = try logForget.checked("logForget", queries.shape).widened().exponential()
-  return try linearAttention(
-    queries: queries, keys: (-forget + 1).cast(to: queries.dtype), values: inputs,
-    decay: logForget, scale: scale, initialState: initialState,
-    cumulativeLengths: cumulativeLengths, kernel: kernel)
+  return try naming(["values": "inputs", "decay": "logForget"]) {
+    try linearAttention(
+      queries: queries, keys: (-forget + 1).cast(to: queries.dtype), values: inputs,
+      decay: logForget, scale: scale, initialState: initialState,
+      cumulativeLengths: cumulativeLengths, kernel: kernel)
+  }
 }

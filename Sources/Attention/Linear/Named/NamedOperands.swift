@@ -36,6 +36,18 @@ extension Tensor {
   }
 }
 
+/// Runs `body`, an error of which calls an argument as the caller knows it: `names` has the names by
+/// those of the operator.
+func naming<R>(_ names: [String: String], _ body: () throws -> R) throws -> R {
+  do {
+    return try body()
+  } catch AttentionError.invalidArgument(let name, let was, let mustBe) {
+    let words = name.split(separator: " ").map { names[String($0)] ?? String($0) }
+    throw AttentionError.invalidArgument(
+      words.joined(separator: " "), was: was, mustBe: mustBe)
+  }
+}
+
 /// The shapes of what belongs to value heads.
 struct NamedRows {
   /// Value heads.
@@ -55,6 +67,9 @@ struct NamedRows {
     }
     try LinearCall.check(values, "values", "[batch, length, value heads, value dimension]") {
       $0.rank == 4
+    }
+    for (tensor, name) in [(keys, "keys"), (values, "values")] {
+      try LinearCall.check(dtypeOf: tensor, name, "a floating-point dtype", \.isFloatingPoint)
     }
     heads = values.shape[2]
     tokens = [keys.shape[0], keys.shape[1], heads]

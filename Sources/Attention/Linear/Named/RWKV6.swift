@@ -25,8 +25,10 @@ public func rwkv6(
   kernel: String? = nil
 ) throws -> LinearAttentionResult {
   let rows = try NamedRows(keys: keys, values: values)
-  return try linearAttention(
-    queries: receptances, keys: keys, values: values, decay: decay.checked("decay", rows.keys),
-    update: .additiveBefore(bonus: bonus), scale: scale, initialState: initialState,
-    cumulativeLengths: cumulativeLengths, kernel: kernel)
+  return try naming(["queries": "receptances"]) {
+    try linearAttention(
+      queries: receptances, keys: keys, values: values, decay: decay.checked("decay", rows.keys),
+      update: .additiveBefore(bonus: bonus), scale: scale, initialState: initialState,
+      cumulativeLengths: cumulativeLengths, kernel: kernel)
+  }
 }

@@ -30,8 +30,10 @@ public func rwkv7(
   let rows = try NamedRows(keys: keys, values: values)
   let removal = try removalKeys.checked("removalKeys", rows.keys)
   let rates = try learningRates.checked("learningRates", rows.keys)
-  return try linearAttention(
-    queries: receptances, keys: keys, values: values, decay: decay,
-    update: .lowRank(a: -removal, b: removal.gated(by: rates)), scale: 1,
-    initialState: initialState, cumulativeLengths: cumulativeLengths, kernel: kernel)
+  return try naming(["queries": "receptances"]) {
+    try linearAttention(
+      queries: receptances, keys: keys, values: values, decay: decay,
+      update: .lowRank(a: -removal, b: removal.gated(by: rates)), scale: 1,
+      initialState: initialState, cumulativeLengths: cumulativeLengths, kernel: kernel)
+  }
 }

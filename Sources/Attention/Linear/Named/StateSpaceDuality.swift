@@ -24,18 +24,22 @@ public func stateSpaceDuality(
   skip: Tensor? = nil, initialState: Tensor? = nil, cumulativeLengths: Tensor? = nil,
   kernel: String? = nil
 ) throws -> LinearAttentionResult {
-  let rows = try NamedRows(keys: inputWeights, values: inputs)
-  let steps = try steps.checked("steps", rows.tokens)
+  let names = ["queries": "outputWeights", "keys": "inputWeights", "values": "inputs"]
+  let rows = try naming(names) { try NamedRows(keys: inputWeights, values: inputs) }
+  let steps = try steps.checked("steps", [inputs.shape[0], inputs.shape[1], rows.heads])
   let rates = try rates.checked("rates", [rows.heads])
-  let result = try linearAttention(
-    queries: outputWeights, keys: inputWeights,
-    values: inputs.gated(by: steps.unsqueezed(-1)).cast(to: inputs.dtype),
-    decay: steps.gated(by: rates), scale: 1,
-    initialState: initialState, cumulativeLengths: cumulativeLengths, kernel: kernel)
+  let skip = try skip?.checked("skip", [rows.heads])
+  let result = try naming(names) {
+    try linearAttention(
+      queries: outputWeights, keys: inputWeights,
+      values: inputs.gated(by: steps.unsqueezed(-1)).cast(to: inputs.dtype),
+      decay: steps.gated(by: rates), scale: 1,
+      initialState: initialState, cumulativeLengths: cumulativeLengths, kernel: kernel)
+  }
   guard let skip else { return result }
   return LinearAttentionResult(
     output: try result.output
-      + inputs.gated(by: skip.checked("skip", [rows.heads]).unsqueezed(-1)).cast(to: inputs.dtype),
+      + inputs.gated(by: skip.unsqueezed(-1)).cast(to: inputs.dtype),
     finalState: result.finalState,
     explanation: result.explanation)
 }

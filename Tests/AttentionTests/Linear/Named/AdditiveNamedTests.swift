@@ -161,6 +161,16 @@ import Testing
     #expect(try relativeError(rest.output, naive.output.sliced(1, 9..<Self.t)) <= 1e-5)
   }
 
+  /// Where no weight is above zero, ε keeps the quotient finite, in half precision too.
+  @Test(arguments: [DType.float32, .bfloat16, .float16]) func emptyWeightsGiveZero(
+    _ dtype: DType
+  ) throws {
+    let none = try Tensor.zeros([1, 3, 1, 4], dtype: dtype)
+    let result = try normalizedLinearAttention(queries: none, keys: none, values: none + 1)
+    #expect(result.output.dtype == dtype)
+    #expect(try result.output.cast(to: .float32).elements(as: Float.self).allSatisfy { $0 == 0 })
+  }
+
   @Test func argumentsOfOtherShapesAreNamed() throws {
     func name(_ body: () throws -> Void) throws -> String {
       let error = try #require(throws: AttentionError.self) { try body() }
@@ -168,6 +178,37 @@ import Testing
       return name
     }
     let decay = try Tensor.zeros([Self.hv])
+    #expect(
+      try name {
+        _ = try stateSpaceDuality(
+          inputs: values, steps: .zeros([Self.b, Self.t, Self.hv]), rates: decay,
+          inputWeights: keys, outputWeights: decay)
+      } == "outputWeights")
+    #expect(
+      try name {
+        _ = try stateSpaceDuality(
+          inputs: values, steps: .zeros([Self.b, Self.t, Self.hv]), rates: decay,
+          inputWeights: keys.cast(to: .bfloat16), outputWeights: keys)
+      } == "dtype of inputWeights")
+    #expect(
+      try name {
+        _ = try rwkv6(
+          receptances: decay, keys: keys, values: values,
+          decay: .zeros([Self.b, Self.t, Self.hv, Self.k]), bonus: .zeros([Self.hv, Self.k]))
+      } == "receptances")
+    let slots = try Tensor.zeros([Self.b, Self.t, Self.h, 3])
+    #expect(
+      try name {
+        _ = try gatedSlotAttention(
+          queries: queries, keys: keys, values: keys, decay: slots,
+          initialKeyState: decay)
+      } == "initialKeyState")
+    #expect(
+      try name {
+        _ = try gatedSlotAttention(
+          queries: queries, keys: keys, values: keys, decay: slots,
+          initialValueState: decay)
+      } == "initialValueState")
     #expect(
       try name {
         _ = try simpleGatedLinearAttention(

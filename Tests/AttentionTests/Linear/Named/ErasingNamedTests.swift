@@ -193,6 +193,32 @@ import Testing
         decay: .zeros([Self.b, Self.t, Self.hv, Self.k]), eraseGate: gate, writeGate: values)
     }
     #expect("\(error)".hasPrefix("eraseGate is"))
+    // Queries that would broadcast are as wrong as those without axes.
+    for wrong in try [queries.sliced(1, 0..<1), Tensor.zeros([]), queries.cast(to: .int32)] {
+      for call in [
+        { () throws -> LinearAttentionResult in
+          try gatedDeltaNet2(
+            queries: wrong, keys: keys, values: values,
+            decay: .zeros([Self.b, Self.t, Self.hv, Self.k]),
+            eraseGate: .zeros([Self.b, Self.t, Self.hv, Self.k]), writeGate: values)
+        },
+        {
+          try comba(
+            queries: wrong, keys: keys, values: values, decay: gate, beta: gate,
+            feedback: .zeros([Self.hv]), correction: .zeros([Self.h]))
+        },
+      ] {
+        let error = try #require(throws: AttentionError.self) { try call() }
+        #expect("\(error)".contains("queries is"))
+      }
+    }
+    let rows = try Tensor.zeros([Self.b, Self.t, Self.hv, Self.k])
+    let receptances = try #require(throws: AttentionError.self) {
+      try rwkv7(
+        receptances: gate, keys: keys, values: values, decay: rows, removalKeys: rows,
+        learningRates: rows)
+    }
+    #expect("\(receptances)".hasPrefix("receptances is"))
     #expect(throws: AttentionError.self) {
       try gatedDeltaProduct(queries: queries, keys: keys, values: values, beta: gate)
     }
