@@ -15,7 +15,7 @@ import Testing
 
   static let splits: [Split] = {
     var splits: [Split] = []
-    for update in [LinearProblem.Update.additive] + ErasingTests.updates {
+    for update in [LinearProblem.Update.additive, .additiveBefore] + ErasingTests.updates {
       let (chunked, step) =
         update.isErasing ? ("cpu.erasing", "cpu.erasing.step") : ("cpu.chunked", "cpu.step")
       for decay in LinearChunkedTests.decays {
@@ -33,6 +33,27 @@ import Testing
     }
     return splits
   }()
+
+  /// Kernels that cut sequences or columns themselves carry a state on like the others.
+  @Test(arguments: [
+    ("cpu.split", LinearProblem.Update.additive), ("cpu.split", .additiveBefore),
+    ("cpu.erasing.columns2", .delta), ("cpu.erasing.columns2", .lowRank),
+  ]) func cuttingKernelsContinue(_ kernel: String, _ update: LinearProblem.Update) throws {
+    let length = 1300
+    let linearCase = LinearCase(
+      batch: 1, length: length, heads: 1, valueHeads: 1, keyDimension: 8, valueDimension: 64,
+      decay: .perChannel, update: update, normalizes: true)
+    let arguments = try linearCase.arguments()
+    let whole = try arguments(kernel)
+    for place in [600, 1299] {
+      let first = try arguments.sliced(0..<place, from: arguments.initialState)(kernel)
+      let second = try arguments.sliced(place..<length, from: first.finalState)(nil)
+      #expect(
+        try relativeError(second.output, whole.output.sliced(1, place..<length)) <= 1e-5,
+        "\(kernel) cut at \(place), \(linearCase)")
+      #expect(try relativeError(second.finalState, whole.finalState) <= 1e-5)
+    }
+  }
 
   /// A sequence may be cut anywhere, its state carried over, by either kernel.
   @Test(arguments: splits) func continuesWhereItWasCut(_ split: Split) throws {
@@ -69,25 +90,43 @@ import Testing
     #expect(try relativeError(result.output, reference.output) <= 1e-5)
   }
 
+  static let packings: [(kernel: String, linearCase: LinearCase)] = {
+    let plain = LinearCase(length: 165, packed: [0, 30, 30, 31, 101, 165])
+    var packings = LinearChunkedTests.decays.map { decay in
+      var linearCase = plain
+      linearCase.decay = decay
+      return (kernel: "cpu.chunked", linearCase: linearCase)
+    }
+    for update in ErasingTests.updates {
+      var linearCase = plain
+      (linearCase.decay, linearCase.update) = (.perChannel, update)
+      (linearCase.normalizes, linearCase.valueDimension) = (true, 64)
+      for kernel in ["cpu.erasing", "cpu.erasing.columns2", "cpu.erasing.step"] {
+        packings.append((kernel, linearCase))
+      }
+    }
+    return packings
+  }()
+
   /// Packed sequences do not see each other: each is as if it were alone.
-  @Test(arguments: LinearChunkedTests.decays) func packedSequencesAreApart(
-    _ decay: LinearProblem.Decay
-  ) throws {
-    let lengths = [0, 30, 30, 31, 101, 165]
-    let linearCase = LinearCase(length: 165, decay: decay, packed: lengths)
+  @Test(arguments: packings.indices) func packedSequencesAreApart(_ index: Int) throws {
+    let (kernel, linearCase) = Self.packings[index]
+    let lengths = try #require(linearCase.packed)
     let arguments = try linearCase.arguments()
-    let packed = try arguments("cpu.chunked")
+    let packed = try arguments(kernel)
     for (index, (start, end)) in zip(lengths, lengths.dropFirst()).enumerated() {
       var alone = try arguments.sliced(
         start..<end, from: arguments.initialState?.sliced(0, index..<index + 1))
       alone.cumulativeLengths = nil
-      let result = try alone("cpu.chunked")
+      let result = try alone(kernel)
       #expect(
         try result.output.elements(as: Float.self)
-          == packed.output.sliced(1, start..<end).elements(as: Float.self))
+          == packed.output.sliced(1, start..<end).elements(as: Float.self),
+        "\(kernel), \(linearCase)")
       #expect(
         try result.finalState.elements(as: Float.self)
-          == packed.finalState.sliced(0, index..<index + 1).elements(as: Float.self))
+          == packed.finalState.sliced(0, index..<index + 1).elements(as: Float.self),
+        "\(kernel), \(linearCase)")
     }
   }
 }

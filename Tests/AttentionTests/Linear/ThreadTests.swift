@@ -18,15 +18,29 @@ import Testing
       "cpu.split")
   }
 
-  private func expectEqualBits(_ linearCase: LinearCase, _ kernel: String) throws {
+  @Test(arguments: ErasingTests.updates) func erasingDoesNotDependOnThreads(
+    _ update: LinearProblem.Update
+  ) throws {
+    for kernel in ["cpu.erasing", "cpu.erasing.columns2"] {
+      try expectEqualBits(
+        LinearCase(
+          length: 90, heads: 1, valueHeads: 2, keyDimension: 16, valueDimension: 64,
+          decay: .perChannel, update: update, normalizes: true),
+        kernel, step: "cpu.erasing.step")
+    }
+  }
+
+  private func expectEqualBits(
+    _ linearCase: LinearCase, _ kernel: String, step stepKernel: String = "cpu.step"
+  ) throws {
     let arguments = try linearCase.arguments()
     let before = Threads.count
     defer { Threads.count = before }
     var results: [[[Float]]] = []
-    for threads in [1, 2, 3] {
+    for threads in [1, 2, 5] {
       Threads.count = threads
       let result = try arguments(kernel)
-      let step = try arguments("cpu.step")
+      let step = try arguments(stepKernel)
       let gradients = try arguments.gradients(kernel).sorted { $0.key < $1.key }
       results.append(
         try [result.output, result.finalState, step.output, step.finalState].map {

@@ -128,25 +128,4 @@ import Testing
     #expect(try chosen(1024, needsGradient: false) == "cpu.erasing")
     #expect(try chosen(1, needsGradient: true) == "cpu.erasing")
   }
-
-  /// Packed sequences do not see each other: each is as if it were alone.
-  @Test(arguments: updates) func packedSequencesAreApart(_ update: LinearProblem.Update) throws {
-    let lengths = [0, 30, 30, 31, 101, 165]
-    let arguments = try LinearCase(
-      length: 165, decay: .perChannel, update: update, packed: lengths, normalizes: true
-    ).arguments()
-    let packed = try arguments("cpu.erasing")
-    for (index, (start, end)) in zip(lengths, lengths.dropFirst()).enumerated() {
-      var alone = try arguments.sliced(
-        start..<end, from: arguments.initialState?.sliced(0, index..<index + 1))
-      alone.cumulativeLengths = nil
-      let result = try alone("cpu.erasing")
-      #expect(
-        try result.output.elements(as: Float.self)
-          == packed.output.sliced(1, start..<end).elements(as: Float.self))
-      #expect(
-        try result.finalState.elements(as: Float.self)
-          == packed.finalState.sliced(0, index..<index + 1).elements(as: Float.self))
-    }
-  }
 }
