@@ -44,14 +44,6 @@ struct Segment {
   Band band;
 };
 
-// A number of a segment read anew from the cache. Kept in a register it would take the place of what the
-// inner tiles need.
-DEVICE int read_again(const int &number) {
-  int result;
-  asm volatile("ld.global.nc.s32 %0, [%1];" : "=r"(result) : "l"(&number));
-  return result;
-}
-
 DEVICE Band read_again(const Band &band) {
   return {read_again(band.low), read_again(band.high), read_again(band.keys)};
 }

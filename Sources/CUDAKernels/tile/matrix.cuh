@@ -8,20 +8,6 @@
 // 2 t + 1, and c[2], c[3] at row g + 8. Two such sums side by side, rounded to half precision, are the
 // left operand of 16 × 16 of the next product.
 
-DEVICE void load_matrices(u32 (&r)[4], u32 address) {
-  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
-               : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
-               : "r"(address)
-               : "memory");
-}
-
-DEVICE void load_matrices_transposed(u32 (&r)[4], u32 address) {
-  asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];"
-               : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
-               : "r"(address)
-               : "memory");
-}
-
 // Where a lane reads in a tile. Matrices 16 columns further along a row lie at the address with two of
 // its bits turned around (the swizzle), and 64 columns further at a constant distance; so that a warp
 // needs four addresses for all that it reads of a tile.

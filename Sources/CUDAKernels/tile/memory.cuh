@@ -9,9 +9,6 @@
 // eight rows which one matrix load reads at the same column lie in different banks. Rows are padded to
 // whole groups of eight chunks.
 
-constexpr int chunk_elements = 8;
-constexpr int chunk_bytes = 16;
-
 template <int Rows, int Columns>
 struct Tile {
   static constexpr int rows = Rows;
@@ -23,34 +20,6 @@ struct Tile {
   // The offset in bytes of a chunk.
   DEVICE u32 place(int row, int chunk) { return row * pitch_bytes + (chunk ^ (row & 7)) * chunk_bytes; }
 };
-
-// The address of dynamic shared memory as instructions take it.
-DEVICE u32 shared_address(const void *pointer) { return (u32)__cvta_generic_to_shared(pointer); }
-
-// Starts copying 16 bytes, or fills them with zeros if `exists` is false.
-DEVICE void copy_chunk(u32 target, const void *source, bool exists) {
-  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;"
-               :
-               : "r"(target), "l"(source), "r"(exists ? chunk_bytes : 0)
-               : "memory");
-}
-
-// The same for 4 bytes.
-DEVICE void copy_number(u32 target, const void *source, bool exists) {
-  asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;"
-               :
-               : "r"(target), "l"(source), "r"(exists ? 4 : 0)
-               : "memory");
-}
-
-// Closes the group of copies started since the last one.
-DEVICE void close_copies() { asm volatile("cp.async.commit_group;" ::: "memory"); }
-
-// Waits until at most `Pending` of this thread's groups are under way.
-template <int Pending>
-DEVICE void wait_for_copies() {
-  asm volatile("cp.async.wait_group %0;" : : "n"(Pending) : "memory");
-}
 
 // Starts copying a tile whose first row is at `source`, rows `stride` elements apart; rows from
 // `count` on are filled with zeros. All `Threads` threads of the block take part.

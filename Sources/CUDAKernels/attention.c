@@ -1,0 +1,47 @@
+#include "family.h"
+
+static const char mask_cuh[] = {
+#embed "attention/mask.cuh" suffix(, 0)
+};
+static const char rows_cuh[] = {
+#embed "attention/rows.cuh" suffix(, 0)
+};
+static const char softmax_cuh[] = {
+#embed "attention/softmax.cuh" suffix(, 0)
+};
+static const char terms_cuh[] = {
+#embed "attention/terms.cuh" suffix(, 0)
+};
+static const char backward_cuh[] = {
+#embed "attention/backward.cuh" suffix(, 0)
+};
+static const char lengths_cu[] = {
+#embed "attention/lengths.cu" suffix(, 0)
+};
+static const char forward_cu[] = {
+#embed "attention/forward.cu" suffix(, 0)
+};
+static const char delta_cu[] = {
+#embed "attention/delta.cu" suffix(, 0)
+};
+static const char backward_queries_cu[] = {
+#embed "attention/backward_queries.cu" suffix(, 0)
+};
+static const char backward_keys_cu[] = {
+#embed "attention/backward_keys.cu" suffix(, 0)
+};
+
+static const struct cuda_source sources[] = {
+    SOURCE("attention/mask.cuh", mask_cuh),
+    SOURCE("attention/rows.cuh", rows_cuh),
+    SOURCE("attention/softmax.cuh", softmax_cuh),
+    SOURCE("attention/terms.cuh", terms_cuh),
+    SOURCE("attention/backward.cuh", backward_cuh),
+    SOURCE("attention/lengths.cu", lengths_cu),
+    SOURCE("attention/forward.cu", forward_cu),
+    SOURCE("attention/delta.cu", delta_cu),
+    SOURCE("attention/backward_queries.cu", backward_queries_cu),
+    SOURCE("attention/backward_keys.cu", backward_keys_cu),
+};
+
+const struct cuda_family attention_family = FAMILY(sources);

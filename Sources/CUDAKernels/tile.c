@@ -1,0 +1,27 @@
+#include "family.h"
+
+static const char base_cuh[] = {
+#embed "tile/base.cuh" suffix(, 0)
+};
+static const char instructions_cuh[] = {
+#embed "tile/instructions.cuh" suffix(, 0)
+};
+static const char types_cuh[] = {
+#embed "tile/types.cuh" suffix(, 0)
+};
+static const char memory_cuh[] = {
+#embed "tile/memory.cuh" suffix(, 0)
+};
+static const char matrix_cuh[] = {
+#embed "tile/matrix.cuh" suffix(, 0)
+};
+
+static const struct cuda_source sources[] = {
+    SOURCE("tile/base.cuh", base_cuh),
+    SOURCE("tile/instructions.cuh", instructions_cuh),
+    SOURCE("tile/types.cuh", types_cuh),
+    SOURCE("tile/memory.cuh", memory_cuh),
+    SOURCE("tile/matrix.cuh", matrix_cuh),
+};
+
+const struct cuda_family tile_family = FAMILY(sources);

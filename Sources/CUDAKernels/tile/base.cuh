@@ -1,0 +1,21 @@
+#pragma once
+
+// Fixed-width types and constants. Sources include no headers of CUDA: what they need is declared in
+// this folder.
+
+using u8 = unsigned char;
+using u16 = unsigned short;
+using u32 = unsigned int;
+using i64 = long long;
+
+#define DEVICE static __device__ __forceinline__
+
+constexpr float infinity = __builtin_bit_cast(float, 0x7f800000u);
+constexpr float log2_e = 1.44269504088896340736f;
+constexpr float ln_2 = 0.69314718055994530942f;
+
+constexpr int warp_threads = 32;
+constexpr int chunk_elements = 8;
+constexpr int chunk_bytes = 16;
+
+constexpr int round_up(int value, int step) { return (value + step - 1) / step * step; }

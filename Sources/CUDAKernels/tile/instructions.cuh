@@ -1,0 +1,109 @@
+#pragma once
+
+#include "tile/base.cuh"
+
+// The instructions that CUDA C++ has no function for. All assembly of the package is here, so that a
+// kernel can be compiled for something else than a GPU by putting another file in the place of this.
+
+// Two numbers as half precision in a register, the first in the low half.
+DEVICE u32 pack_bf16(float low, float high) {
+  u32 result;
+  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(result) : "f"(high), "f"(low));
+  return result;
+}
+
+DEVICE u32 pack_f16(float low, float high) {
+  u32 result;
+  asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(result) : "f"(high), "f"(low));
+  return result;
+}
+
+DEVICE float widen_f16(u16 number) {
+  float result;
+  asm("cvt.f32.f16 %0, %1;" : "=f"(result) : "h"(number));
+  return result;
+}
+
+// c += a b for a of 16 × 16, b of 16 × 8 and c of 16 × 8 numbers, spread over the warp.
+DEVICE void multiply_add_bf16(float (&c)[4], const u32 (&a)[4], u32 b0, u32 b1) {
+  asm(
+      "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, "
+      "{%8,%9}, {%0,%1,%2,%3};"
+      : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+}
+
+DEVICE void multiply_add_f16(float (&c)[4], const u32 (&a)[4], u32 b0, u32 b1) {
+  asm(
+      "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, "
+      "{%8,%9}, {%0,%1,%2,%3};"
+      : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+}
+
+// Four matrices of 8 × 8 numbers of half precision from shared memory: lane l gives the address of row
+// l mod 8 of matrix l / 8 and gets, of matrix i in r[i], the numbers 2 (l mod 4) and + 1 of row l / 4.
+DEVICE void load_matrices(u32 (&r)[4], u32 address) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
+               : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+               : "r"(address)
+               : "memory");
+}
+
+// The same of the matrices transposed.
+DEVICE void load_matrices_transposed(u32 (&r)[4], u32 address) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];"
+               : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+               : "r"(address)
+               : "memory");
+}
+
+// The address of dynamic shared memory as instructions take it.
+DEVICE u32 shared_address(const void *pointer) { return (u32)__cvta_generic_to_shared(pointer); }
+
+// Starts copying 16 bytes, or fills them with zeros if `exists` is false.
+DEVICE void copy_chunk(u32 target, const void *source, bool exists) {
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;"
+               :
+               : "r"(target), "l"(source), "r"(exists ? chunk_bytes : 0)
+               : "memory");
+}
+
+// The same for 4 bytes.
+DEVICE void copy_number(u32 target, const void *source, bool exists) {
+  asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;"
+               :
+               : "r"(target), "l"(source), "r"(exists ? 4 : 0)
+               : "memory");
+}
+
+// Closes the group of copies started since the last one.
+DEVICE void close_copies() { asm volatile("cp.async.commit_group;" ::: "memory"); }
+
+// Waits until at most `Pending` of this thread's groups are under way.
+template <int Pending>
+DEVICE void wait_for_copies() {
+  asm volatile("cp.async.wait_group %0;" : : "n"(Pending) : "memory");
+}
+
+// The thread's index in its block, read anew each time: what follows from it is then computed where it
+// is used, and not kept in registers through a loop.
+DEVICE u32 read_thread_index() {
+  u32 index;
+  asm volatile("mov.u32 %0, %%tid.x;" : "=r"(index));
+  return index;
+}
+
+// A number that nobody writes, read anew from the cache. Kept in a register it would take the place of
+// what the inner tiles need.
+DEVICE int read_again(const int &number) {
+  int result;
+  asm volatile("ld.global.nc.s32 %0, [%1];" : "=r"(result) : "l"(&number));
+  return result;
+}
+
+DEVICE float exp2_fast(float x) {
+  float result;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(result) : "f"(x));
+  return result;
+}
