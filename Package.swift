@@ -22,7 +22,7 @@ let package = Package(
     // NVIDIA's libraries, opened at run time: nothing of CUDA is needed to build.
     .target(name: "CUDAInterface"),
     // The sources of GPU kernels, embedded in one C file.
-    .target(name: "CUDAKernels", exclude: ["tile", "attention"]),
+    .target(name: "CUDAKernels", exclude: ["tile", "attention", "layers", "training"]),
     .target(name: "CUDA", dependencies: ["CUDAInterface", "CUDAKernels"]),
     .target(name: "Tensors", dependencies: ["CPUKernels"]),
     .target(name: "Attention", dependencies: ["Tensors", "CPUKernels", "CUDA"]),

@@ -3,6 +3,8 @@
 static const struct cuda_family *const families[] = {
     &tile_family,
     &attention_family,
+    &layers_family,
+    &training_family,
 };
 
 size_t cuda_source_count(void) {

@@ -19,5 +19,7 @@ struct cuda_family {
 
 extern const struct cuda_family tile_family;
 extern const struct cuda_family attention_family;
+extern const struct cuda_family layers_family;
+extern const struct cuda_family training_family;
 
 #endif

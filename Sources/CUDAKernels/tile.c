@@ -9,6 +9,12 @@ static const char instructions_cuh[] = {
 static const char types_cuh[] = {
 #embed "tile/types.cuh" suffix(, 0)
 };
+static const char numbers_cuh[] = {
+#embed "tile/numbers.cuh" suffix(, 0)
+};
+static const char team_cuh[] = {
+#embed "tile/team.cuh" suffix(, 0)
+};
 static const char memory_cuh[] = {
 #embed "tile/memory.cuh" suffix(, 0)
 };
@@ -20,6 +26,8 @@ static const struct cuda_source sources[] = {
     SOURCE("tile/base.cuh", base_cuh),
     SOURCE("tile/instructions.cuh", instructions_cuh),
     SOURCE("tile/types.cuh", types_cuh),
+    SOURCE("tile/numbers.cuh", numbers_cuh),
+    SOURCE("tile/team.cuh", team_cuh),
     SOURCE("tile/memory.cuh", memory_cuh),
     SOURCE("tile/matrix.cuh", matrix_cuh),
 };

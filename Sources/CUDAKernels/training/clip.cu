@@ -1,0 +1,27 @@
+// The norm of all gradients from the sums of training/squares.cu, and the factor that shortens them to
+// `limit`. One block; sums are added in float64, in an order that depends on their number only.
+
+#include "training/pieces.cuh"
+
+struct Parameters {
+  const float *sums;  // [count]
+  double *figures;    // [2]: norm and factor
+  double limit;
+  int count;
+};
+
+extern "C" __global__ void training_clip(const __grid_constant__ Parameters p) {
+  extern __shared__ __align__(1024) u8 shared[];
+  double *totals = (double *)shared;
+  double total = 0;
+  for (int i = threadIdx.x; i < p.count; i += blockDim.x) total += p.sums[i];
+  totals[threadIdx.x] = total;
+  for (int half = blockDim.x / 2; half > 0; half /= 2) {
+    __syncthreads();
+    if (threadIdx.x < half) totals[threadIdx.x] += totals[threadIdx.x + half];
+  }
+  if (threadIdx.x != 0) return;
+  const double norm = sqrt(totals[0]);
+  p.figures[0] = norm;
+  p.figures[1] = norm > p.limit ? p.limit / norm : 1;
+}
