@@ -30,10 +30,12 @@ public struct Linear: Sendable {
 }
 
 extension Tensor {
-  /// This [..., inputs] times the transpose of `weight` [outputs, inputs].
+  /// This [..., inputs] times the transpose of `weight` [outputs, inputs], [..., outputs].
   ///
   /// Unlike a product with a transposed view, the gradient of the weight comes out contiguous.
-  func multiplied(byRowsOf weight: Tensor) throws -> Tensor {
+  ///
+  /// - Throws: ``LayerError/invalidArgument(_:was:mustBe:)`` if the last axis is not `inputs` long.
+  public func multiplied(byRowsOf weight: Tensor) throws -> Tensor {
     guard rank >= 1, shape[rank - 1] == weight.shape[1] else {
       throw LayerError.invalidArgument(
         "x", was: "\(shape)", mustBe: "[..., \(weight.shape[1])]")

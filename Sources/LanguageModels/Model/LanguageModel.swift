@@ -60,12 +60,9 @@ public struct LanguageModel: Sendable {
   public func callAsFunction(
     _ tokens: Tensor, cumulativeLengths: Tensor? = nil, paddingMask: Tensor? = nil
   ) throws -> Tensor {
-    let context = try context(
-      of: tokens, cumulativeLengths: cumulativeLengths, paddingMask: paddingMask)
-    var x = try embedding(tokens)
-    var none: (any MixerCache)?
-    for block in blocks { x = try block(x, context: context, cache: &none) }
-    return try logits(x)
+    let states = try states(
+      tokens, cumulativeLengths: cumulativeLengths, paddingMask: paddingMask)
+    return try states.multiplied(byRowsOf: outputWeight)
   }
 
   /// The mean over tokens of −log p(target), in nats: a float32 scalar, 0 if no target counts.
@@ -84,17 +81,25 @@ public struct LanguageModel: Sendable {
         "targets", was: "\(targets)", mustBe: "int32 \(tokens.shape), as the tokens")
     }
     let count = targets.elementCount
-    var rows = try self(tokens, cumulativeLengths: cumulativeLengths, paddingMask: paddingMask)
-      .reshaped([count, configuration.vocabularySize])
-    var chosen = try targets.reshaped([count])
-    let numbers = try chosen.elements(as: Int32.self)
-    let counted = numbers.indices.filter { numbers[$0] >= 0 }
-    if counted.count < count {
-      rows = try rows.gatheringRows(Tensor(counted.map(Int32.init)))
-      chosen = try Tensor(counted.map { numbers[$0] })
-    }
-    return try rows.crossEntropy(chosen).mean()
+    return try states(tokens, cumulativeLengths: cumulativeLengths, paddingMask: paddingMask)
+      .reshaped([count, configuration.hiddenSize])
+      .linearCrossEntropy(weight: outputWeight, targets: targets.reshaped([count]))
   }
+
+  /// What the output projection reads, [batch, length, hidden].
+  private func states(
+    _ tokens: Tensor, cumulativeLengths: Tensor?, paddingMask: Tensor?
+  ) throws -> Tensor {
+    let context = try context(
+      of: tokens, cumulativeLengths: cumulativeLengths, paddingMask: paddingMask)
+    var x = try embedding(tokens)
+    var none: (any MixerCache)?
+    for block in blocks { x = try block(x, context: context, cache: &none) }
+    return try norm(x)
+  }
+
+  /// [vocabulary, hidden]: its rows times a state are the logits.
+  private var outputWeight: Tensor { head?.weight ?? embedding.weight }
 
   /// What the model remembers of the tokens it has seen. A copy is an independent continuation.
   public struct Cache: Sendable {
@@ -128,14 +133,9 @@ public struct LanguageModel: Sendable {
     }
     if onlyLast { x = try x.sliced(1, max(0, context.length - 1)..<context.length) }
     next.tokenCount += context.length
-    let result = try logits(x)
+    let result = try norm(x).multiplied(byRowsOf: outputWeight)
     cache = next
     return result
-  }
-
-  private func logits(_ x: Tensor) throws -> Tensor {
-    let normalized = try norm(x)
-    return try head?(normalized) ?? embedding.logits(normalized)
   }
 
   private func context(

@@ -13,63 +13,84 @@ extension Tensor {
       throw TensorError.invalidArgument(
         "logits", was: "\(self)", mustBe: "a floating-point tensor [rows, classes]")
     }
-    let (rows, classes) = (shape[0], shape[1])
-    guard targets.dtype == .int32, targets.shape == [rows] else {
-      throw TensorError.invalidArgument("targets", was: "\(targets)", mustBe: "int32 [\(rows)]")
-    }
-    let chosen = try targets.elements(as: Int32.self)
-    for (row, target) in chosen.enumerated() where target < 0 || target >= classes {
-      throw TensorError.invalidArgument(
-        "targets[\(row)]", was: "\(target)", mustBe: "in 0..<\(classes)")
-    }
+    try targets.requireClasses(rows: shape[0], below: shape[1], atLeast: 0)
     switch dtype {
     case .float64: return try plainCrossEntropy(targets)
-    case .float32: return try fusedCrossEntropy(targets.detached().contiguous(), rows, classes)
+    case .float32: return try fusedCrossEntropy(targets.detached().contiguous())
     default: return try cast(to: .float32).crossEntropy(targets)
     }
   }
 
-  private func fusedCrossEntropy(
-    _ targets: Tensor, _ rows: Int, _ classes: Int
-  ) throws -> Tensor {
+  /// Throws ``TensorError/invalidArgument(_:was:mustBe:)`` unless these are targets for `rows` rows,
+  /// below `classes` and, where `least` is not nil, at least that.
+  func requireClasses(rows: Int, below classes: Int, atLeast least: Int32?) throws {
+    guard dtype == .int32, shape == [rows] else {
+      throw TensorError.invalidArgument("targets", was: "\(self)", mustBe: "int32 [\(rows)]")
+    }
+    for (row, target) in try elements(as: Int32.self).enumerated()
+    where target >= classes || target < least ?? target {
+      throw TensorError.invalidArgument(
+        "targets[\(row)]", was: "\(target)",
+        mustBe: least == nil ? "below \(classes)" : "in 0..<\(classes)")
+    }
+  }
+
+  private func fusedCrossEntropy(_ targets: Tensor) throws -> Tensor {
     let logits = try detached().contiguous()
-    var logSumExp: Tensor?
-    let losses = try Tensor.filling([rows], as: Float.self) { loss in
-      logSumExp = try Tensor.filling([rows], as: Float.self) { lse in
-        try logits.withUnsafePointer(to: Float.self) { x in
-          try targets.withUnsafePointer(to: Int32.self) { target in
-            let kernels = InstructionSet.current.kernels
-            Threads.forEachRows(rows, width: classes) { block in
-              let first = block.lowerBound
-              kernels.cross_entropy(
-                block.count, classes, x + first * classes, target + first, loss + first,
-                lse + first)
-            }
+    let result = try logits.rowLosses(targets)
+    return result.losses.recorded(from: [self]) {
+      [try logits.logitGradients(targets, result.logSums, $0.contiguous())]
+    }
+  }
+
+  /// What the rows of logits cost.
+  struct RowLosses {
+    /// [rows]
+    let losses: Tensor
+    /// log Σ exp(x) of each row.
+    let logSums: Tensor
+  }
+
+  /// The losses of these contiguous float32 logits. Not recorded.
+  func rowLosses(_ targets: Tensor) throws -> RowLosses {
+    let (rows, classes) = (shape[0], shape[1])
+    let results = try Tensor.filling([([rows], .float32), ([rows], .float32)]) { results in
+      let losses = results[0].assumingMemoryBound(to: Float.self)
+      let logSums = results[1].assumingMemoryBound(to: Float.self)
+      try withUnsafePointer(to: Float.self) { x in
+        try targets.withUnsafePointer(to: Int32.self) { target in
+          let kernels = InstructionSet.current.kernels
+          Threads.forEachRows(rows, width: classes) { block in
+            let first = block.lowerBound
+            kernels.cross_entropy(
+              block.count, classes, x + first * classes, target + first, losses + first,
+              logSums + first)
           }
         }
       }
     }
-    guard let logSumExp else { return losses }
-    return losses.recorded(from: [self]) { gradient in
-      let gradient = try gradient.contiguous()
-      let result = try Tensor.filling([rows, classes], as: Float.self) { dx in
-        try logits.withUnsafePointer(to: Float.self) { x in
-          try targets.withUnsafePointer(to: Int32.self) { target in
-            try logSumExp.withUnsafePointer(to: Float.self) { lse in
-              try gradient.withUnsafePointer(to: Float.self) { g in
-                let kernels = InstructionSet.current.kernels
-                Threads.forEachRows(rows, width: classes) { block in
-                  let first = block.lowerBound
-                  kernels.cross_entropy_backward(
-                    block.count, classes, x + first * classes, target + first, lse + first,
-                    g + first, dx + first * classes)
-                }
+    return RowLosses(losses: results[0], logSums: results[1])
+  }
+
+  /// The gradient of these contiguous float32 logits, given those of the losses, [rows]. Not recorded.
+  func logitGradients(_ targets: Tensor, _ logSums: Tensor, _ gradients: Tensor) throws -> Tensor {
+    let (rows, classes) = (shape[0], shape[1])
+    return try Tensor.filling(shape, as: Float.self) { dx in
+      try withUnsafePointer(to: Float.self) { x in
+        try targets.withUnsafePointer(to: Int32.self) { target in
+          try logSums.withUnsafePointer(to: Float.self) { logSums in
+            try gradients.withUnsafePointer(to: Float.self) { g in
+              let kernels = InstructionSet.current.kernels
+              Threads.forEachRows(rows, width: classes) { block in
+                let first = block.lowerBound
+                kernels.cross_entropy_backward(
+                  block.count, classes, x + first * classes, target + first, logSums + first,
+                  g + first, dx + first * classes)
               }
             }
           }
         }
       }
-      return [result]
     }
   }
 
