@@ -22,9 +22,9 @@ let package = Package(
     // NVIDIA's libraries, opened at run time: nothing of CUDA is needed to build.
     .target(name: "CUDAInterface"),
     // The sources of GPU kernels, embedded in one C file.
-    .target(name: "CUDAKernels", exclude: ["tile", "attention", "layers", "training"]),
+    .target(name: "CUDAKernels", exclude: ["tile", "tensors", "attention", "layers", "training"]),
     .target(name: "CUDA", dependencies: ["CUDAInterface", "CUDAKernels"]),
-    .target(name: "Tensors", dependencies: ["CPUKernels"]),
+    .target(name: "Tensors", dependencies: ["CPUKernels", "CUDA"]),
     .target(name: "Attention", dependencies: ["Tensors", "CPUKernels", "CUDA"]),
     .target(name: "Layers", dependencies: ["Attention", "CPUKernels"]),
     .target(name: "LanguageModels", dependencies: ["Layers"]),
@@ -39,7 +39,7 @@ let package = Package(
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]),
     .testTarget(name: "CUDATests", dependencies: ["CUDA"]),
-    .testTarget(name: "TensorsTests", dependencies: ["Tensors"]),
+    .testTarget(name: "TensorsTests", dependencies: ["Tensors", "CUDA"]),
     .testTarget(name: "AttentionTests", dependencies: ["Attention", "Conformance"]),
     .testTarget(name: "LayersTests", dependencies: ["Layers"]),
     .testTarget(name: "LanguageModelsTests", dependencies: ["LanguageModels"]),

@@ -164,10 +164,10 @@ extension ExactInputs {
 extension ExactInputs {
   /// Whether the key mask leaves any of the keys `columns`, counted in the sequence: tiles of padding
   /// are passed over.
-  func leavesKeys(_ segment: Segment, _ columns: Range<Int>) -> Bool {
+  func leavesKeys(_ segment: Segment, _ columns: Range<Int>) throws -> Bool {
     guard let keyMask else { return true }
     let first = segment.batch * problem.keyLength + segment.keyStart + columns.lowerBound
-    return keyMask.withUnsafeRawPointer {
+    return try keyMask.withUnsafeRawPointer {
       UnsafeRawBufferPointer(start: $0 + first, count: columns.count).contains { $0 != 0 }
     }
   }

@@ -6,12 +6,14 @@ import Tensors
 struct HeadRows: Sendable {
   let dimension: Int
   private let tensor: Tensor
+  private let elements: HostElements
   private let type: cpu_float_type
 
   /// - Parameter type: the C loops' name of the tensor's dtype.
   init(_ tensor: Tensor, _ type: cpu_float_type) throws {
     // Rows with gaps between their elements are rare: they are copied once, before.
     self.tensor = tensor.strides[3] == 1 ? tensor : try tensor.contiguous()
+    elements = try self.tensor.hostElements()
     self.type = type
     dimension = tensor.shape[3]
   }
@@ -49,10 +51,8 @@ struct HeadRows: Sendable {
     _ body: (_ rows: UnsafeRawPointer, _ type: cpu_float_type, _ stride: Int) -> Void
   ) {
     let strides = tensor.strides
-    tensor.withUnsafeRawPointer { base in
-      let offset = batch * strides[0] + start * strides[1] + head * strides[2]
-      body(base + offset * tensor.dtype.size, type, strides[1])
-    }
+    let offset = batch * strides[0] + start * strides[1] + head * strides[2]
+    body(elements.base + offset * tensor.dtype.size, type, strides[1])
   }
 
   /// Calls `body` with rows in float32 and the distance between them: where they lie if nothing is to

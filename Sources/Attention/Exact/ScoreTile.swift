@@ -5,6 +5,15 @@ import Tensors
 struct ScoreTile: Sendable {
   let inputs: ExactInputs
   let kernels: cpu_kernels
+  private let bias: HostElements?
+  private let keyMask: HostElements?
+
+  init(_ inputs: ExactInputs, _ kernels: cpu_kernels) throws {
+    self.inputs = inputs
+    self.kernels = kernels
+    bias = try inputs.bias?.hostElements()
+    keyMask = try inputs.keyMask?.hostElements()
+  }
 
   /// Whether anything but the mask changes a score.
   var addsTerms: Bool {
@@ -45,32 +54,28 @@ struct ScoreTile: Sendable {
       kernels.add_alibi(
         m, n, s, stride, slopes[head], isTransposed ? -(shift + place) : shift + place)
     }
-    if let bias = inputs.bias {
+    if let bias = inputs.bias, let elements = self.bias {
       let offset =
         segment.batch * bias.strides[0] + head * bias.strides[1]
         + (segment.queryStart + rows.lowerBound) * bias.strides[2]
         + (segment.keyStart + columns.lowerBound) * bias.strides[3]
       let (row, column) =
         isTransposed ? (bias.strides[3], bias.strides[2]) : (bias.strides[2], bias.strides[3])
-      bias.withUnsafeRawPointer {
-        kernels.add_rows(
-          m, n, s, stride, $0.assumingMemoryBound(to: Float.self) + offset, row, column)
-      }
+      kernels.add_rows(
+        m, n, s, stride, elements.base.assumingMemoryBound(to: Float.self) + offset, row, column)
     }
     if let sums = inputs.decaySums {
       addDecay(sums, segment, head, rows, columns, s, stride, isTransposed)
     }
-    if let keyMask = inputs.keyMask {
+    if let keyMask {
       let first = segment.batch * inputs.problem.keyLength + segment.keyStart + columns.lowerBound
-      keyMask.withUnsafeRawPointer {
-        let keep = $0.assumingMemoryBound(to: UInt8.self) + first
-        if isTransposed {
-          for c in 0..<m where keep[c] == 0 {
-            (s + c * stride).update(repeating: -.infinity, count: n)
-          }
-        } else {
-          kernels.mask_keys(m, n, s, stride, keep)
+      let keep = keyMask.base.assumingMemoryBound(to: UInt8.self) + first
+      if isTransposed {
+        for c in 0..<m where keep[c] == 0 {
+          (s + c * stride).update(repeating: -.infinity, count: n)
         }
+      } else {
+        kernels.mask_keys(m, n, s, stride, keep)
       }
     }
     if !segment.band.covers(rows: rows, columns: columns) {

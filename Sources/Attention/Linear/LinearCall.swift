@@ -177,11 +177,9 @@ extension LinearCall {
     }
   }
 
-  /// Calls `body` with the bonus [k] of value head `head`, nil for updates without one.
-  func withBonus<R>(of head: Int, _ body: (UnsafePointer<Float>?) throws -> R) rethrows -> R {
-    guard case .additiveBefore(let bonus) = update else { return try body(nil) }
-    return try bonus.withUnsafeRawPointer {
-      try body($0.assumingMemoryBound(to: Float.self) + head * problem.keyDimension)
-    }
+  /// The bonus [hᵥ, k] in float32, nil for updates without one.
+  func bonusElements() throws -> HostElements? {
+    guard case .additiveBefore(let bonus) = update else { return nil }
+    return try bonus.hostElements()
   }
 }

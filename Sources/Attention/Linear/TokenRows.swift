@@ -6,6 +6,7 @@ import Tensors
 /// The rows themselves lie dense in memory.
 struct TokenRows: Sendable {
   private let tensor: Tensor
+  private let elements: HostElements
   private let type: cpu_float_type
   private let kernels: cpu_kernels
 
@@ -13,6 +14,7 @@ struct TokenRows: Sendable {
   ///   read.
   init(_ tensor: Tensor, _ kernels: cpu_kernels) throws {
     self.tensor = tensor
+    elements = try tensor.hostElements()
     self.type = try tensor.dtype.loopType
     self.kernels = kernels
   }
@@ -22,14 +24,12 @@ struct TokenRows: Sendable {
   /// Copies the rows of `tokens` to `target`, [tokens, width].
   func load(row: Int, tokens: Range<Int>, head: Int, to target: UnsafeMutablePointer<Float>) {
     let (size, strides) = (tensor.dtype.size, tensor.strides)
-    tensor.withUnsafeRawPointer { base in
-      let first = base + (row * strides[0] + head * strides[2]) * size
-      if strides[1] == width {
-        kernels.widen(type, tokens.count * width, first + tokens.lowerBound * width * size, target)
-      } else {
-        for (index, token) in tokens.enumerated() {
-          kernels.widen(type, width, first + token * strides[1] * size, target + index * width)
-        }
+    let first = elements.base + (row * strides[0] + head * strides[2]) * size
+    if strides[1] == width {
+      kernels.widen(type, tokens.count * width, first + tokens.lowerBound * width * size, target)
+    } else {
+      for (index, token) in tokens.enumerated() {
+        kernels.widen(type, width, first + token * strides[1] * size, target + index * width)
       }
     }
   }
@@ -45,10 +45,9 @@ struct TokenRows: Sendable {
   /// Starts to bring the rows of `tokens` near, for a later ``load(row:tokens:head:to:)``.
   func prefetch(row: Int, tokens: Range<Int>, head: Int) {
     let (size, strides) = (tensor.dtype.size, tensor.strides)
-    tensor.withUnsafeRawPointer { base in
-      let first = row * strides[0] + tokens.lowerBound * strides[1] + head * strides[2]
-      kernels.prefetch(tokens.count, width * size, base + first * size, strides[1] * size, 0)
-    }
+    let first = row * strides[0] + tokens.lowerBound * strides[1] + head * strides[2]
+    kernels.prefetch(
+      tokens.count, width * size, elements.base + first * size, strides[1] * size, 0)
   }
 }
 

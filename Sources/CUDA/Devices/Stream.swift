@@ -32,21 +32,29 @@ public final class Stream: @unchecked Sendable {
     try device.call("cuStreamWaitEvent") { $0.cuStreamWaitEvent(handle, event.handle, 0) }
   }
 
-  /// Queues copying from memory of the processor. It must stay as it is until the copy is done.
-  public func copy(_ source: UnsafeRawBufferPointer, to target: DeviceMemory) throws {
-    try target.check(count: source.count)
+  /// Queues copying from memory of the processor to the bytes from `offset` on. It must stay as it is
+  /// until the copy is done.
+  public func copy(
+    _ source: UnsafeRawBufferPointer, to target: DeviceMemory, at offset: Int = 0
+  ) throws {
+    try target.check(count: source.count, at: offset)
     guard !source.isEmpty else { return }
     try device.call("cuMemcpyHtoDAsync") {
-      $0.cuMemcpyHtoDAsync(target.address, source.baseAddress, source.count, handle)
+      $0.cuMemcpyHtoDAsync(
+        target.address + UInt64(offset), source.baseAddress, source.count, handle)
     }
   }
 
-  /// Queues copying to memory of the processor, which must live until the copy is done.
-  public func copy(_ source: DeviceMemory, to target: UnsafeMutableRawBufferPointer) throws {
-    try source.check(count: target.count)
+  /// Queues copying the bytes from `offset` on to memory of the processor, which must live until the
+  /// copy is done.
+  public func copy(
+    _ source: DeviceMemory, at offset: Int = 0, to target: UnsafeMutableRawBufferPointer
+  ) throws {
+    try source.check(count: target.count, at: offset)
     guard !target.isEmpty else { return }
     try device.call("cuMemcpyDtoHAsync") {
-      $0.cuMemcpyDtoHAsync(target.baseAddress, source.address, target.count, handle)
+      $0.cuMemcpyDtoHAsync(
+        target.baseAddress, source.address + UInt64(offset), target.count, handle)
     }
   }
 

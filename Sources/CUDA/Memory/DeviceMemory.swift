@@ -43,11 +43,13 @@ public final class DeviceMemory: @unchecked Sendable {
     stream.device.ledger.release(number)
   }
 
-  /// - Throws: ``CUDAError/invalidArgument(_:was:mustBe:)`` unless a copy of `count` bytes fits.
-  func check(count: Int) throws {
-    guard count <= byteCount else {
+  /// - Throws: ``CUDAError/invalidArgument(_:was:mustBe:)`` unless `count` bytes from `offset` on are
+  ///   within the memory.
+  func check(count: Int, at offset: Int) throws {
+    guard offset >= 0, count <= byteCount - offset else {
       throw CUDAError.invalidArgument(
-        "copy", was: "of \(count) bytes", mustBe: "of at most the memory's \(byteCount)")
+        "copy", was: "of \(count) bytes at \(offset)",
+        mustBe: "within the memory's \(byteCount)")
     }
   }
 }

@@ -23,7 +23,9 @@ extension Tensor {
       throw TensorError.invalidArgument(
         "shape", was: "\(shape)", mustBe: "of one element, or a seed given")
     }
-    guard let origin else { return try sources.map { try .zeros($0.shape, dtype: $0.dtype) } }
+    guard let origin else {
+      return try sources.map { try .zeros($0.shape, dtype: $0.dtype, device: $0.device) }
+    }
 
     let operations = Tensor.history(of: origin.operation)
     let last = origin.operation.number
@@ -31,7 +33,7 @@ extension Tensor {
     var sourceNumbers = Set(sources.compactMap { $0.origin?.operation.number })
     sourceNumbers.insert(last)
     var start = [Tensor?](repeating: nil, count: origin.operation.outputCount)
-    start[origin.index] = try (seed ?? .ones(shape, dtype: dtype)).detached()
+    start[origin.index] = try (seed ?? .ones(shape, dtype: dtype, device: device)).detached()
     accumulated[last] = start
 
     for operation in operations {
@@ -58,7 +60,7 @@ extension Tensor {
     return try sources.map { source in
       guard let origin = source.origin, let gradient = accumulated[origin.operation.number],
         let own = gradient[origin.index]
-      else { return try .zeros(source.shape, dtype: source.dtype) }
+      else { return try .zeros(source.shape, dtype: source.dtype, device: source.device) }
       return own
     }
   }

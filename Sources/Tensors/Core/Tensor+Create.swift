@@ -19,29 +19,36 @@ extension Tensor {
   public init<T: Scalar>(_ values: [T]) throws { try self.init(values, [values.count]) }
 
   /// A tensor with every element equal to `value`, stored once and broadcast.
-  public static func full(_ shape: Shape, _ value: Double, dtype: DType = .float32) throws
-    -> Tensor
-  {
-    let scalar = try Tensor([value], []).cast(to: dtype)
+  public static func full(
+    _ shape: Shape, _ value: Double, dtype: DType = .float32, device: Device = .cpu
+  ) throws -> Tensor {
+    let scalar = try Tensor([value], []).cast(to: dtype).moved(to: device)
     return try scalar.expanded(to: shape)
   }
 
-  public static func zeros(_ shape: Shape, dtype: DType = .float32) throws -> Tensor {
-    try full(shape, 0, dtype: dtype)
+  public static func zeros(
+    _ shape: Shape, dtype: DType = .float32, device: Device = .cpu
+  ) throws -> Tensor {
+    try full(shape, 0, dtype: dtype, device: device)
   }
 
-  public static func ones(_ shape: Shape, dtype: DType = .float32) throws -> Tensor {
-    try full(shape, 1, dtype: dtype)
+  public static func ones(
+    _ shape: Shape, dtype: DType = .float32, device: Device = .cpu
+  ) throws -> Tensor {
+    try full(shape, 1, dtype: dtype, device: device)
   }
 
   /// The whole numbers from 0 to `count` − 1.
-  public static func range(_ count: Int, dtype: DType = .int32) throws -> Tensor {
+  public static func range(
+    _ count: Int, dtype: DType = .int32, device: Device = .cpu
+  ) throws -> Tensor {
     try Tensor((0..<Int64(max(0, count))).map { $0 }, [max(0, count)]).cast(to: dtype)
+      .moved(to: device)
   }
 
-  /// The elements in row-major order, converted to `type`.
+  /// The elements in row-major order, converted to `type`. Those of a GPU are waited for.
   public func elements<T: Scalar>(as type: T.Type = T.self) throws -> [T] {
-    let source = try detached().cast(to: T.dtype).contiguous()
+    let source = try detached().moved(to: .cpu).cast(to: T.dtype).contiguous()
     return try source.withUnsafePointer(to: T.self) {
       Array(UnsafeBufferPointer(start: $0, count: source.elementCount))
     }

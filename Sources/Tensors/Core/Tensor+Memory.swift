@@ -13,10 +13,11 @@ extension Tensor {
     _ shape: Shape, dtype: DType, _ fill: (UnsafeMutableRawPointer) throws -> Void
   ) throws -> Tensor {
     let count = try shape.validated(elementSize: dtype.size)
-    let storage = try Storage(byteCount: count * dtype.size)
-    try fill(storage.base)
+    let memory = try HostMemory(byteCount: count * dtype.size)
+    try fill(memory.base)
     return Tensor(
-      storage: storage, shape: shape, strides: shape.contiguousStrides, offset: 0, dtype: dtype)
+      storage: .host(memory), shape: shape, strides: shape.contiguousStrides, offset: 0,
+      dtype: dtype)
   }
 
   /// Contiguous tensors that `fill` writes together, given their addresses in order.
@@ -24,8 +25,11 @@ extension Tensor {
     _ results: [(shape: Shape, dtype: DType)],
     _ fill: ([UnsafeMutableRawPointer]) throws -> Void
   ) throws -> [Tensor] {
-    let tensors = try results.map { try Tensor.filling($0.shape, dtype: $0.dtype) { _ in } }
-    try fill(tensors.map(\.storage.base))
+    var addresses: [UnsafeMutableRawPointer] = []
+    let tensors = try results.map {
+      try Tensor.filling($0.shape, dtype: $0.dtype) { addresses.append($0) }
+    }
+    try withExtendedLifetime(tensors) { try fill(addresses) }
     return tensors
   }
 
@@ -33,23 +37,26 @@ extension Tensor {
   static func borrowing(
     _ base: UnsafeRawPointer, shape: Shape, dtype: DType, owner: any Sendable
   ) -> Tensor {
-    let storage = Storage(
+    let memory = HostMemory(
       borrowing: UnsafeMutableRawPointer(mutating: base),
       byteCount: shape.elementCount * dtype.size, owner: owner)
     return Tensor(
-      storage: storage, shape: shape, strides: shape.contiguousStrides, offset: 0, dtype: dtype)
+      storage: .host(memory), shape: shape, strides: shape.contiguousStrides, offset: 0,
+      dtype: dtype)
   }
 
   /// Calls `body` with the address of the first element; the others lie at ``strides``.
-  public func withUnsafeRawPointer<R>(_ body: (UnsafeRawPointer) throws -> R) rethrows -> R {
-    try withExtendedLifetime(storage) {
-      try body(UnsafeRawPointer(storage.base + offset * dtype.size))
-    }
+  ///
+  /// - Throws: ``TensorError/invalidArgument(_:was:mustBe:)`` if the elements are on a GPU.
+  public func withUnsafeRawPointer<R>(_ body: (UnsafeRawPointer) throws -> R) throws -> R {
+    let elements = try hostElements()
+    return try withExtendedLifetime(elements) { try body(elements.base) }
   }
 
   /// Calls `body` with the address of the first element, read as `type`.
   ///
-  /// - Throws: ``TensorError/invalidArgument(_:was:mustBe:)`` if the dtype is another.
+  /// - Throws: ``TensorError/invalidArgument(_:was:mustBe:)`` if the dtype is another, or the elements
+  ///   are on a GPU.
   public func withUnsafePointer<T: Scalar, R>(
     to type: T.Type, _ body: (UnsafePointer<T>) throws -> R
   ) throws -> R {
@@ -58,5 +65,27 @@ extension Tensor {
         "dtype", was: dtype.rawValue, mustBe: T.dtype.rawValue)
     }
     return try withUnsafeRawPointer { try body($0.assumingMemoryBound(to: T.self)) }
+  }
+
+  /// Where the elements are in the processor's memory, for loops that ask once.
+  ///
+  /// - Throws: ``TensorError/invalidArgument(_:was:mustBe:)`` if they are on a GPU.
+  public func hostElements() throws -> HostElements {
+    guard case .host(let memory) = storage else {
+      throw TensorError.invalidArgument("device", was: "\(device)", mustBe: "cpu")
+    }
+    return HostElements(UnsafeRawPointer(memory.base + offset * dtype.size), owner: memory)
+  }
+}
+
+/// The place of a tensor's elements in the processor's memory, which lives as long as this value.
+public struct HostElements: @unchecked Sendable {
+  /// The address of the first element.
+  public let base: UnsafeRawPointer
+  private let owner: HostMemory
+
+  init(_ base: UnsafeRawPointer, owner: HostMemory) {
+    self.base = base
+    self.owner = owner
   }
 }

@@ -64,10 +64,12 @@ extension Tensor {
       defer { start += size }
       return try detached().sliced(axis, start..<start + size)
     }
-    let (shapes, dtype) = (pieces.map(\.shape), dtype)
+    let (shapes, dtype, device) = (pieces.map(\.shape), dtype, device)
     // One record for all pieces: their gradients are put together once.
     return Tensor.recording(pieces, from: [self]) { gradients in
-      let parts = try zip(gradients, shapes).map { try $0 ?? .zeros($1, dtype: dtype) }
+      let parts = try zip(gradients, shapes).map {
+        try $0 ?? .zeros($1, dtype: dtype, device: device)
+      }
       return [try .concatenated(parts, axis)]
     }
   }
@@ -187,9 +189,10 @@ extension Tensor {
 
   /// A contiguous copy.
   func copied() throws -> Tensor {
+    if device != .cpu { return try copiedOnDevice() }
     let loop = StridedLoop(shape: shape, strides: [shape.contiguousStrides, strides])
     return try Tensor.filling(shape, dtype: dtype) { target in
-      withUnsafeRawPointer { source in
+      try withUnsafeRawPointer { source in
         switch dtype.size {
         case 1: loop.copy(UInt8.self, target, source)
         case 2: loop.copy(UInt16.self, target, source)

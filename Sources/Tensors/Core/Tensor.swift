@@ -28,7 +28,8 @@ public struct Tensor: Sendable {
     self.origin = origin
   }
 
-  public var device: Device { .cpu }
+  /// Where the elements are, and where operations on them run.
+  public var device: Device { storage.device }
   public var rank: Int { shape.rank }
   public var elementCount: Int { shape.elementCount }
   /// The size of the elements in bytes, without gaps and each broadcast element counted.

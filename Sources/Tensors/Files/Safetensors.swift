@@ -71,20 +71,22 @@ public enum Safetensors {
 }
 
 extension Tensor {
-  /// Views are copied in blocks of about this many bytes.
+  /// Views are copied in blocks of about this many bytes, and what is on a GPU in larger ones.
   private static let blockSize = 1 << 20
+  private static let deviceBlockSize = 1 << 26
 
   /// Calls `body` with the bytes of the elements in row-major order, block by block: all at once
   /// where they lie one behind the other, otherwise copies of some rows at a time.
   func forEachBlock(_ body: (UnsafeRawBufferPointer) throws -> Void) throws {
-    if isContiguous || byteCount <= Self.blockSize {
-      let source = try detached().contiguous()
+    let blockSize = device == .cpu ? Self.blockSize : Self.deviceBlockSize
+    if (isContiguous && device == .cpu) || byteCount <= blockSize || rank == 0 {
+      let source = try detached().moved(to: .cpu).contiguous()
       return try source.withUnsafeRawPointer {
         try body(UnsafeRawBufferPointer(start: $0, count: byteCount))
       }
     }
     let rowSize = byteCount / shape[0]
-    let rows = max(1, Self.blockSize / rowSize)
+    let rows = max(1, blockSize / rowSize)
     for first in stride(from: 0, to: shape[0], by: rows) {
       let block = try detached().sliced(0, first..<min(shape[0], first + rows))
       // A single row may still be long: it is cut along its own first axis.

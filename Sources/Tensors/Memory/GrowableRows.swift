@@ -10,12 +10,12 @@ import Synchronization
 public struct GrowableRows: Sendable {
   /// Storage for `capacity` rows a batch entry, and how many of them are taken.
   private final class Buffer: Sendable {
-    let storage: Storage
+    let memory: HostMemory
     let capacity: Int
     private let taken: Atomic<Int>
 
-    init(storage: Storage, capacity: Int, taken: Int) {
-      self.storage = storage
+    init(memory: HostMemory, capacity: Int, taken: Int) {
+      self.memory = memory
       self.capacity = capacity
       self.taken = Atomic(taken)
     }
@@ -46,7 +46,7 @@ public struct GrowableRows: Sendable {
   public var count: Int { end - start }
 
   /// The bytes that the storage takes, spare capacity included.
-  public var byteCount: Int { buffer?.storage.byteCount ?? 0 }
+  public var byteCount: Int { buffer?.memory.byteCount ?? 0 }
 
   /// No rows yet.
   ///
@@ -66,7 +66,7 @@ public struct GrowableRows: Sendable {
     var strides = shape.contiguousStrides
     strides[0] = buffer.capacity * rowShape.elementCount
     return Tensor(
-      storage: buffer.storage, shape: shape, strides: strides,
+      storage: .host(buffer.memory), shape: shape, strides: strides,
       offset: start * rowShape.elementCount, dtype: dtype)
   }
 
@@ -88,7 +88,7 @@ public struct GrowableRows: Sendable {
     if buffer?.take(added, from: end) != true {
       try move(capacity: max(Self.smallestCapacity, 2 * (count + added)), taking: added)
     }
-    if let buffer { write(source, to: buffer, at: end) }
+    if let buffer { try write(source, to: buffer, at: end) }
     end += added
   }
 
@@ -106,18 +106,18 @@ public struct GrowableRows: Sendable {
       try Shape([batch, capacity] + rowShape.dimensions)
       .validated(elementSize: dtype.size, argument: "rows") * dtype.size
     let moved = Buffer(
-      storage: try Storage(byteCount: bytes), capacity: capacity, taken: count + taking)
-    write(rows, to: moved, at: 0)
+      memory: try HostMemory(byteCount: bytes), capacity: capacity, taken: count + taking)
+    try write(rows, to: moved, at: 0)
     (buffer, start, end) = (moved, 0, rows.shape[1])
   }
 
   /// Writes contiguous rows to the place `place` of each batch entry.
-  private func write(_ rows: Tensor, to buffer: Buffer, at place: Int) {
+  private func write(_ rows: Tensor, to buffer: Buffer, at place: Int) throws {
     let rowBytes = rowShape.elementCount * dtype.size
     let bytes = rows.shape[1] * rowBytes
-    rows.withUnsafeRawPointer { base in
+    try rows.withUnsafeRawPointer { base in
       for entry in 0..<batch {
-        (buffer.storage.base + (entry * buffer.capacity + place) * rowBytes)
+        (buffer.memory.base + (entry * buffer.capacity + place) * rowBytes)
           .copyMemory(from: base + entry * bytes, byteCount: bytes)
       }
     }

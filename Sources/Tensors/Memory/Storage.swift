@@ -1,5 +1,28 @@
-/// Bytes that tensors view. Written once, by the operation that makes them, then shared.
-final class Storage: @unchecked Sendable {
+import CUDA
+
+/// Bytes that tensors view, of the processor or of a GPU. Written once, by the operation that makes
+/// them, then shared.
+enum Storage: Sendable {
+  case host(HostMemory)
+  case device(DeviceMemory, DeviceQueue)
+
+  var device: Device {
+    switch self {
+    case .host: .cpu
+    case .device(_, let queue): queue.place
+    }
+  }
+
+  var byteCount: Int {
+    switch self {
+    case .host(let memory): memory.byteCount
+    case .device(let memory, _): memory.byteCount
+    }
+  }
+}
+
+/// Bytes of the processor.
+final class HostMemory: @unchecked Sendable {
   let base: UnsafeMutableRawPointer
   let byteCount: Int
   /// Keeps foreign memory (a mapped file) alive; nil for memory of the pool.

@@ -22,8 +22,8 @@ extension Tensor {
     let loop = StridedLoop(
       shape: shape, strides: [shape.contiguousStrides, left.strides, right.strides])
     return try Tensor.filling(shape, dtype: dtype) { target in
-      left.withUnsafeRawPointer { x in
-        right.withUnsafeRawPointer { y in
+      try left.withUnsafeRawPointer { x in
+        try right.withUnsafeRawPointer { y in
           // Rows of the result are contiguous unless the result is one element long.
           func run<T>(
             _ type: T.Type,

@@ -22,7 +22,7 @@ extension Tensor {
     let own = self.dtype
     let source = try detached().contiguous()
     let result = try Tensor.filling(shape, dtype: dtype) { target in
-      source.withUnsafeRawPointer { convert($0, own, target, dtype, count: elementCount) }
+      try source.withUnsafeRawPointer { convert($0, own, target, dtype, count: elementCount) }
     }
     guard own.isFloatingPoint else { return result }
     return result.recorded(from: [self]) { [try $0.cast(to: own)] }

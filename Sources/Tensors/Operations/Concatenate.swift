@@ -26,7 +26,7 @@ extension Tensor {
     func zeros(_ count: Int) throws -> Tensor {
       var dimensions = shape.dimensions
       dimensions[axis] = count
-      return try .zeros(Shape(dimensions), dtype: dtype)
+      return try .zeros(Shape(dimensions), dtype: dtype, device: device)
     }
     return try .concatenated([zeros(before), self, zeros(after)], axis)
   }
@@ -37,15 +37,14 @@ extension Tensor {
     let outer = shape[..<axis].reduce(1, *)
     let rowBytes = shape[axis] * inner
     let sources = try tensors.map { try $0.contiguous() }
+    let elements = try sources.map { try $0.hostElements() }
     return try Tensor.filling(shape, dtype: tensors[0].dtype) { target in
       Threads.forEachRows(outer, width: rowBytes / size) { rows in
         var place = target + rows.lowerBound * rowBytes
         for row in rows {
-          for source in sources {
+          for (source, elements) in zip(sources, elements) {
             let bytes = source.shape[axis] * inner
-            source.withUnsafeRawPointer {
-              place.copyMemory(from: $0 + row * bytes, byteCount: bytes)
-            }
+            place.copyMemory(from: elements.base + row * bytes, byteCount: bytes)
             place += bytes
           }
         }

@@ -20,7 +20,7 @@ extension Tensor {
     let source = try detached().contiguous()
     let bytes = width * dtype.size
     let result = try Tensor.filling(Shape(indices.shape + [width]), dtype: dtype) { target in
-      source.withUnsafeRawPointer { base in
+      try source.withUnsafeRawPointer { base in
         for (place, index) in chosen.enumerated() {
           (target + place * bytes).copyMemory(from: base + index * bytes, byteCount: bytes)
         }

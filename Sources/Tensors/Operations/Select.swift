@@ -16,8 +16,8 @@ extension Tensor {
     )
     let result = try Tensor.filling(shape, dtype: yes.dtype) { target in
       try chosen.withUnsafePointer(to: Bool.self) { flags in
-        a.withUnsafeRawPointer { x in
-          b.withUnsafeRawPointer { y in
+        try a.withUnsafeRawPointer { x in
+          try b.withUnsafeRawPointer { y in
             let count = shape.elementCount
             switch yes.dtype.size {
             case 1: choose(UInt8.self, count, flags, x, y, target)

@@ -6,7 +6,7 @@ extension Tensor {
     let kernels = InstructionSet.current.kernels
     let source = try contiguous()
     return try Tensor.filling(shape, dtype: dtype) { target in
-      source.withUnsafeRawPointer { base in
+      try source.withUnsafeRawPointer { base in
         Threads.forEachRows(elementCount, width: 1) { block in
           let start = block.lowerBound
           if dtype == .float32 {

@@ -12,31 +12,14 @@ struct StridedLoop {
   private(set) var rowStrides: [Int]
 
   init(shape: Shape, strides: [[Int]]) {
-    var extents: [Int] = []
-    var merged = [[Int]](repeating: [], count: strides.count)
-    for axis in 0..<shape.rank where shape[axis] != 1 {
-      let isEven =
-        !extents.isEmpty
-        && strides.indices.allSatisfy {
-          merged[$0][extents.count - 1] == strides[$0][axis] * shape[axis]
-        }
-      if isEven {
-        extents[extents.count - 1] *= shape[axis]
-        for operand in strides.indices {
-          merged[operand][extents.count - 1] = strides[operand][axis]
-        }
-      } else {
-        extents.append(shape[axis])
-        for operand in strides.indices { merged[operand].append(strides[operand][axis]) }
-      }
-    }
+    var axes = MergedAxes(shape: shape, strides: strides)
     rowStrides = [Int](repeating: 0, count: strides.count)
-    if let last = extents.popLast() {
+    if let last = axes.extents.popLast() {
       rowLength = last
-      for operand in strides.indices { rowStrides[operand] = merged[operand].removeLast() }
+      for operand in strides.indices { rowStrides[operand] = axes.strides[operand].removeLast() }
     }
-    outer = extents
-    outerStrides = merged
+    outer = axes.extents
+    outerStrides = axes.strides
   }
 
   /// Calls `body` for each piece of a row with its length and the offset of its first element in

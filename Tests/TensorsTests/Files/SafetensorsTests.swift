@@ -54,8 +54,8 @@ import Testing
     let file = try SafetensorsFile(path: folder.path("a"))
     let tensor = try file.tensor(named: "x")
     let again = try file.tensor(named: "x")
-    let isSameMemory = tensor.withUnsafeRawPointer { first in
-      again.withUnsafeRawPointer { first == $0 }
+    let isSameMemory = try tensor.withUnsafeRawPointer { first in
+      try again.withUnsafeRawPointer { first == $0 }
     }
     #expect(isSameMemory)
     try AtomicFile.write("replaced", to: folder.path("a"))
@@ -67,7 +67,7 @@ import Testing
       [("flag", try Tensor([true])), ("x", try Tensor([1.5, 2.5] as [Double]))],
       to: folder.path("a"))
     let tensor = try SafetensorsFile(path: folder.path("a")).tensor(named: "x")
-    tensor.withUnsafeRawPointer { #expect(UInt(bitPattern: $0) % 8 == 0) }
+    try tensor.withUnsafeRawPointer { #expect(UInt(bitPattern: $0) % 8 == 0) }
     #expect(try tensor.elements(as: Double.self) == [1.5, 2.5])
   }
 

@@ -65,7 +65,7 @@ final class DeviceCopies {
     let padded = pitch * tensor.dtype.size
     let count = tensor.shape[0] * tensor.shape[1] * tensor.shape[2]
     let memory = try send(count * padded, label) { target in
-      dense.withUnsafeRawPointer { source in
+      try dense.withUnsafeRawPointer { source in
         Self.copyRows(count, source, dimension, target, padded, paddingTo: padded)
       }
     }
@@ -85,7 +85,7 @@ final class DeviceCopies {
   /// Copies a dense tensor as it is.
   func upload(bytes tensor: Tensor, _ label: String) throws -> DeviceMemory {
     try send(tensor.byteCount, label) { target in
-      tensor.withUnsafeRawPointer {
+      try tensor.withUnsafeRawPointer {
         target.copyMemory(from: $0, byteCount: tensor.byteCount)
       }
     }

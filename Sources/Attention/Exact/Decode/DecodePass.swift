@@ -25,7 +25,7 @@ struct DecodePass {
     self.inputs = inputs
     kernels = InstructionSet.current.kernels
     type = inputs.dtype.floatType ?? CPU_F32
-    scores = ScoreTile(inputs: inputs, kernels: kernels)
+    scores = try ScoreTile(inputs, kernels)
     queryRows = try HeadRows(inputs.queries, type)
     keyRows = try HeadRows(inputs.keys, type)
     valueRows = try HeadRows(inputs.values, type)
@@ -101,7 +101,7 @@ struct DecodePass {
       .clamped(to: start..<min(start + Self.pieceKeys, segment.keyCount))
     for first in stride(from: seen.lowerBound, to: seen.upperBound, by: Self.blockKeys) {
       let columns = first..<min(first + Self.blockKeys, seen.upperBound)
-      if inputs.leavesKeys(segment, columns) { attend(segment, columns, memory, part) }
+      if try inputs.leavesKeys(segment, columns) { attend(segment, columns, memory, part) }
     }
   }
 

@@ -5,11 +5,13 @@ import Tensors
 struct BFloat16Rows: Sendable {
   let dimension: Int
   private let tensor: Tensor
+  private let elements: HostElements
   /// Slices to normalise and round; one group is left as it is and only its length is given.
   private let groups: Int?
 
   init(_ tensor: Tensor, _ groups: Int?) throws {
     self.tensor = tensor.strides[3] == 1 ? tensor : try tensor.contiguous()
+    elements = try self.tensor.hostElements()
     self.groups = groups
     dimension = tensor.shape[3]
   }
@@ -21,11 +23,9 @@ struct BFloat16Rows: Sendable {
   ) throws {
     guard let groups else {
       withUnsafeTemporaryAllocation(of: Float.self, capacity: 1) { none in
-        tensor.withUnsafeRawPointer { base in
-          let first = base.assumingMemoryBound(to: UInt16.self) + offset(batch, head, start)
-          prefetch(first, count, kernels)
-          body(first, tensor.strides[1], none.baseAddress!)
-        }
+        let first = place(batch, head, start)
+        prefetch(first, count, kernels)
+        body(first, tensor.strides[1], none.baseAddress!)
       }
       return
     }
@@ -44,12 +44,10 @@ struct BFloat16Rows: Sendable {
     batch: Int, head: Int, start: Int, count: Int, into target: UnsafeMutablePointer<UInt16>,
     stride: Int, lengths: UnsafeMutablePointer<Float>, _ kernels: cpu_kernels
   ) {
-    tensor.withUnsafeRawPointer { base in
-      let first = base.assumingMemoryBound(to: UInt16.self) + offset(batch, head, start)
-      prefetch(first, count, kernels)
-      for r in 0..<count {
-        (target + r * stride).update(from: first + r * tensor.strides[1], count: dimension)
-      }
+    let first = place(batch, head, start)
+    prefetch(first, count, kernels)
+    for r in 0..<count {
+      (target + r * stride).update(from: first + r * tensor.strides[1], count: dimension)
     }
     guard let groups else { return }
     withUnsafeTemporaryAllocation(of: Float.self, capacity: dimension * 2) { row in
@@ -73,7 +71,8 @@ struct BFloat16Rows: Sendable {
     kernels.prefetch(count, dimension * size, rows, tensor.strides[1] * size, 0)
   }
 
-  private func offset(_ batch: Int, _ head: Int, _ start: Int) -> Int {
-    batch * tensor.strides[0] + start * tensor.strides[1] + head * tensor.strides[2]
+  private func place(_ batch: Int, _ head: Int, _ start: Int) -> UnsafePointer<UInt16> {
+    elements.base.assumingMemoryBound(to: UInt16.self)
+      + batch * tensor.strides[0] + start * tensor.strides[1] + head * tensor.strides[2]
   }
 }

@@ -58,7 +58,7 @@ struct BiasGradient<Operands: BackwardOperands> {
     let segment = inputs.segments[index]
     for first in stride(from: 0, to: segment.keyCount, by: tile.keys) {
       let columns = first..<min(first + tile.keys, segment.keyCount)
-      guard inputs.leavesKeys(segment, columns) else { continue }
+      guard try inputs.leavesKeys(segment, columns) else { continue }
       let visible = segment.band.visibleQueries(columns: columns, queries: segment.queryCount)
       let keys = try pass.keys(
         memory, segment: index, head: head / inputs.headsPerGroup, columns: columns)

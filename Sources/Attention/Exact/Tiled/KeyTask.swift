@@ -63,7 +63,7 @@ struct KeyTask<Operands: BackwardOperands> {
         + segment.keyStart + columns.lowerBound
       if inputs.decaySums != nil { sums.update(repeating: 0, count: columns.count) }
       let visible =
-        inputs.leavesKeys(segment, columns)
+        try inputs.leavesKeys(segment, columns)
         ? segment.band.visibleQueries(columns: columns, queries: segment.queryCount) : 0..<0
       for start in stride(
         from: visible.lowerBound / tile.queries * tile.queries, to: visible.upperBound,

@@ -25,7 +25,7 @@ struct TiledBackward<Operands: BackwardOperands>: Sendable {
     self.inputs = inputs
     tile = TileShape(inputs.problem)
     kernels = InstructionSet.current.kernels
-    scores = ScoreTile(inputs: inputs, kernels: kernels)
+    scores = try ScoreTile(inputs, kernels)
     operands = try Operands(inputs, outputGradient: gradient, tile: tile, kernels)
     sources = try BackwardSources(inputs, outputs, gradient, logSumExpGradient)
   }

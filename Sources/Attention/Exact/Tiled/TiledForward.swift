@@ -15,7 +15,7 @@ struct TiledForward<Operands: ForwardOperands> {
     self.inputs = inputs
     tile = TileShape(inputs.problem)
     kernels = InstructionSet.current.kernels
-    scores = ScoreTile(inputs: inputs, kernels: kernels)
+    scores = try ScoreTile(inputs, kernels)
     operands = try Operands(inputs, kernels)
     bound = try LogitBound(inputs, kernels, addsTerms: scores.addsTerms)
   }
@@ -76,7 +76,7 @@ struct TiledForward<Operands: ForwardOperands> {
       to: visible.upperBound, by: tile.keys)
     {
       let columns = first..<min(first + tile.keys, visible.upperBound)
-      guard inputs.leavesKeys(segment, columns) else { continue }
+      guard try inputs.leavesKeys(segment, columns) else { continue }
       // S = Q Kᵀ, terms and mask, P = exp(S − m), O += P V
       let factor = operands.similarity(block, columns, isFinal: !scores.addsTerms)
       scores.apply(

@@ -60,6 +60,8 @@ private struct AdditiveStepper: TokenStepper {
   let kernels: cpu_kernels
   let tokens: ChunkTokens
   let scratch: Scratch
+  /// [hᵥ, k]
+  let bonus: HostElements?
   /// [block, v]
   let output: UnsafeMutablePointer<Float>
   /// [block, 1 or k] each: the decay in two parts.
@@ -72,6 +74,7 @@ private struct AdditiveStepper: TokenStepper {
     self.reader = reader
     self.kernels = kernels
     tokens = try ChunkTokens(reader, length: length)
+    bonus = try call.bonusElements()
     scratch = try Scratch(floats: length * (reader.valueDimension + 2 * reader.keyDimension))
     output = scratch.base
     whole = output + length * reader.valueDimension
@@ -86,9 +89,11 @@ private struct AdditiveStepper: TokenStepper {
     tokens.loadWrites(piece)
     kernels.decay_split(
       piece.count * max(1, reader.decayWidth), tokens.decay, whole, rest)
-    call.withBonus(of: piece.head) {
-      step(piece.count, from: before, state, pastCaches: pastCaches, bonus: $0)
-    }
+    step(
+      piece.count, from: before, state, pastCaches: pastCaches,
+      bonus: bonus.map {
+        $0.base.assumingMemoryBound(to: Float.self) + piece.head * reader.keyDimension
+      })
     target.store(row: piece.row, tokens: piece.tokens, head: piece.head, from: output)
   }
 

@@ -38,7 +38,9 @@ final class TokenBonus {
     row = gradient + k
     rows = row + k
     gradient.update(repeating: 0, count: k)
-    call.withBonus(of: head) { if let given = $0 { bonus.update(from: given, count: k) } }
+    guard let elements = try call.bonusElements() else { return nil }
+    bonus.update(
+      from: elements.base.assumingMemoryBound(to: Float.self) + head * k, count: k)
   }
 
   func copyGradient(to target: Rows) { target.update(from: gradient, count: k) }

@@ -18,7 +18,7 @@ struct ScanRows: @unchecked Sendable {
     stride = tensor.strides[1]
     batchStride = tensor.strides[0]
     size = tensor.dtype.size
-    base = tensor.withUnsafeRawPointer { UnsafeMutableRawPointer(mutating: $0) }
+    base = try tensor.withUnsafeRawPointer { UnsafeMutableRawPointer(mutating: $0) }
     owner = tensor
   }
 

@@ -63,11 +63,11 @@ struct SelectiveTile {
   }
 
   /// The channels of sequence `number` of `tensor` [n, d, s], or zeros.
-  func load(_ tensor: Tensor?, _ number: Int, to target: UnsafeMutablePointer<Float>) {
+  func load(_ tensor: Tensor?, _ number: Int, to target: UnsafeMutablePointer<Float>) throws {
     guard let tensor else {
       return target.update(repeating: 0, count: width * stateCount)
     }
-    tensor.withUnsafeRawPointer {
+    try tensor.withUnsafeRawPointer {
       kernels.transpose(
         width, stateCount, $0.assumingMemoryBound(to: Float.self) + place(number), stateCount,
         target, width)

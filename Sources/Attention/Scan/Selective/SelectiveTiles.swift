@@ -70,7 +70,7 @@ struct SelectiveTiles: SelectiveScanKernel {
         let (number, channels) = (index / tiles.count, tiles[index % tiles.count])
         let tile = try SelectiveTile(reader, channels)
         tile.loadMatrix()
-        tile.load(call.initialState, number, to: tile.states)
+        try tile.load(call.initialState, number, to: tile.states)
         for (place, tokens) in checkpoints.pieces(of: number) {
           if keeps { tile.save(tile.states, to: checkpoints.at(kept, place, channels)) }
           tile.forward(call.sequences[number].row, tokens, to: y)
@@ -127,7 +127,7 @@ struct SelectiveTiles: SelectiveScanKernel {
           let tile = try SelectiveTile(
             reader, first..<min(first + Self.tileChannels, channels.upperBound))
           tile.loadMatrix()
-          tile.load(finalGradient, number, to: tile.stateGradient)
+          try tile.load(finalGradient, number, to: tile.stateGradient)
           tile.clearSums()
           for (place, tokens) in checkpoints.pieces(of: number).reversed() {
             tile.restore(checkpoints.at(saved, place, tile.channels))

@@ -1,0 +1,27 @@
+// Copies elements from one place to another, each with strides of its own.
+
+#include "tensors/strided.cuh"
+
+struct Parameters {
+  const void *source;
+  void *target;
+  Layout layout;  // target, source
+  int size;       // bytes an element
+};
+
+template <typename T>
+DEVICE void copy(const Parameters &p, const Span<2> &span) {
+  const Four<T> four = read_four((const T *)p.source + span.at[1], p.layout.steps[1], span.left);
+  write_four((T *)p.target + span.at[0], p.layout.steps[0], span.left, four);
+}
+
+extern "C" __global__ void tensors_copy(const __grid_constant__ Parameters p) {
+  Span<2> span;
+  if (!find_span(p.layout, span)) return;
+  switch (p.size) {
+    case 1: return copy<u8>(p, span);
+    case 2: return copy<u16>(p, span);
+    case 4: return copy<u32>(p, span);
+    default: return copy<i64>(p, span);
+  }
+}

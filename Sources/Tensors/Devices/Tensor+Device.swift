@@ -1,0 +1,78 @@
+import CUDA
+
+extension Tensor {
+  /// A contiguous tensor on a GPU, not initialised: how kernels there make their results.
+  ///
+  /// - Throws: ``TensorError/invalidArgument(_:was:mustBe:)`` if the device is the processor,
+  ///   `CUDAError.outOfMemory` if the GPU has no room.
+  public static func onDevice(_ shape: Shape, dtype: DType, device: Device) throws -> Tensor {
+    let queue = try DeviceQueue.shared(for: device)
+    let count = try shape.validated(elementSize: dtype.size)
+    let memory = try queue.memory(count * dtype.size, "tensor \(dtype.rawValue) \(shape)")
+    return Tensor(
+      storage: .device(memory, queue), shape: shape, strides: shape.contiguousStrides, offset: 0,
+      dtype: dtype)
+  }
+
+  /// The address on the GPU of the first element; the others lie at ``strides``. It is valid as long
+  /// as this tensor lives, and for kernels that are queued until then.
+  ///
+  /// - Throws: ``TensorError/invalidArgument(_:was:mustBe:)`` if the elements are not on a GPU.
+  public func deviceAddress() throws -> UInt64 {
+    guard case .device(let memory, _) = storage else {
+      throw TensorError.invalidArgument("device", was: "\(device)", mustBe: "a GPU, as cuda:0")
+    }
+    return memory.address + UInt64(offset * dtype.size)
+  }
+
+  /// This tensor, or a copy of it on another device. The gradient moves back.
+  ///
+  /// Moving to a GPU is queued; moving from it waits for the work before. Axes that are broadcast stay
+  /// so: their elements are stored and copied once.
+  ///
+  /// - Throws: `CUDAError` if there is no such GPU, or it has no room, or work before has failed.
+  public func moved(to device: Device) throws -> Tensor {
+    let own = self.device
+    if device == own { return self }
+    let stored = try detached().withoutRepetition().contiguous()
+    let result: Tensor
+    switch (stored.storage, device) {
+    case (.host, .cuda): result = try stored.sent(to: device)
+    case (.device(let memory, let queue), .cpu): result = try stored.received(memory, queue)
+    case (.device(let memory, let queue), .cuda):
+      result = try stored.received(memory, queue).sent(to: device)
+    case (.host, .cpu): return self
+    }
+    let expanded = try result.expanded(to: shape)
+    guard dtype.isFloatingPoint else { return expanded }
+    return expanded.recorded(from: [self]) { [try $0.moved(to: own)] }
+  }
+
+  /// The first elements of axes that are broadcast.
+  private func withoutRepetition() throws -> Tensor {
+    var result = self
+    for axis in 0..<rank where strides[axis] == 0 && shape[axis] > 1 {
+      result = try result.sliced(axis, 0..<1)
+    }
+    return result
+  }
+
+  /// A copy of these contiguous elements on a GPU.
+  private func sent(to device: Device) throws -> Tensor {
+    let result = try Tensor.onDevice(shape, dtype: dtype, device: device)
+    guard case .device(let memory, let queue) = result.storage else { return result }
+    try withUnsafeRawPointer {
+      try queue.send(UnsafeRawBufferPointer(start: $0, count: byteCount), to: memory)
+    }
+    return result
+  }
+
+  /// A copy of these contiguous elements on the processor.
+  private func received(_ memory: DeviceMemory, _ queue: DeviceQueue) throws -> Tensor {
+    try Tensor.filling(shape, dtype: dtype) {
+      try queue.receive(
+        memory, at: offset * dtype.size,
+        into: UnsafeMutableRawBufferPointer(start: $0, count: byteCount))
+    }
+  }
+}
