@@ -75,3 +75,9 @@ def forward(dimensions, rows, element="bf16", mask=0, cosine=0, bound=0, terms=0
     """Macros of attention/forward.cu."""
     return tile(dimensions, rows, element, mask, cosine) + [
         f"CONSTANT_BOUND={bound}", f"TERMS={terms}"]
+
+
+def hopper(dimensions, rows, element="bf16"):
+    """Macros of the backward kernels with Hopper's own instructions; `rows` of the tiles that go by."""
+    return [f"ELEMENT={element}", f"KEY_DIMENSION={dimensions[0]}",
+            f"VALUE_DIMENSION={dimensions[1]}", rows, "WARPGROUPS=2"]

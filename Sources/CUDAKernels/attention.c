@@ -30,6 +30,12 @@ static const char backward_queries_cu[] = {
 static const char backward_keys_cu[] = {
 #embed "attention/backward_keys.cu" suffix(, 0)
 };
+static const char hopper_backward_queries_cu[] = {
+#embed "attention/hopper_backward_queries.cu" suffix(, 0)
+};
+static const char hopper_backward_keys_cu[] = {
+#embed "attention/hopper_backward_keys.cu" suffix(, 0)
+};
 
 static const struct cuda_source sources[] = {
     SOURCE("attention/mask.cuh", mask_cuh),
@@ -42,6 +48,8 @@ static const struct cuda_source sources[] = {
     SOURCE("attention/delta.cu", delta_cu),
     SOURCE("attention/backward_queries.cu", backward_queries_cu),
     SOURCE("attention/backward_keys.cu", backward_keys_cu),
+    SOURCE("attention/hopper_backward_queries.cu", hopper_backward_queries_cu),
+    SOURCE("attention/hopper_backward_keys.cu", hopper_backward_keys_cu),
 };
 
 const struct cuda_family attention_family = FAMILY(sources);

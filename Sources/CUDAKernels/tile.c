@@ -21,6 +21,12 @@ static const char memory_cuh[] = {
 static const char matrix_cuh[] = {
 #embed "tile/matrix.cuh" suffix(, 0)
 };
+static const char wgmma_cuh[] = {
+#embed "tile/wgmma.cuh" suffix(, 0)
+};
+static const char warpgroup_cuh[] = {
+#embed "tile/warpgroup.cuh" suffix(, 0)
+};
 
 static const struct cuda_source sources[] = {
     SOURCE("tile/base.cuh", base_cuh),
@@ -30,6 +36,8 @@ static const struct cuda_source sources[] = {
     SOURCE("tile/team.cuh", team_cuh),
     SOURCE("tile/memory.cuh", memory_cuh),
     SOURCE("tile/matrix.cuh", matrix_cuh),
+    SOURCE("tile/wgmma.cuh", wgmma_cuh),
+    SOURCE("tile/warpgroup.cuh", warpgroup_cuh),
 };
 
 const struct cuda_family tile_family = FAMILY(sources);

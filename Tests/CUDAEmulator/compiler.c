@@ -1,5 +1,5 @@
 // A stand-in for NVRTC that compiles kernels for this machine's processor with clang: the sources as they
-// are, but for tile/instructions.cuh, which has a file of its own here.
+// are, but for the headers with assembly, which have files of their own here.
 
 #define _GNU_SOURCE
 #include "CUDAInterface.h"
@@ -22,6 +22,18 @@ static const char device_h[] = {
 static const char instructions_cuh[] = {
 #embed "instructions.cuh" suffix(, 0)
 };
+static const char wgmma_cuh[] = {
+#embed "wgmma.cuh" suffix(, 0)
+};
+
+// The headers that are put in the place of the kernels' own.
+static const struct {
+  const char *name, *text;
+} substitutes[] = {
+    {"tile/instructions.cuh", instructions_cuh},
+    {"tile/wgmma.cuh", wgmma_cuh},
+};
+enum { SUBSTITUTES = sizeof substitutes / sizeof *substitutes };
 
 enum { SUCCESS = 0, OUT_OF_MEMORY = 1, COMPILATION = 6, INTERNAL = 11, MOST_OPTIONS = 64 };
 
@@ -34,12 +46,14 @@ struct _nvrtcProgram {
 };
 
 // Follows the files from which kernels are built, so that no machine code in a cache outlives them.
+static unsigned hash_of(unsigned hash, const char *text) {
+  for (; *text; text++) hash = (hash ^ (unsigned char)*text) * 16777619u;
+  return hash;
+}
+
 static int edition(void) {
-  unsigned hash = 2166136261u;
-  const char *texts[] = {device_h, instructions_cuh};
-  for (int i = 0; i < 2; i++) {
-    for (const char *c = texts[i]; *c; c++) hash = (hash ^ (unsigned char)*c) * 16777619u;
-  }
+  unsigned hash = hash_of(2166136261u, device_h);
+  for (int i = 0; i < SUBSTITUTES; i++) hash = hash_of(hash, substitutes[i].text);
   return hash & 0xffffff;
 }
 
@@ -100,8 +114,10 @@ EXPORT int nvrtcCreateProgram(nvrtcProgram *program, const char *source, const c
   snprintf(made->source, sizeof made->source, "%s/%s", made->folder, name);
   int status = write_file(made->folder, name, source);
   for (int i = 0; i < header_count && status == SUCCESS; i++) {
-    const char *text =
-        strcmp(header_names[i], "tile/instructions.cuh") == 0 ? instructions_cuh : headers[i];
+    const char *text = headers[i];
+    for (int j = 0; j < SUBSTITUTES; j++) {
+      if (strcmp(header_names[i], substitutes[j].name) == 0) text = substitutes[j].text;
+    }
     status = write_file(made->folder, header_names[i], text);
   }
   return status != SUCCESS ? status : write_file(made->folder, "device.h", device_h);

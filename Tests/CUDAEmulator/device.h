@@ -104,6 +104,7 @@ namespace machine {
 
 constexpr int most_threads = 1024;
 constexpr int warp_lanes = 32;
+constexpr int warpgroup_threads = 128;
 constexpr unsigned long stack_bytes = 128 << 10;
 constexpr unsigned long shared_capacity = 256 << 10;
 constexpr int parameter_capacity = 4096;
@@ -112,14 +113,15 @@ struct Place {
   unsigned x, y, z;
 };
 
-enum State : unsigned char { ready, at_warp, at_barrier, done };
+enum State : unsigned char { ready, with_team, at_barrier, done };
 
-// What a warp executes together: the threads' arguments by lane, null where a thread has ended.
+// What threads execute together: their arguments in order, null where a thread has ended.
 using Instruction = void (*)(void *const *arguments);
 
-struct Warp {
+// Threads with instructions of their own: a warp, or the four warps of a warpgroup.
+struct Team {
   Instruction instruction;
-  void *arguments[warp_lanes];
+  void *arguments[warpgroup_threads];
   int arrived;
   int alive;
 };
@@ -130,7 +132,8 @@ struct Parameters {
 
 static void *stack_pointers[most_threads];
 static State states[most_threads];
-static Warp warps[most_threads / warp_lanes];
+static Team warps[most_threads / warp_lanes];
+static Team warpgroups[most_threads / warpgroup_threads];
 static unsigned char *stacks;
 static int threads, alive, waiting;
 static void *scheduler;
@@ -204,31 +207,45 @@ static void fail(const char *reason) {
   emulator_switch(&stack_pointers[threadIdx.x], scheduler);
 }
 
-// Executes a warp's instruction once all its threads are there.
-static void complete(Warp &warp, int first) {
-  warp.instruction(warp.arguments);
-  warp.arrived = 0;
-  warp.instruction = nullptr;
-  for (int lane = 0; lane < warp_lanes; ++lane) {
-    warp.arguments[lane] = nullptr;
-    if (first + lane < threads && states[first + lane] == at_warp) states[first + lane] = ready;
+// Executes a team's instruction, for which all its `size` threads from `first` on have arrived.
+static void complete(Team &team, int first, int size) {
+  team.instruction(team.arguments);
+  team.arrived = 0;
+  team.instruction = nullptr;
+  for (int i = 0; i < size; ++i) {
+    if (!team.arguments[i]) continue;
+    team.arguments[i] = nullptr;
+    if (states[first + i] == with_team) states[first + i] = ready;
   }
 }
 
-static void __attribute__((noinline)) together(Instruction instruction, void *arguments) {
+static void arrive(Team &team, int size, Instruction instruction, void *arguments) {
   const int self = threadIdx.x;
-  Warp &warp = warps[self / warp_lanes];
-  if (warp.instruction && warp.instruction != instruction) {
-    fail("threads of a warp arrive at different instructions of the warp");
+  if (team.instruction && team.instruction != instruction) {
+    fail("threads arrive at different instructions of their warp");
   }
-  warp.instruction = instruction;
-  warp.arguments[self % warp_lanes] = arguments;
-  if (++warp.arrived == warp.alive) {
-    complete(warp, self / warp_lanes * warp_lanes);
+  team.instruction = instruction;
+  team.arguments[self % size] = arguments;
+  if (++team.arrived == team.alive) {
+    complete(team, self / size * size, size);
     return;
   }
-  states[self] = at_warp;
+  states[self] = with_team;
   pause();
+}
+
+static void __attribute__((noinline)) together(Instruction instruction, void *arguments) {
+  arrive(warps[threadIdx.x / warp_lanes], warp_lanes, instruction, arguments);
+}
+
+static void __attribute__((noinline)) together_as_warpgroup(Instruction instruction, void *arguments) {
+  arrive(warpgroups[threadIdx.x / warpgroup_threads], warpgroup_threads, instruction, arguments);
+}
+
+// A thread has ended, and the others of its team need not wait for it.
+static void desert(Team &team, int size) {
+  --team.alive;
+  if (team.alive > 0 && team.arrived == team.alive) complete(team, threadIdx.x / size * size, size);
 }
 
 static void release_barrier() {
@@ -253,11 +270,10 @@ static void body() {
   kernel(*parameters);
   const int self = threadIdx.x;
   states[self] = done;
-  Warp &warp = warps[self / warp_lanes];
-  --warp.alive;
   --alive;
   if (alive > 0 && waiting == alive) release_barrier();
-  if (warp.alive > 0 && warp.arrived == warp.alive) complete(warp, self / warp_lanes * warp_lanes);
+  desert(warps[self / warp_lanes], warp_lanes);
+  desert(warpgroups[self / warpgroup_threads], warpgroup_threads);
   leave();
 }
 
@@ -315,9 +331,13 @@ static void run_block() {
     for (int saved = 0; saved < 6; ++saved) *--top = nullptr;
     stack_pointers[i] = top;
   }
-  for (int w = 0; w < (threads + warp_lanes - 1) / warp_lanes; ++w) {
-    warps[w] = {};
-    warps[w].alive = min(warp_lanes, threads - w * warp_lanes);
+  for (int i = 0; i < threads; i += warp_lanes) {
+    warps[i / warp_lanes] = {};
+    warps[i / warp_lanes].alive = min(warp_lanes, threads - i);
+  }
+  for (int i = 0; i < threads; i += warpgroup_threads) {
+    warpgroups[i / warpgroup_threads] = {};
+    warpgroups[i / warpgroup_threads].alive = min(warpgroup_threads, threads - i);
   }
   threadIdx = {0, 0, 0};
   emulator_switch(&scheduler, stack_pointers[0]);

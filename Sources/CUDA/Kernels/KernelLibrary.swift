@@ -11,12 +11,18 @@ public struct KernelVariant: Hashable, Sendable {
   public var definitions: [String]
   /// Dynamic shared memory a block.
   public var sharedBytes: Int
+  /// Whether it uses instructions that only its architecture has, as Hopper's of sm_90a.
+  public var isSpecific: Bool
 
-  public init(source: String, function: String, definitions: [String], sharedBytes: Int) {
+  public init(
+    source: String, function: String, definitions: [String], sharedBytes: Int,
+    isSpecific: Bool = false
+  ) {
     self.source = source
     self.function = function
     self.definitions = definitions
     self.sharedBytes = sharedBytes
+    self.isSpecific = isSpecific
   }
 }
 
@@ -42,7 +48,8 @@ extension CUDADevice {
   public func module(_ variant: KernelVariant) throws -> KernelModule {
     try KernelLibrary.shared.module(index, variant) {
       let compiler = try Compiler.shared()
-      let architecture = try architecture(of: compiler)
+      let architecture =
+        try architecture(of: compiler) + (variant.isSpecific ? "a" : "")
       let source = try KernelSource.named(variant.source)
       let options = Self.options(variant, architecture: architecture)
       let key = KernelKey(

@@ -12,6 +12,7 @@ struct FlashBackwardTile: Hashable, Sendable {
   static let largestDimension = 128
   private static let warps = 4
   private static let blocks = 2
+  private static let threadsPerWarpgroup = 128
 
   let owner: Owner
   let queryRows: Int
@@ -20,6 +21,9 @@ struct FlashBackwardTile: Hashable, Sendable {
   let valueDimension: Int
   let hasKeyMask: Bool
   let dividesByLengths: Bool
+  /// Of a block, where Hopper's own matrix instructions are used: on Hopper, where nothing but the band
+  /// masks, and the dimensions are whole blocks of shared memory as those instructions read it.
+  let warpgroups: Int?
 
   /// A warp owns two strips of 16 rows where registers hold their gradients, as in the forward pass:
   /// always those of queries, which are one gradient; those of keys and values, which are two, up to
@@ -34,7 +38,12 @@ struct FlashBackwardTile: Hashable, Sendable {
     self.hasKeyMask = hasKeyMask
     self.dividesByLengths = dividesByLengths
     let isNarrow = max(self.keyDimension, self.valueDimension) <= 64
+    let areBlocks = [self.keyDimension, self.valueDimension].allSatisfy { [64, 128].contains($0) }
+    warpgroups =
+      capability == FlashTile.hopper && areBlocks && !hasKeyMask && !dividesByLengths ? 2 : nil
     switch owner {
+    case .queries where warpgroups != nil: (queryRows, keyRows) = (128, 128)
+    case .keys where warpgroups != nil: (queryRows, keyRows) = (isNarrow ? 96 : 64, 128)
     case .queries where isNarrow:
       (queryRows, keyRows) = (128, capability > FlashTile.hopper ? 32 : 48)
     case .queries: (queryRows, keyRows) = dividesByLengths ? (64, 64) : (128, 32)
@@ -43,7 +52,9 @@ struct FlashBackwardTile: Hashable, Sendable {
     }
   }
 
-  var threads: Int { Self.warps * FlashTile.threadsPerWarp }
+  var threads: Int {
+    warpgroups.map { $0 * Self.threadsPerWarpgroup } ?? Self.warps * FlashTile.threadsPerWarp
+  }
 
   /// Rows of the owner's two tensors; those of the other two twice, one tile being read while the next
   /// arrives; and what is kept of each row that goes by.
@@ -60,7 +71,18 @@ struct FlashBackwardTile: Hashable, Sendable {
   }
 
   func variant(_ dtype: DType) -> KernelVariant {
-    KernelVariant(
+    if let warpgroups {
+      return KernelVariant(
+        source: "attention/hopper_backward_\(owner).cu", function: "attention_backward_\(owner)",
+        definitions: [
+          FlashTile.definition(of: dtype), "KEY_DIMENSION=\(keyDimension)",
+          "VALUE_DIMENSION=\(valueDimension)",
+          owner == .queries ? "KEY_ROWS=\(keyRows)" : "QUERY_ROWS=\(queryRows)",
+          "WARPGROUPS=\(warpgroups)",
+        ],
+        sharedBytes: sharedBytes, isSpecific: true)
+    }
+    return KernelVariant(
       source: "attention/backward_\(owner).cu", function: "attention_backward_\(owner)",
       definitions: [
         FlashTile.definition(of: dtype), "KEY_DIMENSION=\(keyDimension)",

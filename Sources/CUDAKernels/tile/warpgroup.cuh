@@ -1,0 +1,92 @@
+#pragma once
+
+#include "tile/memory.cuh"
+#include "tile/types.cuh"
+#include "tile/wgmma.cuh"
+
+// Tiles in shared memory as Hopper's matrix instructions read them: blocks of 64 columns, a row of a block
+// 128 bytes, in chunks of 16 that are swizzled as those of `Tile` are. They begin at multiples of 1024
+// bytes.
+
+constexpr int block_columns = 64;
+constexpr int block_row_bytes = 128;
+
+template <int Rows, int Columns>
+struct BlockedTile {
+  static constexpr int rows = Rows;
+  static constexpr int columns = Columns;
+  static constexpr int chunks = Columns / chunk_elements;
+  static constexpr int block_bytes = Rows * block_row_bytes;
+  static constexpr int bytes = Columns / block_columns * block_bytes;
+
+  DEVICE u32 place(int row, int chunk) {
+    return chunk / 8 * block_bytes + row * block_row_bytes + ((chunk & 7) ^ (row & 7)) * chunk_bytes;
+  }
+
+  // Rows `row` … of the tile, the operand's sums running along 16 columns from 16 `step` on: eight rows
+  // further are 1024 bytes further.
+  DEVICE u64 along_rows(u32 tile, int row, int step) {
+    return descriptor(tile + step / 4 * block_bytes + step % 4 * 32 + row * block_row_bytes, 16, 1024);
+  }
+
+  // The same for sums along rows 16 `step` … + 15: the operand's columns are the tile's, of which 64 are a
+  // block.
+  DEVICE u64 along_columns(u32 tile, int step) {
+    return descriptor(tile + step * 16 * block_row_bytes, block_bytes, 1024);
+  }
+
+ private:
+  // Bits 0–13: the address, 16–29 and 32–45: the distances of blocks and of groups of eight rows, all in
+  // units of 16 bytes; bit 62: the swizzle of 128 bytes.
+  DEVICE u64 descriptor(u32 address, u32 leading, u32 stride) {
+    return (u64)(address & 0x3ffff) >> 4 | (u64)(leading >> 4) << 16 | (u64)(stride >> 4) << 32 |
+           (u64)1 << 62;
+  }
+};
+
+// The products of an element type.
+template <typename Element>
+struct Warpgroup;
+
+template <>
+struct Warpgroup<bf16> {
+  template <int Columns>
+  DEVICE void multiply_shared(float (&c)[Columns][4], u64 left, u64 right, bool adds) {
+    multiply_shared_bf16(c, left, right, adds);
+  }
+  template <int Columns>
+  DEVICE void multiply_registers(float (&c)[Columns][4], const u32 (&a)[4], u64 right, bool adds) {
+    multiply_registers_bf16(c, a, right, adds);
+  }
+};
+
+template <>
+struct Warpgroup<f16> {
+  template <int Columns>
+  DEVICE void multiply_shared(float (&c)[Columns][4], u64 left, u64 right, bool adds) {
+    multiply_shared_f16(c, left, right, adds);
+  }
+  template <int Columns>
+  DEVICE void multiply_registers(float (&c)[Columns][4], const u32 (&a)[4], u64 right, bool adds) {
+    multiply_registers_f16(c, a, right, adds);
+  }
+};
+
+// c = the left tile's rows `row` … + 63 times rows of the right tile, summed over the columns.
+template <typename Element, typename Left, typename Right, int Columns>
+DEVICE void multiply_tiles(float (&c)[Columns][4], u32 left, int row, u32 right) {
+#pragma unroll
+  for (int step = 0; step < Left::columns / 16; ++step) {
+    Warpgroup<Element>::multiply_shared(c, Left::along_rows(left, row, step), Right::along_rows(right, 0, step),
+                             step > 0);
+  }
+}
+
+// c += a times the tile's rows, a in registers: 16 of its columns an entry.
+template <typename Element, typename Right, int Steps, int Columns>
+DEVICE void add_registers(float (&c)[Columns][4], const u32 (&a)[Steps][4], u32 right) {
+#pragma unroll
+  for (int step = 0; step < Steps; ++step) {
+    Warpgroup<Element>::multiply_registers(c, a[step], Right::along_columns(right, step), true);
+  }
+}
