@@ -26,11 +26,11 @@ let package = Package(
     .target(name: "CUDA", dependencies: ["CUDAInterface", "CUDAKernels"]),
     .target(name: "Tensors", dependencies: ["CPUKernels", "CUDA"]),
     .target(name: "Attention", dependencies: ["Tensors", "CPUKernels", "CUDA"]),
-    .target(name: "Layers", dependencies: ["Attention", "CPUKernels"]),
+    .target(name: "Layers", dependencies: ["Attention", "CPUKernels", "CUDA"]),
     .target(name: "LanguageModels", dependencies: ["Layers"]),
     .target(
       name: "Training",
-      dependencies: ["LanguageModels", "CPUKernels"]),
+      dependencies: ["LanguageModels", "CPUKernels", "CUDA"]),
     .target(name: "Conformance", dependencies: ["Attention"]),
     .executableTarget(
       name: "AttentionCommand",
@@ -41,9 +41,9 @@ let package = Package(
     .testTarget(name: "CUDATests", dependencies: ["CUDA"]),
     .testTarget(name: "TensorsTests", dependencies: ["Tensors", "CUDA"]),
     .testTarget(name: "AttentionTests", dependencies: ["Attention", "Conformance"]),
-    .testTarget(name: "LayersTests", dependencies: ["Layers"]),
-    .testTarget(name: "LanguageModelsTests", dependencies: ["LanguageModels"]),
-    .testTarget(name: "TrainingTests", dependencies: ["Training"]),
+    .testTarget(name: "LayersTests", dependencies: ["Layers", "CUDA"]),
+    .testTarget(name: "LanguageModelsTests", dependencies: ["LanguageModels", "CUDA"]),
+    .testTarget(name: "TrainingTests", dependencies: ["Training", "CUDA"]),
     .testTarget(
       name: "AttentionCommandTests", dependencies: ["AttentionCommand", "Attention", "Tensors"]),
   ]

@@ -21,13 +21,3 @@ public struct RMSNorm: Sendable {
     try x.rmsNorm(weight: weight, epsilon: epsilon)
   }
 }
-
-extension Tensor {
-  /// x / √(Σx² + ε) over the last axis.
-  func l2Normalized(epsilon: Double) throws -> Tensor {
-    // The root of the sum is √n times the root of the mean.
-    let n = try extent(-1)
-    let weight = try Tensor.full([n], 1 / Double(n).squareRoot(), dtype: dtype)
-    return try rmsNorm(weight: weight, epsilon: epsilon / Double(n))
-  }
-}

@@ -40,8 +40,13 @@ public struct RotaryEmbedding: Hashable, Sendable {
         mustBe: "floating-point [\(context.batch), \(context.length), heads, \(dimension)]")
     }
     if x.dtype == .float64 { return try turnedByDefinition(x, context) }
-    let tables = try RotaryTables.shared(self, positions: context.positionLimit)
-    let positions = context.positions
+    let tables = try RotaryTables.shared(self, positions: context.positionLimit, on: x.device)
+    let positions = try context.positions.moved(to: x.device)
+    if x.device != .cpu {
+      let rows = try DeviceRotary(positions, tables)
+      return try rows.turn(x.detached(), direction: 1)
+        .recorded(from: [x]) { [try rows.turn($0, direction: -1)] }
+    }
     let wide = try x.cast(to: .float32)
     return try Self.turn(wide.detached(), positions, tables, direction: 1)
       .recorded(from: [wide]) { [try Self.turn($0, positions, tables, direction: -1)] }
@@ -54,7 +59,8 @@ public struct RotaryEmbedding: Hashable, Sendable {
     let angles = positions.flatMap { position in frequencies.map { position * $0 } }
     let half = dimension / 2
     let shape: Shape = [context.batch, context.length, 1, half]
-    let (cosines, sines) = (try Tensor(angles.map(cos), shape), try Tensor(angles.map(sin), shape))
+    let cosines = try Tensor(angles.map(cos), shape).moved(to: x.device)
+    let sines = try Tensor(angles.map(sin), shape).moved(to: x.device)
     let pairs = try x.split(-1, sizes: [half, half])
     return try .concatenated(
       [pairs[0] * cosines - pairs[1] * sines, pairs[1] * cosines + pairs[0] * sines], -1)

@@ -11,18 +11,36 @@ struct RotaryTables: Sendable {
 
   /// Tables start with this many positions, then double.
   private static let smallestCount = 256
-  private static let cache = Mutex<[RotaryEmbedding: RotaryTables]>([:])
+  private struct Key: Hashable {
+    let rotary: RotaryEmbedding
+    let device: Device
+  }
 
-  /// Tables of at least `positions` positions, kept for all layers and steps of the process.
-  static func shared(_ rotary: RotaryEmbedding, positions: Int) throws -> RotaryTables {
+  private static let cache = Mutex<[Key: RotaryTables]>([:])
+
+  /// Tables of at least `positions` positions on `device`, kept for all layers and steps of the
+  /// process.
+  static func shared(_ rotary: RotaryEmbedding, positions: Int, on device: Device) throws
+    -> RotaryTables
+  {
     try cache.withLock { cache in
-      if let found = cache[rotary], found.positions >= positions { return found }
-      var count = max(smallestCount, cache[rotary]?.positions ?? 0)
+      let key = Key(rotary: rotary, device: device)
+      if let found = cache[key], found.positions >= positions { return found }
+      var count = max(smallestCount, cache[key]?.positions ?? 0)
       while count < positions { count *= 2 }
-      let tables = try RotaryTables(rotary, positions: count)
-      cache[rotary] = tables
+      let tables = try RotaryTables(rotary, positions: count).moved(to: device)
+      cache[key] = tables
       return tables
     }
+  }
+
+  private func moved(to device: Device) throws -> RotaryTables {
+    RotaryTables(cosines: try cosines.moved(to: device), sines: try sines.moved(to: device))
+  }
+
+  private init(cosines: Tensor, sines: Tensor) {
+    self.cosines = cosines
+    self.sines = sines
   }
 
   private init(_ rotary: RotaryEmbedding, positions: Int) throws {

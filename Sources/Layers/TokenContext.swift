@@ -22,10 +22,11 @@ public struct TokenContext: Sendable {
   ///   - cumulativeLengths: int32 [sequences + 1], from 0 to `length` and never falling, for a batch
   ///     of 1.
   ///   - paddingMask: bool [batch, length], false for tokens that are padding.
+  ///   - device: where the tokens are: mask and positions are copied there once for all layers.
   /// - Throws: ``LayerError/invalidArgument(_:was:mustBe:)``.
   public init(
     batch: Int, length: Int, offset: Int = 0, cumulativeLengths: Tensor? = nil,
-    paddingMask: Tensor? = nil
+    paddingMask: Tensor? = nil, device: Device = .cpu
   ) throws {
     try LayerError.require("batch", batch, atLeast: 0)
     try LayerError.require("length", length, atLeast: 0)
@@ -57,8 +58,8 @@ public struct TokenContext: Sendable {
     self.length = length
     self.offset = offset
     self.cumulativeLengths = cumulativeLengths
-    self.paddingMask = paddingMask
-    self.positions = try Tensor(positions)
+    self.paddingMask = try paddingMask?.moved(to: device)
+    self.positions = try Tensor(positions).moved(to: device)
   }
 
   private static func validated(_ lengths: Tensor, batch: Int, length: Int) throws -> [Int] {

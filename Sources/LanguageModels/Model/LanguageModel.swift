@@ -3,6 +3,9 @@ import Tensors
 
 /// A causal language model: embedding, blocks, norm, and the projection to logits.
 ///
+/// The model computes where its parameters are. Tokens, targets, lengths and masks may be on the
+/// processor in any case: they are checked there and copied.
+///
 /// The model is a value made of parameters. A training step builds it anew from tracked ones:
 ///
 ///     let tracked = parameters.tracked()
@@ -98,6 +101,9 @@ public struct LanguageModel: Sendable {
     return try norm(x)
   }
 
+  /// Where the parameters are, and where the model computes.
+  public var device: Device { embedding.weight.device }
+
   /// [vocabulary, hidden]: its rows times a state are the logits.
   private var outputWeight: Tensor { head?.weight ?? embedding.weight }
 
@@ -147,6 +153,6 @@ public struct LanguageModel: Sendable {
     }
     return try TokenContext(
       batch: tokens.shape[0], length: tokens.shape[1], offset: offset,
-      cumulativeLengths: cumulativeLengths, paddingMask: paddingMask)
+      cumulativeLengths: cumulativeLengths, paddingMask: paddingMask, device: device)
   }
 }

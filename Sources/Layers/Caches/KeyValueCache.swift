@@ -38,7 +38,8 @@ public struct KeyValueCache: MixerCache {
       var rows =
         try rows
         ?? GrowableRows(
-          batch: batch, rowShape: Shape(Array(new.shape.dropFirst(2))), dtype: new.dtype)
+          batch: batch, rowShape: Shape(Array(new.shape.dropFirst(2))), dtype: new.dtype,
+          device: new.device)
       try rows.append(new)
       return rows
     }
@@ -47,8 +48,11 @@ public struct KeyValueCache: MixerCache {
     var allValues = try appended(values, newValues)
     var allMask = mask
     if mask != nil || newMask != nil {
-      let before = try mask ?? appended(nil, Tensor.full([batch, kept], 1, dtype: .bool))
-      allMask = try appended(before, newMask ?? .full([batch, length], 1, dtype: .bool))
+      func unpadded(_ count: Int) throws -> Tensor {
+        try .full([batch, count], 1, dtype: .bool, device: newKeys.device)
+      }
+      let before = try mask ?? appended(nil, unpadded(kept))
+      allMask = try appended(before, newMask ?? unpadded(length))
     }
     let visible = Visible(
       keys: try allKeys.tensor(), values: try allValues.tensor(), mask: try allMask?.tensor())

@@ -26,8 +26,9 @@ extension TokenMixer {
       throw LayerError.invalidArgument("x", was: "\(x.shape)", mustBe: "[batch, length, hidden]")
     }
     var none: (any MixerCache)?
-    return try self(
-      x, context: context ?? TokenContext(batch: x.shape[0], length: x.shape[1]), cache: &none)
+    let context =
+      try context ?? TokenContext(batch: x.shape[0], length: x.shape[1], device: x.device)
+    return try self(x, context: context, cache: &none)
   }
 
   /// What every mixer asks of its arguments.

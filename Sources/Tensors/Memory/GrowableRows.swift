@@ -1,3 +1,4 @@
+import CUDA
 import Synchronization
 
 /// Rows that are appended and dropped at the front, as a key/value cache does, with the amortised
@@ -10,12 +11,12 @@ import Synchronization
 public struct GrowableRows: Sendable {
   /// Storage for `capacity` rows a batch entry, and how many of them are taken.
   private final class Buffer: Sendable {
-    let memory: HostMemory
+    let storage: Storage
     let capacity: Int
     private let taken: Atomic<Int>
 
-    init(memory: HostMemory, capacity: Int, taken: Int) {
-      self.memory = memory
+    init(storage: Storage, capacity: Int, taken: Int) {
+      self.storage = storage
       self.capacity = capacity
       self.taken = Atomic(taken)
     }
@@ -37,6 +38,8 @@ public struct GrowableRows: Sendable {
   /// The shape of one row.
   public let rowShape: Shape
   public let dtype: DType
+  /// Where the rows are.
+  public let device: Device
 
   private var buffer: Buffer?
   private var start = 0
@@ -46,33 +49,34 @@ public struct GrowableRows: Sendable {
   public var count: Int { end - start }
 
   /// The bytes that the storage takes, spare capacity included.
-  public var byteCount: Int { buffer?.memory.byteCount ?? 0 }
+  public var byteCount: Int { buffer?.storage.byteCount ?? 0 }
 
   /// No rows yet.
   ///
   /// - Throws: ``TensorError/invalidArgument(_:was:mustBe:)`` if an extent is negative.
-  public init(batch: Int, rowShape: Shape, dtype: DType) throws {
+  public init(batch: Int, rowShape: Shape, dtype: DType, device: Device = .cpu) throws {
     _ = try Shape([batch] + rowShape.dimensions).validated(
       elementSize: dtype.size, argument: "rowShape")
     self.batch = batch
     self.rowShape = rowShape
     self.dtype = dtype
+    self.device = device
   }
 
   /// The rows, [batch, count] + rowShape: a view, strided where there is more than one batch entry.
   public func tensor() throws -> Tensor {
     let shape = Shape([batch, count] + rowShape.dimensions)
-    guard let buffer else { return try .zeros(shape, dtype: dtype) }
+    guard let buffer else { return try .zeros(shape, dtype: dtype, device: device) }
     var strides = shape.contiguousStrides
     strides[0] = buffer.capacity * rowShape.elementCount
     return Tensor(
-      storage: .host(buffer.memory), shape: shape, strides: strides,
+      storage: buffer.storage, shape: shape, strides: strides,
       offset: start * rowShape.elementCount, dtype: dtype)
   }
 
   /// Appends `rows`, [batch, n] + rowShape, behind the rows of each batch entry.
   ///
-  /// - Throws: ``TensorError/invalidArgument(_:was:mustBe:)`` if shape or dtype is another.
+  /// - Throws: ``TensorError/invalidArgument(_:was:mustBe:)`` if shape, dtype or device is another.
   public mutating func append(_ rows: Tensor) throws {
     let agrees =
       rows.rank == rowShape.rank + 2 && rows.shape[0] == batch
@@ -81,6 +85,10 @@ public struct GrowableRows: Sendable {
       throw TensorError.invalidArgument(
         "rows", was: "\(rows)",
         mustBe: "\(dtype.rawValue) [\(batch), n] followed by \(rowShape)")
+    }
+    guard rows.device == device else {
+      throw TensorError.invalidArgument(
+        "rows", was: "on \(rows.device)", mustBe: "on \(device), as those before")
     }
     let added = rows.shape[1]
     guard added > 0 else { return }
@@ -102,11 +110,13 @@ public struct GrowableRows: Sendable {
   /// Copies the rows to new storage, of which `taking` more rows are taken at once.
   private mutating func move(capacity: Int, taking: Int) throws {
     let rows = try tensor().contiguous()
-    let bytes =
-      try Shape([batch, capacity] + rowShape.dimensions)
-      .validated(elementSize: dtype.size, argument: "rows") * dtype.size
-    let moved = Buffer(
-      memory: try HostMemory(byteCount: bytes), capacity: capacity, taken: count + taking)
+    let shape = Shape([batch, capacity] + rowShape.dimensions)
+    let bytes = try shape.validated(elementSize: dtype.size, argument: "rows") * dtype.size
+    let storage: Storage =
+      device == .cpu
+      ? .host(try HostMemory(byteCount: bytes))
+      : try Tensor.onDevice(shape, dtype: dtype, device: device).storage
+    let moved = Buffer(storage: storage, capacity: capacity, taken: count + taking)
     try write(rows, to: moved, at: 0)
     (buffer, start, end) = (moved, 0, rows.shape[1])
   }
@@ -115,11 +125,39 @@ public struct GrowableRows: Sendable {
   private func write(_ rows: Tensor, to buffer: Buffer, at place: Int) throws {
     let rowBytes = rowShape.elementCount * dtype.size
     let bytes = rows.shape[1] * rowBytes
-    try rows.withUnsafeRawPointer { base in
-      for entry in 0..<batch {
-        (buffer.memory.base + (entry * buffer.capacity + place) * rowBytes)
-          .copyMemory(from: base + entry * bytes, byteCount: bytes)
+    switch buffer.storage {
+    case .host(let memory):
+      try rows.withUnsafeRawPointer { base in
+        for entry in 0..<batch {
+          (memory.base + (entry * buffer.capacity + place) * rowBytes)
+            .copyMemory(from: base + entry * bytes, byteCount: bytes)
+        }
       }
+    case .device(let memory, let queue):
+      try AppendedBytes(
+        source: rows.deviceAddress(), target: memory.address + UInt64(place * rowBytes),
+        bytes: Int64(bytes), pitch: Int64(buffer.capacity * rowBytes), batch: Int32(batch)
+      ).launch(in: queue)
     }
+  }
+}
+
+/// The bytes of each batch entry on their way to a place in longer ones, as `layers/append.cu` has it.
+private struct AppendedBytes: BitwiseCopyable {
+  var source: UInt64
+  var target: UInt64
+  var bytes: Int64
+  var pitch: Int64
+  var batch: Int32
+  var unused: Int32 = 0
+
+  func launch(in queue: DeviceQueue) throws {
+    guard bytes > 0, batch > 0 else { return }
+    let threads = 256
+    // A thread copies 16 bytes at a time where it can, and goes on to the next where blocks are few.
+    let blockBytes = threads * 16
+    let mostBlocks = 1024
+    let blocks = (Int(bytes) * Int(batch) + blockBytes - 1) / blockBytes
+    try queue.launch("layers/append", blocks: min(mostBlocks, blocks), threads: threads, self)
   }
 }

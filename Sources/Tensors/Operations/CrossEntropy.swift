@@ -6,6 +6,9 @@ extension Tensor {
   /// [rows, classes] logits and [rows] targets (int32) → [rows] losses in nats: float32, or float64
   /// where the logits are.
   ///
+  /// Targets of the processor may come with logits of a device: they are checked and copied. On a device
+  /// targets are not looked at before; one that is no class makes its loss NaN.
+  ///
   /// - Throws: ``TensorError/invalidArgument(_:was:mustBe:)`` if a shape or dtype is another, or a
   ///   target is no class.
   public func crossEntropy(_ targets: Tensor) throws -> Tensor {
@@ -14,19 +17,22 @@ extension Tensor {
         "logits", was: "\(self)", mustBe: "a floating-point tensor [rows, classes]")
     }
     try targets.requireClasses(rows: shape[0], below: shape[1], atLeast: 0)
+    let targets = try targets.detached().moved(to: device)
     switch dtype {
     case .float64: return try plainCrossEntropy(targets)
-    case .float32: return try fusedCrossEntropy(targets.detached().contiguous())
+    case _ where device != .cpu: return try deviceCrossEntropy(targets)
+    case .float32: return try fusedCrossEntropy(targets.contiguous())
     default: return try cast(to: .float32).crossEntropy(targets)
     }
   }
 
   /// Throws ``TensorError/invalidArgument(_:was:mustBe:)`` unless these are targets for `rows` rows,
-  /// below `classes` and, where `least` is not nil, at least that.
+  /// below `classes` and, where `least` is not nil, at least that. Targets on a device are not read.
   func requireClasses(rows: Int, below classes: Int, atLeast least: Int32?) throws {
     guard dtype == .int32, shape == [rows] else {
       throw TensorError.invalidArgument("targets", was: "\(self)", mustBe: "int32 [\(rows)]")
     }
+    guard device == .cpu else { return }
     for (row, target) in try elements(as: Int32.self).enumerated()
     where target >= classes || target < least ?? target {
       throw TensorError.invalidArgument(
@@ -98,7 +104,8 @@ extension Tensor {
   private func plainCrossEntropy(_ targets: Tensor) throws -> Tensor {
     let shifts = try rowShifts()
     let logSumExp = try (self - shifts).exponential().sum([1], keepsAxes: true).logarithm() + shifts
-    let isTarget = try targets.unsqueezed(1).isEqual(to: .range(shape[1]).unsqueezed(0))
+    let isTarget = try targets.unsqueezed(1).isEqual(
+      to: .range(shape[1]).moved(to: device).unsqueezed(0))
     let picked = try Tensor.select(isTarget, self, .zeros([], dtype: dtype))
     return try (logSumExp - picked.sum([1], keepsAxes: true)).squeezed(1)
   }

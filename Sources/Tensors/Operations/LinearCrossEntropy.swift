@@ -7,6 +7,9 @@ extension Tensor {
   /// exist at once: they are computed for some rows, turned into what those rows add to loss and
   /// gradients, and dropped. The gradients are computed together with the loss.
   ///
+  /// Targets of the processor may come with operands of a device: they are checked and copied. On a
+  /// device targets are not looked at before; one that is no class makes the loss NaN.
+  ///
   /// - Parameters:
   ///   - weight: [classes, width], of this tensor's dtype; this is [rows, width].
   ///   - targets: int32 [rows]. Rows whose target is negative do not count.
@@ -24,6 +27,11 @@ extension Tensor {
         "weight", was: "\(weight)", mustBe: "\(dtype.rawValue) [classes, \(shape[1])]")
     }
     try targets.requireClasses(rows: shape[0], below: weight.shape[0], atLeast: nil)
+    let targets = targets.detached()
+    if device != .cpu, dtype != .float64 {
+      var sums = LinearCrossEntropy(self, weight, share: try targets.reciprocalCount(on: device))
+      return try sums.run(targets.moved(to: device).contiguous())
+    }
     let numbers = try targets.elements(as: Int32.self)
     let counted = numbers.indices.filter { numbers[$0] >= 0 }
     guard counted.count == numbers.count else {
@@ -33,8 +41,20 @@ extension Tensor {
     if dtype == .float64 {
       return try matmul(weight.transposed()).crossEntropy(targets).mean()
     }
-    var sums = LinearCrossEntropy(self, weight)
-    return try sums.run(targets.detached().contiguous())
+    var sums = LinearCrossEntropy(self, weight, share: try targets.reciprocalCount(on: .cpu))
+    return try sums.run(targets.contiguous())
+  }
+
+  /// One divided by the number of these targets that are not negative, and by 1 if there is none: float32
+  /// [1] on `device`.
+  fileprivate func reciprocalCount(on device: Device) throws -> Tensor {
+    guard self.device == .cpu else {
+      let none = try Tensor([Int32(-1)], [])
+      return try isGreater(than: none).cast(to: .float32).sum().reshaped([1])
+        .maximum(.ones([])).reciprocal()
+    }
+    let count = try elements(as: Int32.self).reduce(0) { $0 + ($1 >= 0 ? 1 : 0) }
+    return try Tensor([1 / Float(Swift.max(1, count))]).moved(to: device)
   }
 }
 
@@ -43,53 +63,84 @@ private struct LinearCrossEntropy {
   private let x: Tensor
   private let weight: Tensor
   private let inputs: [Tensor]
+  /// What a row's loss counts in the mean, float32 [1].
+  private let share: Tensor
   private var losses: [Tensor] = []
   private var rowGradients: [Tensor] = []
   /// Float32, whatever the weight is.
   private var weightGradient: Tensor?
 
-  /// As many logits are computed at once as keep the products busy.
-  private static let mostLogits = 1 << 22
-  private static let leastRows = 64
+  private var needsGradients: Bool { inputs.contains(where: \.isTracked) }
 
-  init(_ x: Tensor, _ weight: Tensor) {
+  /// Rows of which the logits exist at the same time: enough to keep the products busy, which takes
+  /// more on a device.
+  private var pieceRows: Int {
+    let isHost = x.device == .cpu
+    let (mostLogits, leastRows) = isHost ? (1 << 22, 64) : (1 << 27, 1024)
+    return max(leastRows, mostLogits / max(1, weight.shape[0]))
+  }
+
+  init(_ x: Tensor, _ weight: Tensor, share: Tensor) {
     inputs = [x, weight]
-    (self.x, self.weight) = (x.detached(), weight.detached())
+    (self.x, self.weight, self.share) = (x.detached(), weight.detached(), share)
   }
 
   mutating func run(_ targets: Tensor) throws -> Tensor {
     let rows = x.shape[0]
-    let pieceRows = max(Self.leastRows, Self.mostLogits / max(1, weight.shape[0]))
     for start in stride(from: 0, to: rows, by: pieceRows) {
       let range = start..<min(rows, start + pieceRows)
-      try add(x.sliced(0, range), targets.sliced(0, range), count: rows)
+      try add(x.sliced(0, range), targets.sliced(0, range))
     }
-    guard rows > 0 else { return try .zeros([]) }
-    let loss = try Tensor.concatenated(losses, 0).mean()
-    let dx = inputs[0].isTracked ? try Tensor.concatenated(rowGradients, 0) : nil
+    guard rows > 0 else { return try .zeros([]).moved(to: x.device) }
+    let loss = try Tensor.joined(losses).sum() * share.reshaped([])
+    let dx = inputs[0].isTracked ? try Tensor.joined(rowGradients) : nil
     let dw = try weightGradient?.cast(to: weight.dtype)
     return loss.recorded(from: inputs) { gradient in
       [try dx?.multiplied(byNumber: gradient), try dw?.multiplied(byNumber: gradient)]
     }
   }
 
-  /// - Parameter count: the rows over which the mean is taken.
-  private mutating func add(_ x: Tensor, _ targets: Tensor, count: Int) throws {
-    let logits = try x.matmul(weight.transposed()).cast(to: .float32)
-    let result = try logits.rowLosses(targets)
-    losses.append(result.losses)
-    guard inputs.contains(where: \.isTracked) else { return }
-    let share = try Tensor.full([x.shape[0]], 1 / Double(count)).contiguous()
-    let gradient = try logits.logitGradients(targets, result.logSums, share).cast(to: x.dtype)
+  private mutating func add(_ x: Tensor, _ targets: Tensor) throws {
+    let logits = try x.matmul(weight.transposed())
+    let gradient =
+      x.device == .cpu
+      ? try addLosses(of: logits, targets) : try addDeviceLosses(of: logits, targets)
+    guard let gradient else { return }
     if inputs[0].isTracked { rowGradients.append(try gradient.matmul(weight)) }
     if inputs[1].isTracked {
       let added = try gradient.transposed().matmul(x).cast(to: .float32)
       weightGradient = try weightGradient.map { try $0 + added } ?? added
     }
   }
+
+  /// Adds the losses of rows and returns the gradients of the logits, where any are needed.
+  private mutating func addLosses(of logits: Tensor, _ targets: Tensor) throws -> Tensor? {
+    let wide = try logits.cast(to: .float32)
+    let result = try wide.rowLosses(targets)
+    losses.append(result.losses)
+    guard needsGradients else { return nil }
+    let shares = try share.expanded(to: [logits.shape[0]]).contiguous()
+    return try wide.logitGradients(targets, result.logSums, shares).cast(to: logits.dtype)
+  }
+
+  private mutating func addDeviceLosses(of logits: Tensor, _ targets: Tensor) throws -> Tensor? {
+    let rows = try DeviceCrossEntropy(logits, targets, skipsNegative: true)
+    guard needsGradients else {
+      losses.append(try rows.losses().losses)
+      return nil
+    }
+    let result = try rows.lossesReplacingLogits(gradient: share)
+    losses.append(result.losses)
+    return result.gradients
+  }
 }
 
 extension Tensor {
+  /// The tensors one behind the other along the first axis; one alone is not copied.
+  fileprivate static func joined(_ tensors: [Tensor]) throws -> Tensor {
+    tensors.count == 1 ? tensors[0] : try concatenated(tensors, 0)
+  }
+
   /// This times `number`, a float32 scalar. Not recorded.
   fileprivate func multiplied(byNumber number: Tensor) throws -> Tensor {
     try self * number.cast(to: dtype)

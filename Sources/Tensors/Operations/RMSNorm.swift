@@ -10,30 +10,61 @@ extension Tensor {
   /// - Throws: ``TensorError/invalidArgument(_:was:mustBe:)`` if a shape or dtype does not fit, or
   ///   `epsilon` is not a positive number.
   public func rmsNorm(weight: Tensor, epsilon: Double = 1e-6) throws -> Tensor {
-    guard rank >= 1, dtype.isFloatingPoint else {
-      throw TensorError.invalidArgument(
-        "operand of rmsNorm", was: "\(self)", mustBe: "a floating-point tensor [..., n]")
-    }
+    try requireRows("rmsNorm", epsilon)
     let n = shape[rank - 1]
     let fits = weight.dtype == dtype || (dtype.isHalfPrecision && weight.dtype == .float32)
     guard weight.shape == [n], fits else {
       throw TensorError.invalidArgument(
         "weight", was: "\(weight)", mustBe: "\(dtype.rawValue) [\(n)], as the operand \(self)")
     }
-    guard epsilon > 0, epsilon.isFinite else {
-      throw TensorError.invalidArgument("epsilon", was: "\(epsilon)", mustBe: "a number above 0")
-    }
     switch dtype {
-    case .float64:
-      // The definition, from elementary operations.
-      let scale = try (squared().sum([-1], keepsAxes: true) / Double(Swift.max(1, n)) + epsilon)
-        .reciprocalSquareRoot()
-      return try self * scale * weight
+    case .float64: return try plainRMSNorm(weight, epsilon)
+    case _ where device != .cpu:
+      if n <= DeviceRMSNorm.longestRow {
+        return try deviceRMSNorm(weight: weight, epsilon: Float(epsilon))
+      }
+      return try cast(to: .float32).plainRMSNorm(weight.cast(to: .float32), epsilon)
+        .cast(to: dtype)
     case .float32: return try fusedRMSNorm(weight, Float(epsilon))
     default:
       return try cast(to: .float32)
         .rmsNorm(weight: weight.cast(to: .float32), epsilon: epsilon).cast(to: dtype)
     }
+  }
+
+  /// x / √(Σx² + ε) over the last axis, [..., n] → [..., n].
+  ///
+  /// - Throws: ``TensorError/invalidArgument(_:was:mustBe:)`` if this is no floating-point tensor of at
+  ///   least one axis, or `epsilon` is not a positive number.
+  public func l2Normalized(epsilon: Double) throws -> Tensor {
+    try requireRows("l2Normalized", epsilon)
+    // The root of the sum is √n times the root of the mean.
+    let n = Swift.max(1, shape[rank - 1])
+    let factor = 1 / Double(n).squareRoot()
+    if device != .cpu, dtype != .float64, n <= DeviceRMSNorm.longestRow {
+      return try deviceRMSNorm(
+        weight: nil, factor: Float(factor), epsilon: Float(epsilon / Double(n)))
+    }
+    let weight = try Tensor.full([shape[rank - 1]], factor, dtype: dtype, device: device)
+    return try rmsNorm(weight: weight, epsilon: epsilon / Double(n))
+  }
+
+  private func requireRows(_ operation: String, _ epsilon: Double) throws {
+    guard rank >= 1, dtype.isFloatingPoint else {
+      throw TensorError.invalidArgument(
+        "operand of \(operation)", was: "\(self)", mustBe: "a floating-point tensor [..., n]")
+    }
+    guard epsilon > 0, epsilon.isFinite else {
+      throw TensorError.invalidArgument("epsilon", was: "\(epsilon)", mustBe: "a number above 0")
+    }
+  }
+
+  /// The definition, from elementary operations.
+  private func plainRMSNorm(_ weight: Tensor, _ epsilon: Double) throws -> Tensor {
+    let n = shape[rank - 1]
+    let scale = try (squared().sum([-1], keepsAxes: true) / Double(Swift.max(1, n)) + epsilon)
+      .reciprocalSquareRoot()
+    return try self * scale * weight
   }
 
   private func fusedRMSNorm(_ weight: Tensor, _ epsilon: Float) throws -> Tensor {

@@ -12,8 +12,9 @@ extension Tensor {
       throw TensorError.invalidArgument(
         "operand of softmax", was: "\(self)", mustBe: "a floating-point tensor [..., n]")
     }
-    if dtype.isHalfPrecision { return try cast(to: .float32).softmax().cast(to: dtype) }
     if dtype == .float64 { return try plainSoftmax() }
+    if device != .cpu { return try deviceSoftmax() }
+    if dtype.isHalfPrecision { return try cast(to: .float32).softmax().cast(to: dtype) }
     let n = shape[rank - 1]
     let rows = shape.dropLast().reduce(1, *)
     let source = try detached().contiguous()
@@ -65,6 +66,6 @@ extension Tensor {
       let maximum = values[row * n..<(row + 1) * n].max() ?? 0
       return maximum == -.infinity ? 0 : maximum
     }
-    return try Tensor(shifts, Shape(shape.dropLast() + [1])).cast(to: dtype)
+    return try Tensor(shifts, Shape(shape.dropLast() + [1])).cast(to: dtype).moved(to: device)
   }
 }

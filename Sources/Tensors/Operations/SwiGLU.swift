@@ -5,7 +5,7 @@ extension Tensor {
   ///
   /// Reference: Shazeer, *GLU variants improve transformer* (2020).
   ///
-  /// - Throws: ``TensorError/invalidArgument(_:was:mustBe:)`` if shapes or dtypes differ.
+  /// - Throws: ``TensorError/invalidArgument(_:was:mustBe:)`` if shapes, dtypes or devices differ.
   public static func swiglu(_ gate: Tensor, _ up: Tensor) throws -> Tensor {
     guard gate.shape == up.shape, gate.dtype == up.dtype, gate.dtype.isFloatingPoint else {
       throw TensorError.invalidArgument(
@@ -14,6 +14,7 @@ extension Tensor {
     }
     switch gate.dtype {
     case .float64: return try gate.silu() * up
+    case _ where gate.device != .cpu: return try DeviceGates.swiglu(gate, up)
     case .float32: return try fusedSwiGLU(gate, up)
     default:
       return try swiglu(gate.cast(to: .float32), up.cast(to: .float32)).cast(to: gate.dtype)

@@ -1,14 +1,21 @@
 import CPUKernels
-import Tensors
 
 extension Tensor {
   /// log(σ(x)) / divisor in one pass: the log-space gate of a decay.
   ///
   /// Float64 stays; everything else gives float32, since rounding a gate to half precision would
   /// change what is remembered over hundreds of tokens.
-  func logSigmoid(dividedBy divisor: Double) throws -> Tensor {
+  ///
+  /// - Throws: ``TensorError/invalidArgument(_:was:mustBe:)`` if this is no floating-point tensor.
+  public func logSigmoid(dividedBy divisor: Double) throws -> Tensor {
+    guard dtype.isFloatingPoint else {
+      throw TensorError.invalidArgument(
+        "operand of logSigmoid", was: dtype.rawValue, mustBe: "a floating-point tensor")
+    }
     if dtype == .float64 { return try logSigmoid() / divisor }
-    return try cast(to: .float32).logSigmoidInFloat32(factor: Float(1 / divisor))
+    let factor = Float(1 / divisor)
+    if device != .cpu { return try DeviceGates.logSigmoid(self, factor: factor) }
+    return try cast(to: .float32).logSigmoidInFloat32(factor: factor)
   }
 
   private func logSigmoidInFloat32(factor: Float) throws -> Tensor {
