@@ -34,6 +34,9 @@ struct Generate: ParsableCommand {
   @Option(help: "The same seed gives the same text.")
   var seed: UInt64 = 0
 
+  @Option(help: "cpu, cuda or cuda:N.")
+  var device = "cpu"
+
   func run() throws {
     var options = GenerationOptions(maximumTokens: tokens)
     options.temperature = temperature
@@ -42,7 +45,9 @@ struct Generate: ParsableCommand {
     options.seed = seed
     try options.validate()
     let folder = CheckpointStore(folder: checkpoint).latest ?? checkpoint
-    try TextStream(model: Checkpoint(folder: folder).model(), options: options)
+    let model = try Checkpoint(folder: folder)
+      .moved(to: OperatorFlags.device(named: device)).model()
+    try TextStream(model: model, options: options)
       .write(prompt: prompt)
   }
 }

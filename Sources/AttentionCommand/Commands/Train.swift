@@ -1,6 +1,7 @@
 import ArgumentParser
 import Glibc
 import LanguageModels
+import Tensors
 import Training
 
 /// `attention train`
@@ -24,6 +25,9 @@ struct Train: ParsableCommand {
     help: ArgumentHelp("Other values, as training.steps=20.", valueName: "key=value"))
   var overrides: [String] = []
 
+  @Option(help: "cpu, cuda or cuda:N. A run may be continued on another.")
+  var device = "cpu"
+
   @Flag(help: "Continue from the latest checkpoint; it is a mistake if there is none.")
   var resume = false
 
@@ -35,7 +39,9 @@ struct Train: ParsableCommand {
       throw CommandError("--resume and --start-over are both given; one must be absent")
     }
     let settings = try TrainingConfiguration(file: configuration, overrides: overrides)
-    let trainer = try Trainer(settings, relativeTo: Self.folder(of: configuration))
+    let device = try OperatorFlags.device(named: device)
+    let trainer = try Trainer(
+      settings, relativeTo: Self.folder(of: configuration), device: device)
     StopSignals.install()
     var reporter = ProgressReporter()
     // An error must not continue the line of the bar either.
@@ -48,19 +54,22 @@ struct Train: ParsableCommand {
     let places = [result.checkpoint, result.picture].compactMap { $0 }
     StandardError.write("in \(places.joined(separator: " and "))")
     if result.isComplete, let checkpoint = result.checkpoint {
-      try writeSample(settings.sample, checkpoint: checkpoint)
+      try writeSample(settings.sample, checkpoint: checkpoint, on: device)
     }
     print(result.lastLine)
   }
 
-  private func writeSample(_ sample: SampleConfiguration, checkpoint: String) throws {
+  private func writeSample(
+    _ sample: SampleConfiguration, checkpoint: String, on device: Device
+  ) throws {
     guard sample.tokens > 0 else { return }
     var options = GenerationOptions(maximumTokens: sample.tokens)
     options.temperature = sample.temperature
     options.topK = sample.topK
     options.topP = sample.topP
     options.seed = UInt64(sample.seed)
-    try TextStream(model: Checkpoint(folder: checkpoint).model(), options: options)
+    let model = try Checkpoint(folder: checkpoint).moved(to: device).model()
+    try TextStream(model: model, options: options)
       .write(prompt: sample.prompt)
   }
 

@@ -38,6 +38,11 @@ public struct Checkpoint: Sendable {
     parameters = scope.parameters
   }
 
+  /// The same with the parameters on `device`.
+  public func moved(to device: Device) throws -> Checkpoint {
+    Checkpoint(configuration: configuration, parameters: try parameters.moved(to: device))
+  }
+
   /// The model of this configuration and these parameters.
   ///
   /// - Throws: ``ConfigurationError`` or `LayerError`.

@@ -25,6 +25,11 @@ public struct Parameters: Sendable {
   /// The same numbers as leaves of the tape, for `Tensor.gradients(of:seed:)`.
   public func tracked() -> Parameters { mapping { $0.tracked() } }
 
+  /// The same numbers on `device`.
+  public func moved(to device: Device) throws -> Parameters {
+    try mapping { try $0.moved(to: device) }
+  }
+
   /// Other tensors in place of these, in the same order: what an optimizer step makes.
   ///
   /// - Throws: ``LayerError`` if there are more or fewer, or one has another shape or dtype.

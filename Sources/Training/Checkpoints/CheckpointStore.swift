@@ -38,6 +38,13 @@ public struct CheckpointStore: Sendable {
     var parameters: Parameters
     var optimizer: AdamW.State
     var state: TrainerState
+
+    /// The same with all tensors on `device`.
+    func moved(to device: Device) throws -> Snapshot {
+      Snapshot(
+        parameters: try parameters.moved(to: device), optimizer: try optimizer.moved(to: device),
+        state: state)
+    }
   }
 
   /// Writes a checkpoint, and then removes the oldest ones beyond `kept`.
@@ -46,6 +53,7 @@ public struct CheckpointStore: Sendable {
   /// - Throws: `TensorError.file(path:reason:)`; the checkpoints that there were are then unharmed.
   func write(_ snapshot: Snapshot, model: LanguageModelConfiguration, kept: Int) throws -> String {
     let step = snapshot.state.step
+    let snapshot = try snapshot.moved(to: .cpu)
     let checkpoint = Checkpoint(configuration: model, parameters: snapshot.parameters)
     try checkpoint.write(to: path(step: step)) { folder in
       try Safetensors.write(

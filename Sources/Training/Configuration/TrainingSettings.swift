@@ -20,6 +20,8 @@ public struct TrainingSettings: Codable, Hashable, Sendable {
   public var epsilon = 1e-8
   /// The greatest norm of all gradients together; longer ones are shortened to it.
   public var clipNorm = 1.0
+  /// What the model computes in.
+  public var precision = Precision.float32
   /// Decides the initial weights and the order of the text.
   public var seed = 0
   /// Steps in one line of metrics.
@@ -47,7 +49,7 @@ public struct TrainingSettings: Codable, Hashable, Sendable {
     case weightDecay = "weight_decay"
     case beta1, beta2, epsilon
     case clipNorm = "clip_norm"
-    case seed
+    case precision, seed
     case logInterval = "log_interval"
     case validationInterval = "validation_interval"
     case validationTokens = "validation_tokens"
@@ -71,6 +73,7 @@ public struct TrainingSettings: Codable, Hashable, Sendable {
     beta2 = try values.value(.beta2, default: beta2)
     epsilon = try values.value(.epsilon, default: epsilon)
     clipNorm = try values.value(.clipNorm, default: clipNorm)
+    precision = try values.value(.precision, default: precision)
     seed = try values.value(.seed, default: seed)
     logInterval = try values.value(.logInterval, default: logInterval)
     validationInterval = try values.value(.validationInterval, default: validationInterval)

@@ -17,8 +17,8 @@ struct Pace {
     self.firstStep = firstStep
   }
 
-  /// Runs a step and measures it. `body` returns the step's loss.
-  mutating func measure(tokens: Int, _ body: () throws -> Double) rethrows {
+  /// Runs a step and measures it. `body` returns the loss of the latest step for which it is known.
+  mutating func measure(tokens: Int, _ body: () throws -> Double?) rethrows {
     let start = clock.now
     let loss = try body()
     let time = clock.now - start
@@ -26,6 +26,7 @@ struct Pace {
     groupTime += time
     let rate = Double(tokens) / max(time.seconds, 1e-9)
     recentRate = recentRate.map { $0 + (rate - $0) * Self.newShare } ?? rate
+    guard let loss else { return }
     recentLoss = recentLoss.map { $0 + (loss - $0) * Self.newShare } ?? loss
   }
 

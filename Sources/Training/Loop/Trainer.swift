@@ -15,15 +15,21 @@ import Tensors
 public struct Trainer: Sendable {
   public let configuration: TrainingConfiguration
   public let corpus: Corpus
+  /// Where the model is trained.
+  public let device: Device
 
   /// Reads the text.
   ///
   /// - Parameters:
   ///   - configuration: checked before anything is read.
   ///   - folder: what relative paths in `data` are taken from.
+  ///   - device: where the model is trained. The same seed gives the same weights and batches on
+  ///     every device, and a run may be continued on another one.
   /// - Throws: `ConfigurationError.invalidValue(_:was:mustBe:)`,
   ///   ``TrainingError/text(path:reason:)``.
-  public init(_ configuration: TrainingConfiguration, relativeTo folder: String) throws {
+  public init(
+    _ configuration: TrainingConfiguration, relativeTo folder: String, device: Device = .cpu
+  ) throws {
     try configuration.model.validate(path: [TrainingConfiguration.CodingKeys.model])
     guard configuration.model.vocabularySize >= ByteTokenizer.vocabularySize else {
       throw ConfigurationError.invalidValue(
@@ -34,6 +40,7 @@ public struct Trainer: Sendable {
     try configuration.training.validate()
     try configuration.sample.validate()
     self.configuration = configuration
+    self.device = device
     let documents = try TextFiles.documents(
       at: configuration.data.paths, extensions: configuration.data.extensions, relativeTo: folder)
     corpus = try Corpus(documents, validationFraction: configuration.data.validationFraction)
@@ -76,12 +83,17 @@ public struct Trainer: Sendable {
     var checkpoint = session.step > 0 ? store.path(step: session.step) : nil
 
     while session.step < settings.steps {
-      try pace.measure(tokens: session.tokensPerStep) { try session.advance() }
-      let step = session.step
+      let step = session.step + 1
       let isLast = step == settings.steps
+      let endsGroup = isLast || step % settings.logInterval == 0
+      try pace.measure(tokens: session.tokensPerStep) {
+        let loss = try session.advance()
+        // Steps that are still under way belong to the group's time.
+        return try endsGroup ? session.settle() ?? loss : loss
+      }
       let stops = shouldStop() || step == stopAfter
       report(.stepped(pace.progress(step: step, of: settings.steps)))
-      if isLast || step % settings.logInterval == 0 {
+      if endsGroup {
         let line = session.finishGroup(tokensPerSecond: pace.finishGroup())
         try metrics.append(line)
         report(.metrics(line))
@@ -92,7 +104,7 @@ public struct Trainer: Sendable {
         report(.validated(line))
       }
       if isLast || stops || step % settings.checkpointInterval == 0 {
-        let path = try save(session)
+        let path = try save(&session)
         checkpoint = path
         report(.savedCheckpoint(path: path))
       }
@@ -126,7 +138,7 @@ public struct Trainer: Sendable {
         throw TrainingError.checkpoint(
           path: folder, reason: "there is no checkpoint to continue from")
       }
-      session = try TrainingSession(configuration, corpus: corpus)
+      session = try TrainingSession(configuration, corpus: corpus, device: device)
     }
     // Only now that nothing can be wrong with the arguments.
     try AtomicFolder.create(folder)
@@ -159,10 +171,11 @@ public struct Trainer: Sendable {
         reason: "the run cannot be continued, \(difference); "
           + "start over or choose another training.output_directory")
     }
-    return try TrainingSession(configuration, corpus: corpus, from: snapshot)
+    return try TrainingSession(configuration, corpus: corpus, device: device, from: snapshot)
   }
 
-  private func save(_ session: TrainingSession) throws -> String {
+  private func save(_ session: inout TrainingSession) throws -> String {
+    try session.settle()
     let path = try store.write(
       session.snapshot, model: configuration.model, kept: settings.keptCheckpoints)
     try AtomicFile.write(session.state.curve.svg(title: "Loss"), to: picturePath)

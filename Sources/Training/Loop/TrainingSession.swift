@@ -5,18 +5,25 @@ import Tensors
 /// A run in motion: the model, the optimizer, the place in the text, and the step that moves them.
 struct TrainingSession {
   let configuration: TrainingConfiguration
+  /// Where the steps are computed, and what is in motion lies.
+  let device: Device
   private(set) var snapshot: CheckpointStore.Snapshot
+  /// The parameters as the model computes with them: rounded where the precision is not float32.
+  private var rounded: Parameters
+  /// Steps whose figures have not been read.
+  private var unread: [StepFigures] = []
   private var batches: TrainingBatches
   private let optimizer: AdamW
   private let schedule: LearningRateSchedule
 
   /// A model with fresh parameters.
-  init(_ configuration: TrainingConfiguration, corpus: Corpus) throws {
+  init(_ configuration: TrainingConfiguration, corpus: Corpus, device: Device) throws {
+    // Numbers are drawn on the processor, so that a seed means the same on every device.
     let scope = ParameterScope(seed: UInt64(configuration.training.seed))
     _ = try LanguageModel(configuration.model, scope: scope)
     let parameters = scope.parameters
     try self.init(
-      configuration, corpus: corpus,
+      configuration, corpus: corpus, device: device,
       from: CheckpointStore.Snapshot(
         parameters: parameters, optimizer: AdamW.State(for: parameters.tensors),
         state: TrainerState(data: Self.identity(configuration.training, corpus))))
@@ -24,11 +31,14 @@ struct TrainingSession {
 
   /// A model that was trained for a while.
   init(
-    _ configuration: TrainingConfiguration, corpus: Corpus, from snapshot: CheckpointStore.Snapshot
+    _ configuration: TrainingConfiguration, corpus: Corpus, device: Device,
+    from snapshot: CheckpointStore.Snapshot
   ) throws {
     let settings = configuration.training
     self.configuration = configuration
-    self.snapshot = snapshot
+    self.device = device
+    self.snapshot = try snapshot.moved(to: device)
+    rounded = try self.snapshot.parameters.mapping { try $0.cast(to: settings.precision.dtype) }
     batches = try TrainingBatches(
       corpus.training, windowsPerBatch: settings.batchSize, length: settings.length,
       seed: UInt64(settings.seed), position: snapshot.state.position)
@@ -55,33 +65,52 @@ struct TrainingSession {
 
   /// One step: loss and gradients of the next batch, clipped, and AdamW.
   ///
-  /// - Returns: the loss of the batch in nats a token, before the step.
+  /// A GPU computes a step while the processor prepares the next one; the figures of a step are read
+  /// when the step behind it is on its way.
+  ///
+  /// - Returns: the loss in nats a token of the latest step whose figures are known.
   /// - Throws: ``TrainingError/diverged(step:loss:gradientNorm:)``.
-  mutating func advance() throws -> Double {
+  mutating func advance() throws -> Double? {
     let batch = try batches.next()
-    let tracked = snapshot.parameters.tracked()
-    let model = try LanguageModel(configuration.model, parameters: tracked)
-    let loss = try model.loss(
-      tokens: batch.inputs, targets: batch.targets, cumulativeLengths: batch.cumulativeLengths)
+    let tracked = rounded.tracked()
+    let loss = try self.loss(of: batch, tracked)
     let gradients = try loss.gradients(of: tracked.tensors)
-    let value = try loss.item()
-    let norm = try GradientNorm.norm(of: gradients)
-    guard value.isFinite, norm.isFinite else {
-      throw TrainingError.diverged(step: step + 1, loss: value, gradientNorm: norm)
-    }
+    let clip = try GradientClip(of: gradients, limit: configuration.training.clipNorm)
+    unread.append(try StepFigures(step: step + 1, loss: loss, clip: clip))
+    // The processor knows them at once: a step that goes wrong then changes nothing.
+    let known = device == .cpu ? try settle() : nil
     let update = try optimizer.step(
-      snapshot.parameters.tensors, gradients: gradients,
-      gradientScale: GradientNorm.clipFactor(norm: norm, limit: configuration.training.clipNorm),
-      rate: schedule.rate(at: step), state: snapshot.optimizer)
+      snapshot.parameters.tensors, gradients: gradients, clip: clip, rate: schedule.rate(at: step),
+      state: snapshot.optimizer, precision: configuration.training.precision)
     snapshot.parameters = try snapshot.parameters.replacing(update.parameters)
+    rounded = try rounded.replacing(update.rounded)
     snapshot.optimizer = update.state
     snapshot.state.step += 1
     snapshot.state.position = batches.position
-    snapshot.state.group.add(loss: value, gradientNorm: norm)
-    return value
+    return try known ?? settle(leaving: 1)
   }
 
-  /// Ends the group of steps and puts it on the curve.
+  /// Reads the figures of the steps that were taken, but for the `left` latest ones.
+  ///
+  /// - Returns: the loss of the last one that was read; nil if all were read before.
+  /// - Throws: ``TrainingError/diverged(step:loss:gradientNorm:)``.
+  @discardableResult
+  mutating func settle(leaving left: Int = 0) throws -> Double? {
+    var last: Double?
+    while unread.count > left {
+      let values = try unread.removeFirst().values()
+      snapshot.state.group.add(loss: values.loss, gradientNorm: values.gradientNorm)
+      last = values.loss
+    }
+    return last
+  }
+
+  private func loss(of batch: Batch, _ parameters: Parameters) throws -> Tensor {
+    try LanguageModel(configuration.model, parameters: parameters).loss(
+      tokens: batch.inputs, targets: batch.targets, cumulativeLengths: batch.cumulativeLengths)
+  }
+
+  /// Ends the group of steps and puts it on the curve. All figures must have been read.
   mutating func finishGroup(tokensPerSecond: Double) -> TrainingMetrics {
     let group = snapshot.state.group
     let metrics = TrainingMetrics(
@@ -96,16 +125,15 @@ struct TrainingSession {
 
   /// Measures the model on held-out text and puts the result on the curve.
   mutating func validate(on batches: ValidationBatches) throws -> ValidationMetrics {
-    let model = try LanguageModel(configuration.model, parameters: snapshot.parameters)
-    var sum = 0.0
-    var tokens = 0
+    var losses: [PendingElements] = []
+    var counts: [Int] = []
     for number in 0..<batches.count {
       let batch = try batches.batch(number)
-      let loss = try model.loss(
-        tokens: batch.inputs, targets: batch.targets, cumulativeLengths: batch.cumulativeLengths)
-      sum += try loss.item() * Double(batch.tokenCount)
-      tokens += batch.tokenCount
+      losses.append(try loss(of: batch, rounded).pendingElements())
+      counts.append(batch.tokenCount)
     }
+    let sum = try zip(losses, counts).reduce(0.0) { try $0 + $1.0.elements()[0] * Double($1.1) }
+    let tokens = counts.reduce(0, +)
     let loss = sum / Double(max(1, tokens))
     let metrics = ValidationMetrics(step: step, loss: loss, bitsPerByte: bitsPerByte(nats: loss))
     snapshot.state.curve.validation.append(

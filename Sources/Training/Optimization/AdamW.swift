@@ -43,14 +43,23 @@ public struct AdamW: Hashable, Sendable {
 
     /// The state before the first step.
     public init(for parameters: [Tensor]) throws {
-      let zeros = try parameters.map { try Tensor.zeros($0.shape) }
+      let zeros = try parameters.map { try Tensor.zeros($0.shape).moved(to: $0.device) }
       self.init(step: 0, firstMoments: zeros, secondMoments: zeros)
+    }
+
+    /// The same on `device`.
+    public func moved(to device: Device) throws -> State {
+      State(
+        step: step, firstMoments: try firstMoments.map { try $0.moved(to: device) },
+        secondMoments: try secondMoments.map { try $0.moved(to: device) })
     }
   }
 
   /// The parameters after a step, in their order, and the state after it.
   public struct Update: Sendable {
     public let parameters: [Tensor]
+    /// The parameters rounded to the precision asked for; as they are where that is float32.
+    public let rounded: [Tensor]
     public let state: State
   }
 
@@ -58,57 +67,97 @@ public struct AdamW: Hashable, Sendable {
   ///
   /// - Parameters:
   ///   - parameters: float32.
-  ///   - gradients: one a parameter, in its shape, float32.
-  ///   - gradientScale: what gradients are multiplied with first, for clipping.
+  ///   - gradients: one a parameter, in its shape, float32 or half precision.
+  ///   - clip: what gradients are multiplied with first; nil for 1.
   ///   - rate: the learning rate.
   ///   - state: what the step before returned.
+  ///   - precision: what ``Update/rounded`` is rounded to.
   /// - Throws: ``TrainingError/invalidArgument(_:was:mustBe:)`` where counts, shapes or dtypes do
   ///   not agree.
   public func step(
-    _ parameters: [Tensor], gradients: [Tensor], gradientScale: Double = 1, rate: Double,
-    state: State
+    _ parameters: [Tensor], gradients: [Tensor], clip: GradientClip? = nil, rate: Double,
+    state: State, precision: Precision = .float32
   ) throws -> Update {
+    let device = parameters.first?.device ?? .cpu
     for (name, tensors) in [
       ("gradients", gradients), ("firstMoments", state.firstMoments),
       ("secondMoments", state.secondMoments), ("parameters", parameters),
     ] {
-      try check(tensors, name, against: parameters)
+      try check(tensors, name, against: parameters, on: device)
     }
-    let rates = Rates(
-      gradientScale: Float(gradientScale), rate: Float(rate),
-      correction1: Float(1 - pow(beta1, Double(state.step + 1))),
-      correction2: Float(1 - pow(beta2, Double(state.step + 1))))
+    return device == .cpu
+      ? try hostStep(parameters, gradients, clip, rate, state, precision)
+      : try deviceStep(parameters, gradients, clip, rate, state, precision, on: device)
+  }
+
+  /// The numbers of a step that all parameters share.
+  struct Rates: BitwiseCopyable {
+    let rate: Float
+    let beta1: Float
+    let beta2: Float
+    let epsilon: Float
+    let correction1: Float
+    let correction2: Float
+  }
+
+  private func rates(_ rate: Double, after step: Int) -> Rates {
+    Rates(
+      rate: Float(rate), beta1: Float(beta1), beta2: Float(beta2), epsilon: Float(epsilon),
+      correction1: Float(1 - pow(beta1, Double(step + 1))),
+      correction2: Float(1 - pow(beta2, Double(step + 1))))
+  }
+
+  private func decay(of shape: Shape) -> Float { Float(shape.rank >= 2 ? weightDecay : 0) }
+
+  private func deviceStep(
+    _ parameters: [Tensor], _ gradients: [Tensor], _ clip: GradientClip?, _ rate: Double,
+    _ state: State, _ precision: Precision, on device: Device
+  ) throws -> Update {
+    let clip = try clip ?? GradientClip(norm: 0, factor: 1)
+    let results = try DeviceAdamW(
+      DeviceAdamW.Operands(
+        parameters: parameters, gradients: gradients, firstMoments: state.firstMoments,
+        secondMoments: state.secondMoments, clip: clip.figures.moved(to: device)), on: device
+    ).run(
+      rates(rate, after: state.step), decays: parameters.map { decay(of: $0.shape) },
+      precision: precision)
+    return Update(
+      parameters: results.parameters, rounded: results.rounded,
+      state: State(
+        step: state.step + 1, firstMoments: results.firstMoments,
+        secondMoments: results.secondMoments))
+  }
+
+  private func hostStep(
+    _ parameters: [Tensor], _ gradients: [Tensor], _ clip: GradientClip?, _ rate: Double,
+    _ state: State, _ precision: Precision
+  ) throws -> Update {
+    let scale = Float(try clip?.values[1] ?? 1)
+    let rates = rates(rate, after: state.step)
     var new: [Tensor] = []
     var first: [Tensor] = []
     var second: [Tensor] = []
     for index in parameters.indices {
       let updated = try updated(
         [
-          parameters[index], gradients[index], state.firstMoments[index],
+          parameters[index], gradients[index].readAsFloat32(), state.firstMoments[index],
           state.secondMoments[index],
-        ], rates)
+        ], scale, rates)
       new.append(try updated.selected(0, 0))
       first.append(try updated.selected(0, 1))
       second.append(try updated.selected(0, 2))
     }
     return Update(
-      parameters: new,
+      parameters: new, rounded: try new.map { try $0.cast(to: precision.dtype) },
       state: State(step: state.step + 1, firstMoments: first, secondMoments: second))
-  }
-
-  private struct Rates {
-    let gradientScale: Float
-    let rate: Float
-    let correction1: Float
-    let correction2: Float
   }
 
   /// From a parameter, its gradient and its moments: the new parameter and its new moments, one
   /// behind the other in one tensor `[3, …]`.
-  private func updated(_ old: [Tensor], _ rates: Rates) throws -> Tensor {
+  private func updated(_ old: [Tensor], _ scale: Float, _ rates: Rates) throws -> Tensor {
     let shape = old[0].shape
     let old = try old.map { try $0.detached().contiguous() }
-    let decay = Float(shape.rank >= 2 ? weightDecay : 0)
+    let decay = decay(of: shape)
     let kernels = InstructionSet.current.kernels
     let blocks = ElementBlocks(counts: [shape.elementCount]).blocks
     return try Tensor.filling(Shape([3] + shape.dimensions), as: Float.self) { new in
@@ -118,7 +167,7 @@ public struct AdamW: Hashable, Sendable {
         try read(old) {
           kernels.adamw(
             blocks[index].count, $0[0] + start, $0[1] + start, $0[2] + start, $0[3] + start,
-            rates.gradientScale, rates.rate, Float(beta1), Float(beta2), Float(epsilon), decay,
+            scale, rates.rate, rates.beta1, rates.beta2, rates.epsilon, decay,
             rates.correction1, rates.correction2, p, p + shape.elementCount,
             p + 2 * shape.elementCount)
         }
@@ -137,16 +186,25 @@ public struct AdamW: Hashable, Sendable {
     }
   }
 
-  private func check(_ tensors: [Tensor], _ name: String, against parameters: [Tensor]) throws {
+  private func check(
+    _ tensors: [Tensor], _ name: String, against parameters: [Tensor], on device: Device
+  ) throws {
     guard tensors.count == parameters.count else {
       throw TrainingError.invalidArgument(
         name, was: "\(tensors.count) tensors", mustBe: "\(parameters.count), one a parameter")
     }
-    for (index, (tensor, parameter)) in zip(tensors, parameters).enumerated()
-    where tensor.shape != parameter.shape || tensor.dtype != .float32 {
-      throw TrainingError.invalidArgument(
-        "\(name)[\(index)]", was: "\(tensor.dtype.rawValue) \(tensor.shape)",
-        mustBe: "float32 \(parameter.shape)")
+    let allowsHalf = name == "gradients"
+    for (index, (tensor, parameter)) in zip(tensors, parameters).enumerated() {
+      let fits = tensor.dtype == .float32 || (allowsHalf && tensor.dtype.isHalfPrecision)
+      guard fits, tensor.shape == parameter.shape else {
+        throw TrainingError.invalidArgument(
+          "\(name)[\(index)]", was: "\(tensor.dtype.rawValue) \(tensor.shape)",
+          mustBe: "float32 \(parameter.shape)")
+      }
+      guard tensor.device == device else {
+        throw TrainingError.invalidArgument(
+          "\(name)[\(index)]", was: "on \(tensor.device)", mustBe: "on \(device), as parameters[0]")
+      }
     }
   }
 }

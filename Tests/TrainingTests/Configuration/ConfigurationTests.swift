@@ -51,6 +51,10 @@ import Testing
     ("beta1: 1", "beta1 is 1.0; it must be at least 0, below 1"),
     ("clip_norm: 0", "clip_norm is 0.0; it must be above 0"),
     ("weight_decay: -1", "weight_decay is -1.0; it must be at least 0.0"),
+    (
+      "precision: 'float16'",
+      "precision is \"float16\"; it must be one of \"float32\", \"bfloat16\""
+    ),
     ("seed: -1", "seed is -1; it must be at least 0"),
     ("output_directory: ''", "output_directory is \"\"; it must be the path of a folder"),
   ])

@@ -11,7 +11,7 @@ import Testing
   /// A tiny model on a tiny text, in which steps, groups, validations and checkpoints do not fall
   /// together.
   private func trainer(
-    in folder: TemporaryFolder, run: String = "run",
+    in folder: TemporaryFolder, run: String = "run", on device: Device = .cpu,
     _ change: (inout TrainingConfiguration) -> Void = { _ in }
   ) throws -> Trainer {
     for document in 0..<6 {
@@ -31,7 +31,7 @@ import Testing
     configuration.training.keptCheckpoints = 10
     configuration.training.outputDirectory = folder.path + "/" + run
     change(&configuration)
-    return try Trainer(configuration, relativeTo: folder.path)
+    return try Trainer(configuration, relativeTo: folder.path, device: device)
   }
 
   private func lines(_ folder: TemporaryFolder, _ run: String = "run") throws -> [JSONValue] {
@@ -109,6 +109,88 @@ import Testing
         try folder.contents(of: "parts")["parts/loss.svg"]
           == folder.contents(of: "whole")["whole/loss.svg"])
     }
+  }
+
+  /// Resumed from float32 parameters, which are rounded anew, it must be the same run.
+  @Test func halfPrecisionLearnsAlikeAndIsResumedByteForByte() throws {
+    let folder = try TemporaryFolder()
+    func run(_ name: String, _ precision: Precision, stopAfter: Int? = nil) throws
+      -> TrainingResult
+    {
+      try trainer(in: folder, run: name) {
+        $0.training.steps = 40
+        $0.training.learningRate = 0.01
+        $0.training.keptCheckpoints = 1
+        $0.training.precision = precision
+      }.run(stopAfter: stopAfter)
+    }
+    let wide = try run("wide", .float32)
+    let half = try run("half", .bfloat16)
+    _ = try run("parts", .bfloat16, stopAfter: 13)
+    _ = try run("parts", .bfloat16)
+    let whole = try folder.contents(of: "half/checkpoint-40")
+    let parts = try folder.contents(of: "parts/checkpoint-40")
+    for (name, bytes) in whole {
+      #expect(parts[name.replacing("half", with: "parts")] == bytes, "\(name)")
+    }
+    let stored = try Checkpoint(folder: #require(half.checkpoint)).parameters
+    #expect(stored.tensors.allSatisfy { $0.dtype == .float32 })
+    #expect(
+      try stored.tensors.contains {
+        try $0.elements(as: Float.self).contains { BFloat16($0).float != $0 }
+      })
+    let (expected, actual) = try (
+      #require(wide.validationBitsPerByte), #require(half.validationBitsPerByte)
+    )
+    // Three digits of bfloat16 move a loss of a few bits by a few hundredths.
+    #expect(abs(actual - expected) < 0.05, "\(actual) is not \(expected)")
+    #expect(actual != expected)
+  }
+
+  /// The same seeds give the same weights and batches, and rounding does not drive runs apart in so few
+  /// steps; a run may change its device.
+  @Test(.onGPU, arguments: Precision.allCases)
+  func devicesTrainAlike(_ precision: Precision) throws {
+    let folder = try TemporaryFolder()
+    func run(_ name: String, on device: Device, stopAfter: Int? = nil) throws -> TrainingResult {
+      try trainer(in: folder, run: name, on: device) { $0.training.precision = precision }
+        .run(stopAfter: stopAfter)
+    }
+    let host = try run("host", on: .cpu)
+    let device = try run("device", on: GPU.device)
+    _ = try run("mixed", on: GPU.device, stopAfter: 4)
+    _ = try run("mixed", on: .cpu, stopAfter: 8)
+    let mixed = try run("mixed", on: GPU.device)
+    // Half precision rounds activations that differ in their last bits to neighbours.
+    let tolerance = precision == .float32 ? 1e-4 : 0.03
+    for (name, result) in [("device", device), ("mixed", mixed)] {
+      #expect(result.isComplete)
+      let pairs = [
+        (result.curve.training, host.curve.training),
+        (result.curve.validation, host.curve.validation),
+      ]
+      for (own, other) in pairs {
+        #expect(own.map(\.step) == other.map(\.step))
+        for (a, b) in zip(own, other) {
+          #expect(
+            abs(a.bitsPerByte - b.bitsPerByte) < tolerance,
+            "\(name) at step \(a.step): \(a.bitsPerByte) is not \(b.bitsPerByte)")
+        }
+      }
+      let files = try folder.contents(of: "\(name)/checkpoint-12").mapValues(\.count)
+      let expected = try folder.contents(of: "host/checkpoint-12").mapValues(\.count)
+      #expect(
+        files.keys.map { $0.replacing(name, with: "host") }.sorted() == expected.keys.sorted())
+      #expect(
+        files["\(name)/checkpoint-12/model.safetensors"]
+          == expected["host/checkpoint-12/model.safetensors"])
+    }
+    // A device gives the same bits each time.
+    let again = try run("again", on: GPU.device)
+    #expect(again.curve == device.curve)
+    #expect(
+      try folder.contents(of: "again/checkpoint-12")["again/checkpoint-12/model.safetensors"]
+        == folder.contents(of: "device/checkpoint-12")["device/checkpoint-12/model.safetensors"])
   }
 
   @Test func aKilledRunContinuesFromItsLastCheckpoint() throws {

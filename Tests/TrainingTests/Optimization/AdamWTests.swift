@@ -57,7 +57,8 @@ import Testing
       let gradients = try shapes.map { try Tensor.normal($0, using: &random) }
       let rate = 0.01 * Double(step + 1)
       let update = try optimizer.step(
-        parameters, gradients: gradients, gradientScale: 0.7, rate: rate, state: state)
+        parameters, gradients: gradients, clip: GradientClip(norm: 1, factor: 0.7), rate: rate,
+        state: state)
       for index in references.indices {
         references[index].advance(
           try gradients[index].elements(), scale: 0.7, rate: rate,

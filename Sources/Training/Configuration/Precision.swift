@@ -1,0 +1,32 @@
+import LanguageModels
+import Tensors
+
+/// What a model computes in while it is trained.
+///
+/// Parameters, moments and checkpoints are float32 in any case. With `bfloat16` each step rounds the
+/// parameters, so that the model's products, and what is kept of them for the gradients, take half the
+/// memory; the optimizer adds to the parameters as they were before rounding, where small steps are
+/// not lost.
+///
+/// Reference: Micikevicius et al., *Mixed precision training* (2018).
+public enum Precision: String, CaseIterable, Hashable, Sendable, Codable {
+  case float32, bfloat16
+
+  public var dtype: DType {
+    switch self {
+    case .float32: .float32
+    case .bfloat16: .bfloat16
+    }
+  }
+
+  public init(from decoder: any Decoder) throws {
+    let name = try decoder.singleValueContainer().decode(String.self)
+    guard let known = Precision(rawValue: name) else {
+      let names = Precision.allCases.map { "\"\($0.rawValue)\"" }
+      throw ConfigurationError.invalidValue(
+        decoder.codingPath.dotted, was: "\"\(name)\"",
+        mustBe: "one of " + names.joined(separator: ", "))
+    }
+    self = known
+  }
+}

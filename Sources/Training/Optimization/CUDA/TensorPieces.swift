@@ -1,0 +1,47 @@
+import Tensors
+
+/// Tensors in one launch: each is cut into pieces, a block each. As `training/pieces.cuh` has it.
+struct TensorPieces {
+  /// Elements of a piece, and the threads that work on it.
+  static let length = 4096
+  static let threads = 256
+
+  /// The number of each tensor's first block.
+  let firstBlocks: [Int]
+  /// All blocks.
+  let blocks: Int
+
+  /// - Parameter counts: the elements of each tensor; one without elements has no block.
+  init(counts: [Int]) {
+    var blocks = 0
+    firstBlocks = counts.map { count in
+      defer { blocks += (count + Self.length - 1) / Self.length }
+      return blocks
+    }
+    self.blocks = blocks
+  }
+}
+
+/// Where tensors lie in one piece of memory, each at a multiple of 256 bytes of float32.
+struct PackedPlaces {
+  private static let alignment = 64
+
+  let starts: [Int]
+  let total: Int
+
+  init(counts: [Int]) {
+    var end = 0
+    starts = counts.map { count in
+      defer { end += (count + Self.alignment - 1) / Self.alignment * Self.alignment }
+      return end
+    }
+    total = end
+  }
+
+  /// The tensors of these shapes in `memory`, [total].
+  func views(of memory: Tensor, _ shapes: [Shape]) throws -> [Tensor] {
+    try zip(starts, shapes).map { start, shape in
+      try memory.sliced(0, start..<start + shape.elementCount).reshaped(shape)
+    }
+  }
+}
