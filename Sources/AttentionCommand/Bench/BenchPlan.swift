@@ -6,18 +6,13 @@ struct BenchPlan {
   let operations: [OperatorName]
   let isCausal: Bool
   let isQuick: Bool
+  let device: Device
+
+  private var scale: BenchScale { BenchScale(device: device, isQuick: isQuick) }
 
   /// Seconds that a race takes, unless its slowest kernel takes longer.
   private var budget: Double { isQuick ? 0.05 : 0.6 }
-  private var exactLengths: [Int] {
-    isQuick ? [128, 512] : [128, 256, 512, 1024, 2048, 4096, 8192]
-  }
-  private var linearLengths: [Int] {
-    isQuick ? [1024, 4096] : [1024, 4096, 16_384, 65_536]
-  }
   static let usualDimension = 64
-  /// Where another dimension and other dtypes are measured too.
-  private var otherLength: Int { isQuick ? 512 : 1024 }
   private static let otherDimension = 128
 
   /// A table of the report: one operator, pass, dtype and dimension, over lengths.
@@ -38,19 +33,19 @@ struct BenchPlan {
       return RaceTask.Pass.allCases.flatMap { pass in
         let main = Part(
           operation: operation, pass: pass,
-          lengths: operation.isExact ? exactLengths : linearLengths)
+          lengths: operation.isExact ? scale.exactLengths : scale.linearLengths)
         let variants: [(DType, Int)] = [
           (.float32, Self.otherDimension), (.bfloat16, Self.usualDimension),
           (.float16, Self.usualDimension),
         ]
         let delta = Part(
           operation: operation, pass: pass, dimension: Self.otherDimension, isDelta: true,
-          lengths: isQuick ? [otherLength] : linearLengths)
+          lengths: isQuick ? [scale.otherLength] : scale.linearLengths)
         return [main] + (operation == .linear ? [delta] : [])
           + variants.map { dtype, dimension in
             Part(
               operation: operation, pass: pass, dtype: dtype, dimension: dimension,
-              lengths: [otherLength])
+              lengths: [scale.otherLength])
           }
       }
     }
@@ -63,7 +58,7 @@ struct BenchPlan {
           Part(
             operation: .scan, pass: pass, dtype: dtype,
             dimension: isSelective ? ScanBench.selectiveChannels : ScanBench.channels,
-            lengths: isQuick ? [512, 1024] : isSelective ? [1024, 4096] : [4096, 16_384],
+            lengths: scale.scanLengths(isSelective: isSelective),
             isSelective: isSelective)
         }
       }
@@ -73,18 +68,18 @@ struct BenchPlan {
   /// Runs everything; `show` is given each part as soon as it is done.
   func run(_ show: ([BenchRow]) -> Void) throws -> BenchReport {
     StandardError.progress("measuring the peak")
-    var report = BenchReport(peak: PeakRate.measure())
-    var ceilings: [RaceTask.RateUnit: Double] = [:]
+    let timer = try TurnTimer(device)
+    let ceilings = BenchCeilings(scale, timer: timer)
+    var report = BenchReport(device: device, peak: try ceilings.operations(.float32))
     for part in parts {
       var rows: [BenchRow] = []
-      report.peak = max(report.peak, PeakRate.measure())
       for length in part.lengths {
         let task = task(part, length)
         StandardError.progress("\(task.operation) \(task.pass.rawValue) of \(length)")
         let contenders = try contenders(part, task)
-        if ceilings[task.unit] == nil { ceilings[task.unit] = try ceiling(task.unit) }
-        rows += try Race(budget: budget).run(
-          contenders, task, peak: ceilings[task.unit] ?? report.peak)
+        let peak = try ceilings.rate(task.unit, task.dtype)
+        rows += try Race(budget: budget, timer: timer).run(contenders, task, peak: peak)
+        report.peak = try ceilings.operations(.float32)
       }
       Self.compare(&rows)
       show(rows)
@@ -93,24 +88,15 @@ struct BenchPlan {
     return report
   }
 
-  /// What the machine does at most, where that is not the report's peak.
-  private func ceiling(_ unit: RaceTask.RateUnit) throws -> Double? {
-    switch unit {
-    case .operations: nil
-    case .bytes: try PeakRate.measureCopy()
-    case .exponentials: try PeakRate.measureExponentials()
-    }
-  }
-
   private func task(_ part: Part, _ length: Int) -> RaceTask {
     let (pass, dtype, dimension) = (part.pass, part.dtype, part.dimension)
     return switch part.operation {
     case .softmax, .cosine: exact(part).task(pass, dtype, length: length, dimension: dimension)
     case .linear:
-      LinearBench(isDelta: part.isDelta)
+      LinearBench(isDelta: part.isDelta, scale: scale)
         .task(pass, dtype, length: length, dimension: dimension)
     case .scan:
-      ScanBench(isSelective: part.isSelective)
+      ScanBench(isSelective: part.isSelective, scale: scale)
         .task(pass, dtype, length: length, channels: dimension)
     }
   }
@@ -118,13 +104,13 @@ struct BenchPlan {
   private func contenders(_ part: Part, _ task: RaceTask) throws -> [Contender] {
     switch part.operation {
     case .softmax, .cosine: try exact(part).contenders(task)
-    case .linear: try LinearBench(isDelta: part.isDelta).contenders(task)
-    case .scan: try ScanBench(isSelective: part.isSelective).contenders(task)
+    case .linear: try LinearBench(isDelta: part.isDelta, scale: scale).contenders(task)
+    case .scan: try ScanBench(isSelective: part.isSelective, scale: scale).contenders(task)
     }
   }
 
   private func exact(_ part: Part) -> ExactBench {
-    ExactBench(isCosine: part.operation == .cosine, isCausal: isCausal)
+    ExactBench(isCosine: part.operation == .cosine, isCausal: isCausal, scale: scale)
   }
 
   /// Adds what follows from several rows: the ratio to the unfused computation, and the growth.
@@ -143,11 +129,16 @@ struct BenchPlan {
 
 /// All that a benchmark measured, with the machine it was measured on.
 struct BenchReport: Encodable {
+  let device: String
   let instructionSet = InstructionSet.current.rawValue
   let threads = Threads.count
-  /// Float32 operations a second in registers, all threads.
+  /// Float32 operations a second: of the processor in registers on all threads, of a GPU in a large
+  /// matrix product.
   var peak: Double
   var rows: [BenchRow] = []
 
-  init(peak: Double) { self.peak = peak }
+  init(device: Device, peak: Double) {
+    self.device = "\(device)"
+    self.peak = peak
+  }
 }

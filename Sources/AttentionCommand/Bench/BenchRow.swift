@@ -5,6 +5,7 @@ struct BenchRow: Encodable {
   let operation: String
   let pass: RaceTask.Pass
   let dtype: DType
+  let batch: Int
   let length: Int
   let heads: Int
   let dimension: Int
@@ -32,6 +33,7 @@ struct BenchRow: Encodable {
     operation = task.operation
     pass = task.pass
     dtype = task.dtype
+    batch = task.batch
     length = task.length
     heads = task.heads
     dimension = task.dimension

@@ -26,7 +26,9 @@ struct BenchTable {
     let width =
       first.unit == .operations
       ? "\(first.heads) heads of \(first.dimension)" : "\(first.dimension) channels"
-    let title = "\(first.operation) \(first.pass.rawValue), \(first.dtype.rawValue), \(width)"
+    let sequences = rows.contains { $0.batch > 1 } ? ", \(first.batch * first.length) tokens" : ""
+    let title =
+      "\(first.operation) \(first.pass.rawValue), \(first.dtype.rawValue), \(width)\(sequences)"
     return ([title] + table.lines()).joined(separator: "\n")
   }
 

@@ -13,6 +13,7 @@ struct RaceTask {
   var operation: String
   var pass: Pass
   var dtype: DType
+  var batch = 1
   var length: Int
   var heads: Int
   var dimension: Int

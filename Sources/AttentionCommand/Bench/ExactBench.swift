@@ -5,15 +5,15 @@ import Tensors
 struct ExactBench {
   let isCosine: Bool
   let isCausal: Bool
-
-  static let heads = 2
+  let scale: BenchScale
 
   func contenders(_ task: RaceTask) throws -> [Contender] {
-    let shape: Shape = [1, task.length, task.heads, task.dimension]
-    let inputs = try ["queries", "keys", "values", "output_gradient"].map { name in
-      var generator = Philox(seed: 0, label: name)
-      return try Tensor.normal(shape, using: &generator, dtype: task.dtype)
-    }
+    let shape: Shape = [task.batch, task.length, task.heads, task.dimension]
+    let inputs = try scale.place(
+      ["queries", "keys", "values", "output_gradient"].map { name in
+        var generator = Philox(seed: 0, label: name)
+        return try Tensor.normal(shape, using: &generator, dtype: task.dtype)
+      })
     let similarity: Similarity = isCosine ? .cosine() : .dotProduct()
     let mask = AttentionMask(isCausal: isCausal)
     let needsGradient = task.pass == .training
@@ -38,9 +38,10 @@ struct ExactBench {
   func task(_ pass: RaceTask.Pass, _ dtype: DType, length: Int, dimension: Int) -> RaceTask {
     let pairs = isCausal ? length * (length + 1) / 2 : length * length
     let products = pass == .forward ? 2 : 7
+    let (batch, heads) = (scale.batch(length: length), scale.heads(dimension: dimension))
     return RaceTask(
-      operation: isCosine ? "cosine" : "softmax", pass: pass, dtype: dtype, length: length,
-      heads: Self.heads, dimension: dimension,
-      operations: 2 * Double(pairs) * Double(products * dimension * Self.heads))
+      operation: isCosine ? "cosine" : "softmax", pass: pass, dtype: dtype, batch: batch,
+      length: length, heads: heads, dimension: dimension,
+      operations: 2 * Double(batch * heads) * Double(pairs) * Double(products * dimension))
   }
 }

@@ -4,26 +4,28 @@ import Tensors
 /// Races of linear attention with a decay per token: every kernel but the reference, and of the
 /// additive update the unfused matrix form.
 struct LinearBench {
-  static let heads = 2
   /// What the rows of the delta rule are called.
   static let deltaOperation = "linear, gated delta"
 
   /// Whether the update is the delta rule, of normalised keys.
   let isDelta: Bool
+  let scale: BenchScale
   /// The matrix form takes memory and time that grow with the square of the length.
   private static let longestUnfused = 4096
 
   func contenders(_ task: RaceTask) throws -> [Contender] {
-    let shape: Shape = [1, task.length, task.heads, task.dimension]
-    let inputs = try ["queries", "keys", "values", "output_gradient"].map { name in
-      var generator = Philox(seed: 0, label: name)
-      return try Tensor.normal(shape, using: &generator, dtype: task.dtype)
-    }
+    let shape: Shape = [task.batch, task.length, task.heads, task.dimension]
+    let inputs = try scale.place(
+      ["queries", "keys", "values", "output_gradient"].map { name in
+        var generator = Philox(seed: 0, label: name)
+        return try Tensor.normal(shape, using: &generator, dtype: task.dtype)
+      })
     var generator = Philox(seed: 0, label: "decay")
-    let decay = try Tensor.uniform(
-      [1, task.length, task.heads], from: -0.2, to: 0, using: &generator)
-    let beta = try Tensor.uniform(
-      [1, task.length, task.heads], from: 0, to: 1, using: &generator)
+    let gates: Shape = [task.batch, task.length, task.heads]
+    let decay = try Tensor.uniform(gates, from: -0.2, to: 0, using: &generator)
+      .moved(to: scale.device)
+    let beta = try Tensor.uniform(gates, from: 0, to: 1, using: &generator)
+      .moved(to: scale.device)
     let needsGradient = task.pass == .training
     func contender(
       _ name: String, _ output: @escaping (_ sources: [Tensor]) throws -> Tensor
@@ -50,7 +52,7 @@ struct LinearBench {
         ).output
       }
     }
-    if !isDelta, task.length <= Self.longestUnfused {
+    if !isDelta, task.length <= Self.longestUnfused, scale.device == .cpu {
       let isLater = try Self.isLater(task.length)
       contenders.append(
         contender(BenchRow.unfused) { try Self.matrixForm($0, isLater: isLater) })
@@ -84,11 +86,11 @@ struct LinearBench {
   func task(_ pass: RaceTask.Pass, _ dtype: DType, length: Int, dimension: Int) -> RaceTask {
     let passes = pass == .forward ? 1 : 3
     let stateOperations = isDelta ? 6 : 4
+    let (batch, heads) = (scale.batch(length: length), scale.heads(dimension: dimension))
     return RaceTask(
       operation: isDelta ? Self.deltaOperation : OperatorName.linear.rawValue, pass: pass,
-      dtype: dtype, length: length, heads: Self.heads,
-      dimension: dimension,
-      operations: Double(length * Self.heads)
+      dtype: dtype, batch: batch, length: length, heads: heads, dimension: dimension,
+      operations: Double(batch * length * heads)
         * Double(stateOperations * dimension * dimension * passes))
   }
 }

@@ -5,6 +5,7 @@ import Tensors
 struct Race {
   /// Seconds for all turns of one race together; at least ``leastTurns`` happen.
   let budget: Double
+  let timer: TurnTimer
 
   private static let leastTurns = 3
   private static let mostTurns = 25
@@ -17,7 +18,7 @@ struct Race {
   /// - Throws: what a contender throws, or ``CommandError`` if two do not agree.
   func run(_ contenders: [Contender], _ task: RaceTask, peak: Double) throws -> [BenchRow] {
     let start = ContinuousClock.now
-    let trials = try contenders.map { try Trial($0) }
+    let trials = try contenders.map { try Trial($0, timer) }
     try checkAgreement(contenders, trials)
     var seconds = contenders.map { _ in [Double]() }
     var turn = 0
@@ -25,12 +26,13 @@ struct Race {
       || (turn < Self.mostTurns && (ContinuousClock.now - start).seconds < budget)
     {
       for (index, contender) in contenders.enumerated() {
+        guard !timer.measuresSingleCalls else {
+          seconds[index].append(try timer.coldSeconds { _ = try contender.run() })
+          continue
+        }
         let repetitions = trials[index].repetitions(
           shortestTurn: Self.shortestTurn, most: Self.mostRepetitions)
-        let total = try Stopwatch.seconds {
-          for _ in 0..<repetitions { _ = try contender.run() }
-        }
-        seconds[index].append(total / Double(repetitions))
+        seconds[index].append(try timer.seconds(repetitions) { _ = try contender.run() })
       }
       turn += 1
     }
@@ -64,16 +66,18 @@ private struct Trial {
   /// Rows of a result that are compared.
   private static let comparedRows = 256
 
-  init(_ contender: Contender) throws {
-    let before = MemoryPool.resetPeak()
+  init(_ contender: Contender, _ timer: TurnTimer) throws {
+    let before = timer.resetPeak()
     var outputs: [Tensor] = []
-    seconds = try Stopwatch.seconds { outputs = try contender.run() }
+    seconds = try timer.coldSeconds { outputs = try contender.run() }
     extraMemory = max(
-      0, MemoryPool.peakBytes - before - outputs.reduce(0) { $0 + $1.byteCount })
+      0, timer.peakBytes - before - outputs.reduce(0) { $0 + $1.byteCount })
     results = try outputs.map { output in
-      guard output.rank > 1, output.shape[1] > Self.comparedRows else { return output }
+      guard output.rank > 1, output.shape[1] > Self.comparedRows else {
+        return try output.moved(to: .cpu)
+      }
       return try output.sliced(1, output.shape[1] - Self.comparedRows..<output.shape[1])
-        .cast(to: .float64)
+        .moved(to: .cpu).cast(to: .float64)
     }
   }
 

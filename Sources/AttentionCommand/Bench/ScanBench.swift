@@ -5,13 +5,14 @@ import Tensors
 /// a selective one exponentials.
 struct ScanBench {
   let isSelective: Bool
+  let scale: BenchScale
 
   static let channels = 1024
   static let selectiveChannels = 512
   private static let states = 16
 
   func contenders(_ task: RaceTask) throws -> [Contender] {
-    let shape: Shape = [1, task.length, task.dimension]
+    let shape: Shape = [task.batch, task.length, task.dimension]
     func normal(_ label: String, _ shape: Shape, _ dtype: DType = .float32) throws -> Tensor {
       var generator = Philox(seed: 0, label: label)
       return try .normal(shape, using: &generator, dtype: dtype)
@@ -23,10 +24,10 @@ struct ScanBench {
       return try .uniform(shape, from: low, to: high, using: &generator)
     }
     let inputs = try normal("inputs", shape, task.dtype)
-    let incoming = try normal("output_gradient", shape, task.dtype)
-    let sources: [Tensor]
+    let incoming = try normal("output_gradient", shape, task.dtype).moved(to: scale.device)
+    var sources: [Tensor]
     if isSelective {
-      let matrix: Shape = [1, task.length, Self.states]
+      let matrix: Shape = [task.batch, task.length, Self.states]
       sources = [
         inputs, try uniform("step", shape, from: 0.001, to: 0.1).cast(to: task.dtype),
         try uniform("state_matrix", [task.dimension, Self.states], from: -16, to: -1),
@@ -35,10 +36,12 @@ struct ScanBench {
     } else {
       sources = [inputs, try uniform("decay", shape, from: -0.2, to: 0).cast(to: task.dtype)]
     }
+    sources = try scale.place(sources)
+    let placed = sources
     let needsGradient = task.pass == .training
-    return try kernels(sources, needsGradient).map { kernel in
+    return try kernels(placed, needsGradient).map { kernel in
       Contender(kernel: kernel) {
-        let leaves = needsGradient ? sources.map { $0.tracked() } : sources
+        let leaves = needsGradient ? placed.map { $0.tracked() } : placed
         let output = try run(leaves, kernel)
         guard needsGradient else { return [output] }
         return try [output.detached()] + output.gradients(of: leaves, seed: incoming)
@@ -72,7 +75,8 @@ struct ScanBench {
   /// Bytes: inputs, decay and output forward; backward decay, output and its gradient again, and two
   /// gradients. Exponentials: one a token, channel and state, and one more for the gradients.
   func task(_ pass: RaceTask.Pass, _ dtype: DType, length: Int, channels: Int) -> RaceTask {
-    let numbers = Double(length * channels)
+    let batch = scale.batch(length: length)
+    let numbers = Double(batch * length * channels)
     let (forwardNumbers, trainingNumbers) = (3.0, 8.0)
     let counted =
       isSelective
@@ -80,7 +84,7 @@ struct ScanBench {
       : numbers * Double(dtype.size) * (pass == .forward ? forwardNumbers : trainingNumbers)
     return RaceTask(
       operation: isSelective ? "selective scan" : "scan", pass: pass, dtype: dtype,
-      length: length, heads: 1, dimension: channels, operations: counted,
+      batch: batch, length: length, heads: 1, dimension: channels, operations: counted,
       unit: isSelective ? .exponentials : .bytes)
   }
 }

@@ -25,9 +25,12 @@ struct TimedCall {
   func run() throws { try body() }
 
   init(_ operation: TimedOperator, path: String, _ flags: OperatorFlags, _ pass: TimedPass) throws {
+    let device = try OperatorFlags.device(named: flags.device)
     let file = try SafetensorsFile(path: path)
     let tensors = Dictionary(
-      uniqueKeysWithValues: try file.names.map { ($0, try file.tensor(named: $0)) })
+      uniqueKeysWithValues: try file.names.map {
+        ($0, try file.tensor(named: $0).moved(to: device))
+      })
     switch operation {
     case .matmul:
       self = try Self.matmul(tensors, path: path, pass)

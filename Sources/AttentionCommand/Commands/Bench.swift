@@ -38,17 +38,15 @@ struct Bench: ParsableCommand {
   @Flag(help: "softmax, cosine: causal.")
   var causal = false
 
-  @Option(help: "cpu.")
+  @Option(help: "cpu, cuda or cuda:N.")
   var device = "cpu"
 
   func run() throws {
-    guard try OperatorFlags.device(named: device) == .cpu else {
-      throw CommandError("device", was: device, mustBe: "cpu: bench measures CPU kernels only")
-    }
+    let device = try OperatorFlags.device(named: device)
     if let plot { try OutputPath.check(plot) }
     let report = try BenchPlan(
       operations: operations.isEmpty ? OperatorName.allCases : operations, isCausal: causal,
-      isQuick: quick
+      isQuick: quick, device: device
     ).run { part in
       StandardError.endProgress()
       if !json { print(BenchTable(part).text, terminator: "\n\n") }

@@ -35,6 +35,9 @@ struct Time: ParsableCommand {
   @Option(help: "Seconds that a turn takes at least: a short call is repeated, and divided.")
   var turnSeconds = 0.02
 
+  @Flag(help: "On a GPU: a turn is one call, the cache emptied before it.")
+  var cold = false
+
   @Flag(help: "A turn for each line of standard input.")
   var interactive = false
 
@@ -45,17 +48,17 @@ struct Time: ParsableCommand {
         "turn-seconds", was: "\(turnSeconds)", mustBe: "from 0 to \(Int(Self.longestTurn))")
     }
     let call = try TimedCall(operation, path: input, flags, pass)
-    let before = MemoryPool.resetPeak()
-    let first = try Stopwatch.seconds { try call.run() }
-    let extra = max(0, MemoryPool.peakBytes - before)
+    let timer = try TurnTimer(OperatorFlags.device(named: flags.device))
+    let before = timer.resetPeak()
+    let warmUp = try timer.seconds(1, call.run)
+    let extra = max(0, timer.peakBytes - before)
+    // On a GPU the first call compiles kernels.
+    let first = timer.measuresSingleCalls ? try timer.seconds(1, call.run) : warmUp
     let repetitions = max(1, Int(turnSeconds / max(first, 1e-7)))
     func turn() throws {
-      let seconds = try Stopwatch.seconds {
-        for _ in 0..<repetitions { try call.run() }
-      }
-      print(
-        try JSON.line(
-          Turn(kernel: call.kernel, seconds: seconds / Double(repetitions), extraBytes: extra)))
+      let seconds =
+        try cold ? timer.coldSeconds(call.run) : timer.seconds(repetitions, call.run)
+      print(try JSON.line(Turn(kernel: call.kernel, seconds: seconds, extraBytes: extra)))
       fflush(nil)
     }
     if interactive {

@@ -31,6 +31,16 @@ public final class MemoryLedger: Sendable {
   /// The most bytes that were held at a time.
   public var peakBytes: Int { state.withLock { $0.peakBytes } }
 
+  /// Counts ``peakBytes`` anew.
+  ///
+  /// - Returns: the bytes held now.
+  public func resetPeak() -> Int {
+    state.withLock { state in
+      state.peakBytes = state.heldBytes
+      return state.heldBytes
+    }
+  }
+
   /// Notes a request, if the cap has room for it.
   ///
   /// - Returns: the number under which the request is noted.
