@@ -52,7 +52,8 @@ struct Devices: ParsableCommand {
     for line in GraphicsReport.lines() { print(line) }
     print(
       "ATTENTION_THREADS and ATTENTION_ISA set other threads and instructions, "
-        + "\(KernelCache.variable) another folder of compiled kernels.")
+        + "\(KernelCache.variable) another folder of compiled kernels, \(MemoryCap.variable) the most "
+        + "memory that is taken of a GPU.")
   }
 
   /// The name that Linux gives the first processor.

@@ -44,6 +44,7 @@ public final class CUDADevice: @unchecked Sendable {
     try driver.call("cuDeviceGet") { $0.cuDeviceGet(&handle, Int32(index)) }
     limits = try DeviceLimits(handle, driver)
     ledger = MemoryLedger(device: "cuda:\(index)")
+    ledger.cap = try MemoryCap.fromEnvironment()
     var context: OpaquePointer?
     try driver.call("cuDevicePrimaryCtxRetain") { $0.cuDevicePrimaryCtxRetain(&context, handle) }
     self.context = context
