@@ -1,29 +1,90 @@
 import ArgumentParser
 import CUDA
+import Conformance
+import Tensors
+import Training
 
 /// `attention kernels`
 struct Kernels: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "The compiled GPU kernels on disk: lists them, or removes them.",
+    abstract: "The compiled GPU kernels on disk: lists them, makes them, or removes them.",
     discussion: """
       GPU kernels are compiled when they are first used, and kept. \(KernelCache.variable) names the \
-      folder.
+      folder. --compile uses the operators' kernels now, so that no later call waits for the compiler, \
+      and prints how long each took to be ready.
       """)
 
   @Flag(help: "Remove them all; they are compiled again when they are used.")
   var clear = false
 
+  @Flag(help: "Set up the kernels of all operators: the quick conformance cases are run.")
+  var compile = false
+
+  @Option(help: "For --compile: cuda or cuda:N.")
+  var device = "cuda"
+
   func run() throws {
     let cache = try KernelCache.shared()
-    guard !clear else {
+    guard !(clear && compile) else {
+      throw CommandError("--clear and --compile are both given; one must be absent")
+    }
+    if clear {
       let count = try cache.clear()
       print("\(count) compiled kernels removed from \(cache.folder)")
-      return
+    } else if compile {
+      try compileAhead(cache)
+    } else {
+      list(cache)
     }
+  }
+
+  private func list(_ cache: KernelCache) {
     let entries = cache.entries
     let bytes = entries.reduce(0) { $0 + $1.bytes }
     for entry in entries { print("\(entry.name)  \(entry.bytes) bytes") }
     print("\(entries.count) compiled kernels, \(bytes) bytes, in \(cache.folder)")
     print("sources: \(KernelSource.names.joined(separator: ", "))")
+  }
+
+  private func compileAhead(_ cache: KernelCache) throws {
+    let device = try OperatorFlags.device(named: device)
+    guard case .cuda(let index) = device else {
+      throw CommandError("device", was: "\(device)", mustBe: "a GPU, as cuda:0")
+    }
+    _ = try CUDADevice.at(index)
+    for operation in ConformanceSuite.Operator.allCases {
+      let cases = ConformanceSuite.cases(of: operation, .quick)
+      for (number, test) in cases.enumerated() {
+        StandardError.progress("\(operation.rawValue) \(number + 1)/\(cases.count)")
+        if let failure = test.check(seed: 0, on: device).failures.first {
+          throw CommandError("\(failure); run attention verify --device \(device)")
+        }
+      }
+    }
+    StandardError.endProgress()
+    report(CUDADevice.setups, cache)
+  }
+
+  private func report(_ setups: [KernelSetup], _ cache: KernelCache) {
+    var table = TextTable([
+      "kernel": .left, "macros": .left, "from": .left, "ready after": .right,
+    ])
+    for setup in setups {
+      table.append([
+        setup.variant.source, setup.variant.definitions.joined(separator: " "),
+        setup.wasCompiled ? "compiler" : "disk", Quantity.seconds(setup.seconds),
+      ])
+    }
+    for line in table.lines() { print(line) }
+    for (what, part) in [
+      ("compiled", setups.filter(\.wasCompiled)), ("from disk", setups.filter { !$0.wasCompiled }),
+    ] where !part.isEmpty {
+      let seconds = part.map(\.seconds).sorted()
+      print(
+        "\(part.count) \(what): median \(Quantity.seconds(seconds[seconds.count / 2])), longest "
+          + "\(Quantity.seconds(seconds[seconds.count - 1])), together "
+          + Quantity.seconds(seconds.reduce(0, +)))
+    }
+    print("in \(cache.folder)")
   }
 }

@@ -54,13 +54,29 @@ extension CUDADevice {
       let options = Self.options(variant, architecture: architecture)
       let key = KernelKey(
         source: source, options: options, architecture: architecture, compiler: compiler.version)
+      var wasCompiled = false
       let code = try KernelCache.shared().code(for: key) {
-        try compiler.compile(source, options: options).code
+        wasCompiled = true
+        return try compiler.compile(source, options: options).code
       }
-      return try KernelModule(
+      let module = try KernelModule(
         code, function: variant.function, sharedBytes: variant.sharedBytes, on: self)
+      return (module, wasCompiled)
     }
   }
+
+  /// What setting up the kernels took that this process has used until now, in the order of their first
+  /// use.
+  public static var setups: [KernelSetup] { KernelLibrary.shared.setups }
+}
+
+/// How a kernel came to be ready.
+public struct KernelSetup: Sendable {
+  public let variant: KernelVariant
+  /// Whether it was compiled; otherwise its machine code was on disk.
+  public let wasCompiled: Bool
+  /// From the first request until it could be launched.
+  public let seconds: Double
 }
 
 /// The modules that this process has loaded.
@@ -72,17 +88,32 @@ private final class KernelLibrary: Sendable {
     let variant: KernelVariant
   }
 
-  private let modules = Mutex<[Place: KernelModule]>([:])
+  private struct State {
+    var modules: [Place: KernelModule] = [:]
+    var setups: [KernelSetup] = []
+  }
+
+  private let state = Mutex(State())
+
+  var setups: [KernelSetup] { state.withLock { $0.setups } }
 
   /// Loads a module once; who asks for another meanwhile waits.
-  func module(_ device: Int, _ variant: KernelVariant, load: () throws -> KernelModule) throws
-    -> KernelModule
-  {
-    try modules.withLock { modules in
+  func module(
+    _ device: Int, _ variant: KernelVariant,
+    load: () throws -> (module: KernelModule, wasCompiled: Bool)
+  ) throws -> KernelModule {
+    try state.withLock { state in
       let place = Place(device: device, variant: variant)
-      if let module = modules[place] { return module }
-      let module = try load()
-      modules[place] = module
+      if let module = state.modules[place] { return module }
+      let start = ContinuousClock.now
+      let (module, wasCompiled) = try load()
+      let elapsed = (ContinuousClock.now - start).components
+      let attosecondsPerSecond = 1e18
+      state.setups.append(
+        KernelSetup(
+          variant: variant, wasCompiled: wasCompiled,
+          seconds: Double(elapsed.seconds) + Double(elapsed.attoseconds) / attosecondsPerSecond))
+      state.modules[place] = module
       return module
     }
   }
