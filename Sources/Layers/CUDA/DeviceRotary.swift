@@ -26,17 +26,18 @@ struct DeviceRotary {
     let half = x.shape[3] / 2
     let groups =
       x.shape[0] * x.shape[1] * x.shape[2] * ((half + Self.groupSize - 1) / Self.groupSize)
-    guard groups > 0 else { return result }
-    try DeviceQueue.shared(for: x.device).launch(
-      "layers/rotary", element: x.dtype, blocks: (groups + Self.threads - 1) / Self.threads,
-      threads: Self.threads, sharedBytes: 0,
-      Parameters(
-        x: source.deviceAddress(), positions: positions.deviceAddress(),
-        cosines: tables.cosines.deviceAddress(), sines: tables.sines.deviceAddress(),
-        y: result.deviceAddress(), batchStride: Int64(source.strides[0]),
-        tokenStride: Int64(source.strides[1]), headStride: Int64(source.strides[2]),
-        groups: Int64(groups), length: Int32(x.shape[1]), heads: Int32(x.shape[2]),
-        half: Int32(half), direction: direction))
+    try withExtendedLifetime([source, positions, tables.cosines, tables.sines, result]) {
+      try DeviceQueue.shared(for: x.device).launch(
+        "layers/rotary", element: x.dtype, blocks: (groups + Self.threads - 1) / Self.threads,
+        threads: Self.threads,
+        Parameters(
+          x: source.deviceAddress(), positions: positions.deviceAddress(),
+          cosines: tables.cosines.deviceAddress(), sines: tables.sines.deviceAddress(),
+          y: result.deviceAddress(), batchStride: Int64(source.strides[0]),
+          tokenStride: Int64(source.strides[1]), headStride: Int64(source.strides[2]),
+          groups: Int64(groups), length: Int32(x.shape[1]), heads: Int32(x.shape[2]),
+          half: Int32(half), direction: direction))
+    }
     return result
   }
 

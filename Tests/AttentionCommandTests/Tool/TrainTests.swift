@@ -55,6 +55,19 @@ import Testing
     expectMistake(try tool("generate", tool.path("run"), "--tokens", "-1"), "maximumTokens")
   }
 
+  @Test func devicesThatAreNotThereAreNamed() throws {
+    let tool = try makeTool()
+    let wrong = [("gpu", "cpu, cuda or cuda:N"), ("cuda:99", "cuda")]
+    for (device, word) in wrong {
+      expectMistake(try tool("train", tool.path("tiny.json5"), "--device", device), word)
+    }
+    #expect(!tool.exists("run"))
+    #expect(try tool("train", tool.path("tiny.json5"), "--device", "cpu").exitCode == 0)
+    for (device, word) in wrong {
+      expectMistake(try tool("generate", tool.path("run"), "--device", device), word)
+    }
+  }
+
   @Test(arguments: [
     ("training.stepz=3", "stepz"), ("model.layers.1.heads=3", "heads"),
     ("model.layers.0.type='magic'", "magic"), ("data.paths=['absent']", "absent"),

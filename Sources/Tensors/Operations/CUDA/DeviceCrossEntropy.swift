@@ -55,6 +55,7 @@ struct DeviceCrossEntropy {
   ) throws {
     try teams.launch(
       "layers/cross_entropy", logits.dtype, on: logits.device,
+      keeping: [logits, targets, losses, logSums, rowGradients, gradient, gradients],
       Parameters(
         logits: logits.deviceAddress(), targets: targets.deviceAddress(),
         losses: losses?.deviceAddress() ?? 0, logSums: logSums.deviceAddress(),

@@ -31,10 +31,11 @@ struct DeviceGates {
       wide: try operands.wide?.deviceAddress() ?? 0, count: Int64(a.elementCount),
       operation: operation.rawValue, factor: operands.factor)
     let blockElements = threads * groupSize
-    try DeviceQueue.shared(for: a.device).launch(
-      "layers/gates", element: a.dtype,
-      blocks: (a.elementCount + blockElements - 1) / blockElements, threads: threads,
-      sharedBytes: 0, parameters)
+    try withExtendedLifetime(operands) {
+      try DeviceQueue.shared(for: a.device).launch(
+        "layers/gates", element: a.dtype,
+        blocks: (a.elementCount + blockElements - 1) / blockElements, threads: threads, parameters)
+    }
   }
 
   private static func like(_ tensor: Tensor, dtype: DType? = nil) throws -> Tensor {

@@ -35,7 +35,7 @@ struct DeviceRMSNorm {
       y: try .onDevice(x.shape, dtype: x.dtype, device: x.device),
       reciprocals: try .onDevice([rows], dtype: .float32, device: x.device))
     try teams.launch(
-      "layers/rms_norm", x.dtype, on: x.device,
+      "layers/rms_norm", x.dtype, on: x.device, keeping: [x, weight, result.y, result.reciprocals],
       Parameters(
         x: x.deviceAddress(), weight: weight?.deviceAddress() ?? 0, y: result.y.deviceAddress(),
         reciprocals: result.reciprocals.deviceAddress(), rows: Int64(rows), n: Int32(n),
@@ -58,15 +58,17 @@ struct DeviceRMSNorm {
     }
     if x.elementCount > 0 {
       let sums = weight == nil ? 0 : teams.rowsPerBlock * n * DType.float32.size
-      try DeviceQueue.shared(for: x.device).launch(
-        "layers/rms_norm_backward", element: x.dtype, blocks: blocks, threads: RowTeams.threads,
-        sharedBytes: sums + RowTeams.sharedBytes,
-        BackwardParameters(
-          x: x.deviceAddress(), weight: weight?.deviceAddress() ?? 0,
-          reciprocals: reciprocals.deviceAddress(), gradient: gradient.deviceAddress(),
-          xGradient: xGradient.deviceAddress(), partial: partial?.deviceAddress() ?? 0,
-          rows: Int64(rows), n: Int32(n), weightType: weight?.dtype.kernelType ?? 0,
-          rowThreads: Int32(teams.rowThreads), blockRows: Int32(blockRows), factor: factor))
+      try withExtendedLifetime([x, weight, reciprocals, gradient, xGradient, partial]) {
+        try DeviceQueue.shared(for: x.device).launch(
+          "layers/rms_norm_backward", element: x.dtype, blocks: blocks,
+          threads: RowTeams.threads, sharedBytes: sums + RowTeams.sharedBytes,
+          BackwardParameters(
+            x: x.deviceAddress(), weight: weight?.deviceAddress() ?? 0,
+            reciprocals: reciprocals.deviceAddress(), gradient: gradient.deviceAddress(),
+            xGradient: xGradient.deviceAddress(), partial: partial?.deviceAddress() ?? 0,
+            rows: Int64(rows), n: Int32(n), weightType: weight?.dtype.kernelType ?? 0,
+            rowThreads: Int32(teams.rowThreads), blockRows: Int32(blockRows), factor: factor))
+      }
     }
     let dtype = weight?.dtype ?? .float32
     return [xGradient, try partial?.sum([0]).cast(to: dtype)]

@@ -7,7 +7,7 @@ extension Tensor {
     let result = try Tensor.onDevice(shape, dtype: dtype, device: device)
     let teams = RowTeams(of: source)
     try teams.launch(
-      "layers/softmax", dtype, on: device,
+      "layers/softmax", dtype, on: device, keeping: [source, result],
       SoftmaxParameters(
         x: source.deviceAddress(), y: result.deviceAddress(), rows: Int64(teams.rows),
         n: Int32(teams.length), rowThreads: Int32(teams.rowThreads)))
@@ -16,6 +16,7 @@ extension Tensor {
       let dx = try Tensor.onDevice(result.shape, dtype: result.dtype, device: result.device)
       try teams.launch(
         "layers/softmax_backward", result.dtype, on: result.device,
+        keeping: [result, gradient, dx],
         SoftmaxBackwardParameters(
           y: result.deviceAddress(), gradient: gradient.deviceAddress(),
           xGradient: dx.deviceAddress(), rows: Int64(teams.rows), n: Int32(teams.length),

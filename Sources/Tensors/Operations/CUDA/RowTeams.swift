@@ -36,13 +36,16 @@ struct RowTeams {
   /// Blocks that give each row its team.
   var blocks: Int { (rows + rowsPerBlock - 1) / rowsPerBlock }
 
-  /// Queues a kernel with a team for each row.
+  /// Queues a kernel with a team for each row. `tensors` are those whose addresses the parameters have.
   func launch(
-    _ kernel: String, _ element: DType, on device: Device, _ parameters: some BitwiseCopyable
+    _ kernel: String, _ element: DType, on device: Device, keeping tensors: [Tensor?],
+    _ parameters: some BitwiseCopyable
   ) throws {
     guard rows > 0, length > 0 else { return }
-    try DeviceQueue.shared(for: device).launch(
-      kernel, element: element, blocks: blocks, threads: Self.threads,
-      sharedBytes: Self.sharedBytes, parameters)
+    try withExtendedLifetime(tensors) {
+      try DeviceQueue.shared(for: device).launch(
+        kernel, element: element, blocks: blocks, threads: Self.threads,
+        sharedBytes: Self.sharedBytes, parameters)
+    }
   }
 }

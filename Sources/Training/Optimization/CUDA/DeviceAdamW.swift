@@ -55,7 +55,6 @@ struct DeviceAdamW {
       parameters: parameters,
       rounded: precision == .float32 ? parameters : try fresh(precision.dtype),
       firstMoments: try fresh(.float32), secondMoments: try fresh(.float32))
-    guard pieces.blocks > 0 else { return results }
     let queue = try DeviceQueue.shared(for: device)
     let table = try queue.upload(
       shapes.indices.map { index in
@@ -72,12 +71,14 @@ struct DeviceAdamW {
           gradientType: try operands.gradients[index].numberType("gradients[\(index)]"),
           roundedType: results.rounded[index].dtype.kernelType, decay: decays[index])
       }, "table of parameters")
-    try queue.launch(
-      "training/adamw", blocks: pieces.blocks, threads: TensorPieces.threads, sharedBytes: 0,
-      Parameters(
-        entries: table.address,
-        gradientScale: operands.clip.deviceAddress() + UInt64(DType.float64.size),
-        count: Int32(shapes.count), rates: rates))
+    try withExtendedLifetime((operands, results, table)) {
+      try queue.launch(
+        "training/adamw", blocks: pieces.blocks, threads: TensorPieces.threads,
+        Parameters(
+          entries: table.address,
+          gradientScale: operands.clip.deviceAddress() + UInt64(DType.float64.size),
+          count: Int32(shapes.count), rates: rates))
+    }
     return results
   }
 

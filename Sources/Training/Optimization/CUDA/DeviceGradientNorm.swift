@@ -25,20 +25,20 @@ struct DeviceGradientNorm {
           firstBlock: Int32(firstBlock), type: try gradient.numberType("gradients"))
       }, "table of gradients")
     let sums = try Tensor.onDevice([pieces.blocks], dtype: .float32, device: device)
-    if pieces.blocks > 0 {
+    let figures = try Tensor.onDevice([2], dtype: .float64, device: device)
+    try withExtendedLifetime((gradients, table, sums, figures)) {
       try queue.launch(
         "training/squares", blocks: pieces.blocks, threads: TensorPieces.threads,
         sharedBytes: TensorPieces.threads / Self.warpThreads * DType.float32.size,
         SquaresParameters(
           entries: table.address, sums: sums.deviceAddress(), count: Int32(gradients.count)))
+      try queue.launch(
+        "training/clip", blocks: 1, threads: Self.clipThreads,
+        sharedBytes: Self.clipThreads * DType.float64.size,
+        ClipParameters(
+          sums: sums.deviceAddress(), figures: figures.deviceAddress(), limit: limit,
+          count: Int32(pieces.blocks)))
     }
-    let figures = try Tensor.onDevice([2], dtype: .float64, device: device)
-    try queue.launch(
-      "training/clip", blocks: 1, threads: Self.clipThreads,
-      sharedBytes: Self.clipThreads * DType.float64.size,
-      ClipParameters(
-        sums: sums.deviceAddress(), figures: figures.deviceAddress(), limit: limit,
-        count: Int32(pieces.blocks)))
     return figures
   }
 
