@@ -2,6 +2,7 @@
 
 static const struct cuda_family *const families[] = {
     &tile_family,
+    &ladder_family,
     &tensors_family,
     &attention_family,
     &layers_family,

@@ -18,6 +18,7 @@ struct cuda_family {
 #pragma clang diagnostic ignored "-Wc23-extensions"
 
 extern const struct cuda_family tile_family;
+extern const struct cuda_family ladder_family;
 extern const struct cuda_family tensors_family;
 extern const struct cuda_family attention_family;
 extern const struct cuda_family layers_family;

@@ -1,0 +1,16 @@
+// The ladder, step 1: a thread a number of c.
+//
+// Every number of a and b is read from memory as often as there are columns or rows of c: the cache is what
+// this waits for. Launched with blocks of 256 threads, a thread for each of 16 × 16 numbers.
+
+#include "ladder/product.cuh"
+
+extern "C" __global__ void ladder_1_naive(const __grid_constant__ Parameters p) {
+  const int row = blockIdx.y * 16 + threadIdx.x / 16;
+  const int column = blockIdx.x * 16 + threadIdx.x % 16;
+  float sum = 0;
+  for (int i = 0; i < p.k; ++i) {
+    sum += Element::widen(p.a[(i64)row * p.k + i]) * Element::widen(p.b[(i64)column * p.k + i]);
+  }
+  p.c[(i64)row * p.n + column] = sum;
+}
