@@ -22,7 +22,9 @@ let package = Package(
     // NVIDIA's libraries, opened at run time: nothing of CUDA is needed to build.
     .target(name: "CUDAInterface"),
     // The sources of GPU kernels, embedded in one C file.
-    .target(name: "CUDAKernels", exclude: ["tile", "ladder", "tensors", "attention", "layers", "training"]),
+    .target(
+      name: "CUDAKernels",
+      exclude: ["tile", "ladder", "attention", "layers", "linear", "scan", "tensors", "training"]),
     .target(name: "CUDA", dependencies: ["CUDAInterface", "CUDAKernels"]),
     .target(name: "Tensors", dependencies: ["CPUKernels", "CUDA"]),
     .target(name: "Attention", dependencies: ["Tensors", "CPUKernels", "CUDA"]),

@@ -81,3 +81,8 @@ def hopper(dimensions, rows, element="bf16"):
     """Macros of the backward kernels with Hopper's own instructions; `rows` of the tiles that go by."""
     return [f"ELEMENT={element}", f"KEY_DIMENSION={dimensions[0]}",
             f"VALUE_DIMENSION={dimensions[1]}", rows, "WARPGROUPS=2"]
+
+
+def linear(update, keys, columns):
+    """Macros of linear/forward.cu and linear/backward.cu."""
+    return [f"UPDATE={update}", f"KEYS={keys}", f"COLUMNS={columns}"]

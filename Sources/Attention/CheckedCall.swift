@@ -30,6 +30,20 @@ extension CheckedCall {
     }
   }
 
+  /// The device of `tensor`, the argument called `name`, on which the others must be too.
+  ///
+  /// - Throws: ``AttentionError/invalidArgument(_:was:mustBe:)`` naming the first that is elsewhere.
+  static func device(
+    of tensor: Tensor, _ name: String, with others: [(tensor: Tensor?, name: String)]
+  ) throws -> Device {
+    for (other, otherName) in others {
+      guard let other, other.device != tensor.device else { continue }
+      throw AttentionError.invalidArgument(
+        otherName, was: "on \(other.device)", mustBe: "on \(tensor.device) as the \(name) are")
+    }
+    return tensor.device
+  }
+
   /// The rows of the batch, or the packed sequences between neighbouring cumulative lengths; `name`
   /// is the argument that has the batch.
   static func sequences(

@@ -5,6 +5,8 @@ static const struct cuda_family *const families[] = {
     &ladder_family,
     &tensors_family,
     &attention_family,
+    &linear_family,
+    &scan_family,
     &layers_family,
     &training_family,
 };

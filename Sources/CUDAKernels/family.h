@@ -21,6 +21,8 @@ extern const struct cuda_family tile_family;
 extern const struct cuda_family ladder_family;
 extern const struct cuda_family tensors_family;
 extern const struct cuda_family attention_family;
+extern const struct cuda_family linear_family;
+extern const struct cuda_family scan_family;
 extern const struct cuda_family layers_family;
 extern const struct cuda_family training_family;
 

@@ -2,12 +2,13 @@ import Tensors
 
 extension [String: Tensor] {
   /// What `operation` makes of these inputs: its output and final state by name and, with gradients,
-  /// `<input>_gradient` for every input, given what flows into the two.
+  /// `<input>_gradient` for every input, given what flows into the two. All is computed on `device`.
   func results(
-    isExact: Bool, gradients: Bool, _ outputGradient: Tensor, _ finalStateGradient: Tensor?,
+    isExact: Bool, on device: Device = .cpu, gradients: Bool, _ outputGradient: Tensor,
+    _ finalStateGradient: Tensor?,
     _ operation: ([String: Tensor]) throws -> (output: Tensor, finalState: Tensor)
   ) throws -> [String: Tensor] {
-    var inputs = self
+    var inputs = try moved(to: device)
     if isExact { inputs = try inputs.mapValues { try $0.cast(to: .float64) } }
     if gradients { inputs = inputs.mapValues { $0.tracked() } }
     let (output, finalState) = try operation(inputs)
@@ -17,11 +18,22 @@ extension [String: Tensor] {
       let computed = try Tensor.gradients(
         of: names.map { inputs[$0]! },
         through: [
-          (output, outputGradient.cast(to: output.dtype)),
-          (finalState, finalStateGradient?.cast(to: finalState.dtype)),
+          (output, outputGradient.moved(to: device).cast(to: output.dtype)),
+          (finalState, finalStateGradient?.moved(to: device).cast(to: finalState.dtype)),
         ])
       for (name, gradient) in zip(names, computed) { results[name + "_gradient"] = gradient }
     }
-    return results.mapValues { $0.detached() }
+    return try results.mapValues { try $0.detached().moved(to: .cpu) }
+  }
+
+  /// These tensors on `device`, their axes in memory in the order in which they are here.
+  func moved(to device: Device) throws -> Self {
+    try mapValues { tensor in
+      let order = (0..<tensor.rank).sorted {
+        (tensor.strides[$1], $0) < (tensor.strides[$0], $1)
+      }
+      let places = (0..<tensor.rank).map { axis in order.firstIndex(of: axis) ?? axis }
+      return try tensor.permuted(order).moved(to: device).permuted(places)
+    }
   }
 }

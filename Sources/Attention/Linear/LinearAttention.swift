@@ -96,27 +96,31 @@ public enum LinearAttention {
   public static let kernels: [any LinearKernel] = [
     AdditiveChunked(), AdditiveSplit(), AdditiveStep(), ErasingChunked(),
     ErasingColumns(slices: 2), ErasingColumns(slices: 4), ErasingStep(), LinearReference(),
+    DeviceChunked(erases: false), DeviceChunked(erases: true), DeviceStep(),
   ]
 
   /// The verdict on a call with these arguments, without running it.
   ///
+  /// - Parameter device: where the call would run; nil is where the tensors are.
   /// - Throws: ``AttentionError`` as the operator does for wrong arguments.
   public static func explain(
     queries: Tensor, keys: Tensor, values: Tensor, decay: Tensor? = nil,
     update: LinearUpdate = .additive, scale: Double? = nil,
     normalizesQueriesAndKeys: Bool = false, initialState: Tensor? = nil,
-    cumulativeLengths: Tensor? = nil, kernel: String? = nil, needsGradient: Bool
+    cumulativeLengths: Tensor? = nil, kernel: String? = nil, needsGradient: Bool,
+    device: Device? = nil
   ) throws -> Explanation {
-    let call = try LinearCall(
+    var call = try LinearCall(
       queries: queries, keys: keys, values: values, decay: decay, update: update, scale: scale,
       normalizesQueriesAndKeys: normalizesQueriesAndKeys, initialState: initialState,
       cumulativeLengths: cumulativeLengths, needsGradient: needsGradient)
+    call.problem.device = device ?? call.device
     return try explain(call, kernel)
   }
 
   static func explain(_ call: LinearCall, _ kernel: String?) throws -> Explanation {
     try Selector.explain(
       "linearAttention", call.problem, description: "\(call.problem)",
-      kernels: kernels.map { $0.asKernel }, forced: kernel)
+      kernels: kernels.map { $0.asKernel }, forced: kernel, device: call.device)
   }
 }

@@ -2,7 +2,7 @@ import Tensors
 
 /// The validated arguments of one call of linear attention, as kernels read them.
 public struct LinearCall: CheckedCall {
-  public let problem: LinearProblem
+  public internal(set) var problem: LinearProblem
   /// [b, t, h, k], detached; the last axis lies dense in memory.
   public let queries: Tensor
   /// [b, t, h, k], as the queries.
@@ -21,6 +21,9 @@ public struct LinearCall: CheckedCall {
 
   /// The factor that turns a key into a unit vector is 1/√(Σ x² + ε), with this ε.
   public static let normalizationEpsilon = 1e-6
+
+  /// Where the tensors are.
+  var device: Device { problem.device }
 
   /// The dtype of states.
   var stateDType: DType { problem.dtype == .float64 ? .float64 : .float32 }
@@ -71,6 +74,10 @@ extension LinearCall {
         $0 == queries.dtype
       }
     }
+    let others: [(tensor: Tensor?, name: String)] =
+      [(keys, "keys"), (values, "values"), (decay, "decay"), (initialState, "initialState")]
+      + zip(update.tensors, update.names).map { ($0, $1) }
+    let device = try Self.device(of: queries, "queries", with: others)
     let valueHeads = values.shape[2]
     let kind = try Self.kind(of: decay, [batch, length, valueHeads, dimension])
     let sequences = try Self.sequences(
@@ -86,7 +93,7 @@ extension LinearCall {
       isPacked: cumulativeLengths != nil, heads: heads, valueHeads: valueHeads,
       keyDimension: dimension, valueDimension: values.shape[3], dtype: queries.dtype, decay: kind,
       update: update.kind, normalizesQueriesAndKeys: normalizesQueriesAndKeys,
-      hasInitialState: initialState != nil, needsGradient: needsGradient)
+      hasInitialState: initialState != nil, needsGradient: needsGradient, device: device)
 
     if let initialState {
       let shape = Shape([sequences.count, valueHeads, dimension, values.shape[3]])

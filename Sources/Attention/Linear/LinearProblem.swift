@@ -42,6 +42,8 @@ public struct LinearProblem: Hashable, Sendable {
   public var normalizesQueriesAndKeys: Bool
   public var hasInitialState: Bool
   public var needsGradient: Bool
+  /// Where the tensors are.
+  public var device = Device.cpu
 
   /// Independent recurrences: one a sequence and value head.
   var recurrences: Int { sequences * valueHeads }
@@ -81,6 +83,7 @@ extension LinearProblem: CustomStringConvertible {
     if normalizesQueriesAndKeys { words.append("normalised queries and keys") }
     if hasInitialState { words.append("an initial state") }
     if needsGradient { words.append("gradients") }
+    if device != .cpu { words.append("on \(device)") }
     return words.joined(separator: ", ")
   }
 }

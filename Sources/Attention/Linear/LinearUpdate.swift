@@ -38,6 +38,17 @@ public enum LinearUpdate: Sendable {
     }
   }
 
+  /// What callers call the tensors.
+  var names: [String] {
+    switch self {
+    case .additive: []
+    case .additiveBefore: ["bonus"]
+    case .delta: ["beta"]
+    case .generalizedDelta: ["readKeys"]
+    case .lowRank: ["a", "b"]
+    }
+  }
+
   /// The same update with every tensor replaced.
   public func mapTensors(_ body: (Tensor) throws -> Tensor) rethrows -> LinearUpdate {
     switch self {

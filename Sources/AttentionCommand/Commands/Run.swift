@@ -43,14 +43,17 @@ struct Run: ParsableCommand {
     var inputs = try NamedTensors(
       Dictionary(uniqueKeysWithValues: tensors), for: operation, source: input)
     if flags.gradients { inputs = inputs.tracked() }
-    let call = try operation.invocation(inputs, flags)
+    let device = try OperatorFlags.device(named: flags.device)
+    let call = try operation.invocation(inputs.moved(to: device), flags)
     if explain {
       let explanation = try call.explain(needsGradient: flags.gradients)
       print(ExplanationTable(explanation).text())
     }
     let outputs = try flags.gradients ? call.runWithGradients(of: inputs) : call.run()
     try Safetensors.write(
-      outputs.tensors.sorted { $0.key < $1.key }.map { (name: $0.key, tensor: $0.value) },
+      outputs.tensors.sorted { $0.key < $1.key }.map {
+        (name: $0.key, tensor: try $0.value.moved(to: .cpu))
+      },
       to: output)
   }
 }

@@ -14,6 +14,7 @@ struct LinearInvocation: OperatorInvocation {
   private let initialValueState: Tensor?
   private let cumulativeLengths: Tensor?
   private let kernel: String?
+  private let device: Device
 
   init(_ inputs: NamedTensors, _ flags: OperatorFlags) throws {
     let first = try inputs.required("queries")
@@ -29,6 +30,7 @@ struct LinearInvocation: OperatorInvocation {
     initialValueState = inputs["initial_value_state"]
     cumulativeLengths = inputs["cumulative_lengths"]
     kernel = flags.kernel
+    device = try OperatorFlags.device(named: flags.device)
     if case .slots = form { return }
     guard initialValueState == nil else {
       throw CommandError("initial_value_state is given without slots")
@@ -89,7 +91,7 @@ struct LinearInvocation: OperatorInvocation {
     case .normalized where values.rank > 0:
       // The weights' sums are one more column, which takes no memory here.
       let width = values.shape[values.rank - 1] + 1
-      values = try Tensor.zeros([width], dtype: values.dtype).contiguous()
+      values = try Tensor.zeros([width], dtype: values.dtype, device: values.device).contiguous()
         .expanded(to: Shape(values.shape.dimensions.dropLast() + [width]))
     case .normalized: break
     case .slots(let writes):
@@ -97,15 +99,16 @@ struct LinearInvocation: OperatorInvocation {
         queries: queries, keys: keys, values: values, decay: slotDecay(),
         writes: writes.cast(to: queries.dtype), scale: scale, initialKeyState: initialState,
         initialValueState: initialValueState, cumulativeLengths: cumulativeLengths,
-        kernel: kernel, needsGradient: needsGradient)
+        kernel: kernel, needsGradient: needsGradient, device: device)
     case .levels(let levels):
       return try LogLinearAttention.explain(
         queries: queries, keys: keys, values: values, decay: decay, levels: levels, scale: scale,
-        kernel: kernel, needsGradient: needsGradient)
+        kernel: kernel, needsGradient: needsGradient, device: device)
     }
     return try LinearAttention.explain(
       queries: queries, keys: keys, values: values, decay: decay, update: update, scale: scale,
       normalizesQueriesAndKeys: normalizesQueriesAndKeys, initialState: initialState,
-      cumulativeLengths: cumulativeLengths, kernel: kernel, needsGradient: needsGradient)
+      cumulativeLengths: cumulativeLengths, kernel: kernel, needsGradient: needsGradient,
+      device: device)
   }
 }

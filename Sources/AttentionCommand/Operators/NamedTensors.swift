@@ -59,5 +59,14 @@ struct NamedTensors {
         }))
   }
 
+  /// The same tensors on `device`; cumulative lengths, which decide what is launched there, stay.
+  func moved(to device: Device) throws -> NamedTensors {
+    NamedTensors(
+      Dictionary(
+        uniqueKeysWithValues: try tensors.map { name, tensor in
+          (name, name == "cumulative_lengths" ? tensor : try tensor.moved(to: device))
+        }))
+  }
+
   static let incoming = ["output_gradient", "final_state_gradient"]
 }

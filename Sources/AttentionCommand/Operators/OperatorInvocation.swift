@@ -45,7 +45,7 @@ extension OperatorInvocation {
         throw CommandError(
           "\(name)_gradient", was: "\(gradient.shape)", mustBe: "\(output.shape), as \(name)")
       }
-      incoming.append((output, try gradient?.cast(to: output.dtype)))
+      incoming.append((output, try gradient?.moved(to: output.device).cast(to: output.dtype)))
     }
     let names = inputs.differentiable
     let gradients = try Tensor.gradients(

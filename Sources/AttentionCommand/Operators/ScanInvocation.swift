@@ -32,6 +32,7 @@ struct GatedScanInvocation: OperatorInvocation {
   private let initialState: Tensor?
   private let cumulativeLengths: Tensor?
   private let kernel: String?
+  private let device: Device
 
   init(_ tensors: NamedTensors, _ flags: OperatorFlags) throws {
     guard !flags.softplus else {
@@ -43,6 +44,7 @@ struct GatedScanInvocation: OperatorInvocation {
     initialState = tensors["initial_state"]
     cumulativeLengths = tensors["cumulative_lengths"]
     kernel = flags.kernel
+    device = try OperatorFlags.device(named: flags.device)
   }
 
   func run() throws -> OperatorOutputs {
@@ -57,7 +59,8 @@ struct GatedScanInvocation: OperatorInvocation {
   func explain(needsGradient: Bool) throws -> Explanation {
     try GatedScan.explain(
       inputs: inputs, decay: decay, initialState: initialState,
-      cumulativeLengths: cumulativeLengths, kernel: kernel, needsGradient: needsGradient)
+      cumulativeLengths: cumulativeLengths, kernel: kernel, needsGradient: needsGradient,
+      device: device)
   }
 }
 
@@ -67,6 +70,7 @@ struct SelectiveScanInvocation: OperatorInvocation {
   private let inputs: Tensor
   private let appliesSoftplus: Bool
   private let kernel: String?
+  private let device: Device
 
   init(_ tensors: NamedTensors, _ flags: OperatorFlags) throws {
     let first = try tensors.required("inputs")
@@ -74,6 +78,7 @@ struct SelectiveScanInvocation: OperatorInvocation {
     self.tensors = tensors
     appliesSoftplus = flags.softplus
     kernel = flags.kernel
+    device = try OperatorFlags.device(named: flags.device)
   }
 
   func run() throws -> OperatorOutputs {
@@ -98,6 +103,6 @@ struct SelectiveScanInvocation: OperatorInvocation {
       outputMatrix: tensors.required("output_matrix"), skip: tensors["skip"],
       stepBias: tensors["step_bias"], appliesSoftplus: appliesSoftplus,
       initialState: tensors["initial_state"], cumulativeLengths: tensors["cumulative_lengths"],
-      kernel: kernel, needsGradient: needsGradient)
+      kernel: kernel, needsGradient: needsGradient, device: device)
   }
 }

@@ -92,3 +92,17 @@ DEVICE void write_group(void *base, int type, i64 place, i64 left, const Group &
     default: return write_group<f32>((float *)base + place, left, group);
   }
 }
+
+DEVICE float read_number(const void *base, int type, i64 place) {
+  if (type == type_f32) return ((const float *)base)[place];
+  const u16 number = ((const u16 *)base)[place];
+  return type == type_bf16 ? bf16::widen(number) : f16::widen(number);
+}
+
+DEVICE void write_number(void *base, int type, i64 place, float number) {
+  if (type == type_f32) {
+    ((float *)base)[place] = number;
+  } else {
+    ((u16 *)base)[place] = type == type_bf16 ? In<bf16>::narrow(number) : In<f16>::narrow(number);
+  }
+}

@@ -62,13 +62,19 @@ struct LinearConformanceProblem: ConformanceProblem {
   }
 
   func kernels(needsGradient: Bool) throws -> [String] {
-    try LinearAttention.explain(
+    try candidates(on: .cpu, needsGradient: needsGradient).filter { $0.objection == nil }
+      .map(\.kernel)
+  }
+
+  func candidates(on device: Device, needsGradient: Bool) throws -> [Explanation.Candidate] {
+    let inputs = try inputs.moved(to: device)
+    return try LinearAttention.explain(
       queries: inputs["queries"]!, keys: inputs["keys"]!, values: inputs["values"]!,
       decay: inputs["decay"], update: update(inputs), scale: scale,
       normalizesQueriesAndKeys: settings.has(.normalized),
       initialState: inputs["initial_state"], cumulativeLengths: cumulativeLengths,
       needsGradient: needsGradient
-    ).candidates.filter { $0.objection == nil }.map(\.kernel)
+    ).candidates
   }
 
   private func update(_ inputs: [String: Tensor]) -> LinearUpdate {
@@ -82,8 +88,18 @@ struct LinearConformanceProblem: ConformanceProblem {
   private var scale: Double? { settings.has(.scaleNumber) ? 0.3 : nil }
 
   func results(kernel: String, isExact: Bool, gradients: Bool) throws -> [String: Tensor] {
+    try results(kernel, on: .cpu, isExact: isExact, gradients: gradients)
+  }
+
+  func results(kernel: String, on device: Device, gradients: Bool) throws -> [String: Tensor] {
+    try results(kernel, on: device, isExact: false, gradients: gradients)
+  }
+
+  private func results(_ kernel: String, on device: Device, isExact: Bool, gradients: Bool) throws
+    -> [String: Tensor]
+  {
     try inputs.results(
-      isExact: isExact, gradients: gradients, outputGradient, finalStateGradient
+      isExact: isExact, on: device, gradients: gradients, outputGradient, finalStateGradient
     ) { inputs in
       let result = try linearAttention(
         queries: inputs["queries"]!, keys: inputs["keys"]!, values: inputs["values"]!,

@@ -47,15 +47,31 @@ struct ScanConformanceProblem: ConformanceProblem {
   }
 
   func kernels(needsGradient: Bool) throws -> [String] {
-    try GatedScan.explain(
+    try candidates(on: .cpu, needsGradient: needsGradient).filter { $0.objection == nil }
+      .map(\.kernel)
+  }
+
+  func candidates(on device: Device, needsGradient: Bool) throws -> [Explanation.Candidate] {
+    let inputs = try inputs.moved(to: device)
+    return try GatedScan.explain(
       inputs: inputs["inputs"]!, decay: inputs["decay"]!, initialState: inputs["initial_state"],
       cumulativeLengths: cumulativeLengths, needsGradient: needsGradient
-    ).candidates.filter { $0.objection == nil }.map(\.kernel)
+    ).candidates
   }
 
   func results(kernel: String, isExact: Bool, gradients: Bool) throws -> [String: Tensor] {
+    try results(kernel, on: .cpu, isExact: isExact, gradients: gradients)
+  }
+
+  func results(kernel: String, on device: Device, gradients: Bool) throws -> [String: Tensor] {
+    try results(kernel, on: device, isExact: false, gradients: gradients)
+  }
+
+  private func results(_ kernel: String, on device: Device, isExact: Bool, gradients: Bool) throws
+    -> [String: Tensor]
+  {
     try inputs.results(
-      isExact: isExact, gradients: gradients, outputGradient, finalStateGradient
+      isExact: isExact, on: device, gradients: gradients, outputGradient, finalStateGradient
     ) { inputs in
       let result = try gatedScan(
         inputs: inputs["inputs"]!, decay: inputs["decay"]!,

@@ -73,18 +73,34 @@ struct SelectiveScanConformanceProblem: ConformanceProblem {
   }
 
   func kernels(needsGradient: Bool) throws -> [String] {
-    try SelectiveScan.explain(
+    try candidates(on: .cpu, needsGradient: needsGradient).filter { $0.objection == nil }
+      .map(\.kernel)
+  }
+
+  func candidates(on device: Device, needsGradient: Bool) throws -> [Explanation.Candidate] {
+    let inputs = try inputs.moved(to: device)
+    return try SelectiveScan.explain(
       inputs: inputs["inputs"]!, step: inputs["step"]!, stateMatrix: inputs["state_matrix"]!,
       inputMatrix: inputs["input_matrix"]!, outputMatrix: inputs["output_matrix"]!,
       skip: inputs["skip"], stepBias: inputs["step_bias"],
       appliesSoftplus: settings.has(.softplus), initialState: inputs["initial_state"],
       cumulativeLengths: cumulativeLengths, needsGradient: needsGradient
-    ).candidates.filter { $0.objection == nil }.map(\.kernel)
+    ).candidates
   }
 
   func results(kernel: String, isExact: Bool, gradients: Bool) throws -> [String: Tensor] {
+    try results(kernel, on: .cpu, isExact: isExact, gradients: gradients)
+  }
+
+  func results(kernel: String, on device: Device, gradients: Bool) throws -> [String: Tensor] {
+    try results(kernel, on: device, isExact: false, gradients: gradients)
+  }
+
+  private func results(_ kernel: String, on device: Device, isExact: Bool, gradients: Bool) throws
+    -> [String: Tensor]
+  {
     try inputs.results(
-      isExact: isExact, gradients: gradients, outputGradient, finalStateGradient
+      isExact: isExact, on: device, gradients: gradients, outputGradient, finalStateGradient
     ) { inputs in
       let result = try selectiveScan(
         inputs: inputs["inputs"]!, step: inputs["step"]!, stateMatrix: inputs["state_matrix"]!,

@@ -55,7 +55,8 @@ public func gatedDeltaProduct(
   func spread(_ tensor: Tensor, isLast: Bool) throws -> Tensor {
     let rest = Array(tensor.shape.dimensions[2...])
     let own = try tensor.unsqueezed(2)
-    let none = try Tensor.zeros(Shape([batch, length, updates - 1] + rest), dtype: tensor.dtype)
+    let none = try Tensor.zeros(
+      Shape([batch, length, updates - 1] + rest), dtype: tensor.dtype, device: tensor.device)
     let all = updates == 1 ? own : try .concatenated(isLast ? [none, own] : [own, none], 2)
     return try all.reshaped(Shape([batch, length * updates] + rest))
   }

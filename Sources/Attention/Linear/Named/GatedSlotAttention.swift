@@ -65,11 +65,13 @@ public enum GatedSlotAttention {
 
   /// The verdict on the reading of the values in a call with these arguments, without running it.
   ///
+  /// - Parameter device: where the call would run; nil is where the tensors are.
   /// - Throws: ``AttentionError`` as the function does for wrong arguments.
   public static func explain(
     queries: Tensor, keys: Tensor, values: Tensor, decay: Tensor, writes: Tensor? = nil,
     scale: Double? = nil, initialKeyState: Tensor? = nil, initialValueState: Tensor? = nil,
-    cumulativeLengths: Tensor? = nil, kernel: String? = nil, needsGradient: Bool
+    cumulativeLengths: Tensor? = nil, kernel: String? = nil, needsGradient: Bool,
+    device: Device? = nil
   ) throws -> Explanation {
     let slots = try SlotScores(
       queries: queries, keys: keys, writes: writes, decay: decay, scale: scale,
@@ -79,7 +81,7 @@ public enum GatedSlotAttention {
       try LinearAttention.explain(
         queries: slots.writes, keys: slots.writes, values: values, decay: decay, scale: 1,
         initialState: initialValueState, cumulativeLengths: cumulativeLengths, kernel: kernel,
-        needsGradient: needsGradient)
+        needsGradient: needsGradient, device: device)
     }
   }
 }
@@ -153,7 +155,8 @@ private struct SlotScores: Sendable {
 
   private func gradients(_ scores: Tensor?, _ state: Tensor?) throws -> [Tensor] {
     let (call, linear) = try attention(
-      reading: scores?.detached() ?? .zeros(decay.shape, dtype: queries.dtype))
+      reading: scores?.detached()
+        ?? .zeros(decay.shape, dtype: queries.dtype, device: queries.device))
     let output = try linear.forward(call).output
     let gradients = try linear.backward(
       call, outputGradient: queries, finalStateGradient: state?.detached())

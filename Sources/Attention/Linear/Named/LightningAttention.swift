@@ -37,6 +37,7 @@ public func lightningAttention(
   let share = 1 - Double(layer) / Double(layers)
   return try linearAttention(
     queries: queries, keys: keys, values: values,
-    decay: Tensor((0..<heads).map { Float(-steepest * Double($0) / Double(heads) * share) }),
+    decay: Tensor((0..<heads).map { Float(-steepest * Double($0) / Double(heads) * share) })
+      .moved(to: keys.device),
     scale: scale, initialState: initialState, cumulativeLengths: cumulativeLengths, kernel: kernel)
 }

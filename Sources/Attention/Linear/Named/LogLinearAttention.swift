@@ -34,7 +34,9 @@ public func logLinearAttention(
   let problem = try LogLinear(
     queries: queries, keys: keys, values: values, decay: decay, levels: levels, scale: scale,
     kernel: kernel)
-  guard problem.length > 0 else { return try .zeros(values.shape, dtype: queries.dtype) }
+  guard problem.length > 0 else {
+    return try .zeros(values.shape, dtype: queries.dtype, device: queries.device)
+  }
   var output = try problem.withinChunks()
   var level = LogLinear.levelsOfChunk
   while level < logLinearLevels(length: problem.length) {
@@ -48,17 +50,19 @@ public func logLinearAttention(
 public enum LogLinearAttention {
   /// The verdict on the levels above a chunk of a call with these arguments, without running it.
   ///
+  /// - Parameter device: where the call would run; nil is where the tensors are.
   /// - Throws: ``AttentionError`` as the function does for wrong arguments.
   public static func explain(
     queries: Tensor, keys: Tensor, values: Tensor, decay: Tensor? = nil, levels: Tensor,
-    scale: Double? = nil, kernel: String? = nil, needsGradient: Bool
+    scale: Double? = nil, kernel: String? = nil, needsGradient: Bool,
+    device: Device? = nil
   ) throws -> Explanation {
     _ = try LogLinear(
       queries: queries, keys: keys, values: values, decay: decay, levels: levels, scale: scale,
       kernel: kernel)
     return try LinearAttention.explain(
       queries: queries, keys: keys, values: values, decay: decay, scale: scale, kernel: kernel,
-      needsGradient: needsGradient)
+      needsGradient: needsGradient, device: device)
   }
 }
 
@@ -130,7 +134,7 @@ private struct LogLinear {
     let bucket = 1 << (level - 1)
     let isWritten = (0..<length).map { $0 / bucket % 2 == 0 ? 1.0 : 0 }
     func flags(_ flags: [Double], _ dtype: DType) throws -> Tensor {
-      try Tensor(flags, [length, 1, 1]).cast(to: dtype)
+      try Tensor(flags, [length, 1, 1]).cast(to: dtype).moved(to: queries.device)
     }
     // Rows of the batch behind each other, each cut into pairs of buckets.
     let pairs = stride(from: 0, to: length, by: 2 * bucket)
@@ -161,7 +165,7 @@ private struct LogLinear {
       // finite.
       let finite = try decay.cast(to: sums).maximum(.full([], Self.leastDecay, dtype: sums))
       let between = try chunked(finite.unsqueezed(-1), group: 1).squeezed(-1).unsqueezed(-2)
-        .matmul(Self.tokensBetween(sums))
+        .matmul(Self.tokensBetween(sums).moved(to: queries.device))
       weights =
         try weights
         * between.exponential().reshaped(Shape(Array(weights.shape.dimensions)))
@@ -178,7 +182,7 @@ private struct LogLinear {
     let (chunk, count, width) = (Self.chunk, tensor.shape[2], tensor.shape[3])
     let chunks = (length + chunk - 1) / chunk
     let padding = try Tensor.zeros(
-      [batch, chunks * chunk - length, count, width], dtype: sums)
+      [batch, chunks * chunk - length, count, width], dtype: sums, device: queries.device)
     let rows = try Tensor.concatenated([tensor.cast(to: sums), padding], 1)
       .reshaped([batch, chunks, chunk, count, 1, width])
       .expanded(to: [batch, chunks, chunk, count, group, width])
@@ -200,6 +204,7 @@ private struct LogLinear {
     // For each row of a chunk, its weights times what is in its buckets.
     let weights = try levels.sliced(4, 0..<count).unsqueezed(-2)
     let members = try Tensor(places, [chunk, count, chunk]).cast(to: sums)
+      .moved(to: queries.device)
     return try weights.matmul(members).squeezed(-2)
   }
 

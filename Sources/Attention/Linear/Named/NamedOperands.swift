@@ -6,7 +6,8 @@ extension Tensor {
   func unitVectors() throws -> Tensor {
     let width = Double(shape[rank - 1])
     // The root-mean-square norm divides by √(Σ x²/k + ε).
-    let weight = try Tensor.full([shape[rank - 1]], 1 / width.squareRoot(), dtype: dtype)
+    let weight = try Tensor.full(
+      [shape[rank - 1]], 1 / width.squareRoot(), dtype: dtype, device: device)
     return try rmsNorm(weight: weight, epsilon: LinearCall.normalizationEpsilon / width)
   }
 

@@ -29,7 +29,8 @@ public func normalizedLinearAttention(
 ) throws -> LinearAttentionResult {
   _ = try NamedRows(keys: keys, values: values)
   let width = values.shape[3]
-  let ones = try Tensor.ones(Shape(values.shape.dimensions[..<3] + [1]), dtype: values.dtype)
+  let ones = try Tensor.ones(
+    Shape(values.shape.dimensions[..<3] + [1]), dtype: values.dtype, device: values.device)
   let result = try linearAttention(
     queries: queries, keys: keys, values: .concatenated([values, ones], 3), decay: decay, scale: 1,
     initialState: initialState, cumulativeLengths: cumulativeLengths, kernel: kernel)

@@ -22,7 +22,7 @@ public func retention(
   initialState: Tensor? = nil, cumulativeLengths: Tensor? = nil, kernel: String? = nil
 ) throws -> LinearAttentionResult {
   let rows = try NamedRows(keys: keys, values: values)
-  let decay = try decay ?? retentionDecay(heads: rows.heads)
+  let decay = try decay ?? retentionDecay(heads: rows.heads).moved(to: keys.device)
   return try linearAttention(
     queries: queries, keys: keys, values: values, decay: decay.checked("decay", [rows.heads]),
     scale: scale,

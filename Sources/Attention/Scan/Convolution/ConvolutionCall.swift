@@ -13,6 +13,8 @@ struct ConvolutionCall: CheckedCall {
   let appliesSiLU: Bool
   let sequences: [TokenSequence]
 
+  /// Where the tensors are.
+  var device: Device { inputs.device }
   var width: Int { weight.shape[0] }
   var channels: Int { inputs.shape[2] }
 
@@ -48,11 +50,15 @@ struct ConvolutionCall: CheckedCall {
       try Self.check(tensor, name, "\(shape)") { $0.shape == shape }
       try Self.check(dtypeOf: tensor, name, "a floating-point dtype", \.isFloatingPoint)
     }
+    let device = try Self.device(
+      of: inputs, "inputs",
+      with: [(weight, "weight"), (bias, "bias"), (initialState, "initialState")])
     self.inputs = try inputs.detached().withDenseRows()
     self.weight = try weight.detached().cast(to: .float32).transposed().contiguous()
     self.bias = try bias?.detached().cast(to: .float32).contiguous()
     self.appliesSiLU = appliesSiLU
-    let state = try initialState?.detached().cast(to: .float32) ?? .zeros(stateShape)
+    let state =
+      try initialState?.detached().cast(to: .float32) ?? .zeros(stateShape, device: device)
     past = try state.transposed().contiguous()
   }
 
@@ -70,7 +76,8 @@ struct ConvolutionCall: CheckedCall {
       let whole = try Tensor.concatenated([rows.sliced(0, number..<number + 1), own], 1)
       let count = sequence.tokens.count
       var sum =
-        try bias?.cast(to: .float64).expanded(to: own.shape) ?? .zeros(own.shape, dtype: .float64)
+        try bias?.cast(to: .float64).expanded(to: own.shape)
+        ?? .zeros(own.shape, dtype: .float64, device: device)
       for j in 0..<width {
         sum = try sum + whole.sliced(1, j..<j + count) * weight.selected(1, j)
       }

@@ -42,12 +42,15 @@ public func shortConvolution(
     return try call.definition(
       inputs: inputs, weight: weight, bias: bias, initialState: initialState)
   }
-  let outputs = try call.forward()
+  let onDevice = call.device == .cpu ? nil : try DeviceConvolution(call)
+  let outputs = try onDevice?.forward() ?? call.forward()
   let sources = [inputs, weight] + [bias, initialState].compactMap { $0 }
   let dtypes = sources.map(\.dtype)
   let isGiven = [true, true, bias != nil, initialState != nil]
   let recorded = Tensor.recording([outputs.output, outputs.finalState], from: sources) {
-    let gradients = try call.backward($0[0]?.detached(), $0[1]?.detached())
+    let incoming = $0.map { $0?.detached() }
+    let gradients =
+      try onDevice?.backward(incoming[0], incoming[1]) ?? call.backward(incoming[0], incoming[1])
     let wanted = zip(gradients, isGiven).filter(\.1).map(\.0)
     return try zip(wanted, dtypes).map { try $0.cast(to: $1) }
   }

@@ -60,25 +60,27 @@ public func gatedScan(
 public enum GatedScan {
   /// All kernels; of equal estimates the earlier is taken.
   public static let kernels: [any GatedScanKernel] = [
-    SinglePassScan(), BlockedScan(), GatedScanReference(),
+    SinglePassScan(), BlockedScan(), GatedScanReference(), DeviceScan(),
   ]
 
   /// The verdict on a call with these arguments, without running it.
   ///
+  /// - Parameter device: where the call would run; nil is where the tensors are.
   /// - Throws: ``AttentionError`` as the operator does for wrong arguments.
   public static func explain(
     inputs: Tensor, decay: Tensor, initialState: Tensor? = nil, cumulativeLengths: Tensor? = nil,
-    kernel: String? = nil, needsGradient: Bool
+    kernel: String? = nil, needsGradient: Bool, device: Device? = nil
   ) throws -> Explanation {
-    let call = try GatedScanCall(
+    var call = try GatedScanCall(
       inputs: inputs, decay: decay, initialState: initialState,
       cumulativeLengths: cumulativeLengths, needsGradient: needsGradient)
+    call.problem.device = device ?? call.device
     return try explain(call, kernel)
   }
 
   static func explain(_ call: GatedScanCall, _ kernel: String?) throws -> Explanation {
     try Selector.explain(
       "gatedScan", call.problem, description: "\(call.problem)",
-      kernels: kernels.map { $0.asKernel }, forced: kernel)
+      kernels: kernels.map { $0.asKernel }, forced: kernel, device: call.device)
   }
 }

@@ -2,7 +2,7 @@ import Tensors
 
 /// The validated arguments of one gated scan, as kernels read them.
 public struct GatedScanCall: CheckedCall {
-  public let problem: GatedScanProblem
+  public internal(set) var problem: GatedScanProblem
   /// [b, t, d], detached; the last axis lies dense in memory.
   public let inputs: Tensor
   /// [b, t, d], as the inputs: in their dtype or float32.
@@ -12,6 +12,8 @@ public struct GatedScanCall: CheckedCall {
   /// The sequences, one a state.
   public let sequences: [TokenSequence]
 
+  /// Where the tensors are.
+  var device: Device { problem.device }
   /// The dtype of states.
   var stateDType: DType { problem.dtype == .float64 ? .float64 : .float32 }
   var stateShape: Shape { [problem.sequences, problem.channels] }
@@ -32,6 +34,8 @@ public struct GatedScanCall: CheckedCall {
     for (tensor, name) in [(inputs, "inputs"), (decay, "decay")] {
       try Self.check(dtypeOf: tensor, name, "a floating-point dtype", \.isFloatingPoint)
     }
+    let device = try Self.device(
+      of: inputs, "inputs", with: [(decay, "decay"), (initialState, "initialState")])
     let (batch, length, channels) = (inputs.shape[0], inputs.shape[1], inputs.shape[2])
     sequences = try Self.sequences(cumulativeLengths, of: "inputs", batch: batch, length: length)
     try ProblemSize.check(
@@ -48,7 +52,8 @@ public struct GatedScanCall: CheckedCall {
     problem = GatedScanProblem(
       batch: batch, length: length, sequences: sequences.count,
       isPacked: cumulativeLengths != nil, channels: channels, dtype: inputs.dtype,
-      decayDType: decayDType, hasInitialState: initialState != nil, needsGradient: needsGradient)
+      decayDType: decayDType, hasInitialState: initialState != nil, needsGradient: needsGradient,
+      device: device)
     self.inputs = try inputs.detached().withDenseRows()
     self.decay = try decay.detached().cast(to: decayDType).withDenseRows()
     self.initialState = try initialState.map {

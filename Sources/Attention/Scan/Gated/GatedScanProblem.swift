@@ -15,6 +15,8 @@ public struct GatedScanProblem: Hashable, Sendable {
   public var decayDType: DType
   public var hasInitialState: Bool
   public var needsGradient: Bool
+  /// Where the tensors are.
+  public var device = Device.cpu
 
   /// Numbers a tensor of all tokens has.
   var elements: Int { batch * length * channels }
@@ -36,6 +38,7 @@ extension GatedScanProblem: CustomStringConvertible {
     if isPacked { words.append("\(sequences) packed sequences") }
     if hasInitialState { words.append("an initial state") }
     if needsGradient { words.append("gradients") }
+    if device != .cpu { words.append("on \(device)") }
     return words.joined(separator: ", ")
   }
 }

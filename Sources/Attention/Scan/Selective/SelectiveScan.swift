@@ -74,29 +74,31 @@ public func selectiveScan(
 public enum SelectiveScan {
   /// All kernels; of equal estimates the earlier is taken.
   public static let kernels: [any SelectiveScanKernel] = [
-    SelectiveTiles(), SelectiveStep(), SelectiveScanReference(),
+    SelectiveTiles(), SelectiveStep(), SelectiveScanReference(), DeviceSelectiveScan(),
   ]
 
   /// The verdict on a call with these arguments, without running it.
   ///
+  /// - Parameter device: where the call would run; nil is where the tensors are.
   /// - Throws: ``AttentionError`` as the operator does for wrong arguments.
   public static func explain(
     inputs: Tensor, step: Tensor, stateMatrix: Tensor, inputMatrix: Tensor, outputMatrix: Tensor,
     skip: Tensor? = nil, stepBias: Tensor? = nil, appliesSoftplus: Bool = false,
     initialState: Tensor? = nil, cumulativeLengths: Tensor? = nil, kernel: String? = nil,
-    needsGradient: Bool
+    needsGradient: Bool, device: Device? = nil
   ) throws -> Explanation {
-    let call = try SelectiveScanCall(
+    var call = try SelectiveScanCall(
       inputs: inputs, step: step, stateMatrix: stateMatrix, inputMatrix: inputMatrix,
       outputMatrix: outputMatrix, skip: skip, stepBias: stepBias,
       appliesSoftplus: appliesSoftplus, initialState: initialState,
       cumulativeLengths: cumulativeLengths, needsGradient: needsGradient)
+    call.problem.device = device ?? call.device
     return try explain(call, kernel)
   }
 
   static func explain(_ call: SelectiveScanCall, _ kernel: String?) throws -> Explanation {
     try Selector.explain(
       "selectiveScan", call.problem, description: "\(call.problem)",
-      kernels: kernels.map { $0.asKernel }, forced: kernel)
+      kernels: kernels.map { $0.asKernel }, forced: kernel, device: call.device)
   }
 }

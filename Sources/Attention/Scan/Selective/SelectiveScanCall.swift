@@ -3,7 +3,7 @@ import Tensors
 /// The validated arguments of one selective scan, as kernels read them: all of float64 where the
 /// inputs are.
 public struct SelectiveScanCall: CheckedCall {
-  public let problem: SelectiveScanProblem
+  public internal(set) var problem: SelectiveScanProblem
   /// [b, t, d], detached; the last axis lies dense in memory.
   public let inputs: Tensor
   /// [b, t, d], as the inputs, in a dtype of its own.
@@ -23,6 +23,8 @@ public struct SelectiveScanCall: CheckedCall {
   /// The sequences, one a vector of states.
   public let sequences: [TokenSequence]
 
+  /// Where the tensors are.
+  var device: Device { problem.device }
   /// The dtype of states.
   var stateDType: DType { problem.dtype == .float64 ? .float64 : .float32 }
   var stateShape: Shape { [problem.sequences, problem.channels, problem.states] }
@@ -62,12 +64,19 @@ public struct SelectiveScanCall: CheckedCall {
     for (tensor, name) in [(inputs, "inputs"), (step, "step"), (stateMatrix, "stateMatrix")] {
       try Self.check(dtypeOf: tensor, name, "a floating-point dtype", \.isFloatingPoint)
     }
+    let device = try Self.device(
+      of: inputs, "inputs",
+      with: [
+        (step, "step"), (stateMatrix, "stateMatrix"), (inputMatrix, "inputMatrix"),
+        (outputMatrix, "outputMatrix"), (skip, "skip"), (stepBias, "stepBias"),
+        (initialState, "initialState"),
+      ])
     let isDouble = inputs.dtype == .float64
     problem = SelectiveScanProblem(
       batch: batch, length: length, sequences: sequences.count,
       isPacked: cumulativeLengths != nil, channels: channels, states: states, dtype: inputs.dtype,
       hasSkip: skip != nil, hasStepBias: stepBias != nil, appliesSoftplus: appliesSoftplus,
-      hasInitialState: initialState != nil, needsGradient: needsGradient)
+      hasInitialState: initialState != nil, needsGradient: needsGradient, device: device)
     func readable(_ tensor: Tensor) throws -> Tensor {
       try tensor.detached().cast(to: isDouble ? .float64 : .float32).contiguous()
     }

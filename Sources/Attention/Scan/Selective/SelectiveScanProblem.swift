@@ -18,6 +18,8 @@ public struct SelectiveScanProblem: Hashable, Sendable {
   public var appliesSoftplus: Bool
   public var hasInitialState: Bool
   public var needsGradient: Bool
+  /// Where the tensors are.
+  public var device = Device.cpu
 
   /// Exponentials that the recurrence takes.
   var exponentials: Double { Double(batch * length) * Double(channels * states) }
@@ -42,6 +44,7 @@ extension SelectiveScanProblem: CustomStringConvertible {
     if isPacked { words.append("\(sequences) packed sequences") }
     if hasInitialState { words.append("an initial state") }
     if needsGradient { words.append("gradients") }
+    if device != .cpu { words.append("on \(device)") }
     return words.joined(separator: ", ")
   }
 }

@@ -173,7 +173,7 @@ import Testing
     },
   ]
 
-  private func part(_ recurrence: Recurrence, length: Int, sequences: Int) throws -> Part {
+  static func part(_ recurrence: Recurrence, length: Int, sequences: Int) throws -> Part {
     var generator = Philox(seed: 9, label: recurrence.description)
     var inputs: [String: Tensor] = [:]
     for (name, extents) in recurrence.tokens.sorted(by: { $0.key < $1.key }) {
@@ -210,7 +210,7 @@ import Testing
 
   @Test(arguments: recurrences) func continuesWhereItWasCut(_ recurrence: Recurrence) throws {
     let length = 70
-    let all = try part(recurrence, length: length, sequences: 1)
+    let all = try Self.part(recurrence, length: length, sequences: 1)
     let whole = try recurrence.call(all)
     for place in [0, 1, 37, 64, length] {
       let first = try recurrence.call(
@@ -228,7 +228,7 @@ import Testing
   /// Empty sequences at both ends and in between, single tokens, and whole chunks.
   @Test(arguments: recurrences) func packedSequencesAreApart(_ recurrence: Recurrence) throws {
     let bounds = [0, 0, 1, 20, 20, 84, 84]
-    var all = try part(recurrence, length: 84, sequences: bounds.count - 1)
+    var all = try Self.part(recurrence, length: 84, sequences: bounds.count - 1)
     all.lengths = try Tensor(bounds.map(Int32.init))
     let packed = try recurrence.call(all)
     for (index, (start, end)) in zip(bounds, bounds.dropFirst()).enumerated() {

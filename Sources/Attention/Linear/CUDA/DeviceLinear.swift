@@ -1,0 +1,140 @@
+import CUDA
+import Tensors
+
+/// A call of linear attention on a GPU: the launches of `linear/forward.cu` and `linear/step.cu`.
+struct DeviceLinear {
+  let call: LinearCall
+  let queue: DeviceQueue
+  let sequences: DeviceSequences
+
+  init(_ call: LinearCall) throws {
+    self.call = call
+    queue = try DeviceQueue.shared(for: call.device)
+    sequences = try DeviceSequences(call.sequences, chunk: LinearTile.chunk, queue)
+  }
+
+  private var problem: LinearProblem { call.problem }
+
+  /// Fresh memory for a result.
+  func fresh(_ shape: Shape, _ dtype: DType = .float32) throws -> Tensor {
+    try .onDevice(shape, dtype: dtype, device: call.device)
+  }
+
+  /// The tile for a pass, for whose problem there is no objection.
+  func tile(_ pass: LinearTile.Pass, _ kernel: String) throws -> LinearTile {
+    let sharedBytes = queue.device.limits.sharedBytesPerBlock
+    guard let tile = LinearTile(problem, pass, sharedBytes: sharedBytes) else {
+      throw AttentionError.kernelObjects(
+        kernel, Objection("\(problem) does not fit into \(sharedBytes) bytes of shared memory"))
+    }
+    return tile
+  }
+
+  func forward(_ tile: LinearTile) throws -> LinearOutputs {
+    let output = try fresh(call.outputShape, problem.dtype)
+    let finalState = try fresh(call.stateShape)
+    try launch(tile, output: output, finalState: finalState)
+    return LinearOutputs(output: output, finalState: finalState)
+  }
+
+  /// The state before every chunk, [chunks, hv, k, v].
+  func states(_ tile: LinearTile) throws -> Tensor {
+    let states = try fresh([
+      sequences.chunks, problem.valueHeads, problem.keyDimension, problem.valueDimension,
+    ])
+    try launch(tile, states: states)
+    return states
+  }
+
+  private func launch(
+    _ tile: LinearTile, output: Tensor? = nil, finalState: Tensor? = nil, states: Tensor? = nil
+  ) throws {
+    guard problem.recurrences > 0 else { return }
+    try queue.launch(
+      "linear/forward", definitions: tile.definitions, blocks: problem.recurrences * tile.slices,
+      threads: LinearTile.threads, sharedBytes: tile.sharedBytes,
+      ForwardParameters(
+        operands: operands(slices: tile.slices), output: DeviceTokenRows(output),
+        finalState: Tensor.deviceAddress(finalState), states: Tensor.deviceAddress(states)))
+  }
+
+  /// Token by token, by `linear/step.cu`.
+  func step(_ tile: LinearStepTile) throws -> LinearOutputs {
+    let output = try fresh(call.outputShape, problem.dtype)
+    let finalState = try fresh(call.stateShape)
+    guard problem.recurrences > 0 else {
+      return LinearOutputs(output: output, finalState: finalState)
+    }
+    try queue.launch(
+      "linear/step", definitions: ["KEYS=\(tile.keys)"],
+      blocks: problem.recurrences * tile.slices, threads: LinearStepTile.threads,
+      sharedBytes: tile.sharedBytes,
+      StepParameters(
+        operands: operands(slices: tile.slices), output: DeviceTokenRows(output),
+        finalState: finalState.deviceAddress(), update: problem.update.kernelNumber))
+    return LinearOutputs(output: output, finalState: finalState)
+  }
+
+  /// What all kernels read.
+  func operands(slices: Int) throws -> Operands {
+    var updates = call.update.tensors
+    var bonus: Tensor?
+    if case .additiveBefore(let tensor) = call.update {
+      bonus = tensor
+      updates = []
+    }
+    return Operands(
+      queries: try DeviceTokenRows(call.queries), keys: try DeviceTokenRows(call.keys),
+      values: try DeviceTokenRows(call.values), decay: try DeviceTokenRows(call.decay),
+      firstUpdate: try DeviceTokenRows(updates.first),
+      secondUpdate: try DeviceTokenRows(updates.dropFirst().first),
+      bonus: try Tensor.deviceAddress(bonus),
+      initialState: try Tensor.deviceAddress(call.initialState), sequences: sequences.address,
+      scale: Float(call.scale),
+      epsilon: problem.normalizesQueriesAndKeys ? Float(LinearCall.normalizationEpsilon) : -1,
+      decayWidth: Int32(call.decay?.shape[3] ?? 0), isDelta: problem.update == .delta ? 1 : 0,
+      heads: Int32(problem.heads), valueHeads: Int32(problem.valueHeads),
+      keyDimension: Int32(problem.keyDimension), valueDimension: Int32(problem.valueDimension),
+      slices: Int32(slices))
+  }
+
+  /// As `linear/chunk.cuh` declares it.
+  struct Operands: BitwiseCopyable {
+    var queries: DeviceTokenRows
+    var keys: DeviceTokenRows
+    var values: DeviceTokenRows
+    var decay: DeviceTokenRows
+    var firstUpdate: DeviceTokenRows
+    var secondUpdate: DeviceTokenRows
+    var bonus: UInt64
+    var initialState: UInt64
+    var sequences: UInt64
+    var scale: Float
+    var epsilon: Float
+    var decayWidth: Int32
+    var isDelta: Int32
+    var heads: Int32
+    var valueHeads: Int32
+    var keyDimension: Int32
+    var valueDimension: Int32
+    var slices: Int32
+    var unused: Int32 = 0
+  }
+
+  /// As `linear/forward.cu` declares it.
+  private struct ForwardParameters: BitwiseCopyable {
+    var operands: Operands
+    var output: DeviceTokenRows
+    var finalState: UInt64
+    var states: UInt64
+  }
+
+  /// As `linear/step.cu` declares it.
+  private struct StepParameters: BitwiseCopyable {
+    var operands: Operands
+    var output: DeviceTokenRows
+    var finalState: UInt64
+    var update: Int32
+    var unused: Int32 = 0
+  }
+}

@@ -1,0 +1,129 @@
+import CUDA
+import Tensors
+
+/// The gated scan on an NVIDIA GPU: a block takes 32 channels of a sequence through tiles of tokens, of
+/// which its warps scan a part each.
+struct DeviceScan: GatedScanKernel {
+  let name = "cuda.scan"
+
+  /// Channels of a block, its warps, and the tokens of a tile, as in `scan/gated.cuh`.
+  private static let channels = 32
+  private static let warps = 8
+  private static let tileTokens = 64
+  private static let sharedBytes =
+    2 * warps * LinearTile.threadsPerWarp * MemoryLayout<Float>.size
+  private static let operations = 40.0
+  private static let efficiency = 0.005
+  /// How long a block takes for a tile, with nothing to wait for.
+  private static let tileLatency = 3e-6
+
+  func objection(to device: Device) -> Objection? { .unlessGPU(device) }
+
+  func objection(to problem: GatedScanProblem) -> Objection? {
+    if problem.dtype == .float64 {
+      return Objection("inputs are float64; this kernel computes in float32")
+    }
+    return .beyondGrid(
+      tokens: problem.batch * problem.length,
+      blocks: problem.sequences * problem.channels.pieces(of: Self.channels))
+  }
+
+  func cost(of problem: GatedScanProblem) -> Cost {
+    let passes = problem.needsGradient ? 2.0 : 1
+    return Cost(
+      operations: Double(problem.elements) * Self.operations * passes, bytes: problem.bytes,
+      extraMemory: 0, efficiency: Self.efficiency,
+      overhead: Double(max(1, problem.length.pieces(of: Self.tileTokens))) * passes
+        * Self.tileLatency,
+      pieces: problem.sequences * problem.channels.pieces(of: Self.channels))
+  }
+
+  func forward(_ call: GatedScanCall) throws -> GatedScanOutputs {
+    let queue = try DeviceQueue.shared(for: call.device)
+    let output = try Tensor.onDevice(
+      call.inputs.shape, dtype: call.problem.dtype, device: call.device)
+    let finalState = try Tensor.onDevice(call.stateShape, dtype: .float32, device: call.device)
+    try launch("scan/gated", call, queue) { sequences, channels, strips in
+      Parameters(
+        inputs: try DeviceTokenRows(call.inputs), decay: try DeviceTokenRows(call.decay),
+        output: try DeviceTokenRows(output),
+        initialState: try Tensor.deviceAddress(call.initialState),
+        finalState: try finalState.deviceAddress(), sequences: sequences.address,
+        channels: channels, strips: strips)
+    }
+    return GatedScanOutputs(output: output, finalState: finalState)
+  }
+
+  func backward(
+    _ call: GatedScanCall, _ outputs: GatedScanOutputs, outputGradient: Tensor?,
+    finalStateGradient: Tensor?
+  ) throws -> GatedScanGradients {
+    let queue = try DeviceQueue.shared(for: call.device)
+    let incoming = try outputGradient?.withDenseRows()
+    let finalState = try finalStateGradient?.contiguous()
+    func fresh(_ shape: Shape, _ dtype: DType) throws -> Tensor {
+      try .onDevice(shape, dtype: dtype, device: call.device)
+    }
+    let gradients = GatedScanGradients(
+      inputs: try fresh(call.inputs.shape, call.problem.dtype),
+      decay: try fresh(call.inputs.shape, call.problem.decayDType),
+      initialState: try fresh(call.stateShape, .float32))
+    try launch("scan/gated_backward", call, queue) { sequences, channels, strips in
+      BackwardParameters(
+        decay: try DeviceTokenRows(call.decay),
+        output: try DeviceTokenRows(outputs.output.detached()),
+        outputGradient: try DeviceTokenRows(incoming),
+        inputsGradient: try DeviceTokenRows(gradients.inputs),
+        decayGradient: try DeviceTokenRows(gradients.decay),
+        initialState: try Tensor.deviceAddress(call.initialState),
+        finalStateGradient: try Tensor.deviceAddress(finalState),
+        initialStateGradient: try gradients.initialState.deviceAddress(),
+        sequences: sequences.address, channels: channels, strips: strips)
+    }
+    return withExtendedLifetime((incoming, finalState)) { gradients }
+  }
+
+  private func launch(
+    _ kernel: String, _ call: GatedScanCall, _ queue: DeviceQueue,
+    _ parameters: (DeviceSequences, _ channels: Int32, _ strips: Int32) throws ->
+      some BitwiseCopyable
+  ) throws {
+    let channels = call.problem.channels
+    let strips = channels.pieces(of: Self.channels)
+    guard call.sequences.count > 0 else { return }
+    let sequences = try DeviceSequences(call.sequences, chunk: Self.tileTokens, queue)
+    try withExtendedLifetime(sequences) {
+      try queue.launch(
+        kernel, blocks: call.sequences.count * strips,
+        threads: Self.warps * LinearTile.threadsPerWarp, sharedBytes: Self.sharedBytes,
+        parameters(sequences, Int32(channels), Int32(strips)))
+    }
+  }
+
+  /// As `scan/gated.cu` declares it.
+  private struct Parameters: BitwiseCopyable {
+    var inputs: DeviceTokenRows
+    var decay: DeviceTokenRows
+    var output: DeviceTokenRows
+    var initialState: UInt64
+    var finalState: UInt64
+    var sequences: UInt64
+    var channels: Int32
+    var strips: Int32
+  }
+
+  /// As `scan/gated_backward.cu` declares it.
+  private struct BackwardParameters: BitwiseCopyable {
+    var decay: DeviceTokenRows
+    var output: DeviceTokenRows
+    var outputGradient: DeviceTokenRows
+    var inputsGradient: DeviceTokenRows
+    var decayGradient: DeviceTokenRows
+    var initialState: UInt64
+    var finalStateGradient: UInt64
+    var initialStateGradient: UInt64
+    var sequences: UInt64
+    var channels: Int32
+    var strips: Int32
+  }
+}

@@ -1,0 +1,218 @@
+import CUDA
+import Tensors
+
+/// The selective scan on an NVIDIA GPU: a block takes 8 channels of a sequence through its tokens, 16
+/// lanes sharing the states of a channel. The states before every 16 tokens are kept for the gradients.
+struct DeviceSelectiveScan: SelectiveScanKernel {
+  let name = "cuda.selective"
+
+  /// As in `scan/selective.cuh`: tokens of a tile, channels of a block, lanes of a channel.
+  private static let tile = 16
+  private static let channels = 8
+  private static let lanes = 16
+  private static let threads = channels * lanes
+  /// The most blocks that share the channels of a sequence backward: each has a slot for the gradients
+  /// of all tokens' B and C.
+  private static let mostSlots = 64
+  private static let operations = 40.0
+  private static let efficiency = 0.005
+  /// How long a block takes for a token, with nothing to wait for.
+  private static let tokenLatency = 2e-7
+
+  func objection(to device: Device) -> Objection? { .unlessGPU(device) }
+
+  func objection(to problem: SelectiveScanProblem) -> Objection? {
+    if problem.dtype == .float64 {
+      return Objection("inputs are float64; this kernel computes in float32")
+    }
+    if let objection = Objection.beyondGrid(
+      tokens: problem.batch * problem.length,
+      blocks: problem.sequences * problem.channels.pieces(of: Self.channels))
+    {
+      return objection
+    }
+    guard case .cuda(let index) = problem.device, let device = try? CUDADevice.at(index) else {
+      return nil
+    }
+    let needed =
+      problem.needsGradient
+      ? Self.backwardBytes(problem.states) : Self.forwardBytes(problem.states)
+    let room = device.limits.sharedBytesPerBlock
+    return needed > room
+      ? Objection(
+        "\(problem.states) states a channel need \(needed) bytes of shared memory; "
+          + "\(device.limits.name) has \(room)") : nil
+  }
+
+  /// Shared memory of a block.
+  private static func forwardBytes(_ states: Int) -> Int {
+    let padded = states.pieces(of: lanes) * lanes
+    return (tile * (3 * channels + 2 * padded) + channels * padded) * MemoryLayout<Float>.size
+  }
+
+  private static func backwardBytes(_ states: Int) -> Int {
+    let padded = states.pieces(of: lanes) * lanes
+    let floats =
+      tile * (6 * channels + 2 * padded) + 3 * tile * threads + 2 * channels * padded
+    return floats * MemoryLayout<Float>.size
+  }
+
+  func cost(of problem: SelectiveScanProblem) -> Cost {
+    let passes = problem.needsGradient ? 4.0 : 1
+    return Cost(
+      operations: problem.exponentials * Self.operations * passes, bytes: problem.bytes,
+      extraMemory: problem.needsGradient
+        ? problem.batch * problem.length * problem.states
+          * (problem.channels / Self.tile + 2 * Self.mostSlots) * MemoryLayout<Float>.size : 0,
+      efficiency: Self.efficiency,
+      overhead: Double(max(1, problem.length)) * passes * Self.tokenLatency,
+      pieces: problem.sequences * problem.channels.pieces(of: Self.channels))
+  }
+
+  func forward(_ call: SelectiveScanCall) throws -> SelectiveScanOutputs {
+    let problem = call.problem
+    let queue = try DeviceQueue.shared(for: call.device)
+    let sequences = try DeviceSequences(call.sequences, chunk: Self.tile, queue)
+    func fresh(_ shape: Shape, _ dtype: DType = .float32) throws -> Tensor {
+      try .onDevice(shape, dtype: dtype, device: call.device)
+    }
+    let states =
+      problem.needsGradient
+      ? try fresh([sequences.chunks, problem.channels, problem.states]) : nil
+    let outputs = SelectiveScanOutputs(
+      output: try fresh(call.inputs.shape, problem.dtype),
+      finalState: try fresh(call.stateShape), checkpoints: states)
+    let blocks = problem.channels.pieces(of: Self.channels)
+    try launch(
+      "scan/selective", blocks * call.sequences.count,
+      sharedBytes: Self.forwardBytes(problem.states), queue
+    ) {
+      Parameters(
+        operands: try Operands(call, sequences, blocks: blocks),
+        output: try DeviceTokenRows(outputs.output),
+        finalState: try outputs.finalState.deviceAddress(),
+        states: try Tensor.deviceAddress(states))
+    }
+    return withExtendedLifetime(sequences) { outputs }
+  }
+
+  func backward(
+    _ call: SelectiveScanCall, _ outputs: SelectiveScanOutputs, outputGradient: Tensor?,
+    finalStateGradient: Tensor?
+  ) throws -> SelectiveScanGradients {
+    let problem = call.problem
+    let queue = try DeviceQueue.shared(for: call.device)
+    guard let states = outputs.checkpoints else {
+      throw AttentionError.kernelObjects(name, Objection("no states were kept for gradients"))
+    }
+    let sequences = try DeviceSequences(call.sequences, chunk: Self.tile, queue)
+    let slots = min(Self.mostSlots, problem.channels.pieces(of: Self.channels))
+    let (b, t, d, s) = (problem.batch, problem.length, problem.channels, problem.states)
+    let n = problem.sequences
+    let incoming = try outputGradient?.withDenseRows()
+    let finalState = try finalStateGradient?.contiguous()
+    func fresh(_ shape: Shape, _ dtype: DType = .float32) throws -> Tensor {
+      try .onDevice(shape, dtype: dtype, device: call.device)
+    }
+    let inputs = try fresh(call.inputs.shape, problem.dtype)
+    let step = try fresh(call.inputs.shape, call.step.dtype)
+    let stateMatrix = try fresh([n, d, s])
+    let matrices = try (fresh([slots, b, t, s]), fresh([slots, b, t, s]))
+    let vectors = try (fresh([n, d]), fresh([n, d]))
+    let initialState = try fresh(call.stateShape)
+    try launch(
+      "scan/selective_backward", slots * call.sequences.count,
+      sharedBytes: Self.backwardBytes(s), queue
+    ) {
+      BackwardParameters(
+        operands: try Operands(call, sequences, blocks: slots),
+        outputGradient: try DeviceTokenRows(incoming),
+        finalStateGradient: try Tensor.deviceAddress(finalState),
+        states: try states.deviceAddress(), inputs: try DeviceTokenRows(inputs),
+        step: try DeviceTokenRows(step), stateMatrix: try stateMatrix.deviceAddress(),
+        inputMatrix: try matrices.0.deviceAddress(), outputMatrix: try matrices.1.deviceAddress(),
+        skip: try vectors.0.deviceAddress(), stepBias: try vectors.1.deviceAddress(),
+        initialState: try initialState.deviceAddress(), tokens: Int64(b * t))
+    }
+    func sum(_ slots: Tensor, _ shape: Shape) throws -> Tensor {
+      try SlotSum(slots: slots).run(shape, .float32, queue)
+    }
+    defer { withExtendedLifetime((incoming, finalState, sequences, states)) {} }
+    return SelectiveScanGradients(
+      inputs: inputs, step: step, stateMatrix: try sum(stateMatrix, [1, d, s]).squeezed(0),
+      inputMatrix: try sum(matrices.0, [b, t, s]), outputMatrix: try sum(matrices.1, [b, t, s]),
+      skip: try sum(vectors.0, [1, 1, d]).reshaped([d]),
+      stepBias: try sum(vectors.1, [1, 1, d]).reshaped([d]), initialState: initialState)
+  }
+
+  private func launch(
+    _ kernel: String, _ blocks: Int, sharedBytes: Int, _ queue: DeviceQueue,
+    _ parameters: () throws -> some BitwiseCopyable
+  ) throws {
+    guard blocks > 0 else { return }
+    try queue.launch(
+      kernel, blocks: blocks, threads: Self.threads, sharedBytes: sharedBytes, parameters())
+  }
+}
+
+extension DeviceSelectiveScan {
+  /// As `scan/selective.cuh` declares it.
+  private struct Operands: BitwiseCopyable {
+    var inputs: DeviceTokenRows
+    var step: DeviceTokenRows
+    var stateMatrix: UInt64
+    var inputMatrix: UInt64
+    var outputMatrix: UInt64
+    var skip: UInt64
+    var stepBias: UInt64
+    var initialState: UInt64
+    var sequences: UInt64
+    var length: Int64
+    var channels: Int32
+    var states: Int32
+    var appliesSoftplus: Int32
+    var blocks: Int32
+
+    init(_ call: SelectiveScanCall, _ sequences: DeviceSequences, blocks: Int) throws {
+      inputs = try DeviceTokenRows(call.inputs)
+      step = try DeviceTokenRows(call.step)
+      stateMatrix = try call.stateMatrix.deviceAddress()
+      inputMatrix = try call.inputMatrix.deviceAddress()
+      outputMatrix = try call.outputMatrix.deviceAddress()
+      skip = try Tensor.deviceAddress(call.skip)
+      stepBias = try Tensor.deviceAddress(call.stepBias)
+      initialState = try Tensor.deviceAddress(call.initialState)
+      self.sequences = sequences.address
+      length = Int64(call.problem.length)
+      channels = Int32(call.problem.channels)
+      states = Int32(call.problem.states)
+      appliesSoftplus = call.problem.appliesSoftplus ? 1 : 0
+      self.blocks = Int32(blocks)
+    }
+  }
+
+  /// As `scan/selective.cu` declares it.
+  private struct Parameters: BitwiseCopyable {
+    var operands: Operands
+    var output: DeviceTokenRows
+    var finalState: UInt64
+    var states: UInt64
+  }
+
+  /// As `scan/selective_backward.cu` declares it.
+  private struct BackwardParameters: BitwiseCopyable {
+    var operands: Operands
+    var outputGradient: DeviceTokenRows
+    var finalStateGradient: UInt64
+    var states: UInt64
+    var inputs: DeviceTokenRows
+    var step: DeviceTokenRows
+    var stateMatrix: UInt64
+    var inputMatrix: UInt64
+    var outputMatrix: UInt64
+    var skip: UInt64
+    var stepBias: UInt64
+    var initialState: UInt64
+    var tokens: Int64
+  }
+}

@@ -1,0 +1,71 @@
+#pragma once
+
+#include "tile/numbers.cuh"
+#include "tile/team.cuh"
+
+// What recurrences over tokens share: how tokens are found, and how states decay.
+
+// Rows of a [batch, length, heads, dimension] tensor, or of [batch, length, dimension] without heads.
+// Strides count elements; the last axis is dense. A null base has no rows.
+struct Rows {
+  void *base;
+  i64 batch;
+  i64 token;
+  i64 head;
+  int type;
+  int unused;
+
+  // Where the row of a token begins.
+  __device__ i64 place(int batch_index, int token_index, int head_index) const {
+    return batch_index * batch + token_index * token + head_index * head;
+  }
+  __device__ float load(i64 index) const { return read_number(base, type, index); }
+  __device__ void store(i64 index, float number) const { write_number(base, type, index, number); }
+};
+
+// Neighbouring tokens of a row of the batch that share a state.
+struct Sequence {
+  int batch;
+  int first;
+  int count;
+  // The number of its first chunk among those of all sequences.
+  int chunk;
+};
+
+// e^g in two parts, `whole` 0 or 1, so that a decay near 1 keeps its digits: rounded to a number next
+// to 1, it would be wrong by a share of the gate, at every token in the same direction.
+struct Decay {
+  float whole;
+  float rest;
+
+  __device__ Decay() : whole(1), rest(0) {}
+  __device__ explicit Decay(float g) {
+    constexpr float mildest_in_one_part = -0.5f;
+    const bool is_mild = g > mildest_in_one_part;
+    whole = is_mild ? 1 : 0;
+    rest = is_mild ? expm1f(g) : expf(g);
+  }
+  __device__ float factor() const { return whole + rest; }
+  __device__ float operator()(float x) const { return fmaf(rest, x, whole * x); }
+};
+
+// Shared memory of a block, handed out in order.
+struct Room {
+  float *next;
+
+  __device__ float *take(int count) {
+    float *taken = next;
+    next += count;
+    return taken;
+  }
+};
+
+// The sum over `Lanes` neighbouring lanes, a power of two; all of them get it.
+template <int Lanes>
+DEVICE float lane_sum(float x) {
+#pragma unroll
+  for (int distance = Lanes / 2; distance > 0; distance /= 2) {
+    x += __shfl_xor_sync(~0u, x, distance);
+  }
+  return x;
+}

@@ -1,0 +1,43 @@
+#include "family.h"
+
+static const char gated_cuh[] = {
+#embed "scan/gated.cuh" suffix(, 0)
+};
+static const char selective_cuh[] = {
+#embed "scan/selective.cuh" suffix(, 0)
+};
+static const char convolution_cuh[] = {
+#embed "scan/convolution.cuh" suffix(, 0)
+};
+static const char gated_cu[] = {
+#embed "scan/gated.cu" suffix(, 0)
+};
+static const char gated_backward_cu[] = {
+#embed "scan/gated_backward.cu" suffix(, 0)
+};
+static const char selective_cu[] = {
+#embed "scan/selective.cu" suffix(, 0)
+};
+static const char selective_backward_cu[] = {
+#embed "scan/selective_backward.cu" suffix(, 0)
+};
+static const char convolution_cu[] = {
+#embed "scan/convolution.cu" suffix(, 0)
+};
+static const char convolution_backward_cu[] = {
+#embed "scan/convolution_backward.cu" suffix(, 0)
+};
+
+static const struct cuda_source sources[] = {
+    SOURCE("scan/gated.cuh", gated_cuh),
+    SOURCE("scan/selective.cuh", selective_cuh),
+    SOURCE("scan/convolution.cuh", convolution_cuh),
+    SOURCE("scan/gated.cu", gated_cu),
+    SOURCE("scan/gated_backward.cu", gated_backward_cu),
+    SOURCE("scan/selective.cu", selective_cu),
+    SOURCE("scan/selective_backward.cu", selective_backward_cu),
+    SOURCE("scan/convolution.cu", convolution_cu),
+    SOURCE("scan/convolution_backward.cu", convolution_backward_cu),
+};
+
+const struct cuda_family scan_family = FAMILY(sources);

@@ -1,0 +1,80 @@
+// The gradients of the short convolution.
+//
+// A block works on a piece of a sequence's tokens for 128 channels, a thread each: on the gradients of
+// what stands at the piece's tokens, to which the W tokens from there on contribute, and on what the
+// piece's tokens give to weight and bias, in a slot of its own. The piece at 0 also has the state's
+// rows.
+
+#include "scan/convolution.cuh"
+
+struct Parameters {
+  Operands operands;
+  Rows output_gradient;               // [b, t, d], or without a base for zeros
+  const float *final_state_gradient;  // [n, W - 1, d], or null for zeros
+  Rows inputs;                        // [b, t, d]
+  float *past;                        // [n, W - 1, d]
+  float *weight;                      // [pieces, W, d]
+  float *bias;                        // [pieces, d]
+  const Piece *pieces;
+};
+
+constexpr int widest = 4;
+
+// The gradient of the sum before the silu; 0 outside the sequence.
+DEVICE float sum_gradient(const Parameters &p, const Sequence &sequence, int token, int channel) {
+  const Operands &o = p.operands;
+  if (token < 0 || token >= sequence.count || !p.output_gradient.base) return 0;
+  const float dy = p.output_gradient.load(
+      p.output_gradient.place(sequence.batch, sequence.first + token, 0) + channel);
+  if (!o.applies_silu) return dy;
+  const float sum = convolve(o, sequence, token, channel);
+  const float s = sigmoid(sum);
+  return dy * s * (1 + sum * (1 - s));
+}
+
+// The gradient of what stands at a place.
+DEVICE float place_gradient(const Parameters &p, const Sequence &sequence, int place, int channel) {
+  const Operands &o = p.operands;
+  const int kept = o.width - 1;
+  float sum = 0;
+  for (int j = 0; j < o.width; ++j) {
+    sum += o.weight[j * o.channels + channel] * sum_gradient(p, sequence, place - j, channel);
+  }
+  if (p.final_state_gradient && place >= sequence.count) {
+    const i64 row = (i64)sequence.chunk * kept + place - sequence.count;
+    sum += p.final_state_gradient[row * o.channels + channel];
+  }
+  return sum;
+}
+
+extern "C" __global__ void scan_convolution_backward(const __grid_constant__ Parameters p) {
+  const Operands &o = p.operands;
+  const int number = blockIdx.x / o.strips;
+  const Piece piece = p.pieces[number];
+  const Sequence &sequence = piece.sequence;
+  const int channel = blockIdx.x % o.strips * convolution_threads + threadIdx.x;
+  if (channel >= o.channels) return;
+  const int kept = o.width - 1;
+  if (piece.begin == 0) {
+    for (int row = 0; row < kept; ++row) {
+      p.past[((i64)sequence.chunk * kept + row) * o.channels + channel] =
+          place_gradient(p, sequence, row, channel);
+    }
+  }
+  float weight[widest] = {}, bias = 0;
+  for (int token = piece.begin; token < piece.begin + piece.count; ++token) {
+    p.inputs.store(p.inputs.place(sequence.batch, sequence.first + token, 0) + channel,
+                   place_gradient(p, sequence, token + kept, channel));
+    const float gradient = sum_gradient(p, sequence, token, channel);
+    bias += gradient;
+#pragma unroll
+    for (int j = 0; j < widest; ++j) {
+      if (j < o.width) weight[j] += gradient * load_place(o, sequence, token + j, channel);
+    }
+  }
+#pragma unroll
+  for (int j = 0; j < widest; ++j) {
+    if (j < o.width) p.weight[((i64)number * o.width + j) * o.channels + channel] = weight[j];
+  }
+  p.bias[(i64)number * o.channels + channel] = bias;
+}

@@ -1,0 +1,58 @@
+// The gated scan h_t = e^(g_t) h_(t-1) + x_t.
+//
+// A block goes through the tokens of one sequence for 32 channels: scan/gated.cuh.
+
+#include "scan/gated.cuh"
+
+struct Parameters {
+  Rows inputs;                 // [b, t, d]
+  Rows decay;                  // [b, t, d]
+  Rows output;                 // [b, t, d]
+  const float *initial_state;  // [n, d], or null
+  float *final_state;          // [n, d]
+  const Sequence *sequences;   // [n]
+  int channels;
+  int strips;                  // blocks that share the channels
+};
+
+extern "C" __global__ void scan_gated(const __grid_constant__ Parameters p) {
+  extern __shared__ __align__(1024) u8 shared[];
+  const Shares shares(Room{(float *)shared});
+  const int number = blockIdx.x / p.strips;
+  const int channel = blockIdx.x % p.strips * scan_channels + threadIdx.x % warp_threads;
+  const int warp = threadIdx.x / warp_threads;
+  const Sequence sequence = p.sequences[number];
+  const bool exists = channel < p.channels;
+  const i64 place = (i64)number * p.channels + channel;
+
+  float state = p.initial_state && exists ? p.initial_state[place] : 0;
+  for (int first = 0; first < sequence.count; first += tile_tokens) {
+    const int own = first + warp * warp_tokens;
+    float x[warp_tokens];
+    Decay decay[warp_tokens];
+    float sum = 0, summand = 0;
+#pragma unroll
+    for (int t = 0; t < warp_tokens; ++t) {
+      float g = 0;
+      x[t] = 0;
+      if (own + t < sequence.count && exists) {
+        const int token = sequence.first + own + t;
+        x[t] = p.inputs.load(p.inputs.place(sequence.batch, token, 0) + channel);
+        g = p.decay.load(p.decay.place(sequence.batch, token, 0) + channel);
+      }
+      decay[t] = Decay(g);
+      sum += g;
+      summand = decay[t](summand) + x[t];
+    }
+    float h = shares.exchange(warp, sum, summand, state);
+#pragma unroll
+    for (int t = 0; t < warp_tokens; ++t) {
+      h = decay[t](h) + x[t];
+      if (own + t < sequence.count && exists) {
+        const int token = sequence.first + own + t;
+        p.output.store(p.output.place(sequence.batch, token, 0) + channel, h);
+      }
+    }
+  }
+  if (warp == 0 && exists) p.final_state[place] = state;
+}

@@ -1,0 +1,76 @@
+// The gradients of the gated scan. With dh_t everything that h_t flows into,
+//
+//     dh_t = do_t + e^(g_(t+1)) dh_(t+1) ,   dx_t = dh_t ,   dg_t = e^(g_t) h_(t-1) dh_t
+//
+// from the last tile of tokens to the first; what is handed on to the token before is e^(g_t) dh_t.
+
+#include "scan/gated.cuh"
+
+struct Parameters {
+  Rows decay;                         // [b, t, d]
+  Rows output;                        // [b, t, d]: the states h
+  Rows output_gradient;               // [b, t, d], or without a base for zeros
+  Rows inputs_gradient;               // [b, t, d]
+  Rows decay_gradient;                // [b, t, d]
+  const float *initial_state;         // [n, d], or null
+  const float *final_state_gradient;  // [n, d], or null for zeros
+  float *initial_state_gradient;      // [n, d]
+  const Sequence *sequences;          // [n]
+  int channels;
+  int strips;
+};
+
+extern "C" __global__ void scan_gated_backward(const __grid_constant__ Parameters p) {
+  extern __shared__ __align__(1024) u8 shared[];
+  const Shares shares(Room{(float *)shared});
+  const int number = blockIdx.x / p.strips;
+  const int channel = blockIdx.x % p.strips * scan_channels + threadIdx.x % warp_threads;
+  const int warp = threadIdx.x / warp_threads;
+  const Sequence sequence = p.sequences[number];
+  const bool exists = channel < p.channels;
+  const i64 place = (i64)number * p.channels + channel;
+
+  float handed_on = p.final_state_gradient && exists ? p.final_state_gradient[place] : 0;
+  const int tiles = (sequence.count + tile_tokens - 1) / tile_tokens;
+  for (int tile = tiles - 1; tile >= 0; --tile) {
+    const int own = tile * tile_tokens + warp * warp_tokens;
+    float incoming[warp_tokens];
+    Decay decay[warp_tokens];
+    float sum = 0, summand = 0;
+#pragma unroll
+    for (int t = warp_tokens - 1; t >= 0; --t) {
+      float g = 0;
+      incoming[t] = 0;
+      if (own + t < sequence.count && exists) {
+        const int token = sequence.first + own + t;
+        g = p.decay.load(p.decay.place(sequence.batch, token, 0) + channel);
+        if (p.output_gradient.base) {
+          incoming[t] =
+              p.output_gradient.load(p.output_gradient.place(sequence.batch, token, 0) + channel);
+        }
+      }
+      decay[t] = Decay(g);
+      sum += g;
+      summand = decay[t](summand + incoming[t]);
+    }
+    // The last tokens come first.
+    float from_later = shares.exchange(scan_warps - 1 - warp, sum, summand, handed_on);
+#pragma unroll
+    for (int t = warp_tokens - 1; t >= 0; --t) {
+      const float gradient = incoming[t] + from_later;
+      from_later = decay[t](gradient);
+      if (own + t < sequence.count && exists) {
+        const int token = sequence.first + own + t;
+        float before = p.initial_state ? p.initial_state[place] : 0;
+        if (own + t > 0) {
+          before = p.output.load(p.output.place(sequence.batch, token - 1, 0) + channel);
+        }
+        p.inputs_gradient.store(p.inputs_gradient.place(sequence.batch, token, 0) + channel,
+                                gradient);
+        p.decay_gradient.store(p.decay_gradient.place(sequence.batch, token, 0) + channel,
+                               before * from_later);
+      }
+    }
+  }
+  if (warp == 0 && exists) p.initial_state_gradient[place] = handed_on;
+}
