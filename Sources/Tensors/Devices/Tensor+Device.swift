@@ -14,6 +14,15 @@ extension Tensor {
       dtype: dtype)
   }
 
+  /// A contiguous tensor on a GPU, every bit of it zero.
+  static func clearedOnDevice(_ shape: Shape, dtype: DType, device: Device) throws -> Tensor {
+    let result = try onDevice(shape, dtype: dtype, device: device)
+    if case .device(let memory, let queue) = result.storage {
+      try queue.stream.fill(memory, with: 0)
+    }
+    return result
+  }
+
   /// The address on the GPU of the first element; the others lie at ``strides``. It is valid as long
   /// as this tensor lives, and for kernels that are queued until then.
   ///

@@ -11,6 +11,8 @@ extension Tensor {
         mustBe: "numbers of one dtype")
     }
     let dtype = a.dtype
+    let device = try Tensor.device(of: [a, b], name)
+    if device != .cpu { return try combineOnDevice(.plain(operation), a, b, dtype, device) }
     if dtype.isHalfPrecision {
       return try combine(name, operation, a.cast(to: .float32), b.cast(to: .float32))
         .cast(to: dtype)
@@ -58,10 +60,14 @@ extension Tensor {
     _ right: @escaping Pullback
   ) throws -> Tensor {
     let (aShape, bShape) = (a.shape, b.shape)
+    let (aDevice, bDevice) = (a.device, b.device)
     let left = a.isTracked ? left : nil
     let right = b.isTracked ? right : nil
     return try combine(name, operation, a.detached(), b.detached()).recorded(from: [a, b]) { g in
-      [try left?(g).summed(to: aShape), try right?(g).summed(to: bShape)]
+      [
+        try left?(g).summed(to: aShape).moved(to: aDevice),
+        try right?(g).summed(to: bShape).moved(to: bDevice),
+      ]
     }
   }
 
@@ -102,16 +108,16 @@ extension Tensor {
   }
 
   public static func + (a: Tensor, b: Double) throws -> Tensor {
-    try a.combined(with: b, "+") { try $0 + $1 }
+    try a.combined(with: b, "+", CPU_ADD) { try $0 + $1 }
   }
   public static func - (a: Tensor, b: Double) throws -> Tensor {
-    try a.combined(with: b, "-") { try $0 - $1 }
+    try a.combined(with: b, "-", CPU_SUBTRACT) { try $0 - $1 }
   }
   public static func * (a: Tensor, b: Double) throws -> Tensor {
-    try a.combined(with: b, "*") { try $0 * $1 }
+    try a.combined(with: b, "*", CPU_MULTIPLY) { try $0 * $1 }
   }
   public static func / (a: Tensor, b: Double) throws -> Tensor {
-    try a.combined(with: b, "/") { try $0 / $1 }
+    try a.combined(with: b, "/", CPU_DIVIDE) { try $0 / $1 }
   }
 
   /// Applies `operation` to this tensor and a number, which half precision does not round: it is
@@ -120,8 +126,18 @@ extension Tensor {
   /// - Throws: ``TensorError/invalidArgument(_:was:mustBe:)`` if the tensor is of integers and the
   ///   number is none.
   private func combined(
-    with number: Double, _ name: String, _ operation: (Tensor, Tensor) throws -> Tensor
+    with number: Double, _ name: String, _ kind: cpu_binary,
+    _ operation: @escaping @Sendable (Tensor, Tensor) throws -> Tensor
   ) throws -> Tensor {
+    if dtype.isHalfPrecision, device != .cpu {
+      // Kernels there round once by themselves.
+      let result = try Tensor.combineOnDevice(
+        .plain(kind), detached(), .full([], number), dtype, device)
+      let scales = kind == CPU_MULTIPLY || kind == CPU_DIVIDE
+      return result.recorded(from: [self]) {
+        [scales ? try $0.combined(with: number, name, kind, operation) : $0]
+      }
+    }
     if dtype.isHalfPrecision {
       return try operation(cast(to: .float32), .full([], number)).cast(to: dtype)
     }

@@ -20,12 +20,18 @@ extension Tensor {
   public func cast(to dtype: DType) throws -> Tensor {
     if dtype == self.dtype { return self }
     let own = self.dtype
-    let source = try detached().contiguous()
-    let result = try Tensor.filling(shape, dtype: dtype) { target in
-      try source.withUnsafeRawPointer { convert($0, own, target, dtype, count: elementCount) }
-    }
+    let result = try device == .cpu ? detached().converted(to: dtype) : castOnDevice(to: dtype)
     guard own.isFloatingPoint else { return result }
     return result.recorded(from: [self]) { [try $0.cast(to: own)] }
+  }
+
+  private func converted(to dtype: DType) throws -> Tensor {
+    let source = try contiguous()
+    return try Tensor.filling(shape, dtype: dtype) { target in
+      try source.withUnsafeRawPointer {
+        convert($0, self.dtype, target, dtype, count: elementCount)
+      }
+    }
   }
 }
 

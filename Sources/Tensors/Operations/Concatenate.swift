@@ -18,20 +18,50 @@ extension Tensor {
     let sizes = tensors.map { $0.shape[axis] }
     dimensions[axis] = sizes.reduce(0, +)
     let result = try joined(tensors.map { $0.detached() }, Shape(dimensions), axis)
-    return result.recorded(from: tensors) { try $0.split(axis, sizes: sizes) }
+    let devices = tensors.map(\.device)
+    return result.recorded(from: tensors) { gradient in
+      try zip(gradient.split(axis, sizes: sizes), devices).map { try $0.moved(to: $1) }
+    }
   }
 
   /// This tensor between zeros along `axis`. Not recorded.
   func zeroPadded(_ axis: Int, before: Int, after: Int) throws -> Tensor {
+    if device != .cpu { return try zeroPaddedOnDevice(axis, before: before, after: after) }
     func zeros(_ count: Int) throws -> Tensor {
       var dimensions = shape.dimensions
       dimensions[axis] = count
-      return try .zeros(Shape(dimensions), dtype: dtype, device: device)
+      return try .zeros(Shape(dimensions), dtype: dtype)
     }
     return try .concatenated([zeros(before), self, zeros(after)], axis)
   }
 
+  private func zeroPaddedOnDevice(_ axis: Int, before: Int, after: Int) throws -> Tensor {
+    var dimensions = shape.dimensions
+    dimensions[axis] += before + after
+    let result = try Tensor.clearedOnDevice(Shape(dimensions), dtype: dtype, device: device)
+    try copyElements(to: result.sliced(axis, before..<before + shape[axis]))
+    return result
+  }
+
+  private static func joinedOnDevice(
+    _ tensors: [Tensor], _ shape: Shape, _ axis: Int, _ device: Device
+  ) throws -> Tensor {
+    let result = try Tensor.onDevice(shape, dtype: tensors[0].dtype, device: device)
+    var start = 0
+    for tensor in tensors {
+      let end = start + tensor.shape[axis]
+      if tensor.elementCount > 0 {
+        try tensor.moved(to: device).copyElements(to: result.sliced(axis, start..<end))
+      }
+      start = end
+    }
+    return result
+  }
+
   private static func joined(_ tensors: [Tensor], _ shape: Shape, _ axis: Int) throws -> Tensor {
+    let solid = tensors.filter { $0.elementCount > 0 }
+    let device = try solid.isEmpty ? tensors[0].device : Tensor.device(of: solid, "concatenated")
+    if device != .cpu { return try joinedOnDevice(tensors, shape, axis, device) }
     let size = tensors[0].dtype.size
     let inner = shape[(axis + 1)...].reduce(1, *) * size
     let outer = shape[..<axis].reduce(1, *)

@@ -3,7 +3,11 @@ extension Tensor {
   ///
   /// The gradient adds rows in the order of the indices, so it is the same each time.
   ///
-  /// - Throws: ``TensorError/invalidArgument(_:was:mustBe:)`` if an index is out of range.
+  /// Rows of a GPU may be gathered by indices of the processor. Indices on a GPU are not waited for:
+  /// one out of range gives a row of NaN (of −1 where the rows are integers), and no gradient.
+  ///
+  /// - Throws: ``TensorError/invalidArgument(_:was:mustBe:)`` if an index that the processor has is
+  ///   out of range.
   public func gatheringRows(_ indices: Tensor) throws -> Tensor {
     guard rank == 2 else {
       throw TensorError.invalidArgument("shape", was: "\(shape)", mustBe: "[rows, width]")
@@ -12,10 +16,17 @@ extension Tensor {
       throw TensorError.invalidArgument("indices", was: indices.dtype.rawValue, mustBe: "int32")
     }
     let (rows, width) = (shape[0], shape[1])
+    if indices.device != .cpu {
+      _ = try Tensor.device(of: [self, indices], "gatheringRows")
+      return try gatheredAndRecorded(indices.detached().contiguous())
+    }
     let chosen = try indices.elements(as: Int32.self).map(Int.init)
     for (place, index) in chosen.enumerated() where index < 0 || index >= rows {
       throw TensorError.invalidArgument(
         "indices[\(place)]", was: "\(index)", mustBe: "in 0..<\(rows)")
+    }
+    if device != .cpu {
+      return try gatheredAndRecorded(indices.detached().moved(to: device).contiguous())
     }
     let source = try detached().contiguous()
     let bytes = width * dtype.size
@@ -42,6 +53,15 @@ extension Tensor {
         }
       }
       return [try total.cast(to: dtype)]
+    }
+  }
+
+  /// Rows at indices on the same GPU.
+  private func gatheredAndRecorded(_ indices: Tensor) throws -> Tensor {
+    let (rows, width, dtype) = (shape[0], shape[1], dtype)
+    return try detached().gatheredOnDevice(indices).recorded(from: [self]) { g in
+      let gradient = try g.reshaped([indices.elementCount, width])
+      return [try gradient.addingRowsOnDevice(to: indices, of: rows).cast(to: dtype)]
     }
   }
 

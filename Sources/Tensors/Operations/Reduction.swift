@@ -5,36 +5,63 @@ extension Tensor {
   ///
   /// Half precision is summed in float32. Sums run in an order that depends on the shape only.
   public func sum(_ axes: [Int]? = nil, keepsAxes: Bool = false) throws -> Tensor {
-    let resolved = try Set((axes ?? Array(0..<rank)).map { try shape.resolve(axis: $0) })
-    let kept = Shape(shape.indices.map { resolved.contains($0) ? 1 : shape[$0] })
-    let reduced = Shape(shape.indices.filter { !resolved.contains($0) }.map { shape[$0] })
+    let reduced = try ReducedAxes(axes, of: shape, keepsAxes: keepsAxes)
+    if device != .cpu { return try summedOnDevice(reduced, factor: 1) }
     var total = detached()
     // Neighbouring axes are summed together, from the last to the first.
     var axis = rank - 1
     while axis >= 0 {
-      guard resolved.contains(axis) else {
+      guard reduced.axes.contains(axis) else {
         axis -= 1
         continue
       }
       var first = axis
-      while first > 0, resolved.contains(first - 1) { first -= 1 }
+      while first > 0, reduced.axes.contains(first - 1) { first -= 1 }
       total = try total.summed(axes: first...axis)
       axis = first - 1
     }
     let own = shape
-    return try total.reshaped(keepsAxes ? kept : reduced).recorded(from: [self]) {
-      [try $0.reshaped(kept).expanded(to: own)]
+    return try total.reshaped(reduced.result).recorded(from: [self]) {
+      [try $0.reshaped(reduced.kept).expanded(to: own)]
     }
   }
 
   /// The mean over `axes` (all if nil).
   public func mean(_ axes: [Int]? = nil, keepsAxes: Bool = false) throws -> Tensor {
     // The sum of half-precision numbers may be too large for them where the mean is not.
-    if dtype.isHalfPrecision {
+    if dtype.isHalfPrecision, device == .cpu {
       return try cast(to: .float32).mean(axes, keepsAxes: keepsAxes).cast(to: dtype)
     }
-    let total = try sum(axes, keepsAxes: keepsAxes)
-    return try total * (Double(max(1, total.elementCount)) / Double(max(1, elementCount)))
+    let reduced = try ReducedAxes(axes, of: shape, keepsAxes: keepsAxes)
+    let factor = Double(max(1, reduced.result.elementCount)) / Double(max(1, elementCount))
+    if device != .cpu { return try summedOnDevice(reduced, factor: factor) }
+    return try sum(axes, keepsAxes: keepsAxes) * factor
+  }
+
+  /// The sum times `factor`, by one kernel.
+  private func summedOnDevice(_ reduced: ReducedAxes, factor: Double) throws -> Tensor {
+    let own = shape
+    return try detached().summedOnDevice(reduced.axes, factor: factor).reshaped(reduced.result)
+      .recorded(from: [self]) { g in
+        let gradient = try g.reshaped(reduced.kept)
+        return [try (factor == 1 ? gradient : gradient * factor).expanded(to: own)]
+      }
+  }
+
+  /// Axes that are summed over, and the shapes that are left.
+  private struct ReducedAxes {
+    let axes: Set<Int>
+    /// With the axes at extent one.
+    let kept: Shape
+    let result: Shape
+
+    init(_ axes: [Int]?, of shape: Shape, keepsAxes: Bool) throws {
+      let resolved = try Set((axes ?? Array(0..<shape.rank)).map { try shape.resolve(axis: $0) })
+      self.axes = resolved
+      kept = Shape(shape.indices.map { resolved.contains($0) ? 1 : shape[$0] })
+      result =
+        keepsAxes ? kept : Shape(shape.indices.filter { !resolved.contains($0) }.map { shape[$0] })
+    }
   }
 
   /// The sum over the axes that broadcasting from `target` added or repeated.

@@ -7,15 +7,32 @@ extension Tensor {
         was: "\(condition.dtype.rawValue), \(yes.dtype.rawValue) and \(no.dtype.rawValue)",
         mustBe: "bool and two of one dtype")
     }
+    let device = try Tensor.device(of: [condition, yes, no], "select")
+    let result =
+      try device == .cpu
+      ? chosen(condition, yes, no) : selectOnDevice(condition, yes, no, device)
+    let flags = condition.detached()
+    let (yesShape, noShape) = (yes.shape, no.shape)
+    let (yesDevice, noDevice) = (yes.device, no.device)
+    return result.recorded(from: [yes, no]) { g in
+      let zero = try Tensor.zeros([], dtype: g.dtype)
+      return [
+        try select(flags, g, zero).summed(to: yesShape).moved(to: yesDevice),
+        try select(flags, zero, g).summed(to: noShape).moved(to: noDevice),
+      ]
+    }
+  }
+
+  private static func chosen(_ condition: Tensor, _ yes: Tensor, _ no: Tensor) throws -> Tensor {
     let shape = try Shape.broadcasting(
       condition.shape, .broadcasting(yes.shape, no.shape))
-    let chosen = try condition.detached().expanded(to: shape).contiguous()
+    let flags = try condition.detached().expanded(to: shape).contiguous()
     let (a, b) = (
       try yes.detached().expanded(to: shape).contiguous(),
       try no.detached().expanded(to: shape).contiguous()
     )
-    let result = try Tensor.filling(shape, dtype: yes.dtype) { target in
-      try chosen.withUnsafePointer(to: Bool.self) { flags in
+    return try Tensor.filling(shape, dtype: yes.dtype) { target in
+      try flags.withUnsafePointer(to: Bool.self) { flags in
         try a.withUnsafeRawPointer { x in
           try b.withUnsafeRawPointer { y in
             let count = shape.elementCount
@@ -29,28 +46,22 @@ extension Tensor {
         }
       }
     }
-    let (yesShape, noShape) = (yes.shape, no.shape)
-    return result.recorded(from: [yes, no]) { g in
-      let zero = try Tensor.zeros([], dtype: g.dtype)
-      return [
-        try select(chosen, g, zero).summed(to: yesShape),
-        try select(chosen, zero, g).summed(to: noShape),
-      ]
-    }
   }
 
   /// Whether each element is greater than its partner, as bool. Nothing is greater than NaN.
   public func isGreater(than other: Tensor) throws -> Tensor {
-    try Tensor.compare(self, other, Comparison(float: >, double: >, integer: >))
+    try Tensor.compare(self, other, Comparison(isEquality: false, float: >, double: >, integer: >))
   }
 
   /// Whether each element equals its partner, as bool. NaN equals nothing.
   public func isEqual(to other: Tensor) throws -> Tensor {
-    try Tensor.compare(self, other, Comparison(float: ==, double: ==, integer: ==))
+    try Tensor.compare(
+      self, other, Comparison(isEquality: true, float: ==, double: ==, integer: ==))
   }
 
   /// One relation on the types that represent every dtype exactly.
   private struct Comparison {
+    let isEquality: Bool
     let float: (Float, Float) -> Bool
     let double: (Double, Double) -> Bool
     let integer: (Int64, Int64) -> Bool
@@ -61,6 +72,10 @@ extension Tensor {
       throw TensorError.invalidArgument(
         "operands of a comparison", was: "\(a.dtype.rawValue) and \(b.dtype.rawValue)",
         mustBe: "of one dtype")
+    }
+    let device = try Tensor.device(of: [a, b], "a comparison")
+    if device != .cpu {
+      return try compareOnDevice(a, b, isEquality: relation.isEquality, device)
     }
     switch a.dtype {
     case .float32, .float16, .bfloat16: return try compare(a, b, relation.float)

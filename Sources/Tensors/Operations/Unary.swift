@@ -3,6 +3,7 @@ import CPUKernels
 extension Tensor {
   /// Applies `operation` to each element of a float32 or float64 tensor.
   private func mapped(_ operation: cpu_unary) throws -> Tensor {
+    if device != .cpu { return try mappedOnDevice(operation) }
     let kernels = InstructionSet.current.kernels
     let source = try contiguous()
     return try Tensor.filling(shape, dtype: dtype) { target in
@@ -25,7 +26,7 @@ extension Tensor {
 
   /// `operation` with its derivative: from the input x and the output y, what turns the gradient of
   /// y into that of x. It is kept with the tape, so it should capture only what it needs. Half
-  /// precision goes by way of float32, forward and back.
+  /// precision goes by way of float32, forward and back; kernels of a GPU do so by themselves.
   private func differentiable(
     _ name: String, _ operation: cpu_unary,
     _ derivative: (_ x: Tensor, _ y: Tensor) -> @Sendable (_ g: Tensor) throws -> Tensor
@@ -34,7 +35,7 @@ extension Tensor {
       throw TensorError.invalidArgument(
         "operand of \(name)", was: dtype.rawValue, mustBe: "a floating-point tensor")
     }
-    if dtype.isHalfPrecision {
+    if dtype.isHalfPrecision, device == .cpu || isTracked {
       return try cast(to: .float32).differentiable(name, operation, derivative).cast(to: dtype)
     }
     let x = detached()
@@ -108,6 +109,9 @@ extension Tensor {
   public func silu() throws -> Tensor {
     try differentiable("silu", CPU_SILU) { x, y in
       { g in
+        if x.device != .cpu {
+          return try .combineOnDevice(.siluGradient, x, g, x.dtype, x.device)
+        }
         if x.dtype == .float32 { return try x.siluGradient(g) }
         // σ(x)·(1 + x·(1 − σ(x))) = σ(x) + y·(1 − σ(x))
         let s = try x.sigmoid()

@@ -11,7 +11,7 @@ public struct Philox: RandomNumberGenerator, Hashable, Sendable {
   /// The stream.
   public let key: UInt64
   /// The number of 64-bit numbers drawn so far.
-  public private(set) var position: UInt64
+  public internal(set) var position: UInt64
 
   public init(seed: UInt64, position: UInt64 = 0) {
     self.key = seed

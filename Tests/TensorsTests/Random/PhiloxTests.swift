@@ -11,6 +11,15 @@ import Testing
   }
 
   /// The vectors of Random123's kat_vectors.
+  @Test func bitsOfATensorAreTheNumbersOfTheStream() throws {
+    var (first, second) = (Philox(seed: 3, position: 5), Philox(seed: 3, position: 5))
+    let bits = try Tensor.randomBits([2, 3], using: &first).elements(as: Int64.self)
+    #expect(bits == (0..<6).map { _ in Int64(bitPattern: second.next()) })
+    var third = Philox(seed: 3)
+    third.skip(11)
+    #expect(first == second && first == third)
+  }
+
   @Test func knownAnswers() {
     #expect(block(key: 0, low: 0, high: 0) == [0x6627_E8D5, 0xE169_C58D, 0xBC57_AC4C, 0x9B00_DBD8])
     #expect(

@@ -1,0 +1,86 @@
+// y = a ∘ b, element by element.
+//
+// Compiled with NUMBER, what is computed with: float (elements of float32 and half precision), double,
+// int or i64.
+
+#include "tensors/elements.cuh"
+#include "tensors/real.cuh"
+
+using Number = NUMBER;
+
+struct Parameters {
+  Operand a;
+  Operand b;
+  void *y;
+  Layout layout;  // y, a, b
+  int operation;
+  int type;
+};
+
+// In the order of `cpu_binary`; the last is b times the gradient of silu at a.
+enum { add, subtract, multiply, divide, maximum, minimum, silu_gradient };
+
+// Integers wrap like those without a sign.
+template <typename T>
+struct WithoutSign {
+  using type = unsigned long long;
+};
+template <>
+struct WithoutSign<int> {
+  using type = u32;
+};
+
+// Integers divided by zero give zero.
+template <typename T>
+DEVICE T combine_integers(int operation, T u, T v) {
+  using U = typename WithoutSign<T>::type;
+  switch (operation) {
+    case add: return (T)((U)u + (U)v);
+    case subtract: return (T)((U)u - (U)v);
+    case multiply: return (T)((U)u * (U)v);
+    case divide: return v == 0 ? 0 : v == -1 ? (T)(0 - (U)u) : u / v;
+    case maximum: return u > v ? u : v;
+    default: return u < v ? u : v;
+  }
+}
+
+// The gradient of x / (1 + e⁻ˣ).
+template <typename T>
+DEVICE T silu_slope(T x) {
+  const T s = 1 / (1 + Real::exp(-x));
+  return s * (1 + x * (1 - s));
+}
+
+template <typename T>
+DEVICE T combine_reals(int operation, T u, T v) {
+  switch (operation) {
+    case add: return u + v;
+    case subtract: return u - v;
+    case multiply: return u * v;
+    case divide: return u / v;
+    case maximum: return u > v || u != u ? u : v;
+    case minimum: return u < v || u != u ? u : v;
+    case silu_gradient: return v * silu_slope(u);
+    default: return u;
+  }
+}
+
+template <typename T>
+DEVICE T combine(int operation, T u, T v) {
+  if constexpr (is_real<T>) {
+    return combine_reals(operation, u, v);
+  } else {
+    return combine_integers(operation, u, v);
+  }
+}
+
+extern "C" __global__ void tensors_binary(const __grid_constant__ Parameters p) {
+  Span<3> span;
+  if (!find_span(p.layout, span)) return;
+  const i64 *steps = p.layout.steps;
+  const Four<Number> a = read_operand<Number>(p.a, p.type, span.at[1], steps[1], span.left);
+  const Four<Number> b = read_operand<Number>(p.b, p.type, span.at[2], steps[2], span.left);
+  Four<Number> y;
+  for (int i = 0; i < group_size; i++) y.at[i] = combine(p.operation, a.at[i], b.at[i]);
+  write_numbers(p.y, p.type, span.at[0], steps[0], span.left, y);
+}

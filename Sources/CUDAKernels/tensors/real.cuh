@@ -1,0 +1,19 @@
+#pragma once
+
+#include "tile/base.cuh"
+
+// Functions of real numbers, of float and of double by one name.
+struct Real {
+  DEVICE float sqrt(float x) { return ::sqrtf(x); }
+  DEVICE double sqrt(double x) { return ::sqrt(x); }
+  DEVICE float exp(float x) { return ::expf(x); }
+  DEVICE double exp(double x) { return ::exp(x); }
+  DEVICE float log(float x) { return ::logf(x); }
+  DEVICE double log(double x) { return ::log(x); }
+  DEVICE float log1p(float x) { return ::log1pf(x); }
+  DEVICE double log1p(double x) { return ::log1p(x); }
+  DEVICE float tanh(float x) { return ::tanhf(x); }
+  DEVICE double tanh(double x) { return ::tanh(x); }
+  DEVICE float abs(float x) { return ::fabsf(x); }
+  DEVICE double abs(double x) { return ::fabs(x); }
+};

@@ -1,0 +1,92 @@
+// y = factor · Σ x over some axes.
+//
+// A block has several results, and several threads for each: thread r of a result takes every r-th
+// element, then a tree adds up what the threads have. Where there are few results, a result's elements
+// are cut into pieces of blocks of their own, and what they give is reduced once more. So the order
+// depends on the shape only.
+//
+// Compiled with NUMBER, what is computed with: float (elements of float32 and half precision) or double.
+
+#include "tensors/elements.cuh"
+
+using Number = NUMBER;
+
+constexpr int axis_limit = 8;
+
+// The place of a multi-dimensional index, outermost axis first.
+struct Axes {
+  i64 extents[axis_limit];
+  i64 strides[axis_limit];
+  int rank;
+  int unused;
+};
+
+struct Parameters {
+  const void *x;
+  void *y;  // [pieces, results]
+  Axes kept;
+  Axes reduced;
+  i64 results;
+  i64 count;
+  i64 piece;
+  double factor;
+  int x_type;
+  int y_type;
+  // Threads a result, a power of two, and results a block.
+  int lanes;
+  int block_results;
+  // Whether neighbouring threads have neighbouring results, or neighbouring elements of one.
+  int is_across;
+  int unused;
+};
+
+DEVICE i64 place(const Axes &axes, i64 index) {
+  if (axes.rank == 1) return index * axes.strides[0];
+  i64 at = 0;
+  for (int axis = axes.rank - 1; axis >= 0; axis--) {
+    const i64 extent = axes.extents[axis];
+    const i64 outer = index <= 0xffffffffll && extent <= 0xffffffffll
+                          ? (i64)((u32)index / (u32)extent)
+                          : index / extent;
+    at += (index - outer * extent) * axes.strides[axis];
+    index = outer;
+  }
+  return at;
+}
+
+extern "C" __global__ void tensors_reduce(const __grid_constant__ Parameters p) {
+  extern __shared__ __align__(1024) u8 shared[];
+  Number *sums = (Number *)shared;
+  const int thread = threadIdx.x;
+  const int lane = p.is_across ? thread / p.block_results : thread % p.lanes;
+  const int own = p.is_across ? thread % p.block_results : thread / p.lanes;
+  const i64 result = (i64)blockIdx.x * p.block_results + own;
+  const i64 first = blockIdx.y * p.piece;
+  const i64 end = min(p.count, first + p.piece);
+  Number sum = 0;
+  if (result < p.results) {
+    const i64 base = place(p.kept, result);
+    if (p.reduced.rank <= 1 && p.reduced.strides[0] == 1) {
+      for (i64 i = first + lane * group_size; i < end; i += p.lanes * group_size) {
+        const Four<Number> four = read_numbers<Number>(p.x, p.x_type, base + i, 1, end - i);
+        for (int k = 0; k < group_size; k++) sum += four.at[k];
+      }
+    } else {
+      for (i64 i = first + lane; i < end; i += p.lanes) {
+        const i64 at = base + place(p.reduced, i);
+        sum += read_numbers<Number>(p.x, p.x_type, at, 1, 1).at[0];
+      }
+    }
+  }
+  Number *column = sums + own;
+  column[lane * p.block_results] = sum;
+  for (int half = p.lanes / 2; half > 0; half /= 2) {
+    __syncthreads();
+    if (lane < half) {
+      column[lane * p.block_results] += column[(lane + half) * p.block_results];
+    }
+  }
+  if (lane != 0 || result >= p.results) return;
+  sum = column[0] * (Number)p.factor;
+  write_numbers<Number>(p.y, p.y_type, blockIdx.y * p.results + result, 1, 1, {sum});
+}

@@ -1,0 +1,64 @@
+extension Tensor {
+  /// Where an operation on `operands` runs: where they all are. A tensor of one element that the
+  /// processor has goes with tensors of a GPU, as a number.
+  ///
+  /// - Parameter operation: its name, for the error.
+  /// - Throws: ``TensorError/invalidArgument(_:was:mustBe:)`` if the operands are on several devices.
+  public static func device(of operands: [Tensor], _ operation: String) throws -> Device {
+    let deciding = operands.filter { $0.device != .cpu || $0.elementCount != 1 }
+    let devices = Set(deciding.map(\.device))
+    guard devices.count <= 1 else {
+      throw TensorError.invalidArgument(
+        "operands of \(operation)",
+        was: "on \(devices.map(\.description).sorted().joined(separator: " and "))",
+        mustBe: "on one device, but for numbers; moved(to:) copies them")
+    }
+    return devices.first ?? .cpu
+  }
+}
+
+/// An operand of a kernel, as `Operand` in `tensors/elements.cuh`: elements on the GPU, or the one number
+/// that the processor has.
+struct DeviceOperand: BitwiseCopyable {
+  var base: UInt64
+  /// Of a Double where the dtype is of real numbers, otherwise of an Int64.
+  var bits: Int64
+
+  init(_ tensor: Tensor) throws {
+    (base, bits) = (0, 0)
+    if tensor.device != .cpu {
+      base = try tensor.deviceAddress()
+    } else if tensor.dtype.isFloatingPoint {
+      bits = Int64(bitPattern: try tensor.item().bitPattern)
+    } else {
+      bits = try tensor.elements(as: Int64.self)[0]
+    }
+  }
+
+  /// The same for kernels to which elements are bits.
+  init(bitsOf tensor: Tensor) throws {
+    (base, bits) = (0, 0)
+    if tensor.device != .cpu {
+      base = try tensor.deviceAddress()
+    } else {
+      try tensor.withUnsafeRawPointer { source in
+        withUnsafeMutableBytes(of: &bits) {
+          $0.copyMemory(from: UnsafeRawBufferPointer(start: source, count: tensor.dtype.size))
+        }
+      }
+    }
+  }
+}
+
+extension DType {
+  /// What kernels of `tensors` compute with, as the value of `NUMBER`.
+  var kernelNumber: String {
+    switch self {
+    case .float32, .bfloat16, .float16: "NUMBER=float"
+    case .float64: "NUMBER=double"
+    case .int32: "NUMBER=int"
+    case .int64: "NUMBER=i64"
+    case .bool: "NUMBER=u8"
+    }
+  }
+}

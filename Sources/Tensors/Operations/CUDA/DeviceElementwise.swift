@@ -1,0 +1,140 @@
+import CPUKernels
+
+/// Operations element by element on a GPU, by the kernels of `tensors/`.
+extension Tensor {
+  /// Operations of two operands that `tensors/binary.cu` has beyond those of the C loops.
+  enum DeviceBinary {
+    case plain(cpu_binary)
+    /// The second operand times the gradient of ``silu()`` at the first.
+    case siluGradient
+
+    fileprivate var number: Int32 {
+      switch self {
+      case .plain(let operation): Int32(operation.rawValue)
+      case .siluGradient: Int32(CPU_MINIMUM.rawValue) + 1
+      }
+    }
+  }
+
+  /// Applies `operation` to operands of `dtype` that broadcast to one shape; either may be a number of
+  /// the processor, then of any dtype of the same kind.
+  static func combineOnDevice(
+    _ operation: DeviceBinary, _ a: Tensor, _ b: Tensor, _ dtype: DType, _ device: Device
+  ) throws -> Tensor {
+    let shape = try Shape.broadcasting(a.shape, b.shape)
+    let (left, right) = (try a.expanded(to: shape), try b.expanded(to: shape))
+    let result = try Tensor.onDevice(shape, dtype: dtype, device: device)
+    let layout = try DeviceLayout(
+      shape: shape, strides: [result.strides, left.strides, right.strides])
+    try withExtendedLifetime((left, right)) {
+      try DeviceQueue.shared(for: device).launch(
+        "tensors/binary", definitions: [dtype.kernelNumber], blocks: layout.blocks,
+        threads: DeviceLayout.threads,
+        BinaryParameters(
+          a: DeviceOperand(a), b: DeviceOperand(b), y: result.deviceAddress(),
+          layout: layout, operation: operation.number, type: dtype.kernelType))
+    }
+    return result
+  }
+
+  /// Whether elements of `a` are equal to those of `b`, or greater.
+  static func compareOnDevice(
+    _ a: Tensor, _ b: Tensor, isEquality: Bool, _ device: Device
+  ) throws -> Tensor {
+    let shape = try Shape.broadcasting(a.shape, b.shape)
+    let (left, right) = (
+      try a.detached().expanded(to: shape), try b.detached().expanded(to: shape)
+    )
+    let result = try Tensor.onDevice(shape, dtype: .bool, device: device)
+    let layout = try DeviceLayout(
+      shape: shape, strides: [result.strides, left.strides, right.strides])
+    try withExtendedLifetime((left, right)) {
+      try DeviceQueue.shared(for: device).launch(
+        "tensors/compare", definitions: [a.dtype.kernelNumber], blocks: layout.blocks,
+        threads: DeviceLayout.threads,
+        BinaryParameters(
+          a: DeviceOperand(a), b: DeviceOperand(b), y: result.deviceAddress(),
+          layout: layout, operation: isEquality ? 1 : 0, type: a.dtype.kernelType))
+    }
+    return result
+  }
+
+  /// Applies `operation` to each element of a floating-point tensor.
+  func mappedOnDevice(_ operation: cpu_unary) throws -> Tensor {
+    let result = try Tensor.onDevice(shape, dtype: dtype, device: device)
+    let layout = try DeviceLayout(shape: shape, strides: [result.strides, strides])
+    try withExtendedLifetime(self) {
+      try DeviceQueue.shared(for: device).launch(
+        "tensors/unary", definitions: [dtype.kernelNumber], blocks: layout.blocks,
+        threads: DeviceLayout.threads,
+        UnaryParameters(
+          x: deviceAddress(), y: result.deviceAddress(), layout: layout,
+          first: Int32(operation.rawValue), second: dtype.kernelType))
+    }
+    return result
+  }
+
+  /// The elements as another dtype.
+  func castOnDevice(to dtype: DType) throws -> Tensor {
+    let result = try Tensor.onDevice(shape, dtype: dtype, device: device)
+    let layout = try DeviceLayout(shape: shape, strides: [result.strides, strides])
+    try withExtendedLifetime(self) {
+      try DeviceQueue.shared(for: device).launch(
+        "tensors/cast", blocks: layout.blocks, threads: DeviceLayout.threads,
+        UnaryParameters(
+          x: deviceAddress(), y: result.deviceAddress(), layout: layout,
+          first: self.dtype.kernelType, second: dtype.kernelType))
+    }
+    return result
+  }
+
+  /// `yes` where `condition` is true, `no` elsewhere.
+  static func selectOnDevice(
+    _ condition: Tensor, _ yes: Tensor, _ no: Tensor, _ device: Device
+  ) throws -> Tensor {
+    let shape = try Shape.broadcasting(condition.shape, .broadcasting(yes.shape, no.shape))
+    let flags = try condition.detached().moved(to: device).expanded(to: shape)
+    let (a, b) = (try yes.detached().expanded(to: shape), try no.detached().expanded(to: shape))
+    let result = try Tensor.onDevice(shape, dtype: yes.dtype, device: device)
+    let layout = try DeviceLayout(
+      shape: shape, strides: [result.strides, flags.strides, a.strides, b.strides])
+    try withExtendedLifetime((flags, a, b)) {
+      try DeviceQueue.shared(for: device).launch(
+        "tensors/select", blocks: layout.blocks, threads: DeviceLayout.threads,
+        SelectParameters(
+          flags: flags.deviceAddress(), a: DeviceOperand(bitsOf: yes), b: DeviceOperand(bitsOf: no),
+          y: result.deviceAddress(), layout: layout, size: Int32(yes.dtype.size)))
+    }
+    return result
+  }
+
+  /// As in `tensors/binary.cu` and `tensors/compare.cu`.
+  private struct BinaryParameters: BitwiseCopyable {
+    var a: DeviceOperand
+    var b: DeviceOperand
+    var y: UInt64
+    var layout: DeviceLayout
+    var operation: Int32
+    var type: Int32
+  }
+
+  /// As in `tensors/unary.cu` (the operation and the type) and `tensors/cast.cu` (the two types).
+  private struct UnaryParameters: BitwiseCopyable {
+    var x: UInt64
+    var y: UInt64
+    var layout: DeviceLayout
+    var first: Int32
+    var second: Int32
+  }
+
+  /// As in `tensors/select.cu`.
+  private struct SelectParameters: BitwiseCopyable {
+    var flags: UInt64
+    var a: DeviceOperand
+    var b: DeviceOperand
+    var y: UInt64
+    var layout: DeviceLayout
+    var size: Int32
+    var unused: Int32 = 0
+  }
+}
