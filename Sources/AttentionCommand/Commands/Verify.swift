@@ -12,7 +12,7 @@ struct Verify: ParsableCommand {
     discussion: """
       Runs every combination of the conformance cases with every kernel that has no objection and \
       every instruction set of the processor, fresh memory filled with NaN. On a GPU, cases that its \
-      kernels object to are counted by reason. Exit code 1 if a kernel is wrong.
+      kernels object to are counted by reason. Exit code 1 if a kernel is wrong or none ran.
       """)
 
   @Option(help: "cpu, cuda or cuda:N.")
@@ -33,7 +33,7 @@ struct Verify: ParsableCommand {
   @Flag(help: "A share of the cases, at short lengths.")
   var quick = false
 
-  /// What is returned to the shell where a kernel is wrong: not a mistake of the caller.
+  /// What is returned to the shell where a kernel is wrong or none ran: not a mistake of the caller.
   static let failed = ExitCode(1)
 
   func run() throws {
@@ -67,9 +67,11 @@ struct Verify: ParsableCommand {
       for line in tally.objectionLines { print("  \(line)") }
       total.add(tally)
     }
-    let seconds = Double((ContinuousClock.now - start).components.seconds)
-    print("\(total.failedCases == 0 ? "all right" : "WRONG") after \(Int(seconds)) s")
-    if total.failedCases > 0 { throw Self.failed }
+    let seconds = Int((ContinuousClock.now - start).components.seconds)
+    let verdict =
+      total.failedCases > 0 ? "WRONG" : total.runs == 0 ? "NOTHING was verified" : "all right"
+    print("\(verdict) after \(seconds) s")
+    if total.failedCases > 0 || total.runs == 0 { throw Self.failed }
   }
 
   /// What many cases showed together.
