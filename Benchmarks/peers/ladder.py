@@ -24,8 +24,8 @@ STEPS = [
     ("1_naive", 16, 0, "sm_{}"),
     ("2_shared", 128, 2 * 16 * 132 * 4, "sm_{}"),
     ("3_fragments", 128, 2 * TILE_BYTES, "sm_{}"),
-    ("4_pipeline", 128, 4 * 2 * TILE_BYTES, "sm_{}"),
-    ("5_warpgroup", 128, 4 * 2 * TILE_BYTES, "sm_{}a"),
+    ("4_pipeline", 128, 3 * 2 * TILE_BYTES, "sm_{}"),
+    ("5_warpgroup", 128, 3 * 2 * TILE_BYTES, "sm_{}a"),
 ]
 THREADS = 256
 

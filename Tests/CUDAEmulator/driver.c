@@ -254,6 +254,7 @@ struct CUfunc_st {
   void *entry;
   const char *(*run)(void *, const void *, const unsigned *, unsigned, unsigned char *);
   void (*place)(unsigned *);
+  unsigned shared_bytes;
   char name[64];
 };
 struct CUmod_st {
@@ -289,6 +290,8 @@ EXPORT int cuModuleGetFunction(CUfunction *function, CUmodule module, const char
   found->entry = dlsym(module->library, name);
   *(void **)&found->run = dlsym(module->library, "emulator_run");
   *(void **)&found->place = dlsym(module->library, "emulator_place");
+  // As much as a launch may ask for unless more is allowed.
+  found->shared_bytes = 48 << 10;
   snprintf(found->name, sizeof found->name, "%s", name);
   *function = found;
   return found->entry != NULL && found->run != NULL ? SUCCESS : NOT_FOUND;
@@ -299,9 +302,9 @@ EXPORT int cuFuncGetAttribute(int *value, int attribute, CUfunction function) {
   return SUCCESS;
 }
 EXPORT int cuFuncSetAttribute(CUfunction function, int attribute, int value) {
-  (void)function;
-  return attribute == CUDA_FUNCTION_DYNAMIC_SHARED_BYTES && value > SHARED_BYTES ? INVALID_VALUE
-                                                                                 : SUCCESS;
+  if (attribute != CUDA_FUNCTION_DYNAMIC_SHARED_BYTES || value > SHARED_BYTES) return INVALID_VALUE;
+  function->shared_bytes = (unsigned)value;
+  return SUCCESS;
 }
 
 static sigjmp_buf after_fault;
@@ -330,7 +333,7 @@ EXPORT int cuLaunchKernel(CUfunction function, unsigned grid_x, unsigned grid_y,
   unsigned grid[3] = {grid_x, grid_y, grid_z};
   if (grid_x < 1 || grid_y < 1 || grid_z < 1 || grid_x > 0x7fffffff || grid_y > 65535 ||
       grid_z > 65535 || block_x < 1 || block_x > MOST_THREADS || block_y != 1 || block_z != 1 ||
-      shared_bytes > SHARED_BYTES) {
+      shared_bytes > function->shared_bytes) {
     last_words = "the grid, the block or its shared memory is out of bounds";
     return INVALID_VALUE;
   }

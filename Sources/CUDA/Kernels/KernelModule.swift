@@ -6,6 +6,9 @@ public final class KernelModule: @unchecked Sendable {
   /// Registers a thread, and bytes a thread that spilled out of them.
   public let registers: Int
   public let localBytes: Int
+  /// What every launch may ask for of shared memory, whatever its module was loaded for.
+  public static let plainSharedBytes = 48 << 10
+
   private let module: OpaquePointer?
   private let function: OpaquePointer?
 
@@ -31,7 +34,8 @@ public final class KernelModule: @unchecked Sendable {
     self.function = function
     try device.call("cuFuncSetAttribute") {
       $0.cuFuncSetAttribute(
-        function, Int32(CUDA_FUNCTION_DYNAMIC_SHARED_BYTES), Int32(sharedBytes))
+        function, Int32(CUDA_FUNCTION_DYNAMIC_SHARED_BYTES),
+        Int32(max(sharedBytes, Self.plainSharedBytes)))
     }
     var (registers, local): (Int32, Int32) = (0, 0)
     try device.call("cuFuncGetAttribute") {

@@ -1,11 +1,12 @@
 // The ladder, step 4: a pipeline of tiles.
 //
-// Four tiles are in shared memory or on their way there: while one is multiplied, three arrive. One barrier
-// a tile says both that the next is there and that the place of the last is free. Blocks of 256 threads.
+// Three tiles are in shared memory or on their way there: while one is multiplied, two arrive. One barrier a
+// tile says both that the next is there and that the place of the last is free. A fourth tile would leave
+// room for one block a multiprocessor only, and nothing to do while it waits. Blocks of 256 threads.
 
 #include "ladder/fragments.cuh"
 
-constexpr int stages = 4;
+constexpr int stages = 3;
 
 extern "C" __global__ void __launch_bounds__(threads) ladder_4_pipeline(
     const __grid_constant__ Parameters p) {

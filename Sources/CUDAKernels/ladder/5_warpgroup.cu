@@ -9,7 +9,7 @@
 
 constexpr int threads = 256;
 constexpr int depth = 64;
-constexpr int stages = 4;
+constexpr int stages = 3;
 
 using LeftTile = BlockedTile<block_rows, depth>;
 using RightTile = BlockedTile<block_columns_of_c, depth>;

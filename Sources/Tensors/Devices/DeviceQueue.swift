@@ -86,13 +86,12 @@ public final class DeviceQueue: Sendable {
     _ parameters: some BitwiseCopyable
   ) throws {
     guard grid.0 > 0, grid.1 > 0, grid.2 > 0 else { return }
-    // Up to this much every launch may ask for; a module for more is allowed all that there is, so
-    // that one serves all sizes.
-    let plainBytes = 48 << 10
+    // A module for more than every launch may ask for is allowed all that there is, so that one serves
+    // all sizes.
     let variant = KernelVariant(
       source: "\(kernel).cu", function: String(kernel.map { $0 == "/" ? "_" : $0 }),
       definitions: (element.map { ["ELEMENT=\($0.kernelName)"] } ?? []) + definitions,
-      sharedBytes: sharedBytes > plainBytes
+      sharedBytes: sharedBytes > KernelModule.plainSharedBytes
         ? max(sharedBytes, device.limits.sharedBytesPerBlock) : 0)
     try device.module(variant).launch(
       grid: grid, threads: threads, sharedBytes: sharedBytes, parameters, in: stream)
