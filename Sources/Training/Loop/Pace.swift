@@ -36,10 +36,11 @@ struct Pace {
     return Double(groupTokens) / max(groupTime.seconds, 1e-9)
   }
 
-  func progress(step: Int, of steps: Int) -> StepProgress {
+  func progress(step: Int, of steps: Int, memoryBytes: Int) -> StepProgress {
     let each = (clock.now - began) / max(1, step - firstStep)
     return StepProgress(
       step: step, steps: steps, bitsPerByte: bitsPerByte(nats: recentLoss ?? 0),
-      tokensPerSecond: recentRate ?? 0, timeLeft: each * max(0, steps - step))
+      tokensPerSecond: recentRate ?? 0, memoryBytes: memoryBytes,
+      timeLeft: each * max(0, steps - step))
   }
 }

@@ -1,3 +1,4 @@
+import CUDA
 import FoundationEssentials
 import LanguageModels
 import Layers
@@ -92,7 +93,8 @@ public struct Trainer: Sendable {
         return try endsGroup ? session.settle() ?? loss : loss
       }
       let stops = shouldStop() || step == stopAfter
-      report(.stepped(pace.progress(step: step, of: settings.steps)))
+      report(
+        .stepped(pace.progress(step: step, of: settings.steps, memoryBytes: peakBytes)))
       if endsGroup {
         let line = session.finishGroup(tokensPerSecond: pace.finishGroup())
         try metrics.append(line)
@@ -122,6 +124,11 @@ public struct Trainer: Sendable {
     return TrainingResult(
       step: session.step, isComplete: session.step >= settings.steps, checkpoint: checkpoint,
       picture: picturePath, curve: session.state.curve)
+  }
+
+  /// The most memory that tensors took at a time.
+  private var peakBytes: Int {
+    (try? DeviceQueue.shared(for: device))?.device.ledger.peakBytes ?? MemoryPool.peakBytes
   }
 
   private var picturePath: String { settings.outputDirectory + "/loss.svg" }

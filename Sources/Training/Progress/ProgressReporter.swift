@@ -1,5 +1,4 @@
 import Glibc
-import Tensors
 
 /// Shows a run to a person on standard error: a bar that is redrawn where that is a terminal, a line
 /// for each group of steps where it is not.
@@ -29,7 +28,7 @@ public struct ProgressReporter {
       if isTerminal, isDue || progress.step == progress.steps { draw(progress) }
     case .metrics:
       guard !isTerminal, let lastProgress else { return }
-      print(ProgressText.line(lastProgress, memory: MemoryPool.peakBytes))
+      print(ProgressText.line(lastProgress))
     case .validated(let metrics):
       print(
         "validation \(metrics.bitsPerByte.text(digits: 3)) bits per byte at step \(metrics.step)")
@@ -48,8 +47,7 @@ public struct ProgressReporter {
   }
 
   private mutating func draw(_ progress: StepProgress) {
-    let bar = ProgressText.bar(
-      progress, memory: MemoryPool.peakBytes, columns: Terminal.columns(of: STDERR_FILENO))
+    let bar = ProgressText.bar(progress, columns: Terminal.columns(of: STDERR_FILENO))
     Terminal.write("\r\(bar)\u{1B}[K")
     lastDrawn = clock.now
     isBarOpen = true

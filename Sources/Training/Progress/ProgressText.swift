@@ -20,16 +20,16 @@ enum ProgressText {
   }
 
   /// One line without a bar: `step 120/600  2.713 bits/byte  12.3k tokens/s  210MB  1:23 left`.
-  static func line(_ progress: StepProgress, memory: Int) -> String {
-    "step \(progress.step)/\(progress.steps)  " + figures(progress, memory: memory)
+  static func line(_ progress: StepProgress) -> String {
+    "step \(progress.step)/\(progress.steps)  " + figures(progress)
   }
 
   /// The line with a bar, at most `columns` wide: what does not fit is cut off.
-  static func bar(_ progress: StepProgress, memory: Int, columns: Int) -> String {
+  static func bar(_ progress: StepProgress, columns: Int) -> String {
     let digits = "\(progress.steps)".count
     let step = "\(progress.step)"
     let head = String(repeating: " ", count: max(0, digits - step.count)) + step
-    let figures = figures(progress, memory: memory)
+    let figures = figures(progress)
     // One column stays free: a terminal may break a line that fills it.
     let room = columns - 1 - digits * 2 - figures.count - 4
     let width = min(greatestBar, max(leastBar, room))
@@ -39,10 +39,10 @@ enum ProgressText {
     return String("\(head)/\(progress.steps) \(drawn)  \(figures)".prefix(max(0, columns - 1)))
   }
 
-  private static func figures(_ progress: StepProgress, memory: Int) -> String {
+  private static func figures(_ progress: StepProgress) -> String {
     """
     \(progress.bitsPerByte.text(digits: 3)) bits/byte  \
-    \(progress.tokensPerSecond.shortText) tokens/s  \(Double(memory).shortText)B  \
+    \(progress.tokensPerSecond.shortText) tokens/s  \(Double(progress.memoryBytes).shortText)B  \
     \(progress.timeLeft.clockText) left
     """
   }

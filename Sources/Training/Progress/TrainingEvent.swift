@@ -32,6 +32,8 @@ public struct StepProgress: Hashable, Sendable {
   /// The mean of the last steps.
   public let bitsPerByte: Double
   public let tokensPerSecond: Double
+  /// The most memory that tensors took at a time, of the device that the run is on.
+  public let memoryBytes: Int
   /// How long the rest will take, validation and checkpoints counted as often as before.
   public let timeLeft: Duration
 }

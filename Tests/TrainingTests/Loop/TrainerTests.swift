@@ -153,13 +153,16 @@ import Testing
   func devicesTrainAlike(_ precision: Precision) throws {
     let folder = try TemporaryFolder()
     func run(_ name: String, on device: Device, stopAfter: Int? = nil) throws -> TrainingResult {
-      try trainer(in: folder, run: name, on: device) { $0.training.precision = precision }
-        .run(stopAfter: stopAfter)
+      try trainer(in: folder, run: name, on: device) {
+        $0.training.steps = 7
+        $0.training.logInterval = 2
+        $0.training.precision = precision
+      }.run(stopAfter: stopAfter)
     }
     let host = try run("host", on: .cpu)
     let device = try run("device", on: GPU.device)
-    _ = try run("mixed", on: GPU.device, stopAfter: 4)
-    _ = try run("mixed", on: .cpu, stopAfter: 8)
+    _ = try run("mixed", on: GPU.device, stopAfter: 3)
+    _ = try run("mixed", on: .cpu, stopAfter: 5)
     let mixed = try run("mixed", on: GPU.device)
     // Half precision rounds activations that differ in their last bits to neighbours.
     let tolerance = precision == .float32 ? 1e-4 : 0.03
@@ -177,20 +180,20 @@ import Testing
             "\(name) at step \(a.step): \(a.bitsPerByte) is not \(b.bitsPerByte)")
         }
       }
-      let files = try folder.contents(of: "\(name)/checkpoint-12").mapValues(\.count)
-      let expected = try folder.contents(of: "host/checkpoint-12").mapValues(\.count)
+      let files = try folder.contents(of: "\(name)/checkpoint-7").mapValues(\.count)
+      let expected = try folder.contents(of: "host/checkpoint-7").mapValues(\.count)
       #expect(
         files.keys.map { $0.replacing(name, with: "host") }.sorted() == expected.keys.sorted())
       #expect(
-        files["\(name)/checkpoint-12/model.safetensors"]
-          == expected["host/checkpoint-12/model.safetensors"])
+        files["\(name)/checkpoint-7/model.safetensors"]
+          == expected["host/checkpoint-7/model.safetensors"])
     }
     // A device gives the same bits each time.
     let again = try run("again", on: GPU.device)
     #expect(again.curve == device.curve)
     #expect(
-      try folder.contents(of: "again/checkpoint-12")["again/checkpoint-12/model.safetensors"]
-        == folder.contents(of: "device/checkpoint-12")["device/checkpoint-12/model.safetensors"])
+      try folder.contents(of: "again/checkpoint-7")["again/checkpoint-7/model.safetensors"]
+        == folder.contents(of: "device/checkpoint-7")["device/checkpoint-7/model.safetensors"])
   }
 
   @Test func aKilledRunContinuesFromItsLastCheckpoint() throws {

@@ -26,7 +26,7 @@ import Testing
         shown == """
           model 1.50k parameters; training text 2.00kB in 3 documents; validation text 100B in 1 \
           document
-          step 2/3  3.000 bits/byte  1.00k tokens/s  0B  0:05 left
+          step 2/3  3.000 bits/byte  1.00k tokens/s  210MB  0:05 left
           validation 2.500 bits per byte at step 2
           checkpoint run/checkpoint-2
           stopped after step 2 of 3; the same command continues from there
@@ -62,5 +62,6 @@ private func shownText(isTerminal: Bool) throws -> String {
 
 private func progress(_ step: Int) -> StepProgress {
   StepProgress(
-    step: step, steps: 3, bitsPerByte: 3, tokensPerSecond: 1000, timeLeft: .seconds(5))
+    step: step, steps: 3, bitsPerByte: 3, tokensPerSecond: 1000, memoryBytes: 210_000_000,
+    timeLeft: .seconds(5))
 }
