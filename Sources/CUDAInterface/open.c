@@ -43,3 +43,14 @@ int cuda_open_compiler(const char *path, const char *companion, struct cuda_comp
   CUDA_COMPILER_FUNCTIONS(CUDA_FIND)
   return find(library, path, "nvrtcGetErrorString", &table->nvrtcGetErrorString, reason, capacity);
 }
+
+int cuda_open_products(const char *path, struct cuda_products *table, char *reason, size_t capacity) {
+  void *library = open_library(path, reason, capacity);
+  if (library == NULL) return -1;
+  CUDA_PRODUCT_FUNCTIONS(CUDA_FIND)
+  if (find(library, path, "cublasLtGetVersion", &table->cublasLtGetVersion, reason, capacity) != 0) {
+    return -1;
+  }
+  return find(library, path, "cublasLtGetStatusString", &table->cublasLtGetStatusString, reason,
+              capacity);
+}

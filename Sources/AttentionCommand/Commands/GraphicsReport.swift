@@ -31,17 +31,24 @@ enum GraphicsReport {
   }
 
   private static func libraries() -> [String] {
-    var lines: [String] = []
-    do {
-      let driver = try Driver.shared()
-      let (major, minor) = (driver.version / 1000, driver.version % 1000 / 10)
-      lines.append("  driver             CUDA \(major).\(minor), \(driver.path)")
-      let compiler = try Compiler.shared()
-      lines.append("  compiler           NVRTC \(compiler.version), \(compiler.path)")
-      lines.append("  compiled kernels   \(try KernelCache.shared().folder)")
-    } catch {
-      lines.append("  missing            \(error)")
+    func line(_ text: () throws -> String) -> String {
+      do { return "  " + (try text()) } catch { return "  missing            \(error)" }
     }
-    return lines
+    return [
+      line {
+        let driver = try Driver.shared()
+        let (major, minor) = (driver.version / 1000, driver.version % 1000 / 10)
+        return "driver             CUDA \(major).\(minor), \(driver.path)"
+      },
+      line {
+        let compiler = try Compiler.shared()
+        return "compiler           NVRTC \(compiler.version), \(compiler.path)"
+      },
+      line {
+        let products = try ProductLibrary.shared()
+        return "matrix products    cuBLASLt \(products.version), \(products.path)"
+      },
+      line { "compiled kernels   \(try KernelCache.shared().folder)" },
+    ]
   }
 }

@@ -60,8 +60,13 @@ public final class CUDADevice: @unchecked Sendable {
 
   /// Calls a function of the driver with this device's context.
   func call(_ name: String, _ body: (cuda_driver) -> Int32) throws {
-    try driver.call("cuCtxSetCurrent") { $0.cuCtxSetCurrent(context) }
+    try makeCurrent()
     try driver.call(name, body)
+  }
+
+  /// Makes this device's context that of the thread, for libraries that ask the driver for it.
+  func makeCurrent() throws {
+    try driver.call("cuCtxSetCurrent") { $0.cuCtxSetCurrent(context) }
   }
 
   /// Memory of the device that nobody holds, and all of it.

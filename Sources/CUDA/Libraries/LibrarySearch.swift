@@ -4,13 +4,14 @@
 public struct LibrarySearch {
   /// A library that is opened at run time.
   public enum Library: String, CaseIterable, Sendable {
-    case driver, compiler
+    case driver, compiler, products
 
     /// The file names, newest first. A name without a folder is left to the dynamic linker.
     var names: [String] {
       switch self {
       case .driver: ["libcuda.so.1"]
       case .compiler: ["libnvrtc.so.13", "libnvrtc.so.12"]
+      case .products: ["libcublasLt.so.13", "libcublasLt.so.12"]
       }
     }
 
@@ -19,6 +20,7 @@ public struct LibrarySearch {
       switch self {
       case .driver: []
       case .compiler: ["cu13/lib", "cuda_nvrtc/lib"]
+      case .products: ["cu13/lib", "cublas/lib"]
       }
     }
 
@@ -28,6 +30,8 @@ public struct LibrarySearch {
       case .driver: "install NVIDIA's driver, version 525 or later"
       case .compiler:
         "install CUDA 12 or 13 and set CUDA_HOME, or: pip install nvidia-cuda-nvrtc"
+      case .products:
+        "install CUDA 12 or 13 and set CUDA_HOME, or: pip install nvidia-cublas"
       }
     }
   }

@@ -19,6 +19,10 @@ typedef struct CUstream_st *CUstream;
 typedef struct CUevent_st *CUevent;
 typedef struct CUmemPoolHandle_st *CUmemoryPool;
 typedef struct _nvrtcProgram *nvrtcProgram;
+typedef struct cublasLtContext *cublasLtHandle;
+typedef struct cublasLtMatmulDesc *cublasLtProduct;
+typedef struct cublasLtMatrixLayout *cublasLtLayout;
+typedef struct cublasLtMatmulPreference *cublasLtPreference;
 typedef uint64_t CUdeviceptr;
 
 // What calls return: 0 is success.
@@ -50,6 +54,44 @@ enum {
   CUDA_FUNCTION_DYNAMIC_SHARED_BYTES = 8,
   CUDA_POOL_RELEASE_THRESHOLD = 4,
   CUDA_STREAM_NON_BLOCKING = 1,
+};
+
+// cudaDataType_t, cublasComputeType_t, cublasOperation_t: the ones that are used.
+enum {
+  CUDA_REAL_32 = 0,
+  CUDA_REAL_64 = 1,
+  CUDA_REAL_16 = 2,
+  CUDA_REAL_BFLOAT16 = 14,
+  CUDA_COMPUTE_32 = 68,
+  CUDA_COMPUTE_64 = 70,
+  CUDA_COMPUTE_TF32 = 77,
+  CUDA_TRANSPOSE_NOT = 0,
+  CUDA_TRANSPOSE = 1,
+};
+
+// cublasLtMatmulDescAttributes_t, cublasLtMatrixLayoutAttribute_t, cublasLtMatmulPreferenceAttributes_t,
+// cublasLtReductionScheme_t.
+enum {
+  CUDA_PRODUCT_TRANSPOSE_A = 3,
+  CUDA_PRODUCT_TRANSPOSE_B = 4,
+  CUDA_LAYOUT_BATCH_COUNT = 5,
+  CUDA_LAYOUT_BATCH_STRIDE = 6,
+  CUDA_PREFERENCE_WORKSPACE_BYTES = 1,
+  CUDA_PREFERENCE_REDUCTION_SCHEMES = 3,
+  CUDA_PREFERENCE_ALIGNMENT_A = 5,
+  CUDA_PREFERENCE_ALIGNMENT_B = 6,
+  CUDA_PREFERENCE_ALIGNMENT_C = 7,
+  CUDA_PREFERENCE_ALIGNMENT_D = 8,
+  CUDA_REDUCTION_IN_COMPUTE_TYPE = 2,
+};
+
+// cublasLtMatmulHeuristicResult_t: an algorithm and what it needs.
+struct cuda_product_choice {
+  uint64_t algorithm[8];
+  size_t workspace_bytes;
+  int status;
+  float waves;
+  int reserved[4];
 };
 
 // Every entry: the field, the exported name, the parameters. All return an int.
@@ -113,6 +155,34 @@ enum {
   F(nvrtcGetCUBINSize, nvrtcGetCUBINSize, (nvrtcProgram program, size_t *bytes))                  \
   F(nvrtcGetCUBIN, nvrtcGetCUBIN, (nvrtcProgram program, char *cubin))
 
+#define CUDA_PRODUCT_FUNCTIONS(F)                                                                 \
+  F(cublasLtCreate, cublasLtCreate, (cublasLtHandle *handle))                                     \
+  F(cublasLtMatmulDescCreate, cublasLtMatmulDescCreate,                                           \
+    (cublasLtProduct *product, int compute_type, int scale_type))                                 \
+  F(cublasLtMatmulDescDestroy, cublasLtMatmulDescDestroy, (cublasLtProduct product))              \
+  F(cublasLtMatmulDescSetAttribute, cublasLtMatmulDescSetAttribute,                               \
+    (cublasLtProduct product, int name, const void *value, size_t bytes))                         \
+  F(cublasLtMatrixLayoutCreate, cublasLtMatrixLayoutCreate,                                       \
+    (cublasLtLayout *layout, int type, uint64_t rows, uint64_t columns, int64_t pitch))           \
+  F(cublasLtMatrixLayoutDestroy, cublasLtMatrixLayoutDestroy, (cublasLtLayout layout))            \
+  F(cublasLtMatrixLayoutSetAttribute, cublasLtMatrixLayoutSetAttribute,                           \
+    (cublasLtLayout layout, int name, const void *value, size_t bytes))                           \
+  F(cublasLtMatmulPreferenceCreate, cublasLtMatmulPreferenceCreate,                               \
+    (cublasLtPreference *preference))                                                             \
+  F(cublasLtMatmulPreferenceDestroy, cublasLtMatmulPreferenceDestroy,                             \
+    (cublasLtPreference preference))                                                              \
+  F(cublasLtMatmulPreferenceSetAttribute, cublasLtMatmulPreferenceSetAttribute,                   \
+    (cublasLtPreference preference, int name, const void *value, size_t bytes))                   \
+  F(cublasLtMatmulAlgoGetHeuristic, cublasLtMatmulAlgoGetHeuristic,                               \
+    (cublasLtHandle handle, cublasLtProduct product, cublasLtLayout a, cublasLtLayout b,          \
+     cublasLtLayout c, cublasLtLayout d, cublasLtPreference preference, int asked,                \
+     struct cuda_product_choice *choices, int *found))                                            \
+  F(cublasLtMatmul, cublasLtMatmul,                                                               \
+    (cublasLtHandle handle, cublasLtProduct product, const void *alpha, CUdeviceptr a,            \
+     cublasLtLayout a_layout, CUdeviceptr b, cublasLtLayout b_layout, const void *beta,           \
+     CUdeviceptr c, cublasLtLayout c_layout, CUdeviceptr d, cublasLtLayout d_layout,              \
+     const void *algorithm, CUdeviceptr workspace, size_t workspace_bytes, CUstream stream))
+
 #define CUDA_FIELD(field, symbol, parameters) int(*field) parameters;
 
 // libcuda, the driver's library.
@@ -126,6 +196,13 @@ struct cuda_compiler {
   const char *(*nvrtcGetErrorString)(int result);
 };
 
+// libcublasLt, matrix products.
+struct cuda_products {
+  CUDA_PRODUCT_FUNCTIONS(CUDA_FIELD)
+  size_t (*cublasLtGetVersion)(void);
+  const char *(*cublasLtGetStatusString)(int status);
+};
+
 #undef CUDA_FIELD
 
 // Opens the library at `path` (a name without a slash is looked for by the dynamic linker) and fills
@@ -137,5 +214,8 @@ int cuda_open_driver(const char *path, struct cuda_driver *table, char *reason, 
 // which is opened before because the compiler looks for it by name only; NULL if there is none.
 int cuda_open_compiler(const char *path, const char *companion, struct cuda_compiler *table,
                        char *reason, size_t capacity);
+
+// The same for matrix products.
+int cuda_open_products(const char *path, struct cuda_products *table, char *reason, size_t capacity);
 
 #endif

@@ -11,6 +11,10 @@ extension Tensor {
         "operands of matmul", was: "\(shape) and \(other.shape)",
         mustBe: "[..., m, k] and [..., k, n]")
     }
+    let device = try Tensor.device(of: [self, other], "matmul")
+    guard self.device == device, other.device == device else {
+      return try moved(to: device).matmul(other.moved(to: device))
+    }
     let (a, b) = (detached(), other.detached())
     let (needsLeft, needsRight) = (isTracked, other.isTracked)
     return try Tensor.product(a, b).recorded(from: [self, other]) { g in
@@ -18,8 +22,8 @@ extension Tensor {
       guard needsRight else { return [try da?.summed(to: a.shape), nil] }
       // Where b is one matrix for all leading axes, its gradient is one product over all rows.
       if b.rank == 2, a.rank > 2 {
-        let rows = try a.reshaped([-1, a.shape[a.rank - 1]])
-        let gradientRows = try g.reshaped([-1, g.shape[g.rank - 1]])
+        let rows = try a.asRows()
+        let gradientRows = try g.asRows()
         return [da, try Tensor.product(rows.transposed(), gradientRows)]
       }
       let db = try Tensor.product(a.transposed(), g)
@@ -34,6 +38,7 @@ extension Tensor {
         "operands of matmul", was: "\(a.dtype.rawValue) and \(b.dtype.rawValue)",
         mustBe: "of one floating-point dtype")
     }
+    if a.device != .cpu { return try productOnDevice(a, b) }
     let kernels = InstructionSet.current.kernels
     let multipliesPairs =
       a.dtype == .bfloat16 && kernels.has_bf16 != 0
@@ -44,7 +49,7 @@ extension Tensor {
     let (m, k, n) = (a.shape[a.rank - 2], a.shape[a.rank - 1], b.shape[b.rank - 1])
     // Rows of all leading axes are one long matrix where b does not change with them.
     if b.rank == 2, a.rank > 2 {
-      let rows = try a.reshaped([-1, k])
+      let rows = try a.asRows()
       return try product(rows, b).reshaped(Shape(a.shape.dropLast() + [n]))
     }
     let leading = try Shape.broadcasting(Shape(a.shape.dropLast(2)), Shape(b.shape.dropLast(2)))
@@ -84,6 +89,23 @@ extension Tensor {
         }
       }
     }
+  }
+
+  /// The rows of all leading axes as one matrix, also where rows are empty.
+  private func asRows() throws -> Tensor {
+    try reshaped([shape.dropLast().reduce(1, *), shape[rank - 1]])
+  }
+
+  private static func productOnDevice(_ a: Tensor, _ b: Tensor) throws -> Tensor {
+    // Rows of all leading axes are one long matrix where they lie evenly and b does not change with
+    // them.
+    if b.rank == 2, a.rank > 2, a.isContiguous {
+      return try productOnDevice(a.asRows(), b, leading: [])
+        .reshaped(Shape(a.shape.dropLast() + [b.shape[1]]))
+    }
+    return try productOnDevice(
+      a, b,
+      leading: .broadcasting(Shape(a.shape.dropLast(2)), Shape(b.shape.dropLast(2))))
   }
 
   /// Where each matrix of the leading axes begins.

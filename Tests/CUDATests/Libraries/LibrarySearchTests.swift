@@ -44,6 +44,23 @@ import Testing
     #expect(search.files(for: .driver) == [])
   }
 
+  @Test func productsOfWheelsAndToolkits() {
+    let search = search(
+      ["VIRTUAL_ENV": "/venv", "CUDA_HOME": "/opt/cuda"],
+      [
+        "/opt/cuda/lib64": ["libcublasLt.so.12", "libcublas.so.12"],
+        "/venv/lib": ["python3.12"],
+        "/venv/lib/python3.12/site-packages/nvidia/cu13/lib": ["libcublasLt.so.13"],
+        "/venv/lib/python3.12/site-packages/nvidia/cublas/lib": ["libcublasLt.so.12"],
+      ])
+    #expect(
+      search.files(for: .products) == [
+        "/opt/cuda/lib64/libcublasLt.so.12",
+        "/venv/lib/python3.12/site-packages/nvidia/cu13/lib/libcublasLt.so.13",
+        "/venv/lib/python3.12/site-packages/nvidia/cublas/lib/libcublasLt.so.12",
+      ])
+  }
+
   @Test func theCompilersCompanion() {
     let search = search(
       [:],

@@ -42,6 +42,15 @@ import Testing
     [13, 5, 40], [17, 2, 31],
   ]
 
+  /// One matrix for many rows, where the rows or their products are empty.
+  @Test func emptyRowsHaveGradients() throws {
+    for (first, second) in [([2, 3, 0], [0, 4]), ([2, 3, 5], [5, 0]), ([0, 3, 5], [5, 4])] {
+      try expectGradients(
+        of: [normal(Shape(first), 1), normal(Shape(second), 2)], "\(first) × \(second)"
+      ) { try $0[0].matmul($0[1]) }
+    }
+  }
+
   @Test(arguments: Layout.allCases, Layout.allCases)
   func everyStrideSizeAndInstructionSet(_ left: Layout, _ right: Layout) throws {
     for (index, size) in Self.sizes.enumerated() {
