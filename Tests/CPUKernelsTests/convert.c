@@ -56,5 +56,41 @@ static void narrow(void) {
     }
 }
 
-static const test tests[] = {{"widen", widen, 0}, {"narrow", narrow, 0}};
+// Rows at a stride, brought together with a factor, and taken apart past the caches or not.
+static void load_rows(void) {
+  enum { ROWS = 3 };
+  static const cpu_float_type types[] = {CPU_F32, CPU_BF16, CPU_F16};
+  FOR_EACH(type, types) FOR_LENGTHS(columns) {
+    begin("type %d, columns %zu", (int)type, columns);
+    size_t stride = columns + 3;
+    const void *x = random_rows_as(type, ROWS, columns, stride);
+    float *y = floats(ROWS * columns);
+    const float factor = 0.3f;
+    kernels->load_rows(type, ROWS, columns, x, (ptrdiff_t)stride, factor, y);
+    for (size_t r = 0; r < ROWS; r++)
+      for (size_t i = 0; i < columns; i++)
+        equal("y", r * columns + i, y[r * columns + i],
+              (float)element(type, x, r * stride + i) * factor);
+  }
+}
+
+static void store_rows(void) {
+  enum { ROWS = 3 };
+  static const cpu_float_type types[] = {CPU_F32, CPU_BF16, CPU_F16};
+  FOR_EACH(type, types) FOR_LENGTHS(columns) for (int past = 0; past < 2; past++) {
+    begin("type %d, columns %zu, past caches %d", (int)type, columns, past);
+    size_t stride = columns + 3, size = type == CPU_F32 ? 4 : 2;
+    const float *x = random_floats(ROWS * columns, -1, 1);
+    void *y = memory(((ROWS - 1) * stride + columns) * size);
+    kernels->store_rows(type, past, ROWS, columns, x, y, (ptrdiff_t)stride);
+    for (size_t r = 0; r < ROWS; r++)
+      for (size_t i = 0; i < columns; i++)
+        equal("y", r * stride + i, element(type, y, r * stride + i),
+              rounded_to(type, x[r * columns + i]));
+    if (type == CPU_F32) gaps_untouched("y", y, ROWS, columns, stride);
+  }
+}
+
+static const test tests[] = {{"load_rows", load_rows, 0}, {"store_rows", store_rows, 0},
+                             {"widen", widen, 0}, {"narrow", narrow, 0}};
 const suite convert_tests = {tests, COUNT(tests)};

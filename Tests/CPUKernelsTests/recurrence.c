@@ -23,6 +23,34 @@ static void prefetch(void) {
   }
 }
 
+// Products are the same whatever their thread has asked for, however often: what was asked for in
+// cases before lies in memory that is gone.
+static void ask(void) {
+  enum { DEPTH = 40, ROWS = 17, MANY = 40 };
+  FOR_LENGTHS(n) for (int to_write = 0; to_write < 2; to_write++) {
+    begin("n %zu, to write %d", n, to_write);
+    const float *x = random_floats(3 * n, -1, 1), *before = copy(x, 3 * n);
+    const float *a = random_floats(ROWS * DEPTH, -1, 1);
+    const float *b = random_floats(DEPTH * kernels->tile_columns, -1, 1);
+    float *c = floats(ROWS * kernels->tile_columns);
+    for (int turn = 0; turn < MANY; turn++)
+      kernels->ask(turn % 4, n * sizeof(float), x, (ptrdiff_t)(n * sizeof(float)), to_write);
+    kernels->product(ROWS, kernels->tile_columns, DEPTH, a, DEPTH, 1, b, 0, c,
+                     (ptrdiff_t)kernels->tile_columns, 0, 0);
+    for (size_t i = 0; i < ROWS; i++)
+      for (size_t j = 0; j < kernels->tile_columns; j++) {
+        double want = 0, size = 0;
+        for (size_t p = 0; p < DEPTH; p++) {
+          double term = (double)a[i * DEPTH + p] * b[p * kernels->tile_columns + j];
+          want += term, size += fabs(term);
+        }
+        near("c", i * kernels->tile_columns + j, c[i * kernels->tile_columns + j], want, size,
+             DEPTH);
+      }
+    for (size_t i = 0; i < 3 * n; i++) equal("x", i, x[i], before[i]);
+  }
+}
+
 static void decay_split(void) {
   // Gates so weak that e^g is 1 in float32 must be told from no decay.
   const double near_one = -0.25;
@@ -152,16 +180,16 @@ static void scale_columns(void) {
 }
 
 static void decay_tril(void) {
-  FOR_LENGTHS(rows) {
-    begin("rows %zu", rows);
+  FOR_LENGTHS(rows) for (int decays = 0; decays < 2; decays++) {
+    begin("rows %zu, decays %d", rows, decays);
     size_t stride = rows + 3;
     float *s = random_rows(rows, rows, stride, -1, 1), *work = floats(rows);
     const float *before = copy(s, (rows - 1) * stride + rows), *g = gates(rows);
-    kernels->decay_tril(rows, s, stride, g, work);
+    kernels->decay_tril(rows, s, stride, decays ? g : NULL, work);
     for (size_t j = 0; j < rows; j++) {
       double sum = 0, units = 8;
       for (size_t i = 0; i < rows; i++) {
-        if (i > j) sum += g[i], units += fabs(sum);
+        if (i > j && decays) sum += g[i], units += fabs(sum);
         double want = i < j ? 0 : before[i * stride + j] * exp(sum);
         near("s", i * stride + j, s[i * stride + j], want, fmax(fabs(want), SMALLEST / ROUNDING),
              i <= j ? 0 : units);
@@ -192,7 +220,7 @@ static void decay_pairs(void) {
   }
 }
 
-static const test tests[] = {{"prefetch", prefetch, 0},
+static const test tests[] = {{"prefetch", prefetch, 0}, {"ask", ask, 0},
                              {"decay_split", decay_split, 0},
                              {"additive_step", additive_step, 0},
                              {"additive_step_before", additive_step_before, 0},

@@ -26,10 +26,10 @@ final class RecurrenceReader: Sendable {
 
   private let kernels: cpu_kernels
   private let scale: Float
-  private let queries: TokenRows
-  private let keys: TokenRows
-  private let values: TokenRows
-  private let decay: TokenRows?
+  let queries: TokenRows
+  let keys: TokenRows
+  let values: TokenRows
+  let decay: TokenRows?
   /// scale/√k and 1/√k, k times each. x / √(Σ x² + ε) is the root-mean-square norm of x with the
   /// weight 1/√k and ε/k for ε, and computed as that.
   private let weights: Scratch
@@ -56,50 +56,24 @@ final class RecurrenceReader: Sendable {
 
   private var epsilon: Float { Float(LinearCall.normalizationEpsilon / Double(keyDimension)) }
 
-  /// Scaled queries [tokens, k], zero where the piece reads fewer tokens than it has. Where they are
-  /// normalised, `raw` [tokens, k] keeps what was read and `norms` [tokens] the reciprocal norms, for
-  /// the gradient.
-  func loadQueries(
-    _ piece: Piece, to target: UnsafeMutablePointer<Float>, raw: UnsafeMutablePointer<Float>,
+  /// What queries are multiplied by as they are read.
+  var queryFactor: Float { normalizes ? 1 : scale }
+
+  /// Scaled unit vectors of `raw` queries [count, k], and their reciprocal norms [count].
+  func normalizeQueries(
+    _ count: Int, _ raw: UnsafePointer<Float>, to target: UnsafeMutablePointer<Float>,
     norms: UnsafeMutablePointer<Float>
   ) {
-    queries.load(
-      row: piece.row, tokens: piece.reading, head: piece.queryHead, count: piece.count,
-      to: normalizes ? raw : target)
-    if normalizes {
-      kernels.rms_norm(
-        piece.count, keyDimension, raw, weights.base, epsilon, target, norms)
-    } else {
-      kernels.scale(piece.count * keyDimension, scale, target)
-    }
+    kernels.rms_norm(count, keyDimension, raw, weights.base, epsilon, target, norms)
   }
 
-  /// Keys [tokens, k]; `raw` and `norms` as for queries.
-  func loadKeys(
-    _ piece: Piece, to target: UnsafeMutablePointer<Float>, raw: UnsafeMutablePointer<Float>,
+  /// The same of keys, without the scale.
+  func normalizeKeys(
+    _ count: Int, _ raw: UnsafePointer<Float>, to target: UnsafeMutablePointer<Float>,
     norms: UnsafeMutablePointer<Float>
   ) {
-    keys.load(
-      row: piece.row, tokens: piece.tokens, head: piece.queryHead, to: normalizes ? raw : target)
-    if normalizes {
-      kernels.rms_norm(
-        piece.count, keyDimension, raw, weights.base + keyDimension, epsilon, target, norms)
-    }
-  }
-
-  /// Starts to bring a piece near that will be loaded after the one at work: its rows lie apart by
-  /// all heads, a pattern that processors do not foresee.
-  func prefetch(_ piece: Piece) {
-    let (row, tokens) = (piece.row, piece.tokens)
-    queries.prefetch(row: row, tokens: piece.reading, head: piece.queryHead)
-    keys.prefetch(row: row, tokens: tokens, head: piece.queryHead)
-    values.prefetch(row: row, tokens: tokens, head: piece.head)
-    decay?.prefetch(row: row, tokens: tokens, head: piece.head)
-  }
-
-  /// Values [tokens, v].
-  func loadValues(_ piece: Piece, to target: UnsafeMutablePointer<Float>) {
-    values.load(row: piece.row, tokens: piece.tokens, head: piece.head, to: target)
+    kernels.rms_norm(
+      count, keyDimension, raw, weights.base + keyDimension, epsilon, target, norms)
   }
 
   /// Logarithms of the decay [tokens, ``decayWidth``]; nothing without decay.
@@ -131,53 +105,5 @@ extension RecurrenceReader {
         count, keyDimension, raw, weights, norms, gradient, scratch, weightGradient)
       gradient.update(from: scratch, count: count * keyDimension)
     }
-  }
-}
-
-/// The tokens of one chunk in float32.
-final class ChunkTokens {
-  let reader: RecurrenceReader
-  private let scratch: Scratch
-  /// [chunk, k] each: scaled queries and keys, and what they were before normalisation where the
-  /// call asks for it.
-  let queries, keys, rawQueries, rawKeys: UnsafeMutablePointer<Float>
-  /// [chunk, v]
-  let values: UnsafeMutablePointer<Float>
-  /// [chunk, 1 or k]: logarithms of the decay, zeros without decay.
-  let decay: UnsafeMutablePointer<Float>
-  /// [chunk] each: the reciprocal norms.
-  let queryNorms, keyNorms: UnsafeMutablePointer<Float>
-
-  /// Floats of a chunk of `length` tokens.
-  static func size(_ length: Int, keyDimension: Int, valueDimension: Int) -> Int {
-    length * (5 * keyDimension + valueDimension + 2)
-  }
-
-  init(_ reader: RecurrenceReader, length: Int) throws {
-    self.reader = reader
-    let (k, v) = (reader.keyDimension, reader.valueDimension)
-    scratch = try Scratch(floats: Self.size(length, keyDimension: k, valueDimension: v))
-    queries = scratch.base
-    keys = queries + length * k
-    rawQueries = keys + length * k
-    rawKeys = rawQueries + length * k
-    decay = rawKeys + length * k
-    values = decay + length * k
-    queryNorms = values + length * v
-    keyNorms = queryNorms + length
-    decay.update(repeating: 0, count: length * k)
-  }
-
-  func loadQueries(_ piece: RecurrenceReader.Piece) {
-    reader.loadQueries(piece, to: queries, raw: rawQueries, norms: queryNorms)
-  }
-
-  func loadDecay(_ piece: RecurrenceReader.Piece) { reader.loadDecay(piece, to: decay) }
-
-  /// Keys, values and decay: all that changes the state.
-  func loadWrites(_ piece: RecurrenceReader.Piece) {
-    reader.loadKeys(piece, to: keys, raw: rawKeys, norms: keyNorms)
-    reader.loadValues(piece, to: values)
-    loadDecay(piece)
   }
 }

@@ -21,33 +21,40 @@ struct TokenRows: Sendable {
 
   var width: Int { tensor.shape[3] }
 
-  /// Copies the rows of `tokens` to `target`, [tokens, width].
-  func load(row: Int, tokens: Range<Int>, head: Int, to target: UnsafeMutablePointer<Float>) {
-    let (size, strides) = (tensor.dtype.size, tensor.strides)
-    let first = elements.base + (row * strides[0] + head * strides[2]) * size
-    if strides[1] == width {
-      kernels.widen(type, tokens.count * width, first + tokens.lowerBound * width * size, target)
-    } else {
-      for (index, token) in tokens.enumerated() {
-        kernels.widen(type, width, first + token * strides[1] * size, target + index * width)
-      }
+  /// Copies the rows of `tokens`, times `factor`, to `target`, [tokens, width].
+  func load(
+    row: Int, tokens: Range<Int>, head: Int, factor: Float = 1,
+    to target: UnsafeMutablePointer<Float>
+  ) {
+    withRows(row, tokens, head) {
+      kernels.load_rows(type, tokens.count, width, $0, tensor.strides[1], factor, target)
     }
   }
 
-  /// ``load(row:tokens:head:to:)`` for `count` rows, zero where `tokens` has fewer.
+  /// ``load(row:tokens:head:factor:to:)`` for `count` rows, zero where `tokens` has fewer.
   func load(
-    row: Int, tokens: Range<Int>, head: Int, count: Int, to target: UnsafeMutablePointer<Float>
+    row: Int, tokens: Range<Int>, head: Int, count: Int, factor: Float = 1,
+    to target: UnsafeMutablePointer<Float>
   ) {
-    load(row: row, tokens: tokens, head: head, to: target)
+    load(row: row, tokens: tokens, head: head, factor: factor, to: target)
     (target + tokens.count * width).update(repeating: 0, count: (count - tokens.count) * width)
   }
 
-  /// Starts to bring the rows of `tokens` near, for a later ``load(row:tokens:head:to:)``.
-  func prefetch(row: Int, tokens: Range<Int>, head: Int) {
-    let (size, strides) = (tensor.dtype.size, tensor.strides)
+  /// Asks for the rows of `tokens` to be near for a later load.
+  func ask(row: Int, tokens: Range<Int>, head: Int) {
+    let size = tensor.dtype.size
+    withRows(row, tokens, head) {
+      kernels.ask(tokens.count, width * size, $0, tensor.strides[1] * size, 0)
+    }
+  }
+
+  private func withRows(
+    _ row: Int, _ tokens: Range<Int>, _ head: Int, _ body: (UnsafeRawPointer) -> Void
+  ) {
+    guard !tokens.isEmpty else { return }
+    let strides = tensor.strides
     let first = row * strides[0] + tokens.lowerBound * strides[1] + head * strides[2]
-    kernels.prefetch(
-      tokens.count, width * size, elements.base + first * size, strides[1] * size, 0)
+    body(elements.base + first * tensor.dtype.size)
   }
 }
 
@@ -59,6 +66,7 @@ struct TokenRowsOutput: @unchecked Sendable {
   private let length: Int
   private let heads: Int
   private let width: Int
+  private let pastCaches: Int32
   private let kernels: cpu_kernels
 
   init(
@@ -68,23 +76,26 @@ struct TokenRowsOutput: @unchecked Sendable {
     self.dtype = dtype
     self.type = try dtype.loopType
     (length, heads, width) = (shape[1], shape[2], shape[3])
+    pastCaches = PastCaches.flag(bytes: shape.elementCount * dtype.size)
     self.kernels = kernels
   }
 
-  /// Starts to bring the places of the rows of `tokens` near, for a later
-  /// ``store(row:tokens:head:from:)``.
-  func prefetch(row: Int, tokens: Range<Int>, head: Int) {
-    let place = ((row * length + tokens.lowerBound) * heads + head) * width
-    kernels.prefetch(
-      tokens.count, width * dtype.size, base + place * dtype.size, heads * width * dtype.size, 1)
+  /// Asks for the places of the rows of `tokens` to be near for a later
+  /// ``store(row:tokens:head:from:)``, which may not need them.
+  func ask(row: Int, tokens: Range<Int>, head: Int) {
+    guard pastCaches == 0 else { return }
+    kernels.ask(
+      tokens.count, width * dtype.size, place(row, tokens, head), heads * width * dtype.size, 1)
   }
 
   /// Writes the rows of `tokens` from `source`, [tokens, width].
   func store(row: Int, tokens: Range<Int>, head: Int, from source: UnsafePointer<Float>) {
-    for (index, token) in tokens.enumerated() {
-      let place = ((row * length + token) * heads + head) * width
-      kernels.narrow(type, width, source + index * width, base + place * dtype.size)
-    }
+    kernels.store_rows(
+      type, pastCaches, tokens.count, width, source, place(row, tokens, head), heads * width)
+  }
+
+  private func place(_ row: Int, _ tokens: Range<Int>, _ head: Int) -> UnsafeMutableRawPointer {
+    base + ((row * length + tokens.lowerBound) * heads + head) * width * dtype.size
   }
 }
 

@@ -5,23 +5,22 @@
 // decays is neither multiplied by a rounded factor nor rounded twice at every token. 2^t is 0 far
 // below the smallest number, and for -inf; NaN stays.
 INLINE vf v_decay_split(vf h, vf t, vf *part) {
+#if VECTOR_BYTES == 64
+  // Of an infinite t nothing is left after its nearest integer.
+  enum { NEAREST = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC };
+  vf n = (vf)_mm512_roundscale_ps((__m512)t, NEAREST);
+  vf r = (vf)_mm512_reduce_ps((__m512)t, NEAREST);
+#else
   // Beyond these limits 2^t is 0, or infinite.
-#if VECTOR_BYTES == 64
-  const float lowest = -300.0f, highest = 300.0f;
-#else
   const float lowest = -127.0f, highest = 128.0f;
-#endif
   t = v_min(v_set(highest), v_max(v_set(lowest), t));
-#if VECTOR_BYTES == 64
-  vf n = (vf)_mm512_roundscale_ps((__m512)t, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-#else
   // Adding and taking away a number whose last bit is worth 1.
   const float magic = 12582912.0f;
   vf shifted = t + magic;
   vf n = shifted - magic;
+  vf r = t - n;
 #endif
   // 2^r - 1 with |r| <= 1/2.
-  vf r = t - n;
   vf p = v_set(1.539838995e-4f);
   p = p * r + 1.338776783e-3f;
   p = p * r + 9.618247859e-3f;
@@ -89,6 +88,31 @@ INLINE void v_store_part_as(cpu_float_type type, void *row, size_t i, vf x, size
     memcpy((_Float16 *)row + i, &y, sizeof y);
   }
 }
+// Two vectors to a row from element i on. Of bfloat16 they are one whole vector, which goes past the
+// caches too.
+INLINE void v_store_two_as(cpu_float_type type, void *row, size_t i, vf low, vf high,
+                           int past_caches) {
+#if HAS_BFLOAT16_DOT
+  if (type == CPU_BF16) {
+    vf both = (vf)_mm512_cvtne2ps_pbh((__m512)high, (__m512)low);
+    v_store_past((float *)((uint16_t *)row + i), both, past_caches);
+    return;
+  }
+#endif
+  v_store_part_as(type, row, i, low, LANES, past_caches);
+  v_store_part_as(type, row, i + LANES, high, LANES, past_caches);
+}
 INLINE void *row_of(cpu_float_type type, void *b, ptrdiff_t offset) {
   return (char *)b + offset * (type == CPU_F32 ? 4 : 2);
+}
+
+// A vector of floats, of which the last of a row may be a part.
+INLINE vf load_state(const float *h, size_t part) {
+  return part == LANES ? v_load(h) : v_load_part(h, part, 0);
+}
+INLINE void store_state(float *h, vf x, size_t part) {
+  if (part == LANES)
+    v_store(h, x);
+  else
+    v_store_part(h, x, part);
 }

@@ -81,11 +81,15 @@ static void pack(size_t k, size_t n, const float *b, ptrdiff_t k_stride, ptrdiff
   }
 }
 
+// A line of what the thread has asked for is fetched every so many steps of the depth.
+#define STEPS_A_LINE 2
+
 // One tile of `rows` <= TILE_ROWS rows, a constant at each call so that the loops unroll. A whole
 // tile asks for the memory from `ahead` on, `ahead_step` bytes a step.
 INLINE void product_tile(const size_t rows, size_t k, const float *a, ptrdiff_t a_row,
                          ptrdiff_t a_column, const float *b, float *c, ptrdiff_t c_row,
-                         size_t columns, int accumulate, const char *ahead, size_t ahead_step) {
+                         size_t columns, int accumulate, const char *ahead, size_t ahead_step,
+                         asked_rows *asked) {
   vf sum[TILE_ROWS][TILE_VECTORS];
 #pragma unroll
   for (size_t i = 0; i < rows; i++)
@@ -100,6 +104,7 @@ INLINE void product_tile(const size_t rows, size_t k, const float *a, ptrdiff_t 
     if (rows == TILE_ROWS) {
       __builtin_prefetch(ahead, 0, 2);
       ahead += ahead_step;
+      if (p % STEPS_A_LINE == 0) fetch_asked(asked);
     }
 #pragma unroll
     for (size_t v = 0; v < TILE_VECTORS; v++) x[v] = v_load(b + v * LANES);
@@ -133,6 +138,7 @@ INLINE void product_tile(const size_t rows, size_t k, const float *a, ptrdiff_t 
 static void product(size_t m, size_t n, size_t k, const float *a, ptrdiff_t a_row,
                     ptrdiff_t a_column, const float *panels, size_t panel_stride, float *c,
                     ptrdiff_t c_row, ptrdiff_t c_panel, int accumulate) {
+  asked_rows *asked = &cpu_asked_rows;
   for (size_t j0 = 0; j0 < n; j0 += TILE_COLUMNS, panels += panel_stride, c += c_panel) {
     size_t columns = n - j0 < TILE_COLUMNS ? n - j0 : TILE_COLUMNS;
     size_t i = 0;
@@ -144,16 +150,16 @@ static void product(size_t m, size_t n, size_t k, const float *a, ptrdiff_t a_ro
     size_t step = TILE_COLUMNS * sizeof(float) / (m < TILE_ROWS ? 1 : m / TILE_ROWS);
     for (; i + TILE_ROWS <= m; i += TILE_ROWS, x += TILE_ROWS * a_row, y += TILE_ROWS * c_row) {
       product_tile(TILE_ROWS, k, x, a_row, a_column, panels, y, c_row, columns, accumulate, ahead,
-                   step);
+                   step, asked);
       ahead += k * step;
     }
     if (i + TILE_ROWS / 2 <= m) {
       product_tile(TILE_ROWS / 2, k, x, a_row, a_column, panels, y, c_row, columns, accumulate,
-                   NULL, 0);
+                   NULL, 0, asked);
       i += TILE_ROWS / 2, x += TILE_ROWS / 2 * a_row, y += TILE_ROWS / 2 * c_row;
     }
     for (; i < m; i++, x += a_row, y += c_row)
-      product_tile(1, k, x, a_row, a_column, panels, y, c_row, columns, accumulate, NULL, 0);
+      product_tile(1, k, x, a_row, a_column, panels, y, c_row, columns, accumulate, NULL, 0, asked);
   }
 }
 

@@ -60,7 +60,8 @@ INLINE __m512bh v_pair(const uint16_t *p) {
 // As product_tile of product.h.
 INLINE void pair_tile(const size_t rows, size_t pairs, const uint16_t *a, ptrdiff_t a_row,
                       ptrdiff_t a_pair, const uint16_t *b, float *c, ptrdiff_t c_row,
-                      size_t columns, int accumulate, const char *ahead, size_t ahead_step) {
+                      size_t columns, int accumulate, const char *ahead, size_t ahead_step,
+                      asked_rows *asked) {
   __m512 sum[TILE_ROWS][TILE_VECTORS];
 #pragma unroll
   for (size_t i = 0; i < rows; i++)
@@ -74,6 +75,7 @@ INLINE void pair_tile(const size_t rows, size_t pairs, const uint16_t *a, ptrdif
     if (rows == TILE_ROWS) {
       __builtin_prefetch(ahead, 0, 2);
       ahead += ahead_step;
+      fetch_asked(asked);
     }
 #pragma unroll
     for (size_t v = 0; v < TILE_VECTORS; v++) memcpy(&x[v], b + 2 * v * LANES, 64);
@@ -105,16 +107,17 @@ static void product_pairs(size_t m, size_t n, size_t k, const uint16_t *a, ptrdi
                           ptrdiff_t a_pair, const uint16_t *panels, size_t panel_stride, float *c,
                           ptrdiff_t c_row, ptrdiff_t c_panel, int accumulate) {
   size_t pairs = (k + 1) / 2;
+  asked_rows *asked = &cpu_asked_rows;
   for (size_t j0 = 0; j0 < n; j0 += TILE_COLUMNS, panels += panel_stride, c += c_panel) {
     size_t columns = n - j0 < TILE_COLUMNS ? n - j0 : TILE_COLUMNS, i = 0;
     const char *ahead = (const char *)(panels + 2 * pairs * TILE_COLUMNS);
     size_t step = TILE_COLUMNS * sizeof(float) / (m < TILE_ROWS ? 1 : m / TILE_ROWS);
     for (; i + TILE_ROWS <= m; i += TILE_ROWS, ahead += pairs * step)
       pair_tile(TILE_ROWS, pairs, a + (ptrdiff_t)i * a_row, a_row, a_pair, panels,
-                c + (ptrdiff_t)i * c_row, c_row, columns, accumulate, ahead, step);
+                c + (ptrdiff_t)i * c_row, c_row, columns, accumulate, ahead, step, asked);
     for (; i < m; i++)
       pair_tile(1, pairs, a + (ptrdiff_t)i * a_row, a_row, a_pair, panels, c + (ptrdiff_t)i * c_row,
-                c_row, columns, accumulate, NULL, 0);
+                c_row, columns, accumulate, NULL, 0, asked);
   }
 }
 

@@ -1,15 +1,3 @@
-static void prefetch(size_t rows, size_t bytes, const void *x, ptrdiff_t stride, int to_write) {
-  enum { LINE = 64, SECOND_LEVEL = 2 };
-  for (size_t r = 0; r < rows; r++)
-    for (size_t i = 0; i < bytes; i += LINE) {
-      const char *p = (const char *)x + (ptrdiff_t)r * stride + i;
-      if (to_write)
-        __builtin_prefetch(p, 1, SECOND_LEVEL);
-      else
-        __builtin_prefetch(p, 0, SECOND_LEVEL);
-    }
-}
-
 // Between two tokens decays the sum of the logarithms of those in between, all of one sign: adding
 // keeps the precision behind gates of any strength, which differences of running sums lose, and
 // near 1, which products of rounded factors lose over many tokens.
@@ -162,23 +150,36 @@ static void scale_columns(size_t rows, size_t columns, const float *factor, floa
     for (size_t i = 0; i < columns; i++) y[i] *= factor[i];
 }
 
+// One vector of row i of decay_tril from column j on, `part` of them.
+INLINE void decay_tril_vector(size_t i, size_t j, size_t part, float *s, float log, float *work) {
+  vi column;
+  for (int32_t lane = 0; lane < LANES; lane++) column[lane] = lane;
+  column += (int32_t)j;
+  vi row = (vi){0} + (int32_t)i;
+  vf sum = v_select(column < row, load_state(work + j, part) + log, (vf){0});
+  store_state(work + j, sum, part);
+  vf decayed = load_state(s + j, part) * v_exp_nonpositive(sum);
+  store_state(s + j, v_select(column > row, (vf){0}, decayed), part);
+}
+
 static void decay_tril(size_t rows, float *s, size_t stride, const float *g, float *work) {
   for (size_t i = 0; i < rows; i++, s += stride) {
+    size_t j = 0;
     // work[j] is the sum of g[j + 1] to g[i]; each row of it follows from the row above.
-    for (size_t j = 0; j < i; j += LANES) {
-      size_t part = i - j < LANES ? i - j : LANES;
-      if (part == LANES) {
-        vf sum = v_load(work + j) + g[i];
-        v_store(work + j, sum);
-        v_store(s + j, v_load(s + j) * v_exp_nonpositive(sum));
-      } else {
-        vf sum = v_load_part(work + j, part, 0) + g[i];
-        v_store_part(work + j, sum, part);
-        v_store_part(s + j, v_load_part(s + j, part, 0) * v_exp_nonpositive(sum), part);
+    if (g) {
+      if (i % LANES == 0)
+        for (size_t n = i; n < i + LANES && n < rows; n++) work[n] = 0;
+      for (; j <= i; j += LANES) {
+        size_t part = rows - j < LANES ? rows - j : LANES;
+        if (part == LANES)
+          decay_tril_vector(i, j, LANES, s, g[i], work);
+        else
+          decay_tril_vector(i, j, part, s, g[i], work);
       }
+    } else {
+      j = i + 1;
     }
-    work[i] = 0;
-    for (size_t j = i + 1; j < rows; j++) s[j] = 0;
+    for (; j < rows; j++) s[j] = 0;
   }
 }
 

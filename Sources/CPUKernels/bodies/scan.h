@@ -24,29 +24,28 @@
     }                                       \
   }
 
-// Between rows of a tensor h is a vector of floats, of which the last may be a part.
-INLINE vf load_state(const float *h, size_t part) {
-  return part == LANES ? v_load(h) : v_load_part(h, part, 0);
-}
-INLINE void store_state(float *h, vf x, size_t part) {
-  if (part == LANES)
-    v_store(h, x);
-  else
-    v_store_part(h, x, part);
-}
-
 // Rows that lie apart, as those of a strip of columns do, are asked for ahead of their use: `row`
-// being at hand, the one STRIP_ROWS_AHEAD on (`sign` 1) or back (-1).
+// being at hand, the one STRIP_ROWS_AHEAD on (`sign` 1) or back (-1), into the second cache.
 #define STRIP_ROWS_AHEAD 8
 INLINE void ask_ahead(cpu_float_type type, const void *row, ptrdiff_t stride, size_t columns,
                       size_t i, const ptrdiff_t sign) {
   if (stride != (ptrdiff_t)columns)
-    __builtin_prefetch(row_at(type, row, sign * STRIP_ROWS_AHEAD * stride + (ptrdiff_t)i), 0, 3);
+    __builtin_prefetch(row_at(type, row, sign * STRIP_ROWS_AHEAD * stride + (ptrdiff_t)i), 0,
+                       2);
 }
 
 // h += x
 INLINE void add_row(const cpu_float_type type, size_t columns, const void *x, float *h) {
   FOR_COLUMNS(store_state(h + i, load_state(h + i, part) + v_load_part_as(type, x, i, part), part);)
+}
+
+// One vector of columns of a row.
+INLINE vf scan_vector(const cpu_float_type type, const cpu_float_type gate, const void *x,
+                      const void *g, float *h, size_t i, size_t part) {
+  vf log = v_load_part_as(gate, g, i, part) * LOG2_E;
+  vf state = v_decay_add(load_state(h + i, part), log, v_load_part_as(type, x, i, part));
+  store_state(h + i, state, part);
+  return state;
 }
 
 INLINE void scan_rows(const cpu_float_type type, const cpu_float_type gate, int past_caches,
@@ -56,13 +55,21 @@ INLINE void scan_rows(const cpu_float_type type, const cpu_float_type gate, int 
     const void *xr = row_at(type, x, (ptrdiff_t)r * x_row);
     const void *gr = row_at(gate, g, (ptrdiff_t)r * g_row);
     void *yr = row_of(type, y, (ptrdiff_t)r * y_row);
-    FOR_COLUMNS(
-        ask_ahead(type, xr, x_row, columns, i, 1);
-        ask_ahead(gate, gr, g_row, columns, i, 1);
-        vf log = v_load_part_as(gate, gr, i, part) * LOG2_E;
-        vf state = v_decay_add(load_state(h + i, part), log, v_load_part_as(type, xr, i, part));
-        store_state(h + i, state, part);
-        v_store_part_as(type, yr, i, state, part, past_caches);)
+    size_t i = 0;
+    for (; i + 2 * LANES <= columns; i += 2 * LANES) {
+      for (size_t at = i; at < i + 2 * LANES; at += LANES) {
+        ask_ahead(type, xr, x_row, columns, at, 1);
+        ask_ahead(gate, gr, g_row, columns, at, 1);
+      }
+      vf low = scan_vector(type, gate, xr, gr, h, i, LANES);
+      vf high = scan_vector(type, gate, xr, gr, h, i + LANES, LANES);
+      v_store_two_as(type, yr, i, low, high, past_caches);
+    }
+    for (; i < columns; i += LANES) {
+      size_t part = columns - i < LANES ? columns - i : LANES;
+      vf state = scan_vector(type, gate, xr, gr, h, i, part);
+      v_store_part_as(type, yr, i, state, part, past_caches);
+    }
   }
 }
 
@@ -102,6 +109,25 @@ static void scan_carry(cpu_float_type type, cpu_float_type gate, int backwards, 
 #undef BODY
 }
 
+// What one row backward reads; dy and y are those of the row before, absent at the first.
+typedef struct {
+  const void *g, *dy, *y;
+  const float *first;
+} backward_row;
+
+// One vector of columns of a row: returns dx, and dg in *dg.
+INLINE vf scan_vector_backward(const cpu_float_type type, const cpu_float_type gate,
+                               const backward_row *row, float *dh, size_t i, size_t part,
+                               vf *dg) {
+  vf received = row->y ? v_load_part_as(type, row->dy, i, part) : (vf){0};
+  vf state = row->y ? v_load_part_as(type, row->y, i, part) : load_state(row->first + i, part);
+  vf dx = load_state(dh + i, part), rest;
+  vf whole = v_decay_split(dx, v_load_part_as(gate, row->g, i, part) * LOG2_E, &rest);
+  *dg = (whole + whole * rest) * state;
+  store_state(dh + i, whole + (whole * rest + received), part);
+  return dx;
+}
+
 INLINE void scan_rows_backward(const cpu_float_type type, const cpu_float_type gate,
                                int past_caches, size_t rows, size_t columns, const void *g,
                                ptrdiff_t g_row, const void *y, ptrdiff_t y_row,
@@ -110,28 +136,33 @@ INLINE void scan_rows_backward(const cpu_float_type type, const cpu_float_type g
                                ptrdiff_t d_row) {
   if (rows > 0) add_row(type, columns, row_at(type, dy, ((ptrdiff_t)rows - 1) * dy_row), dh);
   for (ptrdiff_t r = (ptrdiff_t)rows; r-- > 0;) {
-    const void *gr = row_at(gate, g, r * g_row);
-    const void *dyr = r > 0 ? row_at(type, dy, (r - 1) * dy_row) : NULL;
-    const void *before = r > 0 ? row_at(type, y, (r - 1) * y_row) : NULL;
+    const backward_row row = {.g = row_at(gate, g, r * g_row),
+                              .dy = row_at(type, dy, (r - 1) * dy_row),
+                              .y = r > 0 ? row_at(type, y, (r - 1) * y_row) : NULL,
+                              .first = first};
     void *dxr = row_of(type, dx, r * d_row), *dgr = row_of(gate, dg, r * d_row);
-    FOR_COLUMNS(
-        ask_ahead(gate, gr, g_row, columns, i, -1);
-        vf received = {0};
-        vf state;
-        if (before) {
-          ask_ahead(type, dyr, dy_row, columns, i, -1);
-          ask_ahead(type, before, y_row, columns, i, -1);
-          received = v_load_part_as(type, dyr, i, part);
-          state = v_load_part_as(type, before, i, part);
-        } else {
-          state = load_state(first + i, part);
-        }
-        vf gradient = load_state(dh + i, part);
-        v_store_part_as(type, dxr, i, gradient, part, past_caches);
-        vf rest;
-        gradient = v_decay_split(gradient, v_load_part_as(gate, gr, i, part) * LOG2_E, &rest);
-        v_store_part_as(gate, dgr, i, (gradient + gradient * rest) * state, part, past_caches);
-        store_state(dh + i, gradient + (gradient * rest + received), part);)
+    // From the last columns too: dense rows are then memory walked backwards, which processors
+    // foresee as well as memory walked forwards.
+    size_t i = columns / (2 * LANES) * 2 * LANES;
+    for (size_t rest = i; rest < columns; rest += LANES) {
+      size_t part = columns - rest < LANES ? columns - rest : LANES;
+      vf decay, input = scan_vector_backward(type, gate, &row, dh, rest, part, &decay);
+      v_store_part_as(type, dxr, rest, input, part, past_caches);
+      v_store_part_as(gate, dgr, rest, decay, part, past_caches);
+    }
+    while (i > 0) {
+      i -= 2 * LANES;
+      for (size_t at = i; at < i + 2 * LANES; at += LANES) {
+        ask_ahead(gate, row.g, g_row, columns, at, -1);
+        ask_ahead(type, row.dy, dy_row, columns, at, -1);
+        ask_ahead(type, row.y, y_row, columns, at, -1);
+      }
+      vf low_decay, high_decay;
+      vf high = scan_vector_backward(type, gate, &row, dh, i + LANES, LANES, &high_decay);
+      vf low = scan_vector_backward(type, gate, &row, dh, i, LANES, &low_decay);
+      v_store_two_as(type, dxr, i, low, high, past_caches);
+      v_store_two_as(gate, dgr, i, low_decay, high_decay, past_caches);
+    }
   }
 }
 

@@ -5,6 +5,11 @@
 // States of a vector of columns that are kept in registers.
 #define STATE_BLOCK 16
 
+// Lines that are fetched for a vector of columns of a row, of what the thread has asked for: forward
+// the same of inputs, steps and outputs of other rows, backward of two gradients too.
+#define LINES_A_ROW 3
+#define LINES_A_ROW_BACKWARD 5
+
 // `count` <= STATE_BLOCK states of one vector of columns over all rows. What other blocks have
 // added to y is kept, but for the first, which begins with the skip.
 INLINE void selective_block(const size_t count, size_t part, int is_first, size_t rows,
@@ -18,7 +23,9 @@ INLINE void selective_block(const size_t count, size_t part, int is_first, size_
     rate[n] = load_state(a + n * stride, part);
   }
   vf through = is_first && skip ? load_state(skip, part) : (vf){0};
+  asked_rows *asked = &cpu_asked_rows;
   for (size_t r = 0; r < rows; r++) {
+    for (size_t n = 0; n < LINES_A_ROW; n++) fetch_asked(asked);
     vf input = load_state(x + (ptrdiff_t)r * x_row, part);
     vf length = load_state(step + (ptrdiff_t)r * step_row, part);
     vf written = input * length, out = through * input;
@@ -101,7 +108,9 @@ INLINE void selective_row_backward(const size_t count, size_t columns, int is_fi
                                    float *dc, float *dskip) {
   const float ln2 = 0.693147180559945309f;
   vf b_sums[STATE_BLOCK] = {0}, c_sums[STATE_BLOCK] = {0};
+  asked_rows *asked = &cpu_asked_rows;
   FOR_COLUMNS(
+      for (size_t n = 0; n < LINES_A_ROW_BACKWARD; n++) fetch_asked(asked);
       vf to_written = {0};
       vf to_length = {0};
       selective_columns_backward(count, part, columns, i, row, a, dh, da, b_sums, c_sums,

@@ -29,7 +29,8 @@ const cpu_kernels TABLE = {
              .pair_panel_dots = pair_panel_dots},
     .has_bf16 = 1,
 #endif
-    .prefetch = prefetch, .decay_split = decay_split, .additive_step = additive_step,
+    .prefetch = prefetch, .ask = ask, .load_rows = load_rows, .store_rows = store_rows,
+    .decay_split = decay_split, .additive_step = additive_step,
     .additive_step_before = additive_step_before,
     .decay_from_start = decay_from_start, .decay_to_end = decay_to_end,
     .scale_rows = scale_rows, .scale_columns = scale_columns,

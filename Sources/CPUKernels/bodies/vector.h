@@ -3,6 +3,7 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "../asked.h"
 #include "../include/CPUKernels.h"
 
 #pragma clang fp contract(fast)

@@ -233,9 +233,21 @@ typedef struct {
   int has_bf16;
   cpu_bf16_kernels bf16;
 
-  // MARK: bodies/recurrence.h
-  // Asks for rows of `bytes` bytes, `stride` bytes apart, to be near when they are read or written.
+  // MARK: bodies/asked.h
+  // Asks for rows of `bytes` bytes, `stride` bytes apart, to be near when they are read or written:
+  // now, or little by little while this thread computes products and selective scans.
   void (*prefetch)(size_t rows, size_t bytes, const void *x, ptrdiff_t stride, int to_write);
+  void (*ask)(size_t rows, size_t bytes, const void *x, ptrdiff_t stride, int to_write);
+
+  // MARK: bodies/rows.h
+  // y = factor * x: rows of `type` become dense rows of float32.
+  void (*load_rows)(cpu_float_type type, size_t rows, size_t columns, const void *x,
+                    ptrdiff_t x_row, float factor, float *y);
+  // y = x: dense rows of float32 become rows of `type`, with past_caches past the caches.
+  void (*store_rows)(cpu_float_type type, int past_caches, size_t rows, size_t columns,
+                     const float *x, void *y, ptrdiff_t y_row);
+
+  // MARK: bodies/recurrence.h
   // Decays are e^g, g <= 0.
   // e^g as whole + rest: 1 + (e^g - 1) near 1, so that a state which hardly decays is not multiplied
   // by a rounded factor at every token, otherwise 0 + e^g.
@@ -266,8 +278,9 @@ typedef struct {
   // y[r][i] *= factor[i]
   void (*scale_columns)(size_t rows, size_t columns, const float *factor, float *y,
                         size_t stride);
-  // s[i][j] *= e^(g[j + 1] + ... + g[i]) for j <= i, and 0 for j > i. work holds `rows` numbers.
-  void (*decay_tril)(size_t rows, float *s, size_t stride, const float *g, float *work);
+  // s[i][j] *= e^(g[j + 1] + ... + g[i]) for j <= i, and 0 for j > i. g may be absent: zeros. work
+  // holds `rows` numbers.
+  void (*decay_tril)(size_t rows, float *s, size_t stride, const float *_Nullable g, float *work);
   // dg[t] += sum over j < t <= i of s[i][j] * d[i][j]: the gradient of g from scores s that
   // decay_tril has decayed and their gradient d. work holds `rows` numbers.
   void (*decay_pairs)(size_t rows, const float *s, const float *d, size_t stride, float *work,

@@ -115,7 +115,7 @@ extension AdditivePasses {
       let bonus = try TokenBonus(call, reader, kernels, head: piece.head)
       let (state, gradient) = (states + index * stateSize, stateGradients + index * stateSize)
       let recurrence = try ChunkedBackward(reader, product, chunks: piece.chunks.count)
-      recurrence.run(
+      try recurrence.run(
         piece.chunks, initialState: state, gradient: gradient, incoming: gradients.incoming,
         bonus: bonus, to: gradients.targets)
       if piece.isFirst, let first = piece.chunks.first {

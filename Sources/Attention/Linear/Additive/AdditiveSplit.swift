@@ -126,7 +126,8 @@ struct AdditivePieceSolver: PieceSolver {
     _ chunks: [RecurrenceReader.Piece], incoming: TokenRows, start: Rows
   ) throws {
     start.update(repeating: 0, count: k * v)
-    try ChunkedForward(passes.reader, passes.product).retreat(chunks, start, incoming: incoming)
+    try ChunkedForward(passes.reader, passes.product).retreat(
+      chunks, start, incoming: incoming)
   }
 
   func carry(_ map: UnsafePointer<Float>, _ before: UnsafePointer<Float>, addingTo after: Rows) {

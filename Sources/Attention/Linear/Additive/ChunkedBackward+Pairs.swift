@@ -7,11 +7,11 @@ extension ChunkedBackward {
   ///     dq += (dA ⊙ E) k ,   dk += (dA ⊙ E)ᵀ q ,   dg_t += Σ_{j<t≤i} A_ij dA_ij
   func addPairs(_ count: Int) {
     let length = ChunkScores.length
-    if tokens.reader.decayWidth > 0 {
+    if scores.decays {
       gatherDecay(count)
       kernels.decay_pairs(count, scores.scores(0, 0), scoreGradient, length, work, decayGradient)
     }
-    kernels.decay_tril(count, scoreGradient, length, tokens.decay, work)
+    scores.decayPairs(count, scoreGradient, tokens.decay)
     pack(tokens.keys, count)
     let sees = left(.rows(scoreGradient, length), count, count)
     for block in ChunkScores.blocks(count) {

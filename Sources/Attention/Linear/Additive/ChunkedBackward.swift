@@ -45,7 +45,7 @@ final class ChunkedBackward {
   /// dh' [k, v], and its transpose.
   private let stateGradient, transposedStateGradient: Panels
   /// dO [64, v]
-  let outputGradient: Rows
+  private(set) var outputGradient: Rows
   private let packedOutputGradient: Panels
   /// vᵀ [v, 64]
   private let transposedValues: Panels
@@ -73,8 +73,8 @@ final class ChunkedBackward {
     (self.k, self.v) = (k, v)
     let length = ChunkScores.length
     let tile = kernels.tile_columns
-    tokens = try ChunkTokens(reader, length: length)
-    scores = try ChunkScores(product, keyDimension: k, isByChannel: reader.decayIsByChannel)
+    tokens = try ChunkTokens(reader, length: length, looksAhead: true)
+    scores = try ChunkScores(product, keyDimension: k, decayWidth: reader.decayWidth)
     scratch = try Scratch(
       floats: Self.ownSize(
         k, v, tile: tile, chunks: chunks, areRounded: product.roundsOperands))
@@ -119,6 +119,7 @@ final class ChunkedBackward {
     let (k, v, length) = (problem.keyDimension, problem.valueDimension, ChunkScores.length)
     let tile = product.kernels.tile_columns
     return ChunkTokens.size(length, keyDimension: k, valueDimension: v)
+      + ChunkTokens.aheadSize(length, problem, incoming: true)
       + ChunkScores.size(keyDimension: k, tile: tile)
       + ownSize(
         k, v, tile: tile, chunks: (tokens + length - 1) / length,
@@ -166,23 +167,18 @@ final class ChunkedBackward {
   func run(
     _ pieces: [Piece], initialState: UnsafePointer<Float>, gradient: Rows, incoming: TokenRows,
     bonus: TokenBonus?, to targets: Targets
-  ) {
+  ) throws {
+    try tokens.addIncoming(incoming)
     computeStates(pieces, initialState)
     product.packSums(gradient, row: v, column: 1, rows: k, columns: v, into: stateGradient)
     for (index, piece) in pieces.enumerated().reversed() {
       tokens.loadQueries(piece)
       tokens.loadWrites(piece)
-      incoming.load(
-        row: piece.row, tokens: piece.reading, head: piece.head, count: piece.count,
-        to: outputGradient)
-      if index > 0 {
-        let next = pieces[index - 1]
-        tokens.reader.prefetch(next)
-        incoming.prefetch(row: next.row, tokens: next.reading, head: next.head)
-      }
-      targets.queries.prefetch(row: piece.row, tokens: piece.reading, head: piece.head)
+      tokens.loadIncoming(piece, into: &outputGradient)
+      tokens.askAll(index > 0 ? pieces[index - 1] : nil)
+      targets.queries.ask(row: piece.row, tokens: piece.reading, head: piece.head)
       for target in targets.writes {
-        target.prefetch(row: piece.row, tokens: piece.tokens, head: piece.head)
+        target.ask(row: piece.row, tokens: piece.tokens, head: piece.head)
       }
       differentiate(piece.count, states[index])
       bonus?.addToQueries(piece, outputGradient: outputGradient, to: queryGradient)
@@ -203,21 +199,22 @@ final class ChunkedBackward {
 
   /// hᵀ before each chunk.
   private func computeStates(_ pieces: [Piece], _ initialState: UnsafePointer<Float>) {
-    product.packSums(initialState, row: 1, column: v, rows: v, columns: k, into: runningState)
+    guard let first = states.first else { return }
+    var state = product.roundsOperands ? runningState : first
+    product.packSums(initialState, row: 1, column: v, rows: v, columns: k, into: state)
     for (index, piece) in pieces.enumerated() {
-      let state = product.operand(of: runningState, in: states[index])
-      if !product.roundsOperands {
-        states[index].base.update(from: state.base, count: state.size)
-      }
+      if product.roundsOperands { _ = product.operand(of: state, in: states[index]) }
       guard index + 1 < pieces.count else { return }
       tokens.loadWrites(piece)
-      tokens.reader.prefetch(pieces[index + 1])
+      tokens.askWrites(pieces[index + 1])
       scores.decayWrites(piece.count, [tokens.keys], tokens.decay)
-      scores.decayTransposedState(runningState)
+      let next = product.roundsOperands ? runningState : states[index + 1]
+      scores.decayTransposedState(state, into: next)
+      state = next
       pack(scores.writes[0].rows, piece.count)
       product.multiply(
         left(.transposed(tokens.values, v), v, piece.count), packedRows, depth: piece.count,
-        addingTo: runningState)
+        addingTo: state, between: tokens.advance)
     }
   }
 
@@ -241,6 +238,7 @@ final class ChunkedBackward {
         stride: length, adds: false)
     }
     scores.compute(count, reads: [tokens.queries], writes: [tokens.keys], tokens.decay)
+    tokens.advance()
 
     // dv = k̃ dh' + Aᵀ dO
     product.multiply(
@@ -255,18 +253,23 @@ final class ChunkedBackward {
         depth: first..<count, into: valueGradient + first * v, stride: v, adds: true)
     }
 
+    tokens.advance()
+
     // dq = (dO hᵀ) e^G and dk = (v dh'ᵀ) e^(γ − G)
     product.multiply(
       incoming, state, rows: count, columns: k, depth: 0..<v, into: queryGradient, stride: k,
       adds: false)
+    tokens.advance()
     product.multiply(
       left(.rows(tokens.values, v), count, v), transposedStateGradient, rows: count, columns: k,
       depth: 0..<v, into: keyGradient, stride: k, adds: false)
-    let byChannel: Int32 = scores.isByChannel ? 1 : 0
-    kernels.decay_from_start(
-      count, k, queryGradient, tokens.decay, byChannel, queryGradient, work)
-    kernels.decay_to_end(count, k, keyGradient, tokens.decay, byChannel, keyGradient, work)
-    product.dots(state, transposedStateGradient, into: through)
+    if scores.decays {
+      let byChannel: Int32 = scores.isByChannel ? 1 : 0
+      kernels.decay_from_start(
+        count, k, queryGradient, tokens.decay, byChannel, queryGradient, work)
+      kernels.decay_to_end(count, k, keyGradient, tokens.decay, byChannel, keyGradient, work)
+      product.dots(state, transposedStateGradient, into: through)
+    }
 
     if scores.isByChannel {
       addPairsByChannel(count)
@@ -275,6 +278,7 @@ final class ChunkedBackward {
     }
 
     // dh = e^γ dh' + q̃ᵀ dO
+    tokens.advance()
     scores.decayState(stateGradient)
     product.multiply(
       left(.transposed(scores.reads[0].rows, k), k, count), packedOutputGradient, depth: count,

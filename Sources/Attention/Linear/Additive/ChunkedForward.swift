@@ -21,12 +21,13 @@ final class ChunkedForward {
   /// Room for a left operand.
   private let leftRoom: UnsafeMutablePointer<Float>
   /// [64, v]
-  private let output: UnsafeMutablePointer<Float>
+  private var output: UnsafeMutablePointer<Float>
 
   /// Floats of working memory.
   static func size(_ problem: LinearProblem, tile: Int) -> Int {
     let (k, v, length) = (problem.keyDimension, problem.valueDimension, ChunkScores.length)
     return ChunkTokens.size(length, keyDimension: k, valueDimension: v)
+      + ChunkTokens.aheadSize(length, problem)
       + ChunkScores.size(keyDimension: k, tile: tile) + ownSize(k, v, tile: tile)
   }
 
@@ -41,8 +42,8 @@ final class ChunkedForward {
     self.product = product
     let (k, v) = (reader.keyDimension, reader.valueDimension)
     let tile = product.kernels.tile_columns
-    tokens = try ChunkTokens(reader, length: ChunkScores.length)
-    scores = try ChunkScores(product, keyDimension: k, isByChannel: reader.decayIsByChannel)
+    tokens = try ChunkTokens(reader, length: ChunkScores.length, looksAhead: true)
+    scores = try ChunkScores(product, keyDimension: k, decayWidth: reader.decayWidth)
     scratch = try Scratch(floats: Self.ownSize(k, v, tile: tile))
     state = Panels(rows: k, columns: v, tile: tile, base: scratch.base)
     values = Panels(
@@ -67,10 +68,11 @@ final class ChunkedForward {
     for (index, piece) in pieces.enumerated() {
       tokens.loadQueries(piece)
       tokens.loadWrites(piece)
-      if index + 1 < pieces.count { tokens.reader.prefetch(pieces[index + 1]) }
-      target.prefetch(row: piece.row, tokens: piece.reading, head: piece.head)
+      target.ask(row: piece.row, tokens: piece.reading, head: piece.head)
+      tokens.askAll(next(index, of: pieces))
       scores.compute(piece.count, reads: [tokens.queries], writes: [tokens.keys], tokens.decay)
       product.pack(tokens.values, row: v, column: 1, rows: piece.count, columns: v, into: values)
+      tokens.advance()
       read(piece.count)
       bonus?.add(piece, queries: tokens.queries, to: output)
       target.store(row: piece.row, tokens: piece.reading, head: piece.head, from: output)
@@ -89,7 +91,7 @@ final class ChunkedForward {
     packState(finalState)
     for (index, piece) in pieces.enumerated() {
       tokens.loadWrites(piece)
-      if index + 1 < pieces.count { tokens.reader.prefetch(pieces[index + 1]) }
+      tokens.askWrites(next(index, of: pieces))
       scores.decayWrites(piece.count, [tokens.keys], tokens.decay)
       product.pack(tokens.values, row: v, column: 1, rows: piece.count, columns: v, into: values)
       write(piece.count)
@@ -106,23 +108,30 @@ final class ChunkedForward {
   func retreat(
     _ pieces: [RecurrenceReader.Piece], _ gradient: UnsafeMutablePointer<Float>,
     incoming: TokenRows
-  ) {
+  ) throws {
     let (k, v) = (state.rows, state.columns)
+    try tokens.addIncoming(incoming)
     packState(gradient)
-    for piece in pieces.reversed() {
+    for (index, piece) in pieces.enumerated().reversed() {
       let count = piece.count
       tokens.loadQueries(piece)
       tokens.loadDecay(piece)
-      incoming.load(
-        row: piece.row, tokens: piece.reading, head: piece.head, count: count, to: output)
+      tokens.loadIncoming(piece, into: &output)
+      tokens.askReads(index > 0 ? pieces[index - 1] : nil)
       scores.decayReads(count, [tokens.queries], tokens.decay, total: scores.total)
       product.pack(output, row: v, column: 1, rows: count, columns: v, into: values)
       scores.decayState(state)
       product.multiply(
         left(.transposed(scores.reads[0].rows, k), k, count), values, depth: count,
-        addingTo: state)
+        addingTo: state, between: tokens.advance)
     }
     product.unpack(state, into: gradient)
+  }
+
+  private func next(
+    _ index: Int, of pieces: [RecurrenceReader.Piece]
+  ) -> RecurrenceReader.Piece? {
+    index + 1 < pieces.count ? pieces[index + 1] : nil
   }
 
   private func packState(_ rows: UnsafePointer<Float>) {
@@ -136,6 +145,7 @@ final class ChunkedForward {
     product.multiply(
       left(.rows(scores.reads[0].rows, k), count, k), product.operand(of: state, in: stateRoom),
       rows: count, columns: v, depth: 0..<k, into: output, stride: v, adds: false)
+    tokens.advance()
     let pairs = left(.rows(scores.scores(0, 0), ChunkScores.length), count, count)
     for block in ChunkScores.blocks(count) {
       let first = block.tokens.lowerBound
@@ -151,7 +161,7 @@ final class ChunkedForward {
     scores.decayState(state)
     product.multiply(
       left(.transposed(scores.writes[0].rows, k), k, count), values, depth: count,
-      addingTo: state)
+      addingTo: state, between: tokens.advance)
   }
 
   private func left(_ a: LeftOperand, _ rows: Int, _ depth: Int) -> LeftOperand {

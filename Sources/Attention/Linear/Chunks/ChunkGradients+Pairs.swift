@@ -38,7 +38,7 @@ extension ChunkGradients {
     for (index, read) in scores.reads.enumerated() {
       for write in writes.indices {
         let gradient = scoreGradient(index, write)
-        kernels.decay_tril(count - read.moment.shift, gradient, length, flow.decay, work)
+        scores.decayPairs(count - read.moment.shift, gradient, flow.decay)
         if read.moment == .afterDecay { clearDiagonal(gradient, count) }
       }
     }

@@ -102,13 +102,17 @@ final class ChunkGradients {
   }
 
   /// Computes ``reads``, ``writes`` and, if there is one, ``decay`` of a chunk of `count` tokens.
-  func compute(_ count: Int, _ flow: Flow, hasDecay: Bool) {
+  ///
+  /// - Parameter advance: called now and then between products.
+  func compute(_ count: Int, _ flow: Flow, advance: () -> Void) {
     differentiateScores(count, flow)
+    advance()
     throughState(count, flow)
+    advance()
     if scores.isByChannel {
       addPairsByChannel(count, flow)
     } else {
-      if hasDecay { gatherDecay(count, flow) }
+      if scores.decays { gatherDecay(count, flow) }
       addPairs(count, flow)
     }
   }
@@ -139,6 +143,7 @@ final class ChunkGradients {
       product.multiply(
         .rows(found, v), flow.state, rows: count, columns: k, depth: 0..<v, into: rows, stride: k,
         adds: false)
+      guard scores.decays else { continue }
       kernels.decay_from_start(
         count - shift, k, rows + shift * k, flow.decay, byChannel, rows + shift * k, work)
     }
@@ -146,8 +151,10 @@ final class ChunkGradients {
       product.multiply(
         .rows(written, v), flow.stateGradient, rows: count, columns: k, depth: 0..<v, into: rows,
         stride: k, adds: false)
+      guard scores.decays else { continue }
       kernels.decay_to_end(count, k, rows, flow.decay, byChannel, rows, work)
     }
+    guard scores.decays else { return }
     kernels.panel_dots(
       v, k, flow.state.base, flow.stateGradient.base, flow.state.stride, through)
   }

@@ -44,23 +44,26 @@ final class ChunkScores {
   /// One that reads.
   struct Read {
     let moment: Moment
-    /// [64, k]: decayed from the start of the chunk.
-    let rows: UnsafeMutablePointer<Float>
+    /// [64, k]: decayed from the start of the chunk; without decay what was given.
+    fileprivate(set) var rows: UnsafePointer<Float>
+    fileprivate let room: UnsafeMutablePointer<Float>
     /// [64, k]: by channel, rows from ``Moment/shift`` on, decayed from the start of their block.
     let blockRows: UnsafeMutablePointer<Float>
   }
 
   /// One that is written.
   struct Write {
-    /// [64, k]: decayed to the end of the chunk.
-    let rows: UnsafeMutablePointer<Float>
+    /// [64, k]: decayed to the end of the chunk; without decay what was given.
+    fileprivate(set) var rows: UnsafePointer<Float>
+    fileprivate let room: UnsafeMutablePointer<Float>
     /// By channel, for each block all earlier rows decayed to its start, one block behind the other.
     fileprivate let earlierRows: UnsafeMutablePointer<Float>
   }
 
-  let isByChannel: Bool
-  let reads: [Read]
-  let writes: [Write]
+  /// Whether there is a decay, and whether it differs by channel.
+  let decays, isByChannel: Bool
+  private(set) var reads: [Read]
+  private(set) var writes: [Write]
   private let product: PanelProduct
   private let kernels: cpu_kernels
   private let k: Int
@@ -90,14 +93,16 @@ final class ChunkScores {
   }
 
   /// - Parameters:
+  ///   - decayWidth: numbers of the decay a token: 0, 1 or k.
   ///   - reads: when each of those that read does so; the first after the write.
   ///   - writes: how many are written.
   init(
-    _ product: PanelProduct, keyDimension k: Int, isByChannel: Bool,
+    _ product: PanelProduct, keyDimension k: Int, decayWidth: Int,
     reads: [Moment] = [.afterWrite], writes: Int = 1
   ) throws {
     self.product = product
-    self.isByChannel = isByChannel
+    decays = decayWidth > 0
+    isByChannel = decayWidth > 1
     self.k = k
     kernels = product.kernels
     let tile = kernels.tile_columns
@@ -112,13 +117,18 @@ final class ChunkScores {
     transposedWrites = Panels(rows: k, columns: rows, tile: tile, base: next)
     next += Panels.size(rows: k + k % 2, columns: rows, tile: tile)
     allScores = take(reads.count * writes * rows * rows)
-    self.reads = reads.map { Read(moment: $0, rows: take(rows * k), blockRows: take(rows * k)) }
+    self.reads = reads.map {
+      let room = take(rows * k)
+      return Read(moment: $0, rows: room, room: room, blockRows: take(rows * k))
+    }
     self.writes = (0..<writes).map { _ in
-      Write(rows: take(rows * k), earlierRows: take(Self.earlierRows * k))
+      let room = take(rows * k)
+      return Write(rows: room, room: room, earlierRows: take(Self.earlierRows * k))
     }
     factors = take(rows * k)
     blockTotals = take(rows / Self.block * k)
     total = take(k)
+    total[0] = 1
     work = take(max(rows, k))
     leftRoom = take(PanelProduct.leftSize(rows: rows, depth: k))
   }
@@ -141,8 +151,12 @@ final class ChunkScores {
   ///   - keys: [count, k] for each write.
   ///   - g: logarithms of the decay [count, 1 or k].
   func decayWrites(_ count: Int, _ keys: [UnsafePointer<Float>], _ g: UnsafePointer<Float>) {
-    for (write, keys) in zip(writes, keys) {
-      kernels.decay_to_end(count, k, keys, g, isByChannel ? 1 : 0, write.rows, total)
+    for (index, keys) in keys.enumerated() {
+      if decays {
+        kernels.decay_to_end(count, k, keys, g, isByChannel ? 1 : 0, writes[index].room, total)
+      } else {
+        writes[index].rows = keys
+      }
     }
   }
 
@@ -156,11 +170,15 @@ final class ChunkScores {
     _ count: Int, _ sources: [UnsafePointer<Float>], _ g: UnsafePointer<Float>,
     total: UnsafeMutablePointer<Float>
   ) {
-    for (read, source) in zip(reads, sources) {
-      let shift = read.moment.shift
-      if shift > 0 { read.rows.update(from: source, count: k) }
+    for (index, source) in sources.enumerated() {
+      guard decays else {
+        reads[index].rows = source
+        continue
+      }
+      let (shift, target) = (reads[index].moment.shift, reads[index].room)
+      if shift > 0 { target.update(from: source, count: k) }
       kernels.decay_from_start(
-        count - shift, k, source + shift * k, g, isByChannel ? 1 : 0, read.rows + shift * k, total)
+        count - shift, k, source + shift * k, g, isByChannel ? 1 : 0, target + shift * k, total)
     }
   }
 
@@ -215,7 +233,7 @@ extension ChunkScores {
             left.dropping(rows: first), rows: min(tile, rows - first),
             keys: min(count, first + tile), into: target + first * Self.length)
         }
-        kernels.decay_tril(rows, target, Self.length, g, work)
+        decayPairs(rows, target, g)
       }
     }
   }
@@ -279,6 +297,14 @@ extension ChunkScores {
     }
   }
 
+  /// Decays a matrix [count, 64] of pairs of tokens, the later one a row, and clears what lies right
+  /// of its diagonal.
+  func decayPairs(
+    _ count: Int, _ pairs: UnsafeMutablePointer<Float>, _ g: UnsafePointer<Float>
+  ) {
+    kernels.decay_tril(count, pairs, Self.length, decays ? g : nil, work)
+  }
+
   private func pack(_ keys: UnsafePointer<Float>, _ count: Int) {
     product.pack(keys, row: 1, column: k, rows: k, columns: count, into: transposedWrites)
   }
@@ -300,16 +326,21 @@ extension ChunkScores {
 extension ChunkScores {
   /// Multiplies a state [k, v] by the decay of the whole chunk.
   func decayState(_ state: Panels) {
+    guard decays else { return }
     guard isByChannel else { return kernels.scale(state.size, total[0], state.base) }
     for panel in state.panels {
       kernels.scale_rows(state.rows, state.tile, total, 1, panel.base, state.tile)
     }
   }
 
-  /// Multiplies the transpose of a state, [v, k], by the decay of the whole chunk.
-  func decayTransposedState(_ state: Panels) {
-    guard isByChannel else { return kernels.scale(state.size, total[0], state.base) }
-    for panel in state.panels {
+  /// The transpose of a state, [v, k], times the decay of the whole chunk; `target` may be `state`.
+  func decayTransposedState(_ state: Panels, into target: Panels) {
+    let factor = isByChannel ? 1 : total[0]
+    if state.base != target.base || factor != 1 {
+      kernels.load_rows(CPU_F32, 1, state.size, state.base, state.size, factor, target.base)
+    }
+    guard isByChannel else { return }
+    for panel in target.panels {
       kernels.scale_columns(
         state.rows, panel.width, total + panel.firstColumn, panel.base, state.tile)
     }

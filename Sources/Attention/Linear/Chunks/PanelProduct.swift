@@ -127,6 +127,19 @@ struct PanelProduct: Sendable {
       into: c.base + rows.lowerBound * c.tile, row: c.tile, panel: c.stride, adds: adds)
   }
 
+  /// c += a b in two halves of rows, with `between` called between them.
+  func multiply(
+    _ a: LeftOperand, _ b: Panels, depth: Int, addingTo c: Panels, between: () -> Void
+  ) {
+    let half = c.rows / 2 / Self.rowsAtOnce * Self.rowsAtOnce
+    multiply(a, b, depth: 0..<depth, into: c, rows: 0..<half, adds: true)
+    between()
+    multiply(a.dropping(rows: half), b, depth: 0..<depth, into: c, rows: half..<c.rows, adds: true)
+  }
+
+  /// Rows that a product has in registers, or a multiple of them.
+  private static let rowsAtOnce = 8
+
   /// c += a b, c being packed itself.
   func multiply(_ a: LeftOperand, _ b: Panels, depth: Int, addingTo c: Panels) {
     multiply(

@@ -42,7 +42,8 @@ final class ErasingBackward {
   /// dO and f [64, v]
   private let packedOutputGradient, packedFound: Panels
   /// [64, v] each: dO, f, u, and the gradient of the values.
-  let outputGradient, found, written, valueGradient: Rows
+  private(set) var outputGradient: Rows
+  let found, written, valueGradient: Rows
   /// β's gradient [64], delta rule only.
   let betaGradient: Rows
   /// Working memory of loops, [65, k].
@@ -110,20 +111,17 @@ final class ErasingBackward {
   func run(
     _ pieces: [Piece], initialState: UnsafePointer<Float>, gradient: Rows, incoming: TokenRows,
     to targets: Targets
-  ) {
+  ) throws {
+    try chunk.tokens.tokens.addIncoming(incoming)
     computeStates(pieces, initialState)
     product.pack(gradient, row: v, column: 1, rows: k, columns: v, into: stateGradient)
     for (index, piece) in pieces.enumerated().reversed() {
       chunk.tokens.tokens.loadQueries(piece)
       chunk.tokens.loadWrites(piece)
-      incoming.load(row: piece.row, tokens: piece.tokens, head: piece.head, to: outputGradient)
-      if index > 0 {
-        let next = pieces[index - 1]
-        chunk.tokens.reader.prefetch(next)
-        incoming.prefetch(row: next.row, tokens: next.tokens, head: next.head)
-      }
+      chunk.tokens.tokens.loadIncoming(piece, into: &outputGradient)
+      chunk.tokens.ask(index > 0 ? pieces[index - 1] : nil)
       for target in targets.all {
-        target.prefetch(row: piece.row, tokens: piece.tokens, head: piece.head)
+        target.ask(row: piece.row, tokens: piece.tokens, head: piece.head)
       }
       differentiate(piece.count, states[index], solutions[index])
       let sources = chainToInputs(piece.count)
@@ -143,10 +141,12 @@ final class ErasingBackward {
     product.pack(initialState, row: v, column: 1, rows: k, columns: v, into: first)
     for (index, piece) in pieces.enumerated() {
       chunk.tokens.loadWrites(piece)
+      chunk.tokens.ask(index + 1 < pieces.count ? pieces[index + 1] : nil, onlyWrites: true)
       chunk.score(piece.count, withQueries: false)
+      chunk.tokens.tokens.advance()
       chunk.solve(piece.count, states[index], into: solutions[index])
+      chunk.tokens.tokens.advance()
       guard index + 1 < pieces.count else { return }
-      chunk.tokens.reader.prefetch(pieces[index + 1])
       let next = states[index + 1]
       next.base.update(from: states[index].base, count: next.size)
       chunk.update(next, piece.count, solutions[index])
@@ -157,6 +157,7 @@ final class ErasingBackward {
   private func differentiate(_ count: Int, _ state: Panels, _ solution: Panels) {
     let scores = chunk.scores
     chunk.score(count, withQueries: true)
+    chunk.tokens.tokens.advance()
     product.packTransposed(state, into: transposedState)
     product.packTransposed(stateGradient, into: transposedStateGradient)
     product.pack(
@@ -172,6 +173,7 @@ final class ErasingBackward {
         packedOutputGradient, depth: block.tokens.lowerBound..<count, into: packedFound,
         rows: block.tokens, adds: true)
     }
+    chunk.tokens.tokens.advance()
     chunk.solveTransposed(count, packedFound)
     product.unpack(packedFound, rows: count, into: found)
     product.unpack(solution, rows: count, into: written)
@@ -187,7 +189,7 @@ final class ErasingBackward {
           ? [UnsafePointer(written), UnsafePointer(tokens.tokens.values)]
           : [UnsafePointer(written)],
         state: transposedState, stateGradient: transposedStateGradient),
-      hasDecay: tokens.reader.tokens.decayWidth > 0)
+      advance: tokens.tokens.advance)
 
     scores.decayState(stateGradient)
     for (read, found) in zip(scores.reads, [packedOutputGradient, packedFound]) {

@@ -23,6 +23,7 @@ final class ErasingChunk {
   static func size(_ problem: LinearProblem, tile: Int) -> Int {
     let (k, v, length) = (problem.keyDimension, problem.valueDimension, ChunkScores.length)
     return ErasingTokens.size(length, keyDimension: k, valueDimension: v)
+      + ChunkTokens.aheadSize(length, problem, incoming: problem.needsGradient)
       + ChunkScores.size(
         keyDimension: k, tile: tile, reads: 2, writes: problem.update == .lowRank ? 2 : 1)
       + Panels.size(rows: length, columns: v, tile: tile)
@@ -35,9 +36,9 @@ final class ErasingChunk {
       reader.tokens.keyDimension, reader.tokens.valueDimension, ChunkScores.length
     )
     (self.k, self.v) = (k, v)
-    tokens = try ErasingTokens(reader, kernels, length: length)
+    tokens = try ErasingTokens(reader, kernels, length: length, looksAhead: true)
     scores = try ChunkScores(
-      product, keyDimension: k, isByChannel: reader.tokens.decayIsByChannel, reads: reader.reads,
+      product, keyDimension: k, decayWidth: reader.tokens.decayWidth, reads: reader.reads,
       writes: reader.writes)
     let tile = kernels.tile_columns
     scratch = try Scratch(floats: Panels.size(rows: length, columns: v, tile: tile))

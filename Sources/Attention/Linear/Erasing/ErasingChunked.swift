@@ -105,7 +105,7 @@ extension ErasingChunked {
         try finalGradient.withUnsafePointer(to: Float.self) {
           gradient.update(from: $0 + index * stateSize, count: stateSize)
         }
-        recurrence.run(
+        try recurrence.run(
           pieces, initialState: initialState.base, gradient: gradient, incoming: outputRows,
           to: targets)
       }

@@ -53,16 +53,19 @@ final class ErasingForward {
       let count = piece.count
       chunk.tokens.tokens.loadQueries(piece)
       chunk.tokens.loadWrites(piece)
-      if index + 1 < pieces.count { chunk.tokens.reader.prefetch(pieces[index + 1]) }
-      target.prefetch(row: piece.row, tokens: piece.tokens, head: piece.head)
+      target.ask(row: piece.row, tokens: piece.tokens, head: piece.head)
+      chunk.tokens.ask(index + 1 < pieces.count ? pieces[index + 1] : nil)
       chunk.score(count, withQueries: true)
+      chunk.tokens.tokens.advance()
       chunk.solve(count, state, into: solution)
+      chunk.tokens.tokens.advance()
       product.multiply(
         .rows(chunk.scores.reads[0].rows, k), state, rows: count, columns: v, depth: 0..<k,
         into: output, stride: v, adds: false)
       for (write, written) in chunk.written(solution).enumerated() {
         addScores(chunk.scores.scores(0, write), written, count)
       }
+      chunk.tokens.tokens.advance()
       target.store(row: piece.row, tokens: piece.tokens, head: piece.head, from: output)
       chunk.update(state, count, solution)
     }

@@ -36,9 +36,9 @@ final class ErasingReader: Sendable {
     rows[index].load(row: piece.row, tokens: piece.tokens, head: piece.head, to: target)
   }
 
-  func prefetch(_ piece: RecurrenceReader.Piece) {
-    tokens.prefetch(piece)
-    for rows in rows { rows.prefetch(row: piece.row, tokens: piece.tokens, head: piece.head) }
+  /// Asks for the tensors of the update to be near for a later load.
+  func ask(_ piece: RecurrenceReader.Piece) {
+    for rows in rows { rows.ask(row: piece.row, tokens: piece.tokens, head: piece.head) }
   }
 }
 
@@ -64,10 +64,12 @@ final class ErasingTokens {
     ChunkTokens.size(length, keyDimension: k, valueDimension: v) + length * (2 * k + v + 1)
   }
 
-  init(_ reader: ErasingReader, _ kernels: cpu_kernels, length: Int) throws {
+  init(
+    _ reader: ErasingReader, _ kernels: cpu_kernels, length: Int, looksAhead: Bool = false
+  ) throws {
     self.reader = reader
     self.kernels = kernels
-    tokens = try ChunkTokens(reader.tokens, length: length)
+    tokens = try ChunkTokens(reader.tokens, length: length, looksAhead: looksAhead)
     let (k, v) = (reader.tokens.keyDimension, reader.tokens.valueDimension)
     scratch = try Scratch(floats: length * (2 * k + v + 1))
     readKeys = scratch.base
@@ -85,6 +87,18 @@ final class ErasingTokens {
   var writes: [UnsafePointer<Float>] {
     let keys = UnsafePointer(tokens.keys)
     return reader.isLowRank ? [UnsafePointer(writeKeys), keys] : [keys]
+  }
+
+  /// Begins to bring all of `piece` near, or only what changes the state; goes on with
+  /// ``ChunkTokens/advance()``.
+  func ask(_ piece: RecurrenceReader.Piece?, onlyWrites: Bool = false) {
+    guard let piece else { return }
+    reader.ask(piece)
+    if onlyWrites {
+      tokens.askWrites(piece)
+    } else {
+      tokens.askAll(piece)
+    }
   }
 
   /// Everything but the queries: all that changes the state.

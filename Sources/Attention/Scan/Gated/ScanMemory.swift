@@ -32,6 +32,16 @@ struct ScanRows: @unchecked Sendable {
     owner = nil
   }
 
+  /// Asks for the rows of `tokens` to be near when they are read or written.
+  func ask(
+    _ row: Int, _ tokens: Range<Int>, _ channels: Range<Int>, _ kernels: cpu_kernels,
+    toWrite: Bool = false
+  ) {
+    kernels.ask(
+      tokens.count, channels.count * size, at(row, tokens.lowerBound, channels.lowerBound),
+      stride * size, toWrite ? 1 : 0)
+  }
+
   /// The address of `channel` of `token`.
   func at(_ row: Int, _ token: Int, _ channel: Int) -> UnsafeMutableRawPointer {
     base + (row * batchStride + token * stride + channel) * size

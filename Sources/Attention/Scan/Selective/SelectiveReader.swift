@@ -30,20 +30,15 @@ struct SelectiveReader: @unchecked Sendable {
     stepBias = try call.stepBias.map(address)
   }
 
-  /// Rows of float32 of `channels`: where they lie, or a copy in `scratch`.
+  /// Rows of `channels` in float32, copied to `scratch` whatever they are: where they lie, pages
+  /// apart, neighbouring rows share few places of the first cache.
   func load(
     _ rows: ScanRows, _ row: Int, _ tokens: Range<Int>, _ channels: Range<Int>,
     _ scratch: UnsafeMutablePointer<Float>
   ) -> (base: UnsafePointer<Float>, stride: Int) {
-    let first = rows.at(row, tokens.lowerBound, channels.lowerBound)
-    if rows.type == CPU_F32 {
-      return (UnsafePointer(first.assumingMemoryBound(to: Float.self)), rows.stride)
-    }
-    for (index, token) in tokens.enumerated() {
-      kernels.widen(
-        rows.type, channels.count, rows.at(row, token, channels.lowerBound),
-        scratch + index * channels.count)
-    }
+    kernels.load_rows(
+      rows.type, tokens.count, channels.count, rows.at(row, tokens.lowerBound, channels.lowerBound),
+      rows.stride, 1, scratch)
     return (UnsafePointer(scratch), channels.count)
   }
 
@@ -71,10 +66,19 @@ struct SelectiveReader: @unchecked Sendable {
     _ source: UnsafePointer<Float>, _ row: Int, _ tokens: Range<Int>, _ channels: Range<Int>,
     to rows: ScanRows
   ) {
-    for (index, token) in tokens.enumerated() {
-      kernels.narrow(
-        rows.type, channels.count, source + index * channels.count,
-        rows.at(row, token, channels.lowerBound))
-    }
+    kernels.store_rows(
+      rows.type, call.problem.writesPastCaches, tokens.count, channels.count, source,
+      rows.at(row, tokens.lowerBound, channels.lowerBound), rows.stride)
+  }
+
+  /// Asks for the inputs and steps of tokens that come next, and for what else is read and written
+  /// there.
+  func ask(
+    _ row: Int, _ tokens: Range<Int>, _ channels: Range<Int>, reading: [ScanRows],
+    writing: [ScanRows]
+  ) {
+    for rows in [inputs, step] + reading { rows.ask(row, tokens, channels, kernels) }
+    guard call.problem.writesPastCaches == 0 else { return }
+    for rows in writing { rows.ask(row, tokens, channels, kernels, toWrite: true) }
   }
 }

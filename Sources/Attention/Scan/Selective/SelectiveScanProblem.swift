@@ -24,6 +24,9 @@ public struct SelectiveScanProblem: Hashable, Sendable {
   /// Exponentials that the recurrence takes.
   var exponentials: Double { Double(batch * length) * Double(channels * states) }
 
+  /// What the C loops take: whether the output, and the gradients like it, go past the caches.
+  var writesPastCaches: Int32 { PastCaches.flag(bytes: batch * length * channels * dtype.size) }
+
   /// Bytes of inputs, step, matrices and output, each moved once, and of the states.
   var bytes: Double {
     let perToken = 3 * channels * dtype.size + 2 * states * MemoryLayout<Float>.size

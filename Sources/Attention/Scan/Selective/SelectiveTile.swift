@@ -121,6 +121,14 @@ struct SelectiveTile {
       skip: reader.skip.map { $0 + channels.lowerBound })
   }
 
+  /// Asks for what a pass over `tokens`, which come next, reads and writes.
+  func ask(
+    _ row: Int, _ tokens: Range<Int>?, reading: [ScanRows] = [], writing: [ScanRows]
+  ) {
+    guard let tokens else { return }
+    reader.ask(row, tokens, channels, reading: reading, writing: writing)
+  }
+
   /// Takes the states past `tokens`, at most a piece, and writes what they put out.
   func forward(_ row: Int, _ tokens: Range<Int>, to target: ScanRows) {
     scan(load(row, tokens), tokens.count, history: nil, output: output)

@@ -71,9 +71,12 @@ struct SelectiveTiles: SelectiveScanKernel {
         let tile = try SelectiveTile(reader, channels)
         tile.loadMatrix()
         try tile.load(call.initialState, number, to: tile.states)
-        for (place, tokens) in checkpoints.pieces(of: number) {
+        let row = call.sequences[number].row
+        let pieces = checkpoints.pieces(of: number)
+        for (index, (place, tokens)) in pieces.enumerated() {
+          tile.ask(row, index + 1 < pieces.count ? pieces[index + 1].tokens : nil, writing: [y])
           if keeps { tile.save(tile.states, to: checkpoints.at(kept, place, channels)) }
-          tile.forward(call.sequences[number].row, tokens, to: y)
+          tile.forward(row, tokens, to: y)
         }
         tile.store(tile.states, number, to: states)
       }
@@ -129,7 +132,11 @@ struct SelectiveTiles: SelectiveScanKernel {
           tile.loadMatrix()
           try tile.load(finalGradient, number, to: tile.stateGradient)
           tile.clearSums()
-          for (place, tokens) in checkpoints.pieces(of: number).reversed() {
+          let pieces = checkpoints.pieces(of: number)
+          for (index, (place, tokens)) in pieces.enumerated().reversed() {
+            tile.ask(
+              sequence.row, index > 0 ? pieces[index - 1].tokens : nil,
+              reading: [dy].compactMap { $0 }, writing: [dx, dstep])
             tile.restore(checkpoints.at(saved, place, tile.channels))
             tile.backward(
               sequence.row, tokens, dy, db + tokens.lowerBound * s, dc + tokens.lowerBound * s,

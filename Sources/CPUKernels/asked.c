@@ -1,0 +1,3 @@
+#include "asked.h"
+
+_Thread_local asked_rows cpu_asked_rows;
