@@ -1,8 +1,5 @@
 #include "family.h"
 
-static const char append_cu[] = {
-#embed "layers/append.cu" suffix(, 0)
-};
 static const char cross_entropy_cu[] = {
 #embed "layers/cross_entropy.cu" suffix(, 0)
 };
@@ -26,7 +23,6 @@ static const char softmax_backward_cu[] = {
 };
 
 static const struct cuda_source sources[] = {
-    SOURCE("layers/append.cu", append_cu),
     SOURCE("layers/cross_entropy.cu", cross_entropy_cu),
     SOURCE("layers/gates.cu", gates_cu),
     SOURCE("layers/rms_norm.cu", rms_norm_cu),

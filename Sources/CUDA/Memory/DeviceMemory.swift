@@ -12,14 +12,16 @@ public final class DeviceMemory: @unchecked Sendable {
   ///
   /// - Parameter label: what it is for, named when memory runs out.
   /// - Throws: ``CUDAError/outOfMemory(_:)``
-  public init(_ byteCount: Int, for label: String, in stream: Stream) throws {
+  public init(
+    _ byteCount: Int, for label: @autoclosure @escaping @Sendable () -> String, in stream: Stream
+  ) throws {
     guard byteCount >= 0 else {
       throw CUDAError.invalidArgument("byteCount", was: "\(byteCount)", mustBe: "at least 0")
     }
     let device = stream.device
     self.byteCount = byteCount
     self.stream = stream
-    let number = try device.ledger.hold(label, bytes: byteCount)
+    let number = try device.ledger.hold(label(), bytes: byteCount)
     self.number = number
     var address: UInt64 = 0
     do {

@@ -11,7 +11,8 @@ public final class MemoryLedger: Sendable {
   }
 
   private struct Entry {
-    let label: String
+    /// Put together only when it is read.
+    let label: @Sendable () -> String
     let bytes: Int
   }
 
@@ -45,10 +46,12 @@ public final class MemoryLedger: Sendable {
   ///
   /// - Returns: the number under which the request is noted.
   /// - Throws: ``CUDAError/outOfMemory(_:)``
-  func hold(_ label: String, bytes: Int) throws -> UInt64 {
+  func hold(
+    _ label: @autoclosure @escaping @Sendable () -> String, bytes: Int
+  ) throws -> UInt64 {
     try state.withLock { state in
       if let cap = state.cap, bytes > cap - state.heldBytes {
-        throw CUDAError.outOfMemory(report(state, label, bytes, limit: cap, isCap: true))
+        throw CUDAError.outOfMemory(report(state, label(), bytes, limit: cap, isCap: true))
       }
       state.next += 1
       state.held[state.next] = Entry(label: label, bytes: bytes)
@@ -71,7 +74,7 @@ public final class MemoryLedger: Sendable {
         return report(state, "", 0, limit: deviceBytes, isCap: false)
       }
       state.heldBytes -= entry.bytes
-      return report(state, entry.label, entry.bytes, limit: deviceBytes, isCap: false)
+      return report(state, entry.label(), entry.bytes, limit: deviceBytes, isCap: false)
     }
   }
 
@@ -84,7 +87,7 @@ public final class MemoryLedger: Sendable {
     return DeviceMemoryReport(
       device: device, label: label, requestedBytes: bytes, heldBytes: state.heldBytes,
       limitBytes: limit, isCap: isCap,
-      largest: largest.prefix(Self.listed).map { "\($0.value.label) \($0.value.bytes)" })
+      largest: largest.prefix(Self.listed).map { "\($0.value.label()) \($0.value.bytes)" })
   }
 }
 

@@ -12,6 +12,7 @@ public final class DeviceQueue: Sendable {
   public let device: CUDADevice
   public let stream: Stream
   private let staging: PinnedStaging
+  private let modules = Mutex<[Kernel: KernelModule]>([:])
 
   private static let queues = Mutex<[Int: DeviceQueue]>([:])
 
@@ -41,8 +42,10 @@ public final class DeviceQueue: Sendable {
   /// Fresh memory, not initialised; where tests fill fresh memory with NaN, so is this.
   ///
   /// - Parameter label: what it is for, named when memory runs out.
-  public func memory(_ byteCount: Int, _ label: String) throws -> DeviceMemory {
-    let memory = try DeviceMemory(byteCount, for: label, in: stream)
+  public func memory(
+    _ byteCount: Int, _ label: @autoclosure @escaping @Sendable () -> String
+  ) throws -> DeviceMemory {
+    let memory = try DeviceMemory(byteCount, for: label(), in: stream)
     let nan: UInt8 = 0xFF
     if MemoryPool.poisonsFreshMemory { try stream.fill(memory, with: nan) }
     return memory
@@ -88,13 +91,35 @@ public final class DeviceQueue: Sendable {
     guard grid.0 > 0, grid.1 > 0, grid.2 > 0 else { return }
     // A module for more than every launch may ask for is allowed all that there is, so that one serves
     // all sizes.
-    let variant = KernelVariant(
-      source: "\(kernel).cu", function: String(kernel.map { $0 == "/" ? "_" : $0 }),
-      definitions: (element.map { ["ELEMENT=\($0.kernelName)"] } ?? []) + definitions,
+    let kernel = Kernel(
+      name: kernel, element: element, definitions: definitions,
       sharedBytes: sharedBytes > KernelModule.plainSharedBytes
         ? max(sharedBytes, device.limits.sharedBytesPerBlock) : 0)
-    try device.module(variant).launch(
+    try module(kernel).launch(
       grid: grid, threads: threads, sharedBytes: sharedBytes, parameters, in: stream)
+  }
+
+  /// What a launch asks for.
+  private struct Kernel: Hashable {
+    let name: String
+    let element: DType?
+    let definitions: [String]
+    let sharedBytes: Int
+
+    var variant: KernelVariant {
+      KernelVariant(
+        source: "\(name).cu", function: String(name.map { $0 == "/" ? "_" : $0 }),
+        definitions: (element.map { ["ELEMENT=\($0.kernelName)"] } ?? []) + definitions,
+        sharedBytes: sharedBytes)
+    }
+  }
+
+  /// The kernel, found again without putting names together.
+  private func module(_ kernel: Kernel) throws -> KernelModule {
+    if let module = modules.withLock({ $0[kernel] }) { return module }
+    let module = try device.module(kernel.variant)
+    modules.withLock { $0[kernel] = module }
+    return module
   }
 
   /// ``launch(_:element:definitions:grid:threads:sharedBytes:_:)`` with blocks along one axis.

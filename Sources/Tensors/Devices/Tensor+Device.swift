@@ -8,7 +8,8 @@ extension Tensor {
   public static func onDevice(_ shape: Shape, dtype: DType, device: Device) throws -> Tensor {
     let queue = try DeviceQueue.shared(for: device)
     let count = try shape.validated(elementSize: dtype.size)
-    let memory = try queue.memory(count * dtype.size, "tensor \(dtype.rawValue) \(shape)")
+    let memory = try queue.memory(
+      count * dtype.size, "tensor \(dtype.rawValue) \(shape)")
     return Tensor(
       storage: .device(memory, queue), shape: shape, strides: shape.contiguousStrides, offset: 0,
       dtype: dtype)

@@ -133,31 +133,14 @@ public struct GrowableRows: Sendable {
             .copyMemory(from: base + entry * bytes, byteCount: bytes)
         }
       }
-    case .device(let memory, let queue):
-      try AppendedBytes(
-        source: rows.deviceAddress(), target: memory.address + UInt64(place * rowBytes),
-        bytes: Int64(bytes), pitch: Int64(buffer.capacity * rowBytes), batch: Int32(batch)
-      ).launch(in: queue)
+    case .device:
+      guard rows.elementCount > 0 else { return }
+      var strides = rows.shape.contiguousStrides
+      strides[0] = buffer.capacity * rowShape.elementCount
+      try rows.copyElements(
+        to: Tensor(
+          storage: buffer.storage, shape: rows.shape, strides: strides,
+          offset: place * rowShape.elementCount, dtype: dtype))
     }
-  }
-}
-
-/// The bytes of each batch entry on their way to a place in longer ones, as `layers/append.cu` has it.
-private struct AppendedBytes: BitwiseCopyable {
-  var source: UInt64
-  var target: UInt64
-  var bytes: Int64
-  var pitch: Int64
-  var batch: Int32
-  var unused: Int32 = 0
-
-  func launch(in queue: DeviceQueue) throws {
-    guard bytes > 0, batch > 0 else { return }
-    let threads = 256
-    // A thread copies 16 bytes at a time where it can, and goes on to the next where blocks are few.
-    let blockBytes = threads * 16
-    let mostBlocks = 1024
-    let blocks = (Int(bytes) * Int(batch) + blockBytes - 1) / blockBytes
-    try queue.launch("layers/append", blocks: min(mostBlocks, blocks), threads: threads, self)
   }
 }

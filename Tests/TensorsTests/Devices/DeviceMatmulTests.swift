@@ -88,6 +88,18 @@ struct DeviceMatmulTests {
     for (x, y) in zip(actual, wanted) { try expectClose(x, y, within: 1e-6) }
   }
 
+  /// TF32 is only on request, and only for float32.
+  @Test func operandsAreRoundedOnRequest() {
+    #expect(!DeviceProducts.allowsTF32)
+    for (dtype, element) in [
+      (DType.float64, ProductShape.Element.float64), (.bfloat16, .bfloat16), (.float16, .float16),
+    ] {
+      #expect(dtype.productElement(allowsTF32: true) == element)
+    }
+    #expect(DType.float32.productElement(allowsTF32: true) == .tf32)
+    #expect(DType.float32.productElement(allowsTF32: false) == .float32)
+  }
+
   @Test(.onGPU) func operandsOfTwoDevicesAreRefused() throws {
     let host = try Tensor.ones([2, 2])
     let device = try host.moved(to: GPU.device)

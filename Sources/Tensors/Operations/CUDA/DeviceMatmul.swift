@@ -66,7 +66,8 @@ extension Tensor {
       ProductShape(
         rows: result.shape[rank - 2], columns: result.shape[rank - 1],
         depth: left.shape[rank - 1], batch: batches.count, left: layout(left, 0),
-        right: layout(right, 1), result: written, element: left.dtype.productElement),
+        right: layout(right, 1), result: written,
+        element: left.dtype.productElement(allowsTF32: DeviceProducts.allowsTF32)),
       on: queue.device)
     let workspace =
       plan.workspaceBytes > 0
@@ -113,12 +114,12 @@ struct ProductBatches: Hashable {
 }
 
 extension DType {
-  fileprivate var productElement: ProductShape.Element {
+  func productElement(allowsTF32: Bool) -> ProductShape.Element {
     switch self {
     case .bfloat16: .bfloat16
     case .float16: .float16
     case .float64: .float64
-    case .float32, .int32, .int64, .bool: DeviceProducts.allowsTF32 ? .tf32 : .float32
+    case .float32, .int32, .int64, .bool: allowsTF32 ? .tf32 : .float32
     }
   }
 }
