@@ -41,7 +41,9 @@ extension LinearCase.Arguments {
           LinearCase(
             length: lengths[number % lengths.count], heads: 2, valueHeads: number % 2 == 0 ? 2 : 4,
             keyDimension: k, valueDimension: v, decay: decay, update: update,
-            hasInitialState: number % 3 > 0, normalizes: update.isErasing || number % 4 == 0))
+            hasInitialState: number % 3 > 0,
+            // The gradient of a unit vector of one number is what its ε leaves of a difference.
+            normalizes: k > 1 && (update.isErasing || number % 4 == 0)))
       }
       cases.append(
         LinearCase(
