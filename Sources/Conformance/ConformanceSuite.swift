@@ -4,7 +4,7 @@ import Tensors
 public enum ConformanceSuite {
   /// An operator that has cases.
   public enum Operator: String, CaseIterable, Sendable {
-    case exact, linear, scan
+    case elementary, exact, linear, scan
   }
 
   /// How much of the suite is run.
@@ -24,6 +24,7 @@ public enum ConformanceSuite {
   {
     let isQuick = extent == .quick
     switch operation {
+    case .elementary: return ElementaryCase.all(isQuick: isQuick)
     case .exact: return thinned(ExactCase.all(isQuick: isQuick), isQuick, \.features.count)
     case .linear: return thinned(LinearCase.all(isQuick: isQuick), isQuick, \.features.count)
     case .scan:

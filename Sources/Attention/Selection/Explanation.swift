@@ -4,7 +4,7 @@ public struct Explanation: Hashable, Sendable, Codable, CustomStringConvertible 
     public let kernel: String
     public let objection: Objection?
     public let cost: Cost?
-    /// The estimate; nil where there is an objection.
+    /// The estimate; nil where there is an objection, or nothing to choose from.
     public let seconds: Double?
   }
 
@@ -28,5 +28,12 @@ public struct Explanation: Hashable, Sendable, Codable, CustomStringConvertible 
     let note = candidates.first { $0.kernel == chosen }?.cost?.note
     return "\(operation) of \(problem): \(chosen), "
       + (forced != nil ? "as asked for" : "the lowest estimate") + (note.map { ": \($0)" } ?? "")
+  }
+}
+
+extension Explanation.Candidate {
+  /// A kernel that runs without being chosen: it is the only one.
+  public init(running kernel: String) {
+    self.init(kernel: kernel, objection: nil, cost: nil, seconds: nil)
   }
 }
