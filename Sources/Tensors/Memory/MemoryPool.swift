@@ -4,6 +4,9 @@ import Synchronization
 /// Host memory for tensors: freed blocks are kept and handed out again, so that a training step
 /// touches the same pages each time instead of faulting in new ones.
 ///
+/// Blocks of several megabytes lie in huge pages where the system gives them: rows of a tensor often
+/// lie a page of four kilobytes apart, and finding as many of those takes longer than reading them.
+///
 /// Blocks are aligned to 64 bytes and rounded up to one of four sizes per power of two, so at most
 /// a quarter of a block is unused. At most ``retainedLimit`` bytes of free blocks are kept.
 public enum MemoryPool {
@@ -65,11 +68,11 @@ public enum MemoryPool {
       return (block, state.poisons)
     }
     var pointer = recycled.flatMap { UnsafeMutableRawPointer(bitPattern: $0) }
-    if pointer == nil, posix_memalign(&pointer, 64, size) != 0 {
+    if pointer == nil { pointer = fresh(size) }
+    if pointer == nil {
       // Free blocks of other sizes may be what is missing.
       trim()
-      pointer = nil
-      _ = posix_memalign(&pointer, 64, size)
+      pointer = fresh(size)
     }
     guard let pointer else {
       let held = state.withLock { state in
@@ -79,6 +82,21 @@ public enum MemoryPool {
       throw TensorError.outOfMemory(requestedBytes: bytes, heldBytes: held)
     }
     if poisons { memset(pointer, 0xFF, size) }
+    return pointer
+  }
+
+  /// Bytes of a huge page.
+  private static let hugePage = 2 << 20
+
+  /// A block of the system's; nil where there is none.
+  private static func fresh(_ size: Int) -> UnsafeMutableRawPointer? {
+    let isHuge = size >= 2 * hugePage
+    var pointer: UnsafeMutableRawPointer?
+    guard posix_memalign(&pointer, isHuge ? hugePage : 64, size) == 0 else { return nil }
+    #if os(Linux)
+      // A wish: what it leads to is up to the system.
+      if isHuge { madvise(pointer, size, MADV_HUGEPAGE) }
+    #endif
     return pointer
   }
 
