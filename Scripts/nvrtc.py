@@ -61,26 +61,40 @@ def reported(log):
     return int(registers[1]) if registers else 0, int(spilled[1]) if spilled else 0
 
 
-def tile(dimensions, rows, element="bf16", mask=0, cosine=0):
-    """Macros that all attention kernels take."""
-    (key, value), (query_rows, key_rows, warps, blocks) = dimensions, rows
-    return [
-        f"ELEMENT={element}", f"KEY_DIMENSION={key}", f"VALUE_DIMENSION={value}",
-        f"QUERY_ROWS={query_rows}", f"KEY_ROWS={key_rows}", f"WARPS={warps}", f"BLOCKS={blocks}",
-        f"KEY_MASK={mask}", f"COSINE={cosine}",
-    ]
+FEATURES = ["PACKED", "KEY_MASK", "COSINE", "TERMS", "HEAD_SCALES"]
 
 
-def forward(dimensions, rows, element="bf16", mask=0, cosine=0, bound=0, terms=0):
+def flash(dimensions, element="bf16", **features):
+    """Macros that all kernels of exact attention take; FEATURES and others by name, absent ones are 0."""
+    macros = {"KEY_DIMENSION": dimensions[0], "VALUE_DIMENSION": dimensions[1],
+              **dict.fromkeys(FEATURES, 0), **features}
+    return [f"ELEMENT={element}"] + [f"{name}={value}" for name, value in macros.items()]
+
+
+def tile(rows):
+    """Rows of queries and keys, warps, blocks of a multiprocessor."""
+    return dict(zip(("QUERY_ROWS", "KEY_ROWS", "WARPS", "BLOCKS"), rows))
+
+
+def forward(dimensions, rows, element="bf16", **features):
     """Macros of attention/forward.cu."""
-    return tile(dimensions, rows, element, mask, cosine) + [
-        f"CONSTANT_BOUND={bound}", f"TERMS={terms}"]
+    return flash(dimensions, element, **tile(rows), **{"CONSTANT_BOUND": 0, "SPLIT": 0, **features})
 
 
-def hopper(dimensions, rows, element="bf16"):
-    """Macros of the backward kernels with Hopper's own instructions; `rows` of the tiles that go by."""
-    return [f"ELEMENT={element}", f"KEY_DIMENSION={dimensions[0]}",
-            f"VALUE_DIMENSION={dimensions[1]}", rows, "WARPGROUPS=2"]
+def queries(dimensions, rows, element="bf16", **features):
+    """Macros of attention/backward_queries.cu."""
+    return flash(dimensions, element, **tile(rows), WIDE=int("32" in element), **features)
+
+
+def keys(dimensions, rows, element="bf16", **features):
+    """Macros of attention/backward_keys.cu."""
+    defaults = {"STAGES": 2, "OF_KEYS": 1, "OF_VALUES": 1}
+    return queries(dimensions, rows, element, **{**defaults, **features})
+
+
+def hopper(dimensions, element="bf16", **rows):
+    """Macros of the backward kernels with Hopper's own instructions; rows of the tiles that go by."""
+    return flash(dimensions, element, WIDE=0, WARPGROUPS=2, **rows)
 
 
 def linear(update, keys, columns):

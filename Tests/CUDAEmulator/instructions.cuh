@@ -63,6 +63,46 @@ DEVICE void multiply_add_f16(float (&c)[4], const u32 (&a)[4], u32 b0, u32 b1) {
   machine::together(Product<widen_f16>::execute, &own);
 }
 
+// Ties away from zero, as cvt.rna rounds.
+DEVICE u32 round_tf32(float x) {
+  const u32 bits = __float_as_uint(x);
+  return x != x || fabsf(x) == infinity ? bits : (bits + 0x1000) & 0xffffe000;
+}
+
+// mma.sync.m16n8k8: lane 4 g + t holds of the left operand rows g, g + 8 at columns t and t + 4, of the
+// right operand rows t, t + 4 of column g, of the sum what m16n8k16 has. The low bits are not read.
+struct TF32Product {
+  float *c;
+  const u32 *a;
+  u32 b[2];
+
+  static float read(u32 word) { return __uint_as_float(word & 0xffffe000); }
+
+  static void execute(void *const *arguments) {
+    float left[16][8], right[8][8];
+    for (int lane = 0; lane < 32; ++lane) {
+      const TF32Product &own = *(const TF32Product *)arguments[lane];
+      const int g = lane / 4, t = lane % 4;
+      for (int i = 0; i < 4; ++i) left[g + i % 2 * 8][t + i / 2 * 4] = read(own.a[i]);
+      for (int i = 0; i < 2; ++i) right[t + 4 * i][g] = read(own.b[i]);
+    }
+    for (int lane = 0; lane < 32; ++lane) {
+      float *c = ((const TF32Product *)arguments[lane])->c;
+      for (int i = 0; i < 4; ++i) {
+        const int row = lane / 4 + i / 2 * 8, column = lane % 4 * 2 + i % 2;
+        float sum = 0;
+        for (int k = 0; k < 8; ++k) sum += left[row][k] * right[k][column];
+        c[i] += sum;
+      }
+    }
+  }
+};
+
+DEVICE void multiply_add_tf32(float (&c)[4], const u32 (&a)[4], u32 b0, u32 b1) {
+  TF32Product own = {c, a, {b0, b1}};
+  machine::together(TF32Product::execute, &own);
+}
+
 DEVICE u8 *at_shared(u32 address) { return shared + address; }
 
 template <bool Transposed>
@@ -99,6 +139,8 @@ DEVICE void load_matrices_transposed(u32 (&r)[4], u32 address) {
   MatrixLoad<true> own = {r, address};
   machine::together(MatrixLoad<true>::execute, &own);
 }
+
+DEVICE u32 load_word(u32 address) { return *(const u32 *)at_shared(address); }
 
 DEVICE u32 shared_address(const void *pointer) { return (u32)((const u8 *)pointer - shared); }
 

@@ -1,6 +1,6 @@
 import Tensors
 
-/// What ``attention(queries:keys:values:similarity:mask:terms:device:kernel:)`` gives.
+/// What ``attention(queries:keys:values:similarity:mask:terms:allowsTF32:kernel:)`` gives.
 public struct AttentionResult: Sendable {
   /// [batch, queries, heads, value dimension] in the inputs' dtype.
   public let output: Tensor
@@ -22,6 +22,9 @@ public struct AttentionResult: Sendable {
 /// keys, values, a scale per head, bias, logit decay and sinks have gradients where they are
 /// tracked.
 ///
+/// It is computed where the tensors are: on a GPU the work is queued, and nothing is waited for but lengths
+/// of packed sequences that are on the GPU too.
+///
 /// References: Vaswani et al., *Attention is all you need* (2017); Dao, *FlashAttention-2* (2023);
 /// for cosine similarity Henry et al., *Query-key normalization for transformers* (2020).
 ///
@@ -32,13 +35,13 @@ public struct AttentionResult: Sendable {
 ///   - similarity: scaled dot product or cosine.
 ///   - mask: which keys a query may attend.
 ///   - terms: what is added to the scores.
-///   - device: where to compute. Tensors live with the processor: for a GPU, inputs are copied there and
-///     outputs back.
+///   - allowsTF32: whether a GPU may round float32 operands of products to the 11 bits of TF32, which is
+///     faster and has an error of about 10⁻³.
 ///   - kernel: the name of the kernel to run; nil for the one with the lowest estimate.
 /// - Throws: ``AttentionError``
 public func attention(
   queries: Tensor, keys: Tensor, values: Tensor, similarity: Similarity = .dotProduct(),
-  mask: AttentionMask = AttentionMask(), terms: ScoreTerms = ScoreTerms(), device: Device = .cpu,
+  mask: AttentionMask = AttentionMask(), terms: ScoreTerms = ScoreTerms(), allowsTF32: Bool = false,
   kernel: String? = nil
 ) throws -> AttentionResult {
   var scale: Tensor?
@@ -47,7 +50,7 @@ public func attention(
   let tracked = [queries, keys, values] + optional.compactMap { $0 }
   let inputs = try ExactInputs(
     queries: queries, keys: keys, values: values, similarity: similarity, mask: mask,
-    terms: terms, device: device, needsGradient: tracked.contains(where: \.isTracked))
+    terms: terms, allowsTF32: allowsTF32, needsGradient: tracked.contains(where: \.isTracked))
   let explanation = try ExactAttention.explain(inputs.problem, kernel: kernel)
   let chosen = try explanation.choice(from: ExactAttention.kernels) { $0.name }
   let outputs = try chosen.forward(inputs)
@@ -69,18 +72,22 @@ public enum ExactAttention {
   /// All kernels, the preferred one of equal estimates first.
   public static let kernels: [any ExactKernel] = [
     DecodeExactKernel(), TiledExactKernel.bfloat16, TiledExactKernel.float32,
-    PlainExactKernel.unfused, PlainExactKernel.reference, FlashExactKernel(),
+    PlainExactKernel.unfused, PlainExactKernel.reference, FlashExactKernel.half,
+    FlashExactKernel.tf32, FlashExactKernel.float32,
   ]
 
   /// The verdict on a call with these arguments; nothing is computed.
+  ///
+  /// - Parameter device: where it would be computed; nil for where the tensors are.
   public static func explain(
     queries: Tensor, keys: Tensor, values: Tensor, similarity: Similarity = .dotProduct(),
-    mask: AttentionMask = AttentionMask(), terms: ScoreTerms = ScoreTerms(), device: Device = .cpu,
-    needsGradient: Bool = false, kernel: String? = nil
+    mask: AttentionMask = AttentionMask(), terms: ScoreTerms = ScoreTerms(),
+    allowsTF32: Bool = false,
+    device: Device? = nil, needsGradient: Bool = false, kernel: String? = nil
   ) throws -> Explanation {
     let inputs = try ExactInputs(
       queries: queries, keys: keys, values: values, similarity: similarity, mask: mask,
-      terms: terms, device: device, needsGradient: needsGradient)
+      terms: terms, allowsTF32: allowsTF32, device: device, needsGradient: needsGradient)
     return try explain(inputs.problem, kernel: kernel)
   }
 

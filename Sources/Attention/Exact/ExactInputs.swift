@@ -18,8 +18,10 @@ public struct ExactInputs: Sendable {
   let keys: Tensor
   let values: Tensor
   let segments: [Segment]
-  /// The similarity's factor for each query head.
+  /// The similarity's factor for each query head; empty where only ``scales`` on a GPU has it.
   let scale: [Float]
+  /// The factors [h] as the caller gave them, where each head has one.
+  let scales: Tensor?
   let normalizedGroups: Int?
   /// Contiguous bool [b,s].
   let keyMask: Tensor?
@@ -29,25 +31,34 @@ public struct ExactInputs: Sendable {
   /// A float view [b,h,t,s] of the bias with zero strides where it broadcasts, and its own shape.
   let bias: Tensor?
   let biasShape: Shape?
-  /// The running sums of the logit decay, [b,h,t] row-major, restarted at each packed sequence.
+  /// The running sums of the logit decay, [b,h,t] row-major, restarted at each packed sequence; nil on a
+  /// GPU, which sums itself.
   let decaySums: [Double]?
   let logitDecay: Tensor?
-  /// One for each query head.
+  /// One for each query head; nil on a GPU.
   let sinks: [Float]?
+  /// The same as the caller gave them.
+  let sinkLogits: Tensor?
 
   var dtype: DType { problem.dtype }
-  var device: Device { problem.device }
+  /// Where the tensors are.
+  var device: Device { queries.device }
+  var hasSinks: Bool { sinkLogits != nil }
   /// Query heads that share a key/value head.
   var headsPerGroup: Int { problem.heads / problem.keyValueHeads }
 }
 
 extension ExactInputs {
+  /// - Parameter device: where the problem is to be solved; nil for where the tensors are. A verdict may be
+  ///   asked for another device.
   /// - Throws: ``AttentionError/invalidArgument(_:was:mustBe:)`` naming the first argument that does
   ///   not fit the others.
   init(
     queries: Tensor, keys: Tensor, values: Tensor, similarity: Similarity, mask: AttentionMask,
-    terms: ScoreTerms, device: Device = .cpu, needsGradient: Bool
+    terms: ScoreTerms, allowsTF32: Bool = false, device: Device? = nil, needsGradient: Bool
   ) throws {
+    try Self.checkDevices(queries, keys, values, similarity, mask, terms)
+    let isOnHost = queries.device == .cpu
     let sizes = try ExactSizes(queries, keys, values)
     let (batch, t, s, heads) = (sizes.batch, sizes.queries, sizes.keys, sizes.heads)
     self.queries = queries.detached()
@@ -63,6 +74,11 @@ extension ExactInputs {
       }
     }
     scale = try resolve(scale: similarity.scale, heads: heads, dimension: sizes.keyDimension)
+    if case .perHead(let tensor) = similarity.scale {
+      scales = tensor.detached()
+    } else {
+      scales = nil
+    }
     try validate(window: mask.window)
     keyMask = try resolve(keyMask: mask.keyMask, shape: [batch, s])
     segments = try Self.segments(mask, batch: batch, queries: t, keys: s)
@@ -79,24 +95,23 @@ extension ExactInputs {
     bias = try resolve(bias: terms.bias, shape: [batch, heads, t, s])
     biasShape = terms.bias?.shape
     logitDecay = terms.logitDecay?.detached()
-    decaySums = try Self.runningSums(
-      terms.logitDecay, shape: [batch, t, heads], keys: s, segments: segments)
-    sinks = try terms.sinks.map {
-      try vector($0, "sinks", count: heads).elements(as: Float.self)
-    }
+    try Self.check(logitDecay: terms.logitDecay, shape: [batch, t, heads], keys: s)
+    decaySums = isOnHost ? try Self.runningSums(terms.logitDecay, segments: segments) : nil
+    sinkLogits = try terms.sinks.map { try vector($0, "sinks", count: heads) }
+    sinks = isOnHost ? try sinkLogits?.elements(as: Float.self) : nil
 
     problem = ExactProblem(
       batch: batch, queryLength: t, keyLength: s, heads: heads,
       keyValueHeads: sizes.keyValueHeads, keyDimension: sizes.keyDimension,
-      valueDimension: sizes.valueDimension, dtype: queries.dtype, device: device,
-      normalizedGroups: normalizedGroups,
+      valueDimension: sizes.valueDimension, dtype: queries.dtype, device: device ?? queries.device,
+      allowsTF32: allowsTF32, normalizedGroups: normalizedGroups,
       isCosine: { if case .cosine = similarity { true } else { false } }(),
       isCausal: mask.isCausal, alignment: mask.alignment, window: mask.window,
       hasKeyMask: mask.keyMask != nil,
       packedSequences: mask.cumulativeLengths == nil ? nil : segments.count,
       visiblePairs: Self.visiblePairs(segments),
       hasSoftcap: softcap != nil, hasALiBi: slopes != nil, bias: terms.bias?.shape,
-      hasLogitDecay: logitDecay != nil, hasSinks: sinks != nil, needsGradient: needsGradient,
+      hasLogitDecay: logitDecay != nil, hasSinks: sinkLogits != nil, needsGradient: needsGradient,
       needsBiasGradient: needsGradient && terms.bias?.isTracked == true)
   }
 
@@ -132,20 +147,43 @@ extension ExactInputs {
     return zip(bounds, bounds.dropFirst()).map { segment(0, $0, $1 - $0, $1 - $0) }
   }
 
-  private static func runningSums(
-    _ decay: Tensor?, shape: Shape, keys: Int, segments: [Segment]
-  ) throws -> [Double]? {
-    guard let decay else { return nil }
+  /// Tensors that a kernel reads are where the queries are; lengths of packed sequences are read by the
+  /// processor.
+  private static func checkDevices(
+    _ queries: Tensor, _ keys: Tensor, _ values: Tensor, _ similarity: Similarity,
+    _ mask: AttentionMask, _ terms: ScoreTerms
+  ) throws {
+    var scale: Tensor?
+    if case .perHead(let tensor) = similarity.scale { scale = tensor }
+    let others: [(String, Tensor?)] = [
+      ("keys", keys), ("values", values), ("scale", scale), ("keyMask", mask.keyMask),
+      ("bias", terms.bias), ("logitDecay", terms.logitDecay), ("sinks", terms.sinks),
+    ]
+    for (name, tensor) in others {
+      if let tensor, tensor.device != queries.device {
+        throw AttentionError.invalidArgument(
+          name, was: "on \(tensor.device)", mustBe: "on \(queries.device), as the queries")
+      }
+    }
+  }
+
+  private static func check(logitDecay decay: Tensor?, shape: Shape, keys: Int) throws {
+    guard let decay else { return }
     guard decay.shape == shape, decay.dtype.isFloatingPoint else {
       throw AttentionError.invalidArgument(
         "logitDecay", was: "\(decay.dtype.rawValue) \(decay.shape)",
         mustBe: "floating-point \(shape)")
     }
-    let (t, heads) = (shape[1], shape[2])
-    guard t == keys else {
+    guard shape[1] == keys else {
       throw AttentionError.invalidArgument(
-        "keys", was: "of length \(keys)", mustBe: "of the queries' length \(t) with logitDecay")
+        "keys", was: "of length \(keys)",
+        mustBe: "of the queries' length \(shape[1]) with logitDecay")
     }
+  }
+
+  private static func runningSums(_ decay: Tensor?, segments: [Segment]) throws -> [Double]? {
+    guard let decay else { return nil }
+    let (t, heads) = (decay.shape[1], decay.shape[2])
     let values = try decay.elements(as: Double.self)
     var sums = [Double](repeating: 0, count: values.count)
     for segment in segments {

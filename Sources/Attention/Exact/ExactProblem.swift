@@ -11,6 +11,8 @@ public struct ExactProblem: Hashable, Sendable, CustomStringConvertible {
   public var valueDimension: Int
   public var dtype: DType
   public var device: Device
+  /// Whether products of float32 may be rounded to TF32.
+  public var allowsTF32: Bool
   /// The slices of cosine similarity that the kernel normalises; nil if it does not.
   public var normalizedGroups: Int?
   public var isCosine: Bool
@@ -55,6 +57,7 @@ public struct ExactProblem: Hashable, Sendable, CustomStringConvertible {
     if hasLogitDecay { words.append("logit decay") }
     if hasSinks { words.append("sinks") }
     if needsGradient { words.append("with gradients") }
+    if allowsTF32 { words.append("TF32 allowed") }
     if device != .cpu { words.append("on \(device)") }
     return words.joined(separator: ", ")
   }

@@ -68,6 +68,7 @@ func vector(_ tensor: Tensor, _ name: String, count: Int) throws -> Tensor {
   return tensor.detached()
 }
 
+/// The factor of each head; none where they are on a GPU, whose work is not waited for.
 func resolve(scale: Scale?, heads: Int, dimension: Int) throws -> [Float] {
   switch scale {
   case nil: return [Float](repeating: Float(1 / Double(dimension).squareRoot()), count: heads)
@@ -77,7 +78,8 @@ func resolve(scale: Scale?, heads: Int, dimension: Int) throws -> [Float] {
     }
     return [Float](repeating: Float(number), count: heads)
   case .perHead(let tensor):
-    return try vector(tensor, "scale", count: heads).elements(as: Float.self)
+    let factors = try vector(tensor, "scale", count: heads)
+    return factors.device == .cpu ? try factors.elements(as: Float.self) : []
   }
 }
 

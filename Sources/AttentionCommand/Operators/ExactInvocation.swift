@@ -9,6 +9,7 @@ struct ExactInvocation: OperatorInvocation {
   private let similarity: Similarity
   private let mask: AttentionMask
   private let terms: ScoreTerms
+  private let allowsTF32: Bool
   private let device: Device
   private let kernel: String?
 
@@ -36,6 +37,7 @@ struct ExactInvocation: OperatorInvocation {
     terms = ScoreTerms(
       softcap: flags.softcap, alibi: flags.alibi ? .standard : nil, bias: inputs["bias"],
       logitDecay: inputs["logit_decay"], sinks: inputs["sinks"])
+    allowsTF32 = flags.tf32
     device = try OperatorFlags.device(named: flags.device)
     kernel = flags.kernel
   }
@@ -47,18 +49,38 @@ struct ExactInvocation: OperatorInvocation {
     return tensor.map { .perHead($0) } ?? number.map { .number($0) }
   }
 
+  /// On a GPU inputs are copied there, and outputs back; gradients go the same way.
   func run() throws -> OperatorOutputs {
+    func there(_ tensor: Tensor?) throws -> Tensor? { try tensor?.moved(to: device) }
+    var (similarity, mask, terms) = (similarity, mask, terms)
+    switch similarity {
+    case .dotProduct(.perHead(let scale)):
+      similarity = .dotProduct(scale: .perHead(try scale.moved(to: device)))
+    case .cosine(.perHead(let scale), let groups, let normalizes):
+      similarity = .cosine(
+        scale: .perHead(try scale.moved(to: device)), groups: groups, normalizes: normalizes)
+    default: break
+    }
+    mask.keyMask = try there(mask.keyMask)
+    terms.bias = try there(terms.bias)
+    terms.logitDecay = try there(terms.logitDecay)
+    terms.sinks = try there(terms.sinks)
     let result = try attention(
-      queries: queries, keys: keys, values: values, similarity: similarity, mask: mask,
-      terms: terms, device: device, kernel: kernel)
+      queries: queries.moved(to: device), keys: keys.moved(to: device),
+      values: values.moved(to: device), similarity: similarity, mask: mask, terms: terms,
+      allowsTF32: allowsTF32, kernel: kernel)
     return OperatorOutputs(
-      tensors: ["output": result.output, "log_sum_exp": result.logSumExp],
+      tensors: [
+        "output": try result.output.moved(to: .cpu),
+        "log_sum_exp": try result.logSumExp.moved(to: .cpu),
+      ],
       explanation: result.explanation)
   }
 
   func explain(needsGradient: Bool) throws -> Explanation {
     try ExactAttention.explain(
       queries: queries, keys: keys, values: values, similarity: similarity, mask: mask,
-      terms: terms, device: device, needsGradient: needsGradient, kernel: kernel)
+      terms: terms, allowsTF32: allowsTF32, device: device, needsGradient: needsGradient,
+      kernel: kernel)
   }
 }

@@ -50,6 +50,9 @@ struct OperatorFlags: ParsableArguments {
   @Flag(help: "scan: the step is log(1 + e^(step + step_bias)).")
   var softplus = false
 
+  @Flag(help: "exact, on a GPU: float32 products may be rounded to TF32, which is faster.")
+  var tf32 = false
+
   @Option(help: "cpu, cuda or cuda:N.")
   var device = "cpu"
 
@@ -74,7 +77,7 @@ struct OperatorFlags: ParsableArguments {
         operation.isExact,
         [
           ("--alignment", alignment != nil), ("--window", window != nil),
-          ("--softcap", softcap != nil), ("--alibi", alibi),
+          ("--softcap", softcap != nil), ("--alibi", alibi), ("--tf32", tf32),
         ]
       ),
       (

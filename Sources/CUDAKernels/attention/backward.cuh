@@ -1,9 +1,9 @@
 #pragma once
 
-#include "attention/rows.cuh"
+#include "attention/operands.cuh"
 #include "tile/matrix.cuh"
 
-// What both kernels of the backward pass share. They compute the weights again (Dao, FlashAttention-2,
+// What the kernels of the backward pass share. They compute the weights again (Dao, FlashAttention-2,
 // 2023):
 //
 //     P = exp(scale Q Kᵀ − log Σ)      dV = Pᵀ dO      dS = P ∘ (dO Vᵀ − δ)
@@ -15,101 +15,84 @@
 // for five.
 //
 // With COSINE, q and k above are divided by their lengths, and the gradient of a row x of length |x| is
-// (g − x̂ (x̂·g)) / |x|, g that of x̂.
+// (g − x̂ (x̂·g)) / |x|, g that of x̂. With TERMS, dS above is that of the score with its terms, and the
+// products take it times what that score changes by with the similarity.
+//
+// Compiled with what operands.cuh lists, and
+//   WIDE    0 or 1: gradients are written as float32, not as ELEMENT
+
+#if WIDE
+using Gradient = float;
+#else
+using Gradient = Number;
+#endif
 
 struct BackwardParameters {
-  Rows<u16> queries;
-  Rows<u16> keys;
-  Rows<u16> values;
-  Rows<u16> output_gradient;
-  Rows<float> queries_gradient;
-  Rows<float> keys_gradient;
-  Rows<float> values_gradient;
-  const float *log_sum_exp;     // [batch, heads, queries]
+  Operands operands;
+  Rows<const Number> output_gradient;
+  Rows<Gradient> queries_gradient;
+  Rows<Gradient> keys_gradient;
+  Rows<Gradient> values_gradient;
+  const float *shift;           // [batch, heads, queries]: log Σ as a power of two; ∞ for none
   const float *delta;           // [batch, heads, queries]
-  const Segment *segments;
-  const float *scale;           // [heads]
-  const u8 *key_mask;           // [batch, keys]
-  const float *query_lengths;   // [batch, queries, heads]: their reciprocals
-  const float *key_lengths;     // [batch, keys, groups]: their reciprocals
   float *scale_gradient;        // [batch, heads, queries]: a query's part of it, or null
-  int query_length;
-  int key_length;
-  int heads_per_group;
-  int unused;                   // to a multiple of eight bytes
+  float *query_sums;            // [batch, heads, queries]: Σ dS over keys, or null
+  float *key_sums;              // [batch, heads, keys]: Σ dS over queries, or null
 };
 
-// The factor of a weight's exponent and what is subtracted. A query that sees nothing has a log-sum of
-// −∞, and no weights.
-DEVICE float log_sum_shift(float log_sum) {
-  return log_sum == -infinity ? infinity : log_sum * log2_e;
-}
-
-// Two strips' worth of S and dP: c = rows of `left` times rows of `right`, summed over the columns.
-template <typename Element, int Steps, int Strips, int Columns, typename Left, typename Right>
-DEVICE void multiply_rows(float (&c)[Strips][Columns][4], const Left &left, const Right &right) {
-#pragma unroll
-  for (int step = 0; step < Steps; ++step) {
-    u32 a[Strips][4];
-#pragma unroll
-    for (int strip = 0; strip < Strips; ++strip) load_matrices(a[strip], left.at(strip * 16, step));
-#pragma unroll
-    for (int pair = 0; pair < Columns / 2; ++pair) {
-      u32 b[4];
-      load_matrices(b, right.at(pair * 16, step));
-#pragma unroll
-      for (int strip = 0; strip < Strips; ++strip) {
-        Element::multiply_add(c[strip][2 * pair], a[strip], b[0], b[1]);
-        Element::multiply_add(c[strip][2 * pair + 1], a[strip], b[2], b[3]);
-      }
-    }
-  }
-}
-
-// sum += a times rows 16 `step` … + 15 of a tile.
-template <typename Element, int Strips, int Columns, typename Right>
-DEVICE void add_product(float (&sum)[Strips][Columns][4], const u32 (&a)[Strips][4],
-                        const Right &right, int step) {
-#pragma unroll
-  for (int pair = 0; pair < Columns / 2; ++pair) {
-    u32 b[4];
-    load_matrices_transposed(b, right.at(step * 16, pair));
-#pragma unroll
-    for (int strip = 0; strip < Strips; ++strip) {
-      Element::multiply_add(sum[strip][2 * pair], a[strip], b[0], b[1]);
-      Element::multiply_add(sum[strip][2 * pair + 1], a[strip], b[2], b[3]);
-    }
+// Starts copying what goes by where keys are owned: the queries of a head from `first` on, the gradient of
+// their output, and a number each of the shift, δ and, with COSINE, the reciprocal of its length.
+template <typename Queries, typename Outputs, int Threads>
+DEVICE void copy_query_step(const BackwardParameters &p, u32 queries, u32 outputs, u32 numbers,
+                            int first, int head) {
+  const Operands &o = p.operands;
+  o.copy_queries<Queries, Threads>(queries, o.queries, first, head);
+  o.copy_queries<Outputs, Threads>(outputs, p.output_gradient, first, head);
+  const int thread = read_thread_index();
+  if (thread >= Queries::rows) return;
+  const bool exists = first + thread < o.query_count();
+  const int query = o.query_start() + first + (exists ? thread : 0);
+  const i64 place = o.query_place(o.batch_entry(), head, query);
+  const u32 target = numbers + thread * 4;
+  copy_number(target, p.shift + place, exists);
+  copy_number(target + Queries::rows * 4, p.delta + place, exists);
+  if (COSINE) {
+    copy_number(target + 2 * Queries::rows * 4, o.query_length_at(o.batch_entry(), query, head),
+                exists);
   }
 }
 
 // The sum over columns of a row's gradient times the row itself, which lies in a tile.
-template <typename Element, typename T, int Columns>
+template <typename T, int Columns>
 DEVICE float dot_with_row(const float (&gradient)[Columns][4], int half, const u8 *tile, int row) {
   float sum = 0;
 #pragma unroll
   for (int column = 0; column < Columns; ++column) {
-    const int lane = threadIdx.x % warp_threads;
-    const u32 two = *(const u32 *)(tile + T::place(row, column) + lane % 4 * 4);
-    sum += gradient[column][2 * half] * Element::widen((u16)two);
-    sum += gradient[column][2 * half + 1] * Element::widen((u16)(two >> 16));
+    const float2 two = Element::pair(tile + T::pair_place(row, column, threadIdx.x));
+    sum += gradient[column][2 * half] * two.x;
+    sum += gradient[column][2 * half + 1] * two.y;
   }
   return row_sum(sum);
 }
 
 // Writes a row of a gradient: factor (gradient − share row).
-template <typename Element, typename T, int Columns>
-DEVICE void store_row(float *target, const float (&gradient)[Columns][4], int half, float factor,
+template <typename T, int Columns>
+DEVICE void store_row(Gradient *target, const float (&gradient)[Columns][4], int half, float factor,
                       float share, const u8 *tile, int row) {
 #pragma unroll
   for (int column = 0; column < Columns; ++column) {
-    const int lane = threadIdx.x % warp_threads;
     float first = gradient[column][2 * half];
     float second = gradient[column][2 * half + 1];
     if (share != 0) {
-      const u32 two = *(const u32 *)(tile + T::place(row, column) + lane % 4 * 4);
-      first -= share * Element::widen((u16)two);
-      second -= share * Element::widen((u16)(two >> 16));
+      const float2 two = Element::pair(tile + T::pair_place(row, column, threadIdx.x));
+      first -= share * two.x;
+      second -= share * two.y;
     }
-    *(float2 *)(target + column * 8 + lane % 4 * 2) = {factor * first, factor * second};
+    Gradient *place = target + column * 8 + threadIdx.x % 4 * 2;
+#if WIDE
+    *(float2 *)place = {factor * first, factor * second};
+#else
+    Element::store(place, factor * first, factor * second);
+#endif
   }
 }

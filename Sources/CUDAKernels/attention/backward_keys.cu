@@ -4,145 +4,122 @@
 // of `query_rows`. Scores are computed transposed, a row a key, so that the weights and their gradients
 // are left operands where they lie in registers.
 //
-// Compiled with
-//   ELEMENT                          bf16 or f16
+// Compiled with what backward.cuh lists, and
 //   KEY_DIMENSION, VALUE_DIMENSION   multiples of 16
 //   QUERY_ROWS, KEY_ROWS, WARPS      the tile: KEY_ROWS / WARPS is a multiple of 16
 //   BLOCKS                           blocks that share a multiprocessor
-//   KEY_MASK                         0 or 1: some keys may not be attended
-//   COSINE                           0 or 1: queries and keys are divided by their lengths
+//   STAGES                           1 or 2: tiles of queries that there is room for
+//   OF_KEYS, OF_VALUES               0 or 1: which gradients; both fit the registers up to 128 columns
 
 #include "attention/backward.cuh"
-
-using Element = ELEMENT;
 
 constexpr int threads = WARPS * warp_threads;
 constexpr int strips = KEY_ROWS / WARPS / 16;
 constexpr int query_columns = QUERY_ROWS / 8;
-constexpr int stages = 2;
-// Of a query: log Σ, δ, the reciprocal of its length.
+// Of a query: the shift, δ, the reciprocal of its length.
 constexpr int numbers = COSINE ? 3 : 2;
 
-using KeyTile = Tile<KEY_ROWS, KEY_DIMENSION>;
-using ValueTile = Tile<KEY_ROWS, VALUE_DIMENSION>;
-using QueryTile = Tile<QUERY_ROWS, KEY_DIMENSION>;
-using OutputTile = Tile<QUERY_ROWS, VALUE_DIMENSION>;
+using KeyTile = Tile<Element, KEY_ROWS, KEY_DIMENSION>;
+using ValueTile = Tile<Element, KEY_ROWS, VALUE_DIMENSION>;
+using QueryTile = Tile<Element, QUERY_ROWS, KEY_DIMENSION>;
+using OutputTile = Tile<Element, QUERY_ROWS, VALUE_DIMENSION>;
 
 extern "C" __global__ void __launch_bounds__(threads, BLOCKS)
     attention_backward_keys(const __grid_constant__ BackwardParameters p) {
   extern __shared__ __align__(1024) u8 shared[];
-  const Segment segment = p.segments[blockIdx.z];
+  const Operands &o = p.operands;
+  const Segment segment = o.segment();
   const int first_key = blockIdx.x * KEY_ROWS;
   const int key_count = min(KEY_ROWS, segment.band.keys - first_key);
   if (key_count <= 0) return;
   const int group = blockIdx.y;
-  const int heads = gridDim.y * p.heads_per_group;
+  const int first_head = group * o.heads_per_group;
 
   const u32 key_tile = shared_address(shared);
   const u32 value_tile = key_tile + KeyTile::bytes;
   const u32 query_tiles = value_tile + ValueTile::bytes;
-  const u32 output_tiles = query_tiles + stages * QueryTile::bytes;
-  const u32 number_tiles = output_tiles + stages * OutputTile::bytes;
+  const u32 output_tiles = query_tiles + STAGES * QueryTile::bytes;
+  const u32 number_tiles = output_tiles + STAGES * OutputTile::bytes;
 
-  // Key j is seen by queries j − high + 1 ..< j − low + 1.
-  const int first_query = max(0, first_key - segment.band.high + 1);
-  const int query_end = min(segment.query_count, first_key + key_count - segment.band.low);
-  const int first_tile = first_query / QUERY_ROWS;
-  const int tile_count =
-      query_end > first_query ? (query_end + QUERY_ROWS - 1) / QUERY_ROWS - first_tile : 0;
-  const int step_count = tile_count * p.heads_per_group;
+  const Range seeing =
+      segment.band.seeing({first_key, first_key + key_count}, segment.query_count);
+  const int first_tile = seeing.first / QUERY_ROWS;
+  const int tile_count = seeing.end > seeing.first
+                             ? (seeing.end + QUERY_ROWS - 1) / QUERY_ROWS - first_tile
+                             : 0;
+  const int step_count = tile_count * o.heads_per_group;
 
   auto copy_queries = [&](int step) {
-    const Segment &s = p.segments[blockIdx.z];
-    const int batch = read_again(s.batch);
-    const int query_start = read_again(s.query_start);
-    const int head = group * p.heads_per_group + step / tile_count;
-    const int first = (first_tile + step % tile_count) * QUERY_ROWS;
-    const int count = read_again(s.query_count) - first;
-    const int stage = step % stages;
-    copy_tile<QueryTile, threads>(query_tiles + stage * QueryTile::bytes,
-                                  p.queries.at(batch, query_start + first, head), p.queries.row,
-                                  count);
-    copy_tile<OutputTile, threads>(output_tiles + stage * OutputTile::bytes,
-                                   p.output_gradient.at(batch, query_start + first, head),
-                                   p.output_gradient.row, count);
-    const int thread = read_thread_index();
-    if (thread < QUERY_ROWS) {
-      const bool exists = thread < count;
-      const int query = query_start + first + (exists ? thread : 0);
-      const i64 place = number_place(batch, heads, head, p.query_length, query);
-      const u32 target = number_tiles + (stage * numbers * QUERY_ROWS + thread) * 4;
-      copy_number(target, p.log_sum_exp + place, exists);
-      copy_number(target + QUERY_ROWS * 4, p.delta + place, exists);
-#if COSINE
-      copy_number(target + 2 * QUERY_ROWS * 4,
-                  p.query_lengths + ((i64)batch * p.query_length + query) * heads + head, exists);
-#endif
-    }
+    const int stage = step % STAGES;
+    copy_query_step<QueryTile, OutputTile, threads>(
+        p, query_tiles + stage * QueryTile::bytes, output_tiles + stage * OutputTile::bytes,
+        number_tiles + stage * numbers * QUERY_ROWS * 4, (first_tile + step % tile_count) * QUERY_ROWS,
+        first_head + step / tile_count);
   };
 
-  copy_tile<KeyTile, threads>(key_tile,
-                              p.keys.at(segment.batch, segment.key_start + first_key, group),
-                              p.keys.row, key_count);
-  copy_tile<ValueTile, threads>(value_tile,
-                                p.values.at(segment.batch, segment.key_start + first_key, group),
-                                p.values.row, key_count);
+  o.copy_keys<KeyTile, threads>(key_tile, o.keys, first_key, group);
+  if (OF_KEYS) o.copy_keys<ValueTile, threads>(value_tile, o.values, first_key, group);
   if (step_count > 0) copy_queries(0);
   close_copies();
 
   const int lane = threadIdx.x % warp_threads;
   const int warp_row = threadIdx.x / warp_threads * strips * 16;
-  // The heads of a group may have scales of their own: dK sums their parts in units of the largest.
-  float largest_scale = 0;
-  for (int i = 0; i < p.heads_per_group; ++i) {
-    const float scale = p.scale[group * p.heads_per_group + i];
-    if (fabsf(scale) > fabsf(largest_scale)) largest_scale = scale;
-  }
-  auto reciprocal_length = [&](int row) {
-    if (!COSINE || row >= key_count) return 1.0f;
-    const i64 key = (i64)segment.batch * p.key_length + segment.key_start + first_key + row;
-    return p.key_lengths[key * gridDim.y + group];
+  auto key_of = [&](int strip, int half) {
+    return first_key + warp_row + strip * 16 + half * 8 + lane / 4;
   };
+  const float largest_scale = o.largest_scale(first_head);
   float reciprocal[strips][2];
 #pragma unroll
   for (int strip = 0; strip < strips; ++strip) {
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
-      reciprocal[strip][half] = reciprocal_length(warp_row + strip * 16 + half * 8 + lane / 4);
+      const int key = key_of(strip, half);
+      reciprocal[strip][half] =
+          COSINE && key < segment.band.keys
+              ? *o.key_length_at(segment.batch, segment.key_start + key, group)
+              : 1;
     }
   }
-  const auto key_operands = left_operands<KeyTile>(key_tile, warp_row);
-  const auto value_operands = left_operands<ValueTile>(value_tile, warp_row);
-  float keys_gradient[strips][KEY_DIMENSION / 8][4] = {};
-  float values_gradient[strips][VALUE_DIMENSION / 8][4] = {};
+  const LeftOperands<KeyTile> key_operands(key_tile, warp_row);
+  const LeftOperands<ValueTile> value_operands(value_tile, warp_row);
+  float keys_gradient[strips][OF_KEYS ? KEY_DIMENSION / 8 : 1][4] = {};
+  float values_gradient[strips][OF_VALUES ? VALUE_DIMENSION / 8 : 1][4] = {};
+#if TERMS
+  float sums[strips][2] = {};
+#endif
 
   for (int step = 0; step < step_count; ++step) {
     // 1. The queries of this step are there, and nobody reads those of the step before any more.
     wait_for_copies<0>();
     __syncthreads();
-    if (step + 1 < step_count) copy_queries(step + 1);
+    if (STAGES > 1 && step + 1 < step_count) copy_queries(step + 1);
     close_copies();
     const int tile = first_tile + step % tile_count;
-    const int stage = step % stages;
-    const float scale = p.scale[group * p.heads_per_group + step / tile_count];
+    const int stage = step % STAGES;
+    const int head = first_head + step / tile_count;
+    const float scale = o.scale_of(head);
     const u32 query_tile = query_tiles + stage * QueryTile::bytes;
     const u32 output_tile = output_tiles + stage * OutputTile::bytes;
-    const float2 *log_sums = (const float2 *)(shared + (number_tiles - key_tile)) +
-                             stage * numbers * (QUERY_ROWS / 2);
-    const float2 *deltas = log_sums + QUERY_ROWS / 2;
+    const float2 *shifts = (const float2 *)(shared + (number_tiles - key_tile)) +
+                           stage * numbers * (QUERY_ROWS / 2);
+    const float2 *deltas = shifts + QUERY_ROWS / 2;
     const float2 *lengths = deltas + QUERY_ROWS / 2;
 
     // 2. Sᵀ = K Qᵀ, Pᵀ = exp(scale Sᵀ − log Σ), masked
     float weight[strips][query_columns][4] = {};
-    multiply_rows<Element, KEY_DIMENSION / 16>(weight, key_operands,
-                                               right_operands<QueryTile>(query_tile));
+    multiply_rows<Element, KEY_DIMENSION>(weight, key_operands,
+                                          RightOperands<QueryTile>(query_tile));
     const Range rows = {tile * QUERY_ROWS, min((tile + 1) * QUERY_ROWS, segment.query_count)};
     const Range whole = segment.band.whole_tiles(rows, KEY_ROWS);
     const bool masked = KEY_MASK || (int)blockIdx.x < whole.first || (int)blockIdx.x >= whole.end;
+#if TERMS
+    const HeadTerms terms(o.terms, segment, head, o.heads, o.query_length);
+    float change[strips][query_columns][4];
+#endif
 #pragma unroll
     for (int column = 0; column < query_columns; ++column) {
-      const float2 sums = log_sums[column * 4 + lane % 4];
-      const float shift[2] = {log_sum_shift(sums.x), log_sum_shift(sums.y)};
+      const float2 two_shifts = shifts[column * 4 + lane % 4];
+      const float shift[2] = {two_shifts.x, two_shifts.y};
       float factor[2] = {scale * log2_e, scale * log2_e};
       if (COSINE) {
         const float2 two = lengths[column * 4 + lane % 4];
@@ -155,7 +132,20 @@ extern "C" __global__ void __launch_bounds__(threads, BLOCKS)
         for (int i = 0; i < 4; ++i) {
           float &value = weight[strip][column][i];
           if (COSINE) value *= reciprocal[strip][i / 2];
+#if TERMS
+          const int query = rows.first + column * 8 + lane % 4 * 2 + i % 2;
+          const int key = key_of(strip, i / 2);
+          float exponent = factor[i % 2] * value;
+          change[strip][column][i] = 1;
+          if (query < rows.end && key < segment.band.keys) {
+            const TermScore term = terms.apply(exponent / log2_e, query, key);
+            exponent = term.score * log2_e;
+            change[strip][column][i] = term.slope;
+          }
+          value = exp2_fast(exponent - shift[i % 2]);
+#else
           value = exp2_fast(fmaf(factor[i % 2], value, -shift[i % 2]));
+#endif
         }
       }
     }
@@ -164,11 +154,8 @@ extern "C" __global__ void __launch_bounds__(threads, BLOCKS)
       for (int strip = 0; strip < strips; ++strip) {
 #pragma unroll
         for (int half = 0; half < 2; ++half) {
-          const int key = first_key + warp_row + strip * 16 + half * 8 + lane / 4;
-          bool kept = true;
-          if (KEY_MASK && key < segment.band.keys) {
-            kept = p.key_mask[(i64)segment.batch * p.key_length + segment.key_start + key] != 0;
-          }
+          const int key = key_of(strip, half);
+          const bool kept = o.keeps(segment, key);
 #pragma unroll
           for (int column = 0; column < query_columns; ++column) {
 #pragma unroll
@@ -183,48 +170,72 @@ extern "C" __global__ void __launch_bounds__(threads, BLOCKS)
 
     // 3. dPᵀ = V dOᵀ
     float slope[strips][query_columns][4] = {};
-    multiply_rows<Element, VALUE_DIMENSION / 16>(slope, value_operands,
-                                                 right_operands<OutputTile>(output_tile));
+    if constexpr (OF_KEYS) {
+      multiply_rows<Element, VALUE_DIMENSION>(slope, value_operands,
+                                              RightOperands<OutputTile>(output_tile));
+    }
 
     // 4. dV += Pᵀ dO, dS = P ∘ (dP − δ), dK += dSᵀ Q
-    const auto output_operands = right_operands_transposed<OutputTile>(output_tile);
-    const auto query_operands = right_operands_transposed<QueryTile>(query_tile);
+    if constexpr (OF_VALUES) {
+      const TransposedOperands<OutputTile> operands(output_tile);
 #pragma unroll
-    for (int k = 0; k < QUERY_ROWS / 16; ++k) {
-      u32 a[strips][4];
-#pragma unroll
-      for (int strip = 0; strip < strips; ++strip) {
-        as_left<Element>(a[strip], weight[strip][2 * k], weight[strip][2 * k + 1]);
+      for (int k = 0; k < QUERY_ROWS / 16; ++k) {
+        add_product<Element>(values_gradient, weight, operands, k);
       }
-      add_product<Element>(values_gradient, a, output_operands, k);
     }
-    const float share = scale == largest_scale ? 1 : scale / largest_scale;
+    if constexpr (OF_KEYS) {
+      const float share = !HEAD_SCALES || scale == largest_scale ? 1 : scale / largest_scale;
 #pragma unroll
-    for (int column = 0; column < query_columns; ++column) {
-      const float2 delta = deltas[column * 4 + lane % 4];
-      float factor[2] = {share, share};
-      if (COSINE) {
-        const float2 two = lengths[column * 4 + lane % 4];
-        factor[0] *= two.x;
-        factor[1] *= two.y;
+      for (int column = 0; column < query_columns; ++column) {
+        const float2 delta = deltas[column * 4 + lane % 4];
+        float factor[2] = {share, share};
+        if (COSINE) {
+          const float2 two = lengths[column * 4 + lane % 4];
+          factor[0] *= two.x;
+          factor[1] *= two.y;
+        }
+#pragma unroll
+        for (int strip = 0; strip < strips; ++strip) {
+#pragma unroll
+          for (int i = 0; i < 4; ++i) {
+            float &ds = slope[strip][column][i];
+#if TERMS
+            ds = weight[strip][column][i] * (ds - (i % 2 ? delta.y : delta.x));
+            sums[strip][i / 2] += ds;
+            ds *= factor[i % 2] * change[strip][column][i];
+#else
+            ds = weight[strip][column][i] * factor[i % 2] * (ds - (i % 2 ? delta.y : delta.x));
+#endif
+          }
+        }
       }
+      const TransposedOperands<QueryTile> operands(query_tile);
+#pragma unroll
+      for (int k = 0; k < QUERY_ROWS / 16; ++k) {
+        add_product<Element>(keys_gradient, slope, operands, k);
+      }
+    }
+#if TERMS && OF_KEYS
+    if (p.key_sums && step % tile_count == tile_count - 1) {
+      // The last queries of a head.
 #pragma unroll
       for (int strip = 0; strip < strips; ++strip) {
 #pragma unroll
-        for (int i = 0; i < 4; ++i) {
-          float &ds = slope[strip][column][i];
-          ds = weight[strip][column][i] * factor[i % 2] * (ds - (i % 2 ? delta.y : delta.x));
+        for (int half = 0; half < 2; ++half) {
+          const float sum = row_sum(sums[strip][half]);
+          const int key = key_of(strip, half);
+          if (lane % 4 == 0 && key < segment.band.keys) {
+            p.key_sums[o.key_place(segment.batch, head, segment.key_start + key)] = sum;
+          }
+          sums[strip][half] = 0;
         }
       }
     }
-#pragma unroll
-    for (int k = 0; k < QUERY_ROWS / 16; ++k) {
-      u32 a[strips][4];
-#pragma unroll
-      for (int strip = 0; strip < strips; ++strip) {
-        as_left<Element>(a[strip], slope[strip][2 * k], slope[strip][2 * k + 1]);
-      }
-      add_product<Element>(keys_gradient, a, query_operands, k);
+#endif
+    if (STAGES == 1 && step + 1 < step_count) {
+      __syncthreads();
+      copy_queries(step + 1);
+      close_copies();
     }
   }
   wait_for_copies<0>();
@@ -237,17 +248,20 @@ extern "C" __global__ void __launch_bounds__(threads, BLOCKS)
     for (int half = 0; half < 2; ++half) {
       const int row = warp_row + strip * 16 + half * 8 + lane / 4;
       const float length = reciprocal[strip][half];
+      const int key = segment.key_start + first_key + row;
       float along = 0;
-      if (COSINE) {
-        along = dot_with_row<Element, KeyTile>(keys_gradient[strip], half, shared, row) * length;
+      if constexpr (OF_KEYS && COSINE) {
+        along = dot_with_row<KeyTile>(keys_gradient[strip], half, shared, row) * length;
       }
       if (row >= key_count) continue;
-      const int key = segment.key_start + first_key + row;
-      store_row<Element, KeyTile>(p.keys_gradient.at(segment.batch, key, group),
-                                  keys_gradient[strip], half, largest_scale * length,
-                                  along * length, shared, row);
-      store_row<Element, ValueTile>(p.values_gradient.at(segment.batch, key, group),
-                                    values_gradient[strip], half, 1, 0, shared, row);
+      if constexpr (OF_KEYS) {
+        store_row<KeyTile>(p.keys_gradient.at(segment.batch, key, group), keys_gradient[strip], half,
+                           largest_scale * length, along * length, shared, row);
+      }
+      if constexpr (OF_VALUES) {
+        store_row<ValueTile>(p.values_gradient.at(segment.batch, key, group),
+                             values_gradient[strip], half, 1, 0, shared, row);
+      }
     }
   }
 }

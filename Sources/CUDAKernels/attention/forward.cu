@@ -4,33 +4,29 @@
 // values go by in tiles of `key_rows`, the next tile arriving while this one is multiplied. Each warp
 // owns whole rows, so that the softmax needs no other warp.
 //
-// Compiled with
-//   ELEMENT                          bf16 or f16
+// With SPLIT, for few queries and many keys: the rows of a block are the queries of all heads of a group,
+// which read the same keys; and several blocks share the keys of a row. What they find is merged by
+// merge.cu.
+//
+// Compiled with what operands.cuh lists, and
 //   KEY_DIMENSION, VALUE_DIMENSION   multiples of 16
 //   QUERY_ROWS, KEY_ROWS, WARPS      the tile: QUERY_ROWS / WARPS is a multiple of 16
 //   BLOCKS                           blocks that share a multiprocessor
-//   KEY_MASK                         0 or 1: some keys may not be attended
-//   COSINE                           0 or 1: queries and keys are divided by their lengths
 //   CONSTANT_BOUND                   0 or 1: the scores are bounded closely
-//   TERMS                            0 or 1: something is done to scores before the mask
+//   SPLIT                            0 or 1
 
-#include "attention/rows.cuh"
+#include "attention/operands.cuh"
 #include "attention/softmax.cuh"
-#include "attention/terms.cuh"
-#include "tile/matrix.cuh"
-
-using Element = ELEMENT;
 
 constexpr int threads = WARPS * warp_threads;
 constexpr int strips = QUERY_ROWS / WARPS / 16;
-constexpr int key_steps = KEY_DIMENSION / 16;
 constexpr int score_columns = KEY_ROWS / 8;
 constexpr int value_columns = VALUE_DIMENSION / 8;
 
-using QueryTile = Tile<QUERY_ROWS, KEY_DIMENSION>;
-using KeyTile = Tile<KEY_ROWS, KEY_DIMENSION>;
-using ValueTile = Tile<KEY_ROWS, VALUE_DIMENSION>;
-using OutputTile = Tile<QUERY_ROWS, VALUE_DIMENSION>;
+using QueryTile = Tile<Element, QUERY_ROWS, KEY_DIMENSION>;
+using KeyTile = Tile<Element, KEY_ROWS, KEY_DIMENSION>;
+using ValueTile = Tile<Element, KEY_ROWS, VALUE_DIMENSION>;
+using OutputTile = Tile<Element, QUERY_ROWS, VALUE_DIMENSION>;
 
 constexpr int query_bytes =
     QueryTile::bytes > OutputTile::bytes ? QueryTile::bytes : OutputTile::bytes;
@@ -43,135 +39,102 @@ using Softmax = RunningBound<strips>;
 #endif
 
 struct Parameters {
-  Rows<u16> queries;
-  Rows<u16> keys;
-  Rows<u16> values;
-  Rows<u16> output;
-  float *log_sum_exp;            // [batch, heads, queries]
-  const Segment *segments;
-  const float *scale;            // [heads]
-  const u8 *key_mask;            // [batch, keys]
-  const float *query_lengths;    // [batch, queries, heads]: their reciprocals
-  const float *key_lengths;      // [batch, keys, groups]: their reciprocals
-  const float *bounds;           // [heads], of the scores
-  const float *sinks;            // [heads], or null
-  Terms terms;
-  int query_length;
-  int key_length;
-  int heads_per_group;
-  int unused;                    // to a multiple of eight bytes
+  Operands operands;
+  Rows<Number> output;
+  float *log_sum_exp;         // [batch, heads, queries]
+  const float *sinks;         // [heads], or null
+  float *partial_output;      // with SPLIT [splits, batch, heads, queries, VALUE_DIMENSION]
+  float *partial_log_sums;    // with SPLIT [splits, batch, heads, queries]
+  float bound_factor;         // with CONSTANT_BOUND: scores are at most this times |scale|,
+  float bound_rise;           // of which this much is left
+  int splits;
+  int unused;                 // to a multiple of eight bytes
 };
 
 extern "C" __global__ void __launch_bounds__(threads, BLOCKS)
     attention_forward(const __grid_constant__ Parameters p) {
   extern __shared__ __align__(1024) u8 shared[];
-  const Segment segment = p.segments[blockIdx.z];
+  const Operands &o = p.operands;
+  const Segment segment = o.segment();
+#if SPLIT
+  const int group = blockIdx.y;
+  const int split = blockIdx.x % p.splits;
+  const int first_row = blockIdx.x / p.splits * QUERY_ROWS;
+  const int row_count = min(QUERY_ROWS, segment.query_count * o.heads_per_group - first_row);
+  auto query_of = [&](int row) { return (first_row + row) / o.heads_per_group; };
+  auto head_of = [&](int row) {
+    return group * o.heads_per_group + (first_row + row) % o.heads_per_group;
+  };
+#else
   // Later queries of a causal sequence see more keys: the longest work starts first.
   const int first_row = (gridDim.x - 1 - blockIdx.x) * QUERY_ROWS;
   const int row_count = min(QUERY_ROWS, segment.query_count - first_row);
-  if (row_count <= 0) return;
   const int head = blockIdx.y;
-  const int group = head / p.heads_per_group;
-  const Range block_rows = {first_row, first_row + row_count};
-  const Range tiles = segment.band.visible_tiles(block_rows, KEY_ROWS);
-  const Range whole = segment.band.whole_tiles(block_rows, KEY_ROWS);
+  const int group = head / o.heads_per_group;
+  auto query_of = [&](int row) { return first_row + row; };
+  auto head_of = [&](int) { return head; };
+#endif
+  if (row_count <= 0) return;
+  const Range queries = {query_of(0), query_of(row_count - 1) + 1};
+  Range tiles = segment.band.visible_tiles(queries, KEY_ROWS);
+  const Range whole = segment.band.whole_tiles(queries, KEY_ROWS);
+#if SPLIT
+  const int share = (tiles.end - tiles.first + p.splits - 1) / p.splits;
+  tiles.first += split * share;
+  tiles.end = min(tiles.end, tiles.first + share);
+#endif
 
   const u32 query_tile = shared_address(shared);
   const u32 key_tiles = query_tile + query_bytes;
   const u32 value_tiles = key_tiles + stages * KeyTile::bytes;
   const u32 key_length_tiles = value_tiles + stages * ValueTile::bytes;
 
-  auto copy_keys = [&](int tile) {
-    const Segment &s = p.segments[blockIdx.z];
-    const int batch = read_again(s.batch);
-    const int key_start = read_again(s.key_start);
-    const int key_count = read_again(s.band.keys);
+  auto copy_stage = [&](int tile) {
+    const int stage = tile % stages;
     const int first = tile * KEY_ROWS;
-    copy_tile<KeyTile, threads>(key_tiles + tile % stages * KeyTile::bytes,
-                                p.keys.at(batch, key_start + first, group), p.keys.row,
-                                key_count - first);
-#if COSINE
-    // One number a key, behind the tiles.
-    const int thread = read_thread_index();
-    if (thread < KEY_ROWS) {
-      const bool exists = first + thread < key_count;
-      const int groups = gridDim.y / p.heads_per_group;
-      const i64 place =
-          ((i64)batch * p.key_length + key_start + (exists ? first + thread : 0)) * groups + group;
-      copy_number(key_length_tiles + (tile % stages * KEY_ROWS + thread) * 4,
-                  p.key_lengths + place, exists);
+    o.copy_keys<KeyTile, threads>(key_tiles + stage * KeyTile::bytes, o.keys, first, group);
+    if (COSINE) {
+      o.copy_key_lengths<KEY_ROWS, threads>(key_length_tiles + stage * KEY_ROWS * 4, first, group);
     }
-#endif
-  };
-  auto copy_values = [&](int tile) {
-    const Segment &s = p.segments[blockIdx.z];
-    const int batch = read_again(s.batch);
-    const int key_start = read_again(s.key_start);
-    const int key_count = read_again(s.band.keys);
-    const int first = tile * KEY_ROWS;
-    copy_tile<ValueTile, threads>(value_tiles + tile % stages * ValueTile::bytes,
-                                  p.values.at(batch, key_start + first, group),
-                                  p.values.row, key_count - first);
+    o.copy_keys<ValueTile, threads>(value_tiles + stage * ValueTile::bytes, o.values, first, group);
   };
 
   const int lane = threadIdx.x % warp_threads;
   const int warp_row = threadIdx.x / warp_threads * strips * 16;
-  const float scale = p.scale[head];
-#if TERMS
-  const HeadTerms terms(p.terms, segment, head, gridDim.y, p.query_length);
+#if !SPLIT
+  const float scale = o.scale_of(head);
+#endif
+#if TERMS && !SPLIT
+  const HeadTerms head_terms(o.terms, segment, head, o.heads, o.query_length);
 #endif
   PerRow<strips> factor;
 #pragma unroll
   for (int strip = 0; strip < strips; ++strip) {
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
+      const int row = min(warp_row + strip * 16 + half * 8 + lane / 4, row_count - 1);
+#if SPLIT
+      float size = fabsf(o.scale_of(head_of(row)));
+#else
       float size = fabsf(scale);
-#if COSINE
-      const int row = min(first_row + warp_row + strip * 16 + half * 8 + lane / 4, block_rows.end - 1);
-      size *= p.query_lengths[((i64)segment.batch * p.query_length + segment.query_start + row) *
-                                  gridDim.y + head];
 #endif
+      if (COSINE) {
+        size *= *o.query_length_at(segment.batch, segment.query_start + query_of(row), head_of(row));
+      }
       factor[strip][half] = fmaxf(size * log2_e, smallest_factor);
     }
   }
 
-  const auto query_operands = left_operands<QueryTile>(query_tile, warp_row);
+  const LeftOperands<QueryTile> query_operands(query_tile, warp_row);
 
   using Scores = float[strips][score_columns][4];
   float output[strips][value_columns][4] = {};
 #if CONSTANT_BOUND
-  Softmax softmax(p.bounds[head] * log2_e);
+  Softmax softmax((fabsf(o.scale_of(head_of(0))) * p.bound_factor - p.bound_rise) * log2_e);
 #else
   Softmax softmax(0);
 #endif
 
-  // S = Q Kᵀ
-  auto multiply_keys = [&](int tile, Scores &score) {
-    const auto key_operands =
-        right_operands<KeyTile>(key_tiles + tile % stages * KeyTile::bytes);
-#pragma unroll
-    for (int i = 0; i < strips * score_columns * 4; ++i) (&score[0][0][0])[i] = 0;
-#pragma unroll
-    for (int step = 0; step < key_steps; ++step) {
-      u32 a[strips][4];
-#pragma unroll
-      for (int strip = 0; strip < strips; ++strip) {
-        load_matrices(a[strip], query_operands.at(strip * 16, step));
-      }
-#pragma unroll
-      for (int pair = 0; pair < score_columns / 2; ++pair) {
-        u32 b[4];
-        load_matrices(b, key_operands.at(pair * 16, step));
-#pragma unroll
-        for (int strip = 0; strip < strips; ++strip) {
-          Element::multiply_add(score[strip][2 * pair], a[strip], b[0], b[1]);
-          Element::multiply_add(score[strip][2 * pair + 1], a[strip], b[2], b[3]);
-        }
-      }
-    }
-  };
-
-#if COSINE
   // Scores of keys of length 1.
   auto divide_by_lengths = [&](int tile, Scores &score) {
     const float2 *lengths =
@@ -186,146 +149,151 @@ extern "C" __global__ void __launch_bounds__(threads, BLOCKS)
       }
     }
   };
-#endif
 
   // The terms, and the mask where the tile is not wholly seen.
   auto mask = [&](int tile, Scores &score) {
     if (!KEY_MASK && !TERMS && tile >= whole.first && tile < whole.end) return;
     const int first_column = tile * KEY_ROWS;
-    const Band band = read_again(p.segments[blockIdx.z].band);
+    const Band band = o.band();
 #pragma unroll
     for (int column = 0; column < score_columns; ++column) {
 #pragma unroll
       for (int odd = 0; odd < 2; ++odd) {
         const int key = first_column + column * 8 + lane % 4 * 2 + odd;
-        bool kept = true;
-        if (KEY_MASK && key < band.keys) {
-          kept = p.key_mask[(i64)segment.batch * p.key_length + segment.key_start + key] != 0;
-        }
+        const bool kept = o.keeps(segment, key);
 #pragma unroll
         for (int strip = 0; strip < strips; ++strip) {
 #pragma unroll
           for (int half = 0; half < 2; ++half) {
-            const int row = first_row + warp_row + strip * 16 + half * 8 + lane / 4;
+            const int row = warp_row + strip * 16 + half * 8 + lane / 4;
+            const int query = query_of(row);
             float &value = score[strip][column][2 * half + odd];
 #if TERMS
             // Terms are added to true scores: the factor is undone after them.
-            if (row < block_rows.end && key < band.keys) {
+            if (row < row_count && key < band.keys) {
+#if SPLIT
+              const HeadTerms head_terms(o.terms, segment, head_of(row), o.heads, o.query_length);
+#endif
               const float size = factor[strip][half] / log2_e;
-              value = terms.apply(value * size, row, key) / size;
+              value = head_terms.apply(value * size, query, key).score / size;
             }
 #endif
-            if (!kept || !band.sees(row, key)) value = -infinity;
+            if (!kept || !band.sees(query, key)) value = -infinity;
           }
         }
       }
     }
   };
 
-  // O += P V
-  auto multiply_values = [&](int tile, Scores &weight) {
-    const auto value_operands =
-        right_operands_transposed<ValueTile>(value_tiles + tile % stages * ValueTile::bytes);
-#pragma unroll
-    for (int step = 0; step < KEY_ROWS / 16; ++step) {
-      weigh(softmax, weight, step, factor);
-      u32 a[strips][4];
-#pragma unroll
-      for (int strip = 0; strip < strips; ++strip) {
-        as_left<Element>(a[strip], weight[strip][2 * step], weight[strip][2 * step + 1]);
-      }
-#pragma unroll
-      for (int pair = 0; pair < value_columns / 2; ++pair) {
-        u32 b[4];
-        load_matrices_transposed(b, value_operands.at(step * 16, pair));
-#pragma unroll
-        for (int strip = 0; strip < strips; ++strip) {
-          Element::multiply_add(output[strip][2 * pair], a[strip], b[0], b[1]);
-          Element::multiply_add(output[strip][2 * pair + 1], a[strip], b[2], b[3]);
-        }
-      }
-    }
-  };
-
   // 1. Queries and the first tile of keys and values start to arrive.
-  copy_tile<QueryTile, threads>(
-      query_tile,
-      p.queries.at(segment.batch, segment.query_start + first_row, head), p.queries.row,
-      row_count);
+#if SPLIT
+  copy_rows<QueryTile, threads>(query_tile, row_count, [&](int row) {
+    return o.queries.at(segment.batch, segment.query_start + query_of(row), head_of(row));
+  });
+  bool turns = false;
+  for (int row = 0; row < row_count; ++row) turns |= o.scale_of(head_of(row)) < 0;
+  auto is_turned = [&](u32 place) {
+    return o.scale_of(head_of(min((int)place / QueryTile::pitch_bytes, row_count - 1))) < 0;
+  };
+#else
+  o.copy_queries<QueryTile, threads>(query_tile, o.queries, first_row, head);
+  const bool turns = scale < 0;
+  auto is_turned = [](u32) { return true; };
+#endif
   // A negative scale turns the order of the scores around: the queries' signs are turned instead.
-  if (scale < 0) {
+  if (turns) {
     close_copies();
     wait_for_copies<0>();
     __syncthreads();
-    for (int place = threadIdx.x * 4; place < QueryTile::bytes; place += threads * 4) {
-      *(u32 *)(shared + place) ^= 0x80008000u;
+    for (u32 place = threadIdx.x * 4; place < QueryTile::bytes; place += threads * 4) {
+      if (is_turned(place)) *(u32 *)(shared + place) ^= Element::sign_bits;
     }
     __syncthreads();
   }
-  if (tiles.first < tiles.end) {
-    copy_keys(tiles.first);
-    copy_values(tiles.first);
-  }
+  if (tiles.first < tiles.end) copy_stage(tiles.first);
   close_copies();
   for (int tile = tiles.first; tile < tiles.end; ++tile) {
     // 2. This tile is there, and nobody reads the one before any more: its place takes the next.
     wait_for_copies<0>();
     __syncthreads();
-    if (tile + 1 < tiles.end) {
-      copy_keys(tile + 1);
-      copy_values(tile + 1);
-    }
+    if (tile + 1 < tiles.end) copy_stage(tile + 1);
     close_copies();
-    Scores score;
-    multiply_keys(tile, score);
-#if COSINE
-    divide_by_lengths(tile, score);
-#endif
+    const int stage = tile % stages;
+    // 3. S = Q Kᵀ
+    Scores score = {};
+    multiply_rows<Element, KEY_DIMENSION>(
+        score, query_operands, RightOperands<KeyTile>(key_tiles + stage * KeyTile::bytes));
+    if (COSINE) divide_by_lengths(tile, score);
     mask(tile, score);
     softmax.raise(score, output, factor);
-    multiply_values(tile, score);
+    // 4. O += P V, weights being made just before they are multiplied.
+#pragma unroll
+    for (int step = 0; step < KEY_ROWS / 16; ++step) {
+      weigh(softmax, score, step, factor);
+      const TransposedOperands<ValueTile> values(value_tiles + stage * ValueTile::bytes);
+      add_product<Element>(output, score, values, step);
+    }
   }
 
-  // 7. O / Σ P goes out through the queries' shared memory, in whole chunks.
+  // 5. O / Σ P goes out through the queries' shared memory, in whole chunks; parts of it as they are.
   wait_for_copies<0>();
   __syncthreads();
 #pragma unroll
   for (int strip = 0; strip < strips; ++strip) {
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
+      const int row = warp_row + strip * 16 + half * 8 + lane / 4;
       float sum = row_sum(softmax.sum[strip][half]);
       float bound = softmax.bound(strip, half, factor);
       float shrink = 1;
-      if (p.sinks) {
+#if SPLIT
+      const bool takes_sink = p.sinks && split == 0;
+#else
+      const bool takes_sink = p.sinks;
+#endif
+      if (takes_sink) {
         // One more score in the sum, without a value.
-        const float sink = p.sinks[head] * log2_e;
+        const float sink = p.sinks[head_of(min(row, row_count - 1))] * log2_e;
         const float raised = fmaxf(sum > 0 ? bound : -infinity, sink);
         shrink = sum > 0 ? exp2_fast(bound - raised) : 0;
         sum = sum * shrink + (sink == -infinity ? 0 : exp2_fast(sink - raised));
         bound = raised;
       }
       const float reciprocal = sum > 0 ? shrink / sum : 0;
-      const int row = warp_row + strip * 16 + half * 8 + lane / 4;
+      const float log_sum = sum > 0 ? ln_2 * (bound + log2f(sum)) : -infinity;
+      const int query = segment.query_start + query_of(row);
+#if SPLIT
+      if (row >= row_count) continue;
+      const i64 place = (i64)split * o.batch * o.heads * o.query_length +
+                        o.query_place(segment.batch, head_of(row), query);
+      if (lane % 4 == 0) p.partial_log_sums[place] = log_sum;
+      float *target = p.partial_output + place * VALUE_DIMENSION + lane % 4 * 2;
 #pragma unroll
       for (int column = 0; column < value_columns; ++column) {
-        u32 two = Element::pack(output[strip][column][2 * half] * reciprocal,
-                                output[strip][column][2 * half + 1] * reciprocal);
-        *(u32 *)(shared + OutputTile::place(row, column) + lane % 4 * 4) = two;
+        const float *two = output[strip][column] + 2 * half;
+        *(float2 *)(target + column * 8) = {two[0] * reciprocal, two[1] * reciprocal};
+      }
+#else
+#pragma unroll
+      for (int column = 0; column < value_columns; ++column) {
+        const float *two = output[strip][column] + 2 * half;
+        Element::store(shared + OutputTile::pair_place(row, column, lane), two[0] * reciprocal,
+                       two[1] * reciprocal);
       }
       if (lane % 4 == 0 && row < row_count) {
-        const i64 place = number_place(segment.batch, gridDim.y, head, p.query_length,
-                                       segment.query_start + first_row + row);
-        p.log_sum_exp[place] =
-            sum > 0 ? ln_2 * (bound + log2f(sum)) : -infinity;
+        p.log_sum_exp[o.query_place(segment.batch, head, query)] = log_sum;
       }
+#endif
     }
   }
+#if !SPLIT
   __syncthreads();
-  u16 *target = p.output.at(segment.batch, segment.query_start + first_row, head);
+  Number *target = p.output.at(segment.batch, segment.query_start + first_row, head);
   for (int index = threadIdx.x; index < row_count * OutputTile::chunks; index += threads) {
-    int row = index / OutputTile::chunks;
-    int chunk = index % OutputTile::chunks;
-    *(uint4 *)(target + row * p.output.row + chunk * chunk_elements) =
+    const int row = index / OutputTile::chunks;
+    const int chunk = index % OutputTile::chunks;
+    *(uint4 *)(target + row * p.output.row + chunk * OutputTile::chunk_numbers) =
         *(const uint4 *)(shared + OutputTile::place(row, chunk));
   }
+#endif
 }

@@ -3,8 +3,7 @@
 // As backward_keys.cu, with the matrix instructions of sm_90a: a warpgroup owns 64 keys, the queries of the
 // group's heads go by in tiles of `QUERY_ROWS`. A product goes on while weights are computed.
 //
-// Compiled with
-//   ELEMENT                          bf16 or f16
+// Compiled with what backward.cuh lists, half precision without KEY_MASK, COSINE and TERMS, and
 //   KEY_DIMENSION, VALUE_DIMENSION   64 or 128
 //   QUERY_ROWS                       64, 96 or 128
 //   WARPGROUPS                       of a block
@@ -12,29 +11,28 @@
 #include "attention/backward.cuh"
 #include "tile/warpgroup.cuh"
 
-using Element = ELEMENT;
-
 constexpr int key_rows = 64 * WARPGROUPS;
 constexpr int threads = 4 * WARPGROUPS * warp_threads;
 constexpr int query_columns = QUERY_ROWS / 8;
 constexpr int stages = 2;
-// Of a query: log Σ, δ.
+// Of a query: the shift, δ.
 constexpr int numbers = 2;
 
-using KeyTile = BlockedTile<key_rows, KEY_DIMENSION>;
-using ValueTile = BlockedTile<key_rows, VALUE_DIMENSION>;
-using QueryTile = BlockedTile<QUERY_ROWS, KEY_DIMENSION>;
-using OutputTile = BlockedTile<QUERY_ROWS, VALUE_DIMENSION>;
+using KeyTile = BlockedTile<Element, key_rows, KEY_DIMENSION>;
+using ValueTile = BlockedTile<Element, key_rows, VALUE_DIMENSION>;
+using QueryTile = BlockedTile<Element, QUERY_ROWS, KEY_DIMENSION>;
+using OutputTile = BlockedTile<Element, QUERY_ROWS, VALUE_DIMENSION>;
 
 extern "C" __global__ void __launch_bounds__(threads, 1)
-    attention_backward_keys(const __grid_constant__ BackwardParameters p) {
+    attention_hopper_backward_keys(const __grid_constant__ BackwardParameters p) {
   extern __shared__ __align__(1024) u8 shared[];
-  const Segment segment = p.segments[blockIdx.z];
+  const Operands &o = p.operands;
+  const Segment segment = o.segment();
   const int first_key = blockIdx.x * key_rows;
   const int key_count = min(key_rows, segment.band.keys - first_key);
   if (key_count <= 0) return;
   const int group = blockIdx.y;
-  const int heads = gridDim.y * p.heads_per_group;
+  const int first_head = group * o.heads_per_group;
 
   const u32 key_tile = shared_address(shared);
   const u32 value_tile = key_tile + KeyTile::bytes;
@@ -42,58 +40,34 @@ extern "C" __global__ void __launch_bounds__(threads, 1)
   const u32 output_tiles = query_tiles + stages * QueryTile::bytes;
   const u32 number_tiles = output_tiles + stages * OutputTile::bytes;
 
-  // Key j is seen by queries j − high + 1 ..< j − low + 1.
-  const int first_query = max(0, first_key - segment.band.high + 1);
-  const int query_end = min(segment.query_count, first_key + key_count - segment.band.low);
-  const int first_tile = first_query / QUERY_ROWS;
-  const int tile_count =
-      query_end > first_query ? (query_end + QUERY_ROWS - 1) / QUERY_ROWS - first_tile : 0;
-  const int step_count = tile_count * p.heads_per_group;
+  const Range seeing =
+      segment.band.seeing({first_key, first_key + key_count}, segment.query_count);
+  const int first_tile = seeing.first / QUERY_ROWS;
+  const int tile_count = seeing.end > seeing.first
+                             ? (seeing.end + QUERY_ROWS - 1) / QUERY_ROWS - first_tile
+                             : 0;
+  const int step_count = tile_count * o.heads_per_group;
 
   auto copy_queries = [&](int step) {
-    const int head = group * p.heads_per_group + step / tile_count;
-    const int first = (first_tile + step % tile_count) * QUERY_ROWS;
-    const int count = segment.query_count - first;
     const int stage = step % stages;
-    copy_tile<QueryTile, threads>(query_tiles + stage * QueryTile::bytes,
-                                  p.queries.at(segment.batch, segment.query_start + first, head),
-                                  p.queries.row, count);
-    copy_tile<OutputTile, threads>(
-        output_tiles + stage * OutputTile::bytes,
-        p.output_gradient.at(segment.batch, segment.query_start + first, head),
-        p.output_gradient.row, count);
-    const int thread = read_thread_index();
-    if (thread < QUERY_ROWS) {
-      const bool exists = thread < count;
-      const int query = segment.query_start + first + (exists ? thread : 0);
-      const i64 place = number_place(segment.batch, heads, head, p.query_length, query);
-      const u32 target = number_tiles + (stage * numbers * QUERY_ROWS + thread) * 4;
-      copy_number(target, p.log_sum_exp + place, exists);
-      copy_number(target + QUERY_ROWS * 4, p.delta + place, exists);
-    }
+    copy_query_step<QueryTile, OutputTile, threads>(
+        p, query_tiles + stage * QueryTile::bytes, output_tiles + stage * OutputTile::bytes,
+        number_tiles + stage * numbers * QUERY_ROWS * 4, (first_tile + step % tile_count) * QUERY_ROWS,
+        first_head + step / tile_count);
   };
 
-  copy_tile<KeyTile, threads>(key_tile,
-                              p.keys.at(segment.batch, segment.key_start + first_key, group),
-                              p.keys.row, key_count);
-  copy_tile<ValueTile, threads>(value_tile,
-                                p.values.at(segment.batch, segment.key_start + first_key, group),
-                                p.values.row, key_count);
+  o.copy_keys<KeyTile, threads>(key_tile, o.keys, first_key, group);
+  o.copy_keys<ValueTile, threads>(value_tile, o.values, first_key, group);
   if (step_count > 0) copy_queries(0);
   close_copies();
 
   const int lane = threadIdx.x % warp_threads;
   const int group_row = threadIdx.x / (4 * warp_threads) * 64;
   const int warp_row = threadIdx.x / warp_threads * 16;
-  // The heads of a group may have scales of their own: dK sums their parts in units of the largest.
-  float largest_scale = 0;
-  for (int i = 0; i < p.heads_per_group; ++i) {
-    const float scale = p.scale[group * p.heads_per_group + i];
-    if (fabsf(scale) > fabsf(largest_scale)) largest_scale = scale;
-  }
+  const float largest_scale = o.largest_scale(first_head);
   float keys_gradient[KEY_DIMENSION / 8][4] = {};
   float values_gradient[VALUE_DIMENSION / 8][4] = {};
-  u32 a[QUERY_ROWS / 16][4], b[QUERY_ROWS / 16][4] = {};
+  Element::Left a[QUERY_ROWS / 16], b[QUERY_ROWS / 16] = {};
   u32 earlier_tile = query_tiles;
 
   for (int step = 0; step < step_count; ++step) {
@@ -101,7 +75,7 @@ extern "C" __global__ void __launch_bounds__(threads, 1)
     const int stage = step % stages;
     const u32 query_tile = query_tiles + stage * QueryTile::bytes;
     const u32 output_tile = output_tiles + stage * OutputTile::bytes;
-    const float scale = p.scale[group * p.heads_per_group + step / tile_count];
+    const float scale = o.scale_of(first_head + step / tile_count);
     // 1. The queries of this step are there.
     wait_for_copies<0>();
     show_to_products();
@@ -130,21 +104,20 @@ extern "C" __global__ void __launch_bounds__(threads, 1)
     // 4. Pᵀ = exp(scale Sᵀ − log Σ), masked
     wait_for_products<1>();
     keep(weight);
-    const float2 *log_sums = (const float2 *)(shared + (number_tiles - key_tile)) +
-                             stage * numbers * (QUERY_ROWS / 2);
-    const float2 *deltas = log_sums + QUERY_ROWS / 2;
+    const float2 *shifts = (const float2 *)(shared + (number_tiles - key_tile)) +
+                           stage * numbers * (QUERY_ROWS / 2);
+    const float2 *deltas = shifts + QUERY_ROWS / 2;
     const Range rows = {tile * QUERY_ROWS, min((tile + 1) * QUERY_ROWS, segment.query_count)};
     const Range whole = segment.band.whole_tiles(rows, key_rows);
     const bool masked = (int)blockIdx.x < whole.first || (int)blockIdx.x >= whole.end;
     const float factor = scale * log2_e;
 #pragma unroll
     for (int column = 0; column < query_columns; ++column) {
-      const float2 sums = log_sums[column * 4 + lane % 4];
-      const float shift[2] = {log_sum_shift(sums.x), log_sum_shift(sums.y)};
+      const float2 shift = shifts[column * 4 + lane % 4];
 #pragma unroll
       for (int i = 0; i < 4; ++i) {
         float &value = weight[column][i];
-        value = exp2_fast(fmaf(factor, value, -shift[i % 2]));
+        value = exp2_fast(fmaf(factor, value, -(i % 2 ? shift.y : shift.x)));
       }
     }
     if (masked) {
@@ -162,7 +135,7 @@ extern "C" __global__ void __launch_bounds__(threads, 1)
     // 5. dV += Pᵀ dO starts.
 #pragma unroll
     for (int k = 0; k < QUERY_ROWS / 16; ++k) {
-      as_left<Element>(a[k], weight[2 * k], weight[2 * k + 1]);
+      a[k] = Element::as_left(weight[2 * k], weight[2 * k + 1]);
     }
     open_products();
     add_registers<Element, OutputTile>(values_gradient, a, output_tile);
@@ -171,7 +144,7 @@ extern "C" __global__ void __launch_bounds__(threads, 1)
     // 6. dS = P ∘ (dP − δ)
     wait_for_products<1>();
     keep(slope);
-    const float share = scale == largest_scale ? 1 : scale / largest_scale;
+    const float share = !HEAD_SCALES || scale == largest_scale ? 1 : scale / largest_scale;
 #pragma unroll
     for (int column = 0; column < query_columns; ++column) {
       const float2 delta = deltas[column * 4 + lane % 4];
@@ -184,7 +157,7 @@ extern "C" __global__ void __launch_bounds__(threads, 1)
 
 #pragma unroll
     for (int k = 0; k < QUERY_ROWS / 16; ++k) {
-      as_left<Element>(b[k], slope[2 * k], slope[2 * k + 1]);
+      b[k] = Element::as_left(slope[2 * k], slope[2 * k + 1]);
     }
     wait_for_products<0>();
     keep(values_gradient);
@@ -204,9 +177,9 @@ extern "C" __global__ void __launch_bounds__(threads, 1)
     const int row = warp_row + half * 8 + lane / 4;
     if (row >= key_count) continue;
     const int key = segment.key_start + first_key + row;
-    store_row<Element, KeyTile>(p.keys_gradient.at(segment.batch, key, group), keys_gradient, half,
+    store_row<KeyTile>(p.keys_gradient.at(segment.batch, key, group), keys_gradient, half,
                                 largest_scale, 0, shared, row);
-    store_row<Element, ValueTile>(p.values_gradient.at(segment.batch, key, group), values_gradient,
+    store_row<ValueTile>(p.values_gradient.at(segment.batch, key, group), values_gradient,
                                   half, 1, 0, shared, row);
   }
 }

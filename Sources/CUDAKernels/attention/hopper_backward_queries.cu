@@ -4,8 +4,7 @@
 // values go by in tiles of `KEY_ROWS`. A product goes on while weights are computed: dP = dO Vᵀ during the
 // exponentials of S, dQ += dS K of a tile with S of the next.
 //
-// Compiled with
-//   ELEMENT                          bf16 or f16
+// Compiled with what backward.cuh lists, half precision without KEY_MASK, COSINE and TERMS, and
 //   KEY_DIMENSION, VALUE_DIMENSION   64 or 128
 //   KEY_ROWS                         64, 96 or 128
 //   WARPGROUPS                       of a block
@@ -13,31 +12,30 @@
 #include "attention/backward.cuh"
 #include "tile/warpgroup.cuh"
 
-using Element = ELEMENT;
-
 constexpr int query_rows = 64 * WARPGROUPS;
 constexpr int threads = 4 * WARPGROUPS * warp_threads;
 constexpr int score_columns = KEY_ROWS / 8;
 constexpr int stages = 2;
 
-using QueryTile = BlockedTile<query_rows, KEY_DIMENSION>;
-using OutputTile = BlockedTile<query_rows, VALUE_DIMENSION>;
-using KeyTile = BlockedTile<KEY_ROWS, KEY_DIMENSION>;
-using ValueTile = BlockedTile<KEY_ROWS, VALUE_DIMENSION>;
+using QueryTile = BlockedTile<Element, query_rows, KEY_DIMENSION>;
+using OutputTile = BlockedTile<Element, query_rows, VALUE_DIMENSION>;
+using KeyTile = BlockedTile<Element, KEY_ROWS, KEY_DIMENSION>;
+using ValueTile = BlockedTile<Element, KEY_ROWS, VALUE_DIMENSION>;
 
 extern "C" __global__ void __launch_bounds__(threads, 1)
-    attention_backward_queries(const __grid_constant__ BackwardParameters p) {
+    attention_hopper_backward_queries(const __grid_constant__ BackwardParameters p) {
   extern __shared__ __align__(1024) u8 shared[];
-  const Segment segment = p.segments[blockIdx.z];
+  const Operands &o = p.operands;
+  const Segment segment = o.segment();
   // Later queries of a causal sequence see more keys: the longest work starts first.
   const int first_row = (gridDim.x - 1 - blockIdx.x) * query_rows;
   const int row_count = min(query_rows, segment.query_count - first_row);
   if (row_count <= 0) return;
   const int head = blockIdx.y;
-  const int group = head / p.heads_per_group;
-  const Range block_rows = {first_row, first_row + row_count};
-  const Range tiles = segment.band.visible_tiles(block_rows, KEY_ROWS);
-  const Range whole = segment.band.whole_tiles(block_rows, KEY_ROWS);
+  const int group = head / o.heads_per_group;
+  const Range queries = {first_row, first_row + row_count};
+  const Range tiles = segment.band.visible_tiles(queries, KEY_ROWS);
+  const Range whole = segment.band.whole_tiles(queries, KEY_ROWS);
 
   const u32 query_tile = shared_address(shared);
   const u32 output_tile = query_tile + QueryTile::bytes;
@@ -45,42 +43,32 @@ extern "C" __global__ void __launch_bounds__(threads, 1)
   const u32 value_tiles = key_tiles + stages * KeyTile::bytes;
 
   auto copy_stage = [&](int tile) {
-    const int first = tile * KEY_ROWS;
-    const int count = segment.band.keys - first;
     const int stage = tile % stages;
-    copy_tile<KeyTile, threads>(key_tiles + stage * KeyTile::bytes,
-                                p.keys.at(segment.batch, segment.key_start + first, group),
-                                p.keys.row, count);
-    copy_tile<ValueTile, threads>(value_tiles + stage * ValueTile::bytes,
-                                  p.values.at(segment.batch, segment.key_start + first, group),
-                                  p.values.row, count);
+    const int first = tile * KEY_ROWS;
+    o.copy_keys<KeyTile, threads>(key_tiles + stage * KeyTile::bytes, o.keys, first, group);
+    o.copy_keys<ValueTile, threads>(value_tiles + stage * ValueTile::bytes, o.values, first, group);
   };
 
-  copy_tile<QueryTile, threads>(
-      query_tile, p.queries.at(segment.batch, segment.query_start + first_row, head), p.queries.row,
-      row_count);
-  copy_tile<OutputTile, threads>(
-      output_tile, p.output_gradient.at(segment.batch, segment.query_start + first_row, head),
-      p.output_gradient.row, row_count);
+  o.copy_queries<QueryTile, threads>(query_tile, o.queries, first_row, head);
+  o.copy_queries<OutputTile, threads>(output_tile, p.output_gradient, first_row, head);
   if (tiles.first < tiles.end) copy_stage(tiles.first);
   close_copies();
 
   const int lane = threadIdx.x % warp_threads;
   const int group_row = threadIdx.x / (4 * warp_threads) * 64;
   const int warp_row = threadIdx.x / warp_threads * 16;
-  const float scale = p.scale[head];
+  const float scale = o.scale_of(head);
   const float factor = scale * log2_e;
   float shift[2], delta[2];
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
     const int row = first_row + min(warp_row + half * 8 + lane / 4, row_count - 1);
-    const i64 place = number_place(segment.batch, gridDim.y, head, p.query_length,
-                                   segment.query_start + row);
-    shift[half] = log_sum_shift(p.log_sum_exp[place]);
+    const i64 place = o.query_place(segment.batch, head, segment.query_start + row);
+    shift[half] = p.shift[place];
     delta[half] = p.delta[place];
   }
   float gradient[KEY_DIMENSION / 8][4] = {};
-  u32 a[KEY_ROWS / 16][4] = {};
+  Element::Left a[KEY_ROWS / 16] = {};
   u32 earlier_tile = key_tiles + tiles.first % stages * KeyTile::bytes;
 
   for (int tile = tiles.first; tile < tiles.end; ++tile) {
@@ -145,7 +133,7 @@ extern "C" __global__ void __launch_bounds__(threads, 1)
     }
 #pragma unroll
     for (int step = 0; step < KEY_ROWS / 16; ++step) {
-      as_left<Element>(a[step], slope[2 * step], slope[2 * step + 1]);
+      a[step] = Element::as_left(slope[2 * step], slope[2 * step + 1]);
     }
     earlier_tile = key_tile;
   }
@@ -163,12 +151,12 @@ extern "C" __global__ void __launch_bounds__(threads, 1)
     const int row = warp_row + half * 8 + lane / 4;
     const int query = segment.query_start + first_row + row;
     const float along = p.scale_gradient
-        ? dot_with_row<Element, QueryTile>(gradient, half, shared, row) : 0;
+        ? dot_with_row<QueryTile>(gradient, half, shared, row) : 0;
     if (row >= row_count) continue;
     if (p.scale_gradient && lane % 4 == 0) {
-      p.scale_gradient[number_place(segment.batch, gridDim.y, head, p.query_length, query)] = along;
+      p.scale_gradient[o.query_place(segment.batch, head, query)] = along;
     }
-    store_row<Element, QueryTile>(p.queries_gradient.at(segment.batch, query, head), gradient, half,
+    store_row<QueryTile>(p.queries_gradient.at(segment.batch, query, head), gradient, half,
                                   scale, 0, shared, row);
   }
 }

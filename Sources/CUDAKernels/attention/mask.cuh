@@ -31,6 +31,13 @@ struct Band {
     const int end = min(keys, queries.first + high);
     return {(first + size - 1) / size, max(0, end) / size};
   }
+
+  // The queries, of `queries`, that see any of the keys: key j is seen by j − high + 1 ..< j − low + 1.
+  __device__ Range seeing(Range keys, int queries) const {
+    const int first = max(0, keys.first - high + 1);
+    const int end = min(queries, keys.end - low);
+    return {first, max(first, end)};
+  }
 };
 
 // One sequence: its queries do not meet the keys of another.
@@ -43,7 +50,3 @@ struct Segment {
   int place;
   Band band;
 };
-
-DEVICE Band read_again(const Band &band) {
-  return {read_again(band.low), read_again(band.high), read_again(band.keys)};
-}

@@ -1,6 +1,9 @@
 #pragma once
 
-#include "attention/mask.cuh"
+#include "tile/memory.cuh"
+
+using Element = ELEMENT;
+using Number = Element::Number;
 
 // Rows of a [batch, length, heads, dimension] tensor. Strides count elements; the last axis is dense.
 template <typename T>
@@ -14,8 +17,3 @@ struct Rows {
     return base + batch_index * batch + row_index * row + head_index * head;
   }
 };
-
-// A number for each row, [batch, heads, length].
-DEVICE i64 number_place(int batch, int heads, int head, int length, int row) {
-  return ((i64)batch * heads + head) * length + row;
-}

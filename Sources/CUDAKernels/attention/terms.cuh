@@ -16,6 +16,12 @@ struct Terms {
   const float2 *decay_sums;  // [batch, heads, length]: + c_i − c_j, each in two parts
 };
 
+// A score with its terms, and what it changes by with the score that it was.
+struct TermScore {
+  float score;
+  float slope;
+};
+
 // The terms of one head of a sequence.
 struct HeadTerms {
   float softcap;
@@ -41,16 +47,20 @@ struct HeadTerms {
   }
 
   // The score of a pair that exists.
-  __device__ float apply(float score, int query, int key) const {
-    if (softcap > 0) score = softcap * tanhf(score / softcap);
-    score -= slope * fabsf((float)(query + place - key));
-    if (bias) score += bias[query * bias_query + key * bias_key];
+  __device__ TermScore apply(float score, int query, int key) const {
+    TermScore result = {score, 1};
+    if (softcap > 0) {
+      const float share = tanhf(score / softcap);
+      result = {softcap * share, 1 - share * share};
+    }
+    result.score -= slope * fabsf((float)(query + place - key));
+    if (bias) result.score += bias[query * bias_query + key * bias_key];
     if (decay_sums) {
       // Long sums differ by little: their large parts are subtracted first.
       const float2 at_query = decay_sums[query];
       const float2 at_key = decay_sums[key];
-      score += (at_query.x - at_key.x) + (at_query.y - at_key.y);
+      result.score += (at_query.x - at_key.x) + (at_query.y - at_key.y);
     }
-    return score;
+    return result;
   }
 };

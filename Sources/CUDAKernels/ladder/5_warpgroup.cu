@@ -11,8 +11,8 @@ constexpr int threads = 256;
 constexpr int depth = 64;
 constexpr int stages = 3;
 
-using LeftTile = BlockedTile<block_rows, depth>;
-using RightTile = BlockedTile<block_columns_of_c, depth>;
+using LeftTile = BlockedTile<Element, block_rows, depth>;
+using RightTile = BlockedTile<Element, block_columns_of_c, depth>;
 
 extern "C" __global__ void __launch_bounds__(threads) ladder_5_warpgroup(
     const __grid_constant__ Parameters p) {

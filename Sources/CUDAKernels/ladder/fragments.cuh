@@ -10,8 +10,8 @@ constexpr int depth = 64;
 constexpr int strips = 4;
 constexpr int pairs = 2;
 
-using LeftTile = Tile<block_rows, depth>;
-using RightTile = Tile<block_columns_of_c, depth>;
+using LeftTile = Tile<Element, block_rows, depth>;
+using RightTile = Tile<Element, block_columns_of_c, depth>;
 
 using Sums = float[strips][2 * pairs][4];
 
@@ -29,21 +29,19 @@ DEVICE void copy_tiles(const Parameters &p, u32 left, u32 right, int start) {
 
 // sum += the warp's rows of the left tile times its rows of the right one.
 DEVICE void multiply_tiles(Sums &sum, u32 left, u32 right) {
-  const auto left_rows = left_operands<LeftTile>(left, warp_row());
-  const auto right_rows = right_operands<RightTile>(right);
+  const LeftOperands<LeftTile> left_rows(left, warp_row());
+  const RightOperands<RightTile> right_rows(right);
 #pragma unroll
   for (int step = 0; step < depth / 16; ++step) {
-    u32 a[strips][4];
+    Element::Left a[strips];
 #pragma unroll
-    for (int strip = 0; strip < strips; ++strip) load_matrices(a[strip], left_rows.at(strip * 16, step));
+    for (int strip = 0; strip < strips; ++strip) a[strip] = left_rows.load(strip * 16, step);
 #pragma unroll
     for (int pair = 0; pair < pairs; ++pair) {
-      u32 b[4];
-      load_matrices(b, right_rows.at(warp_column() + pair * 16, step));
+      const Element::Right b = right_rows.load(warp_column() / 16 + pair, step);
 #pragma unroll
       for (int strip = 0; strip < strips; ++strip) {
-        Element::multiply_add(sum[strip][2 * pair], a[strip], b[0], b[1]);
-        Element::multiply_add(sum[strip][2 * pair + 1], a[strip], b[2], b[3]);
+        Element::multiply_add(sum[strip][2 * pair], sum[strip][2 * pair + 1], a[strip], b);
       }
     }
   }

@@ -16,7 +16,6 @@ constexpr float log2_e = 1.44269504088896340736f;
 constexpr float ln_2 = 0.69314718055994530942f;
 
 constexpr int warp_threads = 32;
-constexpr int chunk_elements = 8;
 constexpr int chunk_bytes = 16;
 
 constexpr int round_up(int value, int step) { return (value + step - 1) / step * step; }

@@ -41,6 +41,22 @@ DEVICE void multiply_add_f16(float (&c)[4], const u32 (&a)[4], u32 b0, u32 b1) {
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
 
+// A number rounded to the 11 bits of TF32, the others zero.
+DEVICE u32 round_tf32(float number) {
+  u32 result;
+  asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(result) : "f"(number));
+  return result;
+}
+
+// c += a b for a of 16 × 8, b of 8 × 8 and c of 16 × 8 numbers, of which a and b have the bits of TF32.
+DEVICE void multiply_add_tf32(float (&c)[4], const u32 (&a)[4], u32 b0, u32 b1) {
+  asm(
+      "mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, "
+      "{%8,%9}, {%0,%1,%2,%3};"
+      : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+}
+
 // Four matrices of 8 × 8 numbers of half precision from shared memory: lane l gives the address of row
 // l mod 8 of matrix l / 8 and gets, of matrix i in r[i], the numbers 2 (l mod 4) and + 1 of row l / 4.
 DEVICE void load_matrices(u32 (&r)[4], u32 address) {
@@ -56,6 +72,13 @@ DEVICE void load_matrices_transposed(u32 (&r)[4], u32 address) {
                : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
                : "r"(address)
                : "memory");
+}
+
+// Four bytes of shared memory.
+DEVICE u32 load_word(u32 address) {
+  u32 result;
+  asm volatile("ld.shared.u32 %0, [%1];" : "=r"(result) : "r"(address) : "memory");
+  return result;
 }
 
 // The address of dynamic shared memory as instructions take it.

@@ -2,59 +2,149 @@
 
 #include "tile/memory.cuh"
 
-// Fragments of matrices in the registers of a warp, as mma.sync.m16n8k16 has them.
-//
-// Thread 4 g + t of a warp holds, of a sum of 16 × 8 numbers, c[0], c[1] at row g, columns 2 t and
-// 2 t + 1, and c[2], c[3] at row g + 8. Two such sums side by side, rounded to half precision, are the
-// left operand of 16 × 16 of the next product.
+// Products of tiles: their fragments on the way from shared memory into the registers of a warp.
 
-// Where a lane reads in a tile. Matrices 16 columns further along a row lie at the address with two of
-// its bits turned around (the swizzle), and 64 columns further at a constant distance; so that a warp
+// Where a lane reads in a tile. Matrices 32 bytes further along a row lie at the address with two of
+// its bits turned around (the swizzle), and 128 bytes further at a constant distance; so that a warp
 // needs four addresses for all that it reads of a tile.
 template <typename T>
 struct LaneAddress {
   u32 base;
 
-  // `row` and `chunk` are those of the lane at the tile's first 16 × 16 numbers.
+  // `row` and `chunk` are those of the lane at the tile's first numbers.
   __device__ LaneAddress(u32 tile, int row, int chunk) : base(tile + T::place(row, chunk)) {}
 
-  // Of the matrices `rows` rows down, a multiple of 8, and 16 `step` columns along.
+  // Of the matrices `rows` rows down, a multiple of 8, and 32 `step` bytes along.
   __device__ u32 at(int rows, int step) const {
     return (base ^ (step % 4 * 2 * chunk_bytes)) + step / 4 * 8 * chunk_bytes +
            rows * T::pitch_bytes;
   }
 };
 
-// Left operands of 16 × 16: the lanes' addresses for the tile's rows `row` … + 15.
+// Whether a step of 32 bytes has 16 numbers; otherwise it has 8.
 template <typename T>
-DEVICE LaneAddress<T> left_operands(u32 tile, int row) {
-  const int lane = threadIdx.x % warp_threads;
-  return {tile, row + lane % 16, lane / 16};
+constexpr bool is_half = sizeof(typename T::Number) == 2;
+
+// Left operands: a tile's rows `row` … + 15.
+template <typename T>
+struct LeftOperands {
+  LaneAddress<T> lane;
+
+  __device__ LeftOperands(u32 tile, int row)
+      : lane(tile, row + threadIdx.x % 16, threadIdx.x % warp_threads / 16) {}
+
+  // `rows` rows down, and at columns 16 `step` … + 15, over which the product sums.
+  __device__ typename T::Element::Left load(int rows, int step) const {
+    typename T::Element::Left a;
+    if constexpr (is_half<T>) {
+      load_matrices(a.word, lane.at(rows, step));
+    } else {
+      load_matrices(a.word[0][0], lane.at(rows, 2 * step));
+      load_matrices(a.word[0][1], lane.at(rows, 2 * step + 1));
+      T::Element::split(a);
+    }
+    return a;
+  }
+};
+
+// Right operands of two products: the columns of the products are rows of the tile, and they sum over its
+// columns.
+template <typename T>
+struct RightOperands {
+  LaneAddress<T> lane;
+
+  __device__ RightOperands(u32 tile) : RightOperands(tile, read_thread_index() % warp_threads) {}
+
+  // Rows 16 `pair` … + 15 at columns 16 `step` … + 15.
+  __device__ typename T::Element::Right load(int pair, int step) const {
+    typename T::Element::Right b;
+    if constexpr (is_half<T>) {
+      load_matrices(b.word, lane.at(16 * pair, step));
+    } else {
+      load_matrices(b.word[0][0], lane.at(16 * pair, 2 * step));
+      load_matrices(b.word[0][1], lane.at(16 * pair, 2 * step + 1));
+      T::Element::split(b);
+    }
+    return b;
+  }
+
+ private:
+  __device__ RightOperands(u32 tile, int index)
+      : lane(tile, index % 8 + index / 16 * 8, index / 8 % 2) {}
+};
+
+// The same where the columns of the products are columns of the tile, and they sum over its rows.
+template <typename T>
+struct TransposedOperands {
+  LaneAddress<T> lane;
+
+  __device__ TransposedOperands(u32 tile)
+      : TransposedOperands(tile, read_thread_index() % warp_threads) {}
+
+  // Rows 16 `step` … + 15 at columns 16 `pair` … + 15.
+  __device__ typename T::Element::Right load(int step, int pair) const {
+    typename T::Element::Right b;
+    if constexpr (is_half<T>) {
+      load_matrices_transposed(b.word, lane.at(16 * step, pair));
+    } else {
+#pragma unroll
+      for (int i = 0; i < 2; ++i) {
+#pragma unroll
+        for (int half = 0; half < 2; ++half) {
+          const u32 address = lane.at(16 * step + 8 * i, 2 * pair + half);
+          b.word[0][i][2 * half] = load_word(address);
+          b.word[0][i][2 * half + 1] = load_word((address ^ chunk_bytes) + T::pitch_bytes);
+        }
+      }
+      T::Element::split(b);
+    }
+    return b;
+  }
+
+ private:
+  // Numbers of 32 bits are loaded one by one: a lane reads rows 2 t and 2 t + 1 at column g.
+  __device__ TransposedOperands(u32 tile, int index)
+      : lane(tile, is_half<T> ? index % 16 : index % 4 * 2, index / 16) {
+    if (!is_half<T>) lane.base += index / 4 % 4 * 4;
+  }
+};
+
+// c += rows of `left` times rows of `right`, summed over `Columns` columns of both.
+template <typename Element, int Columns, int Strips, int Rows, typename Left, typename Right>
+DEVICE void multiply_rows(float (&c)[Strips][Rows][4], const Left &left, const Right &right) {
+#pragma unroll
+  for (int step = 0; step < Columns / 16; ++step) {
+    typename Element::Left a[Strips];
+#pragma unroll
+    for (int strip = 0; strip < Strips; ++strip) a[strip] = left.load(strip * 16, step);
+#pragma unroll
+    for (int pair = 0; pair < Rows / 2; ++pair) {
+      const typename Element::Right b = right.load(pair, step);
+#pragma unroll
+      for (int strip = 0; strip < Strips; ++strip) {
+        Element::multiply_add(c[strip][2 * pair], c[strip][2 * pair + 1], a[strip], b);
+      }
+    }
+  }
 }
 
-// Right operands of two products: their columns are rows … + 7 and + 8 … + 15 of the tile, and they sum
-// over 16 of its columns. A load gives b[0], b[1] of the first and b[2], b[3] of the second.
-template <typename T>
-DEVICE LaneAddress<T> right_operands(u32 tile) {
-  const int lane = read_thread_index() % warp_threads;
-  return {tile, lane % 8 + lane / 16 * 8, lane / 8 % 2};
-}
-
-// The same where the products' columns are columns of the tile, and the sum is over 16 of its rows; to
-// be loaded transposed.
-template <typename T>
-DEVICE LaneAddress<T> right_operands_transposed(u32 tile) {
-  const int lane = read_thread_index() % warp_threads;
-  return {tile, lane % 16, lane / 16};
-}
-
-// Two neighbouring sums of 16 × 8 as a left operand of 16 × 16.
-template <typename Element>
-DEVICE void as_left(u32 (&a)[4], const float (&first)[4], const float (&second)[4]) {
-  a[0] = Element::pack(first[0], first[1]);
-  a[1] = Element::pack(first[2], first[3]);
-  a[2] = Element::pack(second[0], second[1]);
-  a[3] = Element::pack(second[2], second[3]);
+// sum += columns 16 `step` … + 15 of `left` times rows 16 `step` … + 15 of a tile.
+template <typename Element, int Strips, int Rows, int Columns, typename Right>
+DEVICE void add_product(float (&sum)[Strips][Columns][4], const float (&left)[Strips][Rows][4],
+                        const Right &right, int step) {
+  typename Element::Left a[Strips];
+#pragma unroll
+  for (int strip = 0; strip < Strips; ++strip) {
+    a[strip] = Element::as_left(left[strip][2 * step], left[strip][2 * step + 1]);
+  }
+#pragma unroll
+  for (int pair = 0; pair < Columns / 2; ++pair) {
+    const typename Element::Right b = right.load(step, pair);
+#pragma unroll
+    for (int strip = 0; strip < Strips; ++strip) {
+      Element::multiply_add(sum[strip][2 * pair], sum[strip][2 * pair + 1], a[strip], b);
+    }
+  }
 }
 
 // The four threads of a row agree.
@@ -66,4 +156,13 @@ DEVICE float row_maximum(float x) {
 DEVICE float row_sum(float x) {
   x += __shfl_xor_sync(~0u, x, 1);
   return x + __shfl_xor_sync(~0u, x, 2);
+}
+
+// The sum over a warp, in every lane.
+DEVICE float warp_sum(float x) {
+#pragma unroll
+  for (int distance = warp_threads / 2; distance > 0; distance /= 2) {
+    x += __shfl_xor_sync(~0u, x, distance);
+  }
+  return x;
 }

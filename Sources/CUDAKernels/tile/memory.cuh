@@ -2,36 +2,57 @@
 
 #include "tile/types.cuh"
 
-// Tiles of half-precision numbers in shared memory, and the copies that fill them.
+// Tiles of numbers in shared memory, and the copies that fill them.
 //
 // A tile has rows of `Columns` numbers, in chunks of 16 bytes. Eight neighbouring chunks are 128
 // bytes, once around the banks; chunk c of row r lies where chunk c ^ (r mod 8) would, so that the
 // eight rows which one matrix load reads at the same column lie in different banks. Rows are padded to
 // whole groups of eight chunks.
 
-template <int Rows, int Columns>
+template <typename E, int Rows, int Columns>
 struct Tile {
+  using Element = E;
+  using Number = typename E::Number;
   static constexpr int rows = Rows;
   static constexpr int columns = Columns;
-  static constexpr int chunks = Columns / chunk_elements;
-  static constexpr int pitch_bytes = round_up(Columns, 64) * 2;
+  static constexpr int chunk_numbers = chunk_bytes / sizeof(Number);
+  static constexpr int chunks = Columns / chunk_numbers;
+  static constexpr int pitch_bytes = round_up(Columns * sizeof(Number), 8 * chunk_bytes);
   static constexpr int bytes = Rows * pitch_bytes;
 
   // The offset in bytes of a chunk.
   DEVICE u32 place(int row, int chunk) { return row * pitch_bytes + (chunk ^ (row & 7)) * chunk_bytes; }
+
+  // The offset of the two numbers of a sum of 16 × 8 at `column` that the thread's lane holds of a row.
+  DEVICE u32 pair_place(int row, int column, int lane) {
+    const int bytes = lane % 4 * 2 * sizeof(Number);
+    return place(row, column * (8 / chunk_numbers) + bytes / chunk_bytes) + bytes % chunk_bytes;
+  }
 };
+
+// Starts copying a tile of which row i is at `source_row(i)`; rows from `count` on are filled with zeros.
+template <typename T, int Threads, typename Row>
+DEVICE void copy_rows(u32 target, int count, const Row &source_row) {
+  for (int index = threadIdx.x; index < T::rows * T::chunks; index += Threads) {
+    const int row = index / T::chunks;
+    const int chunk = index % T::chunks;
+    const bool exists = row < count;
+    copy_chunk(target + T::place(row, chunk),
+               source_row(exists ? row : 0) + chunk * T::chunk_numbers, exists);
+  }
+}
 
 // Starts copying a tile whose first row is at `source`, rows `stride` elements apart; rows from
 // `count` on are filled with zeros. All `Threads` threads of the block take part.
 template <typename T, int Threads>
-DEVICE void copy_tile(u32 target, const u16 *source, i64 stride, int count) {
+DEVICE void copy_tile(u32 target, const typename T::Number *source, i64 stride, int count) {
   if constexpr (Threads % T::chunks == 0) {
     // A thread keeps its column and goes down the rows: one addition a chunk.
     constexpr int step = Threads / T::chunks;
     const int thread = read_thread_index();
     const int row = thread / T::chunks;
     const int chunk = thread % T::chunks;
-    u32 offset = row * (u32)stride + chunk * chunk_elements;
+    u32 offset = row * (u32)stride + chunk * T::chunk_numbers;
 #pragma unroll
     for (int first = 0; first < T::rows; first += step) {
       if (T::rows % step != 0 && first + row >= T::rows) break;
@@ -40,12 +61,6 @@ DEVICE void copy_tile(u32 target, const u16 *source, i64 stride, int count) {
       offset += step * (u32)stride;
     }
   } else {
-    for (int index = threadIdx.x; index < T::rows * T::chunks; index += Threads) {
-      const int row = index / T::chunks;
-      const int chunk = index % T::chunks;
-      const bool exists = row < count;
-      copy_chunk(target + T::place(row, chunk),
-                 source + (exists ? row * stride : 0) + chunk * chunk_elements, exists);
-    }
+    copy_rows<T, Threads>(target, count, [&](int row) { return source + row * stride; });
   }
 }

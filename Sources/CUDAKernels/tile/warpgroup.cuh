@@ -11,17 +11,23 @@
 constexpr int block_columns = 64;
 constexpr int block_row_bytes = 128;
 
-template <int Rows, int Columns>
+template <typename E, int Rows, int Columns>
 struct BlockedTile {
+  using Element = E;
+  using Number = typename E::Number;
   static constexpr int rows = Rows;
   static constexpr int columns = Columns;
-  static constexpr int chunks = Columns / chunk_elements;
+  static constexpr int chunk_numbers = chunk_bytes / sizeof(Number);
+  static constexpr int chunks = Columns / chunk_numbers;
   static constexpr int block_bytes = Rows * block_row_bytes;
   static constexpr int bytes = Columns / block_columns * block_bytes;
 
   DEVICE u32 place(int row, int chunk) {
     return chunk / 8 * block_bytes + row * block_row_bytes + ((chunk & 7) ^ (row & 7)) * chunk_bytes;
   }
+
+  // As `Tile` has it.
+  DEVICE u32 pair_place(int row, int column, int lane) { return place(row, column) + lane % 4 * 4; }
 
   // Rows `row` … of the tile, the operand's sums running along 16 columns from 16 `step` on: eight rows
   // further are 1024 bytes further.
@@ -84,9 +90,10 @@ DEVICE void multiply_tiles(float (&c)[Columns][4], u32 left, int row, u32 right)
 
 // c += a times the tile's rows, a in registers: 16 of its columns an entry.
 template <typename Element, typename Right, int Steps, int Columns>
-DEVICE void add_registers(float (&c)[Columns][4], const u32 (&a)[Steps][4], u32 right) {
+DEVICE void add_registers(float (&c)[Columns][4], const typename Element::Left (&a)[Steps],
+                          u32 right) {
 #pragma unroll
   for (int step = 0; step < Steps; ++step) {
-    Warpgroup<Element>::multiply_registers(c, a[step], Right::along_columns(right, step), true);
+    Warpgroup<Element>::multiply_registers(c, a[step].word, Right::along_columns(right, step), true);
   }
 }

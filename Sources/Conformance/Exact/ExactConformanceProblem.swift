@@ -92,7 +92,7 @@ struct ExactConformanceProblem: ConformanceProblem {
   }
 
   func candidates(on device: Device, needsGradient: Bool) throws -> [Explanation.Candidate] {
-    let arguments = Arguments(self, inputs)
+    let arguments = try Arguments(self, inputs, on: .cpu)
     return try ExactAttention.explain(
       queries: arguments.queries, keys: arguments.keys, values: arguments.values,
       similarity: arguments.similarity, mask: arguments.mask, terms: arguments.terms,
@@ -113,24 +113,31 @@ struct ExactConformanceProblem: ConformanceProblem {
   {
     var inputs = inputs
     if isExact { inputs = try inputs.mapValues { try $0.cast(to: .float64) } }
+    if device != .cpu { inputs = try inputs.mapValues { try $0.moved(to: device) } }
+    if device != .cpu, settings.has(.strided) {
+      // Moving makes tensors dense.
+      for (name, axis) in [("queries", 2), ("keys", 3), ("values", 2)] {
+        inputs[name] = try inputs[name]!.restrided(1, axis)
+      }
+    }
     if gradients { inputs = inputs.mapValues { $0.tracked() } }
-    let arguments = Arguments(self, inputs)
+    let arguments = try Arguments(self, inputs, on: device)
     let result = try attention(
       queries: arguments.queries, keys: arguments.keys, values: arguments.values,
       similarity: arguments.similarity, mask: arguments.mask, terms: arguments.terms,
-      device: device, kernel: kernel)
+      kernel: kernel)
     var results = ["output": result.output, "log_sum_exp": result.logSumExp]
     if gradients {
       let names = inputs.keys.sorted()
       let computed = try Tensor.gradients(
         of: names.map { inputs[$0]! },
         through: [
-          (result.output, outputGradient.cast(to: result.output.dtype)),
-          (result.logSumExp, logSumExpGradient),
+          (result.output, outputGradient.cast(to: result.output.dtype).moved(to: device)),
+          (result.logSumExp, logSumExpGradient?.moved(to: device)),
         ])
       for (name, gradient) in zip(names, computed) { results[name + "_gradient"] = gradient }
     }
-    return results.mapValues { $0.detached() }
+    return try results.mapValues { try $0.detached().moved(to: .cpu) }
   }
 
   /// Sizes for dO and v of size one, where dP = dO·v has size √v.
@@ -217,7 +224,9 @@ extension ExactConformanceProblem {
     let mask: AttentionMask
     let terms: ScoreTerms
 
-    init(_ problem: ExactConformanceProblem, _ inputs: [String: Tensor]) {
+    init(
+      _ problem: ExactConformanceProblem, _ inputs: [String: Tensor], on device: Device
+    ) throws {
       let settings = problem.settings
       queries = inputs["queries"]!
       keys = inputs["keys"]!
@@ -235,7 +244,8 @@ extension ExactConformanceProblem {
         isCausal: settings.has(.causal) || settings.has(.causalTopLeft)
           || settings.has(.windowLeft),
         alignment: isTopLeft ? .topLeft : .bottomRight, window: Self.window(settings),
-        keyMask: problem.keyMask, cumulativeLengths: problem.cumulativeLengths)
+        keyMask: try problem.keyMask?.moved(to: device),
+        cumulativeLengths: problem.cumulativeLengths)
       terms = ScoreTerms(
         softcap: settings.has(.softcap) ? 2.5 : nil,
         alibi: settings.has(.alibi)

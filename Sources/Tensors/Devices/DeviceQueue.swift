@@ -80,11 +80,12 @@ public final class DeviceQueue: Sendable {
   ///     same name with `_` for `/`.
   ///   - element: what the source's macro `ELEMENT` stands for, where it has one.
   ///   - definitions: other macros with their values, as `WIDTH=64`.
+  ///   - isSpecific: whether it uses instructions that only its architecture has.
   ///   - blocks: along the grid's axes; nothing is launched where one is 0.
   ///   - parameters: the kernel's parameters, field by field as it declares them. Tensors and memory
   ///     whose addresses are among them must live until this returns.
   public func launch(
-    _ kernel: String, element: DType? = nil, definitions: [String] = [],
+    _ kernel: String, element: DType? = nil, definitions: [String] = [], isSpecific: Bool = false,
     grid: (Int, Int, Int), threads: Int, sharedBytes: Int = 0,
     _ parameters: some BitwiseCopyable
   ) throws {
@@ -94,7 +95,8 @@ public final class DeviceQueue: Sendable {
     let kernel = Kernel(
       name: kernel, element: element, definitions: definitions,
       sharedBytes: sharedBytes > KernelModule.plainSharedBytes
-        ? max(sharedBytes, device.limits.sharedBytesPerBlock) : 0)
+        ? max(sharedBytes, device.limits.sharedBytesPerBlock) : 0,
+      isSpecific: isSpecific)
     try module(kernel).launch(
       grid: grid, threads: threads, sharedBytes: sharedBytes, parameters, in: stream)
   }
@@ -105,12 +107,13 @@ public final class DeviceQueue: Sendable {
     let element: DType?
     let definitions: [String]
     let sharedBytes: Int
+    let isSpecific: Bool
 
     var variant: KernelVariant {
       KernelVariant(
         source: "\(name).cu", function: String(name.map { $0 == "/" ? "_" : $0 }),
         definitions: (element.map { ["ELEMENT=\($0.kernelName)"] } ?? []) + definitions,
-        sharedBytes: sharedBytes)
+        sharedBytes: sharedBytes, isSpecific: isSpecific)
     }
   }
 
@@ -122,7 +125,7 @@ public final class DeviceQueue: Sendable {
     return module
   }
 
-  /// ``launch(_:element:definitions:grid:threads:sharedBytes:_:)`` with blocks along one axis.
+  /// ``launch(_:element:definitions:isSpecific:grid:threads:sharedBytes:_:)`` with blocks along one axis.
   public func launch(
     _ kernel: String, element: DType? = nil, definitions: [String] = [], blocks: Int,
     threads: Int, sharedBytes: Int = 0, _ parameters: some BitwiseCopyable

@@ -1,181 +1,177 @@
 import CUDA
-import Glibc
 import Tensors
 
-/// One backward pass: `attention/delta.cu`, then `backward_queries.cu` and `backward_keys.cu`.
+/// One backward pass: `attention/rows.cu`, then `backward_queries.cu`, `backward_keys.cu` and, for a bias,
+/// `bias_gradient.cu`.
 struct FlashBackward {
   private let inputs: ExactInputs
-  private let device: CUDADevice
   private let problem: ExactProblem
+  private let operands: FlashOperands
+  private let features: FlashFeatures
 
-  init(_ inputs: ExactInputs, _ device: CUDADevice) {
+  init(_ inputs: ExactInputs, _ element: FlashElement) throws {
     self.inputs = inputs
-    self.device = device
     problem = inputs.problem
+    operands = try FlashOperands(inputs.device)
+    features = FlashFeatures(inputs, element)
   }
+
+  private var sumShape: Shape { [problem.batch, problem.heads, problem.queryLength] }
 
   func run(
     _ outputs: ExactOutputs, outputGradient: Tensor?, logSumExpGradient: Tensor?
   ) throws -> ExactGradients {
-    let sumShape: Shape = [problem.batch, problem.heads, problem.queryLength]
-    guard sumShape.elementCount > 0, inputs.keys.elementCount > 0 else { return try nothing() }
-    let tiles = FlashBackwardTile.Owner.allCases.map {
-      FlashBackwardTile(
-        $0, keyDimension: problem.keyDimension, valueDimension: problem.valueDimension,
-        hasKeyMask: inputs.keyMask != nil, dividesByLengths: inputs.normalizedGroups == 1,
-        capability: device.limits.capability)
+    guard sumShape.elementCount > 0, inputs.keys.elementCount > 0, !inputs.segments.isEmpty else {
+      return try nothing()
     }
-    let (keyPitch, valuePitch) = (tiles[0].keyDimension, tiles[0].valueDimension)
-    let modules = try tiles.map { try device.module($0.variant(problem.dtype)) }
-    let copies = try DeviceCopies(device)
-    let operands = FlashOperands(copies)
+    let tiles = FlashBackwardTile.all(
+      keyDimension: problem.keyDimension, valueDimension: problem.valueDimension,
+      features: features, limits: TileLimits(operands.queue.device.limits))
+    let device = inputs.device
+    let columns = tiles[0].columns
+    let slope = try DeviceRows(
+      outputGradient?.cast(to: problem.dtype)
+        ?? .zeros(outputs.output.shape, dtype: problem.dtype).moved(to: device),
+      paddedTo: columns.values)
+    let rows = try computeRows(outputs, slope, logSumExpGradient)
 
-    let queries = try copies.upload(rows: inputs.queries, "queries", paddedTo: keyPitch)
-    let keys = try copies.upload(rows: inputs.keys, "keys", paddedTo: keyPitch)
-    let values = try copies.upload(rows: inputs.values, "values", paddedTo: valuePitch)
-    let output = try copies.upload(rows: outputs.output, "output", paddedTo: valuePitch)
-    let incoming =
-      try outputGradient ?? .zeros(outputs.output.shape, dtype: problem.dtype)
-    let slope = try copies.upload(
-      rows: incoming.cast(to: problem.dtype), "output gradient", paddedTo: valuePitch)
-    let sumBytes = sumShape.elementCount * DType.float32.size
-    let delta = try copies.memory(sumBytes, "row sums", isOutput: true)
-    try subtractRowSums(
-      output, slope, try operands.address(logSumExpGradient, "log-sum-exp gradient"), delta, copies)
-
-    let lengths = try RowLengths(inputs, copies)
-    let queriesGradient = try copies.rows(
-      inputs.queries.shape, "queries gradient", paddedTo: keyPitch, .float32)
-    let keysGradient = try copies.rows(
-      inputs.keys.shape, "keys gradient", paddedTo: keyPitch, .float32)
-    let valuesGradient = try copies.rows(
-      inputs.values.shape, "values gradient", paddedTo: valuePitch, .float32)
-    let scaleGradient = try copies.memory(sumBytes, "scale gradient", isOutput: true)
-    let parameters = Parameters(
-      queries: queries.place, keys: keys.place, values: values.place, outputGradient: slope.place,
-      queriesGradient: queriesGradient.place, keysGradient: keysGradient.place,
-      valuesGradient: valuesGradient.place,
-      logSumExp: try operands.address(outputs.logSumExp, "log-sum-exp"), delta: delta.address,
-      segments: try operands.address(
-        inputs.segments.map { DeviceSegment($0, problem.alignment) }, "segments"),
-      scale: try operands.address(inputs.scale, "scale"),
-      keyMask: try operands.address(inputs.keyMask, "key mask"),
-      queryLengths: try lengths.divide(queries, operands),
-      keyLengths: try lengths.divide(keys, operands), scaleGradient: scaleGradient.address,
-      queryLength: Int32(problem.queryLength), keyLength: Int32(problem.keyLength),
-      headsPerGroup: Int32(inputs.headsPerGroup))
-    for (tile, module) in zip(tiles, modules) {
-      try module.launch(
-        grid: grid(tile), threads: tile.threads, sharedBytes: tile.sharedBytes, parameters,
-        in: copies.stream)
+    // Gradients of normalised slices go on to `unit_gradient.cu`, unrounded.
+    let isWide = !features.element.isHalf || (problem.normalizedGroups ?? 1) > 1
+    let dtype = isWide ? DType.float32 : problem.dtype
+    let queries = try DeviceRows(
+      fresh: inputs.queries.shape, paddedTo: columns.keys, dtype, on: device)
+    let keys = try DeviceRows(fresh: inputs.keys.shape, paddedTo: columns.keys, dtype, on: device)
+    let values = try DeviceRows(
+      fresh: inputs.values.shape, paddedTo: columns.values, dtype, on: device)
+    let scale =
+      inputs.scales == nil
+      ? nil : try Tensor.onDevice(sumShape, dtype: .float32, device: device)
+    let keyCount = problem.batch * problem.heads * problem.keyLength
+    let size = DType.float32.size
+    let parameters = FlashBackwardParameters(
+      operands: try DeviceOperands(inputs, features, operands), outputGradient: slope.place,
+      queriesGradient: queries.place, keysGradient: keys.place, valuesGradient: values.place,
+      shift: try operands.address(holding: rows.shift),
+      delta: try operands.address(holding: rows.delta),
+      scaleGradient: try scale?.deviceAddress() ?? 0,
+      querySums: inputs.logitDecay == nil
+        ? 0 : try operands.fresh(sumShape.elementCount * size, "gradients of queries' sums"),
+      keySums: inputs.logitDecay == nil
+        ? 0 : try operands.zeros(keyCount * size, "gradients of keys' sums"))
+    for tile in tiles {
+      try operands.queue.launch(
+        tile.kernel, definitions: tile.definitions(isWide: isWide),
+        isSpecific: tile.warpgroups != nil, grid: grid(tile),
+        threads: tile.rows.threads, sharedBytes: tile.sharedBytes, parameters)
     }
-    return try withExtendedLifetime(operands) {
-      let rowSums = try copies.download(delta, sumShape, .float32)
-      return ExactGradients(
-        queries: try copies.download(queriesGradient, inputs.queries.shape, .float32),
-        keys: try copies.download(keysGradient, inputs.keys.shape, .float32),
-        values: try copies.download(valuesGradient, inputs.values.shape, .float32),
-        scale: try perHead(copies.download(scaleGradient, sumShape, .float32)) { sum, _, _ in sum },
-        sinks: try inputs.sinks.map { sinks in
-          let logSums = try outputs.logSumExp.elements(as: Float.self)
-          // A sink's weight times −δ: it has no value whose product with dO could add to it.
-          return try perHead(rowSums) { sum, place, head in
-            -sum * exp(Double(sinks[head]) - Double(logSums[place]))
-          }
-        })
+    let lengths = RowLengths(inputs, features.element, operands)
+    return try withExtendedLifetime(slope) {
+      ExactGradients(
+        queries: try lengths.gradient(of: inputs.queries, from: queries),
+        keys: try lengths.gradient(of: inputs.keys, from: keys),
+        values: try values.result(dimension: problem.valueDimension),
+        scale: try scale?.sum([0, 2]),
+        bias: problem.needsBiasGradient
+          ? try FlashBiasGradient(inputs, features, operands).run(parameters, isWide: isWide) : nil,
+        logitDecay: inputs.logitDecay == nil
+          ? nil
+          : try LogitDecaySums(inputs, segments: parameters.operands.segments, operands)
+            .backward(querySums: parameters.querySums, keySums: parameters.keySums),
+        sinks: try rows.sinks?.sum([0, 2]))
     }
   }
 
   /// Gradients where there is no pair of a query and a key.
   private func nothing() throws -> ExactGradients {
-    ExactGradients(
-      queries: try .zeros(inputs.queries.shape), keys: try .zeros(inputs.keys.shape),
-      values: try .zeros(inputs.values.shape), scale: try .zeros([problem.heads]),
-      sinks: try inputs.sinks.map { _ in try .zeros([problem.heads]) })
+    func zeros(_ shape: Shape) throws -> Tensor { try .zeros(shape).moved(to: inputs.device) }
+    return ExactGradients(
+      queries: try zeros(inputs.queries.shape), keys: try zeros(inputs.keys.shape),
+      values: try zeros(inputs.values.shape),
+      scale: inputs.scales == nil ? nil : try zeros([problem.heads]),
+      bias: try inputs.biasShape.map(zeros),
+      logitDecay: try inputs.logitDecay.map { try zeros($0.shape) },
+      sinks: inputs.hasSinks ? try zeros([problem.heads]) : nil)
   }
 
   private func grid(_ tile: FlashBackwardTile) -> (Int, Int, Int) {
-    switch tile.owner {
+    func tiles(_ length: Int?, _ rows: Int) -> Int { (length ?? 0).rounded(up: rows) / rows }
+    return switch tile.owner {
     case .queries:
-      let longest = inputs.segments.map(\.queryCount).max() ?? 0
-      return (
-        longest.rounded(up: tile.queryRows) / tile.queryRows, problem.heads, inputs.segments.count
+      (
+        tiles(inputs.segments.map(\.queryCount).max(), tile.rows.queries), problem.heads,
+        inputs.segments.count
       )
-    case .keys:
-      let longest = inputs.segments.map(\.keyCount).max() ?? 0
-      return (
-        longest.rounded(up: tile.keyRows) / tile.keyRows, problem.keyValueHeads,
+    case .keysAndValues, .keys, .values:
+      (
+        tiles(inputs.segments.map(\.keyCount).max(), tile.rows.keys), problem.keyValueHeads,
         inputs.segments.count
       )
     }
   }
 
-  private func subtractRowSums(
-    _ output: DeviceRows, _ slope: DeviceRows, _ logSumExpGradient: UInt64, _ delta: DeviceMemory,
-    _ copies: DeviceCopies
-  ) throws {
-    let warps = 8
-    let module = try device.module(
-      KernelVariant(
-        source: "attention/delta.cu", function: "attention_delta",
-        definitions: [FlashTile.definition(of: problem.dtype)], sharedBytes: 0))
-    let count = problem.batch * problem.queryLength * problem.heads
-    try module.launch(
-      grid: (count.rounded(up: warps) / warps, 1, 1), threads: warps * FlashTile.threadsPerWarp,
-      sharedBytes: 0,
-      RowSumParameters(
-        output: output.memory.address, outputGradient: slope.memory.address,
-        logSumExpGradient: logSumExpGradient, delta: delta.address, count: Int64(count),
-        queries: Int32(problem.queryLength), heads: Int32(problem.heads),
-        pitch: Int32(output.pitch), dimension: Int32(problem.valueDimension)),
-      in: copies.stream)
+  /// What `attention/rows.cu` computes of each query, [batch, heads, queries].
+  private struct Rows {
+    let delta: Tensor
+    let shift: Tensor
+    /// A query's part of the gradient of its head's sink.
+    let sinks: Tensor?
   }
 
-  /// Sums numbers [batch, heads, queries] for each head, in their order.
-  private func perHead(
-    _ numbers: Tensor, _ part: (_ number: Double, _ place: Int, _ head: Int) -> Double
-  ) throws -> Tensor {
-    var sums = [Double](repeating: 0, count: problem.heads)
-    for (place, number) in try numbers.elements(as: Float.self).enumerated() {
-      let head = place / problem.queryLength % problem.heads
-      sums[head] += part(Double(number), place, head)
+  private func computeRows(
+    _ outputs: ExactOutputs, _ slope: DeviceRows, _ logSumExpGradient: Tensor?
+  ) throws -> Rows {
+    func numbers() throws -> Tensor {
+      try .onDevice(sumShape, dtype: .float32, device: inputs.device)
     }
-    return try Tensor(sums.map { Float($0) }, [problem.heads])
+    let rows = Rows(
+      delta: try numbers(), shift: try numbers(), sinks: inputs.hasSinks ? try numbers() : nil)
+    let dimension = FlashTile.padded(problem.valueDimension)
+    let warps = 8
+    try operands.queue.launch(
+      "attention/rows", definitions: [features.element.definition],
+      grid: (sumShape.elementCount.rounded(up: warps) / warps, 1, 1),
+      threads: warps * FlashTile.threadsPerWarp,
+      RowParameters(
+        output: operands.place(try DeviceRows(outputs.output, paddedTo: dimension)),
+        outputGradient: slope.place,
+        logSumExp: try operands.address(outputs.logSumExp, .float32),
+        logSumExpGradient: try operands.address(logSumExpGradient, .float32),
+        sinks: try operands.address(inputs.sinkLogits, .float32),
+        delta: try rows.delta.deviceAddress(), shift: try rows.shift.deviceAddress(),
+        sinksGradient: try rows.sinks?.deviceAddress() ?? 0, count: Int64(sumShape.elementCount),
+        queries: Int32(problem.queryLength), heads: Int32(problem.heads),
+        dimension: Int32(dimension)))
+    return rows
   }
 
-  /// `BackwardParameters` of `attention/backward.cuh`, field by field.
-  private struct Parameters: BitwiseCopyable {
-    var queries: DeviceRows.Place
-    var keys: DeviceRows.Place
-    var values: DeviceRows.Place
+  /// The parameters of `attention/rows.cu`, field by field.
+  private struct RowParameters: BitwiseCopyable {
+    var output: DeviceRows.Place
     var outputGradient: DeviceRows.Place
-    var queriesGradient: DeviceRows.Place
-    var keysGradient: DeviceRows.Place
-    var valuesGradient: DeviceRows.Place
     var logSumExp: UInt64
-    var delta: UInt64
-    var segments: UInt64
-    var scale: UInt64
-    var keyMask: UInt64
-    var queryLengths: UInt64
-    var keyLengths: UInt64
-    var scaleGradient: UInt64
-    var queryLength: Int32
-    var keyLength: Int32
-    var headsPerGroup: Int32
-    var unused: Int32 = 0
-  }
-
-  /// The parameters of `attention/delta.cu`, field by field.
-  private struct RowSumParameters: BitwiseCopyable {
-    var output: UInt64
-    var outputGradient: UInt64
     var logSumExpGradient: UInt64
+    var sinks: UInt64
     var delta: UInt64
+    var shift: UInt64
+    var sinksGradient: UInt64
     var count: Int64
     var queries: Int32
     var heads: Int32
-    var pitch: Int32
     var dimension: Int32
+    var unused: Int32 = 0
   }
+}
+
+/// `BackwardParameters` of `attention/backward.cuh`, field by field.
+struct FlashBackwardParameters: BitwiseCopyable {
+  var operands: DeviceOperands
+  var outputGradient: DeviceRows.Place
+  var queriesGradient: DeviceRows.Place
+  var keysGradient: DeviceRows.Place
+  var valuesGradient: DeviceRows.Place
+  var shift: UInt64
+  var delta: UInt64
+  var scaleGradient: UInt64
+  var querySums: UInt64
+  var keySums: UInt64
 }

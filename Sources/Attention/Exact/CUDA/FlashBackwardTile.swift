@@ -3,93 +3,177 @@ import Tensors
 
 /// The tile in which one of the kernels of the backward pass works.
 struct FlashBackwardTile: Hashable, Sendable {
-  /// Which gradients a kernel computes: a block owns rows of these, and the others go by.
+  /// What a block owns rows of, and whose gradients it computes; the others go by.
   enum Owner: String, CaseIterable, Sendable {
-    case queries, keys
+    case queries
+    /// Both, where the registers of a block hold two gradients.
+    case keysAndValues
+    case keys, values
   }
 
   /// Two gradients of 128 columns fill the registers of a block.
-  static let largestDimension = 128
-  private static let warps = 4
-  private static let blocks = 2
-  private static let threadsPerWarpgroup = 128
+  static let largestCommonDimension = 128
 
   let owner: Owner
-  let queryRows: Int
-  let keyRows: Int
-  let keyDimension: Int
-  let valueDimension: Int
-  let hasKeyMask: Bool
-  let dividesByLengths: Bool
-  /// Of a block, where Hopper's own matrix instructions are used: on Hopper, where nothing but the band
-  /// masks, and the dimensions are whole blocks of shared memory as those instructions read it.
+  let rows: TileRows
+  /// Tiles of what goes by that there is room for.
+  let stages: Int
+  let columns: TileColumns
+  let features: FlashFeatures
+  /// Of a block, where Hopper's own matrix instructions are used: on Hopper, in half precision where nothing
+  /// but the band masks, and the dimensions are whole blocks of shared memory as those instructions read it.
   let warpgroups: Int?
+
+  /// The kernels for a problem, in the order in which they run.
+  static func all(
+    keyDimension: Int, valueDimension: Int, features: FlashFeatures, limits: TileLimits
+  ) -> [FlashBackwardTile] {
+    let owners: [Owner] =
+      max(padded(keyDimension), padded(valueDimension)) <= largestCommonDimension
+      ? [.queries, .keysAndValues] : [.queries, .keys, .values]
+    return owners.map {
+      FlashBackwardTile(
+        $0, keyDimension: keyDimension, valueDimension: valueDimension, features: features,
+        limits: limits)
+    }
+  }
+
+  private static func padded(_ dimension: Int) -> Int { FlashTile.padded(dimension) }
 
   /// A warp owns two strips of 16 rows where registers hold their gradients, as in the forward pass:
   /// always those of queries, which are one gradient; those of keys and values, which are two, up to
-  /// dimension 64. Where lengths need registers too, or the device is none of Hopper's, tiles are smaller.
+  /// dimension 64. Where anything but the products needs registers, in float32, or on a device that is none
+  /// of Hopper's, tiles are smaller.
   init(
-    _ owner: Owner, keyDimension: Int, valueDimension: Int, hasKeyMask: Bool,
-    dividesByLengths: Bool, capability: Int
+    _ owner: Owner, keyDimension: Int, valueDimension: Int, features: FlashFeatures,
+    limits: TileLimits
   ) {
+    let columns = TileColumns(
+      keyDimension: keyDimension, valueDimension: valueDimension, features.element)
+    let areBlocks = [columns.keys, columns.values].allSatisfy { [64, 128].contains($0) }
+    let isPlain = !features.hasKeyMask && !features.dividesByLengths && !features.hasTerms
+    let usesWarpgroups =
+      limits.capability == FlashTile.hopper && features.element.isHalf && areBlocks && isPlain
+    warpgroups = usesWarpgroups ? 2 : nil
+    let candidates: [Candidate]
+    switch (owner, features.element.isHalf) {
+    case _ where usesWarpgroups: candidates = [Self.hopper(owner, columns.widest)]
+    case (.queries, true): candidates = Self.queries(columns.widest, features, limits.capability)
+    case (.queries, false): candidates = Self.singleQueries(columns.widest, limits.capability)
+    case (_, true): candidates = Self.keys(columns.widest, features, limits.capability)
+    case (_, false): candidates = Self.singleKeys(columns.widest)
+    }
+    let chosen = limits.first(of: candidates) {
+      Self.sharedBytes(owner, $0, columns, features.dividesByLengths)
+    }
     self.owner = owner
-    self.keyDimension = FlashTile.padded(keyDimension)
-    self.valueDimension = FlashTile.padded(valueDimension)
-    self.hasKeyMask = hasKeyMask
-    self.dividesByLengths = dividesByLengths
-    let isNarrow = max(self.keyDimension, self.valueDimension) <= 64
-    let areBlocks = [self.keyDimension, self.valueDimension].allSatisfy { [64, 128].contains($0) }
-    warpgroups =
-      capability == FlashTile.hopper && areBlocks && !hasKeyMask && !dividesByLengths ? 2 : nil
-    switch owner {
-    case .queries where warpgroups != nil: (queryRows, keyRows) = (128, 128)
-    case .keys where warpgroups != nil: (queryRows, keyRows) = (isNarrow ? 96 : 64, 128)
-    case .queries where isNarrow:
-      (queryRows, keyRows) = (128, capability > FlashTile.hopper ? 32 : 48)
-    case .queries: (queryRows, keyRows) = dividesByLengths ? (64, 64) : (128, 32)
-    case .keys where isNarrow: (queryRows, keyRows) = (32, 128)
-    case .keys: (queryRows, keyRows) = (capability < FlashTile.hopper ? 48 : 64, 64)
+    (rows, stages) = (chosen.rows, chosen.stages)
+    self.columns = columns
+    self.features = features
+  }
+
+  private struct Candidate {
+    let rows: TileRows
+    let stages: Int
+
+    init(_ queries: Int, _ keys: Int, warps: Int = 4, blocks: Int = 2, stages: Int = 2) {
+      rows = TileRows(queries, keys, warps: warps, blocks: blocks)
+      self.stages = stages
     }
   }
 
-  var threads: Int {
-    warpgroups.map { $0 * Self.threadsPerWarpgroup } ?? Self.warps * FlashTile.threadsPerWarp
+  private static func hopper(_ owner: Owner, _ widest: Int) -> Candidate {
+    Candidate(owner == .queries ? 128 : widest <= 64 ? 96 : 64, 128, warps: 8, blocks: 1)
   }
 
-  /// Rows of the owner's two tensors; those of the other two twice, one tile being read while the next
-  /// arrives; and what is kept of each row that goes by.
-  var sharedBytes: Int {
-    let stages = 2
-    let pitch = FlashTile.pitch
-    let columns = keyDimension.rounded(up: pitch) + valueDimension.rounded(up: pitch)
+  private static func queries(_ widest: Int, _ features: FlashFeatures, _ capability: Int)
+    -> [Candidate]
+  {
+    switch widest {
+    case ...64: [Candidate(128, features.hasTerms || capability > FlashTile.hopper ? 32 : 48)]
+    case ...128:
+      [
+        features.hasTerms
+          ? Candidate(64, 32)
+          : features.isPacked || features.dividesByLengths ? Candidate(64, 64) : Candidate(128, 32)
+      ]
+    default: [Candidate(64, 32, blocks: 1), Candidate(32, 16, warps: 2, blocks: 1)]
+    }
+  }
+
+  private static func singleQueries(_ widest: Int, _ capability: Int) -> [Candidate] {
+    switch widest {
+    case ...64: [Candidate(64, capability > FlashTile.hopper ? 32 : 64)]
+    case ...128: [Candidate(64, 16)]
+    default:
+      [
+        Candidate(64, 16, blocks: 1), Candidate(32, 16, warps: 2, blocks: 1),
+        Candidate(16, 16, warps: 1, blocks: 1),
+      ]
+    }
+  }
+
+  private static func keys(_ widest: Int, _ features: FlashFeatures, _ capability: Int)
+    -> [Candidate]
+  {
+    switch widest {
+    case ...64: [features.hasTerms ? Candidate(32, 64) : Candidate(32, 128)]
+    case ...128:
+      [Candidate(features.hasTerms ? 32 : capability < FlashTile.hopper ? 48 : 64, 64)]
+    default: [Candidate(32, 64, blocks: 1), Candidate(16, 32, warps: 2, blocks: 1)]
+    }
+  }
+
+  private static func singleKeys(_ widest: Int) -> [Candidate] {
+    switch widest {
+    case ...64: [Candidate(32, 64)]
+    case ...128: [Candidate(16, 64)]
+    default:
+      [
+        Candidate(16, 64, blocks: 1), Candidate(16, 64, blocks: 1, stages: 1),
+        Candidate(16, 32, warps: 2, blocks: 1, stages: 1),
+      ]
+    }
+  }
+
+  /// Rows of the owner's two tensors; those of the other two for each stage; and what is kept of each row
+  /// that goes by.
+  private static func sharedBytes(
+    _ owner: Owner, _ tile: Candidate, _ columns: TileColumns, _ hasLengths: Bool
+  ) -> Int {
     let (own, others, numbers) =
       owner == .queries
-      ? (queryRows, keyRows, dividesByLengths ? 1 : 0)
-      : (keyRows, queryRows, dividesByLengths ? 3 : 2)
-    return DType.bfloat16.size * columns * (own + stages * others)
-      + stages * others * numbers * DType.float32.size
+      ? (tile.rows.queries, tile.rows.keys, hasLengths ? 1 : 0)
+      : (tile.rows.keys, tile.rows.queries, hasLengths ? 3 : 2)
+    return (columns.keyBytes + columns.valueBytes) * (own + tile.stages * others)
+      + tile.stages * others * numbers * DType.float32.size
   }
 
-  func variant(_ dtype: DType) -> KernelVariant {
+  var sharedBytes: Int {
+    Self.sharedBytes(
+      owner,
+      Candidate(
+        rows.queries, rows.keys, warps: rows.warps, blocks: rows.blocks, stages: stages),
+      columns, features.dividesByLengths)
+  }
+
+  var kernel: String {
+    let prefix = warpgroups == nil ? "" : "hopper_"
+    return "attention/\(prefix)backward_\(owner == .queries ? "queries" : "keys")"
+  }
+
+  /// - Parameter isWide: whether gradients are written as float32.
+  func definitions(isWide: Bool) -> [String] {
+    let all = features.definitions + columns.definitions + ["WIDE=\(isWide ? 1 : 0)"]
     if let warpgroups {
-      return KernelVariant(
-        source: "attention/hopper_backward_\(owner).cu", function: "attention_backward_\(owner)",
-        definitions: [
-          FlashTile.definition(of: dtype), "KEY_DIMENSION=\(keyDimension)",
-          "VALUE_DIMENSION=\(valueDimension)",
-          owner == .queries ? "KEY_ROWS=\(keyRows)" : "QUERY_ROWS=\(queryRows)",
-          "WARPGROUPS=\(warpgroups)",
-        ],
-        sharedBytes: sharedBytes, isSpecific: true)
+      let passing = owner == .queries ? "KEY_ROWS=\(rows.keys)" : "QUERY_ROWS=\(rows.queries)"
+      return all + [passing, "WARPGROUPS=\(warpgroups)"]
     }
-    return KernelVariant(
-      source: "attention/backward_\(owner).cu", function: "attention_backward_\(owner)",
-      definitions: [
-        FlashTile.definition(of: dtype), "KEY_DIMENSION=\(keyDimension)",
-        "VALUE_DIMENSION=\(valueDimension)", "QUERY_ROWS=\(queryRows)", "KEY_ROWS=\(keyRows)",
-        "WARPS=\(Self.warps)", "BLOCKS=\(Self.blocks)", "KEY_MASK=\(hasKeyMask ? 1 : 0)",
-        "COSINE=\(dividesByLengths ? 1 : 0)",
-      ],
-      sharedBytes: sharedBytes)
+    let common = all + rows.definitions
+    guard owner != .queries else { return common }
+    return common + [
+      "STAGES=\(stages)", "OF_KEYS=\(owner == .values ? 0 : 1)",
+      "OF_VALUES=\(owner == .keys ? 0 : 1)",
+    ]
   }
 }

@@ -2,12 +2,29 @@ import CUDA
 import Tensors
 
 /// Exact attention on an NVIDIA GPU of compute capability 8.0 or later: tiles in shared memory,
-/// `mma.sync` products of half precision with float32 sums (Dao, *FlashAttention-2*, 2023).
+/// `mma.sync` products with float32 sums (Dao, *FlashAttention-2*, 2023).
 ///
-/// Tensors live with the processor: inputs are copied to the device and the outputs back, which takes
-/// longer than the attention of all but long sequences.
+/// Nothing is waited for: kernels are queued. Tensors are read as they lie where their rows begin at
+/// multiples of 16 bytes and have a multiple of 16 numbers; others are copied first.
 struct FlashExactKernel: ExactKernel {
-  let name = "cuda.flash"
+  /// bfloat16 and float16.
+  static let half = FlashExactKernel(kind: .half)
+  /// float32, each number taken apart into two of TF32: three products keep all but two bits.
+  static let float32 = FlashExactKernel(kind: .float32)
+  /// float32, rounded to TF32 for products.
+  static let tf32 = FlashExactKernel(kind: .tf32)
+
+  private enum Kind: Sendable { case half, float32, tf32 }
+
+  private let kind: Kind
+
+  var name: String {
+    switch kind {
+    case .half: "cuda.flash"
+    case .float32: "cuda.float32"
+    case .tf32: "cuda.tf32"
+    }
+  }
 
   private static let oldestCapability = 80
   /// What the driver allows along the second and third axis of a grid.
@@ -32,32 +49,27 @@ struct FlashExactKernel: ExactKernel {
   }
 
   func objection(to problem: ExactProblem) -> Objection? {
-    guard problem.dtype.isHalfPrecision else {
+    switch kind {
+    case .half where !problem.dtype.isHalfPrecision:
       return Objection("\(problem.dtype.rawValue) asked for; it multiplies half precision")
+    case .float32 where problem.dtype != .float32, .tf32 where problem.dtype != .float32:
+      return Objection("\(problem.dtype.rawValue) asked for; it multiplies float32")
+    case .tf32 where !problem.allowsTF32:
+      return Objection("float32 asked for; it rounds to TF32, which the call does not allow")
+    default: break
     }
     let dimension = max(problem.keyDimension, problem.valueDimension)
     if dimension > FlashTile.largestDimension {
       return Objection("dimension \(dimension); it goes up to \(FlashTile.largestDimension)")
     }
-    if problem.needsGradient {
-      let absent: [(Bool, String)] = [
-        ((problem.normalizedGroups ?? 1) > 1, "normalisation in several groups"),
-        (problem.hasSoftcap, "softcap"), (problem.hasALiBi, "ALiBi"),
-        (problem.bias != nil, "a bias"), (problem.hasLogitDecay, "logit decay"),
-        (
-          dimension > FlashBackwardTile.largestDimension,
-          "dimensions above \(FlashBackwardTile.largestDimension)"
-        ),
-      ]
-      if let what = absent.first(where: \.0)?.1 {
-        return Objection("gradients asked for; it has none with \(what)")
-      }
-    }
     let sequences = problem.packedSequences ?? problem.batch
-    if max(sequences, problem.heads) > Self.largestGrid {
+    // The gradient of a bias has heads and sequences along one axis.
+    let blocks =
+      problem.needsBiasGradient ? sequences * problem.heads : max(sequences, problem.heads)
+    if blocks > Self.largestGrid {
       return Objection(
         "\(sequences) sequences of \(problem.heads) heads; it takes at most "
-          + "\(Self.largestGrid) of each")
+          + "\(Self.largestGrid) of each, and of both together with the gradient of a bias")
     }
     if max(problem.queryLength, problem.keyLength) > Self.longest {
       return Objection("sequences are longer than \(Self.longest)")
@@ -66,34 +78,41 @@ struct FlashExactKernel: ExactKernel {
   }
 
   func cost(of problem: ExactProblem) -> Cost {
-    // Half of what mma.sync could do, as measured; the copies to and from the device are bytes that
-    // pass at a fraction of its memory's rate.
-    let copySlowness = 100.0
+    // Half of what mma.sync could do in half precision, as measured. TF32 has half of that rate, and
+    // three products take three times as long.
+    let efficiency =
+      switch kind {
+      case .half: 0.5
+      case .tf32: 0.25
+      case .float32: 0.25 / 3
+      }
     let rows = problem.batch * problem.queryLength * problem.heads
+    // Queueing a kernel takes some microseconds.
+    let launch = 5e-6
     return Cost(
       operations: problem.forwardOperations
         + (problem.needsGradient ? problem.backwardOperations : 0),
-      bytes: problem.tensorBytes * copySlowness,
-      extraMemory: 0, efficiency: 0.5, overhead: 1e-4, pieces: max(1, rows / 128))
+      bytes: problem.tensorBytes, extraMemory: 0, efficiency: efficiency, overhead: launch,
+      pieces: max(1, rows / 128))
+  }
+
+  private func element(of inputs: ExactInputs) throws -> FlashElement {
+    guard let element = FlashElement(inputs.dtype, allowsTF32: kind == .tf32) else {
+      // The selector does not come here: the objection says so to who forces the kernel.
+      throw AttentionError.kernelObjects(name, Objection("\(inputs.dtype.rawValue) asked for"))
+    }
+    return element
   }
 
   func forward(_ inputs: ExactInputs) throws -> ExactOutputs {
-    try FlashForward(inputs, device(of: inputs)).run()
-  }
-
-  private func device(of inputs: ExactInputs) throws -> CUDADevice {
-    guard case .cuda(let index) = inputs.device else {
-      // The selector does not come here: the objection says so to who forces the kernel.
-      throw AttentionError.kernelObjects(name, Objection("\(inputs.device) asked for"))
-    }
-    return try CUDADevice.at(index)
+    try FlashForward(inputs, element(of: inputs)).run()
   }
 
   func backward(
     _ inputs: ExactInputs, _ outputs: ExactOutputs, outputGradient: Tensor?,
     logSumExpGradient: Tensor?
   ) throws -> ExactGradients {
-    try FlashBackward(inputs, device(of: inputs)).run(
+    try FlashBackward(inputs, element(of: inputs)).run(
       outputs, outputGradient: outputGradient, logSumExpGradient: logSumExpGradient)
   }
 }

@@ -1,92 +1,109 @@
 import CUDA
 import Tensors
 
-/// One forward pass of `attention/forward.cu`.
+/// One forward pass of `attention/forward.cu`, and `attention/merge.cu` where keys are split.
 struct FlashForward {
   private let inputs: ExactInputs
-  private let device: CUDADevice
+  private let problem: ExactProblem
+  private let operands: FlashOperands
   private let tile: FlashTile
-  private let bounds: [Float]?
+  private let bound: FlashBound?
+  private let longestQueries: Int
 
-  init(_ inputs: ExactInputs, _ device: CUDADevice) {
+  init(_ inputs: ExactInputs, _ element: FlashElement) throws {
     self.inputs = inputs
-    self.device = device
-    bounds = FlashBound.constants(inputs)
+    problem = inputs.problem
+    operands = try FlashOperands(inputs.device)
+    bound = FlashBound(inputs)
+    longestQueries = inputs.segments.map(\.queryCount).max() ?? 0
+    let limits = operands.queue.device.limits
     tile = FlashTile(
-      keyDimension: inputs.problem.keyDimension, valueDimension: inputs.problem.valueDimension,
-      features: FlashFeatures(
-        hasKeyMask: inputs.keyMask != nil, dividesByLengths: inputs.normalizedGroups == 1,
-        hasConstantBound: bounds != nil,
-        hasTerms: inputs.hasAddedTerms || inputs.softcap != nil),
-      capability: device.limits.capability, sharedBytes: device.limits.sharedBytesPerBlock)
+      keyDimension: problem.keyDimension, valueDimension: problem.valueDimension,
+      features: FlashFeatures(inputs, element), hasConstantBound: bound != nil,
+      splits: FlashSplit.parts(
+        problem, longestQueries: longestQueries, multiprocessors: limits.multiprocessors),
+      limits: TileLimits(limits))
   }
 
   func run() throws -> ExactOutputs {
-    let problem = inputs.problem
     let outputShape: Shape = [
       problem.batch, problem.queryLength, problem.heads, problem.valueDimension,
     ]
     let sumShape: Shape = [problem.batch, problem.heads, problem.queryLength]
     guard sumShape.elementCount > 0, !inputs.segments.isEmpty else {
       return ExactOutputs(
-        output: try .zeros(outputShape, dtype: problem.dtype), logSumExp: try .zeros(sumShape))
+        output: try .zeros(outputShape, dtype: problem.dtype).moved(to: inputs.device),
+        logSumExp: try .zeros(sumShape).moved(to: inputs.device))
     }
-    let module = try device.module(tile.variant(problem.dtype))
-    let copies = try DeviceCopies(device)
-    let queries = try copies.upload(rows: inputs.queries, "queries", paddedTo: tile.keyDimension)
-    let keys = try copies.upload(rows: inputs.keys, "keys", paddedTo: tile.keyDimension)
-    let values = try copies.upload(rows: inputs.values, "values", paddedTo: tile.valueDimension)
-    let output = try copies.rows(
-      outputShape, "output", paddedTo: tile.valueDimension, problem.dtype)
-    let logSumExp = try copies.memory(
-      sumShape.elementCount * DType.float32.size, "log-sum-exp", isOutput: true)
-    // What only the parameters name must live until the kernel has run.
-    let others = FlashOperands(copies)
-    let lengths = try RowLengths(inputs, copies)
+    let output = try DeviceRows(
+      fresh: outputShape, paddedTo: tile.columns.values, problem.dtype, on: inputs.device)
+    let logSumExp = try Tensor.onDevice(sumShape, dtype: .float32, device: inputs.device)
+    let parts = tile.splits ?? 0
+    let count = sumShape.elementCount
     let parameters = Parameters(
-      queries: queries.place, keys: keys.place, values: values.place, output: output.place,
-      logSumExp: logSumExp.address,
-      segments: try others.address(
-        inputs.segments.map { DeviceSegment($0, problem.alignment) }, "segments"),
-      scale: try others.address(inputs.scale, "scale"),
-      keyMask: try others.address(inputs.keyMask, "key mask"),
-      queryLengths: try lengths.divide(queries, others),
-      keyLengths: try lengths.divide(keys, others),
-      bounds: try others.address(bounds, "bounds"),
-      sinks: try others.address(inputs.sinks, "sinks"), terms: try DeviceTerms(inputs, others),
-      queryLength: Int32(problem.queryLength), keyLength: Int32(problem.keyLength),
-      headsPerGroup: Int32(inputs.headsPerGroup))
-    let longest = inputs.segments.map(\.queryCount).max() ?? 0
-    try module.launch(
-      grid: (
-        longest.rounded(up: tile.queryRows) / tile.queryRows, problem.heads, inputs.segments.count
-      ),
-      threads: tile.threads, sharedBytes: tile.sharedBytes, parameters, in: copies.stream)
-    return try withExtendedLifetime(others) {
-      ExactOutputs(
-        output: try copies.download(output, outputShape, problem.dtype),
-        logSumExp: try copies.download(logSumExp, sumShape, .float32))
-    }
+      operands: try DeviceOperands(inputs, tile.features, operands), output: output.place,
+      logSumExp: try logSumExp.deviceAddress(),
+      sinks: try operands.address(inputs.sinkLogits, .float32),
+      partialOutput: parts == 0
+        ? 0
+        : try operands.fresh(
+          parts * count * tile.columns.values * DType.float32.size, "parts of the output"),
+      partialLogSums: parts == 0
+        ? 0 : try operands.fresh(parts * count * DType.float32.size, "parts of the sums"),
+      boundFactor: bound?.factor ?? 0, boundRise: bound?.rise ?? 0, splits: Int32(max(1, parts)))
+    try operands.queue.launch(
+      "attention/forward", definitions: tile.definitions, grid: grid,
+      threads: tile.rows.threads, sharedBytes: tile.sharedBytes, parameters)
+    if parts > 0 { try merge(parameters, output, count) }
+    return ExactOutputs(
+      output: try output.result(dimension: problem.valueDimension), logSumExp: logSumExp)
+  }
+
+  private var grid: (Int, Int, Int) {
+    let rows = tile.splits == nil ? longestQueries : longestQueries * inputs.headsPerGroup
+    let tiles = rows.rounded(up: tile.rows.queries) / tile.rows.queries
+    return (
+      tiles * (tile.splits ?? 1), tile.splits == nil ? problem.heads : problem.keyValueHeads,
+      inputs.segments.count
+    )
+  }
+
+  private func merge(_ parts: Parameters, _ output: DeviceRows, _ count: Int) throws {
+    let warps = 4
+    try operands.queue.launch(
+      "attention/merge", definitions: [tile.features.element.definition],
+      grid: (count.rounded(up: warps) / warps, 1, 1), threads: warps * FlashTile.threadsPerWarp,
+      MergeParameters(
+        partialOutput: parts.partialOutput, partialLogSums: parts.partialLogSums,
+        output: output.place.base, logSumExp: parts.logSumExp, rows: Int64(count),
+        splits: parts.splits, heads: Int32(problem.heads), queries: Int32(problem.queryLength),
+        pitch: Int32(tile.columns.values)))
   }
 
   /// The kernel's parameters, field by field as it declares them.
   private struct Parameters: BitwiseCopyable {
-    var queries: DeviceRows.Place
-    var keys: DeviceRows.Place
-    var values: DeviceRows.Place
+    var operands: DeviceOperands
     var output: DeviceRows.Place
     var logSumExp: UInt64
-    var segments: UInt64
-    var scale: UInt64
-    var keyMask: UInt64
-    var queryLengths: UInt64
-    var keyLengths: UInt64
-    var bounds: UInt64
     var sinks: UInt64
-    var terms: DeviceTerms
-    var queryLength: Int32
-    var keyLength: Int32
-    var headsPerGroup: Int32
+    var partialOutput: UInt64
+    var partialLogSums: UInt64
+    var boundFactor: Float
+    var boundRise: Float
+    var splits: Int32
     var unused: Int32 = 0
+  }
+
+  /// The parameters of `attention/merge.cu`, field by field.
+  private struct MergeParameters: BitwiseCopyable {
+    var partialOutput: UInt64
+    var partialLogSums: UInt64
+    var output: UInt64
+    var logSumExp: UInt64
+    var rows: Int64
+    var splits: Int32
+    var heads: Int32
+    var queries: Int32
+    var pitch: Int32
   }
 }

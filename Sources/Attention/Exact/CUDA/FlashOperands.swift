@@ -1,31 +1,100 @@
 import CUDA
 import Tensors
 
-/// Small operands of a launch, held on the device as long as this object lives.
+/// What launches of one call read, held on the device as long as this object lives: until they are
+/// queued.
 final class FlashOperands {
-  private let copies: DeviceCopies
-  private var held: [DeviceMemory] = []
+  let queue: DeviceQueue
+  private var held: [any Sendable] = []
 
-  init(_ copies: DeviceCopies) { self.copies = copies }
+  init(_ device: Device) throws { queue = try .shared(for: device) }
 
   /// The address of a copy; 0, the null pointer, where there is nothing to copy.
-  func address<T: BitwiseCopyable>(_ values: [T]?, _ label: String) throws -> UInt64 {
-    try hold(values.map { try copies.upload($0, label) })
+  func address<T: BitwiseCopyable & Sendable>(_ values: [T]?, _ label: String) throws -> UInt64 {
+    guard let values else { return 0 }
+    return hold(try queue.upload(values, label))
   }
 
-  func address(_ tensor: Tensor?, _ label: String) throws -> UInt64 {
-    try hold(tensor.map { try copies.upload(bytes: $0.contiguous(), label) })
+  /// The address of a tensor on the device, dense; 0 where there is none.
+  func address(_ tensor: Tensor?, _ dtype: DType) throws -> UInt64 {
+    guard let dense = try tensor?.cast(to: dtype).contiguous() else { return 0 }
+    return try address(holding: dense)
+  }
+
+  /// The address of a tensor as it lies.
+  func address(holding tensor: Tensor) throws -> UInt64 {
+    held.append(tensor)
+    return try tensor.deviceAddress()
+  }
+
+  /// Where rows are.
+  func place(_ rows: DeviceRows) -> DeviceRows.Place {
+    held.append(rows.tensor)
+    return rows.place
   }
 
   /// The address of fresh memory.
   func fresh(_ byteCount: Int, _ label: String) throws -> UInt64 {
-    try hold(copies.memory(byteCount, label))
+    hold(try queue.memory(byteCount, label))
   }
 
-  private func hold(_ memory: DeviceMemory?) -> UInt64 {
-    guard let memory else { return 0 }
+  /// The address of fresh memory, all zeros.
+  func zeros(_ byteCount: Int, _ label: String) throws -> UInt64 {
+    let memory = try queue.memory(byteCount, label)
+    try queue.stream.fill(memory, with: 0)
+    return hold(memory)
+  }
+
+  private func hold(_ memory: DeviceMemory) -> UInt64 {
     held.append(memory)
     return memory.address
+  }
+}
+
+/// `Operands` of `attention/operands.cuh`, field by field.
+struct DeviceOperands: BitwiseCopyable {
+  private let queries: DeviceRows.Place
+  private let keys: DeviceRows.Place
+  private let values: DeviceRows.Place
+  /// The address of the list of sequences; 0 where nobody reads it.
+  let segments: UInt64
+  private let whole: DeviceSegment
+  private let scales: UInt64
+  private let keyMask: UInt64
+  private let queryLengths: UInt64
+  private let keyLengths: UInt64
+  private let terms: DeviceTerms
+  private let scale: Float
+  private let batch: Int32
+  private let queryLength: Int32
+  private let keyLength: Int32
+  private let heads: Int32
+  private let headsPerGroup: Int32
+
+  /// Queues what must be computed of the inputs first.
+  init(_ inputs: ExactInputs, _ features: FlashFeatures, _ operands: FlashOperands) throws {
+    let problem = inputs.problem
+    let lengths = RowLengths(inputs, features.element, operands)
+    let queries = try lengths.divide(inputs.queries)
+    let keys = try lengths.divide(inputs.keys)
+    (self.queries, queryLengths) = (operands.place(queries.rows), queries.reciprocals)
+    (self.keys, keyLengths) = (operands.place(keys.rows), keys.reciprocals)
+    values = operands.place(
+      try DeviceRows(inputs.values, paddedTo: FlashTile.padded(problem.valueDimension)))
+    let segments = inputs.segments.map { DeviceSegment($0, problem.alignment) }
+    self.segments =
+      features.isPacked || inputs.logitDecay != nil
+      ? try operands.address(segments, "sequences") : 0
+    whole = segments[0]
+    scales = try operands.address(inputs.scales, .float32)
+    scale = inputs.scale.first ?? 1
+    keyMask = try operands.address(inputs.keyMask, .bool)
+    terms = try DeviceTerms(inputs, segments: self.segments, operands)
+    batch = Int32(problem.batch)
+    queryLength = Int32(problem.queryLength)
+    keyLength = Int32(problem.keyLength)
+    heads = Int32(problem.heads)
+    headsPerGroup = Int32(inputs.headsPerGroup)
   }
 }
 
@@ -61,41 +130,25 @@ struct DeviceSegment: BitwiseCopyable {
 
 /// What is done to scores, as `attention/terms.cuh` declares it.
 struct DeviceTerms: BitwiseCopyable {
-  private struct TwoParts: BitwiseCopyable {
-    var large: Float
-    var small: Float
+  private let softcap: Float
+  private let unused: Int32 = 0
+  private let slopes: UInt64
+  private let bias: UInt64
+  private let biasBatch: Int64
+  private let biasHead: Int64
+  private let biasQuery: Int64
+  private let biasKey: Int64
+  private let decaySums: UInt64
 
-    init(_ number: Double) {
-      large = Float(number)
-      small = Float(number - Double(large))
-    }
-  }
-
-  var softcap: Float
-  var unused: Int32 = 0
-  var slopes: UInt64
-  var bias: UInt64
-  var biasBatch: Int64
-  var biasHead: Int64
-  var biasQuery: Int64
-  var biasKey: Int64
-  var decaySums: UInt64
-
-  init(_ inputs: ExactInputs, _ operands: FlashOperands) throws {
+  init(_ inputs: ExactInputs, segments: UInt64, _ operands: FlashOperands) throws {
     softcap = inputs.softcap ?? 0
     slopes = try operands.address(inputs.slopes, "ALiBi slopes")
-    decaySums = try operands.address(inputs.decaySums?.map(TwoParts.init), "logit decay")
-    // A bias travels in its own shape; axes along which it broadcasts have no stride.
-    var strides: [Int64] = [0, 0, 0, 0]
-    if let full = inputs.bias, let own = inputs.biasShape {
-      bias = try operands.address(full.collapsed(to: own), "bias")
-      let missing = full.rank - own.rank
-      for (axis, stride) in own.contiguousStrides.enumerated() where own[axis] != 1 {
-        strides[missing + axis] = Int64(stride)
-      }
-    } else {
-      bias = 0
-    }
+    bias = try inputs.bias.map { try operands.address(holding: $0) } ?? 0
+    let strides = (inputs.bias?.strides ?? [0, 0, 0, 0]).map { Int64($0) }
     (biasBatch, biasHead, biasQuery, biasKey) = (strides[0], strides[1], strides[2], strides[3])
+    decaySums =
+      try inputs.logitDecay.map { _ in
+        try LogitDecaySums(inputs, segments: segments, operands).forward()
+      } ?? 0
   }
 }

@@ -1,101 +1,131 @@
 import CUDA
 import Tensors
 
-/// What the forward kernel is compiled for, beside its tile.
-struct FlashFeatures: Hashable, Sendable {
-  var hasKeyMask = false
-  /// Scores are divided by the lengths of queries and keys.
-  var dividesByLengths = false
-  /// The scores' bound is known before.
-  var hasConstantBound = false
-  /// Something is done to scores before the mask.
-  var hasTerms = false
-}
-
-/// The tile in which `attention/forward.cu` works, and how many blocks share a multiprocessor.
+/// The tile in which `attention/forward.cu` works, and into how many parts the keys are split.
 struct FlashTile: Hashable, Sendable {
-  var queryRows: Int
-  var keyRows: Int
-  var warps: Int
-  var blocks: Int
-  /// Multiples of 16.
-  var keyDimension: Int
-  var valueDimension: Int
-  var features: FlashFeatures
+  let rows: TileRows
+  let columns: TileColumns
+  let features: FlashFeatures
+  /// The scores' bound is known before.
+  let hasConstantBound: Bool
+  /// Blocks that share the keys of a row; nil where a block sees all of them, and its rows are those of
+  /// one head.
+  let splits: Int?
 
   static let largestDimension = 256
-  /// Columns of one matrix instruction; dimensions are padded to it.
-  private static let step = 16
-  /// Elements of a row of shared memory are padded to whole turns around its banks.
-  static let pitch = 64
   static let hopper = 90
   static let threadsPerWarp = 32
+  /// Columns of one matrix instruction; dimensions are padded to it.
+  private static let step = 16
+  private static let stages = 2
 
   static func padded(_ dimension: Int) -> Int { dimension.rounded(up: step) }
 
-  /// The tile for a problem's dimensions on a device.
+  /// The tile for a problem on a device.
   ///
   /// Each warp owns two strips of 16 query rows where registers allow it, so that what it loads of the
   /// keys is used twice: with one strip, loading would take longer than multiplying. The strips'
   /// outputs and scores fill the 255 registers that a thread can have: at dimension 64 there is room
   /// for the scores of 96 keys, at 128 for those of 64; for fewer where masks, lengths or terms need
-  /// registers too, and on devices other than Hopper, whose compilers need more for addresses. Above dimension 128 eight warps with one strip each share a block, for as many keys as
-  /// shared memory holds twice.
+  /// registers too, and on devices other than Hopper, whose compilers need more for addresses. Above
+  /// dimension 128 eight warps with one strip each share a block, for as many keys as shared memory
+  /// holds twice. float32 takes both operands apart, which fills registers sooner: one strip from
+  /// dimension 128 on.
   init(
-    keyDimension: Int, valueDimension: Int, features: FlashFeatures, capability: Int,
-    sharedBytes: Int
+    keyDimension: Int, valueDimension: Int, features: FlashFeatures, hasConstantBound: Bool = false,
+    splits: Int? = nil, limits: TileLimits
   ) {
-    self.keyDimension = Self.padded(keyDimension)
-    self.valueDimension = Self.padded(valueDimension)
+    let columns = TileColumns(
+      keyDimension: keyDimension, valueDimension: valueDimension, features.element)
+    let candidates =
+      splits != nil
+      ? Self.split(columns.widest, features.element)
+      : features.element.isHalf
+        ? Self.half(columns.widest, features, limits.capability)
+        : Self.single(columns.widest, limits.capability)
+    rows = limits.first(of: candidates) {
+      Self.sharedBytes($0, columns, features.dividesByLengths)
+    }
+    self.columns = columns
     self.features = features
-    (queryRows, warps, blocks) = (128, 4, 2)
-    switch max(self.keyDimension, self.valueDimension) {
+    self.hasConstantBound = hasConstantBound
+    self.splits = splits
+  }
+
+  private static func half(_ widest: Int, _ features: FlashFeatures, _ capability: Int)
+    -> [TileRows]
+  {
+    switch widest {
     case ...64:
-      keyRows =
+      let keys =
         features.hasTerms
-        ? 32 : features.dividesByLengths ? 64 : capability > Self.hopper ? 80 : 96
+        ? 32
+        : features.dividesByLengths || features.hasKeyMask && capability < hopper
+          ? 64 : features.hasKeyMask || capability > hopper ? 80 : 96
+      return [TileRows(128, keys)]
     case ...128:
-      let isPlain = !features.hasTerms && !features.dividesByLengths && !features.hasKeyMask
-      keyRows = !isPlain ? 32 : capability < Self.hopper ? 48 : 64
+      var plain = features
+      plain.isPacked = false
+      return [TileRows(128, !plain.isPlain ? 32 : capability < hopper ? 48 : 64)]
     default:
-      (keyRows, warps, blocks) = (64, 8, 1)
-      if features.hasTerms || self.sharedBytes > sharedBytes { keyRows = 32 }
-      if self.sharedBytes > sharedBytes { (queryRows, warps) = (64, 4) }
+      let keys = features.hasTerms ? 32 : 64
+      return [
+        TileRows(128, keys, warps: 8, blocks: 1), TileRows(128, 32, warps: 8, blocks: 1),
+        TileRows(64, 32, blocks: 1),
+      ]
     }
   }
 
+  private static func single(_ widest: Int, _ capability: Int) -> [TileRows] {
+    switch widest {
+    case ...64: [TileRows(capability > hopper ? 64 : 128, 32)]
+    case ...128: [TileRows(64, 16)]
+    default:
+      [TileRows(64, 16, blocks: 1), TileRows(32, 16, warps: 2, blocks: 1)]
+    }
+  }
+
+  /// One warp a block: what is read of the keys is multiplied by few rows, and many blocks read at the
+  /// same time.
+  private static func split(_ widest: Int, _ element: FlashElement) -> [TileRows] {
+    let bytes = widest * element.size
+    return [TileRows(16, bytes <= 128 ? 64 : bytes <= 256 ? 32 : 16, warps: 1, blocks: 4)]
+  }
+
   /// Queries; keys and values twice, one tile being read while the next arrives; the keys' lengths.
-  var sharedBytes: Int {
-    let stages = 2
-    let (key, value) = (
-      keyDimension.rounded(up: Self.pitch), valueDimension.rounded(up: Self.pitch)
-    )
-    let lengths = features.dividesByLengths ? stages * keyRows * DType.float32.size : 0
-    return DType.bfloat16.size * (queryRows * max(key, value) + stages * keyRows * (key + value))
-      + lengths
+  private static func sharedBytes(_ rows: TileRows, _ columns: TileColumns, _ hasLengths: Bool)
+    -> Int
+  {
+    let lengths = hasLengths ? stages * rows.keys * DType.float32.size : 0
+    return rows.queries * max(columns.keyBytes, columns.valueBytes)
+      + stages * rows.keys * (columns.keyBytes + columns.valueBytes) + lengths
   }
 
-  var threads: Int { warps * Self.threadsPerWarp }
+  var sharedBytes: Int { Self.sharedBytes(rows, columns, features.dividesByLengths) }
 
-  func variant(_ dtype: DType) -> KernelVariant {
-    func flag(_ name: String, _ isSet: Bool) -> String { "\(name)=\(isSet ? 1 : 0)" }
-    return KernelVariant(
-      source: "attention/forward.cu", function: "attention_forward",
-      definitions: [
-        Self.definition(of: dtype), "KEY_DIMENSION=\(keyDimension)",
-        "VALUE_DIMENSION=\(valueDimension)", "QUERY_ROWS=\(queryRows)", "KEY_ROWS=\(keyRows)",
-        "WARPS=\(warps)", "BLOCKS=\(blocks)", flag("KEY_MASK", features.hasKeyMask),
-        flag("COSINE", features.dividesByLengths),
-        flag("CONSTANT_BOUND", features.hasConstantBound), flag("TERMS", features.hasTerms),
-      ],
-      sharedBytes: sharedBytes)
-  }
-
-  static func definition(of dtype: DType) -> String {
-    "ELEMENT=\(dtype == .bfloat16 ? "bf16" : "f16")"
+  var definitions: [String] {
+    features.definitions + columns.definitions + rows.definitions
+      + ["CONSTANT_BOUND=\(hasConstantBound ? 1 : 0)", "SPLIT=\(splits == nil ? 0 : 1)"]
   }
 }
 
-extension Int {
-  func rounded(up step: Int) -> Int { (self + step - 1) / step * step }
+/// What of a device decides on tiles.
+struct TileLimits: Hashable, Sendable {
+  let capability: Int
+  /// The most shared memory of a block.
+  let sharedBytes: Int
+
+  init(capability: Int, sharedBytes: Int) {
+    self.capability = capability
+    self.sharedBytes = sharedBytes
+  }
+
+  init(_ limits: DeviceLimits) {
+    self.init(capability: limits.capability, sharedBytes: limits.sharedBytesPerBlock)
+  }
+
+  /// The first tile that fits; the last, if it does not, is refused when its kernel is loaded.
+  func first<T>(of tiles: [T], bytes: (T) -> Int) -> T {
+    tiles.first { bytes($0) <= sharedBytes } ?? tiles[tiles.count - 1]
+  }
 }

@@ -1,56 +1,100 @@
 import CUDA
 import Tensors
 
-/// Cosine similarity's normalisation of queries and keys on a device, by `attention/lengths.cu`.
+/// Cosine similarity's normalisation of queries and keys on a device, by `attention/lengths.cu` and, for
+/// gradients, `attention/unit_gradient.cu`.
 struct RowLengths {
   /// Rows of one block.
   private static let warps = 8
 
   private let groups: Int?
   private let dimension: Int
-  private let copies: DeviceCopies
-  private let module: KernelModule?
+  private let element: FlashElement
+  private let operands: FlashOperands
 
-  init(_ inputs: ExactInputs, _ copies: DeviceCopies) throws {
+  init(_ inputs: ExactInputs, _ element: FlashElement, _ operands: FlashOperands) {
     groups = inputs.normalizedGroups
     dimension = inputs.problem.keyDimension
-    self.copies = copies
-    module =
-      groups == nil
-      ? nil
-      : try copies.stream.device.module(
-        KernelVariant(
-          source: "attention/lengths.cu", function: "row_lengths",
-          definitions: [FlashTile.definition(of: inputs.dtype)], sharedBytes: 0))
+    self.element = element
+    self.operands = operands
   }
 
-  /// With one slice a row, writes the reciprocals of the rows' lengths to fresh memory and returns its
-  /// address; with several divides each slice by its length in place. 0 where nothing is written.
-  func divide(_ rows: DeviceRows, _ operands: FlashOperands) throws -> UInt64 {
-    guard let module, let groups else { return 0 }
-    let count = rows.memory.byteCount / (rows.pitch * rows.dtype.size)
-    guard count > 0 else { return 0 }
+  /// What kernels read in the place of `tensor`: with one slice a row the rows, and the address of the
+  /// reciprocals of their lengths; with several, rows whose slices are divided by their lengths. The
+  /// address is 0 where there are no lengths.
+  func divide(_ tensor: Tensor) throws -> (rows: DeviceRows, reciprocals: UInt64) {
+    let pitch = FlashTile.padded(dimension)
+    guard let groups else { return (try DeviceRows(tensor, paddedTo: pitch), 0) }
+    let source = try tensor.withDenseRows()
+    let count = tensor.shape[0] * tensor.shape[1] * tensor.shape[2]
+    let unit =
+      groups == 1
+      ? nil
+      : try DeviceRows(
+        fresh: tensor.shape, paddedTo: pitch, tensor.dtype, on: tensor.device)
     let reciprocals =
       groups == 1 ? try operands.fresh(count * DType.float32.size, "reciprocal lengths") : 0
-    try module.launch(
-      grid: (count.rounded(up: Self.warps) / Self.warps, 1, 1),
-      threads: Self.warps * FlashTile.threadsPerWarp, sharedBytes: 0,
+    try launch(
+      "attention/lengths", source,
       Parameters(
-        rows: rows.memory.address, reciprocals: reciprocals, count: Int64(count),
-        pitch: Int32(rows.pitch), dimension: Int32(dimension), groups: Int32(groups),
-        shortest: Similarity.shortestSlice),
-      in: copies.stream)
-    return reciprocals
+        rows: .init(source), numbers: reciprocals, results: unit?.place.base ?? 0, count, source,
+        pitch, dimension, groups))
+    return (try unit ?? DeviceRows(tensor, paddedTo: pitch), reciprocals)
   }
 
-  /// The kernel's parameters, field by field as it declares them.
+  /// The gradient of `tensor` from that of what ``divide(_:)`` made of it, whose rows have the padded
+  /// pitch.
+  func gradient(of tensor: Tensor, from gradient: DeviceRows) throws -> Tensor {
+    // With one slice a row the kernel that sums the gradient divides it too.
+    guard let groups, groups > 1 else { return try gradient.result(dimension: dimension) }
+    let source = try tensor.withDenseRows()
+    let result = try Tensor.onDevice(tensor.shape, dtype: .float32, device: tensor.device)
+    let count = tensor.shape[0] * tensor.shape[1] * tensor.shape[2]
+    try launch(
+      "attention/unit_gradient", source,
+      Parameters(
+        rows: .init(source), numbers: gradient.place.base, results: result.deviceAddress(), count,
+        source, FlashTile.padded(dimension), dimension, groups))
+    return result
+  }
+
+  private func launch(_ kernel: String, _ source: Tensor, _ parameters: Parameters) throws {
+    try withExtendedLifetime(source) {
+      try operands.queue.launch(
+        kernel, definitions: [element.definition],
+        grid: (Int(parameters.count).rounded(up: Self.warps) / Self.warps, 1, 1),
+        threads: Self.warps * FlashTile.threadsPerWarp, parameters)
+    }
+  }
+
+  /// The parameters of both kernels, field by field as they declare them.
   private struct Parameters: BitwiseCopyable {
-    var rows: UInt64
-    var reciprocals: UInt64
+    var rows: DeviceRows.Place
+    /// Reciprocal lengths, or the gradient that is read.
+    var numbers: UInt64
+    /// Rows that are written.
+    var results: UInt64
     var count: Int64
+    var length: Int32
+    var heads: Int32
     var pitch: Int32
     var dimension: Int32
     var groups: Int32
-    var shortest: Float
+    var shortest = Similarity.shortestSlice
+
+    init(
+      rows: DeviceRows.Place, numbers: UInt64, results: UInt64, _ count: Int, _ source: Tensor,
+      _ pitch: Int, _ dimension: Int, _ groups: Int
+    ) {
+      self.rows = rows
+      self.numbers = numbers
+      self.results = results
+      self.count = Int64(count)
+      length = Int32(source.shape[1])
+      heads = Int32(source.shape[2])
+      self.pitch = Int32(pitch)
+      self.dimension = Int32(dimension)
+      self.groups = Int32(groups)
+    }
   }
 }

@@ -4,94 +4,149 @@ import Testing
 
 @testable import Attention
 
-/// The choice of tiles and bounds, which needs no GPU.
+/// The choice of tiles, splits and bounds, which needs no GPU.
 @Suite struct FlashTileTests {
-  private static let everyFeature: [FlashFeatures] = (0..<16).map { bits in
-    FlashFeatures(
-      hasKeyMask: bits & 1 != 0, dividesByLengths: bits & 2 != 0,
-      hasConstantBound: bits & 4 != 0, hasTerms: bits & 8 != 0)
+  private static let everyFeature: [FlashFeatures] = FlashElement.allCases.flatMap { element in
+    (0..<32).map { bits in
+      var features = FlashFeatures(element)
+      features.hasKeyMask = bits & 1 != 0
+      features.dividesByLengths = bits & 2 != 0
+      features.hasTerms = bits & 4 != 0
+      features.isPacked = bits & 8 != 0
+      features.hasHeadScales = bits & 16 != 0
+      return features
+    }
   }
 
+  private static let dimensions = [(1, 1), (64, 64), (65, 16), (128, 128), (16, 129), (256, 256)]
+
   /// Capability and shared memory of a block: A100, RTX 30, RTX 40, H100, B200, RTX 50.
-  @Test(arguments: [
-    (80, 163), (86, 99), (89, 99), (90, 227), (100, 227), (120, 99),
-  ])
-  func everyTileFits(capability: Int, kibibytes: Int) {
-    for (key, value) in [(1, 1), (64, 64), (65, 16), (128, 128), (16, 129), (256, 256)] {
+  private static let devices = [(80, 163), (86, 99), (89, 99), (90, 227), (100, 227), (120, 99)]
+    .map { TileLimits(capability: $0, sharedBytes: $1 << 10) }
+
+  @Test(arguments: devices)
+  func everyTileFits(limits: TileLimits) {
+    for (key, value) in Self.dimensions {
       for features in Self.everyFeature {
-        let tile = FlashTile(
-          keyDimension: key, valueDimension: value, features: features, capability: capability,
-          sharedBytes: kibibytes << 10)
-        let combination = "\(capability) \(key) \(value) \(features) \(tile)"
-        #expect(tile.sharedBytes <= kibibytes << 10, "\(combination)")
-        #expect(tile.keyDimension >= key && tile.keyDimension % 16 == 0, "\(combination)")
-        #expect(tile.valueDimension >= value && tile.valueDimension % 16 == 0, "\(combination)")
-        #expect(tile.queryRows % (16 * tile.warps) == 0, "\(combination)")
-        #expect(tile.keyRows % 16 == 0 && tile.keyRows <= tile.threads, "\(combination)")
+        for splits in [nil, 7] {
+          let tile = FlashTile(
+            keyDimension: key, valueDimension: value, features: features, splits: splits,
+            limits: limits)
+          let combination = "\(limits) \(key) \(value) \(tile)"
+          #expect(tile.sharedBytes <= limits.sharedBytes, "\(combination)")
+          #expect(tile.columns.keys >= key && tile.columns.keys % 16 == 0, "\(combination)")
+          #expect(tile.columns.values >= value && tile.columns.values % 16 == 0, "\(combination)")
+          #expect(tile.rows.queries % (16 * tile.rows.warps) == 0, "\(combination)")
+          #expect(tile.rows.keys % 16 == 0, "\(combination)")
+        }
       }
     }
+  }
+
+  @Test(arguments: devices)
+  func everyBackwardTileFits(limits: TileLimits) {
+    for (key, value) in Self.dimensions {
+      for features in Self.everyFeature {
+        let tiles = FlashBackwardTile.all(
+          keyDimension: key, valueDimension: value, features: features, limits: limits)
+        #expect(tiles.count == (max(key, value) <= 128 ? 2 : 3))
+        for tile in tiles {
+          let combination = "\(limits) \(key) \(value) \(tile)"
+          #expect(tile.sharedBytes <= limits.sharedBytes, "\(combination)")
+          let isOfQueries = tile.owner == .queries
+          let own = isOfQueries ? tile.rows.queries : tile.rows.keys
+          #expect(own % (16 * tile.rows.warps) == 0, "\(combination)")
+          let passing = isOfQueries ? tile.rows.keys : tile.rows.queries
+          #expect(passing % 16 == 0 && passing <= tile.rows.threads, "\(combination)")
+        }
+      }
+    }
+  }
+
+  /// Hopper's own instructions multiply whole blocks of half precision, and mask nothing but the band.
+  @Test func hoppersInstructionsAreForPlainProblems() {
+    func usesThem(_ dimension: Int, _ features: FlashFeatures, _ capability: Int = 90) -> Bool {
+      FlashBackwardTile.all(
+        keyDimension: dimension, valueDimension: dimension, features: features,
+        limits: TileLimits(capability: capability, sharedBytes: 227 << 10)
+      ).allSatisfy { $0.warpgroups != nil }
+    }
+    var masked = FlashFeatures(.f16)
+    masked.hasKeyMask = true
+    #expect(usesThem(64, FlashFeatures(.bf16)) && usesThem(128, FlashFeatures(.f16)))
+    #expect(!usesThem(32, FlashFeatures(.bf16)) && !usesThem(256, FlashFeatures(.bf16)))
+    #expect(!usesThem(64, masked) && !usesThem(64, FlashFeatures(.tf32x3)))
+    #expect(!usesThem(64, FlashFeatures(.bf16), 100) && !usesThem(64, FlashFeatures(.bf16), 80))
   }
 
   @Test func whatIsCompiledSaysAllThatDiffers() {
-    func variant(_ dimension: Int, _ features: FlashFeatures, _ dtype: DType) -> KernelVariant {
+    func definitions(_ dimension: Int, _ features: FlashFeatures, _ splits: Int?) -> [String] {
       FlashTile(
-        keyDimension: dimension, valueDimension: dimension, features: features, capability: 90,
-        sharedBytes: 227 << 10
-      ).variant(dtype)
+        keyDimension: dimension, valueDimension: dimension, features: features, splits: splits,
+        limits: TileLimits(capability: 90, sharedBytes: 227 << 10)
+      ).definitions
     }
     let variants = [16, 64, 128, 256].flatMap { dimension in
       Self.everyFeature.flatMap { features in
-        [DType.bfloat16, .float16].map { variant(dimension, features, $0) }
+        [nil, 3].map { definitions(dimension, features, $0) }
       }
     }
     #expect(Set(variants).count == variants.count)
-    #expect(variant(60, FlashFeatures(), .bfloat16) == variant(64, FlashFeatures(), .bfloat16))
+    let plain = FlashFeatures(.bf16)
+    #expect(definitions(60, plain, nil) == definitions(64, plain, nil))
+    #expect(definitions(64, plain, 3) == definitions(64, plain, 9))
   }
 
-  @Test(arguments: [(80, 163), (86, 99), (90, 227), (120, 99)])
-  func everyBackwardTileFits(capability: Int, kibibytes: Int) {
-    for (key, value) in [(1, 1), (64, 64), (65, 16), (16, 128), (128, 128)] {
-      for bits in 0..<8 {
-        let tile = FlashBackwardTile(
-          bits & 1 == 0 ? .queries : .keys, keyDimension: key, valueDimension: value,
-          hasKeyMask: bits & 2 != 0, dividesByLengths: bits & 4 != 0, capability: capability)
-        #expect(tile.sharedBytes <= kibibytes << 10, "\(capability) \(tile)")
-        let own = tile.owner == .queries ? tile.queryRows : tile.keyRows
-        #expect(own % (16 * tile.threads / 32) == 0, "\(capability) \(tile)")
-        #expect(max(tile.queryRows, tile.keyRows) <= tile.threads, "\(capability) \(tile)")
-      }
+  /// Few queries of many keys fill the device; what is short, or has many queries, stays in one kernel.
+  @Test func keysOfFewQueriesAreSplit() throws {
+    func parts(_ batch: Int, _ queries: Int, _ keys: Int, _ heads: Int, _ groups: Int) throws
+      -> Int?
+    {
+      let key = try Tensor.zeros([batch, keys, groups, 64], dtype: .bfloat16)
+      let inputs = try ExactInputs(
+        queries: .zeros([batch, queries, heads, 64], dtype: .bfloat16), keys: key, values: key,
+        similarity: .dotProduct(), mask: AttentionMask(), terms: ScoreTerms(),
+        needsGradient: false)
+      return FlashSplit.parts(inputs.problem, longestQueries: queries, multiprocessors: 132)
     }
+    #expect(try parts(1, 1, 16_384, 8, 8) == 66)
+    #expect(try parts(1, 1, 1024, 8, 8) == 8)
+    #expect(try parts(4, 2, 16_384, 32, 4) == 33)
+    #expect(try parts(1, 1, 511, 8, 8) == nil)
+    #expect(try parts(1, 65, 16_384, 8, 8) == nil)
+    #expect(try parts(64, 1, 16_384, 8, 8) == nil)
   }
 
   @Test func boundsThatAreConstant() throws {
-    func bounds(_ scale: Double, _ groups: Int, _ dtype: DType, _ terms: ScoreTerms = .init())
-      throws -> [Float]?
+    func bound(_ scale: Scale, _ groups: Int, _ dtype: DType, _ terms: ScoreTerms = .init())
+      throws -> Float?
     {
       let tensor = try Tensor.zeros([1, 2, 2, 8], dtype: dtype)
-      return FlashBound.constants(
-        try ExactInputs(
-          queries: tensor, keys: tensor, values: tensor,
-          similarity: .cosine(scale: .number(scale), groups: groups), mask: AttentionMask(),
-          terms: terms, needsGradient: false))
+      let inputs = try ExactInputs(
+        queries: tensor, keys: tensor, values: tensor,
+        similarity: .cosine(scale: scale, groups: groups), mask: AttentionMask(), terms: terms,
+        needsGradient: false)
+      return FlashBound(inputs).map { abs(inputs.scale[0]) * $0.factor - $0.rise }
     }
-    #expect(try bounds(8, 1, .bfloat16) == [8, 8])
-    #expect(try bounds(-20, 2, .bfloat16) == [40, 40])
-    #expect(try bounds(21, 2, .bfloat16) == nil)
-    #expect(try bounds(9, 1, .float16) == [-1, -1])
-    #expect(try bounds(10, 1, .float16) == nil)
-    #expect(try bounds(8, 1, .bfloat16, ScoreTerms(alibi: .standard)) == nil)
-    #expect(try bounds(8, 1, .bfloat16, ScoreTerms(sinks: .zeros([2]))) == nil)
+    #expect(try bound(.number(8), 1, .bfloat16) == 8)
+    #expect(try bound(.number(-20), 2, .bfloat16) == 40)
+    #expect(try bound(.number(21), 2, .bfloat16) == nil)
+    #expect(try bound(.number(9), 1, .float16) == -1)
+    #expect(try bound(.number(10), 1, .float16) == nil)
+    #expect(try bound(.perHead(.zeros([2])), 1, .bfloat16) == nil)
+    #expect(try bound(.number(8), 1, .bfloat16, ScoreTerms(alibi: .standard)) == nil)
+    #expect(try bound(.number(8), 1, .bfloat16, ScoreTerms(sinks: .zeros([2]))) == nil)
   }
 
   /// Without the device asked for, a kernel says what is missing; with the CPU asked for, none of it
   /// is looked for.
   @Test func theDeviceIsAnObjection() throws {
     let tensor = try Tensor.zeros([1, 2, 2, 8], dtype: .bfloat16)
-    func verdict(_ device: Device) throws -> Explanation {
+    func verdict(_ device: Device?) throws -> Explanation {
       try ExactAttention.explain(
         queries: tensor, keys: tensor, values: tensor, device: device)
     }
-    let onCPU = try verdict(.cpu)
+    let onCPU = try verdict(nil)
     let flash = try #require(onCPU.candidates.first { $0.kernel == "cuda.flash" })
     #expect(flash.objection?.reason == "cpu asked for; it runs on a GPU")
     let absent = try verdict(.cuda(4096))

@@ -1,0 +1,110 @@
+import Tensors
+
+/// What the kernels of exact attention multiply, as the macro `ELEMENT` has it.
+enum FlashElement: String, Hashable, Sendable, CaseIterable {
+  case bf16, f16
+  /// float32, each number taken apart into two of TF32.
+  case tf32x3
+  /// float32, rounded to TF32.
+  case tf32
+
+  /// - Returns: nil for types without a kernel.
+  init?(_ dtype: DType, allowsTF32: Bool) {
+    switch dtype {
+    case .bfloat16: self = .bf16
+    case .float16: self = .f16
+    case .float32: self = allowsTF32 ? .tf32 : .tf32x3
+    default: return nil
+    }
+  }
+
+  var definition: String { "ELEMENT=\(rawValue)" }
+  var isHalf: Bool { self == .bf16 || self == .f16 }
+  /// Bytes of a number in memory.
+  var size: Int { isHalf ? DType.bfloat16.size : DType.float32.size }
+}
+
+/// What the kernels are compiled for, beside their tiles: the macros of `attention/operands.cuh`.
+struct FlashFeatures: Hashable, Sendable {
+  var element: FlashElement
+  var isPacked = false
+  var hasKeyMask = false
+  /// Scores are divided by the lengths of queries and keys.
+  var dividesByLengths = false
+  /// Something is done to scores before the mask.
+  var hasTerms = false
+  var hasHeadScales = false
+
+  init(_ element: FlashElement) { self.element = element }
+
+  init(_ inputs: ExactInputs, _ element: FlashElement) {
+    self.element = element
+    isPacked = inputs.problem.packedSequences != nil
+    hasKeyMask = inputs.keyMask != nil
+    dividesByLengths = inputs.normalizedGroups == 1
+    hasTerms = inputs.hasAddedTerms || inputs.softcap != nil
+    hasHeadScales = inputs.scales != nil
+  }
+
+  /// Whether the inner loops do nothing but multiply and mask the edges.
+  var isPlain: Bool { !isPacked && !hasKeyMask && !dividesByLengths && !hasTerms }
+
+  var definitions: [String] {
+    func flag(_ name: String, _ isSet: Bool) -> String { "\(name)=\(isSet ? 1 : 0)" }
+    return [
+      element.definition, flag("PACKED", isPacked), flag("KEY_MASK", hasKeyMask),
+      flag("COSINE", dividesByLengths), flag("TERMS", hasTerms),
+      flag("HEAD_SCALES", hasHeadScales),
+    ]
+  }
+}
+
+/// Rows of a tile and the warps that share them.
+struct TileRows: Hashable, Sendable {
+  var queries: Int
+  var keys: Int
+  var warps = 4
+  /// Blocks that share a multiprocessor.
+  var blocks = 2
+
+  init(_ queries: Int, _ keys: Int, warps: Int = 4, blocks: Int = 2) {
+    (self.queries, self.keys, self.warps, self.blocks) = (queries, keys, warps, blocks)
+  }
+
+  var threads: Int { warps * FlashTile.threadsPerWarp }
+
+  var definitions: [String] {
+    ["QUERY_ROWS=\(queries)", "KEY_ROWS=\(keys)", "WARPS=\(warps)", "BLOCKS=\(blocks)"]
+  }
+}
+
+/// The two dimensions of a problem as kernels have them.
+struct TileColumns: Hashable, Sendable {
+  /// Multiples of 16.
+  let keys: Int
+  let values: Int
+  private let size: Int
+
+  init(keyDimension: Int, valueDimension: Int, _ element: FlashElement) {
+    keys = FlashTile.padded(keyDimension)
+    values = FlashTile.padded(valueDimension)
+    size = element.size
+  }
+
+  var widest: Int { max(keys, values) }
+
+  /// Bytes of a row in shared memory, padded to whole turns around its banks.
+  private func rowBytes(_ columns: Int) -> Int {
+    let turn = 128
+    return (columns * size).rounded(up: turn)
+  }
+
+  var keyBytes: Int { rowBytes(keys) }
+  var valueBytes: Int { rowBytes(values) }
+
+  var definitions: [String] { ["KEY_DIMENSION=\(keys)", "VALUE_DIMENSION=\(values)"] }
+}
+
+extension Int {
+  func rounded(up step: Int) -> Int { (self + step - 1) / step * step }
+}

@@ -1,0 +1,75 @@
+import CUDA
+import Tensors
+
+/// The running sums of the logit decay on a device, by `attention/decay.cu`.
+struct LogitDecaySums {
+  /// Each sums a stretch of a sequence.
+  private static let threads = 256
+
+  private let inputs: ExactInputs
+  private let segments: UInt64
+  private let operands: FlashOperands
+
+  /// - Parameter segments: the address of the list of sequences.
+  init(_ inputs: ExactInputs, segments: UInt64, _ operands: FlashOperands) {
+    self.inputs = inputs
+    self.segments = segments
+    self.operands = operands
+  }
+
+  private var count: Int {
+    inputs.problem.batch * inputs.problem.heads * inputs.problem.queryLength
+  }
+
+  /// The address of the sums [batch, heads, length], each in two parts.
+  func forward() throws -> UInt64 {
+    guard let decay = try inputs.logitDecay?.cast(to: .float32) else { return 0 }
+    let parts = 2
+    let sums = try operands.fresh(parts * count * DType.float32.size, "logit decay's sums")
+    try launch(
+      isBackward: false,
+      Parameters(
+        segments: segments, decay: try operands.address(holding: decay),
+        batch: Int64(decay.strides[0]), row: Int64(decay.strides[1]),
+        head: Int64(decay.strides[2]), sums: sums, querySums: 0, keySums: 0, gradient: 0,
+        length: Int32(inputs.problem.queryLength), heads: Int32(inputs.problem.heads)))
+    return sums
+  }
+
+  /// The gradient [batch, length, heads] of the decay from those of its sums, [batch, heads, length]: what
+  /// a token's sum adds to the scores of its query, and what it takes from those of its key.
+  func backward(querySums: UInt64, keySums: UInt64) throws -> Tensor {
+    let problem = inputs.problem
+    let gradient = try Tensor.onDevice(
+      [problem.batch, problem.queryLength, problem.heads], dtype: .float32, device: inputs.device)
+    try launch(
+      isBackward: true,
+      Parameters(
+        segments: segments, decay: 0, batch: 0, row: 0, head: 0, sums: 0, querySums: querySums,
+        keySums: keySums, gradient: try gradient.deviceAddress(),
+        length: Int32(problem.queryLength), heads: Int32(problem.heads)))
+    return gradient
+  }
+
+  private func launch(isBackward: Bool, _ parameters: Parameters) throws {
+    try operands.queue.launch(
+      "attention/decay", definitions: ["BACKWARD=\(isBackward ? 1 : 0)"],
+      grid: (inputs.problem.heads, inputs.segments.count, 1), threads: Self.threads,
+      sharedBytes: Self.threads * DType.float64.size, parameters)
+  }
+
+  /// The kernel's parameters, field by field as it declares them.
+  private struct Parameters: BitwiseCopyable {
+    var segments: UInt64
+    var decay: UInt64
+    var batch: Int64
+    var row: Int64
+    var head: Int64
+    var sums: UInt64
+    var querySums: UInt64
+    var keySums: UInt64
+    var gradient: UInt64
+    var length: Int32
+    var heads: Int32
+  }
+}

@@ -1,0 +1,131 @@
+#pragma once
+
+#include "attention/rows.cuh"
+#include "attention/terms.cuh"
+
+// What all kernels of exact attention read.
+//
+// Compiled with
+//   ELEMENT        bf16, f16, tf32x3 or tf32
+//   PACKED         0 or 1: there is a list of sequences; otherwise a batch entry is one
+//   KEY_MASK       0 or 1: some keys may not be attended
+//   COSINE         0 or 1: queries and keys are divided by their lengths
+//   TERMS          0 or 1: something is done to scores before the mask
+//   HEAD_SCALES    0 or 1: each head has a scale of its own
+
+struct Operands {
+  Rows<const Number> queries;
+  Rows<const Number> keys;
+  Rows<const Number> values;
+  const Segment *segments;      // [sequences], with PACKED
+  Segment whole;                // without: every sequence, but for its batch entry
+  const float *scales;          // [heads], with HEAD_SCALES
+  const u8 *key_mask;           // [batch, keys]
+  const float *query_lengths;   // [batch, queries, heads]: their reciprocals
+  const float *key_lengths;     // [batch, keys, groups]: their reciprocals
+  Terms terms;
+  float scale;                  // without
+  int batch;
+  int query_length;
+  int key_length;
+  int heads;
+  int heads_per_group;
+
+  // Block z of a grid works on sequence z. Each number is read when it is asked for, from memory or from
+  // the parameters: registers are for what the inner tiles need.
+#if PACKED
+  __device__ int batch_entry() const { return read_again(segments[blockIdx.z].batch); }
+  __device__ int query_start() const { return read_again(segments[blockIdx.z].query_start); }
+  __device__ int query_count() const { return read_again(segments[blockIdx.z].query_count); }
+  __device__ int key_start() const { return read_again(segments[blockIdx.z].key_start); }
+  __device__ int key_count() const { return read_again(segments[blockIdx.z].band.keys); }
+  __device__ Band band() const {
+    const Band &own = segments[blockIdx.z].band;
+    return {read_again(own.low), read_again(own.high), read_again(own.keys)};
+  }
+#else
+  __device__ int batch_entry() const { return blockIdx.z; }
+  __device__ int query_start() const { return 0; }
+  __device__ int query_count() const { return whole.query_count; }
+  __device__ int key_start() const { return 0; }
+  __device__ int key_count() const { return whole.band.keys; }
+  __device__ Band band() const { return whole.band; }
+#endif
+
+  __device__ Segment segment() const { return segment(blockIdx.z); }
+
+  __device__ Segment segment(int sequence) const {
+#if PACKED
+    return segments[sequence];
+#else
+    Segment result = whole;
+    result.batch = sequence;
+    return result;
+#endif
+  }
+
+  __device__ float scale_of(int head) const { return HEAD_SCALES ? scales[head] : scale; }
+
+  // The largest of a group's heads, by size: gradients of its keys sum the heads' parts in units of it.
+  __device__ float largest_scale(int first_head) const {
+    float largest = scale_of(first_head);
+    for (int i = 1; HEAD_SCALES && i < heads_per_group; ++i) {
+      const float other = scale_of(first_head + i);
+      if (fabsf(other) > fabsf(largest)) largest = other;
+    }
+    return largest;
+  }
+
+  __device__ int groups() const { return heads / heads_per_group; }
+
+  // A number for each query of each head, [batch, heads, queries]; and for each key.
+  __device__ i64 query_place(int batch_index, int head, int query) const {
+    return ((i64)batch_index * heads + head) * query_length + query;
+  }
+  __device__ i64 key_place(int batch_index, int head, int key) const {
+    return ((i64)batch_index * heads + head) * key_length + key;
+  }
+
+  // Reciprocal lengths.
+  __device__ const float *query_length_at(int batch_index, int query, int head) const {
+    return query_lengths + ((i64)batch_index * query_length + query) * heads + head;
+  }
+  __device__ const float *key_length_at(int batch_index, int key, int group) const {
+    return key_lengths + ((i64)batch_index * key_length + key) * groups() + group;
+  }
+
+  // Whether the key mask leaves a key of a sequence.
+  __device__ bool keeps(const Segment &s, int key) const {
+    return !KEY_MASK || key >= s.band.keys ||
+           key_mask[(i64)s.batch * key_length + s.key_start + key] != 0;
+  }
+
+  // Starts copying the tile of keys or values from `first` on.
+  template <typename T, int Threads>
+  __device__ void copy_keys(u32 target, const Rows<const Number> &rows, int first, int group) const {
+    copy_tile<T, Threads>(target, rows.at(batch_entry(), key_start() + first, group), rows.row,
+                          key_count() - first);
+  }
+
+  // The same of a tile of rows that queries have.
+  template <typename T, int Threads>
+  __device__ void copy_queries(u32 target, const Rows<const Number> &rows, int first,
+                               int head) const {
+    copy_tile<T, Threads>(target, rows.at(batch_entry(), query_start() + first, head), rows.row,
+                          query_count() - first);
+  }
+
+  // The same of the keys' reciprocal lengths, a number a key.
+  template <int Count, int Threads>
+  __device__ void copy_key_lengths(u32 target, int first, int group) const {
+#pragma unroll
+    for (int start = 0; start < Count; start += Threads) {
+      const int index = start + read_thread_index();
+      if (index >= Count) return;
+      const bool exists = first + index < key_count();
+      copy_number(target + index * 4,
+                  key_length_at(batch_entry(), key_start() + first + (exists ? index : 0), group),
+                  exists);
+    }
+  }
+};

@@ -1,0 +1,46 @@
+// The gradient of rows from that of the rows divided by the lengths of their slices: with x̂ = x / |x|,
+// (g − x̂ (x̂·g)) / |x| for each slice; zero for one shorter than `shortest`.
+//
+// Compiled with ELEMENT. One warp works on one row of `groups` equal slices.
+
+#include "attention/rows.cuh"
+#include "tile/matrix.cuh"
+
+struct Parameters {
+  Rows<const Number> rows;    // [batch, length, heads, dimension]
+  const float *gradient;      // [batch, length, heads, pitch]
+  float *result;              // [batch, length, heads, dimension]
+  i64 count;                  // batch × length × heads
+  int length;
+  int heads;
+  int pitch;
+  int dimension;
+  int groups;
+  float shortest;
+};
+
+extern "C" __global__ void attention_unit_gradient(const __grid_constant__ Parameters p) {
+  const i64 row = (i64)blockIdx.x * (blockDim.x / warp_threads) + threadIdx.x / warp_threads;
+  if (row >= p.count) return;
+  const int lane = threadIdx.x % warp_threads;
+  const int slice = p.dimension / p.groups;
+  for (int group = 0; group < p.groups; ++group) {
+    const Number *numbers =
+        p.rows.at(row / p.heads / p.length, row / p.heads % p.length, row % p.heads) +
+        group * slice;
+    const float *gradient = p.gradient + row * p.pitch + group * slice;
+    float squares = 0, along = 0;
+    for (int i = lane; i < slice; i += warp_threads) {
+      const float x = Element::widen(numbers[i]);
+      squares += x * x;
+      along += x * gradient[i];
+    }
+    const float length = sqrtf(warp_sum(squares));
+    const float reciprocal = length < p.shortest ? 0 : 1 / length;
+    const float share = warp_sum(along) * reciprocal * reciprocal;
+    for (int i = lane; i < slice; i += warp_threads) {
+      p.result[row * p.dimension + group * slice + i] =
+          (gradient[i] - share * Element::widen(numbers[i])) * reciprocal;
+    }
+  }
+}

@@ -1,0 +1,158 @@
+import CUDA
+import Tensors
+import Testing
+
+@testable import Attention
+
+/// Exact attention on a GPU at the sizes from which on its kernels differ: the conformance cases are small.
+@Suite(.onGPU) struct FlashDeviceTests {
+  struct Size: CustomTestStringConvertible, Sendable {
+    var dtype = DType.bfloat16
+    var batch = 1
+    var queries: Int
+    var keys: Int
+    var heads = 2
+    var groups = 1
+    var dimension: Int
+    var isCausal = true
+    var allowsTF32 = false
+    var isPacked = false
+
+    var testDescription: String {
+      "\(dtype.rawValue)\(allowsTF32 ? " as TF32" : "") \(batch)×\(queries)×\(heads)×\(dimension) by "
+        + "\(keys)×\(groups)\(isCausal ? " causal" : "")\(isPacked ? " packed" : "")"
+    }
+
+    /// Of results and gradients, as a share of their size: twice the steps of the number format for
+    /// weights and results, float32's conformance bounds, and TF32's 2⁻¹¹ in each of two products.
+    var bound: Double {
+      switch dtype {
+      case .bfloat16: 1e-2
+      case .float16: 2e-3
+      default: allowsTF32 ? 4e-3 : 1e-5
+      }
+    }
+  }
+
+  /// Hopper's instructions (64 and 128, whole tiles and parts of them, grouped heads, a packed batch), two
+  /// kernels for keys and values (256), float32 in its tiles and rounded to TF32.
+  @Test(arguments: [
+    Size(queries: 130, keys: 200, dimension: 64),
+    Size(dtype: .float16, batch: 2, queries: 65, keys: 65, dimension: 128, isCausal: false),
+    Size(queries: 150, keys: 150, dimension: 64, isPacked: true),
+    Size(queries: 40, keys: 70, heads: 1, dimension: 256),
+    Size(dtype: .float32, queries: 70, keys: 100, dimension: 64),
+    Size(dtype: .float32, queries: 40, keys: 40, dimension: 128),
+    Size(dtype: .float32, queries: 20, keys: 40, heads: 1, dimension: 200),
+    Size(dtype: .float32, queries: 40, keys: 70, dimension: 64, allowsTF32: true),
+  ])
+  func agreesWithTheDefinition(_ size: Size) throws {
+    let inputs = try Inputs(size)
+    let own = try inputs.run(on: GPU.device, kernel: nil)
+    try inputs.compare(own, withIn: size.bound)
+    #expect(
+      try inputs.run(on: GPU.device, kernel: nil).map { try $0.elements(as: Float.self) }
+        == own.map { try $0.elements(as: Float.self) })
+  }
+
+  /// Keys of few queries are split among blocks, whose rows are those of all heads of a group.
+  @Test(arguments: [
+    Size(queries: 1, keys: 600, heads: 4, dimension: 64),
+    Size(dtype: .float32, batch: 2, queries: 3, keys: 530, heads: 6, groups: 2, dimension: 32),
+    Size(dtype: .float16, queries: 5, keys: 700, heads: 8, groups: 2, dimension: 128),
+  ])
+  func splitKeysAreMerged(_ size: Size) throws {
+    let inputs = try Inputs(size)
+    #expect(
+      FlashSplit.parts(
+        try inputs.problem().problem, longestQueries: size.queries, multiprocessors: 132) != nil)
+    try inputs.compare(
+      inputs.run(on: GPU.device, kernel: nil, gradients: false), withIn: size.bound)
+  }
+
+  @Test func tensorsOfOneCallAreOnOneDevice() throws {
+    let inputs = try Inputs(Size(queries: 4, keys: 4, dimension: 16)).tensors
+    let there = try inputs.map { try $0.moved(to: GPU.device) }
+    #expect(
+      throws: AttentionError.invalidArgument(
+        "values", was: "on cpu", mustBe: "on cuda:0, as the queries")
+    ) {
+      try attention(queries: there[0], keys: there[1], values: inputs[2])
+    }
+    #expect(
+      throws: AttentionError.invalidArgument(
+        "sinks", was: "on cpu", mustBe: "on cuda:0, as the queries")
+    ) {
+      try attention(
+        queries: there[0], keys: there[1], values: there[2],
+        terms: ScoreTerms(sinks: .zeros([2])))
+    }
+  }
+
+  private struct Inputs {
+    let size: Size
+    /// Queries, keys, values, and the gradient of the output.
+    let tensors: [Tensor]
+
+    init(_ size: Size) throws {
+      self.size = size
+      var generator = Philox(seed: 7)
+      func draw(_ length: Int, _ heads: Int) throws -> Tensor {
+        try .normal(
+          [size.batch, length, heads, size.dimension], using: &generator, dtype: size.dtype)
+      }
+      tensors = [
+        try draw(size.queries, size.heads), try draw(size.keys, size.groups),
+        try draw(size.keys, size.groups), try draw(size.queries, size.heads),
+      ]
+    }
+
+    private func mask() throws -> AttentionMask {
+      AttentionMask(
+        isCausal: size.isCausal,
+        cumulativeLengths: size.isPacked
+          ? try Tensor([0, 40, 40, Int32(size.keys)] as [Int32]) : nil)
+    }
+
+    func problem() throws -> ExactInputs {
+      try ExactInputs(
+        queries: tensors[0], keys: tensors[1], values: tensors[2], similarity: .dotProduct(),
+        mask: mask(), terms: ScoreTerms(), needsGradient: false)
+    }
+
+    /// The output, the log-sum-exp and the three gradients, on the CPU.
+    func run(on device: Device, kernel: String?, gradients: Bool = true) throws -> [Tensor] {
+      let moved = try tensors.map { try $0.moved(to: device) }
+      let tracked = moved[0..<3].map { gradients ? $0.tracked() : $0 }
+      let result = try attention(
+        queries: tracked[0], keys: tracked[1], values: tracked[2], mask: mask(),
+        allowsTF32: size.allowsTF32, kernel: kernel)
+      var all = [result.output, result.logSumExp]
+      if gradients {
+        all += try Tensor.gradients(of: tracked, through: [(result.output, moved[3])])
+      }
+      return try all.map { try $0.detached().moved(to: .cpu) }
+    }
+
+    func compare(_ results: [Tensor], withIn bound: Double) throws {
+      let exact = try Inputs(self).run(
+        on: .cpu, kernel: "cpu.reference", gradients: results.count > 2)
+      let names = ["output", "log-sum-exp", "queries", "keys", "values"]
+      for (name, (own, right)) in zip(names, zip(results, exact)) {
+        let a = try own.elements(as: Double.self)
+        let b = try right.elements(as: Double.self)
+        let error = zip(a, b).reduce(0) { $0 + ($1.0 - $1.1) * ($1.0 - $1.1) }
+        let total = b.reduce(0) { $0 + $1 * $1 }
+        #expect((error / total).squareRoot() <= bound, "\(size.testDescription): \(name)")
+      }
+    }
+
+    /// The same numbers in float64.
+    private init(_ other: Inputs) throws {
+      var size = other.size
+      size.dtype = .float64
+      self.size = size
+      tensors = try other.tensors.map { try $0.cast(to: .float64) }
+    }
+  }
+}
