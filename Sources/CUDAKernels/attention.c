@@ -18,6 +18,12 @@ static const char softmax_cuh[] = {
 static const char backward_cuh[] = {
 #embed "attention/backward.cuh" suffix(, 0)
 };
+static const char forward_cuh[] = {
+#embed "attention/forward.cuh" suffix(, 0)
+};
+static const char hopper_forward_cu[] = {
+#embed "attention/hopper_forward.cu" suffix(, 0)
+};
 static const char forward_cu[] = {
 #embed "attention/forward.cu" suffix(, 0)
 };
@@ -59,7 +65,9 @@ static const struct cuda_source sources[] = {
     SOURCE("attention/operands.cuh", operands_cuh),
     SOURCE("attention/softmax.cuh", softmax_cuh),
     SOURCE("attention/backward.cuh", backward_cuh),
+    SOURCE("attention/forward.cuh", forward_cuh),
     SOURCE("attention/forward.cu", forward_cu),
+    SOURCE("attention/hopper_forward.cu", hopper_forward_cu),
     SOURCE("attention/merge.cu", merge_cu),
     SOURCE("attention/lengths.cu", lengths_cu),
     SOURCE("attention/unit_gradient.cu", unit_gradient_cu),

@@ -15,8 +15,7 @@
 //   CONSTANT_BOUND                   0 or 1: the scores are bounded closely
 //   SPLIT                            0 or 1
 
-#include "attention/operands.cuh"
-#include "attention/softmax.cuh"
+#include "attention/forward.cuh"
 
 constexpr int threads = WARPS * warp_threads;
 constexpr int strips = QUERY_ROWS / WARPS / 16;
@@ -38,21 +37,8 @@ using Softmax = ConstantBound<strips>;
 using Softmax = RunningBound<strips>;
 #endif
 
-struct Parameters {
-  Operands operands;
-  Rows<Number> output;
-  float *log_sum_exp;         // [batch, heads, queries]
-  const float *sinks;         // [heads], or null
-  float *partial_output;      // with SPLIT [splits, batch, heads, queries, VALUE_DIMENSION]
-  float *partial_log_sums;    // with SPLIT [splits, batch, heads, queries]
-  float bound_factor;         // with CONSTANT_BOUND: scores are at most this times |scale|,
-  float bound_rise;           // of which this much is left
-  int splits;
-  int unused;                 // to a multiple of eight bytes
-};
-
 extern "C" __global__ void __launch_bounds__(threads, BLOCKS)
-    attention_forward(const __grid_constant__ Parameters p) {
+    attention_forward(const __grid_constant__ ForwardParameters p) {
   extern __shared__ __align__(1024) u8 shared[];
   const Operands &o = p.operands;
   const Segment segment = o.segment();
@@ -235,65 +221,34 @@ extern "C" __global__ void __launch_bounds__(threads, BLOCKS)
     }
   }
 
-  // 5. O / Σ P goes out through the queries' shared memory, in whole chunks; parts of it as they are.
+  // 5. O / Σ P, and of a split the part of it.
   wait_for_copies<0>();
   __syncthreads();
+#if SPLIT
 #pragma unroll
   for (int strip = 0; strip < strips; ++strip) {
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
       const int row = warp_row + strip * 16 + half * 8 + lane / 4;
-      float sum = row_sum(softmax.sum[strip][half]);
-      float bound = softmax.bound(strip, half, factor);
-      float shrink = 1;
-#if SPLIT
+      const int head = head_of(min(row, row_count - 1));
       const bool takes_sink = p.sinks && split == 0;
-#else
-      const bool takes_sink = p.sinks;
-#endif
-      if (takes_sink) {
-        // One more score in the sum, without a value.
-        const float sink = p.sinks[head_of(min(row, row_count - 1))] * log2_e;
-        const float raised = fmaxf(sum > 0 ? bound : -infinity, sink);
-        shrink = sum > 0 ? exp2_fast(bound - raised) : 0;
-        sum = sum * shrink + (sink == -infinity ? 0 : exp2_fast(sink - raised));
-        bound = raised;
-      }
-      const float reciprocal = sum > 0 ? shrink / sum : 0;
-      const float log_sum = sum > 0 ? ln_2 * (bound + log2f(sum)) : -infinity;
-      const int query = segment.query_start + query_of(row);
-#if SPLIT
+      const RowWeights weights = finish_row(row_sum(softmax.sum[strip][half]),
+                                            softmax.bound(strip, half, factor),
+                                            takes_sink ? p.sinks[head] * log2_e : -infinity);
       if (row >= row_count) continue;
       const i64 place = (i64)split * o.batch * o.heads * o.query_length +
-                        o.query_place(segment.batch, head_of(row), query);
-      if (lane % 4 == 0) p.partial_log_sums[place] = log_sum;
+                        o.query_place(segment.batch, head, segment.query_start + query_of(row));
+      if (lane % 4 == 0) p.partial_log_sums[place] = weights.log_sum;
       float *target = p.partial_output + place * VALUE_DIMENSION + lane % 4 * 2;
 #pragma unroll
       for (int column = 0; column < value_columns; ++column) {
         const float *two = output[strip][column] + 2 * half;
-        *(float2 *)(target + column * 8) = {two[0] * reciprocal, two[1] * reciprocal};
+        *(float2 *)(target + column * 8) = {two[0] * weights.reciprocal, two[1] * weights.reciprocal};
       }
-#else
-#pragma unroll
-      for (int column = 0; column < value_columns; ++column) {
-        const float *two = output[strip][column] + 2 * half;
-        Element::store(shared + OutputTile::pair_place(row, column, lane), two[0] * reciprocal,
-                       two[1] * reciprocal);
-      }
-      if (lane % 4 == 0 && row < row_count) {
-        p.log_sum_exp[o.query_place(segment.batch, head, query)] = log_sum;
-      }
-#endif
     }
   }
-#if !SPLIT
-  __syncthreads();
-  Number *target = p.output.at(segment.batch, segment.query_start + first_row, head);
-  for (int index = threadIdx.x; index < row_count * OutputTile::chunks; index += threads) {
-    const int row = index / OutputTile::chunks;
-    const int chunk = index % OutputTile::chunks;
-    *(uint4 *)(target + row * p.output.row + chunk * OutputTile::chunk_numbers) =
-        *(const uint4 *)(shared + OutputTile::place(row, chunk));
-  }
+#else
+  store_output<OutputTile, threads>(p, segment, softmax, output, factor, warp_row, first_row,
+                                    row_count, head, shared);
 #endif
 }

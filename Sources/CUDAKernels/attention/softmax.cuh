@@ -42,10 +42,12 @@ struct RunningBound {
     return factor[strip][half] * maximum[strip][half];
   }
 
-  // Raises the bounds for a tile of scores where they must be, and scales the sums with them.
-  template <int Columns, int Outputs>
-  __device__ void raise(const float (&score)[Strips][Columns][4],
-                        float (&output)[Strips][Outputs][4], const PerRow<Strips> &factor) {
+  // Raises the bounds for a tile of scores where they must be, and the sums with them.
+  //
+  // Returns whether outputs must be scaled too, by `shrink`.
+  template <int Columns>
+  __device__ bool raise_bounds(const float (&score)[Strips][Columns][4],
+                               const PerRow<Strips> &factor, PerRow<Strips> &shrink) {
     PerRow<Strips> largest;
     bool exceeds = false;
 #pragma unroll
@@ -62,24 +64,40 @@ struct RunningBound {
         exceeds |= factor[strip][half] * (largest[strip][half] - maximum[strip][half]) > slack;
       }
     }
-    if (!__any_sync(~0u, exceeds)) return;
+    if (!__any_sync(~0u, exceeds)) return false;
 #pragma unroll
     for (int strip = 0; strip < Strips; ++strip) {
 #pragma unroll
       for (int half = 0; half < 2; ++half) {
         const float before = maximum[strip][half];
         const float raised = fmaxf(largest[strip][half], before);
-        const float shrink =
+        shrink[strip][half] =
             raised == -infinity ? 1 : exp2_fast(factor[strip][half] * (before - raised));
         maximum[strip][half] = raised;
-        sum[strip][half] *= shrink;
-#pragma unroll
-        for (int i = 0; i < Outputs; ++i) {
-          output[strip][i][2 * half] *= shrink;
-          output[strip][i][2 * half + 1] *= shrink;
-        }
+        sum[strip][half] *= shrink[strip][half];
       }
     }
+    return true;
+  }
+
+  template <int Outputs>
+  __device__ void scale(float (&output)[Strips][Outputs][4], const PerRow<Strips> &shrink) const {
+#pragma unroll
+    for (int strip = 0; strip < Strips; ++strip) {
+#pragma unroll
+      for (int i = 0; i < Outputs; ++i) {
+#pragma unroll
+        for (int j = 0; j < 4; ++j) output[strip][i][j] *= shrink[strip][j / 2];
+      }
+    }
+  }
+
+  // Both at once.
+  template <int Columns, int Outputs>
+  __device__ void raise(const float (&score)[Strips][Columns][4],
+                        float (&output)[Strips][Outputs][4], const PerRow<Strips> &factor) {
+    PerRow<Strips> shrink;
+    if (raise_bounds(score, factor, shrink)) scale(output, shrink);
   }
 };
 

@@ -50,10 +50,7 @@ struct FlashBackwardTile: Hashable, Sendable {
   ) {
     let columns = TileColumns(
       keyDimension: keyDimension, valueDimension: valueDimension, features.element)
-    let areBlocks = [columns.keys, columns.values].allSatisfy { [64, 128].contains($0) }
-    let isPlain = !features.hasKeyMask && !features.dividesByLengths && !features.hasTerms
-    let usesWarpgroups =
-      limits.capability == FlashTile.hopper && features.element.isHalf && areBlocks && isPlain
+    let usesWarpgroups = features.usesWarpgroups(columns, limits)
     warpgroups = usesWarpgroups ? 2 : nil
     let candidates: [Candidate]
     switch (owner, features.element.isHalf) {

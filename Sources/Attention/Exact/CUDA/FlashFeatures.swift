@@ -46,6 +46,15 @@ struct FlashFeatures: Hashable, Sendable {
     hasHeadScales = inputs.scales != nil
   }
 
+  /// Whether kernels with Hopper's own matrix instructions do it: on Hopper, in half precision, where
+  /// nothing but the band masks, and the dimensions are whole blocks of shared memory as those
+  /// instructions read it.
+  func usesWarpgroups(_ columns: TileColumns, _ limits: TileLimits) -> Bool {
+    let areBlocks = [columns.keys, columns.values].allSatisfy { [64, 128].contains($0) }
+    return limits.capability == FlashTile.hopper && element.isHalf && areBlocks && !hasKeyMask
+      && !dividesByLengths && !hasTerms
+  }
+
   /// Whether the inner loops do nothing but multiply and mask the edges.
   var isPlain: Bool { !isPacked && !hasKeyMask && !dividesByLengths && !hasTerms }
 

@@ -52,7 +52,7 @@ struct FlashForward {
         ? 0 : try operands.fresh(parts * count * DType.float32.size, "parts of the sums"),
       boundFactor: bound?.factor ?? 0, boundRise: bound?.rise ?? 0, splits: Int32(max(1, parts)))
     try operands.queue.launch(
-      "attention/forward", definitions: tile.definitions, grid: grid,
+      tile.kernel, definitions: tile.definitions, isSpecific: tile.warpgroups != nil, grid: grid,
       threads: tile.rows.threads, sharedBytes: tile.sharedBytes, parameters)
     if parts > 0 { try merge(parameters, output, count) }
     return ExactOutputs(

@@ -11,6 +11,8 @@ struct FlashTile: Hashable, Sendable {
   /// Blocks that share the keys of a row; nil where a block sees all of them, and its rows are those of
   /// one head.
   let splits: Int?
+  /// Of a block, where Hopper's own matrix instructions are used.
+  let warpgroups: Int?
 
   static let largestDimension = 256
   static let hopper = 90
@@ -37,12 +39,16 @@ struct FlashTile: Hashable, Sendable {
   ) {
     let columns = TileColumns(
       keyDimension: keyDimension, valueDimension: valueDimension, features.element)
+    let usesWarpgroups = splits == nil && features.usesWarpgroups(columns, limits)
+    warpgroups = usesWarpgroups ? (columns.widest <= 64 ? 3 : 2) : nil
     let candidates =
-      splits != nil
-      ? Self.split(columns.widest, features.element)
-      : features.element.isHalf
-        ? Self.half(columns.widest, features, limits.capability)
-        : Self.single(columns.widest, limits.capability)
+      usesWarpgroups
+      ? [Self.hopper(columns.widest)]
+      : splits != nil
+        ? Self.split(columns.widest, features.element)
+        : features.element.isHalf
+          ? Self.half(columns.widest, features, limits.capability)
+          : Self.single(columns.widest, limits.capability)
     rows = limits.first(of: candidates) {
       Self.sharedBytes($0, columns, features.dividesByLengths)
     }
@@ -76,6 +82,12 @@ struct FlashTile: Hashable, Sendable {
     }
   }
 
+  /// A warpgroup owns 64 rows; its scores, weights and outputs fill its registers.
+  private static func hopper(_ widest: Int) -> TileRows {
+    widest <= 64
+      ? TileRows(192, 128, warps: 12, blocks: 1) : TileRows(128, 128, warps: 8, blocks: 1)
+  }
+
   private static func single(_ widest: Int, _ capability: Int) -> [TileRows] {
     switch widest {
     case ...64: [TileRows(capability > hopper ? 64 : 128, 32)]
@@ -103,8 +115,14 @@ struct FlashTile: Hashable, Sendable {
 
   var sharedBytes: Int { Self.sharedBytes(rows, columns, features.dividesByLengths) }
 
+  var kernel: String { warpgroups == nil ? "attention/forward" : "attention/hopper_forward" }
+
   var definitions: [String] {
-    features.definitions + columns.definitions + rows.definitions
+    if let warpgroups {
+      return features.definitions + columns.definitions
+        + ["KEY_ROWS=\(rows.keys)", "WARPGROUPS=\(warpgroups)"]
+    }
+    return features.definitions + columns.definitions + rows.definitions
       + ["CONSTANT_BOUND=\(hasConstantBound ? 1 : 0)", "SPLIT=\(splits == nil ? 0 : 1)"]
   }
 }

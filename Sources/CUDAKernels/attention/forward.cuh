@@ -1,0 +1,74 @@
+#pragma once
+
+#include "attention/operands.cuh"
+#include "attention/softmax.cuh"
+
+// What the kernels of the forward pass share.
+
+struct ForwardParameters {
+  Operands operands;
+  Rows<Number> output;
+  float *log_sum_exp;         // [batch, heads, queries]
+  const float *sinks;         // [heads], or null
+  float *partial_output;      // with SPLIT [splits, batch, heads, queries, VALUE_DIMENSION]
+  float *partial_log_sums;    // with SPLIT [splits, batch, heads, queries]
+  float bound_factor;         // with CONSTANT_BOUND: scores are at most this times |scale|,
+  float bound_rise;           // of which this much is left
+  int splits;
+  int unused;                 // to a multiple of eight bytes
+};
+
+// The weights of a row: what its outputs are multiplied with, and the logarithm of their sum.
+struct RowWeights {
+  float reciprocal;
+  float log_sum;
+};
+
+// `sink` is one more score in the sum, without a value, in powers of two; −∞ if there is none.
+DEVICE RowWeights finish_row(float sum, float bound, float sink) {
+  float shrink = 1;
+  if (sink != -infinity) {
+    const float raised = fmaxf(sum > 0 ? bound : -infinity, sink);
+    shrink = sum > 0 ? exp2_fast(bound - raised) : 0;
+    sum = sum * shrink + exp2_fast(sink - raised);
+    bound = raised;
+  }
+  return {sum > 0 ? shrink / sum : 0, sum > 0 ? ln_2 * (bound + log2f(sum)) : -infinity};
+}
+
+// O / Σ P of one head's rows goes out through shared memory that nobody reads any more, in whole chunks.
+template <typename T, int Threads, typename Softmax, int Strips, int Columns>
+DEVICE void store_output(const ForwardParameters &p, const Segment &segment, const Softmax &softmax,
+                         const float (&output)[Strips][Columns][4], const PerRow<Strips> &factor,
+                         int warp_row, int first_row, int row_count, int head, u8 *shared) {
+  const int lane = threadIdx.x % warp_threads;
+  const int first_query = segment.query_start + first_row;
+  const float sink = p.sinks ? p.sinks[head] * log2_e : -infinity;
+#pragma unroll
+  for (int strip = 0; strip < Strips; ++strip) {
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      const int row = warp_row + strip * 16 + half * 8 + lane / 4;
+      const RowWeights weights = finish_row(row_sum(softmax.sum[strip][half]),
+                                            softmax.bound(strip, half, factor), sink);
+#pragma unroll
+      for (int column = 0; column < Columns; ++column) {
+        const float *two = output[strip][column] + 2 * half;
+        Element::store(shared + T::pair_place(row, column, lane), two[0] * weights.reciprocal,
+                       two[1] * weights.reciprocal);
+      }
+      if (lane % 4 == 0 && row < row_count) {
+        p.log_sum_exp[p.operands.query_place(segment.batch, head, first_query + row)] =
+            weights.log_sum;
+      }
+    }
+  }
+  __syncthreads();
+  Number *target = p.output.at(segment.batch, first_query, head);
+  for (int index = threadIdx.x; index < row_count * T::chunks; index += Threads) {
+    const int row = index / T::chunks;
+    const int chunk = index % T::chunks;
+    *(uint4 *)(target + row * p.output.row + chunk * T::chunk_numbers) =
+        *(const uint4 *)(shared + T::place(row, chunk));
+  }
+}
