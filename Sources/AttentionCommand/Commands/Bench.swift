@@ -1,4 +1,5 @@
 import ArgumentParser
+import Glibc
 import Attention
 import Tensors
 import Training
@@ -50,6 +51,7 @@ struct Bench: ParsableCommand {
     ).run { part in
       StandardError.endProgress()
       if !json { print(BenchTable(part).text, terminator: "\n\n") }
+      fflush(nil)
     }
     StandardError.endProgress()
     if json { print(try JSON.text(report)) }
