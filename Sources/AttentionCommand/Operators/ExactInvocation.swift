@@ -51,29 +51,11 @@ struct ExactInvocation: OperatorInvocation {
 
   /// On a GPU inputs are copied there, and outputs back; gradients go the same way.
   func run() throws -> OperatorOutputs {
-    func there(_ tensor: Tensor?) throws -> Tensor? { try tensor?.moved(to: device) }
-    var (similarity, mask, terms) = (similarity, mask, terms)
-    switch similarity {
-    case .dotProduct(.perHead(let scale)):
-      similarity = .dotProduct(scale: .perHead(try scale.moved(to: device)))
-    case .cosine(.perHead(let scale), let groups, let normalizes):
-      similarity = .cosine(
-        scale: .perHead(try scale.moved(to: device)), groups: groups, normalizes: normalizes)
-    default: break
-    }
-    mask.keyMask = try there(mask.keyMask)
-    terms.bias = try there(terms.bias)
-    terms.logitDecay = try there(terms.logitDecay)
-    terms.sinks = try there(terms.sinks)
     let result = try attention(
-      queries: queries.moved(to: device), keys: keys.moved(to: device),
-      values: values.moved(to: device), similarity: similarity, mask: mask, terms: terms,
-      allowsTF32: allowsTF32, kernel: kernel)
+      queries: queries, keys: keys, values: values, similarity: similarity, mask: mask,
+      terms: terms, allowsTF32: allowsTF32, kernel: kernel)
     return OperatorOutputs(
-      tensors: [
-        "output": try result.output.moved(to: .cpu),
-        "log_sum_exp": try result.logSumExp.moved(to: .cpu),
-      ],
+      tensors: ["output": result.output, "log_sum_exp": result.logSumExp],
       explanation: result.explanation)
   }
 
