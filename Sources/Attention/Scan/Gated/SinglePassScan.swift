@@ -6,8 +6,9 @@ import Tensors
 struct SinglePassScan: GatedScanKernel {
   let name = "cpu.scan"
 
-  /// Channels of a strip: rows of four kilobytes are read nearly as fast as all of memory in order.
-  private static let stripChannels = 1024
+  /// Bytes of a row of a strip: rows of four kilobytes are read nearly as fast as all of memory in
+  /// order, rows of two half as fast.
+  private static let stripBytes = 4096
   /// Numbers that are worth a thread's attention.
   private static let groupElements = 1 << 14
   /// An exponential and two multiply-adds a number, twice backward.
@@ -25,10 +26,14 @@ struct SinglePassScan: GatedScanKernel {
 
   func cost(of problem: GatedScanProblem) -> Cost {
     let passes = problem.needsGradient ? 2.0 : 1
-    let pieces = problem.sequences * Strips(problem.channels, width: Self.stripChannels).count
+    let pieces = problem.sequences * Self.strips(problem).count
     return Cost(
       operations: Double(problem.elements) * Self.operations * passes, bytes: problem.bytes,
       extraMemory: 0, efficiency: Self.efficiency, overhead: 2e-6, pieces: pieces)
+  }
+
+  private static func strips(_ problem: GatedScanProblem) -> Strips {
+    Strips(problem.channels, width: stripBytes / problem.dtype.size)
   }
 
   /// The strips of all sequences, small ones several to a thread. `body` gets the sequence, its
@@ -36,7 +41,7 @@ struct SinglePassScan: GatedScanKernel {
   private func forEachStrip(
     _ call: GatedScanCall, _ body: (TokenSequence, Int, Range<Int>) -> Void
   ) {
-    let strips = Strips(call.problem.channels, width: Self.stripChannels)
+    let strips = Self.strips(call.problem)
     let count = call.sequences.count * strips.count
     let work = max(1, call.problem.elements / max(1, count))
     let group = max(1, Self.groupElements / work)
