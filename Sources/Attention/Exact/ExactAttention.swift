@@ -93,6 +93,21 @@ public enum ExactAttention {
 
   /// The verdict on a problem.
   public static func explain(_ problem: ExactProblem, kernel: String? = nil) throws -> Explanation {
+    // The processor's instruction sets and threads may change between two calls.
+    guard problem.device != .cpu else { return try verdict(on: problem, kernel) }
+    return try verdicts.value(of: Question(problem: problem, kernel: kernel)) {
+      try verdict(on: problem, kernel)
+    }
+  }
+
+  private struct Question: Hashable, Sendable {
+    let problem: ExactProblem
+    let kernel: String?
+  }
+
+  private static let verdicts = Remembered<Question, Explanation>()
+
+  private static func verdict(on problem: ExactProblem, _ kernel: String?) throws -> Explanation {
     try Selector.explain(
       "attention", problem, description: problem.description,
       kernels: kernels.map { $0.asKernel }, forced: kernel, device: problem.device)

@@ -49,7 +49,6 @@ struct ExactInvocation: OperatorInvocation {
     return tensor.map { .perHead($0) } ?? number.map { .number($0) }
   }
 
-  /// On a GPU inputs are copied there, and outputs back; gradients go the same way.
   func run() throws -> OperatorOutputs {
     let result = try attention(
       queries: queries, keys: keys, values: values, similarity: similarity, mask: mask,

@@ -8,6 +8,7 @@ import Testing
     Device(name: device).flatMap { try? DeviceQueue.shared(for: $0) } != nil
 
   static let runs: [(operation: String, flags: [String])] = [
+    ("softmax", ["--causal", "--softcap", "2"]), ("cosine", ["--groups", "2"]),
     ("linear", ["--l2norm"]), ("linear", ["--normalize-weights"]), ("scan", []),
     ("selective", ["--softplus"]),
   ]
@@ -16,10 +17,15 @@ import Testing
   func outputsAndGradientsAreThoseOfTheProcessor(operation: String, flags: [String]) throws {
     let tool = try Tool()
     let isSelective = operation == "selective"
-    var inputs = try isSelective ? Samples.selectiveScan() : Samples.usual(operation)
+    var inputs =
+      switch operation {
+      case "selective": try Samples.selectiveScan()
+      case "softmax", "cosine": try Samples.exact(batch: 1, queries: 9, keys: 9, keyHeads: 4)
+      default: try Samples.usual(operation)
+      }
     // Sums of weights must not cancel.
     for name in ["queries", "keys"] { inputs[name] = try inputs[name]?.absolute() }
-    let output = try #require(inputs[operation == "linear" ? "values" : "inputs"]).shape
+    let output = try #require(inputs["values"] ?? inputs["inputs"]).shape
     inputs["output_gradient"] = try Samples.normal(output, "gradient")
     inputs["cumulative_lengths"] = try Tensor([0, 4, 4, 9] as [Int32])
     try tool.write(inputs, to: "in.safetensors")
