@@ -26,7 +26,7 @@ import torch.nn.functional as functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent.parent / "Scripts"))
-from nvrtc import Compiler, forward, hopper, keys, queries  # noqa: E402
+from nvrtc import Compiler, flash, forward, hopper, keys, queries  # noqa: E402
 
 HIDDEN, TOKENS = 2048, 16384
 LENGTHS = [16384, 4096, 1024]
@@ -40,7 +40,9 @@ QUERIES_TILES = {(BF16, 64): (128, 48, 4, 2), (BF16, 128): (128, 32, 4, 2),
 KEYS_TILES = {(BF16, 64): (32, 128, 4, 2), (BF16, 128): (64, 64, 4, 2),
               (F32, 64): (32, 64, 4, 2), (F32, 128): (16, 64, 4, 2)}
 SPLIT_TILES = {64: (16, 64, 1, 4), 128: (16, 32, 1, 4)}
-HOPPER_ROWS = {64: ((128, 128), (96, 128)), 128: ((128, 128), (64, 128))}
+# Rows of queries and keys, forward and of the two kernels of the backward pass; warpgroups have 64 rows.
+HOPPER_FORWARD = {64: (192, 128), 128: (128, 128)}
+HOPPER_BACKWARD = {64: ((128, 128), (96, 128)), 128: ((128, 128), (64, 128))}
 STAGES, WARP, MEBI = 2, 32, 1 << 20
 SPLITS_A_MULTIPROCESSOR, SMALLEST_SPLIT = 4, 128
 
@@ -121,27 +123,30 @@ class Attention:
 
         def shared(own, other, numbers):
             return 2 * size * d * (own + STAGES * other) + 4 * STAGES * other * numbers
-        (query, key, _, _) = self.forward_tile = FORWARD_TILES[dtype, d]
-        self.forward_kernel = self.kernel(
-            "forward", forward(pair, self.forward_tile, self.element),
-            size * d * (query + 2 * STAGES * key))
         self.rows_kernel = self.kernel("rows", [f"ELEMENT={self.element}"], 0)
         if architecture == "sm_90" and dtype == BF16 and uses_hopper:
-            self.queries_tile, self.keys_tile = [(*rows, 8, 1) for rows in HOPPER_ROWS[d]]
             prefix, architecture = "hopper_", "sm_90a"
-            macros = [hopper(pair, KEY_ROWS=self.queries_tile[1]),
+            query, key = HOPPER_FORWARD[d]
+            self.forward_tile = (query, key, query // 16, 1)
+            self.queries_tile, self.keys_tile = [(*rows, 8, 1) for rows in HOPPER_BACKWARD[d]]
+            macros = [flash(pair, KEY_ROWS=key, WARPGROUPS=query // 64),
+                      hopper(pair, KEY_ROWS=self.queries_tile[1]),
                       hopper(pair, QUERY_ROWS=self.keys_tile[0])]
         else:
             self.queries_tile, self.keys_tile = QUERIES_TILES[dtype, d], KEYS_TILES[dtype, d]
-            prefix = ""
-            macros = [queries(pair, self.queries_tile, self.element),
+            self.forward_tile, prefix = FORWARD_TILES[dtype, d], ""
+            macros = [forward(pair, self.forward_tile, self.element),
+                      queries(pair, self.queries_tile, self.element),
                       keys(pair, self.keys_tile, self.element)]
+        (query, key, _, _) = self.forward_tile
+        self.forward_kernel = self.kernel(
+            prefix + "forward", macros[0], size * d * (query + 2 * STAGES * key), architecture)
         (query, key, _, _) = self.queries_tile
         self.queries_kernel = self.kernel(
-            prefix + "backward_queries", macros[0], shared(query, key, 0), architecture)
+            prefix + "backward_queries", macros[1], shared(query, key, 0), architecture)
         (query, key, _, _) = self.keys_tile
         self.keys_kernel = self.kernel(
-            prefix + "backward_keys", macros[1], shared(key, query, 2), architecture)
+            prefix + "backward_keys", macros[2], shared(key, query, 2), architecture)
 
     def kernel(self, name, macros, shared_bytes, architecture=None):
         return Kernel(self.compiler, architecture or self.architecture, f"attention/{name}.cu",
