@@ -93,8 +93,8 @@ def keys(dimensions, rows, element="bf16", **features):
 
 
 def hopper(dimensions, element="bf16", **rows):
-    """Macros of the backward kernels with Hopper's own instructions; rows of the tiles that go by."""
-    return flash(dimensions, element, WIDE=0, WARPGROUPS=2, **rows)
+    """Macros of the kernels with Hopper's own instructions; rows of the tiles that go by."""
+    return flash(dimensions, element, **{"WIDE": 0, "WARPGROUPS": 2, **rows})
 
 
 def linear(update, keys, columns):

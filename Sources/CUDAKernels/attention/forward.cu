@@ -85,8 +85,8 @@ extern "C" __global__ void __launch_bounds__(threads, BLOCKS)
     o.copy_keys<ValueTile, threads>(value_tiles + stage * ValueTile::bytes, o.values, first, group);
   };
 
-  const int lane = threadIdx.x % warp_threads;
-  const int warp_row = threadIdx.x / warp_threads * strips * 16;
+  const int lane = read_thread_index() % warp_threads;
+  const int warp_row = (int)(read_thread_index() / warp_threads) * strips * 16;
 #if !SPLIT
   const float scale = o.scale_of(head);
 #endif
