@@ -19,6 +19,9 @@ struct Bench: ParsableCommand {
       rate is that of the bytes of its inputs, outputs and gradients, each moved once, as a share \
       of a plain copy's; of a selective scan that of the exponentials of its definition (once \
       forward, once more for training), as a share of a loop of exponentials.
+
+      On a GPU a turn is one call by events, the cache emptied before it, and shares are of a product \
+      of large matrices in the same type, of a copy, or of exponentials of what is in memory.
       """)
 
   @Argument(
