@@ -2,7 +2,9 @@ extension Tensor {
   /// Where an operation on `operands` runs: where they all are. A tensor of one element that the
   /// processor has goes with tensors of a GPU, as a number.
   ///
-  /// - Parameter operation: its name, for the error.
+  /// - Parameters:
+  ///   - operands: what it reads.
+  ///   - operation: its name, for the error.
   /// - Throws: ``TensorError/invalidArgument(_:was:mustBe:)`` if the operands are on several devices.
   public static func device(of operands: [Tensor], _ operation: String) throws -> Device {
     let deciding = operands.filter { $0.device != .cpu || $0.elementCount != 1 }

@@ -41,7 +41,9 @@ public final class DeviceQueue: Sendable {
 
   /// Fresh memory, not initialised; where tests fill fresh memory with NaN, so is this.
   ///
-  /// - Parameter label: what it is for, named when memory runs out.
+  /// - Parameters:
+  ///   - byteCount: its size.
+  ///   - label: what it is for, named when memory runs out.
   public func memory(
     _ byteCount: Int, _ label: @autoclosure @escaping @Sendable () -> String
   ) throws -> DeviceMemory {
@@ -81,7 +83,9 @@ public final class DeviceQueue: Sendable {
   ///   - element: what the source's macro `ELEMENT` stands for, where it has one.
   ///   - definitions: other macros with their values, as `WIDTH=64`.
   ///   - isSpecific: whether it uses instructions that only its architecture has.
-  ///   - blocks: along the grid's axes; nothing is launched where one is 0.
+  ///   - grid: blocks along its axes; nothing is launched where there are none along one.
+  ///   - threads: of a block.
+  ///   - sharedBytes: shared memory of a block.
   ///   - parameters: the kernel's parameters, field by field as it declares them. Tensors and memory
   ///     whose addresses are among them must live until this returns.
   public func launch(
