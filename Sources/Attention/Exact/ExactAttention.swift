@@ -78,7 +78,7 @@ public enum ExactAttention {
 
   /// The verdict on a call with these arguments; nothing is computed.
   ///
-  /// - Parameter device: where it would be computed; nil for where the tensors are.
+  /// `device` is where it would be computed; nil for where the tensors are.
   public static func explain(
     queries: Tensor, keys: Tensor, values: Tensor, similarity: Similarity = .dotProduct(),
     mask: AttentionMask = AttentionMask(), terms: ScoreTerms = ScoreTerms(),

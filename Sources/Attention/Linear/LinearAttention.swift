@@ -101,7 +101,7 @@ public enum LinearAttention {
 
   /// The verdict on a call with these arguments, without running it.
   ///
-  /// - Parameter device: where the call would run; nil is where the tensors are.
+  /// `device` is where the call would run; nil is where the tensors are.
   /// - Throws: ``AttentionError`` as the operator does for wrong arguments.
   public static func explain(
     queries: Tensor, keys: Tensor, values: Tensor, decay: Tensor? = nil,

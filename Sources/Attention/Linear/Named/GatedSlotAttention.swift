@@ -65,7 +65,7 @@ public enum GatedSlotAttention {
 
   /// The verdict on the reading of the values in a call with these arguments, without running it.
   ///
-  /// - Parameter device: where the call would run; nil is where the tensors are.
+  /// `device` is where the call would run; nil is where the tensors are.
   /// - Throws: ``AttentionError`` as the function does for wrong arguments.
   public static func explain(
     queries: Tensor, keys: Tensor, values: Tensor, decay: Tensor, writes: Tensor? = nil,

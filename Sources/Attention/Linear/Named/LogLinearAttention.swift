@@ -50,7 +50,7 @@ public func logLinearAttention(
 public enum LogLinearAttention {
   /// The verdict on the levels above a chunk of a call with these arguments, without running it.
   ///
-  /// - Parameter device: where the call would run; nil is where the tensors are.
+  /// `device` is where the call would run; nil is where the tensors are.
   /// - Throws: ``AttentionError`` as the function does for wrong arguments.
   public static func explain(
     queries: Tensor, keys: Tensor, values: Tensor, decay: Tensor? = nil, levels: Tensor,

@@ -65,7 +65,7 @@ public enum GatedScan {
 
   /// The verdict on a call with these arguments, without running it.
   ///
-  /// - Parameter device: where the call would run; nil is where the tensors are.
+  /// `device` is where the call would run; nil is where the tensors are.
   /// - Throws: ``AttentionError`` as the operator does for wrong arguments.
   public static func explain(
     inputs: Tensor, decay: Tensor, initialState: Tensor? = nil, cumulativeLengths: Tensor? = nil,

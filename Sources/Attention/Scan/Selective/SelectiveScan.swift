@@ -79,7 +79,7 @@ public enum SelectiveScan {
 
   /// The verdict on a call with these arguments, without running it.
   ///
-  /// - Parameter device: where the call would run; nil is where the tensors are.
+  /// `device` is where the call would run; nil is where the tensors are.
   /// - Throws: ``AttentionError`` as the operator does for wrong arguments.
   public static func explain(
     inputs: Tensor, step: Tensor, stateMatrix: Tensor, inputMatrix: Tensor, outputMatrix: Tensor,
