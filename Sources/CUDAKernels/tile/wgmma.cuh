@@ -47,8 +47,7 @@ DEVICE void keep(float (&c)[Columns][4]) {
   "%32,%33,%34,%35,%36,%37,%38,%39,%40,%41,%42,%43,%44,%45,%46,%47," \
   "%48,%49,%50,%51,%52,%53,%54,%55,%56,%57,%58,%59,%60,%61,%62,%63"
 
-// c (+)= a b, for a and b in shared memory; the right operand's numbers of a column, or with `Transposed`
-// of a row, lie one behind the other.
+// c (+)= a b, for a and b in shared memory; numbers that are summed lie one behind the other in both.
 #define SHARED_PRODUCT(N, TYPE, LEFT, RIGHT, ADDS)                                          \
   asm volatile("{.reg .pred adds; setp.ne.b32 adds, %" ADDS ", 0;"                                \
                "wgmma.mma_async.sync.aligned.m64n" #N "k16.f32." TYPE "." TYPE " {" PLACES_##N    \
@@ -57,7 +56,7 @@ DEVICE void keep(float (&c)[Columns][4]) {
                : "l"(left), "l"(right), "r"((int)adds)                                            \
                : "memory")
 
-// c (+)= a b, for a in registers.
+// c (+)= a b, for a in registers; of b, numbers of a row lie one behind the other, and sums run over rows.
 #define REGISTER_PRODUCT(N, TYPE, A0, A1, A2, A3, RIGHT, ADDS)                              \
   asm volatile("{.reg .pred adds; setp.ne.b32 adds, %" ADDS ", 0;"                                \
                "wgmma.mma_async.sync.aligned.m64n" #N "k16.f32." TYPE "." TYPE " {" PLACES_##N    \
