@@ -1,0 +1,315 @@
+"""The library in C: where it is, how a call lies in memory, and what its errors are in Python.
+
+The layout repeats `Sources/AttentionInterface/include/swift_attention.h`. A call's struct is
+packed once for each combination of shapes, strides, element types and flags, as a `Template`;
+from then on a call writes pointers only.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import struct
+from pathlib import Path
+from typing import (
+    Callable, Dict, List, Mapping, NamedTuple, NoReturn, Optional, Sequence, Tuple, Union)
+
+import torch
+
+_ENVIRONMENT = "SWIFT_ATTENTION_LIBRARY"
+_FILE = "libswift_attention.so"
+# Versions of the interface that this file is written for: at least this one, of the same hundreds.
+_INTERFACE_VERSION = 100
+
+CPU = -1
+MAX_RANK = 4
+WORD = 8
+
+_OK, _INVALID_ARGUMENT, _NO_KERNEL, _UNAVAILABLE, _OUT_OF_MEMORY = range(5)
+
+DTYPES: Dict[torch.dtype, int] = {
+    torch.float32: 0,
+    torch.bfloat16: 1,
+    torch.float16: 2,
+    torch.float64: 3,
+    torch.int32: 4,
+    torch.int64: 5,
+    torch.bool: 6,
+}
+
+
+class Layout(NamedTuple):
+    """What a struct says about a tensor but for where it is. Strides are in elements."""
+
+    shape: Tuple[int, ...]
+    strides: Tuple[int, ...]
+    dtype: torch.dtype
+
+    @classmethod
+    def of(cls, tensor: torch.Tensor) -> Layout:
+        return cls(tuple(tensor.shape), tensor.stride(), tensor.dtype)
+
+
+Option = Union[int, float, str]
+
+# --- Structs
+
+# data, is_present, dtype, rank, reserved, shape, strides
+_TENSOR = struct.Struct("@P4i8q")
+
+
+class Operator:
+    """An operator of the library: its struct's fields, and its three functions."""
+
+    def __init__(self, name: str, *fields: Tuple[str, str]) -> None:
+        """Fields are names, separated by spaces, and their kind: "tensor" or a code of `struct`."""
+        self.name = name
+        self.offsets: Dict[str, int] = {}
+        self.kinds: Dict[str, str] = {}
+        size = 0
+        for names, kind in fields:
+            is_tensor = kind == "tensor"
+            width = _TENSOR.size if is_tensor else struct.calcsize(kind)
+            alignment = WORD if is_tensor else width
+            for field in names.split():
+                size += -size % alignment
+                self.offsets[field] = size
+                self.kinds[field] = kind
+                size += width
+        self.size = size + -size % WORD
+        self.forward = _function(_library, f"sa_{name}_forward", ctypes.c_void_p)
+        self.backward = _function(_library, f"sa_{name}_backward", ctypes.c_void_p)
+        self._explain = _function(
+            _library, f"sa_{name}_explain", ctypes.c_void_p, ctypes.c_char_p, ctypes.c_size_t,
+            ctypes.POINTER(ctypes.c_size_t))
+
+    def template(
+        self, device: int, tensors: Mapping[str, Layout], options: Mapping[str, Option] = {}
+    ) -> Template:
+        """A call with these tensors present.
+
+        `device` is `CPU` or a GPU's number. Pointers are written in the order of `tensors`, and after
+        them the stream.
+        """
+        memory = bytearray(self.size)
+        struct.pack_into("@Ii", memory, 0, self.size, device)
+        for field, (shape, strides, dtype) in tensors.items():
+            code = DTYPES.get(dtype)
+            if code is None:
+                names = ", ".join(str(each).replace("torch.", "") for each in DTYPES)
+                raise TypeError(f"{field}: was of {dtype}, must be of {names}")
+            rank = len(shape)
+            if rank > MAX_RANK:
+                raise ValueError(f"{field}: was of rank {rank}, must be of rank {MAX_RANK} or less")
+            padding = (0,) * (MAX_RANK - rank)
+            _TENSOR.pack_into(
+                memory, self.offsets[field],
+                0, 1, code, rank, 0, *shape, *padding, *strides, *padding)
+        kept = []
+        for field, value in options.items():
+            if isinstance(value, str):
+                text = ctypes.create_string_buffer(value.encode())
+                kept.append(text)
+                value = ctypes.addressof(text)
+            struct.pack_into("@" + self.kinds[field], memory, self.offsets[field], value)
+        pointers = [self.offsets[field] // WORD for field in tensors]
+        pointers.append(self.offsets["stream"] // WORD)
+        return Template(device, memory, pointers, kept)
+
+    def explain(self, template: Template) -> str:
+        """Which kernel runs a call of this template, and why not the others."""
+        return text_of(lambda *arguments: self._explain(template.address, *arguments))
+
+
+class Template:
+    """A call's struct, complete but for its pointers."""
+
+    __slots__ = ("device", "_memory", "_pointers", "_kept", "_spare")
+
+    def __init__(
+        self, device: int, memory: bytearray, pointers: Sequence[int], kept: List[object]
+    ) -> None:
+        self.device = device
+        self._memory = memory
+        self._pointers = tuple(pointers)
+        self._kept = kept
+        # Structs that no thread is in a call with.
+        self._spare = [self._copy()]
+
+    def _copy(self) -> Tuple[memoryview, int]:
+        memory = bytearray(self._memory)
+        return memoryview(memory).cast("Q"), _address(memory)
+
+    @property
+    def address(self) -> int:
+        """Where the struct is, without pointers."""
+        return _address(self._memory)
+
+    def run(self, function: Callable[[int], int], *pointers: int) -> None:
+        """Calls `function` with these pointers: those of the template's tensors in their order, and the
+        stream, which may be left out where it is the default one or the processor's."""
+        try:
+            call = self._spare.pop()
+        except IndexError:
+            call = self._copy()
+        words, address = call
+        for index, pointer in zip(self._pointers, pointers):
+            words[index] = pointer
+        status = function(address)
+        if status:
+            raise_error(status, self.device)
+        self._spare.append(call)
+
+
+def _address(memory: bytearray) -> int:
+    return ctypes.addressof(ctypes.c_char.from_buffer(memory))
+
+
+# --- The library
+
+
+def _find() -> Path:
+    given = os.environ.get(_ENVIRONMENT)
+    path = Path(given) if given else Path(__file__).with_name(_FILE)
+    if path.is_file():
+        return path
+    raise ImportError(
+        f"swift_attention's library is not at {path}: install the package with `pip install ./python`,"
+        f" or set {_ENVIRONMENT} to a {_FILE}")
+
+
+def _function(library: ctypes.CDLL, name: str, *arguments: type) -> Callable[..., int]:
+    function = getattr(library, name)
+    function.argtypes = arguments
+    function.restype = ctypes.c_int
+    return function
+
+
+def _load() -> ctypes.CDLL:
+    path = _find()
+    try:
+        library = ctypes.CDLL(str(path))
+    except OSError as error:
+        raise ImportError(f"swift_attention cannot load its library: {error}") from error
+    library.sa_error.restype = ctypes.c_char_p
+    library.sa_version.restype = ctypes.c_char_p
+    version = library.sa_interface_version()
+    if version < _INTERFACE_VERSION or version // 100 != _INTERFACE_VERSION // 100:
+        raise ImportError(
+            f"{path} has version {version} of the C interface, and this package needs"
+            f" {_INTERFACE_VERSION}: install the package again")
+    return library
+
+
+_library = _load()
+_device_count = _function(_library, "sa_device_count", ctypes.POINTER(ctypes.c_int32))
+_set_threads = _function(_library, "sa_set_threads", ctypes.c_int32)
+_device_description = _function(
+    _library, "sa_device_description", ctypes.c_int32, ctypes.c_char_p, ctypes.c_size_t,
+    ctypes.POINTER(ctypes.c_size_t))
+
+_error = _library.sa_error
+
+
+def raise_error(status: int, device: int = CPU) -> NoReturn:
+    """Raises what a status and the message of this thread's last call are in Python."""
+    message = (_error() or b"").decode()
+    if status in (_INVALID_ARGUMENT, _NO_KERNEL):
+        raise ValueError(message)
+    if status == _OUT_OF_MEMORY:
+        raise MemoryError(message) if device == CPU else torch.cuda.OutOfMemoryError(message)
+    raise RuntimeError(message)
+
+
+def text_of(write: Callable[..., int]) -> str:
+    """The text that a function of the library writes into a buffer."""
+    length = ctypes.c_size_t(1 << 14)
+    while True:
+        capacity = length.value + 1
+        buffer = ctypes.create_string_buffer(capacity)
+        status = write(buffer, capacity, ctypes.byref(length))
+        if status:
+            raise_error(status)
+        if length.value < capacity:
+            return buffer.value.decode()
+
+
+def version() -> str:
+    """The library's version."""
+    return _library.sa_version().decode()
+
+
+def device_description(device: int = CPU) -> str:
+    """A line about a device of the library."""
+    return text_of(lambda *arguments: _device_description(device, *arguments))
+
+
+# --- Where a call runs
+
+_threads = 0
+
+
+def follow_threads() -> None:
+    """Calls on the processor use as many threads as PyTorch does in this thread."""
+    global _threads
+    count = torch.get_num_threads()
+    if count != _threads:
+        status = _set_threads(count)
+        if status:
+            raise_error(status)
+        _threads = count
+
+
+def device_number(device: torch.device) -> Optional[int]:
+    """A device as the library numbers it; None where it is neither the processor nor a GPU."""
+    if device.type == "cpu":
+        return CPU
+    if device.type == "cuda":
+        return torch.cuda.current_device() if device.index is None else device.index
+    return None
+
+
+def current_stream(device: int) -> int:
+    """The stream that PyTorch works in on a GPU; 0 for the processor."""
+    return 0 if device == CPU else torch._C._cuda_getCurrentRawStream(device)
+
+
+# --- Operators
+
+_PLACE = (("size", "I"), ("device", "i"), ("stream kernel", "P"))
+
+ATTENTION = Operator(
+    "attention",
+    *_PLACE,
+    ("queries keys values bias key_mask cumulative_lengths", "tensor"),
+    ("head_scales logit_decay sinks", "tensor"),
+    ("scale softcap", "d"),
+    ("similarity has_scale groups is_normalized is_causal alignment has_window reserved", "i"),
+    ("window_left window_right", "q"),
+    ("has_alibi allows_tf32 needs_gradient reserved_end", "i"),
+    ("output log_sum_exp output_gradient log_sum_exp_gradient", "tensor"),
+    ("queries_gradient keys_gradient values_gradient bias_gradient", "tensor"),
+    ("head_scales_gradient logit_decay_gradient sinks_gradient", "tensor"),
+)
+
+LINEAR_ATTENTION = Operator(
+    "linear_attention",
+    *_PLACE,
+    ("queries keys values decay beta read_keys low_rank_a low_rank_b bonus", "tensor"),
+    ("initial_state cumulative_lengths", "tensor"),
+    ("scale", "d"),
+    ("has_scale normalizes needs_gradient reserved", "i"),
+    ("output final_state output_gradient final_state_gradient", "tensor"),
+    ("queries_gradient keys_gradient values_gradient decay_gradient beta_gradient", "tensor"),
+    ("read_keys_gradient low_rank_a_gradient low_rank_b_gradient bonus_gradient", "tensor"),
+    ("initial_state_gradient", "tensor"),
+)
+
+GATED_SCAN = Operator(
+    "gated_scan",
+    *_PLACE,
+    ("inputs decay initial_state cumulative_lengths", "tensor"),
+    ("needs_gradient reserved", "i"),
+    ("output final_state output_gradient final_state_gradient", "tensor"),
+    ("inputs_gradient decay_gradient initial_state_gradient", "tensor"),
+)
