@@ -44,6 +44,8 @@ class Layout(NamedTuple):
     shape: Tuple[int, ...]
     strides: Tuple[int, ...]
     dtype: torch.dtype
+    # Whether a GPU's call finds it in the processor's memory: lengths of packed sequences may be.
+    is_on_host: bool = False
 
     @classmethod
     def of(cls, tensor: torch.Tensor) -> Layout:
@@ -54,7 +56,7 @@ Option = Union[int, float, str]
 
 # --- Structs
 
-# data, is_present, dtype, rank, reserved, shape, strides
+# data, is_present, dtype, rank, is_on_host, shape, strides
 _TENSOR = struct.Struct("@P4i8q")
 
 
@@ -88,23 +90,23 @@ class Operator:
     ) -> Template:
         """A call with these tensors present.
 
-        `device` is `CPU` or a GPU's number. Pointers are written in the order of `tensors`, and after
-        them the stream.
+        `device` is `CPU` or a GPU's number. Pointers are written in the order of `tensors`, and
+        after them the stream.
         """
         memory = bytearray(self.size)
         struct.pack_into("@Ii", memory, 0, self.size, device)
-        for field, (shape, strides, dtype) in tensors.items():
+        for field, (shape, strides, dtype, is_on_host) in tensors.items():
             code = DTYPES.get(dtype)
             if code is None:
                 names = ", ".join(str(each).replace("torch.", "") for each in DTYPES)
-                raise TypeError(f"{field}: was of {dtype}, must be of {names}")
+                raise TypeError(f"{field} is of {dtype}; it must be of {names}")
             rank = len(shape)
             if rank > MAX_RANK:
-                raise ValueError(f"{field}: was of rank {rank}, must be of rank {MAX_RANK} or less")
+                raise ValueError(f"{field} is of rank {rank}; it must be of at most {MAX_RANK}")
             padding = (0,) * (MAX_RANK - rank)
             _TENSOR.pack_into(
                 memory, self.offsets[field],
-                0, 1, code, rank, 0, *shape, *padding, *strides, *padding)
+                0, 1, code, rank, is_on_host, *shape, *padding, *strides, *padding)
         kept = []
         for field, value in options.items():
             if isinstance(value, str):
@@ -146,8 +148,11 @@ class Template:
         return _address(self._memory)
 
     def run(self, function: Callable[[int], int], *pointers: int) -> None:
-        """Calls `function` with these pointers: those of the template's tensors in their order, and the
-        stream, which may be left out where it is the default one or the processor's."""
+        """Calls `function` with these pointers.
+
+        They are those of the template's tensors in their order, and the stream, which may be left
+        out where it is the default one or the processor's.
+        """
         try:
             call = self._spare.pop()
         except IndexError:
@@ -174,8 +179,8 @@ def _find() -> Path:
     if path.is_file():
         return path
     raise ImportError(
-        f"swift_attention's library is not at {path}: install the package with `pip install ./python`,"
-        f" or set {_ENVIRONMENT} to a {_FILE}")
+        f"swift_attention's library is not at {path}: install the package with"
+        f" `pip install ./python`, or set {_ENVIRONMENT} to a {_FILE}")
 
 
 def _function(library: ctypes.CDLL, name: str, *arguments: type) -> Callable[..., int]:

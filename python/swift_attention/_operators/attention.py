@@ -1,0 +1,206 @@
+"""The operator `swift_attention::attention`, as PyTorch's dispatcher and autograd see it."""
+
+from __future__ import annotations
+
+from typing import List, Optional, Sequence, Tuple
+
+import torch
+from torch.autograd.function import once_differentiable
+from torch.compiler import is_compiling
+
+from . import NAMESPACE, explainers, library
+from .._library import ATTENTION
+from .attention_calls import (
+    DIFFERENTIABLE, INPUTS, NO_TERMS, Options, OptionValues, Plan, Tensors, backward, forward,
+    log_sum_exp_shape, output_layout, plan_of)
+from .eager import PLAIN_TYPES, is_plain, is_plain_tensor, records_gradients
+
+_TENSORS = "Tensor queries, Tensor keys, Tensor values, " + ", ".join(
+    f"Tensor? {name}" for name in INPUTS[3:])
+_OPTIONS = (
+    "float? scale, float softcap, bool is_cosine, int groups, bool is_normalized, bool is_causal,"
+    " bool is_top_left, SymInt? window_left, SymInt? window_right, bool has_alibi,"
+    " bool allows_tf32, bool heads_first, str kernel")
+
+library.define(
+    f"attention({_TENSORS}, {_OPTIONS}) -> (Tensor output, Tensor log_sum_exp)",
+    tags=(torch.Tag.pt2_compliant_tag,))
+library.define(
+    f"attention_backward({_TENSORS}, Tensor output, Tensor log_sum_exp, Tensor? output_gradient,"
+    f" Tensor? log_sum_exp_gradient, bool[] needed, {_OPTIONS}) -> Tensor[]",
+    tags=(torch.Tag.pt2_compliant_tag,))
+
+_operators = getattr(torch.ops, NAMESPACE)
+_attention = _operators.attention.default
+_attention_backward = _operators.attention_backward.default
+
+_COUNT = len(INPUTS)
+
+
+def attend(
+    tensors: Tensors, values: OptionValues, rule: object = None
+) -> Tuple[torch.Tensor, torch.Tensor]:
+    """Output and log-sum-exp, with gradients where inputs need them.
+
+    `tensors` are those of `INPUTS` in their order; `rule` is that of `Options.of`.
+    """
+    if is_compiling() or not is_plain() or not all(map(is_plain_tensor, tensors)):
+        return _attention(*tensors, *values)
+    options = Options.of(values, rule)
+    if records_gradients() and any(t is not None and t.requires_grad for t in tensors):
+        return _Attention.apply(options, plan_of(tensors, options), *tensors)
+    return forward(plan_of(tensors, options), tensors, with_log_sum_exp=True)
+
+
+def attend_again(
+    queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, options: Options
+) -> Optional[torch.Tensor]:
+    """The output of a call without terms, if one with such tensors and options was made before.
+
+    It is the way of short calls: nothing is checked twice.
+    """
+    if (
+        not is_plain()
+        or type(queries) not in PLAIN_TYPES
+        or type(keys) not in PLAIN_TYPES
+        or type(values) not in PLAIN_TYPES
+        or queries.is_neg()
+        or keys.is_neg()
+        or values.is_neg()
+    ):
+        return None
+    # As `key_of` has it.
+    plan = options.plans.get((
+        queries.shape, queries.stride(), queries.dtype, queries.device,
+        keys.shape, keys.stride(), keys.dtype, keys.device,
+        values.shape, values.stride(), values.dtype, values.device, *NO_TERMS))
+    if plan is None or plan.is_empty:
+        return None
+    if torch.is_grad_enabled() and (
+        queries.requires_grad or keys.requires_grad or values.requires_grad
+    ):
+        if not records_gradients():
+            return None
+        return _Attention.apply(options, plan, queries, keys, values, *NO_TERMS)[0]
+    return forward(plan, (queries, keys, values), with_log_sum_exp=False)[0]
+
+
+class _Attention(torch.autograd.Function):
+    """Output and log-sum-exp of options, a plan and tensors; without a plan by the dispatcher."""
+
+    @staticmethod
+    def forward(ctx, options: Options, plan: Optional[Plan], *tensors: Optional[torch.Tensor]):
+        if plan is None:
+            with torch._C._AutoDispatchBelowAutograd():
+                results = _attention(*tensors, *options.values)
+        else:
+            results = forward(plan, tensors, with_log_sum_exp=True)
+        ctx.options = options
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(*tensors, *results)
+        return results
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, *incoming: Optional[torch.Tensor]):
+        tensors, results = ctx.saved_tensors[:_COUNT], ctx.saved_tensors[_COUNT:]
+        needed = ctx.needs_input_grad[2:2 + len(DIFFERENTIABLE)]
+        none = [None] * len(ctx.needs_input_grad)
+        if all(gradient is None for gradient in incoming):
+            return tuple(none)
+        if is_plain() and all(map(is_plain_tensor, (*tensors, *results, *incoming))):
+            gradients = iter(backward(tensors, ctx.options, results, incoming, needed))
+        else:
+            gradients = iter(_attention_backward(
+                *tensors, *results, *incoming, needed, *ctx.options.values))
+        for index, is_needed in enumerate(needed):
+            if is_needed:
+                none[2 + index] = next(gradients)
+        return tuple(none)
+
+
+# --- What the dispatcher is told
+
+
+def _split(arguments: Sequence) -> Tuple[Tensors, Options]:
+    return tuple(arguments[:_COUNT]), Options.of(OptionValues(*arguments[_COUNT:]))
+
+
+def _forward(*arguments):
+    tensors, options = _split(arguments)
+    return forward(plan_of(tensors, options), tensors, with_log_sum_exp=True)
+
+
+def _backward(*arguments) -> List[torch.Tensor]:
+    tensors, (output, lse, output_gradient, lse_gradient, needed), values = (
+        arguments[:_COUNT], arguments[_COUNT:_COUNT + 5], arguments[_COUNT + 5:])
+    return backward(
+        tensors, Options.of(OptionValues(*values)), (output, lse), (output_gradient, lse_gradient),
+        needed)
+
+
+def _autograd(*arguments):
+    tensors, options = _split(arguments)
+    is_forward_mode = torch.autograd.forward_ad._current_level >= 0
+    needs = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
+    if needs or is_forward_mode:
+        return _Attention.apply(options, None, *tensors)
+    with torch._C._AutoDispatchBelowAutograd():
+        return _attention(*arguments)
+
+
+def _autograd_of_backward(*arguments) -> List[torch.Tensor]:
+    # `_Attention.backward` is differentiable once: no tape is to be kept here.
+    with torch._C._AutoDispatchBelowAutograd():
+        return _attention_backward(*arguments)
+
+
+def _fake(*arguments) -> Tuple[torch.Tensor, torch.Tensor]:
+    queries, values = arguments[0], arguments[2]
+    heads_first = OptionValues(*arguments[_COUNT:]).heads_first
+    shape, strides = output_layout(queries, values, heads_first)
+    return (
+        queries.new_empty_strided(shape, strides),
+        queries.new_empty(log_sum_exp_shape(queries, heads_first), dtype=torch.float32))
+
+
+def _fake_of_backward(*arguments) -> List[torch.Tensor]:
+    needed = arguments[_COUNT + 4]
+    return [torch.empty_like(t) for t, is_needed in zip(arguments, needed) if is_needed]
+
+
+def _autocast(device: str, key: str):
+    """As PyTorch's own attention: queries, keys and values in autocast's type."""
+
+    def run(queries, keys, values, *others):
+        dtype = torch.get_autocast_dtype(device)
+
+        def cast(tensor: torch.Tensor) -> torch.Tensor:
+            is_eligible = tensor.is_floating_point() and tensor.dtype != torch.float64
+            return tensor.to(dtype) if is_eligible and tensor.device.type == device else tensor
+
+        with torch._C._ExcludeDispatchKeyGuard(torch._C.DispatchKeySet(key_of_dispatch)):
+            return _attention(cast(queries), cast(keys), cast(values), *others)
+
+    key_of_dispatch = getattr(torch._C.DispatchKey, key)
+    library.impl("attention", run, key)
+
+
+def _explained(*arguments) -> Tuple[str, object]:
+    tensors, options = _split(arguments)
+    plan = plan_of(tensors, options)
+    needs_gradient = any(tensor is not None and tensor.requires_grad for tensor in tensors)
+    template = plan.recording if needs_gradient else plan.template
+    return ATTENTION.explain(template), _fake(*arguments)
+
+
+explainers[_attention] = _explained
+
+for _device in ("CPU", "CUDA"):
+    library.impl("attention", _forward, _device)
+    library.impl("attention_backward", _backward, _device)
+    _autocast(_device.lower(), f"Autocast{_device}")
+library.impl("attention", _autograd, "Autograd")
+library.impl("attention_backward", _autograd_of_backward, "Autograd")
+torch.library.register_fake(f"{NAMESPACE}::attention", _fake, lib=library)
+torch.library.register_fake(f"{NAMESPACE}::attention_backward", _fake_of_backward, lib=library)

@@ -1,0 +1,269 @@
+"""Calls of exact attention on memory: options, layouts and results; no autograd, no dispatcher."""
+
+from __future__ import annotations
+
+from typing import Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
+
+import torch
+
+from .._library import (
+    ATTENTION, CPU, Layout, Option, Template, current_stream, device_number, follow_threads)
+
+Tensors = Tuple[Optional[torch.Tensor], ...]
+
+# The tensors of a call in the operator's order; those that may have gradients come first.
+DIFFERENTIABLE = ("queries", "keys", "values", "bias", "head_scales", "logit_decay", "sinks")
+INPUTS = DIFFERENTIABLE + ("key_mask", "cumulative_lengths")
+# queries, keys and values are followed by these.
+NO_TERMS: Tensors = (None,) * (len(INPUTS) - 3)
+
+HEADS_FIRST = (0, 2, 1, 3)
+_UNLIMITED = -1
+
+
+class OptionValues(NamedTuple):
+    """What a call says beside its tensors, in the operator's order."""
+
+    scale: Optional[float] = None
+    softcap: float = 0.0
+    is_cosine: bool = False
+    groups: int = 1
+    is_normalized: bool = False
+    is_causal: bool = False
+    is_top_left: bool = False
+    window_left: Optional[int] = None
+    window_right: Optional[int] = None
+    has_alibi: bool = False
+    allows_tf32: bool = False
+    # Whether queries, keys, values and output are [b,h,t,d] in place of [b,t,h,d].
+    heads_first: bool = False
+    kernel: str = ""
+
+    @property
+    def fields(self) -> Dict[str, Option]:
+        """The same as fields of the call's struct."""
+        fields: Dict[str, Option] = dict(
+            softcap=self.softcap, similarity=int(self.is_cosine), groups=self.groups,
+            is_normalized=self.is_normalized, is_causal=self.is_causal,
+            alignment=int(self.is_top_left), has_alibi=self.has_alibi,
+            allows_tf32=self.allows_tf32)
+        if self.scale is not None:
+            fields.update(has_scale=1, scale=self.scale)
+        if self.window_left is not None or self.window_right is not None:
+            fields.update(
+                has_window=1,
+                window_left=_UNLIMITED if self.window_left is None else self.window_left,
+                window_right=_UNLIMITED if self.window_right is None else self.window_right)
+        if self.kernel:
+            fields["kernel"] = self.kernel
+        return fields
+
+
+class Options:
+    """Options with what was worked out for calls that have them; one object for equal options."""
+
+    __slots__ = ("values", "plans", "backward_plans")
+
+    # Plans that are kept: a decoder's keys grow by one a step.
+    _CAPACITY = 4096
+    _known: Dict[Tuple[OptionValues, object], Options] = {}
+
+    def __init__(self, values: OptionValues) -> None:
+        self.values = values
+        self.plans: Dict[tuple, Plan] = {}
+        self.backward_plans: Dict[tuple, Template] = {}
+
+    @classmethod
+    def of(cls, values: OptionValues, rule: object = None) -> Options:
+        """The options of these values; `rule` sets calls apart that were checked differently."""
+        known = cls._known.get((values, rule))
+        if known is None:
+            if len(cls._known) >= cls._CAPACITY:
+                cls._known.clear()
+            known = cls._known.setdefault((values, rule), cls(values))
+        return known
+
+    def keep(self, plans: dict, key: tuple, plan: object) -> None:
+        """Remembers a plan, and forgets all where there are too many."""
+        if len(plans) >= self._CAPACITY:
+            plans.clear()
+        plans[key] = plan
+
+
+class Plan:
+    """What is the same in every forward call of one combination of layouts and options."""
+
+    __slots__ = (
+        "device", "is_empty", "output", "log_sum_exp", "is_like_queries", "template", "recording")
+
+    def __init__(self, tensors: Tensors, options: OptionValues) -> None:
+        check(tensors)
+        queries, _, values = tensors[:3]
+        self.device = device_number(queries.device)
+        shape, strides = output_layout(queries, values, options.heads_first)
+        self.output = Layout(shape, strides, queries.dtype)
+        self.is_empty = 0 in shape
+        self.is_like_queries = shape == queries.shape and strides == queries.stride()
+        lse = log_sum_exp_shape(queries, options.heads_first)
+        self.log_sum_exp = Layout(lse, (lse[1] * lse[2], lse[2], 1), torch.float32)
+        layouts = _layouts(tensors, options.heads_first)
+        layouts["output"] = _heads_second(self.output, options.heads_first)
+        self.template = ATTENTION.template(self.device, layouts, options.fields)
+        layouts["log_sum_exp"] = self.log_sum_exp
+        self.recording = ATTENTION.template(
+            self.device, layouts, dict(options.fields, needs_gradient=1))
+
+
+def check(tensors: Tensors) -> None:
+    """Raises for what the library cannot be asked about."""
+    queries = tensors[0]
+    for name, tensor in zip(INPUTS, tensors):
+        if tensor is None:
+            continue
+        if name in INPUTS[:3] and tensor.dim() != 4:
+            raise ValueError(f"{name} is {list(tensor.shape)}; it must be of rank 4")
+        is_on_host = name == "cumulative_lengths" and tensor.device.type == "cpu"
+        if tensor.device != queries.device and not is_on_host:
+            raise ValueError(
+                f"{name} is on {tensor.device}; it must be on {queries.device}, as the queries")
+    if device_number(queries.device) is None:
+        raise ValueError(f"queries is on {queries.device}; it must be on the processor or a GPU")
+
+
+def output_layout(
+    queries: torch.Tensor, values: torch.Tensor, heads_first: bool
+) -> Tuple[Sequence[int], Sequence[int]]:
+    """Shape and strides of the output, which lies in memory as the queries do.
+
+    Tokens or heads are outside; where there is one of either, both are the same, and heads are.
+    """
+    shape = (*queries.shape[:3], values.shape[3])
+    token, head = (2, 1) if heads_first else (1, 2)
+    tokens, heads, width = shape[token], shape[head], shape[3]
+    strides = [tokens * heads * width, 0, 0, 1]
+    if tokens > 1 and heads > 1 and queries.stride(token) > queries.stride(head):
+        strides[token], strides[head] = heads * width, width
+    else:
+        strides[token], strides[head] = width, tokens * width
+    return shape, tuple(strides)
+
+
+def log_sum_exp_shape(queries: torch.Tensor, heads_first: bool) -> Tuple[int, int, int]:
+    """[b,h,t]"""
+    batch, second, third, _ = queries.shape
+    return (batch, second, third) if heads_first else (batch, third, second)
+
+
+def _heads_second(layout: Layout, heads_first: bool) -> Layout:
+    """The layout as [b,t,h,d]."""
+    if not heads_first:
+        return layout
+    shape, strides, dtype, _ = layout
+    return Layout(
+        tuple(shape[axis] for axis in HEADS_FIRST), tuple(strides[axis] for axis in HEADS_FIRST),
+        dtype)
+
+
+def _layouts(tensors: Tensors, heads_first: bool) -> Dict[str, Layout]:
+    layouts = {}
+    for name, tensor in zip(INPUTS, tensors):
+        if tensor is not None:
+            layout = Layout.of(tensor)
+            layouts[name] = _heads_second(layout, heads_first and name in INPUTS[:3])
+            if tensor.device != tensors[0].device:
+                layouts[name] = layout._replace(is_on_host=True)
+    return layouts
+
+
+def key_of(tensors: Tensors) -> tuple:
+    """What a plan depends on, beside the options."""
+    key: list = []
+    for tensor in tensors:
+        if tensor is None:
+            key.append(None)
+        else:
+            key += (tensor.shape, tensor.stride(), tensor.dtype, tensor.device)
+    return tuple(key)
+
+
+def plan_of(tensors: Tensors, options: Options) -> Plan:
+    """The plan of a call; made where there is none yet."""
+    key = key_of(tensors)
+    plan = options.plans.get(key)
+    if plan is None:
+        plan = Plan(tensors, options.values)
+        options.keep(options.plans, key, plan)
+    return plan
+
+
+def forward(
+    plan: Plan, tensors: Tensors, with_log_sum_exp: bool
+) -> Tuple[torch.Tensor, Optional[torch.Tensor]]:
+    """Output and log-sum-exp."""
+    queries = tensors[0]
+    if plan.is_like_queries:
+        output = torch.empty_like(queries)
+    else:
+        output = _allocate(plan.output, queries.device)
+    if not with_log_sum_exp:
+        if not plan.is_empty:
+            _run(plan.template, ATTENTION.forward, tensors, (output,))
+        return output, None
+    log_sum_exp = _allocate(plan.log_sum_exp, queries.device)
+    if not plan.is_empty:
+        _run(plan.recording, ATTENTION.forward, tensors, (output, log_sum_exp))
+    return output, log_sum_exp
+
+
+def _allocate(layout: Layout, device: torch.device) -> torch.Tensor:
+    return torch.empty_strided(layout.shape, layout.strides, dtype=layout.dtype, device=device)
+
+
+def backward(
+    tensors: Tensors,
+    options: Options,
+    results: Tensors,
+    incoming: Tensors,
+    needed: Sequence[bool],
+) -> List[torch.Tensor]:
+    """Gradients of those of `DIFFERENTIABLE` that are needed, in their order.
+
+    `results` are output and log-sum-exp, `incoming` their gradients; None is zero.
+    """
+    gradients = [
+        torch.empty_like(tensor) for tensor, is_needed in zip(tensors, needed) if is_needed]
+    if results[0].numel() == 0 or not gradients:
+        return [gradient.zero_() for gradient in gradients]
+    others = [*results, *incoming, *gradients]
+    key = (key_of(tensors), key_of(others), tuple(needed))
+    template = options.backward_plans.get(key)
+    if template is None:
+        values = options.values
+        layouts = _layouts(tensors, values.heads_first)
+        names = ["output", "log_sum_exp", "output_gradient", "log_sum_exp_gradient"]
+        names += [f"{name}_gradient" for name, is_needed in zip(INPUTS, needed) if is_needed]
+        turned = {"output", "output_gradient", *(f"{name}_gradient" for name in INPUTS[:3])}
+        for name, tensor in zip(names, others):
+            if tensor is not None:
+                layouts[name] = _heads_second(
+                    Layout.of(tensor), values.heads_first and name in turned)
+        template = ATTENTION.template(
+            device_number(results[0].device), layouts, dict(values.fields, needs_gradient=1))
+        options.keep(options.backward_plans, key, template)
+    _run(template, ATTENTION.backward, tensors, others)
+    return gradients
+
+
+def _run(
+    template: Template,
+    function: Callable[[int], int],
+    inputs: Sequence[Optional[torch.Tensor]],
+    others: Sequence[Optional[torch.Tensor]],
+) -> None:
+    pointers = [tensor.data_ptr() for tensor in inputs if tensor is not None]
+    pointers += [tensor.data_ptr() for tensor in others if tensor is not None]
+    if template.device == CPU:
+        follow_threads()
+    else:
+        pointers.append(current_stream(template.device))
+    template.run(function, *pointers)

@@ -1,0 +1,55 @@
+"""When a call may go past PyTorch's dispatcher.
+
+A registered operator costs five microseconds a call for the dispatcher's sake. Where nobody listens
+there (no mode, no transform, no tracing, no autocast, plain tensors) nothing is missed without.
+"""
+
+from __future__ import annotations
+
+from typing import Optional
+
+import torch
+from torch.autograd import forward_ad
+from torch.compiler import is_compiling
+
+_are_autograd_kernels_off = torch._C._dispatch_tls_is_dispatch_key_excluded
+_autograd_key = torch._C.DispatchKey.AutogradCPU
+_functions = torch._C._len_torch_function_stack
+_modes = torch._C._len_torch_dispatch_stack
+_transform = torch._C._functorch.peek_interpreter_stack
+_trace = torch._C._get_tracing_state
+_is_autocast = torch._C._is_any_autocast_enabled
+_is_profiled = torch.autograd._profiler_enabled
+
+PLAIN_TYPES = frozenset([torch.Tensor, torch.nn.Parameter])
+
+
+def is_plain() -> bool:
+    """Whether nothing between a function and its kernel wants to know of the call."""
+    return not (
+        is_compiling()
+        or _functions()
+        or _modes()
+        or _is_autocast()
+        or _is_profiled()
+        or forward_ad._current_level >= 0
+        or _transform() is not None
+        or _trace() is not None
+    )
+
+
+def is_plain_tensor(tensor: Optional[torch.Tensor]) -> bool:
+    """Whether a tensor, if there is one, is its memory and nothing more."""
+    return tensor is None or type(tensor) in PLAIN_TYPES and not tensor.is_neg()
+
+
+def records_gradients() -> bool:
+    """Whether autograd would see a call made now; inside of an operator's kernel it does not."""
+    return torch.is_grad_enabled() and not _are_autograd_kernels_off(_autograd_key)
+
+
+def check_tensors(**tensors: object) -> None:
+    """Raises TypeError for an argument that is no tensor."""
+    for name, tensor in tensors.items():
+        if not isinstance(tensor, torch.Tensor):
+            raise TypeError(f"{name} is of {type(tensor).__name__}; it must be a torch.Tensor")

@@ -1,0 +1,161 @@
+"""Cosine similarity attention under the names of flash-cosine-sim-attention 0.1.40."""
+
+from __future__ import annotations
+
+import functools
+from typing import Optional, Tuple
+
+import torch
+from torch import Tensor
+from torch.compiler import is_compiling
+
+from ._operators.attention import attend, attend_again
+from ._operators.attention_calls import Options, OptionValues
+from ._operators.eager import check_tensors
+
+# Slices shorter than this are zero vectors.
+_SHORTEST = 1e-12
+# Calls of this function are checked by its own rules, and remembered apart from others.
+_RULE = "flash_cosine_sim_attention"
+
+
+def _values(scale: float, groups: int, causal: bool, l2norm_qk: bool) -> OptionValues:
+    # What the caller normalised may have been changed since: then it is a dot product.
+    return OptionValues(
+        scale=float(scale), is_cosine=bool(l2norm_qk), groups=groups if l2norm_qk else 1,
+        is_causal=bool(causal), heads_first=True)
+
+
+@functools.lru_cache(maxsize=256)
+def _options(scale: float, groups: int, causal: bool, l2norm_qk: bool) -> Options:
+    return Options.of(_values(scale, groups, causal, l2norm_qk), _RULE)
+
+
+def flash_cosine_sim_attention(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    mask: Optional[Tensor] = None,
+    attn_bias: Optional[Tensor] = None,
+    scale: float = 8,
+    groups: int = 1,
+    causal: bool = False,
+    l2norm_qk: bool = True,
+    attn_bias_batch_dim: bool = False,
+) -> Tensor:
+    """softmax(scale · q̂ k̂ᵀ + bias) v, q̂ and k̂ of length one in each group of their columns.
+
+    A query that may attend no key gets zeros. Gradients reach q, k, v and the bias.
+
+    Args:
+        q: [batch, heads, length, dimension], or [batch, length, dimension] with batch and heads
+            merged.
+        k: [batch, heads, keys, dimension], or [batch, keys, dimension]: one head for all of q's, or
+            merged as q is.
+        v: As k, with a dimension of its own.
+        mask: bool [batch, keys], true where a key may be attended; together with `causal` too.
+        attn_bias: [heads, length, keys]; [batch, length, keys] with `attn_bias_batch_dim` and where
+            q is merged; or [batch, heads, length, keys].
+        scale: Multiplies the similarity.
+        groups: In how many equal slices q and k are normalised.
+        causal: No key after the query's place; the last query stands at the last key.
+        l2norm_qk: False where the caller has normalised q and k already.
+        attn_bias_batch_dim: What the first dimension of a bias of three is.
+
+    Raises:
+        ValueError: An argument does not fit the others; the message says which.
+        TypeError: An element type that there is no attention of.
+    """
+    if mask is None and attn_bias is None and not is_compiling():
+        output = attend_again(q, k, v, _options(scale, groups, causal, l2norm_qk))
+        if output is not None:
+            return output
+    check_tensors(q=q, k=k, v=v)
+    is_merged = q.dim() == 3
+    q, k, v = _with_heads(q, k, v)
+    if attn_bias is not None:
+        attn_bias = _bias_of_rank_four(attn_bias, attn_bias_batch_dim or is_merged)
+    output = attend(
+        (q, k, v, attn_bias, None, None, None, mask, None),
+        _values(scale, groups, causal, l2norm_qk), _RULE)[0]
+    return output.squeeze(1) if is_merged else output
+
+
+def plain_cosine_sim_attention(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    mask: Optional[Tensor] = None,
+    attn_bias: Optional[Tensor] = None,
+    scale: float = 8,
+    groups: int = 1,
+    causal: bool = False,
+    l2norm_qk: bool = True,
+    attn_bias_batch_dim: bool = False,
+) -> Tensor:
+    """The definition of `flash_cosine_sim_attention` in PyTorch's operations.
+
+    One thing differs: a query that may attend no key gets the mean of all values.
+    """
+    check_tensors(q=q, k=k, v=v)
+    is_merged = q.dim() == 3
+    q, k, v = _with_heads(q, k, v)
+    if l2norm_qk:
+        q, k = l2norm_tensors(q, k, groups=groups)
+    scores = q @ k.transpose(-1, -2) * scale
+    if attn_bias is not None:
+        scores = scores + _bias_of_rank_four(attn_bias, attn_bias_batch_dim or is_merged)
+    lowest = torch.finfo(scores.dtype).min
+    if causal:
+        queries, keys = scores.shape[-2:]
+        every = torch.ones(queries, keys, dtype=torch.bool, device=q.device)
+        scores = scores.masked_fill(every.triu(keys - queries + 1), lowest)
+    if mask is not None:
+        scores = scores.masked_fill(~mask[:, None, None], lowest)
+    output = scores.softmax(dim=-1) @ v
+    return output.squeeze(1) if is_merged else output
+
+
+def l2norm_tensors(*tensors: Tensor, groups: int = 1) -> Tuple[Tensor, ...]:
+    """Each tensor with its last dimension in `groups` equal slices of length one.
+
+    The results have the first tensor's element type. A zero vector stays zero.
+    """
+    if not tensors:
+        raise ValueError("tensors are none; they must be at least one")
+    for tensor in tensors:
+        check_tensors(tensors=tensor)
+        if groups < 1 or tensor.shape[-1] % groups:
+            raise ValueError(
+                f"groups is {groups}; it must be at least 1 and a divisor of the dimension"
+                f" {tensor.shape[-1]}")
+    return tuple(_normalized(tensor, groups).to(tensors[0].dtype) for tensor in tensors)
+
+
+def _normalized(tensor: Tensor, groups: int) -> Tensor:
+    slices = tensor.unflatten(-1, (groups, -1))
+    # In float32 a length of half precision neither overflows nor is lost.
+    lengths = torch.linalg.vector_norm(
+        slices, dim=-1, keepdim=True,
+        dtype=torch.float32 if tensor.dtype in (torch.float16, torch.bfloat16) else None)
+    return (slices / lengths.clamp_min(_SHORTEST)).flatten(-2).to(tensor.dtype)
+
+
+def _with_heads(q: Tensor, k: Tensor, v: Tensor) -> Tuple[Tensor, Tensor, Tensor]:
+    """[batch, heads, length, dimension] of what may be merged or of one head."""
+    for name, tensor, ranks in (("q", q, (3, 4)), ("k", k, (3, 4)), ("v", v, (k.dim(),))):
+        if tensor.dim() not in ranks:
+            must = " or ".join(map(str, ranks))
+            raise ValueError(f"{name} is {list(tensor.shape)}; it must be of rank {must}")
+    if q.dim() == 3 and k.dim() != 3:
+        raise ValueError(
+            f"k is {list(k.shape)}; it must be of rank 3 where q has batch and heads merged")
+    q, k, v = (tensor.unsqueeze(1) if tensor.dim() == 3 else tensor for tensor in (q, k, v))
+    return q, k, v
+
+
+def _bias_of_rank_four(bias: Tensor, has_batch: bool) -> Tensor:
+    check_tensors(attn_bias=bias)
+    if bias.dim() not in (3, 4):
+        raise ValueError(f"attn_bias is {list(bias.shape)}; it must be of rank 3 or 4")
+    return bias if bias.dim() == 4 else bias.unsqueeze(1 if has_batch else 0)

@@ -1,0 +1,91 @@
+"""Exact attention with everything that the kernels take."""
+
+from __future__ import annotations
+
+from typing import Optional, Tuple, Union
+
+from torch import Tensor
+
+from ._operators.attention import attend
+from ._operators.attention_calls import OptionValues
+from ._operators.eager import check_tensors
+
+_ALIGNMENTS = ("bottom-right", "top-left")
+
+
+def attention(
+    queries: Tensor,
+    keys: Tensor,
+    values: Tensor,
+    *,
+    scale: Union[float, Tensor, None] = None,
+    is_causal: bool = False,
+    alignment: str = "bottom-right",
+    window: Optional[Tuple[Optional[int], Optional[int]]] = None,
+    key_mask: Optional[Tensor] = None,
+    cumulative_lengths: Optional[Tensor] = None,
+    bias: Optional[Tensor] = None,
+    softcap: Optional[float] = None,
+    alibi: bool = False,
+    logit_decay: Optional[Tensor] = None,
+    sinks: Optional[Tensor] = None,
+    is_cosine: bool = False,
+    groups: int = 1,
+    is_normalized: bool = False,
+    allows_tf32: bool = False,
+    kernel: Optional[str] = None,
+    returns_log_sum_exp: bool = False,
+) -> Union[Tensor, Tuple[Tensor, Tensor]]:
+    """softmax(s) values with s = scale · queries keysᵀ and whatever is added to it.
+
+    A query that sees no key gets zeros and a log-sum-exp of −∞. Gradients reach every
+    floating-point tensor.
+
+    Args:
+        queries: [batch, length, heads, dimension] of any strides; float32, bfloat16, float16, or on
+            the CPU float64.
+        keys: [batch, keys, key heads, dimension]; the key heads divide the heads.
+        values: [batch, keys, key heads, value dimension].
+        scale: One number, or a tensor [heads]; by default 1/√dimension, of cosine similarity 8.
+        is_causal: No key after the query's place.
+        alignment: "bottom-right": query i stands at key i + keys − length; "top-left": at key i.
+        window: How far a query sees before and after its place; None is no limit.
+        key_mask: bool [batch, keys], true where a key may be attended.
+        cumulative_lengths: int32 [sequences + 1]: packed sequences, batch 1.
+        bias: Added to the scores; of rank 4, broadcasts to [batch, heads, length, keys].
+        softcap: Scores become softcap · tanh(scores / softcap).
+        alibi: Subtracts 2^(−8(i + 1)/heads) · |distance| for head i.
+        logit_decay: [batch, length, heads], natural log: adds the difference of its running sums.
+        sinks: [heads]: one more logit in the softmax's sum.
+        is_cosine: Queries and keys are normalised in `groups` equal slices of their dimension.
+        is_normalized: They are already.
+        allows_tf32: A GPU may round float32 to TF32's 11 bits in products.
+        kernel: The name of the kernel to run; by default the fastest.
+        returns_log_sum_exp: Whether [batch, heads, length], the natural logarithm of the softmax's
+            sum in float32, is returned after the output.
+
+    Raises:
+        ValueError: An argument does not fit the others; the message says which.
+        TypeError: An element type that there is no attention of.
+    """
+    check_tensors(queries=queries, keys=keys, values=values)
+    if alignment not in _ALIGNMENTS:
+        raise ValueError(f"alignment is {alignment!r}; it must be one of {_ALIGNMENTS}")
+    head_scales = scale if isinstance(scale, Tensor) else None
+    if scale is None or head_scales is not None:
+        number = None
+    else:
+        number = float(scale)
+    left, right = window if window is not None else (None, None)
+    for name, limit in (("window left", left), ("window right", right)):
+        if limit is not None and limit < 0:
+            raise ValueError(f"{name} is {limit}; it must be at least 0, or None for no limit")
+    results = attend(
+        (queries, keys, values, bias, head_scales, logit_decay, sinks, key_mask,
+         cumulative_lengths),
+        OptionValues(
+            scale=number, softcap=0.0 if softcap is None else float(softcap),
+            is_cosine=is_cosine, groups=groups, is_normalized=is_normalized,
+            is_causal=is_causal, is_top_left=alignment == "top-left", window_left=left,
+            window_right=right, has_alibi=alibi, allows_tf32=allows_tf32, kernel=kernel or ""))
+    return results if returns_log_sum_exp else results[0]
