@@ -19,20 +19,47 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent.parent / "
 from nvrtc import Compiler  # noqa: E402
 
 TILE_BYTES = 128 * 64 * 2
-# Name, rows and columns of a block, shared memory, architecture.
+BARRIERS_BYTES = 64
+# Name, rows of a block, columns, threads, shared memory, architecture.
 STEPS = [
-    ("1_naive", 16, 0, "sm_{}"),
-    ("2_shared", 128, 2 * 16 * 132 * 4, "sm_{}"),
-    ("3_fragments", 128, 2 * TILE_BYTES, "sm_{}"),
-    ("4_pipeline", 128, 3 * 2 * TILE_BYTES, "sm_{}"),
-    ("5_warpgroup", 128, 3 * 2 * TILE_BYTES, "sm_{}a"),
+    ("1_naive", 16, 16, 256, 0, "sm_{}"),
+    ("2_shared", 128, 128, 256, 2 * 16 * 132 * 4, "sm_{}"),
+    ("3_fragments", 128, 128, 256, 2 * TILE_BYTES, "sm_{}"),
+    ("4_pipeline", 128, 128, 256, 3 * 2 * TILE_BYTES, "sm_{}"),
+    ("5_warpgroup", 128, 128, 256, 3 * 2 * TILE_BYTES, "sm_{}a"),
+    ("6_tma", 256, 128, 384, 4 * 3 * TILE_BYTES + BARRIERS_BYTES, "sm_{}a"),
 ]
-THREADS = 256
 
 
 class Parameters(ctypes.Structure):
     _fields_ = [(name, ctypes.c_void_p) for name in "abc"] + [
         (name, ctypes.c_int) for name in ("m", "n", "k", "unused")]
+
+
+def aligned(size, boundary):
+    """Zeroed memory that begins at a multiple of `boundary`, and its address."""
+    memory = ctypes.create_string_buffer(size + boundary)
+    return memory, -(-ctypes.addressof(memory) // boundary) * boundary
+
+
+def mapped(parameters, boxes):
+    """A kernel's parameters behind a map of each matrix, of which boxes of 64 columns are copied."""
+    map_bytes, alignment = 128, 64
+    memory, start = aligned(len(boxes) * map_bytes + ctypes.sizeof(parameters), alignment)
+    for index, (matrix, rows) in enumerate(boxes):
+        # The axes of attention, innermost first: columns, heads, rows, batch.
+        sizes = (ctypes.c_uint64 * 4)(matrix.shape[1], 1, matrix.shape[0], 1)
+        pitch = matrix.stride(0) * matrix.element_size()
+        strides = (ctypes.c_uint64 * 3)(pitch, pitch, pitch)
+        box = (ctypes.c_uint32 * 4)(64, 1, rows, 1)
+        steps = (ctypes.c_uint32 * 4)(1, 1, 1, 1)
+        bfloat16, swizzle_128, promotion_256 = 9, 3, 3
+        call("cuTensorMapEncodeTiled", ctypes.c_void_p(start + index * map_bytes), bfloat16, 4,
+             ctypes.c_void_p(matrix.data_ptr()), sizes, strides, box, steps, 0, swizzle_128,
+             promotion_256, 0)
+    place = start + len(boxes) * map_bytes
+    ctypes.memmove(place, ctypes.byref(parameters), ctypes.sizeof(parameters))
+    return memory, start
 
 
 def call(name, *arguments, driver=ctypes.CDLL("libcuda.so.1")):
@@ -77,16 +104,18 @@ def main():
     exact = (a @ b.T).float()
     print(f"{properties.name}, {n} x {n} x {n}, bfloat16")
     print(f"{'cuBLAS':12} {2 * n ** 3 / median(lambda: a @ b.T) / 1e12:7.1f} TFLOP/s")
-    for name, tile, shared_bytes, architecture in STEPS:
+    for name, rows, columns, threads, shared_bytes, architecture in STEPS:
         function = load(compiler, name, shared_bytes,
                         architecture.format(f"{properties.major}{properties.minor}"))
         c = torch.full((n, n), float("nan"), device="cuda")
         parameters = Parameters(a.data_ptr(), b.data_ptr(), c.data_ptr(), n, n, n, 0)
-        pointers = (ctypes.c_void_p * 1)(ctypes.cast(ctypes.byref(parameters), ctypes.c_void_p))
+        boxes = [(a, rows), (b, columns)] if name == "6_tma" else []
+        memory, start = mapped(parameters, boxes)
+        pointers = (ctypes.c_void_p * 1)(start)
 
         def launch():
             stream = ctypes.c_void_p(torch.cuda.current_stream().cuda_stream)
-            call("cuLaunchKernel", function, n // tile, n // tile, 1, THREADS, 1, 1, shared_bytes,
+            call("cuLaunchKernel", function, n // columns, n // rows, 1, threads, 1, 1, shared_bytes,
                  stream, pointers, None)
 
         launch()

@@ -21,6 +21,9 @@ static const char backward_cuh[] = {
 static const char forward_cuh[] = {
 #embed "attention/forward.cuh" suffix(, 0)
 };
+static const char hopper_cuh[] = {
+#embed "attention/hopper.cuh" suffix(, 0)
+};
 static const char hopper_forward_cu[] = {
 #embed "attention/hopper_forward.cu" suffix(, 0)
 };
@@ -67,6 +70,7 @@ static const struct cuda_source sources[] = {
     SOURCE("attention/backward.cuh", backward_cuh),
     SOURCE("attention/forward.cuh", forward_cuh),
     SOURCE("attention/forward.cu", forward_cu),
+    SOURCE("attention/hopper.cuh", hopper_cuh),
     SOURCE("attention/hopper_forward.cu", hopper_forward_cu),
     SOURCE("attention/merge.cu", merge_cu),
     SOURCE("attention/lengths.cu", lengths_cu),

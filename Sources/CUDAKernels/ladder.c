@@ -21,6 +21,9 @@ static const char source_4_pipeline_cu[] = {
 static const char source_5_warpgroup_cu[] = {
 #embed "ladder/5_warpgroup.cu" suffix(, 0)
 };
+static const char source_6_tma_cu[] = {
+#embed "ladder/6_tma.cu" suffix(, 0)
+};
 
 static const struct cuda_source sources[] = {
     SOURCE("ladder/product.cuh", source_product_cuh),
@@ -30,6 +33,7 @@ static const struct cuda_source sources[] = {
     SOURCE("ladder/3_fragments.cu", source_3_fragments_cu),
     SOURCE("ladder/4_pipeline.cu", source_4_pipeline_cu),
     SOURCE("ladder/5_warpgroup.cu", source_5_warpgroup_cu),
+    SOURCE("ladder/6_tma.cu", source_6_tma_cu),
 };
 
 const struct cuda_family ladder_family = FAMILY(sources);

@@ -27,6 +27,12 @@ static const char wgmma_cuh[] = {
 static const char warpgroup_cuh[] = {
 #embed "tile/warpgroup.cuh" suffix(, 0)
 };
+static const char tma_cuh[] = {
+#embed "tile/tma.cuh" suffix(, 0)
+};
+static const char ring_cuh[] = {
+#embed "tile/ring.cuh" suffix(, 0)
+};
 
 static const struct cuda_source sources[] = {
     SOURCE("tile/base.cuh", base_cuh),
@@ -38,6 +44,8 @@ static const struct cuda_source sources[] = {
     SOURCE("tile/matrix.cuh", matrix_cuh),
     SOURCE("tile/wgmma.cuh", wgmma_cuh),
     SOURCE("tile/warpgroup.cuh", warpgroup_cuh),
+    SOURCE("tile/tma.cuh", tma_cuh),
+    SOURCE("tile/ring.cuh", ring_cuh),
 };
 
 const struct cuda_family tile_family = FAMILY(sources);

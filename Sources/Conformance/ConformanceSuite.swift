@@ -25,7 +25,9 @@ public enum ConformanceSuite {
     let isQuick = extent == .quick
     switch operation {
     case .elementary: return ElementaryCase.all(isQuick: isQuick)
-    case .exact: return thinned(ExactCase.all(isQuick: isQuick), isQuick, \.features.count)
+    case .exact:
+      return thinned(ExactCase.all(isQuick: isQuick), isQuick, \.features.count)
+        + ExactCase.blocks(isQuick: isQuick)
     case .linear: return thinned(LinearCase.all(isQuick: isQuick), isQuick, \.features.count)
     case .scan:
       return thinned(ScanCase.all(isQuick: isQuick), isQuick, \.features.count)

@@ -22,6 +22,9 @@ static const char device_h[] = {
 static const char instructions_cuh[] = {
 #embed "instructions.cuh" suffix(, 0)
 };
+static const char tma_cuh[] = {
+#embed "tma.cuh" suffix(, 0)
+};
 static const char wgmma_cuh[] = {
 #embed "wgmma.cuh" suffix(, 0)
 };
@@ -31,6 +34,7 @@ static const struct {
   const char *name, *text;
 } substitutes[] = {
     {"tile/instructions.cuh", instructions_cuh},
+    {"tile/tma.cuh", tma_cuh},
     {"tile/wgmma.cuh", wgmma_cuh},
 };
 enum { SUBSTITUTES = sizeof substitutes / sizeof *substitutes };

@@ -108,12 +108,13 @@ constexpr int warpgroup_threads = 128;
 constexpr unsigned long stack_bytes = 128 << 10;
 constexpr unsigned long shared_capacity = 256 << 10;
 constexpr int parameter_capacity = 4096;
+constexpr int most_meetings = 16;
 
 struct Place {
   unsigned x, y, z;
 };
 
-enum State : unsigned char { ready, with_team, at_barrier, done };
+enum State : unsigned char { ready, with_team, at_barrier, at_phase, at_meeting, done };
 
 // What threads execute together: their arguments in order, null where a thread has ended.
 using Instruction = void (*)(void *const *arguments);
@@ -126,7 +127,8 @@ struct Team {
   int alive;
 };
 
-struct Parameters {
+// As strictly aligned as any kernel's.
+struct alignas(64) Parameters {
   unsigned char bytes[parameter_capacity];
 };
 
@@ -135,6 +137,11 @@ static State states[most_threads];
 static Team warps[most_threads / warp_lanes];
 static Team warpgroups[most_threads / warpgroup_threads];
 static unsigned char *stacks;
+// Threads that have arrived at each numbered barrier, and at which one a thread waits.
+static int arrived[most_meetings];
+static unsigned char meetings[most_threads];
+// Counts the blocks that were run.
+static unsigned block_number;
 static int threads, alive, waiting;
 static void *scheduler;
 static const char *failure;
@@ -248,21 +255,45 @@ static void desert(Team &team, int size) {
   if (team.alive > 0 && team.arrived == team.alive) complete(team, threadIdx.x / size * size, size);
 }
 
-static void release_barrier() {
-  waiting = 0;
+// Lets all threads go on that wait in this way.
+static void wake(State state) {
   for (int i = 0; i < threads; ++i) {
-    if (states[i] == at_barrier) states[i] = ready;
+    if (states[i] == state) states[i] = ready;
   }
 }
 
+// Runs others until the thread is woken.
+static void __attribute__((noinline)) wait_as(State state) {
+  states[threadIdx.x] = state;
+  pause();
+}
+
+static void release_barrier() {
+  waiting = 0;
+  wake(at_barrier);
+}
+
 static void __attribute__((noinline)) barrier() {
-  const int self = threadIdx.x;
   if (++waiting == alive) {
     release_barrier();
     return;
   }
-  states[self] = at_barrier;
-  pause();
+  wait_as(at_barrier);
+}
+
+// Arrives at a numbered barrier of `count` threads, and waits there or goes on.
+static void __attribute__((noinline)) meet(int number, int count, bool waits) {
+  if (number < 1 || number >= most_meetings || count % warp_lanes != 0) fail("there is no such barrier");
+  if (++arrived[number] == count) {
+    arrived[number] = 0;
+    for (int i = 0; i < threads; ++i) {
+      if (states[i] == at_meeting && meetings[i] == number) states[i] = ready;
+    }
+    return;
+  }
+  if (!waits) return;
+  meetings[threadIdx.x] = (unsigned char)number;
+  wait_as(at_meeting);
 }
 
 // Where every thread begins.
@@ -319,6 +350,8 @@ static void finish_copies(int pending) {
 
 static void run_block() {
   memset(shared, 0xff, sizeof shared);
+  memset(arrived, 0, sizeof arrived);
+  ++block_number;
   alive = threads;
   waiting = 0;
   for (int i = 0; i < threads; ++i) {

@@ -307,6 +307,34 @@ EXPORT int cuFuncSetAttribute(CUfunction function, int attribute, int value) {
   return SUCCESS;
 }
 
+// As tma.cuh reads it.
+struct tensor_map {
+  uint64_t base, sizes[4], strides[3];
+  uint32_t box[4], element_bytes, unused[7];
+};
+
+EXPORT int cuTensorMapEncodeTiled(void *map, int type, unsigned rank, void *base,
+                                  const uint64_t *sizes, const uint64_t *strides,
+                                  const uint32_t *box, const uint32_t *steps, int interleave,
+                                  int swizzle, int promotion, int fill) {
+  const uint64_t most_stride = (uint64_t)1 << 40, most_size = (uint64_t)1 << 32;
+  struct tensor_map made = {.base = (uint64_t)base, .element_bytes = 2};
+  int is_right = (type == CUDA_MAP_BFLOAT16 || type == CUDA_MAP_FLOAT16) && rank == 4 &&
+                 interleave == 0 && swizzle == CUDA_MAP_SWIZZLE_128 && promotion >= 0 && fill == 0 &&
+                 (uint64_t)map % 64 == 0 && made.base % 16 == 0 && box[0] * made.element_bytes <= 128;
+  for (int i = 0; i < 4; i++) {
+    is_right &= sizes[i] > 0 && sizes[i] <= most_size && box[i] > 0 && box[i] <= 256 && steps[i] == 1;
+    made.sizes[i] = sizes[i], made.box[i] = box[i];
+  }
+  for (int i = 0; i < 3; i++) {
+    is_right &= strides[i] % 16 == 0 && strides[i] < most_stride;
+    made.strides[i] = strides[i];
+  }
+  if (!is_right) return INVALID_VALUE;
+  memcpy(map, &made, sizeof made);
+  return SUCCESS;
+}
+
 static sigjmp_buf after_fault;
 static void *fault_address;
 
@@ -345,7 +373,7 @@ EXPORT int cuLaunchKernel(CUfunction function, unsigned grid_x, unsigned grid_y,
                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   }
   // How long the parameters are only the kernel knows; behind them the memory may end.
-  static _Alignas(16) unsigned char copy[PARAMETER_CAPACITY];
+  static _Alignas(64) unsigned char copy[PARAMETER_CAPACITY];
   struct iovec local = {copy, sizeof copy}, remote = {parameters[0], sizeof copy};
   process_vm_readv(getpid(), &local, 1, &remote, 1, 0);
 

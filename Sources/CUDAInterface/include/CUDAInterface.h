@@ -56,6 +56,14 @@ enum {
   CUDA_STREAM_NON_BLOCKING = 1,
 };
 
+// CUtensorMapDataType, CUtensorMapSwizzle, CUtensorMapL2promotion.
+enum {
+  CUDA_MAP_FLOAT16 = 6,
+  CUDA_MAP_BFLOAT16 = 9,
+  CUDA_MAP_SWIZZLE_128 = 3,
+  CUDA_MAP_PROMOTION_256 = 3,
+};
+
 // cudaDataType_t, cublasComputeType_t, cublasOperation_t: the ones that are used.
 enum {
   CUDA_REAL_32 = 0,
@@ -135,6 +143,10 @@ struct cuda_product_choice {
     (CUfunction *function, CUmodule module, const char *name))                                    \
   F(cuFuncGetAttribute, cuFuncGetAttribute, (int *value, int attribute, CUfunction function))     \
   F(cuFuncSetAttribute, cuFuncSetAttribute, (CUfunction function, int attribute, int value))      \
+  F(cuTensorMapEncodeTiled, cuTensorMapEncodeTiled,                                               \
+    (void *map, int type, unsigned rank, void *base, const uint64_t *sizes,                       \
+     const uint64_t *strides, const uint32_t *box, const uint32_t *steps, int interleave,         \
+     int swizzle, int promotion, int fill))                                                       \
   F(cuLaunchKernel, cuLaunchKernel,                                                               \
     (CUfunction function, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned block_x,    \
      unsigned block_y, unsigned block_z, unsigned shared_bytes, CUstream stream,                  \

@@ -248,7 +248,9 @@ extern "C" __global__ void __launch_bounds__(threads, BLOCKS)
     }
   }
 #else
-  store_output<OutputTile, threads>(p, segment, softmax, output, factor, warp_row, first_row,
-                                    row_count, head, shared);
+  finish_rows<OutputTile>(p, segment, softmax, output, factor, warp_row, first_row, row_count, head,
+                          shared);
+  __syncthreads();
+  write_rows<OutputTile, threads>(p, segment, {0, row_count}, first_row, head, shared, threadIdx.x);
 #endif
 }

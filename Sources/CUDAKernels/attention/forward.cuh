@@ -36,13 +36,13 @@ DEVICE RowWeights finish_row(float sum, float bound, float sink) {
   return {sum > 0 ? shrink / sum : 0, sum > 0 ? ln_2 * (bound + log2f(sum)) : -infinity};
 }
 
-// O / Σ P of one head's rows goes out through shared memory that nobody reads any more, in whole chunks.
-template <typename T, int Threads, typename Softmax, int Strips, int Columns>
-DEVICE void store_output(const ForwardParameters &p, const Segment &segment, const Softmax &softmax,
-                         const float (&output)[Strips][Columns][4], const PerRow<Strips> &factor,
-                         int warp_row, int first_row, int row_count, int head, u8 *shared) {
+// O / Σ P of a thread's rows goes into shared memory that nobody reads any more, and the logarithms of
+// their sums out.
+template <typename T, typename Softmax, int Strips, int Columns>
+DEVICE void finish_rows(const ForwardParameters &p, const Segment &segment, const Softmax &softmax,
+                        const float (&output)[Strips][Columns][4], const PerRow<Strips> &factor,
+                        int warp_row, int first_row, int row_count, int head, u8 *shared) {
   const int lane = threadIdx.x % warp_threads;
-  const int first_query = segment.query_start + first_row;
   const float sink = p.sinks ? p.sinks[head] * log2_e : -infinity;
 #pragma unroll
   for (int strip = 0; strip < Strips; ++strip) {
@@ -58,14 +58,20 @@ DEVICE void store_output(const ForwardParameters &p, const Segment &segment, con
                        two[1] * weights.reciprocal);
       }
       if (lane % 4 == 0 && row < row_count) {
-        p.log_sum_exp[p.operands.query_place(segment.batch, head, first_query + row)] =
-            weights.log_sum;
+        const int query = segment.query_start + first_row + row;
+        p.log_sum_exp[p.operands.query_place(segment.batch, head, query)] = weights.log_sum;
       }
     }
   }
-  __syncthreads();
-  Number *target = p.output.at(segment.batch, first_query, head);
-  for (int index = threadIdx.x; index < row_count * T::chunks; index += Threads) {
+}
+
+// `Threads` threads, of which this one is `thread`, write rows of a tile out in whole chunks, once all of
+// them have put theirs there.
+template <typename T, int Threads>
+DEVICE void write_rows(const ForwardParameters &p, const Segment &segment, Range rows, int first_row,
+                       int head, const u8 *shared, int thread) {
+  Number *target = p.output.at(segment.batch, segment.query_start + first_row, head);
+  for (int index = rows.first * T::chunks + thread; index < rows.end * T::chunks; index += Threads) {
     const int row = index / T::chunks;
     const int chunk = index % T::chunks;
     *(uint4 *)(target + row * p.output.row + chunk * T::chunk_numbers) =

@@ -1,20 +1,20 @@
 // Exact attention, backward: the gradients of keys and values, for Hopper. See backward.cuh.
 //
-// As backward_keys.cu, with the matrix instructions of sm_90a: a warpgroup owns 64 keys, the queries of the
-// group's heads go by in tiles of `QUERY_ROWS`. A product goes on while weights are computed.
+// As backward_keys.cu, with the instructions of sm_90a: the queries of the group's heads go by in tiles of
+// `QUERY_ROWS`. A product goes on while weights are computed.
 //
 // Compiled with what backward.cuh lists, half precision without KEY_MASK, COSINE and TERMS, and
 //   KEY_DIMENSION, VALUE_DIMENSION   64 or 128
 //   QUERY_ROWS                       64, 96 or 128
-//   WARPGROUPS                       of a block
+//   STAGES                           tiles of what goes by that there is room for
+//   WARPGROUPS                       as hopper.cuh has it
 
 #include "attention/backward.cuh"
-#include "tile/warpgroup.cuh"
+#include "attention/hopper.cuh"
 
-constexpr int key_rows = 64 * WARPGROUPS;
-constexpr int threads = 4 * WARPGROUPS * warp_threads;
+constexpr int key_rows = group_rows * WARPGROUPS;
 constexpr int query_columns = QUERY_ROWS / 8;
-constexpr int stages = 2;
+constexpr int stages = STAGES;
 // Of a query: the shift, δ.
 constexpr int numbers = 2;
 
@@ -23,9 +23,94 @@ using ValueTile = BlockedTile<Element, key_rows, VALUE_DIMENSION>;
 using QueryTile = BlockedTile<Element, QUERY_ROWS, KEY_DIMENSION>;
 using OutputTile = BlockedTile<Element, QUERY_ROWS, VALUE_DIMENSION>;
 
-extern "C" __global__ void __launch_bounds__(threads, 1)
-    attention_hopper_backward_keys(const __grid_constant__ BackwardParameters p) {
+struct HopperParameters {
+  OperandMaps maps;
+  TensorMap output_gradient;
+  BackwardParameters backward;
+};
+
+// Where what the block shares lies.
+struct Layout {
+  u32 keys;
+  u32 values = keys + KeyTile::bytes;
+  u32 queries = values + ValueTile::bytes;
+  u32 outputs = queries + stages * QueryTile::bytes;
+  u32 number_tiles = outputs + stages * OutputTile::bytes;
+  u32 key_barrier = number_tiles + stages * numbers * QUERY_ROWS * 4;
+  Ring<stages> query_ring = {key_barrier + 8};
+  Ring<stages> output_ring = {key_barrier + 8 + Ring<stages>::bytes};
+
+  __device__ Layout(u32 shared) : keys(shared) {}
+  __device__ u32 query_tile(int turn) const { return queries + turn % stages * QueryTile::bytes; }
+  __device__ u32 output_tile(int turn) const { return outputs + turn % stages * OutputTile::bytes; }
+  // Where the shifts of a turn's queries begin; behind them lie their δ.
+  __device__ u32 shifts(int turn) const {
+    return number_tiles + turn % stages * numbers * QUERY_ROWS * 4;
+  }
+};
+
+// What goes by: every tile of queries that see one of the block's keys, of each head of the group.
+struct Passing {
+  int first_tile, tile_count, first_head, turns;
+
+  __device__ Passing(const Segment &segment, Range keys, int first_head, int heads) : first_head(first_head) {
+    const Range seeing = segment.band.seeing(keys, segment.query_count);
+    first_tile = seeing.first / QUERY_ROWS;
+    tile_count =
+        seeing.end > seeing.first ? (seeing.end + QUERY_ROWS - 1) / QUERY_ROWS - first_tile : 0;
+    turns = tile_count * heads;
+  }
+  __device__ int first_row(int turn) const { return (first_tile + turn % tile_count) * QUERY_ROWS; }
+  __device__ int head(int turn) const { return first_head + turn / tile_count; }
+};
+
+// What the copying thread does.
+DEVICE void copy_all(const HopperParameters &p, const Layout &layout, const Segment &segment,
+                     const Passing &passing, int first_key, int group) {
+  const int key = segment.key_start + first_key;
+  arrive_expecting(layout.key_barrier, KeyTile::bytes + ValueTile::bytes);
+  copy_blocks<KeyTile>(layout.keys, p.maps.keys, layout.key_barrier, group, key, segment.batch);
+  copy_blocks<ValueTile>(layout.values, p.maps.values, layout.key_barrier, group, key, segment.batch);
+  int turn = 0;
+  for (int head = passing.first_head; turn < passing.turns; ++head) {
+    int row = segment.query_start + passing.first_tile * QUERY_ROWS;
+    for (int tile = 0; tile < passing.tile_count; ++tile, ++turn, row += QUERY_ROWS) {
+      copy_blocks<QueryTile>(layout.query_tile(turn), p.maps.queries,
+                             layout.query_ring.claim(turn, QueryTile::bytes), head, row, segment.batch);
+      copy_blocks<OutputTile>(layout.output_tile(turn), p.output_gradient,
+                              layout.output_ring.claim(turn, OutputTile::bytes), head, row,
+                              segment.batch);
+    }
+  }
+}
+
+// What another warp does: the queries' numbers, which need not lie where the unit could copy them.
+DEVICE void copy_numbers(const BackwardParameters &p, const Layout &layout, const Segment &segment,
+                         const Passing &passing, u8 *shared) {
+  int turn = 0;
+  for (int head = passing.first_head; turn < passing.turns; ++head) {
+    const i64 place = p.operands.query_place(segment.batch, head, segment.query_start);
+    int row = passing.first_tile * QUERY_ROWS + threadIdx.x % warp_threads;
+    for (int tile = 0; tile < passing.tile_count; ++tile, ++turn) {
+      layout.output_ring.wait_for_place(turn);
+      float *shift = (float *)(shared + (layout.shifts(turn) - layout.keys)) + threadIdx.x % warp_threads;
+#pragma unroll 1
+      for (int part = 0; part < QUERY_ROWS / warp_threads; ++part) {
+        const bool exists = row < segment.query_count;
+        shift[0] = exists ? p.shift[place + row] : infinity;
+        shift[QUERY_ROWS] = exists ? p.delta[place + row] : 0;
+        shift += warp_threads;
+        row += warp_threads;
+      }
+      layout.output_ring.fill(turn);
+    }
+  }
+}
+
+extern "C" __global__ void __launch_bounds__(block_threads, 1)
+    attention_hopper_backward_keys(const __grid_constant__ HopperParameters mapped) {
   extern __shared__ __align__(1024) u8 shared[];
+  const BackwardParameters &p = mapped.backward;
   const Operands &o = p.operands;
   const Segment segment = o.segment();
   const int first_key = blockIdx.x * key_rows;
@@ -33,81 +118,77 @@ extern "C" __global__ void __launch_bounds__(threads, 1)
   if (key_count <= 0) return;
   const int group = blockIdx.y;
   const int first_head = group * o.heads_per_group;
+  const Passing passing(segment, {first_key, first_key + key_count}, first_head, o.heads_per_group);
+  const Layout layout(shared_address(shared));
 
-  const u32 key_tile = shared_address(shared);
-  const u32 value_tile = key_tile + KeyTile::bytes;
-  const u32 query_tiles = value_tile + ValueTile::bytes;
-  const u32 output_tiles = query_tiles + stages * QueryTile::bytes;
-  const u32 number_tiles = output_tiles + stages * OutputTile::bytes;
-
-  const Range seeing =
-      segment.band.seeing({first_key, first_key + key_count}, segment.query_count);
-  const int first_tile = seeing.first / QUERY_ROWS;
-  const int tile_count = seeing.end > seeing.first
-                             ? (seeing.end + QUERY_ROWS - 1) / QUERY_ROWS - first_tile
-                             : 0;
-  const int step_count = tile_count * o.heads_per_group;
-
-  auto copy_queries = [&](int step) {
-    const int stage = step % stages;
-    copy_query_step<QueryTile, OutputTile, threads>(
-        p, query_tiles + stage * QueryTile::bytes, output_tiles + stage * OutputTile::bytes,
-        number_tiles + stage * numbers * QUERY_ROWS * 4, (first_tile + step % tile_count) * QUERY_ROWS,
-        first_head + step / tile_count);
-  };
-
-  o.copy_keys<KeyTile, threads>(key_tile, o.keys, first_key, group);
-  o.copy_keys<ValueTile, threads>(value_tile, o.values, first_key, group);
-  if (step_count > 0) copy_queries(0);
-  close_copies();
+  if (threadIdx.x == 0) {
+    open_barrier(layout.key_barrier, 1);
+    layout.query_ring.open(readers / warp_threads);
+    layout.output_ring.open(readers / warp_threads, 1 + warp_threads);
+    show_barriers();
+  }
+  __syncthreads();
+  if (threadIdx.x >= readers) {
+    give_registers<copying_registers>();
+    if (threadIdx.x == readers) {
+      copy_all(mapped, layout, segment, passing, first_key, group);
+    } else if (threadIdx.x / warp_threads == readers / warp_threads + 1) {
+      copy_numbers(p, layout, segment, passing, shared);
+    }
+    return;
+  }
+  take_registers<reading_registers>();
 
   const int lane = threadIdx.x % warp_threads;
-  const int group_row = threadIdx.x / (4 * warp_threads) * 64;
+  const int group_row = threadIdx.x / group_threads * group_rows;
   const int warp_row = threadIdx.x / warp_threads * 16;
   const float largest_scale = o.largest_scale(first_head);
   float keys_gradient[KEY_DIMENSION / 8][4] = {};
   float values_gradient[VALUE_DIMENSION / 8][4] = {};
   Element::Left a[QUERY_ROWS / 16], b[QUERY_ROWS / 16] = {};
-  u32 earlier_tile = query_tiles;
+  const Turns order(passing.turns);
+  wait_for_phase(layout.key_barrier, 0);
 
-  for (int step = 0; step < step_count; ++step) {
-    const int tile = first_tile + step % tile_count;
-    const int stage = step % stages;
-    const u32 query_tile = query_tiles + stage * QueryTile::bytes;
-    const u32 output_tile = output_tiles + stage * OutputTile::bytes;
-    const float scale = o.scale_of(first_head + step / tile_count);
-    // 1. The queries of this step are there.
-    wait_for_copies<0>();
-    show_to_products();
-    __syncthreads();
+  for (int turn = 0; turn < passing.turns; ++turn) {
+    const int first_query = passing.first_row(turn);
+    const float scale = o.scale_of(passing.head(turn));
+    // 1. The queries of this turn are there.
+    layout.query_ring.wait(turn);
+    layout.output_ring.wait(turn);
+#if PACKED
+    const int rest = segment.query_count - first_query;
+    if (rest < QUERY_ROWS) {
+      clear_rows<QueryTile>(shared + (layout.query_tile(turn) - layout.keys), rest);
+      clear_rows<OutputTile>(shared + (layout.output_tile(turn) - layout.keys), rest);
+      meet_own_group();
+    }
+#endif
 
-    // 2. dK += dSᵀ Q of the step before, Sᵀ = K Qᵀ and dPᵀ = V dOᵀ start. Nothing is issued over the loop's
-    // edge, where the compiler would wait for it; before the first step dS is zero.
+    // 2. dK += dSᵀ Q of the turn before, Sᵀ = K Qᵀ and dPᵀ = V dOᵀ start. Nothing is issued over the loop's
+    // edge, where the compiler would wait for it; before the first turn dS is zero.
+    order.await();
     open_products();
-    add_registers<Element, QueryTile>(keys_gradient, b, earlier_tile);
+    add_registers<Element, QueryTile>(keys_gradient, b, layout.query_tile(max(0, turn - 1)));
     close_products();
     float weight[query_columns][4], slope[query_columns][4];
     open_products();
-    multiply_tiles<Element, KeyTile, QueryTile>(weight, key_tile, group_row, query_tile);
+    multiply_tiles<Element, KeyTile, QueryTile>(weight, layout.keys, group_row, layout.query_tile(turn));
     close_products();
     open_products();
-    multiply_tiles<Element, ValueTile, OutputTile>(slope, value_tile, group_row, output_tile);
+    multiply_tiles<Element, ValueTile, OutputTile>(slope, layout.values, group_row, layout.output_tile(turn));
     close_products();
 
-    // 3. Nobody reads the queries of the step before any more: their place takes the next.
+    order.pass_on(turn);
     wait_for_products<2>();
     keep(keys_gradient);
-    __syncthreads();
-    if (step + 1 < step_count) copy_queries(step + 1);
-    close_copies();
+    if (turn > 0) release(layout.query_ring, turn - 1);
 
-    // 4. Pᵀ = exp(scale Sᵀ − log Σ), masked
+    // 3. Pᵀ = exp(scale Sᵀ − log Σ), masked
     wait_for_products<1>();
     keep(weight);
-    const float2 *shifts = (const float2 *)(shared + (number_tiles - key_tile)) +
-                           stage * numbers * (QUERY_ROWS / 2);
+    const float2 *shifts = (const float2 *)(shared + (layout.shifts(turn) - layout.keys));
     const float2 *deltas = shifts + QUERY_ROWS / 2;
-    const Range rows = {tile * QUERY_ROWS, min((tile + 1) * QUERY_ROWS, segment.query_count)};
+    const Range rows = {first_query, min(first_query + QUERY_ROWS, segment.query_count)};
     const Range whole = segment.band.whole_tiles(rows, key_rows);
     const bool masked = (int)blockIdx.x < whole.first || (int)blockIdx.x >= whole.end;
     const float factor = scale * log2_e;
@@ -132,16 +213,16 @@ extern "C" __global__ void __launch_bounds__(threads, 1)
       }
     }
 
-    // 5. dV += Pᵀ dO starts.
+    // 4. dV += Pᵀ dO starts.
 #pragma unroll
     for (int k = 0; k < QUERY_ROWS / 16; ++k) {
       a[k] = Element::as_left(weight[2 * k], weight[2 * k + 1]);
     }
     open_products();
-    add_registers<Element, OutputTile>(values_gradient, a, output_tile);
+    add_registers<Element, OutputTile>(values_gradient, a, layout.output_tile(turn));
     close_products();
 
-    // 6. dS = P ∘ (dP − δ)
+    // 5. dS = P ∘ (dP − δ)
     wait_for_products<1>();
     keep(slope);
     const float share = !HEAD_SCALES || scale == largest_scale ? 1 : scale / largest_scale;
@@ -161,17 +242,17 @@ extern "C" __global__ void __launch_bounds__(threads, 1)
     }
     wait_for_products<0>();
     keep(values_gradient);
-    earlier_tile = query_tile;
+    release(layout.output_ring, turn);
   }
   open_products();
-  if (step_count > 0) add_registers<Element, QueryTile>(keys_gradient, b, earlier_tile);
+  if (passing.turns > 0) {
+    add_registers<Element, QueryTile>(keys_gradient, b, layout.query_tile(passing.turns - 1));
+  }
   close_products();
   wait_for_products<0>();
   keep(keys_gradient);
-  wait_for_copies<0>();
-  __syncthreads();
 
-  // 7. The rows' gradients.
+  // 6. The rows' gradients.
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
     const int row = warp_row + half * 8 + lane / 4;

@@ -1,30 +1,71 @@
 // Exact attention, backward: the gradients of the queries, for Hopper. See backward.cuh.
 //
-// As backward_queries.cu, with the matrix instructions of sm_90a: a warpgroup owns 64 queries, keys and
-// values go by in tiles of `KEY_ROWS`. A product goes on while weights are computed: dP = dO Vᵀ during the
-// exponentials of S, dQ += dS K of a tile with S of the next.
+// As backward_queries.cu, with the instructions of sm_90a: keys and values go by in tiles of `KEY_ROWS`. A
+// product goes on while weights are computed: dP = dO Vᵀ during the exponentials of S, dQ += dS K of a tile
+// with S of the next.
 //
 // Compiled with what backward.cuh lists, half precision without KEY_MASK, COSINE and TERMS, and
 //   KEY_DIMENSION, VALUE_DIMENSION   64 or 128
 //   KEY_ROWS                         64, 96 or 128
-//   WARPGROUPS                       of a block
+//   STAGES                           tiles of what goes by that there is room for
+//   WARPGROUPS                       as hopper.cuh has it
 
 #include "attention/backward.cuh"
-#include "tile/warpgroup.cuh"
+#include "attention/hopper.cuh"
 
-constexpr int query_rows = 64 * WARPGROUPS;
-constexpr int threads = 4 * WARPGROUPS * warp_threads;
+constexpr int query_rows = group_rows * WARPGROUPS;
 constexpr int score_columns = KEY_ROWS / 8;
-constexpr int stages = 2;
+constexpr int stages = STAGES;
 
 using QueryTile = BlockedTile<Element, query_rows, KEY_DIMENSION>;
 using OutputTile = BlockedTile<Element, query_rows, VALUE_DIMENSION>;
 using KeyTile = BlockedTile<Element, KEY_ROWS, KEY_DIMENSION>;
 using ValueTile = BlockedTile<Element, KEY_ROWS, VALUE_DIMENSION>;
 
-extern "C" __global__ void __launch_bounds__(threads, 1)
-    attention_hopper_backward_queries(const __grid_constant__ BackwardParameters p) {
+struct HopperParameters {
+  OperandMaps maps;
+  TensorMap output_gradient;
+  BackwardParameters backward;
+};
+
+// Where what the block shares lies.
+struct Layout {
+  u32 queries;
+  u32 outputs = queries + QueryTile::bytes;
+  u32 keys = outputs + OutputTile::bytes;
+  u32 values = keys + stages * KeyTile::bytes;
+  u32 query_barrier = values + stages * ValueTile::bytes;
+  Ring<stages> key_ring = {query_barrier + 8};
+  Ring<stages> value_ring = {query_barrier + 8 + Ring<stages>::bytes};
+
+  __device__ Layout(u32 shared) : queries(shared) {}
+  __device__ u32 key_tile(int turn) const { return keys + turn % stages * KeyTile::bytes; }
+  __device__ u32 value_tile(int turn) const { return values + turn % stages * ValueTile::bytes; }
+};
+
+// What the copying thread does.
+DEVICE void copy_all(const HopperParameters &p, const Layout &layout, const Segment &segment, Range tiles,
+                     int first_row, int head) {
+  const int group = head / p.backward.operands.heads_per_group;
+  const int query = segment.query_start + first_row;
+  arrive_expecting(layout.query_barrier, QueryTile::bytes + OutputTile::bytes);
+  copy_blocks<QueryTile>(layout.queries, p.maps.queries, layout.query_barrier, head, query, segment.batch);
+  copy_blocks<OutputTile>(layout.outputs, p.output_gradient, layout.query_barrier, head, query,
+                          segment.batch);
+  for (int tile = tiles.first; tile < tiles.end; ++tile) {
+    const int turn = tile - tiles.first;
+    const int row = segment.key_start + tile * KEY_ROWS;
+    copy_blocks<KeyTile>(layout.key_tile(turn), p.maps.keys, layout.key_ring.claim(turn, KeyTile::bytes),
+                         group, row, segment.batch);
+    copy_blocks<ValueTile>(layout.value_tile(turn), p.maps.values,
+                           layout.value_ring.claim(turn, ValueTile::bytes), group, row, segment.batch);
+  }
+}
+
+extern "C" __global__ void __launch_bounds__(block_threads, 1)
+    attention_hopper_backward_queries(const __grid_constant__ HopperParameters mapped) {
   extern __shared__ __align__(1024) u8 shared[];
+  const BackwardParameters &p = mapped.backward;
   const Operands &o = p.operands;
   const Segment segment = o.segment();
   // Later queries of a causal sequence see more keys: the longest work starts first.
@@ -32,30 +73,27 @@ extern "C" __global__ void __launch_bounds__(threads, 1)
   const int row_count = min(query_rows, segment.query_count - first_row);
   if (row_count <= 0) return;
   const int head = blockIdx.y;
-  const int group = head / o.heads_per_group;
   const Range queries = {first_row, first_row + row_count};
   const Range tiles = segment.band.visible_tiles(queries, KEY_ROWS);
   const Range whole = segment.band.whole_tiles(queries, KEY_ROWS);
+  const Layout layout(shared_address(shared));
 
-  const u32 query_tile = shared_address(shared);
-  const u32 output_tile = query_tile + QueryTile::bytes;
-  const u32 key_tiles = output_tile + OutputTile::bytes;
-  const u32 value_tiles = key_tiles + stages * KeyTile::bytes;
-
-  auto copy_stage = [&](int tile) {
-    const int stage = tile % stages;
-    const int first = tile * KEY_ROWS;
-    o.copy_keys<KeyTile, threads>(key_tiles + stage * KeyTile::bytes, o.keys, first, group);
-    o.copy_keys<ValueTile, threads>(value_tiles + stage * ValueTile::bytes, o.values, first, group);
-  };
-
-  o.copy_queries<QueryTile, threads>(query_tile, o.queries, first_row, head);
-  o.copy_queries<OutputTile, threads>(output_tile, p.output_gradient, first_row, head);
-  if (tiles.first < tiles.end) copy_stage(tiles.first);
-  close_copies();
+  if (threadIdx.x == 0) {
+    open_barrier(layout.query_barrier, 1);
+    layout.key_ring.open(readers / warp_threads);
+    layout.value_ring.open(readers / warp_threads);
+    show_barriers();
+  }
+  __syncthreads();
+  if (threadIdx.x >= readers) {
+    give_registers<copying_registers>();
+    if (threadIdx.x == readers) copy_all(mapped, layout, segment, tiles, first_row, head);
+    return;
+  }
+  take_registers<reading_registers>();
 
   const int lane = threadIdx.x % warp_threads;
-  const int group_row = threadIdx.x / (4 * warp_threads) * 64;
+  const int group_row = threadIdx.x / group_threads * group_rows;
   const int warp_row = threadIdx.x / warp_threads * 16;
   const float scale = o.scale_of(head);
   const float factor = scale * log2_e;
@@ -69,37 +107,44 @@ extern "C" __global__ void __launch_bounds__(threads, 1)
   }
   float gradient[KEY_DIMENSION / 8][4] = {};
   Element::Left a[KEY_ROWS / 16] = {};
-  u32 earlier_tile = key_tiles + tiles.first % stages * KeyTile::bytes;
+  const int turns = tiles.end - tiles.first;
+  const Turns order(turns);
+  wait_for_phase(layout.query_barrier, 0);
 
-  for (int tile = tiles.first; tile < tiles.end; ++tile) {
-    const u32 key_tile = key_tiles + tile % stages * KeyTile::bytes;
-    const u32 value_tile = value_tiles + tile % stages * ValueTile::bytes;
+  for (int turn = 0; turn < turns; ++turn) {
+    const int tile = tiles.first + turn;
     // 1. This tile is there.
-    wait_for_copies<0>();
-    show_to_products();
-    __syncthreads();
+    layout.key_ring.wait(turn);
+    layout.value_ring.wait(turn);
+#if PACKED
+    const int rest = segment.band.keys - tile * KEY_ROWS;
+    if (rest < KEY_ROWS) {
+      clear_rows<KeyTile>(shared + (layout.key_tile(turn) - layout.queries), rest);
+      clear_rows<ValueTile>(shared + (layout.value_tile(turn) - layout.queries), rest);
+      meet_own_group();
+    }
+#endif
 
     // 2. dQ += dS K of the tile before, S = Q Kᵀ and dP = dO Vᵀ start. Nothing is issued over the loop's
     // edge, where the compiler would wait for it; before the first tile dS is zero.
+    order.await();
     open_products();
-    add_registers<Element, KeyTile>(gradient, a, earlier_tile);
+    add_registers<Element, KeyTile>(gradient, a, layout.key_tile(max(0, turn - 1)));
     close_products();
     float weight[score_columns][4], slope[score_columns][4];
     open_products();
-    multiply_tiles<Element, QueryTile, KeyTile>(weight, query_tile, group_row, key_tile);
+    multiply_tiles<Element, QueryTile, KeyTile>(weight, layout.queries, group_row, layout.key_tile(turn));
     close_products();
     open_products();
-    multiply_tiles<Element, OutputTile, ValueTile>(slope, output_tile, group_row, value_tile);
+    multiply_tiles<Element, OutputTile, ValueTile>(slope, layout.outputs, group_row, layout.value_tile(turn));
     close_products();
 
-    // 3. Nobody reads the tile before any more: its place takes the next.
+    order.pass_on(turn);
     wait_for_products<2>();
     keep(gradient);
-    __syncthreads();
-    if (tile + 1 < tiles.end) copy_stage(tile + 1);
-    close_copies();
+    if (turn > 0) release(layout.key_ring, turn - 1);
 
-    // 4. P = exp(scale S − log Σ), masked
+    // 3. P = exp(scale S − log Σ), masked
     wait_for_products<1>();
     keep(weight);
     const bool masked = tile < whole.first || tile >= whole.end;
@@ -123,9 +168,10 @@ extern "C" __global__ void __launch_bounds__(threads, 1)
       }
     }
 
-    // 5. dS = P ∘ (dP − δ)
+    // 4. dS = P ∘ (dP − δ)
     wait_for_products<0>();
     keep(slope);
+    release(layout.value_ring, turn);
 #pragma unroll
     for (int column = 0; column < score_columns; ++column) {
 #pragma unroll
@@ -135,17 +181,14 @@ extern "C" __global__ void __launch_bounds__(threads, 1)
     for (int step = 0; step < KEY_ROWS / 16; ++step) {
       a[step] = Element::as_left(slope[2 * step], slope[2 * step + 1]);
     }
-    earlier_tile = key_tile;
   }
   open_products();
-  if (tiles.first < tiles.end) add_registers<Element, KeyTile>(gradient, a, earlier_tile);
+  if (turns > 0) add_registers<Element, KeyTile>(gradient, a, layout.key_tile(turns - 1));
   close_products();
   wait_for_products<0>();
   keep(gradient);
-  wait_for_copies<0>();
-  __syncthreads();
 
-  // 6. The rows' gradients, and their parts of the scale's.
+  // 5. The rows' gradients, and their parts of the scale's.
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
     const int row = warp_row + half * 8 + lane / 4;

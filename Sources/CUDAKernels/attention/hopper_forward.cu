@@ -1,19 +1,19 @@
 // Exact attention, forward, for Hopper: O = softmax(scale Q Kᵀ, masked) V and the rows' log-sum-exp.
 //
-// As forward.cu, with the matrix instructions of sm_90a: a warpgroup owns 64 queries, keys and values go by
-// in tiles of `KEY_ROWS`. While the weights of a tile are computed, the values of the tile before are
-// multiplied (Shah et al., FlashAttention-3, 2024).
+// As forward.cu, with the matrix and copying instructions of sm_90a. A warpgroup owns 64 queries; one more
+// asks for tiles of `KEY_ROWS` keys and values as places for them become free. While a warpgroup computes the
+// weights of a tile, the values of its tile before are multiplied, and it is another's turn to issue products
+// (Shah et al., FlashAttention-3, 2024).
 //
 // Compiled with what operands.cuh lists, half precision without KEY_MASK, COSINE and TERMS, and
 //   KEY_DIMENSION, VALUE_DIMENSION   64 or 128
 //   KEY_ROWS                         64, 96 or 128
-//   WARPGROUPS                       of a block
+//   WARPGROUPS                       as hopper.cuh has it
 
 #include "attention/forward.cuh"
-#include "tile/warpgroup.cuh"
+#include "attention/hopper.cuh"
 
-constexpr int query_rows = 64 * WARPGROUPS;
-constexpr int threads = 4 * WARPGROUPS * warp_threads;
+constexpr int query_rows = group_rows * WARPGROUPS;
 constexpr int score_columns = KEY_ROWS / 8;
 constexpr int value_columns = VALUE_DIMENSION / 8;
 constexpr int stages = 2;
@@ -26,29 +26,73 @@ using ValueTile = BlockedTile<Element, KEY_ROWS, VALUE_DIMENSION>;
 constexpr int query_bytes =
     QueryTile::bytes > OutputTile::bytes ? QueryTile::bytes : OutputTile::bytes;
 
-extern "C" __global__ void __launch_bounds__(threads, 1)
-    attention_hopper_forward(const __grid_constant__ ForwardParameters p) {
+struct HopperParameters {
+  OperandMaps maps;
+  ForwardParameters forward;
+};
+
+// Where what the block shares lies.
+struct Layout {
+  u32 queries;
+  u32 keys = queries + query_bytes;
+  u32 values = keys + stages * KeyTile::bytes;
+  u32 query_barrier = values + stages * ValueTile::bytes;
+  Ring<stages> key_ring = {query_barrier + 8};
+  Ring<stages> value_ring = {query_barrier + 8 + Ring<stages>::bytes};
+
+  __device__ Layout(u32 shared) : queries(shared) {}
+  __device__ u32 key_tile(int turn) const { return keys + turn % stages * KeyTile::bytes; }
+  __device__ u32 value_tile(int turn) const { return values + turn % stages * ValueTile::bytes; }
+};
+
+// What the copying thread does.
+DEVICE void copy_all(const HopperParameters &p, const Layout &layout, const Segment &segment, Range tiles,
+                     int first_row, int head) {
+  const int group = head / p.forward.operands.heads_per_group;
+  arrive_expecting(layout.query_barrier, QueryTile::bytes);
+  copy_blocks<QueryTile>(layout.queries, p.maps.queries, layout.query_barrier, head,
+                         segment.query_start + first_row, segment.batch);
+  for (int tile = tiles.first; tile < tiles.end; ++tile) {
+    const int turn = tile - tiles.first;
+    const int row = segment.key_start + tile * KEY_ROWS;
+    copy_blocks<KeyTile>(layout.key_tile(turn), p.maps.keys, layout.key_ring.claim(turn, KeyTile::bytes),
+                         group, row, segment.batch);
+    copy_blocks<ValueTile>(layout.value_tile(turn), p.maps.values,
+                           layout.value_ring.claim(turn, ValueTile::bytes), group, row, segment.batch);
+  }
+}
+
+extern "C" __global__ void __launch_bounds__(block_threads, 1)
+    attention_hopper_forward(const __grid_constant__ HopperParameters p) {
   extern __shared__ __align__(1024) u8 shared[];
-  const Operands &o = p.operands;
+  const Operands &o = p.forward.operands;
   const Segment segment = o.segment();
   // Later queries of a causal sequence see more keys: the longest work starts first.
   const int first_row = (gridDim.x - 1 - blockIdx.x) * query_rows;
   const int row_count = min(query_rows, segment.query_count - first_row);
   if (row_count <= 0) return;
   const int head = blockIdx.y;
-  const int group = head / o.heads_per_group;
   const Range queries = {first_row, first_row + row_count};
   const Range tiles = segment.band.visible_tiles(queries, KEY_ROWS);
   const Range whole = segment.band.whole_tiles(queries, KEY_ROWS);
+  const Layout layout(shared_address(shared));
 
-  const u32 query_tile = shared_address(shared);
-  const u32 key_tiles = query_tile + query_bytes;
-  const u32 value_tiles = key_tiles + stages * KeyTile::bytes;
-  auto key_tile = [&](int tile) { return key_tiles + tile % stages * KeyTile::bytes; };
-  auto value_tile = [&](int tile) { return value_tiles + tile % stages * ValueTile::bytes; };
+  if (threadIdx.x == 0) {
+    open_barrier(layout.query_barrier, 1);
+    layout.key_ring.open(readers / warp_threads);
+    layout.value_ring.open(readers / warp_threads);
+    show_barriers();
+  }
+  __syncthreads();
+  if (threadIdx.x >= readers) {
+    give_registers<copying_registers>();
+    if (threadIdx.x == readers) copy_all(p, layout, segment, tiles, first_row, head);
+    return;
+  }
+  take_registers<reading_registers>();
 
   const int lane = threadIdx.x % warp_threads;
-  const int group_row = threadIdx.x / (4 * warp_threads) * 64;
+  const int group = threadIdx.x / group_threads;
   const int warp_row = threadIdx.x / warp_threads * 16;
   const float scale = o.scale_of(head);
   const float size = fmaxf(fabsf(scale) * log2_e, smallest_factor);
@@ -77,70 +121,76 @@ extern "C" __global__ void __launch_bounds__(threads, 1)
     for (int step = 0; step < KEY_ROWS / 16; ++step) weigh(softmax, score, step, factor);
     return shrinks;
   };
-  auto pack_weights = [&] {
+  auto await_values = [&](int turn) {
+    layout.value_ring.wait(turn);
+#if PACKED
+    const int rest = segment.band.keys - (tiles.first + turn) * KEY_ROWS;
+    if (rest < KEY_ROWS) {
+      clear_rows<ValueTile>(shared + (layout.value_tile(turn) - layout.queries), rest);
+      meet_own_group();
+    }
+#endif
+  };
+  auto multiply_values = [&](int turn) {
+    open_products();
+    add_registers<Element, ValueTile>(output[0], a, layout.value_tile(turn));
+    close_products();
+  };
+
+  // 1. Queries arrive. A negative scale turns the order of the scores around: the queries' signs are
+  // turned instead.
+  wait_for_phase(layout.query_barrier, 0);
+  if (scale < 0) {
+    for (u32 place = threadIdx.x * 4; place < QueryTile::bytes; place += readers * 4) {
+      *(u32 *)(shared + place) ^= Element::sign_bits;
+    }
+    show_to_products();
+    synchronize(all_readers, readers);
+  }
+
+  const int turns = tiles.end - tiles.first;
+  const Turns order(turns);
+  for (int turn = 0; turn < turns; ++turn) {
+    // 2. S = Q Kᵀ, and O += P V of the tile before while S becomes weights.
+    layout.key_ring.wait(turn);
+    if (turn > 0) await_values(turn - 1);
+    order.await();
+    open_products();
+    multiply_tiles<Element, QueryTile, KeyTile>(score[0], layout.queries, group * group_rows,
+                                                layout.key_tile(turn));
+    close_products();
+    if (turn > 0) {
+      multiply_values(turn - 1);
+      order.pass_on(turn);
+      wait_for_products<1>();
+    } else {
+      order.pass_on(turn);
+      wait_for_products<0>();
+    }
+    keep(score[0]);
+    release(layout.key_ring, turn);
+    const bool shrinks = weigh_tile(tiles.first + turn);
+    wait_for_products<0>();
+    keep(output[0]);
+    if (turn > 0) release(layout.value_ring, turn - 1);
+    if (shrinks) softmax.scale(output, shrink);
 #pragma unroll
     for (int step = 0; step < KEY_ROWS / 16; ++step) {
       a[step] = Element::as_left(score[0][2 * step], score[0][2 * step + 1]);
     }
-  };
-
-  // 1. Queries and the first keys arrive. A negative scale turns the order of the scores around: the
-  // queries' signs are turned instead.
-  o.copy_queries<QueryTile, threads>(query_tile, o.queries, first_row, head);
-  if (tiles.first < tiles.end) {
-    o.copy_keys<KeyTile, threads>(key_tile(tiles.first), o.keys, tiles.first * KEY_ROWS, group);
-  }
-  close_copies();
-  wait_for_copies<0>();
-  if (scale < 0) {
-    __syncthreads();
-    for (u32 place = threadIdx.x * 4; place < QueryTile::bytes; place += threads * 4) {
-      *(u32 *)(shared + place) ^= Element::sign_bits;
-    }
   }
 
-  for (int tile = tiles.first; tile < tiles.end; ++tile) {
-    // 2. The tile's keys and the values of the tile before are there, and nobody reads what was before
-    // them: its place takes the next keys and this tile's values.
-    wait_for_copies<0>();
-    show_to_products();
-    __syncthreads();
-    if (tile + 1 < tiles.end) {
-      o.copy_keys<KeyTile, threads>(key_tile(tile + 1), o.keys, (tile + 1) * KEY_ROWS, group);
-    }
-    o.copy_keys<ValueTile, threads>(value_tile(tile), o.values, tile * KEY_ROWS, group);
-    close_copies();
-
-    // 3. S = Q Kᵀ, and O += P V of the tile before while S becomes weights.
-    open_products();
-    multiply_tiles<Element, QueryTile, KeyTile>(score[0], query_tile, group_row, key_tile(tile));
-    close_products();
-    if (tile > tiles.first) {
-      open_products();
-      add_registers<Element, ValueTile>(output[0], a, value_tile(tile - 1));
-      close_products();
-      wait_for_products<1>();
-    } else {
-      wait_for_products<0>();
-    }
-    keep(score[0]);
-    const bool shrinks = weigh_tile(tile);
-    wait_for_products<0>();
-    keep(output[0]);
-    if (shrinks) softmax.scale(output, shrink);
-    pack_weights();
-  }
-
-  // 4. The last tile's values.
-  wait_for_copies<0>();
-  show_to_products();
-  __syncthreads();
-  if (tiles.first < tiles.end) {
-    open_products();
-    add_registers<Element, ValueTile>(output[0], a, value_tile(tiles.end - 1));
-    close_products();
+  // 3. The last tile's values.
+  if (turns > 0) {
+    await_values(turns - 1);
+    multiply_values(turns - 1);
     wait_for_products<0>();
     keep(output[0]);
   }
-  store_output<OutputTile, threads>(p, segment, softmax, output, factor, warp_row, first_row, row_count, head, shared);
+  finish_rows<OutputTile>(p.forward, segment, softmax, output, factor, warp_row, first_row, row_count, head,
+                          shared);
+  meet_own_group();
+  const Range rows = {group * group_rows, min(row_count, (group + 1) * group_rows)};
+  write_rows<OutputTile, group_threads>(p.forward, segment, rows, first_row, head, shared,
+                                        threadIdx.x % group_threads);
 }

@@ -47,6 +47,18 @@ extension ExactCase {
     return cases + decoding(keyLength: isQuick ? 40 : 301, dimensions) + (isQuick ? [] : long)
   }
 
+  /// Half precision in dimensions of whole blocks, for which there are kernels that do nothing else.
+  static func blocks(isQuick: Bool) -> [ExactCase] {
+    let length = isQuick ? 70 : 270
+    let all: [[ExactFeature]] = [
+      [.bfloat16], [.float16, .causal], [.bfloat16, .packed], [.bfloat16, .window],
+      [.float16, .groupedQuery], [.bfloat16, .moreQueries], [.bfloat16, .moreKeys],
+    ]
+    return all.enumerated().map { index, features in
+      make(features, length: length, dimension: index % 2 == 0 ? 64 : 128)
+    }
+  }
+
   /// Lengths from which on kernels do what does not pay in short sequences.
   private static var long: [ExactCase] {
     [[], [.causal], [.keyMask], [.sharp], [.groupedQuery], [.bfloat16], [.float16]].map {

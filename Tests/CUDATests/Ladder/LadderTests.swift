@@ -14,20 +14,33 @@ import Testing
     var unused: Int32 = 0
   }
 
+  /// Maps of a and b come first where the copying unit reads them.
+  private struct MappedParameters: BitwiseCopyable {
+    var a: TensorMap
+    var b: TensorMap
+    var product: Parameters
+  }
+
   struct Step: Sendable {
     let name: String
     /// Rows and columns of c that a block computes.
-    let tile: Int
+    let tile: (rows: Int, columns: Int)
     let sharedBytes: Int
+    var threads = 256
     var isSpecific = false
+    var isMapped = false
   }
 
   static let steps = [
-    Step(name: "1_naive", tile: 16, sharedBytes: 0),
-    Step(name: "2_shared", tile: 128, sharedBytes: 2 * 16 * 132 * 4),
-    Step(name: "3_fragments", tile: 128, sharedBytes: 2 * 128 * 64 * 2),
-    Step(name: "4_pipeline", tile: 128, sharedBytes: 3 * 2 * 128 * 64 * 2),
-    Step(name: "5_warpgroup", tile: 128, sharedBytes: 3 * 2 * 128 * 64 * 2, isSpecific: true),
+    Step(name: "1_naive", tile: (16, 16), sharedBytes: 0),
+    Step(name: "2_shared", tile: (128, 128), sharedBytes: 2 * 16 * 132 * 4),
+    Step(name: "3_fragments", tile: (128, 128), sharedBytes: 2 * 128 * 64 * 2),
+    Step(name: "4_pipeline", tile: (128, 128), sharedBytes: 3 * 2 * 128 * 64 * 2),
+    Step(
+      name: "5_warpgroup", tile: (128, 128), sharedBytes: 3 * 2 * 128 * 64 * 2, isSpecific: true),
+    Step(
+      name: "6_tma", tile: (256, 128), sharedBytes: 4 * 3 * 128 * 64 * 2 + 8 * 8, threads: 384,
+      isSpecific: true, isMapped: true),
   ]
 
   @Test(arguments: steps) func multiplies(_ step: Step) throws {
@@ -59,11 +72,28 @@ import Testing
     let variant = KernelVariant(
       source: "ladder/\(step.name).cu", function: "ladder_\(step.name)", definitions: [],
       sharedBytes: step.sharedBytes, isSpecific: step.isSpecific)
-    try device.module(variant).launch(
-      grid: (n / step.tile, m / step.tile, 1), threads: 256, sharedBytes: step.sharedBytes,
-      Parameters(
-        a: a.address, b: b.address, c: memory.address, m: Int32(m), n: Int32(n), k: Int32(k)),
-      in: stream)
+    func launch(_ parameters: some BitwiseCopyable) throws {
+      try device.module(variant).launch(
+        grid: (n / step.tile.columns, m / step.tile.rows, 1), threads: step.threads,
+        sharedBytes: step.sharedBytes, parameters, in: stream)
+    }
+    func map(_ matrix: DeviceMemory, _ count: Int, rows: Int) throws -> TensorMap {
+      let pitch = k * MemoryLayout<UInt16>.size
+      return try TensorMap(
+        base: matrix.address, shape: [1, count, 1, k],
+        strides: (batch: pitch, row: pitch, head: pitch), isBFloat16: true, rows: rows, columns: 64,
+        on: device)
+    }
+    let parameters = Parameters(
+      a: a.address, b: b.address, c: memory.address, m: Int32(m), n: Int32(n), k: Int32(k))
+    if step.isMapped {
+      try launch(
+        MappedParameters(
+          a: map(a, m, rows: step.tile.rows), b: map(b, n, rows: step.tile.columns),
+          product: parameters))
+    } else {
+      try launch(parameters)
+    }
     try c.withUnsafeMutableBytes { try stream.copy(memory, to: $0) }
     try stream.synchronize()
     for row in 0..<m {

@@ -48,8 +48,9 @@ struct FlashBackward {
       ? nil : try Tensor.onDevice(sumShape, dtype: .float32, device: device)
     let keyCount = problem.batch * problem.heads * problem.keyLength
     let size = DType.float32.size
+    let read = try FlashRows(inputs, features.element, operands)
     let parameters = FlashBackwardParameters(
-      operands: try DeviceOperands(inputs, features, operands), outputGradient: slope.place,
+      operands: try DeviceOperands(inputs, features, read, operands), outputGradient: slope.place,
       queriesGradient: queries.place, keysGradient: keys.place, valuesGradient: values.place,
       shift: try operands.address(holding: rows.shift),
       delta: try operands.address(holding: rows.delta),
@@ -59,10 +60,21 @@ struct FlashBackward {
       keySums: inputs.logitDecay == nil
         ? 0 : try operands.zeros(keyCount * size, "gradients of keys' sums"))
     for tile in tiles {
-      try operands.queue.launch(
-        tile.kernel, definitions: tile.definitions(isWide: isWide),
-        isSpecific: tile.warpgroups != nil, grid: grid(tile),
-        threads: tile.rows.threads, sharedBytes: tile.sharedBytes, parameters)
+      func launch(_ parameters: some BitwiseCopyable) throws {
+        try operands.queue.launch(
+          tile.kernel, definitions: tile.definitions(isWide: isWide),
+          isSpecific: tile.warpgroups != nil, grid: grid(tile), threads: tile.threads,
+          sharedBytes: tile.sharedBytes, parameters)
+      }
+      if tile.warpgroups != nil {
+        let device = operands.queue.device
+        try launch(
+          MappedParameters(
+            maps: FlashMaps(read, tile.rows, device),
+            outputGradient: slope.map(rows: tile.rows.queries, on: device), backward: parameters))
+      } else {
+        try launch(parameters)
+      }
     }
     let lengths = RowLengths(inputs, features.element, operands)
     return try withExtendedLifetime(slope) {
@@ -142,6 +154,13 @@ struct FlashBackward {
         queries: Int32(problem.queryLength), heads: Int32(problem.heads),
         dimension: Int32(dimension)))
     return rows
+  }
+
+  /// The parameters of Hopper's kernels.
+  private struct MappedParameters: BitwiseCopyable {
+    var maps: FlashMaps
+    var outputGradient: TensorMap
+    var backward: FlashBackwardParameters
   }
 
   /// The parameters of `attention/rows.cu`, field by field.

@@ -20,9 +20,10 @@ struct FlashBackwardTile: Hashable, Sendable {
   let stages: Int
   let columns: TileColumns
   let features: FlashFeatures
-  /// Of a block, where Hopper's own matrix instructions are used: on Hopper, in half precision where nothing
-  /// but the band masks, and the dimensions are whole blocks of shared memory as those instructions read it.
+  /// Of a block, where Hopper's own instructions are used; one more copies.
   let warpgroups: Int?
+
+  private static let hopperWarpgroups = 2
 
   /// The kernels for a problem, in the order in which they run.
   static func all(
@@ -51,7 +52,7 @@ struct FlashBackwardTile: Hashable, Sendable {
     let columns = TileColumns(
       keyDimension: keyDimension, valueDimension: valueDimension, features.element)
     let usesWarpgroups = features.usesWarpgroups(columns, limits)
-    warpgroups = usesWarpgroups ? 2 : nil
+    warpgroups = usesWarpgroups ? Self.hopperWarpgroups : nil
     let candidates: [Candidate]
     switch (owner, features.element.isHalf) {
     case _ where usesWarpgroups: candidates = [Self.hopper(owner, columns.widest)]
@@ -79,8 +80,14 @@ struct FlashBackwardTile: Hashable, Sendable {
     }
   }
 
+  /// As many rows go by at once as leave registers for the gradients. Where queries are owned, keys are
+  /// needed until the next turn: with room for two tiles nothing would arrive meanwhile.
   private static func hopper(_ owner: Owner, _ widest: Int) -> Candidate {
-    Candidate(owner == .queries ? 128 : widest <= 64 ? 96 : 64, 128, warps: 8, blocks: 1)
+    let own = hopperWarpgroups * FlashWarpgroups.rows
+    let warps = hopperWarpgroups * FlashWarpgroups.threads / FlashTile.threadsPerWarp
+    return owner == .queries
+      ? Candidate(own, widest <= 64 ? 128 : 64, warps: warps, blocks: 1, stages: 3)
+      : Candidate(widest <= 64 ? 96 : 64, own, warps: warps, blocks: 1)
   }
 
   private static func queries(_ widest: Int, _ features: FlashFeatures, _ capability: Int)
@@ -152,7 +159,11 @@ struct FlashBackwardTile: Hashable, Sendable {
       Candidate(
         rows.queries, rows.keys, warps: rows.warps, blocks: rows.blocks, stages: stages),
       columns, features.dividesByLengths)
+      + (warpgroups == nil ? 0 : FlashWarpgroups.barrierBytes(stages: stages))
   }
+
+  /// Threads of a block.
+  var threads: Int { rows.threads + (warpgroups == nil ? 0 : FlashWarpgroups.threads) }
 
   var kernel: String {
     let prefix = warpgroups == nil ? "" : "hopper_"
@@ -164,7 +175,7 @@ struct FlashBackwardTile: Hashable, Sendable {
     let all = features.definitions + columns.definitions + ["WIDE=\(isWide ? 1 : 0)"]
     if let warpgroups {
       let passing = owner == .queries ? "KEY_ROWS=\(rows.keys)" : "QUERY_ROWS=\(rows.queries)"
-      return all + [passing, "WARPGROUPS=\(warpgroups)"]
+      return all + [passing, "STAGES=\(stages)", "WARPGROUPS=\(warpgroups)"]
     }
     let common = all + rows.definitions
     guard owner != .queries else { return common }

@@ -15,14 +15,15 @@ struct FlashForward {
     problem = inputs.problem
     operands = try FlashOperands(inputs.device)
     bound = FlashBound(inputs)
-    longestQueries = inputs.segments.map(\.queryCount).max() ?? 0
+    let longest = inputs.segments.max { $0.queryCount < $1.queryCount }
+    longestQueries = longest?.queryCount ?? 0
     let limits = operands.queue.device.limits
     tile = FlashTile(
       keyDimension: problem.keyDimension, valueDimension: problem.valueDimension,
       features: FlashFeatures(inputs, element), hasConstantBound: bound != nil,
       splits: FlashSplit.parts(
         problem, longestQueries: longestQueries, multiprocessors: limits.multiprocessors),
-      limits: TileLimits(limits))
+      longest: longest, limits: TileLimits(limits))
   }
 
   func run() throws -> ExactOutputs {
@@ -38,10 +39,11 @@ struct FlashForward {
     let output = try DeviceRows(
       fresh: outputShape, paddedTo: tile.columns.values, problem.dtype, on: inputs.device)
     let logSumExp = try Tensor.onDevice(sumShape, dtype: .float32, device: inputs.device)
+    let rows = try FlashRows(inputs, tile.features.element, operands)
     let parts = tile.splits ?? 0
     let count = sumShape.elementCount
     let parameters = Parameters(
-      operands: try DeviceOperands(inputs, tile.features, operands), output: output.place,
+      operands: try DeviceOperands(inputs, tile.features, rows, operands), output: output.place,
       logSumExp: try logSumExp.deviceAddress(),
       sinks: try operands.address(inputs.sinkLogits, .float32),
       partialOutput: parts == 0
@@ -51,12 +53,22 @@ struct FlashForward {
       partialLogSums: parts == 0
         ? 0 : try operands.fresh(parts * count * DType.float32.size, "parts of the sums"),
       boundFactor: bound?.factor ?? 0, boundRise: bound?.rise ?? 0, splits: Int32(max(1, parts)))
-    try operands.queue.launch(
-      tile.kernel, definitions: tile.definitions, isSpecific: tile.warpgroups != nil, grid: grid,
-      threads: tile.rows.threads, sharedBytes: tile.sharedBytes, parameters)
+    if tile.warpgroups != nil {
+      try launch(
+        MappedParameters(
+          maps: FlashMaps(rows, tile.rows, operands.queue.device), forward: parameters))
+    } else {
+      try launch(parameters)
+    }
     if parts > 0 { try merge(parameters, output, count) }
     return ExactOutputs(
       output: try output.result(dimension: problem.valueDimension), logSumExp: logSumExp)
+  }
+
+  private func launch(_ parameters: some BitwiseCopyable) throws {
+    try operands.queue.launch(
+      tile.kernel, definitions: tile.definitions, isSpecific: tile.warpgroups != nil, grid: grid,
+      threads: tile.threads, sharedBytes: tile.sharedBytes, parameters)
   }
 
   private var grid: (Int, Int, Int) {
@@ -92,6 +104,12 @@ struct FlashForward {
     var boundRise: Float
     var splits: Int32
     var unused: Int32 = 0
+  }
+
+  /// Those of Hopper's kernel.
+  private struct MappedParameters: BitwiseCopyable {
+    var maps: FlashMaps
+    var forward: Parameters
   }
 
   /// The parameters of `attention/merge.cu`, field by field.

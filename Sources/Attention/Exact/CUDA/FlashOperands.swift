@@ -51,6 +51,25 @@ final class FlashOperands {
   }
 }
 
+/// Queries, keys and values as kernels read them.
+struct FlashRows {
+  let queries: DeviceRows
+  let keys: DeviceRows
+  let values: DeviceRows
+  /// Addresses of the reciprocals of queries' and keys' lengths; 0 where there are none.
+  let queryLengths: UInt64
+  let keyLengths: UInt64
+
+  /// Queues what must be computed of the inputs first.
+  init(_ inputs: ExactInputs, _ element: FlashElement, _ operands: FlashOperands) throws {
+    let lengths = RowLengths(inputs, element, operands)
+    (queries, queryLengths) = try lengths.divide(inputs.queries)
+    (keys, keyLengths) = try lengths.divide(inputs.keys)
+    values = try DeviceRows(
+      inputs.values, paddedTo: FlashTile.padded(inputs.problem.valueDimension))
+  }
+}
+
 /// `Operands` of `attention/operands.cuh`, field by field.
 struct DeviceOperands: BitwiseCopyable {
   private let queries: DeviceRows.Place
@@ -71,16 +90,15 @@ struct DeviceOperands: BitwiseCopyable {
   private let heads: Int32
   private let headsPerGroup: Int32
 
-  /// Queues what must be computed of the inputs first.
-  init(_ inputs: ExactInputs, _ features: FlashFeatures, _ operands: FlashOperands) throws {
+  /// Queues what must be computed of the inputs first, but for the rows.
+  init(
+    _ inputs: ExactInputs, _ features: FlashFeatures, _ rows: FlashRows, _ operands: FlashOperands
+  ) throws {
     let problem = inputs.problem
-    let lengths = RowLengths(inputs, features.element, operands)
-    let queries = try lengths.divide(inputs.queries)
-    let keys = try lengths.divide(inputs.keys)
-    (self.queries, queryLengths) = (operands.place(queries.rows), queries.reciprocals)
-    (self.keys, keyLengths) = (operands.place(keys.rows), keys.reciprocals)
-    values = operands.place(
-      try DeviceRows(inputs.values, paddedTo: FlashTile.padded(problem.valueDimension)))
+    queries = operands.place(rows.queries)
+    keys = operands.place(rows.keys)
+    values = operands.place(rows.values)
+    (queryLengths, keyLengths) = (rows.queryLengths, rows.keyLengths)
     let segments = inputs.segments.map { DeviceSegment($0, problem.alignment) }
     self.segments =
       features.isPacked || inputs.logitDecay != nil

@@ -11,7 +11,7 @@ struct FlashTile: Hashable, Sendable {
   /// Blocks that share the keys of a row; nil where a block sees all of them, and its rows are those of
   /// one head.
   let splits: Int?
-  /// Of a block, where Hopper's own matrix instructions are used.
+  /// Of a block, where Hopper's own instructions are used; one more copies.
   let warpgroups: Int?
 
   static let largestDimension = 256
@@ -33,22 +33,24 @@ struct FlashTile: Hashable, Sendable {
   /// dimension 128 eight warps with one strip each share a block, for as many keys as shared memory
   /// holds twice. float32 takes both operands apart, which fills registers sooner: one strip from
   /// dimension 128 on.
+  ///
+  /// `longest` is the longest sequence; nil for one of whole tiles.
   init(
     keyDimension: Int, valueDimension: Int, features: FlashFeatures, hasConstantBound: Bool = false,
-    splits: Int? = nil, limits: TileLimits
+    splits: Int? = nil, longest: ExactInputs.Segment? = nil, limits: TileLimits
   ) {
     let columns = TileColumns(
       keyDimension: keyDimension, valueDimension: valueDimension, features.element)
-    let usesWarpgroups = splits == nil && features.usesWarpgroups(columns, limits)
-    warpgroups = usesWarpgroups ? (columns.widest <= 64 ? 3 : 2) : nil
+    warpgroups =
+      splits == nil && features.usesWarpgroups(columns, limits)
+      ? FlashWarpgroups.count(longest, widest: columns.widest) : nil
     let candidates =
-      usesWarpgroups
-      ? [Self.hopper(columns.widest)]
-      : splits != nil
+      warpgroups.map { [Self.hopper($0)] }
+      ?? (splits != nil
         ? Self.split(columns.widest, features.element)
         : features.element.isHalf
           ? Self.half(columns.widest, features, limits.capability)
-          : Self.single(columns.widest, limits.capability)
+          : Self.single(columns.widest, limits.capability))
     rows = limits.first(of: candidates) {
       Self.sharedBytes($0, columns, features.dividesByLengths)
     }
@@ -82,10 +84,11 @@ struct FlashTile: Hashable, Sendable {
     }
   }
 
-  /// A warpgroup owns 64 rows; its scores, weights and outputs fill its registers.
-  private static func hopper(_ widest: Int) -> TileRows {
-    widest <= 64
-      ? TileRows(192, 128, warps: 12, blocks: 1) : TileRows(128, 128, warps: 8, blocks: 1)
+  /// Scores, weights and outputs of a warpgroup's rows fill its registers.
+  private static func hopper(_ warpgroups: Int) -> TileRows {
+    TileRows(
+      warpgroups * FlashWarpgroups.rows, FlashWarpgroups.keys,
+      warps: warpgroups * FlashWarpgroups.threads / threadsPerWarp, blocks: 1)
   }
 
   private static func single(_ widest: Int, _ capability: Int) -> [TileRows] {
@@ -113,7 +116,13 @@ struct FlashTile: Hashable, Sendable {
       + stages * rows.keys * (columns.keyBytes + columns.valueBytes) + lengths
   }
 
-  var sharedBytes: Int { Self.sharedBytes(rows, columns, features.dividesByLengths) }
+  var sharedBytes: Int {
+    Self.sharedBytes(rows, columns, features.dividesByLengths)
+      + (warpgroups == nil ? 0 : FlashWarpgroups.barrierBytes(stages: Self.stages))
+  }
+
+  /// Threads of a block.
+  var threads: Int { rows.threads + (warpgroups == nil ? 0 : FlashWarpgroups.threads) }
 
   var kernel: String { warpgroups == nil ? "attention/forward" : "attention/hopper_forward" }
 

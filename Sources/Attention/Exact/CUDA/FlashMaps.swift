@@ -1,0 +1,39 @@
+import CUDA
+import Tensors
+
+/// What Hopper's copying unit reads boxes of: `OperandMaps` of `attention/hopper.cuh`.
+struct FlashMaps: BitwiseCopyable {
+  private let queries: TensorMap
+  private let keys: TensorMap
+  private let values: TensorMap
+
+  /// - Parameters:
+  ///   - rows: what is read.
+  ///   - tile: the rows of queries and keys that are copied at once.
+  ///   - device: whose unit reads.
+  init(_ rows: FlashRows, _ tile: TileRows, _ device: CUDADevice) throws {
+    queries = try rows.queries.map(rows: tile.queries, on: device)
+    keys = try rows.keys.map(rows: tile.keys, on: device)
+    values = try rows.values.map(rows: tile.keys, on: device)
+  }
+}
+
+extension DeviceRows {
+  /// A row of a block of `BlockedTile`.
+  private static let blockBytes = 128
+
+  /// The rows in boxes of one block of a tile; of nothing, no box will be read.
+  func map(rows: Int, on device: CUDADevice) throws -> TensorMap {
+    guard tensor.elementCount > 0 else { return TensorMap() }
+    let size = tensor.dtype.size
+    // Nobody steps along an axis of one entry, but the unit wants a multiple of 16 bytes there too.
+    func stride(_ axis: Int) -> Int {
+      tensor.shape[axis] <= 1 ? Self.blockBytes : tensor.strides[axis] * size
+    }
+    return try TensorMap(
+      base: place.base, shape: tensor.shape.dimensions,
+      strides: (batch: stride(0), row: stride(1), head: stride(2)),
+      isBFloat16: tensor.dtype == .bfloat16, rows: rows, columns: Self.blockBytes / size,
+      on: device)
+  }
+}

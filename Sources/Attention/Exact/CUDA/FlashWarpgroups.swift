@@ -1,0 +1,40 @@
+import Tensors
+
+/// Warpgroups of a block of Hopper's kernels, and how many `attention/hopper_forward.cu` has.
+enum FlashWarpgroups {
+  /// Rows that a warpgroup owns.
+  static let rows = 64
+  static let threads = 128
+  /// Keys of a tile.
+  static let keys = 128
+  /// The barriers of a block: of what it owns, and two for each stage of both tensors that go by.
+  static func barrierBytes(stages: Int) -> Int {
+    (1 + 2 * 2 * stages) * MemoryLayout<UInt64>.size
+  }
+
+  /// The most: their outputs and scores fill the registers of a multiprocessor.
+  static func most(_ widest: Int) -> Int { widest <= 64 ? 3 : 2 }
+  /// The rate of blocks with three beside that of blocks with two, both with whole tiles (an H200, dimension
+  /// 64): three hide more of one another's weights.
+  private static let gainOfThree = 1.2
+
+  /// Three where registers allow it, unless the queries are so few, or the causal edge cuts so much off
+  /// tall tiles, that two compute less by more than three are faster.
+  static func count(_ segment: ExactInputs.Segment?, widest: Int) -> Int {
+    let most = most(widest)
+    guard most == 3, let segment else { return most }
+    return Double(work(segment, most)) > gainOfThree * Double(work(segment, 2)) ? 2 : most
+  }
+
+  /// Rows times tiles of keys that blocks of `groups` warpgroups compute for a sequence.
+  private static func work(_ segment: ExactInputs.Segment, _ groups: Int) -> Int {
+    let height = groups * rows
+    return stride(from: 0, to: segment.queryCount, by: height).reduce(0) { sum, first in
+      let visible = segment.band.visibleKeys(
+        rows: first..<min(first + height, segment.queryCount), keys: segment.keyCount)
+      guard !visible.isEmpty else { return sum }
+      return sum + height
+        * (visible.upperBound.rounded(up: keys) / keys - visible.lowerBound / keys)
+    }
+  }
+}

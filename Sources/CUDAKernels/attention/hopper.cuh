@@ -1,0 +1,83 @@
+#pragma once
+
+#include "attention/operands.cuh"
+#include "tile/ring.cuh"
+#include "tile/warpgroup.cuh"
+
+// What the kernels for Hopper share. A block has warpgroups that own 64 rows each, the readers, and one more
+// that asks for tiles as places for them become free: readers wait for copies only, and take turns.
+//
+// Compiled with
+//   WARPGROUPS    readers of a block
+
+constexpr int group_threads = 4 * warp_threads;
+constexpr int group_rows = 64;
+constexpr int readers = WARPGROUPS * group_threads;
+constexpr int block_threads = readers + group_threads;
+
+// Registers of a thread: what a block starts with, and how its warpgroups share them later. More than there
+// were at the start would be waited for for ever.
+constexpr int first_registers = 65536 / block_threads / 8 * 8;
+constexpr int copying_registers = WARPGROUPS == 3 ? 32 : 24;
+constexpr int reading_registers = WARPGROUPS == 3 ? 160 : 240;
+static_assert(copying_registers * group_threads + reading_registers * readers <=
+              first_registers * block_threads);
+
+// Numbers of barriers that warps meet at; 0 is that of the block.
+enum Meeting { all_readers = 1, own_group = 2, turn_of_group = own_group + WARPGROUPS };
+
+DEVICE void meet_own_group() { synchronize(own_group + threadIdx.x / group_threads, group_threads); }
+
+// Queries, keys and values, with boxes of as many rows as their tiles have.
+struct OperandMaps {
+  TensorMap queries;
+  TensorMap keys;
+  TensorMap values;
+};
+
+// Asks for a tile's rows from `row` on, 64 columns at a time.
+template <typename T>
+DEVICE void copy_blocks(u32 tile, const TensorMap &map, u32 barrier, int head, int row, int batch) {
+#pragma unroll
+  for (int block = 0; block < T::columns / block_columns; ++block) {
+    copy_box(tile + block * T::block_bytes, map, barrier, block * block_columns, head, row, batch);
+  }
+}
+
+// The copying unit knows where a tensor ends, not where a sequence in it does. What lies behind may be no
+// number, which a weight of zero does not make harmless: rows from `count` on become zeros.
+template <typename T>
+DEVICE void clear_rows(u8 *tile, int count) {
+  for (int index = max(0, count) * T::chunks + threadIdx.x % group_threads; index < T::rows * T::chunks;
+       index += group_threads) {
+    *(uint4 *)(tile + T::place(index / T::chunks, index % T::chunks)) = {0, 0, 0, 0};
+  }
+  show_to_products();
+}
+
+// Warpgroups issue products in turn: who has issued its own lets the next one, and computes meanwhile.
+struct Turns {
+  int count;
+
+  // Before the first: the last warpgroup lets the first one begin.
+  __device__ Turns(int count) : count(count) {
+    if (group() == WARPGROUPS - 1) pass_on(-1);
+  }
+
+  __device__ void await() const { synchronize(turn_of_group + group(), 2 * group_threads); }
+
+  __device__ void pass_on(int turn) const {
+    const bool is_last = group() == WARPGROUPS - 1;
+    if (is_last && turn + 1 == count) return;
+    pass(turn_of_group + (is_last ? 0 : group() + 1), 2 * group_threads);
+  }
+
+ private:
+  DEVICE int group() { return threadIdx.x / group_threads; }
+};
+
+// A warp is done with a place.
+template <int Stages>
+DEVICE void release(const Ring<Stages> &ring, int turn) {
+  if (threadIdx.x % warp_threads == 0) ring.release(turn);
+}
