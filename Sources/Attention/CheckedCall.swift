@@ -13,20 +13,22 @@ extension CheckedCall {
   /// Throws ``AttentionError/invalidArgument(_:was:mustBe:)`` with the shape of `tensor`, unless it
   /// is right.
   static func check(
-    _ tensor: Tensor, _ name: String, _ mustBe: String, _ isRight: (Tensor) -> Bool
+    _ tensor: Tensor, _ name: String, _ mustBe: @autoclosure () -> String,
+    _ isRight: (Tensor) -> Bool
   ) throws {
     guard isRight(tensor) else {
-      throw AttentionError.invalidArgument(name, was: "\(tensor.shape)", mustBe: mustBe)
+      throw AttentionError.invalidArgument(name, was: "\(tensor.shape)", mustBe: mustBe())
     }
   }
 
   /// The same with its dtype.
   static func check(
-    dtypeOf tensor: Tensor, _ name: String, _ mustBe: String, _ isRight: (DType) -> Bool
+    dtypeOf tensor: Tensor, _ name: String, _ mustBe: @autoclosure () -> String,
+    _ isRight: (DType) -> Bool
   ) throws {
     guard isRight(tensor.dtype) else {
       throw AttentionError.invalidArgument(
-        "dtype of \(name)", was: tensor.dtype.rawValue, mustBe: mustBe)
+        "dtype of \(name)", was: tensor.dtype.rawValue, mustBe: mustBe())
     }
   }
 

@@ -193,7 +193,46 @@ static void gradient(int in_halves) {
 static void softmax_gradient(void) { gradient(0); }
 static void softmax_gradient_bf16(void) { gradient(1); }
 
+// Rows two apart among the maxima and sums, as those of two heads are.
+static void finish_rows(void) {
+  static const cpu_float_type types[] = {CPU_F32, CPU_BF16, CPU_F16};
+  enum { FINISHED = 5, STEP = 2 };
+  FOR_LENGTHS(n) FOR_EACH(type, types) {
+    begin("type %d, columns %zu", (int)type, n);
+    size_t o_stride = n + 3, y_stride = n + 2, size = type == CPU_F32 ? 4 : 2;
+    float *o = random_rows(FINISHED, n, o_stride, -1, 1);
+    float *m = random_floats(STEP * FINISHED, -30, 30);
+    float *l = random_floats(STEP * FINISHED, 0.5, 900);
+    // A row that has seen nothing, one of NaN, and a sum of one.
+    m[0] = -INFINITY, l[0] = 0;
+    l[STEP] = NAN;
+    l[2 * STEP] = 1;
+    for (size_t j = 0; j < n; j++) o[j] = 0;
+    size_t y_count = (FINISHED - 1) * y_stride + n;
+    char *y = memory(size * y_count);
+    const char *poison = memory(size * y_count);
+    float *lse = floats(FINISHED);
+    kernels->finish_rows(type, FINISHED, n, o, o_stride, m, l, STEP, y, y_stride, lse);
+    for (size_t r = 0; r < FINISHED; r++) {
+      double sum = l[r * STEP], high = m[r * STEP], logarithm = log2(sum);
+      if (r == 0) equal("lse", r, lse[r], -INFINITY);
+      else near("lse", r, lse[r], (high + logarithm) * ln2, fabs(high) + fabs(logarithm), 4);
+      for (size_t j = 0; j < n; j++) {
+        // A reciprocal, a product and the rounding to the type, in its own units.
+        double want = r == 0 ? 0 : o[r * o_stride + j] / sum;
+        double units = type == CPU_F32 ? 3 : type == CPU_BF16 ? BF16_ROUNDINGS + 3 : 0x1p13 + 3;
+        double least = type == CPU_F16 ? 0x1p-14 : 0;
+        near("y", r * y_stride + j, element(type, y, r * y_stride + j), want,
+             fmax(fabs(want), least), units);
+      }
+      for (size_t at = r * y_stride + n; r + 1 < FINISHED && at < (r + 1) * y_stride; at++)
+        equal("gap of y", at, memcmp(y + at * size, poison + at * size, size), 0);
+    }
+  }
+}
+
 static const test tests[] = {{"softmax_online", softmax_online, 0},
+                             {"finish_rows", finish_rows, 0},
                              {"softmax_shifted", softmax_shifted, 0},
                              {"softmax_gradient", softmax_gradient, 0},
                              {"bf16.softmax_online", softmax_online_bf16, 1},

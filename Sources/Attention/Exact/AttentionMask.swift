@@ -97,6 +97,14 @@ struct Band: Hashable, Sendable {
 
   /// How many pairs of `queries` × `keys` are inside the band.
   func pairs(queries: Int, keys: Int) -> Int {
-    (0..<queries).reduce(0) { $0 + visibleKeys(rows: $1..<$1 + 1, keys: keys).count }
+    // The sum over all queries i of min(keys, max(0, i + shift)): zeros, then numbers that rise by one,
+    // then `keys` each.
+    func sum(_ shift: Int) -> Int {
+      let zeros = min(queries, max(0, -shift))
+      let full = min(queries, max(0, keys - shift))
+      return (full - zeros) * shift + (full - zeros) * (full + zeros - 1) / 2
+        + (queries - full) * keys
+    }
+    return low < high ? sum(high) - sum(low) : 0
   }
 }

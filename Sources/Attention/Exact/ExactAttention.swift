@@ -47,13 +47,20 @@ public func attention(
   var scale: Tensor?
   if case .perHead(let tensor) = similarity.scale { scale = tensor }
   let optional = [scale, terms.bias, terms.logitDecay, terms.sinks]
-  let tracked = [queries, keys, values] + optional.compactMap { $0 }
+  let needsGradient =
+    queries.isTracked || keys.isTracked || values.isTracked
+    || optional.contains { $0?.isTracked ?? false }
   let inputs = try ExactInputs(
     queries: queries, keys: keys, values: values, similarity: similarity, mask: mask,
-    terms: terms, allowsTF32: allowsTF32, needsGradient: tracked.contains(where: \.isTracked))
-  let explanation = try ExactAttention.explain(inputs.problem, kernel: kernel)
-  let chosen = try explanation.choice(from: ExactAttention.kernels) { $0.name }
+    terms: terms, allowsTF32: allowsTF32, needsGradient: needsGradient)
+  let verdict = try ExactAttention.verdicts.verdict(on: inputs.problem, kernel)
+  let chosen = try verdict.kernel()
   let outputs = try chosen.forward(inputs)
+  guard needsGradient else {
+    return AttentionResult(
+      output: outputs.output, logSumExp: outputs.logSumExp, explanation: verdict.explanation)
+  }
+  let tracked = [queries, keys, values] + optional.compactMap { $0 }
   let dtypes = tracked.map(\.dtype)
   let present = optional.map { $0 != nil }
   let recorded = Tensor.recording([outputs.output, outputs.logSumExp], from: tracked) { incoming in
@@ -64,7 +71,8 @@ public func attention(
     for (gradient, isPresent) in zip(others, present) where isPresent { all.append(gradient) }
     return try zip(all, dtypes).map { gradient, dtype in try gradient?.cast(to: dtype) }
   }
-  return AttentionResult(output: recorded[0], logSumExp: recorded[1], explanation: explanation)
+  return AttentionResult(
+    output: recorded[0], logSumExp: recorded[1], explanation: verdict.explanation)
 }
 
 /// The kernels of exact attention and the choice between them.
@@ -93,23 +101,10 @@ public enum ExactAttention {
 
   /// The verdict on a problem.
   public static func explain(_ problem: ExactProblem, kernel: String? = nil) throws -> Explanation {
-    // The processor's instruction sets and threads may change between two calls.
-    guard problem.device != .cpu else { return try verdict(on: problem, kernel) }
-    return try verdicts.value(of: Question(problem: problem, kernel: kernel)) {
-      try verdict(on: problem, kernel)
-    }
+    try verdicts.verdict(on: problem, kernel).explanation
   }
 
-  private struct Question: Hashable, Sendable {
-    let problem: ExactProblem
-    let kernel: String?
-  }
-
-  private static let verdicts = Remembered<Question, Explanation>()
-
-  private static func verdict(on problem: ExactProblem, _ kernel: String?) throws -> Explanation {
-    try Selector.explain(
-      "attention", problem, description: problem.description,
-      kernels: kernels.map { $0.asKernel }, forced: kernel, device: problem.device)
+  static let verdicts = Verdicts<ExactProblem, any ExactKernel>("attention", kernels) {
+    $0.asKernel
   }
 }

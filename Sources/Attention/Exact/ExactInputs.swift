@@ -1,7 +1,7 @@
 import Tensors
 
 /// The validated arguments of one call of exact attention, in the form kernels read.
-public struct ExactInputs: Sendable {
+public final class ExactInputs: Sendable {
   /// One sequence: its queries and keys do not meet those of another.
   struct Segment: Hashable, Sendable {
     var batch: Int
@@ -46,9 +46,7 @@ public struct ExactInputs: Sendable {
   var hasSinks: Bool { sinkLogits != nil }
   /// Query heads that share a key/value head.
   var headsPerGroup: Int { problem.heads / problem.keyValueHeads }
-}
 
-extension ExactInputs {
   /// - Parameter device: where the problem is to be solved; nil for where the tensors are. A verdict may be
   ///   asked for another device.
   /// - Throws: ``AttentionError/invalidArgument(_:was:mustBe:)`` naming the first argument that does
@@ -57,7 +55,7 @@ extension ExactInputs {
     queries: Tensor, keys: Tensor, values: Tensor, similarity: Similarity, mask: AttentionMask,
     terms: ScoreTerms, allowsTF32: Bool = false, device: Device? = nil, needsGradient: Bool
   ) throws {
-    try Self.checkDevices(queries, keys, values, similarity, mask, terms)
+    try ExactInputs.checkDevices(queries, keys, values, similarity, mask, terms)
     let isOnHost = queries.device == .cpu
     let sizes = try ExactSizes(queries, keys, values)
     let (batch, t, s, heads) = (sizes.batch, sizes.queries, sizes.keys, sizes.heads)
@@ -81,7 +79,7 @@ extension ExactInputs {
     }
     try validate(window: mask.window)
     keyMask = try resolve(keyMask: mask.keyMask, shape: [batch, s])
-    segments = try Self.segments(mask, batch: batch, queries: t, keys: s)
+    segments = try ExactInputs.segments(mask, batch: batch, queries: t, keys: s)
 
     if let softcap = terms.softcap, !(softcap > 0 && softcap.isFinite) {
       throw AttentionError.invalidArgument("softcap", was: "\(softcap)", mustBe: "above 0")
@@ -95,8 +93,8 @@ extension ExactInputs {
     bias = try resolve(bias: terms.bias, shape: [batch, heads, t, s])
     biasShape = terms.bias?.shape
     logitDecay = terms.logitDecay?.detached()
-    try Self.check(logitDecay: terms.logitDecay, shape: [batch, t, heads], keys: s)
-    decaySums = isOnHost ? try Self.runningSums(terms.logitDecay, segments: segments) : nil
+    try ExactInputs.check(logitDecay: terms.logitDecay, shape: [batch, t, heads], keys: s)
+    decaySums = isOnHost ? try ExactInputs.runningSums(terms.logitDecay, segments: segments) : nil
     sinkLogits = try terms.sinks.map { try vector($0, "sinks", count: heads) }
     sinks = isOnHost ? try sinkLogits?.elements(as: Float.self) : nil
 
@@ -109,22 +107,16 @@ extension ExactInputs {
       isCausal: mask.isCausal, alignment: mask.alignment, window: mask.window,
       hasKeyMask: mask.keyMask != nil,
       packedSequences: mask.cumulativeLengths == nil ? nil : segments.count,
-      visiblePairs: Self.visiblePairs(segments),
+      visiblePairs: ExactInputs.visiblePairs(segments),
       hasSoftcap: softcap != nil, hasALiBi: slopes != nil, bias: terms.bias?.shape,
       hasLogitDecay: logitDecay != nil, hasSinks: sinkLogits != nil, needsGradient: needsGradient,
       needsBiasGradient: needsGradient && terms.bias?.isTracked == true)
   }
+}
 
-  /// Sequences of the same lengths see the same number of pairs, which is counted once.
+extension ExactInputs {
   private static func visiblePairs(_ segments: [Segment]) -> Int {
-    var known: [[Int]: Int] = [:]
-    return segments.reduce(0) { total, segment in
-      let lengths = [segment.queryCount, segment.keyCount]
-      let pairs =
-        known[lengths] ?? segment.band.pairs(queries: lengths[0], keys: lengths[1])
-      known[lengths] = pairs
-      return total + pairs
-    }
+    segments.reduce(0) { $0 + $1.band.pairs(queries: $1.queryCount, keys: $1.keyCount) }
   }
 
   private static func segments(_ mask: AttentionMask, batch: Int, queries: Int, keys: Int) throws
@@ -153,18 +145,19 @@ extension ExactInputs {
     _ queries: Tensor, _ keys: Tensor, _ values: Tensor, _ similarity: Similarity,
     _ mask: AttentionMask, _ terms: ScoreTerms
   ) throws {
-    var scale: Tensor?
-    if case .perHead(let tensor) = similarity.scale { scale = tensor }
-    let others: [(String, Tensor?)] = [
-      ("keys", keys), ("values", values), ("scale", scale), ("keyMask", mask.keyMask),
-      ("bias", terms.bias), ("logitDecay", terms.logitDecay), ("sinks", terms.sinks),
-    ]
-    for (name, tensor) in others {
-      if let tensor, tensor.device != queries.device {
-        throw AttentionError.invalidArgument(
-          name, was: "on \(tensor.device)", mustBe: "on \(queries.device), as the queries")
-      }
+    let device = queries.device
+    func check(_ tensor: Tensor?, _ name: String) throws {
+      guard let tensor, tensor.device != device else { return }
+      throw AttentionError.invalidArgument(
+        name, was: "on \(tensor.device)", mustBe: "on \(device), as the queries")
     }
+    try check(keys, "keys")
+    try check(values, "values")
+    if case .perHead(let tensor) = similarity.scale { try check(tensor, "scale") }
+    try check(mask.keyMask, "keyMask")
+    try check(terms.bias, "bias")
+    try check(terms.logitDecay, "logitDecay")
+    try check(terms.sinks, "sinks")
   }
 
   private static func check(logitDecay decay: Tensor?, shape: Shape, keys: Int) throws {

@@ -1,7 +1,7 @@
 import Tensors
 
 /// What is asked of exact attention, without the numbers: all that kernels judge by.
-public struct ExactProblem: Hashable, Sendable, CustomStringConvertible {
+public struct ExactProblem: OperatorProblem {
   public var batch: Int
   public var queryLength: Int
   public var keyLength: Int

@@ -13,7 +13,7 @@ struct ExactSizes {
   let valueDimension: Int
 
   init(_ q: Tensor, _ k: Tensor, _ v: Tensor) throws {
-    for (name, tensor) in [("queries", q), ("keys", k), ("values", v)] {
+    func check(_ tensor: Tensor, _ name: String) throws {
       guard tensor.rank == 4 else {
         throw AttentionError.invalidArgument(
           name, was: "\(tensor.shape)", mustBe: "[batch, length, heads, dimension]")
@@ -23,6 +23,9 @@ struct ExactSizes {
           name, was: tensor.dtype.rawValue, mustBe: "of the queries' floating-point dtype")
       }
     }
+    try check(q, "queries")
+    try check(k, "keys")
+    try check(v, "values")
     batch = q.shape[0]
     queries = q.shape[1]
     heads = q.shape[2]

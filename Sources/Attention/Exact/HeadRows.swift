@@ -5,29 +5,35 @@ import Tensors
 /// whatever its strides and dtype.
 struct HeadRows: Sendable {
   let dimension: Int
-  private let tensor: Tensor
+  /// Elements between neighbouring rows of one head, and between the same row of neighbouring heads.
+  let rowStride, headStride: Int
+  private let batchStride: Int
+  private let elementSize: Int
   private let elements: HostElements
   private let type: cpu_float_type
 
   /// - Parameter type: the C loops' name of the tensor's dtype.
   init(_ tensor: Tensor, _ type: cpu_float_type) throws {
     // Rows with gaps between their elements are rare: they are copied once, before.
-    self.tensor = tensor.strides[3] == 1 ? tensor : try tensor.contiguous()
-    elements = try self.tensor.hostElements()
+    let tensor = tensor.strides[3] == 1 ? tensor : try tensor.contiguous()
+    elements = try tensor.hostElements()
+    (batchStride, rowStride, headStride) = (tensor.strides[0], tensor.strides[1], tensor.strides[2])
+    elementSize = tensor.dtype.size
     self.type = type
     dimension = tensor.shape[3]
   }
 
-  /// Elements between the same row of neighbouring heads.
-  var headStride: Int { tensor.strides[2] }
+  /// The address of row `start` of one head, which holds as long as this value lives.
+  func at(batch: Int, head: Int, start: Int) -> UnsafeRawPointer {
+    elements.base + (batch * batchStride + start * rowStride + head * headStride) * elementSize
+  }
 
   /// Starts to bring `count` rows from `start` on near. They lie apart by all heads, a pattern that
   /// processors do not foresee: read one after the other, each would be waited for.
   func prefetch(batch: Int, head: Int, start: Int, count: Int, _ kernels: cpu_kernels) {
-    let size = tensor.dtype.size
-    withRows(batch: batch, head: head, start: start) { rows, _, stride in
-      kernels.prefetch(count, dimension * size, rows, stride * size, 0)
-    }
+    kernels.prefetch(
+      count, dimension * elementSize, at(batch: batch, head: head, start: start),
+      rowStride * elementSize, 0)
   }
 
   /// Writes `count` rows from `start` on, one behind the other.
@@ -36,23 +42,14 @@ struct HeadRows: Sendable {
     _ kernels: cpu_kernels
   ) {
     prefetch(batch: batch, head: head, start: start, count: count, kernels)
-    withRows(batch: batch, head: head, start: start) { rows, type, stride in
-      for row in 0..<count {
-        kernels.widen(
-          type, dimension, rows + row * stride * tensor.dtype.size, target + row * dimension)
-      }
-    }
+    kernels.load_rows(
+      type, count, dimension, at(batch: batch, head: head, start: start), rowStride, 1, target)
   }
 
-  /// The rows of one head where they lie: calls `body` with the address of row `start`, the C loops'
-  /// name of its dtype, and the distance between rows.
-  func withRows(
-    batch: Int, head: Int, start: Int,
-    _ body: (_ rows: UnsafeRawPointer, _ type: cpu_float_type, _ stride: Int) -> Void
-  ) {
-    let strides = tensor.strides
-    let offset = batch * strides[0] + start * strides[1] + head * strides[2]
-    body(elements.base + offset * tensor.dtype.size, type, strides[1])
+  /// The rows of one head as float32 where they lie; nil where they are of another type.
+  func floats(batch: Int, head: Int, start: Int) -> UnsafePointer<Float>? {
+    type == CPU_F32
+      ? at(batch: batch, head: head, start: start).assumingMemoryBound(to: Float.self) : nil
   }
 
   /// Calls `body` with rows in float32 and the distance between them: where they lie if nothing is to
@@ -61,12 +58,9 @@ struct HeadRows: Sendable {
     batch: Int, head: Int, start: Int, count: Int, normalizedGroups: Int?, _ kernels: cpu_kernels,
     _ body: (_ rows: UnsafePointer<Float>, _ stride: Int) -> Void
   ) throws {
-    guard type != CPU_F32 || normalizedGroups != nil else {
+    if normalizedGroups == nil, let rows = floats(batch: batch, head: head, start: start) {
       prefetch(batch: batch, head: head, start: start, count: count, kernels)
-      withRows(batch: batch, head: head, start: start) { rows, _, stride in
-        body(rows.assumingMemoryBound(to: Float.self), stride)
-      }
-      return
+      return body(rows, rowStride)
     }
     let scratch = try Scratch(floats: 2 * count * dimension)
     let (rows, lengths) = (scratch.base, scratch.base + count * dimension)

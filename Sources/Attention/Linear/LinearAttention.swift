@@ -49,13 +49,18 @@ public func linearAttention(
 ) throws -> LinearAttentionResult {
   let inputs =
     [queries, keys, values] + update.tensors + [decay, initialState].compactMap { $0 }
+  let needsGradient = inputs.contains(where: \.isTracked)
   let call = try LinearCall(
     queries: queries, keys: keys, values: values, decay: decay, update: update, scale: scale,
     normalizesQueriesAndKeys: normalizesQueriesAndKeys, initialState: initialState,
-    cumulativeLengths: cumulativeLengths, needsGradient: inputs.contains(where: \.isTracked))
-  let explanation = try LinearAttention.explain(call, kernel)
-  let chosen = try explanation.choice(from: LinearAttention.kernels, name: { $0.name })
+    cumulativeLengths: cumulativeLengths, needsGradient: needsGradient)
+  let verdict = try LinearAttention.verdicts.verdict(on: call.problem, kernel)
+  let chosen = try verdict.kernel()
   let outputs = try chosen.forward(call)
+  guard needsGradient else {
+    return LinearAttentionResult(
+      output: outputs.output, finalState: outputs.finalState, explanation: verdict.explanation)
+  }
   let places = inputs.map { InputPlace(shape: $0.shape, dtype: $0.dtype) }
   let recorded = Tensor.recording([outputs.output, outputs.finalState], from: inputs) { incoming in
     let gradients = try chosen.backward(
@@ -66,7 +71,7 @@ public func linearAttention(
     return try zip(all, places).map { try $1.fold($0) }
   }
   return LinearAttentionResult(
-    output: recorded[0], finalState: recorded[1], explanation: explanation)
+    output: recorded[0], finalState: recorded[1], explanation: verdict.explanation)
 }
 
 /// The shape and dtype of an input, to which its gradient is brought.
@@ -110,17 +115,16 @@ public enum LinearAttention {
     cumulativeLengths: Tensor? = nil, kernel: String? = nil, needsGradient: Bool,
     device: Device? = nil
   ) throws -> Explanation {
-    var call = try LinearCall(
+    let call = try LinearCall(
       queries: queries, keys: keys, values: values, decay: decay, update: update, scale: scale,
       normalizesQueriesAndKeys: normalizesQueriesAndKeys, initialState: initialState,
       cumulativeLengths: cumulativeLengths, needsGradient: needsGradient)
-    call.problem.device = device ?? call.device
-    return try explain(call, kernel)
+    var problem = call.problem
+    problem.device = device ?? problem.device
+    return try verdicts.verdict(on: problem, kernel).explanation
   }
 
-  static func explain(_ call: LinearCall, _ kernel: String?) throws -> Explanation {
-    try Selector.explain(
-      "linearAttention", call.problem, description: "\(call.problem)",
-      kernels: kernels.map { $0.asKernel }, forced: kernel, device: call.device)
+  static let verdicts = Verdicts<LinearProblem, any LinearKernel>("linearAttention", kernels) {
+    $0.asKernel
   }
 }

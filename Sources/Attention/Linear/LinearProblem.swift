@@ -1,7 +1,7 @@
 import Tensors
 
 /// What is asked of linear attention: everything that decides which kernel runs.
-public struct LinearProblem: Hashable, Sendable {
+public struct LinearProblem: OperatorProblem {
   /// Which numbers share one decay.
   public enum Decay: String, Hashable, Sendable, Codable {
     case none
@@ -71,7 +71,7 @@ public struct LinearProblem: Hashable, Sendable {
   }
 }
 
-extension LinearProblem: CustomStringConvertible {
+extension LinearProblem {
   public var description: String {
     var words = [
       "\(dtype.rawValue) queries \(Shape([batch, length, heads, keyDimension]))",

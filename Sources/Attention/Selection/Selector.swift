@@ -43,17 +43,3 @@ public enum Selector {
       candidates: ranked)
   }
 }
-
-extension Explanation {
-  /// The chosen kernel.
-  ///
-  /// - Throws: ``AttentionError/kernelObjects(_:_:)`` if the kernel asked for cannot run,
-  ///   ``AttentionError/noKernel(_:)`` if none can.
-  func choice<K>(from kernels: [K], name: (K) -> String) throws -> K {
-    if let kernel = kernels.first(where: { name($0) == chosen }) { return kernel }
-    if let forced, let objection = candidates.first(where: { $0.kernel == forced })?.objection {
-      throw AttentionError.kernelObjects(forced, objection)
-    }
-    throw AttentionError.noKernel(self)
-  }
-}

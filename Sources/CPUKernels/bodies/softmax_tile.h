@@ -153,6 +153,31 @@ static void softmax_shifted(size_t rows, size_t columns, float *s, size_t stride
     l[r] += weight_row(columns, s, factor, shift, NULL);
 }
 
+static void finish_rows(cpu_float_type type, size_t rows, size_t n, const float *o, size_t o_stride,
+                        const float *m, const float *l, size_t l_stride, void *y, size_t y_stride,
+                        float *lse) {
+  const float log2_e = 1.44269504088896341f;
+  const size_t size = type == CPU_F32 ? sizeof(float) : sizeof(uint16_t);
+  for (size_t r = 0; r < rows; r++, o += o_stride, m += l_stride, l += l_stride) {
+    // An empty sum leaves zeros; NaN stays NaN.
+    int is_empty = *l == 0;
+    float factor = is_empty ? 0 : 1 / *l;
+    char *row = (char *)y + r * y_stride * size;
+    if (type == CPU_F32) {
+      float *out = (float *)row;
+      for (size_t j = 0; j < n; j++) out[j] = o[j] * factor;
+    } else {
+      float piece[4 * LANES];
+      for (size_t first = 0; first < n; first += 4 * LANES) {
+        size_t count = n - first < 4 * LANES ? n - first : 4 * LANES;
+        for (size_t j = 0; j < count; j++) piece[j] = o[first + j] * factor;
+        narrow(type, count, piece, row + first * size);
+      }
+    }
+    lse[r] = is_empty ? -INFINITY : (*m + log2f(*l)) / log2_e;
+  }
+}
+
 #if HAS_BFLOAT16_DOT
 static void softmax_online_bf16(size_t rows, size_t columns, float *s, size_t stride, float factor,
                                 uint16_t *half, float *m, float *l, float *o, size_t o_columns,

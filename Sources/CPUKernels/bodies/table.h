@@ -18,7 +18,7 @@ const cpu_kernels TABLE = {
     .add_rows = add_rows, .add_alibi = add_alibi,
     .add_difference = add_difference, .softcap = softcap, .softcap_backward = softcap_backward,
     .scale_tile = scale_tile, .softmax_online = softmax_online, .softmax_shifted = softmax_shifted,
-    .softmax_gradient = softmax_gradient, .transpose = transpose,
+    .finish_rows = finish_rows, .softmax_gradient = softmax_gradient, .transpose = transpose,
 #if HAS_BFLOAT16_DOT
     .bf16 = {.pack_pairs_of_columns = pack_pairs_of_columns,
              .pack_pairs_of_rows = pack_pairs_of_rows, .product = product_bf16,

@@ -221,6 +221,11 @@ typedef struct {
   // The same with a constant for m: s = 2^(s*factor - shift), l += sum(s).
   void (*softmax_shifted)(size_t rows, size_t columns, float *s, size_t stride, float factor,
                           float shift, float *l);
+  // Rows of attention behind their last key: y = o/l, rounded to `type`, and lse = (m + log2(l))
+  // ln(2). A row with l = 0 gets zeros and -inf. lse lies dense, m and l at l_stride.
+  void (*finish_rows)(cpu_float_type type, size_t rows, size_t n, const float *o, size_t o_stride,
+                      const float *m, const float *l, size_t l_stride, void *y, size_t y_stride,
+                      float *lse);
   // A transposed tile, a row a key and a column a query; from scores s and d = V dO^T:
   // s = 2^(s*factor - lse[j]), d = s * (d - delta[j]). lse in base 2.
   void (*softmax_gradient)(size_t rows, size_t columns, float *s, float *d, size_t stride,

@@ -1,3 +1,4 @@
+import CUDA
 import Glibc
 import Synchronization
 
@@ -14,7 +15,8 @@ public enum MemoryPool {
   public static let retainedLimit = 4 << 30
 
   private struct State {
-    var free: [Int: [UInt]] = [:]
+    /// By the number of their size.
+    var free = [[UInt]](repeating: [], count: BlockSize.count)
     var freeBytes = 0
     var heldBytes = 0
     var peakBytes = 0
@@ -45,13 +47,6 @@ public enum MemoryPool {
     set { state.withLock { $0.poisons = newValue } }
   }
 
-  static func blockSize(for bytes: Int) -> Int {
-    guard bytes > 256 else { return 256 }
-    let power = 1 << (Int.bitWidth - 1 - (bytes - 1).leadingZeroBitCount)
-    let step = max(64, power / 4)
-    return (bytes + step - 1) / step * step
-  }
-
   /// More than any processor addresses, and little enough that sums of it do not overflow.
   private static let addressLimit = 1 << 57
 
@@ -59,13 +54,14 @@ public enum MemoryPool {
     guard bytes <= addressLimit else {
       throw TensorError.outOfMemory(requestedBytes: bytes, heldBytes: heldBytes)
     }
-    let size = blockSize(for: bytes)
+    let block = BlockSize(atLeast: bytes)
+    let size = block.bytes
     let (recycled, poisons): (UInt?, Bool) = state.withLock { state in
-      let block = state.free[size]?.popLast()
-      if block != nil { state.freeBytes -= size }
+      let free = state.free[block.number].popLast()
+      if free != nil { state.freeBytes -= size }
       state.heldBytes += size
       state.peakBytes = max(state.peakBytes, state.heldBytes)
-      return (block, state.poisons)
+      return (free, state.poisons)
     }
     var pointer = recycled.flatMap { UnsafeMutableRawPointer(bitPattern: $0) }
     if pointer == nil { pointer = fresh(size) }
@@ -92,7 +88,9 @@ public enum MemoryPool {
   private static func fresh(_ size: Int) -> UnsafeMutableRawPointer? {
     let isHuge = size >= 2 * hugePage
     var pointer: UnsafeMutableRawPointer?
-    guard posix_memalign(&pointer, isHuge ? hugePage : 64, size) == 0 else { return nil }
+    guard posix_memalign(&pointer, isHuge ? hugePage : BlockSize.alignment, size) == 0 else {
+      return nil
+    }
     #if os(Linux)
       // A wish: what it leads to is up to the system.
       if isHuge { madvise(pointer, size, MADV_HUGEPAGE) }
@@ -104,21 +102,22 @@ public enum MemoryPool {
   public static func trim() {
     let blocks = state.withLock { state in
       defer {
-        state.free = [:]
+        state.free = [[UInt]](repeating: [], count: BlockSize.count)
         state.freeBytes = 0
       }
-      return state.free.values.flatMap { $0 }
+      return state.free.flatMap { $0 }
     }
     for block in blocks { free(UnsafeMutableRawPointer(bitPattern: block)) }
   }
 
   static func release(_ pointer: UnsafeMutableRawPointer, _ bytes: Int) {
-    let size = blockSize(for: bytes)
+    let block = BlockSize(atLeast: bytes)
+    let size = block.bytes
     let keeps = state.withLock { state in
       state.heldBytes -= size
       guard state.freeBytes + size <= retainedLimit else { return false }
       state.freeBytes += size
-      state.free[size, default: []].append(UInt(bitPattern: pointer))
+      state.free[block.number].append(UInt(bitPattern: pointer))
       return true
     }
     if !keeps { free(pointer) }

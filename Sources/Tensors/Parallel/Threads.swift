@@ -56,6 +56,7 @@ public enum Threads {
 
   /// ``forEach(_:_:)`` for work that can fail: the error of the lowest failing index is thrown.
   public static func tryForEach(_ count: Int, _ body: (Int) throws -> Void) throws {
+    if count == 1 { return try body(0) }
     let failure = Mutex<(index: Int, error: any Error)?>(nil)
     forEach(count) { index in
       do { try body(index) } catch {

@@ -5,15 +5,6 @@ import Testing
 /// The pool counts for the whole process, in which other tests run: these look at sizes that nobody
 /// else asks for, or at bounds.
 @Suite(.serialized) struct MemoryPoolTests {
-  @Test func blocksAreLittleLargerThanAsked() {
-    for bytes in (0...5000).map({ $0 * 7 }) + [1 << 20, (1 << 20) + 1, 1 << 57] {
-      let size = MemoryPool.blockSize(for: bytes)
-      #expect(size >= bytes && size % 64 == 0, "\(bytes)")
-      #expect(bytes < 256 || size <= bytes + max(64, bytes / 4), "\(bytes) became \(size)")
-      #expect(MemoryPool.blockSize(for: size) == size, "\(bytes)")
-    }
-  }
-
   @Test func freedBlocksAreUsedAgain() throws {
     let size = 123 << 20
     let first = try MemoryPool.allocate(size)

@@ -3,12 +3,14 @@ import Glibc
 import Tensors
 
 /// One run of ``DecodeExactKernel``.
-struct DecodePass {
+final class DecodePass: Sendable {
   /// Keys of a piece: long enough to hide the merge, short enough to fill the threads. A constant:
   /// results must not depend on the machine.
   static let pieceKeys = 512
   /// Keys of a block: one softmax for all of them.
   private static let blockKeys = 128
+  /// A multiple of the keys that loops take together.
+  private static let keyStep = 16
 
   private let inputs: ExactInputs
   private let kernels: cpu_kernels
@@ -20,6 +22,8 @@ struct DecodePass {
   /// What the softmax may multiply all scores by to make base-2 logits of them; nil where they must
   /// be scaled before, by head or for the terms that follow.
   private let commonFactor: Float?
+  private let group: Int
+  private let keyHeads: Int
 
   init(_ inputs: ExactInputs) throws {
     self.inputs = inputs
@@ -33,6 +37,8 @@ struct DecodePass {
     commonFactor =
       !scores.addsTerms && scale > 0 && inputs.scale.allSatisfy { $0 == scale }
       ? scale * logTwoOfE : nil
+    group = inputs.headsPerGroup
+    keyHeads = inputs.problem.keyValueHeads
   }
 
   /// What one piece of the keys gives for each row: row (head · queries + i) · group + g is query i
@@ -43,8 +49,6 @@ struct DecodePass {
     let high: UnsafeMutablePointer<Float>
     let sum: UnsafeMutablePointer<Float>
   }
-
-  private var group: Int { inputs.headsPerGroup }
 
   func run() throws -> ExactOutputs {
     let problem = inputs.problem
@@ -75,7 +79,9 @@ struct DecodePass {
         while first < tasks.count {
           var end = first + 1
           while end < tasks.count, tasks[end].start > 0 { end += 1 }
-          merge(tasks[first].segment, (first..<end).map(part), output, sums)
+          let segment = inputs.segments[tasks[first].segment]
+          if end > first + 1 || inputs.sinks != nil { merge(segment, (first..<end).map(part)) }
+          finish(segment, part(first), output, sums)
           first = end
         }
       }
@@ -87,58 +93,88 @@ struct DecodePass {
   /// memory is read from one end to the other.
   private func run(_ index: Int, _ start: Int, _ part: Part) throws {
     let segment = inputs.segments[index]
-    let (d, v, keyHeads) = (queryRows.dimension, valueRows.dimension, inputs.problem.keyValueHeads)
+    let (d, v) = (queryRows.dimension, valueRows.dimension)
     let rows = keyHeads * segment.queryCount * group
-    let scratch = try Scratch(floats: rows * (d + Self.blockKeys) + 2 * Self.blockKeys * d)
+    guard rows > 0 else { return }
+    let seen = segment.band.visibleKeys(rows: 0..<segment.queryCount, keys: segment.keyCount)
+      .clamped(to: start..<min(start + Self.pieceKeys, segment.keyCount))
+    let block = max(Self.keyStep, min(Self.blockKeys, seen.count.rounded(up: Self.keyStep)))
+    let inPlace = queriesInPlace(segment)
+    let queryFloats = inPlace == nil ? rows * d : 0
+    let unitFloats = inputs.normalizedGroups == nil ? 0 : 2 * block * d
+    let scratch = try Scratch(floats: queryFloats + rows * block + unitFloats)
     let memory = BlockMemory(
-      queries: scratch.base, scores: scratch.base + rows * d,
-      unitKeys: scratch.base + rows * (d + Self.blockKeys))
-    readQueries(segment, into: memory.queries, lengths: memory.unitKeys)
+      queries: inPlace ?? read(segment, into: scratch.base),
+      scores: scratch.base + queryFloats, block: block,
+      unitKeys: scratch.base + queryFloats + rows * block)
     part.high.update(repeating: -.infinity, count: rows)
     part.sum.update(repeating: 0, count: rows)
     part.output.update(repeating: 0, count: rows * v)
-    let seen = segment.band.visibleKeys(rows: 0..<segment.queryCount, keys: segment.keyCount)
-      .clamped(to: start..<min(start + Self.pieceKeys, segment.keyCount))
-    for first in stride(from: seen.lowerBound, to: seen.upperBound, by: Self.blockKeys) {
-      let columns = first..<min(first + Self.blockKeys, seen.upperBound)
+    for first in stride(from: seen.lowerBound, to: seen.upperBound, by: block) {
+      let columns = first..<min(first + block, seen.upperBound)
       if try inputs.leavesKeys(segment, columns) { attend(segment, columns, memory, part) }
     }
   }
 
+  /// The queries of a sequence, rows as in ``Part``: those of a key/value head are `head` apart.
+  private struct QueryRows {
+    let base: UnsafePointer<Float>
+    let head: Int
+    let row: Int
+  }
+
   /// What a task works with.
   private struct BlockMemory {
-    /// [rows, k], rows as in ``Part``.
-    let queries: UnsafeMutablePointer<Float>
-    /// [rows, keys of a block]
+    let queries: QueryRows
+    /// [rows, block]
     let scores: UnsafeMutablePointer<Float>
-    /// Normalised keys of one head [keys of a block, k], and as much for their lengths.
+    /// The keys of a block, at most.
+    let block: Int
+    /// Normalised keys of one head [block, k], and as much for their lengths.
     let unitKeys: UnsafeMutablePointer<Float>
   }
 
-  private func readQueries(
-    _ segment: ExactInputs.Segment, into q: UnsafeMutablePointer<Float>,
-    lengths: UnsafeMutablePointer<Float>
-  ) {
-    let d = queryRows.dimension
+  /// The queries where they lie, if their rows are float32 and evenly apart.
+  private func queriesInPlace(_ segment: ExactInputs.Segment) -> QueryRows? {
+    guard inputs.normalizedGroups == nil, group == 1 || segment.queryCount == 1,
+      let base = queryRows.floats(batch: segment.batch, head: 0, start: segment.queryStart)
+    else { return nil }
+    return QueryRows(
+      base: base, head: group * queryRows.headStride,
+      row: group == 1 ? queryRows.rowStride : queryRows.headStride)
+  }
+
+  /// Writes the queries to `target`, [rows, k].
+  private func read(
+    _ segment: ExactInputs.Segment, into target: UnsafeMutablePointer<Float>
+  ) -> QueryRows {
+    let (d, count) = (queryRows.dimension, segment.queryCount)
+    let m = count * group
     for head in 0..<inputs.problem.heads {
-      for i in 0..<segment.queryCount {
-        let row = q + ((head / group * segment.queryCount + i) * group + head % group) * d
+      let first = target + (head / group * m + head % group) * d
+      for i in stride(from: 0, to: count, by: group == 1 ? max(1, count) : 1) {
         queryRows.read(
-          batch: segment.batch, head: head, start: segment.queryStart + i, count: 1, into: row,
-          kernels)
-        if let groups = inputs.normalizedGroups {
-          kernels.unit_slices(1, d, groups, Similarity.shortestSlice, row, row, lengths)
+          batch: segment.batch, head: head, start: segment.queryStart + i,
+          count: group == 1 ? count : 1, into: first + i * group * d, kernels)
+      }
+    }
+    if let groups = inputs.normalizedGroups {
+      withUnsafeTemporaryAllocation(of: Float.self, capacity: max(1, m * groups)) { lengths in
+        for head in 0..<keyHeads {
+          let rows = target + head * m * d
+          kernels.unit_slices(
+            m, d, groups, Similarity.shortestSlice, rows, rows, lengths.baseAddress!)
         }
       }
     }
+    return QueryRows(base: target, head: m * d, row: d)
   }
 
   /// One block of keys for the queries of all heads.
   private func attend(
     _ segment: ExactInputs.Segment, _ columns: Range<Int>, _ memory: BlockMemory, _ part: Part
   ) {
-    let (v, n, block) = (valueRows.dimension, columns.count, Self.blockKeys)
-    let keyHeads = inputs.problem.keyValueHeads
+    let (v, n, block) = (valueRows.dimension, columns.count, memory.block)
     let m = segment.queryCount * group
     let s = memory.scores
     similarity(segment, columns, memory)
@@ -148,80 +184,83 @@ struct DecodePass {
         kernels.scale(n, inputs.scale[row / m * group + row % group], s + row * block)
       }
     }
-    if scores.changes(segment, rows: 0..<segment.queryCount, columns: columns) {
-      for row in 0..<keyHeads * m {
-        let i = row % m / group
+    let queries = 0..<segment.queryCount
+    if scores.changes(segment, rows: queries, columns: columns) {
+      for head in 0..<keyHeads * group {
         scores.apply(
-          segment, head: row / m * group + row % group, rows: i..<i + 1, columns: columns,
-          s + row * block, stride: block)
+          segment, head: head, rows: queries, columns: columns,
+          s + (head / group * m + head % group) * block, stride: group * block)
       }
     }
     kernels.softmax_online(
       keyHeads * m, n, s, block, commonFactor ?? logTwoOfE, part.high, part.sum, part.output, v, v)
-    valueRows.withRows(
-      batch: segment.batch, head: 0, start: segment.keyStart + columns.lowerBound
-    ) { values, type, stride in
-      kernels.product_rows(
-        type, keyHeads, m, v, n, s, m * block, block, values, valueRows.headStride, stride,
-        part.output, m * v, v)
-    }
+    let values = valueRows.at(
+      batch: segment.batch, head: 0, start: segment.keyStart + columns.lowerBound)
+    kernels.product_rows(
+      type, keyHeads, m, v, n, s, m * block, block, values, valueRows.headStride,
+      valueRows.rowStride, part.output, m * v, v)
   }
 
   /// The products of all queries with a block of keys.
   private func similarity(
     _ segment: ExactInputs.Segment, _ columns: Range<Int>, _ memory: BlockMemory
   ) {
-    let (d, n, block) = (queryRows.dimension, columns.count, Self.blockKeys)
-    let keyHeads = inputs.problem.keyValueHeads
-    let m = segment.queryCount * group
+    let (d, n, block) = (queryRows.dimension, columns.count, memory.block)
+    let (m, queries) = (segment.queryCount * group, memory.queries)
     let place = segment.keyStart + columns.lowerBound
     guard let groups = inputs.normalizedGroups else {
-      return keyRows.withRows(batch: segment.batch, head: 0, start: place) { keys, type, stride in
-        kernels.dot_rows(
-          type, keyHeads, m, n, d, memory.queries, m * d, d, keys, keyRows.headStride, stride,
-          memory.scores, m * block, block)
-      }
+      return kernels.dot_rows(
+        type, keyHeads, m, n, d, queries.base, queries.head, queries.row,
+        keyRows.at(batch: segment.batch, head: 0, start: place), keyRows.headStride,
+        keyRows.rowStride, memory.scores, m * block, block)
     }
     let unit = memory.unitKeys
     for head in 0..<keyHeads {
       keyRows.read(batch: segment.batch, head: head, start: place, count: n, into: unit, kernels)
       kernels.unit_slices(n, d, groups, Similarity.shortestSlice, unit, unit, unit + block * d)
       kernels.dot_rows(
-        CPU_F32, 1, m, n, d, memory.queries + head * m * d, 0, d, unit, 0, d,
+        CPU_F32, 1, m, n, d, queries.base + head * queries.head, 0, queries.row, unit, 0, d,
         memory.scores + head * m * block, 0, block)
     }
   }
 
-  /// Adds the pieces of one sequence in order and writes its rows.
-  private func merge(
-    _ index: Int, _ parts: [Part], _ output: UnsafeMutableRawPointer,
+  /// Adds the pieces of one sequence and its sinks in order, into the first.
+  private func merge(_ segment: ExactInputs.Segment, _ parts: [Part]) {
+    let (v, first) = (valueRows.dimension, parts[0])
+    for row in 0..<segment.queryCount * keyHeads * group {
+      let head = row / group / segment.queryCount * group + row % group
+      let sink = inputs.sinks.map { $0[head] * logTwoOfE }
+      var high = sink ?? -.infinity
+      // The maximum of the pieces, or NaN if one has it.
+      for part in parts where !(part.high[row] <= high) { high = part.high[row] }
+      var sum: Float = sink.map { exp2($0 - high) } ?? 0
+      for part in parts where part.sum[row] != 0 {
+        let share = exp2(part.high[row] - high)
+        sum += part.sum[row] * share
+        if part.output == first.output {
+          kernels.scale(v, share, part.output + row * v)
+        } else {
+          kernels.axpy(v, share, part.output + row * v, first.output + row * v)
+        }
+      }
+      (first.high[row], first.sum[row]) = (high, sum)
+    }
+  }
+
+  /// Divides by the sums, rounds, and writes a sequence's rows.
+  private func finish(
+    _ segment: ExactInputs.Segment, _ part: Part, _ output: UnsafeMutableRawPointer,
     _ sums: UnsafeMutablePointer<Float>
   ) {
     let problem = inputs.problem
-    let segment = inputs.segments[index]
-    let v = problem.valueDimension
-    withUnsafeTemporaryAllocation(of: Float.self, capacity: v) { total in
-      for row in 0..<segment.queryCount * problem.heads {
-        let head = row / group / segment.queryCount * group + row % group
-        let place = segment.queryStart + row / group % segment.queryCount
-        let sink = inputs.sinks.map { $0[head] * logTwoOfE }
-        var high = sink ?? -.infinity
-        // The maximum of the pieces, or NaN if one has it.
-        for part in parts where !(part.high[row] <= high) { high = part.high[row] }
-        var sum: Float = sink.map { exp2($0 - high) } ?? 0
-        total.update(repeating: 0)
-        for part in parts where part.sum[row] != 0 {
-          let share = exp2(part.high[row] - high)
-          sum += part.sum[row] * share
-          kernels.axpy(v, share, part.output + row * v, total.baseAddress!)
-        }
-        kernels.scale(v, sum == 0 ? 0 : 1 / sum, total.baseAddress!)
-        let target = (segment.batch * problem.queryLength + place) * problem.heads + head
-        kernels.narrow(
-          type, v, total.baseAddress!, output + target * v * problem.dtype.size)
-        sums[(segment.batch * problem.heads + head) * problem.queryLength + place] =
-          sum == 0 ? -.infinity : (high + log2(sum)) / logTwoOfE
-      }
+    let (v, heads) = (problem.valueDimension, problem.heads)
+    let first = segment.batch * problem.queryLength + segment.queryStart
+    for head in 0..<heads {
+      let row = head / group * segment.queryCount * group + head % group
+      kernels.finish_rows(
+        type, segment.queryCount, v, part.output + row * v, group * v, part.high + row,
+        part.sum + row, group, output + (first * heads + head) * v * problem.dtype.size, heads * v,
+        sums + (segment.batch * heads + head) * problem.queryLength + segment.queryStart)
     }
   }
 }

@@ -96,20 +96,13 @@ struct TiledForward<Operands: ForwardOperands> {
     let type = problem.dtype.floatType ?? CPU_F32
     let (v, first) = (problem.valueDimension, segment.queryStart + block.rows.lowerBound)
     let rowBytes = v * problem.dtype.size
-    kernels.prefetch(
-      block.rows.count, rowBytes,
+    let place =
       output + ((segment.batch * problem.queryLength + first) * problem.heads + block.head)
-        * rowBytes,
-      problem.heads * rowBytes, 1)
-    for r in 0..<block.rows.count {
-      let sum = block.sum[r]
-      // An empty sum leaves a zero output; NaN stays NaN.
-      let isEmpty = sum == 0
-      kernels.scale(v, isEmpty ? 0 : 1 / sum, block.output + r * v)
-      let place = (segment.batch * problem.queryLength + first + r) * problem.heads + block.head
-      kernels.narrow(type, v, block.output + r * v, output + place * rowBytes)
-      sums[(segment.batch * problem.heads + block.head) * problem.queryLength + first + r] =
-        isEmpty ? -.infinity : (block.high[r] + log2(sum)) / logTwoOfE
-    }
+      * rowBytes
+    kernels.prefetch(block.rows.count, rowBytes, place, problem.heads * rowBytes, 1)
+    kernels.finish_rows(
+      type, block.rows.count, v, block.output, v, block.high, block.sum, 1, place,
+      problem.heads * v,
+      sums + (segment.batch * problem.heads + block.head) * problem.queryLength + first)
   }
 }

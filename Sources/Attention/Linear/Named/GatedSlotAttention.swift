@@ -170,8 +170,7 @@ private struct SlotScores: Sendable {
       queries: rows.cast(to: queries.dtype), keys: writes, values: keys, decay: decay,
       update: .additive, scale: scale, normalizesQueriesAndKeys: false,
       initialState: initialState, cumulativeLengths: cumulativeLengths, needsGradient: true)
-    let explanation = try LinearAttention.explain(call, kernel)
-    return (call, try explanation.choice(from: LinearAttention.kernels, name: { $0.name }))
+    return (call, try LinearAttention.verdicts.verdict(on: call.problem, kernel).kernel())
   }
 
   private func detached() -> SlotScores {

@@ -38,12 +38,17 @@ public func gatedScan(
   kernel: String? = nil
 ) throws -> GatedScanResult {
   let sources = [inputs, decay] + [initialState].compactMap { $0 }
+  let needsGradient = sources.contains(where: \.isTracked)
   let call = try GatedScanCall(
     inputs: inputs, decay: decay, initialState: initialState,
-    cumulativeLengths: cumulativeLengths, needsGradient: sources.contains(where: \.isTracked))
-  let explanation = try GatedScan.explain(call, kernel)
-  let chosen = try explanation.choice(from: GatedScan.kernels, name: { $0.name })
+    cumulativeLengths: cumulativeLengths, needsGradient: needsGradient)
+  let verdict = try GatedScan.verdicts.verdict(on: call.problem, kernel)
+  let chosen = try verdict.kernel()
   let outputs = try chosen.forward(call)
+  guard needsGradient else {
+    return GatedScanResult(
+      output: outputs.output, finalState: outputs.finalState, explanation: verdict.explanation)
+  }
   let dtypes = sources.map(\.dtype)
   let recorded = Tensor.recording([outputs.output, outputs.finalState], from: sources) {
     let gradients = try chosen.backward(
@@ -52,7 +57,8 @@ public func gatedScan(
       [gradients.inputs, gradients.decay] + [gradients.initialState].prefix(dtypes.count - 2)
     return try zip(all, dtypes).map { try $0.cast(to: $1) }
   }
-  return GatedScanResult(output: recorded[0], finalState: recorded[1], explanation: explanation)
+  return GatedScanResult(
+    output: recorded[0], finalState: recorded[1], explanation: verdict.explanation)
 }
 
 /// The kernels of ``gatedScan(inputs:decay:initialState:cumulativeLengths:kernel:)`` and the choice
@@ -71,16 +77,15 @@ public enum GatedScan {
     inputs: Tensor, decay: Tensor, initialState: Tensor? = nil, cumulativeLengths: Tensor? = nil,
     kernel: String? = nil, needsGradient: Bool, device: Device? = nil
   ) throws -> Explanation {
-    var call = try GatedScanCall(
+    let call = try GatedScanCall(
       inputs: inputs, decay: decay, initialState: initialState,
       cumulativeLengths: cumulativeLengths, needsGradient: needsGradient)
-    call.problem.device = device ?? call.device
-    return try explain(call, kernel)
+    var problem = call.problem
+    problem.device = device ?? problem.device
+    return try verdicts.verdict(on: problem, kernel).explanation
   }
 
-  static func explain(_ call: GatedScanCall, _ kernel: String?) throws -> Explanation {
-    try Selector.explain(
-      "gatedScan", call.problem, description: "\(call.problem)",
-      kernels: kernels.map { $0.asKernel }, forced: kernel, device: call.device)
+  static let verdicts = Verdicts<GatedScanProblem, any GatedScanKernel>("gatedScan", kernels) {
+    $0.asKernel
   }
 }

@@ -1,7 +1,7 @@
 import Tensors
 
 /// What is asked of a gated scan, without the numbers.
-public struct GatedScanProblem: Hashable, Sendable {
+public struct GatedScanProblem: OperatorProblem {
   public var batch: Int
   /// Tokens a row of the batch.
   public var length: Int
@@ -29,7 +29,7 @@ public struct GatedScanProblem: Hashable, Sendable {
   }
 }
 
-extension GatedScanProblem: CustomStringConvertible {
+extension GatedScanProblem {
   public var description: String {
     var words = [
       "\(dtype.rawValue) inputs \(Shape([batch, length, channels]))",

@@ -53,8 +53,8 @@ public func selectiveScan(
     outputMatrix: outputMatrix, skip: skip, stepBias: stepBias, appliesSoftplus: appliesSoftplus,
     initialState: initialState, cumulativeLengths: cumulativeLengths,
     needsGradient: sources.contains(where: \.isTracked))
-  let explanation = try SelectiveScan.explain(call, kernel)
-  let chosen = try explanation.choice(from: SelectiveScan.kernels, name: { $0.name })
+  let verdict = try SelectiveScan.verdicts.verdict(on: call.problem, kernel)
+  let chosen = try verdict.kernel()
   let outputs = try chosen.forward(call)
   let dtypes = sources.map(\.dtype)
   let isGiven = given.map { $0 != nil }
@@ -65,7 +65,7 @@ public func selectiveScan(
     return try zip(wanted, dtypes).map { try $0.cast(to: $1) }
   }
   return SelectiveScanResult(
-    output: recorded[0], finalState: recorded[1], explanation: explanation)
+    output: recorded[0], finalState: recorded[1], explanation: verdict.explanation)
 }
 
 /// The kernels of
@@ -87,18 +87,19 @@ public enum SelectiveScan {
     initialState: Tensor? = nil, cumulativeLengths: Tensor? = nil, kernel: String? = nil,
     needsGradient: Bool, device: Device? = nil
   ) throws -> Explanation {
-    var call = try SelectiveScanCall(
+    let call = try SelectiveScanCall(
       inputs: inputs, step: step, stateMatrix: stateMatrix, inputMatrix: inputMatrix,
       outputMatrix: outputMatrix, skip: skip, stepBias: stepBias,
       appliesSoftplus: appliesSoftplus, initialState: initialState,
       cumulativeLengths: cumulativeLengths, needsGradient: needsGradient)
-    call.problem.device = device ?? call.device
-    return try explain(call, kernel)
+    var problem = call.problem
+    problem.device = device ?? problem.device
+    return try verdicts.verdict(on: problem, kernel).explanation
   }
 
-  static func explain(_ call: SelectiveScanCall, _ kernel: String?) throws -> Explanation {
-    try Selector.explain(
-      "selectiveScan", call.problem, description: "\(call.problem)",
-      kernels: kernels.map { $0.asKernel }, forced: kernel, device: call.device)
+  static let verdicts = Verdicts<SelectiveScanProblem, any SelectiveScanKernel>(
+    "selectiveScan", kernels
+  ) {
+    $0.asKernel
   }
 }

@@ -1,7 +1,7 @@
 import Tensors
 
 /// What is asked of a selective scan, without the numbers.
-public struct SelectiveScanProblem: Hashable, Sendable {
+public struct SelectiveScanProblem: OperatorProblem {
   public var batch: Int
   /// Tokens a row of the batch.
   public var length: Int
@@ -36,7 +36,7 @@ public struct SelectiveScanProblem: Hashable, Sendable {
   }
 }
 
-extension SelectiveScanProblem: CustomStringConvertible {
+extension SelectiveScanProblem {
   public var description: String {
     var words = [
       "\(dtype.rawValue) inputs \(Shape([batch, length, channels]))", "\(states) states a channel",
