@@ -2,7 +2,8 @@
 // whose kernels run on its processor (device.h). Everything is done when the call returns.
 //
 // Every piece of memory ends at a page that may not be touched, and is filled with ones when it is given
-// out; a kernel that reaches beyond its memory fails with an illegal address, as on a GPU.
+// out; a kernel that reaches beyond its memory fails with an illegal address, as on a GPU. So that this is
+// true of every piece, none that was given back is kept by who holds them, unless the environment says so.
 
 #define _GNU_SOURCE
 #include "CUDAInterface.h"
@@ -45,6 +46,7 @@ static int lost;
 
 EXPORT int cuInit(unsigned flags) {
   (void)flags;
+  setenv("ATTENTION_GPU_REUSE", "0", 0);
   return SUCCESS;
 }
 EXPORT int cuDriverGetVersion(int *version) {

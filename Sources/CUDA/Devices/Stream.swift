@@ -5,6 +5,8 @@ import CUDAInterface
 public final class Stream: @unchecked Sendable {
   public let device: CUDADevice
   let handle: OpaquePointer?
+  /// Memory that was given back.
+  let freeBlocks = FreeBlocks()
 
   public init(_ device: CUDADevice) throws {
     self.device = device
@@ -16,8 +18,34 @@ public final class Stream: @unchecked Sendable {
   }
 
   deinit {
+    freeBlocks.removeAll().forEach(free)
     // The driver destroys it once its work is done. There is nobody left to tell of a failure.
     try? device.call("cuStreamDestroy") { $0.cuStreamDestroy(handle) }
+  }
+
+  /// Memory from the driver's pool. Where it has no room, it gets back what is kept here and is asked
+  /// again.
+  func allocate(_ byteCount: Int) throws -> UInt64 {
+    var address: UInt64 = 0
+    func ask() throws {
+      // The driver refuses to give no bytes.
+      try device.call("cuMemAllocAsync") {
+        $0.cuMemAllocAsync(&address, max(1, byteCount), handle)
+      }
+    }
+    do {
+      try ask()
+    } catch CUDAError.call(_, code: Int(CUDA_OUT_OF_MEMORY), text: _) {
+      freeBlocks.removeAll().forEach(free)
+      try ask()
+    }
+    return address
+  }
+
+  /// Gives memory back to the driver's pool.
+  func free(_ address: UInt64) {
+    // There is nobody to tell of a failure; the stream's next call meets its cause.
+    try? device.call("cuMemFreeAsync") { $0.cuMemFreeAsync(address, handle) }
   }
 
   /// Waits until all work in the queue is done.

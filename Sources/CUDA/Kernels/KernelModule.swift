@@ -63,7 +63,7 @@ public final class KernelModule: @unchecked Sendable {
     in stream: Stream
   ) throws {
     try withUnsafePointer(to: parameters) { pointer in
-      var list: [UnsafeMutableRawPointer?] = [UnsafeMutableRawPointer(mutating: pointer)]
+      var list: UnsafeMutableRawPointer? = UnsafeMutableRawPointer(mutating: pointer)
       try device.call("cuLaunchKernel") {
         $0.cuLaunchKernel(
           function, UInt32(grid.0), UInt32(grid.1), UInt32(grid.2), UInt32(threads), 1, 1,

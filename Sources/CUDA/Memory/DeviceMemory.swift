@@ -1,12 +1,15 @@
 import CUDAInterface
 
-/// Memory of a device, taken from the driver's pool and given back in the order of a stream.
+/// Memory of a device, taken and given back in the order of a stream: of what was given back before, or
+/// from the driver's pool.
 public final class DeviceMemory: @unchecked Sendable {
   public let byteCount: Int
   /// The address on the device.
   public let address: UInt64
   private let stream: Stream
   private let number: UInt64
+  /// nil where it goes back to the driver.
+  private let size: BlockSize?
 
   /// Takes memory, not initialised. Work that is queued in `stream` from now on may use it.
   ///
@@ -23,12 +26,11 @@ public final class DeviceMemory: @unchecked Sendable {
     self.stream = stream
     let number = try device.ledger.hold(label(), bytes: byteCount)
     self.number = number
-    var address: UInt64 = 0
+    size = stream.freeBlocks.size(for: byteCount)
     do {
-      // The driver refuses to give no bytes.
-      try device.call("cuMemAllocAsync") {
-        $0.cuMemAllocAsync(&address, max(1, byteCount), stream.handle)
-      }
+      address =
+        try size.flatMap { stream.freeBlocks.take($0) }
+        ?? stream.allocate(size?.bytes ?? byteCount)
     } catch CUDAError.call(_, code: Int(CUDA_OUT_OF_MEMORY), text: _) {
       throw CUDAError.outOfMemory(
         device.ledger.refusal(number, deviceBytes: device.limits.memoryBytes))
@@ -36,13 +38,12 @@ public final class DeviceMemory: @unchecked Sendable {
       device.ledger.release(number)
       throw error
     }
-    self.address = address
   }
 
   deinit {
-    // There is nobody left to tell of a failure; the stream's next call meets its cause.
-    try? stream.device.call("cuMemFreeAsync") { $0.cuMemFreeAsync(address, stream.handle) }
     stream.device.ledger.release(number)
+    if let size, stream.freeBlocks.keep(address, size) { return }
+    stream.free(address)
   }
 
   /// - Throws: ``CUDAError/invalidArgument(_:was:mustBe:)`` unless `count` bytes from `offset` on are
