@@ -74,6 +74,7 @@ DEVICE void copy_all(const HopperParameters &p, const Layout &layout, const Segm
   int turn = 0;
   for (int head = passing.first_head; turn < passing.turns; ++head) {
     int row = segment.query_start + passing.first_tile * QUERY_ROWS;
+#pragma unroll 1
     for (int tile = 0; tile < passing.tile_count; ++tile, ++turn, row += QUERY_ROWS) {
       copy_blocks<QueryTile>(layout.query_tile(turn), p.maps.queries,
                              layout.query_ring.claim(turn, QueryTile::bytes), head, row, segment.batch);
@@ -89,18 +90,20 @@ DEVICE void copy_numbers(const BackwardParameters &p, const Layout &layout, cons
                          const Passing &passing, u8 *shared) {
   int turn = 0;
   for (int head = passing.first_head; turn < passing.turns; ++head) {
-    const i64 place = p.operands.query_place(segment.batch, head, segment.query_start);
-    int row = passing.first_tile * QUERY_ROWS + threadIdx.x % warp_threads;
+    const int first = passing.first_tile * QUERY_ROWS + threadIdx.x % warp_threads;
+    i64 place = p.operands.query_place(segment.batch, head, segment.query_start + first);
+    int rest = segment.query_count - first;
+#pragma unroll 1
     for (int tile = 0; tile < passing.tile_count; ++tile, ++turn) {
       layout.output_ring.wait_for_place(turn);
       float *shift = (float *)(shared + (layout.shifts(turn) - layout.keys)) + threadIdx.x % warp_threads;
 #pragma unroll 1
       for (int part = 0; part < QUERY_ROWS / warp_threads; ++part) {
-        const bool exists = row < segment.query_count;
-        shift[0] = exists ? p.shift[place + row] : infinity;
-        shift[QUERY_ROWS] = exists ? p.delta[place + row] : 0;
+        shift[0] = rest > 0 ? p.shift[place] : infinity;
+        shift[QUERY_ROWS] = rest > 0 ? p.delta[place] : 0;
         shift += warp_threads;
-        row += warp_threads;
+        place += warp_threads;
+        rest -= warp_threads;
       }
       layout.output_ring.fill(turn);
     }
