@@ -1,0 +1,148 @@
+"""Gates of the values' dimension: the recurrence is read, or cut, along its other axis."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from .._operators.linear_attention import linear_attention, linear_attention_backward
+from ._arguments import check_packing
+from ._recurrence import default_scale, lengths, recurrence, repeated_heads, reversed_tokens
+
+
+def recurrence_of_columns(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    *,
+    decay: Tensor | None = None,
+    column_decay: Tensor | None = None,
+    beta: Tensor | None = None,
+    read_keys: Tensor | None = None,
+    initial_state: Tensor | None = None,
+    state_v_first: bool = False,
+    **options: Any,
+) -> tuple[Tensor, Tensor | None]:
+    """The recurrence with a decay or β [B, T, HV, V], a number for each column of the state.
+
+    Columns never meet, so each is a value head of dimension 1 over the same queries and keys. The
+    keys that read may be those of a head, or [B, T, HV, V, K].
+    """
+    batch, length, heads, width = v.shape
+    count = heads * width
+
+    def columns(x: Tensor | None) -> Tensor | None:
+        """[B, T, HV] or [B, T, HV, V] as [B, T, HV·V]."""
+        if x is None:
+            return None
+        x = x if x.ndim == 4 else x.unsqueeze(-1).expand(-1, -1, -1, width)
+        return x.reshape(batch, length, count)
+
+    if decay is not None and decay.ndim == 4:
+        decay = decay.repeat_interleave(width, dim=2)
+        if column_decay is not None:
+            decay = decay + columns(column_decay).unsqueeze(-1)
+    else:
+        decay = _sum(columns(decay), columns(column_decay))
+    if read_keys is not None:
+        if read_keys.ndim == 4:
+            read_keys = read_keys.unsqueeze(3).expand(-1, -1, -1, width, -1)
+        read_keys = read_keys.reshape(batch, length, count, -1)
+    if initial_state is not None:
+        if state_v_first:
+            initial_state = initial_state.transpose(-1, -2)
+        rows = initial_state.shape[2]
+        initial_state = initial_state.permute(0, 1, 3, 2).reshape(-1, count, rows, 1)
+    output, state = recurrence(
+        q, k, v.reshape(batch, length, count, 1), decay=decay, beta=columns(beta),
+        read_keys=read_keys, initial_state=initial_state, **options,
+    )
+    if state is not None:
+        state = state.reshape(state.shape[0], heads, width, -1)
+        state = state if state_v_first else state.transpose(-1, -2).contiguous()
+    return output.reshape(batch, length, heads, width), state
+
+
+def recurrence_decaying_columns(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    decay: Tensor | None,
+    *,
+    beta: Tensor | None = None,
+    scale: float | None = None,
+    initial_state: Tensor | None = None,
+    output_final_state: bool = False,
+    reverse: bool = False,
+    state_v_first: bool = False,
+    cu_seqlens: Tensor | None = None,
+) -> tuple[Tensor, Tensor | None]:
+    """S = S diag(exp(decay)) + k vᵀ, o = scale Sᵀ q, with the decay [B, T, H, V].
+
+    With beta [B, T, H] what is written is β (k − S v) vᵀ, S decayed. Sᵀ is linear attention's state
+    with v for the keys and k for the values. What it gives along the axis that decays is there the
+    gradient of the queries, where that of the output is q.
+    """
+    check_packing(q, cu_seqlens, initial_state)
+    heads = max(q.shape[2], k.shape[2], v.shape[2])
+    tensors = [None if x is None else repeated_heads(x, heads) for x in (q, k, v, decay, beta)]
+    if reverse:
+        tensors = [None if x is None else reversed_tokens(x, cu_seqlens) for x in tensors]
+    if initial_state is not None and not state_v_first:
+        initial_state = initial_state.transpose(-1, -2)
+    output, state = _ColumnReading.apply(
+        *tensors, initial_state, lengths(cu_seqlens), default_scale(scale, q), output_final_state
+    )
+    if reverse:
+        output = reversed_tokens(output, cu_seqlens)
+    if not output_final_state:
+        return output, None
+    return output, state if state_v_first else state.transpose(-1, -2).contiguous()
+
+
+class _ColumnReading(torch.autograd.Function):
+    """o_t = scale · T_t q_t, T = Sᵀ [V, K] being the state of v for keys and k for values."""
+
+    @staticmethod
+    def forward(ctx, q, k, v, decay, beta, initial_state, ends, scale, needs_state):
+        ctx.save_for_backward(q, k, v, decay, beta, initial_state, ends)
+        ctx.scale = scale
+        ctx.set_materialize_grads(False)
+        options = dict(initial_state=initial_state, cumulative_lengths=ends, scale=scale)
+        # The gradient of the queries does not depend on them: any of their shape will do.
+        (output,) = linear_attention_backward(
+            q, None, v, v, k, decay, beta, needs=("queries",), **options)
+        if needs_state:
+            return output, linear_attention(v, v, k, decay, beta, **options)[1]
+        state = q.new_empty(0)
+        ctx.mark_non_differentiable(state)
+        return output, state
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, output_gradient, state_gradient):
+        q, k, v, decay, beta, initial_state, ends = ctx.saved_tensors
+        options = dict(initial_state=initial_state, cumulative_lengths=ends, scale=ctx.scale)
+        if output_gradient is None:
+            output_gradient = torch.zeros_like(v)
+        arguments = (output_gradient, v, k, decay, beta)
+        others = {
+            "keys": v, "values": k, "decay": decay, "beta": beta, "initial_state": initial_state
+        }
+        names = [name for name, x in others.items() if x is not None]
+        gradients = dict.fromkeys(others)
+        gradients.update(
+            zip(names, linear_attention_backward(
+                q, state_gradient, *arguments, needs=names, **options)))
+        q_gradient = linear_attention(*arguments, **options)[0]
+        keys_gradient, values_gradient, *rest = gradients.values()
+        return (q_gradient, values_gradient, keys_gradient, *rest, None, None, None)
+
+
+def _sum(first: Tensor | None, second: Tensor | None) -> Tensor | None:
+    if first is None or second is None:
+        return second if first is None else first
+    return first + second

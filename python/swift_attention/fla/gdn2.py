@@ -1,0 +1,106 @@
+"""Gated DeltaNet 2: what is erased and what is written have gates of their own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from ._arguments import (
+    check_shape,
+    refuse_context_parallel,
+    refuse_others,
+    take_chunk_size,
+    take_layout,
+)
+from ._recurrence import recurrence, repeated_heads, unit_vectors, widened
+from ._snapshots import states_before_chunks
+from .gates import fused_kda_gate
+from .kda import check_safe_gate
+
+_CHUNK = 64
+
+
+def chunk_gdn2(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    g: Tensor,
+    b: Tensor,
+    w: Tensor,
+    scale: float | None = None,
+    initial_state: Tensor | None = None,
+    output_final_state: bool = False,
+    use_qk_l2norm_in_kernel: bool = False,
+    use_gate_in_kernel: bool = False,
+    cu_seqlens: Tensor | None = None,
+    cu_seqlens_cpu: Tensor | None = None,
+    safe_gate: bool = False,
+    lower_bound: float | None = None,
+    disable_recompute: bool = False,
+    return_intermediate_states: bool = False,
+    state_v_first: bool = False,
+    cp_context: Any = None,
+    **kwargs: Any,
+) -> tuple[Tensor, ...]:
+    """S' = diag(e^g) S, S = S' + k (w ⊙ v − S'ᵀ (b ⊙ k))ᵀ, o = scale Sᵀ q.
+
+    q, k [B, T, H, K]; v [B, T, H, V]; g, a natural logarithm, at most 0, and b [B, T, H, K];
+    w [B, T, H, V]; states float32 [N, H, K, V], or [N, H, V, K] with `state_v_first`. Gates in the
+    kernel and intermediate states are those of `chunk_kda`.
+    """
+    state_v_first = take_layout(state_v_first, kwargs)
+    refuse_context_parallel(cp_context)
+    take_chunk_size(kwargs, (_CHUNK,))
+    A_log, dt_bias = kwargs.pop("A_log", None), kwargs.pop("dt_bias", None)
+    refuse_others("chunk_gdn2", kwargs)
+    check_safe_gate(safe_gate and use_gate_in_kernel, lower_bound)
+    check_shape("k", k, q.shape)
+    check_shape("v", v, (*q.shape[:3], v.shape[-1]))
+    options = dict(
+        A_log=A_log, dt_bias=dt_bias, scale=scale, initial_state=initial_state,
+        output_final_state=output_final_state, use_qk_l2norm_in_kernel=use_qk_l2norm_in_kernel,
+        use_gate_in_kernel=use_gate_in_kernel, lower_bound=lower_bound,
+        state_v_first=state_v_first, cu_seqlens=cu_seqlens,
+    )
+    if return_intermediate_states:
+        return states_before_chunks(fused_recurrent_gdn2, _CHUNK, (q, k, v, g, b, w), options)
+    return fused_recurrent_gdn2(q, k, v, g, b, w, **options)
+
+
+def fused_recurrent_gdn2(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    g: Tensor,
+    b: Tensor,
+    w: Tensor,
+    A_log: Tensor | None = None,
+    dt_bias: Tensor | None = None,
+    scale: float | None = None,
+    initial_state: Tensor | None = None,
+    output_final_state: bool = False,
+    use_qk_l2norm_in_kernel: bool = False,
+    use_gate_in_kernel: bool = False,
+    lower_bound: float | None = None,
+    state_v_first: bool = False,
+    cu_seqlens: Tensor | None = None,
+    **kwargs: Any,
+) -> tuple[Tensor, Tensor | None]:
+    """As `chunk_gdn2`, for v, g, b and w of HV heads that H divides. It has gradients too."""
+    state_v_first = take_layout(state_v_first, kwargs)
+    refuse_others("fused_recurrent_gdn2", kwargs)
+    channels = (*v.shape[:3], k.shape[-1])
+    check_shape("g", g, channels)
+    check_shape("b", b, channels)
+    check_shape("w", w, v.shape)
+    if use_gate_in_kernel:
+        g = fused_kda_gate(g, A_log, dt_bias, lower_bound, widened(g).dtype)
+    if use_qk_l2norm_in_kernel:
+        q, k = unit_vectors(q), unit_vectors(k)
+    return recurrence(
+        q, k, (widened(v) * w).to(v.dtype), decay=g,
+        read_keys=widened(b) * repeated_heads(k, v.shape[2]), scale=scale,
+        initial_state=initial_state, output_final_state=output_final_state,
+        state_v_first=state_v_first, cu_seqlens=cu_seqlens,
+    )

@@ -1,0 +1,126 @@
+"""Kimi Delta Attention: the delta rule on a state that decays by channel."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from ._arguments import (
+    check_eigenvalues,
+    check_shape,
+    check_value_heads,
+    refuse_context_parallel,
+    refuse_others,
+    take_chunk_size,
+    take_layout,
+)
+from ._columns import recurrence_of_columns
+from ._recurrence import recurrence, widened
+from ._snapshots import states_before_chunks
+from .gates import fused_kda_gate, write_strength
+
+_CHUNK = 64
+_CHUNKS = (32, _CHUNK)
+
+
+def chunk_kda(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    g: Tensor,
+    beta: Tensor,
+    scale: float | None = None,
+    initial_state: Tensor | None = None,
+    output_final_state: bool = False,
+    use_qk_l2norm_in_kernel: bool = False,
+    use_gate_in_kernel: bool = False,
+    use_beta_sigmoid_in_kernel: bool = False,
+    allow_neg_eigval: bool = False,
+    safe_gate: bool = False,
+    lower_bound: float | None = None,
+    disable_recompute: bool = False,
+    return_intermediate_states: bool = False,
+    state_v_first: bool = False,
+    cu_seqlens: Tensor | None = None,
+    cu_seqlens_cpu: Tensor | None = None,
+    cp_context: Any = None,
+    use_graph: bool = False,
+    max_num_seqs: int | None = None,
+    **kwargs: Any,
+) -> tuple[Tensor, ...]:
+    """S' = diag(e^g) S, S = S' + β k (v − S'ᵀ k)ᵀ, o = scale Sᵀ q.
+
+    q, k [B, T, H, K]; v [B, T, HV, V], H dividing HV; g [B, T, HV, K], a natural logarithm, at most
+    0; beta [B, T, HV]; states float32 [N, HV, K, V], or [N, HV, V, K] with `state_v_first`. With
+    `use_gate_in_kernel` the decay is that of `fused_kda_gate` with the keyword arguments `A_log`
+    and `dt_bias`, and `lower_bound`. With `use_beta_sigmoid_in_kernel` β is its sigmoid, twice that
+    with `allow_neg_eigval`. Returns the output [B, T, HV, V] and the final state, None unless
+    `output_final_state`; with `return_intermediate_states` also the states before each chunk of
+    64 tokens (or `chunk_size`) [B, chunks, HV, K, V] in bfloat16, without gradients.
+    """
+    state_v_first = take_layout(state_v_first, kwargs)
+    refuse_context_parallel(cp_context)
+    chunk = kwargs.get("chunk_size", _CHUNK)
+    take_chunk_size(kwargs, _CHUNKS)
+    A_log, dt_bias = kwargs.pop("A_log", None), kwargs.pop("dt_bias", None)
+    refuse_others("chunk_kda", kwargs)
+    check_safe_gate(safe_gate and use_gate_in_kernel, lower_bound)
+    check_shape("k", k, q.shape)
+    check_value_heads(k, v)
+    check_shape("beta", beta, v.shape[:3])
+    options = dict(
+        A_log=A_log, dt_bias=dt_bias, scale=scale, initial_state=initial_state,
+        output_final_state=output_final_state, use_qk_l2norm_in_kernel=use_qk_l2norm_in_kernel,
+        use_gate_in_kernel=use_gate_in_kernel,
+        use_beta_sigmoid_in_kernel=use_beta_sigmoid_in_kernel,
+        allow_neg_eigval=allow_neg_eigval, lower_bound=lower_bound, state_v_first=state_v_first,
+        cu_seqlens=cu_seqlens,
+    )
+    if return_intermediate_states:
+        return states_before_chunks(fused_recurrent_kda, chunk, (q, k, v, g, beta), options)
+    return fused_recurrent_kda(q, k, v, g, beta, **options)
+
+
+def fused_recurrent_kda(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    g: Tensor,
+    beta: Tensor,
+    A_log: Tensor | None = None,
+    dt_bias: Tensor | None = None,
+    scale: float | None = None,
+    initial_state: Tensor | None = None,
+    output_final_state: bool = False,
+    use_qk_l2norm_in_kernel: bool = False,
+    use_gate_in_kernel: bool = False,
+    use_beta_sigmoid_in_kernel: bool = False,
+    allow_neg_eigval: bool = False,
+    lower_bound: float | None = None,
+    state_v_first: bool = False,
+    cu_seqlens: Tensor | None = None,
+    **kwargs: Any,
+) -> tuple[Tensor, Tensor | None]:
+    """As `chunk_kda`; beta may be [B, T, HV, V], one a column of S. It has gradients too."""
+    state_v_first = take_layout(state_v_first, kwargs)
+    refuse_others("fused_recurrent_kda", kwargs)
+    check_eigenvalues(allow_neg_eigval, use_beta_sigmoid_in_kernel)
+    check_shape("g", g, (*v.shape[:3], k.shape[-1]))
+    if use_gate_in_kernel:
+        g = fused_kda_gate(g, A_log, dt_bias, lower_bound, widened(g).dtype)
+    apply = recurrence_of_columns if beta.ndim == v.ndim else recurrence
+    return apply(
+        q, k, v, decay=g,
+        beta=write_strength(beta, use_beta_sigmoid_in_kernel, allow_neg_eigval), scale=scale,
+        initial_state=initial_state, output_final_state=output_final_state,
+        normalizes=use_qk_l2norm_in_kernel, state_v_first=state_v_first, cu_seqlens=cu_seqlens,
+    )
+
+
+def check_safe_gate(is_safe: bool, lower_bound: float | None) -> None:
+    """Raises ValueError where a gate that must be bounded has no bound in [−5, 0)."""
+    if is_safe and (lower_bound is None or not -5 <= lower_bound < 0):
+        raise ValueError(
+            f"lower_bound was {lower_bound}, must be at least -5 and below 0 with safe_gate=True"
+        )

@@ -1,0 +1,129 @@
+"""MesaNet: the values of the keys fitted to them by least squares, anew for each token."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from .._operators.linear_attention import linear_attention
+from ._arguments import check_packing, check_shape
+from ._recurrence import lengths, unit_vectors, widened
+
+# Keeps the quotients of the conjugate gradients finite.
+_EPSILON = 1e-5
+
+
+def chunk_mesa_net(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    g: Tensor,
+    beta: Tensor,
+    lamb: Tensor,
+    h_kk_init: Tensor | None = None,
+    h_kv_init: Tensor | None = None,
+    output_final_state: bool = False,
+    max_CG_iteration: int = 30,
+    use_qk_l2norm_in_kernel: bool = False,
+    cu_seqlens: Tensor | None = None,
+    cu_seqlens_cpu: Tensor | None = None,
+) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    """A = e^g A + β k kᵀ, C = e^g C + β k vᵀ, o = Cᵀ (A + diag(λ))⁻¹ q.
+
+    The systems are solved by `max_CG_iteration` steps of conjugate gradients, each a linear
+    attention, and so are those of the gradients. q, k, v [B, T, H, K]; g, a natural logarithm, at
+    most 0, and beta [B, T, H]; lamb [H, K]; states [N, H, K, K]. Returns the output [B, T, H, K]
+    and the final A and C, None unless `output_final_state`.
+    """
+    check_packing(q, cu_seqlens, h_kk_init)
+    check_packing(q, cu_seqlens, h_kv_init)
+    check_shape("k", k, q.shape)
+    check_shape("v", v, q.shape)
+    check_shape("g", g, q.shape[:3])
+    check_shape("beta", beta, q.shape[:3])
+    check_shape("lamb", lamb, q.shape[2:])
+    dtype = q.dtype
+    if use_qk_l2norm_in_kernel:
+        q, k = unit_vectors(q), unit_vectors(k)
+    q, k, v, beta, lamb = (widened(x) for x in (q, k, v, beta, lamb))
+    written = k * beta.unsqueeze(-1)
+    ends = lengths(cu_seqlens)
+    solved = _Solution.apply(q, k, written, g, lamb, h_kk_init, ends, max_CG_iteration)
+    output, values = linear_attention(
+        solved, written, v, g, initial_state=h_kv_init, cumulative_lengths=ends, scale=1)
+    if not output_final_state:
+        return output.to(dtype), None, None
+    _, keys = linear_attention(
+        q, written, k, g, initial_state=h_kk_init, cumulative_lengths=ends, scale=1)
+    return output.to(dtype), keys, values
+
+
+def mesa_net_decoding_one_step(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    g: Tensor,
+    lamb: Tensor,
+    beta: Tensor,
+    prev_h_kk: Tensor,
+    prev_h_kv: Tensor,
+    max_CG_iteration: int = 30,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """`chunk_mesa_net` of one token: q, k, v [B, H, K]; g, beta [B, H]; states [B, H, K, K]."""
+    output, keys, values = chunk_mesa_net(
+        *(x.unsqueeze(1) for x in (q, k, v, g, beta)), lamb, prev_h_kk, prev_h_kv, True,
+        max_CG_iteration)
+    return output.squeeze(1), keys, values
+
+
+def _product(
+    x: Tensor, k: Tensor, written: Tensor, g: Tensor, lamb: Tensor, state: Tensor | None,
+    ends: Tensor | None,
+) -> Tensor:
+    """(A + diag(λ)) x for each token."""
+    output, _ = linear_attention(
+        x, written, k, g, initial_state=state, cumulative_lengths=ends, scale=1,
+        output_final_state=False)
+    return output + lamb * x
+
+
+class _Solution(torch.autograd.Function):
+    """x with (A + diag(λ)) x = q. A is symmetric: y = A⁻¹ dx is dq, and of the rest −yᵀ dA x."""
+
+    @staticmethod
+    def forward(ctx, q, k, written, g, lamb, state, ends, iterations):
+        system = (k, written, g, lamb, state, ends)
+        solved = _conjugate_gradients(q, system, iterations)
+        ctx.save_for_backward(solved, *system)
+        ctx.iterations = iterations
+        return solved
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, gradient):
+        solved, *system = ctx.saved_tensors
+        q_gradient = _conjugate_gradients(gradient, system, ctx.iterations)
+        leaves = [None if x is None else x.detach().requires_grad_() for x in system[:-1]]
+        with torch.enable_grad():
+            product = _product(solved, *leaves, system[-1])
+        given = [x for x in leaves if x is not None]
+        found = iter(torch.autograd.grad(product, given, -q_gradient))
+        return (q_gradient, *[None if x is None else next(found) for x in leaves], None, None)
+
+
+def _conjugate_gradients(
+    right: Tensor, system: tuple[Tensor | None, ...], iterations: int
+) -> Tensor:
+    x = torch.zeros_like(right)
+    residual = direction = right
+    norm = residual.square().sum(-1, keepdim=True)
+    for _ in range(iterations):
+        image = _product(direction, *system)
+        step = norm / ((direction * image).sum(-1, keepdim=True) + _EPSILON)
+        x = x + step * direction
+        residual = residual - step * image
+        following = residual.square().sum(-1, keepdim=True)
+        direction = residual + following / (norm + _EPSILON) * direction
+        norm = following
+    return x

@@ -1,0 +1,73 @@
+"""RWKV-7: a transition of diagonal plus low rank."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from ._recurrence import widened
+from .generalized_delta_rule import chunk_dplr_delta_rule, fused_recurrent_dplr_delta_rule
+
+
+def chunk_rwkv7(
+    r: Tensor,
+    w: Tensor,
+    k: Tensor,
+    v: Tensor,
+    a: Tensor,
+    b: Tensor,
+    scale: float = 1.0,
+    initial_state: Tensor | None = None,
+    output_final_state: bool = False,
+    cu_seqlens: Tensor | None = None,
+    cu_seqlens_cpu: Tensor | None = None,
+    safe_gate: bool = False,
+    chunk_size: int | None = None,
+    disable_recompute: bool = False,
+    cp_context: Any = None,
+    lower_bound: float | None = None,
+) -> tuple[Tensor, Tensor | None]:
+    """S = diag(e^w) S₋ + b (S₋ᵀ a)ᵀ + k vᵀ, o = scale Sᵀ r, as `chunk_dplr_delta_rule`."""
+    return chunk_dplr_delta_rule(
+        r, k, v, a, b, w, scale, initial_state, output_final_state, cu_seqlens, cu_seqlens_cpu,
+        safe_gate, chunk_size, disable_recompute, cp_context, lower_bound,
+    )
+
+
+def fused_recurrent_rwkv7(
+    r: Tensor,
+    w: Tensor,
+    k: Tensor,
+    v: Tensor,
+    a: Tensor,
+    b: Tensor,
+    scale: float | None = None,
+    initial_state: Tensor | None = None,
+    output_final_state: bool = True,
+    cu_seqlens: Tensor | None = None,
+) -> tuple[Tensor, Tensor | None]:
+    """As `chunk_rwkv7`, but that the scale is 1/√K and the final state returned, unless asked."""
+    return fused_recurrent_dplr_delta_rule(
+        r, k, v, a, b, w, scale, initial_state, output_final_state, cu_seqlens=cu_seqlens
+    )
+
+
+def fused_mul_recurrent_rwkv7(
+    r: Tensor,
+    w: Tensor,
+    k: Tensor,
+    v: Tensor,
+    kk: Tensor,
+    a: Tensor,
+    scale: float | None = 1.0,
+    initial_state: Tensor | None = None,
+    output_final_state: bool = False,
+    reverse: bool = False,
+    cu_seqlens: Tensor | None = None,
+) -> tuple[Tensor, Tensor | None]:
+    """As `fused_recurrent_rwkv7` with −kk for a and kk ⊙ a for b. It has gradients too."""
+    return fused_recurrent_dplr_delta_rule(
+        r, k, v, -kk, widened(kk) * a, w, scale, initial_state, output_final_state, reverse,
+        cu_seqlens,
+    )
