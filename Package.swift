@@ -11,6 +11,8 @@ let package = Package(
     .library(name: "Layers", targets: ["Layers"]),
     .library(name: "LanguageModels", targets: ["LanguageModels"]),
     .library(name: "Training", targets: ["Training"]),
+    // For other languages: the functions of AttentionInterface/include/swift_attention.h.
+    .library(name: "swift_attention", type: .dynamic, targets: ["AttentionLibrary"]),
   ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
@@ -34,6 +36,22 @@ let package = Package(
       name: "Training",
       dependencies: ["LanguageModels", "CPUKernels", "CUDA"]),
     .target(name: "Conformance", dependencies: ["Attention"]),
+    // The C interface: its header with what is easier in C, and its functions.
+    .target(name: "AttentionInterface"),
+    .target(
+      name: "AttentionLibrary",
+      dependencies: ["AttentionInterface", "Attention", "Tensors", "CUDA"],
+      exclude: ["exports.map"],
+      linkerSettings: [
+        // Nothing but the interface is seen from outside, so that another Swift runtime in the same
+        // process stays apart; and the library stays loaded, because its threads do.
+        .unsafeFlags(
+          [
+            "-Xlinker",
+            "--version-script=\(Context.packageDirectory)/Sources/AttentionLibrary/exports.map",
+            "-Xlinker", "-z", "-Xlinker", "nodelete", "-static-stdlib",
+          ], .when(platforms: [.linux]))
+      ]),
     .executableTarget(
       name: "AttentionCommand",
       dependencies: [

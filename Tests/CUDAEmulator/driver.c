@@ -117,13 +117,21 @@ EXPORT int cuMemPoolSetAttribute(CUmemoryPool pool, int name, void *value) {
   (void)pool, (void)name, (void)value;
   return SUCCESS;
 }
+// Of no meaning to kernels here; callers find again what they set.
+static _Thread_local CUcontext current_context;
+
 EXPORT int cuDevicePrimaryCtxRetain(CUcontext *context, int device) {
   (void)device;
-  *context = NULL;
+  static char primary;
+  *context = (CUcontext)(void *)&primary;
   return SUCCESS;
 }
 EXPORT int cuCtxSetCurrent(CUcontext context) {
-  (void)context;
+  current_context = context;
+  return SUCCESS;
+}
+EXPORT int cuCtxGetCurrent(CUcontext *context) {
+  *context = current_context;
   return SUCCESS;
 }
 

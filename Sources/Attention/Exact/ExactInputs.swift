@@ -51,7 +51,7 @@ public final class ExactInputs: Sendable {
   ///   asked for another device.
   /// - Throws: ``AttentionError/invalidArgument(_:was:mustBe:)`` naming the first argument that does
   ///   not fit the others.
-  init(
+  package init(
     queries: Tensor, keys: Tensor, values: Tensor, similarity: Similarity, mask: AttentionMask,
     terms: ScoreTerms, allowsTF32: Bool = false, device: Device? = nil, needsGradient: Bool
   ) throws {

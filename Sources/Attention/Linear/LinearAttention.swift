@@ -79,17 +79,22 @@ private struct InputPlace: Sendable {
   let shape: Shape
   let dtype: DType
 
-  /// Adds what the kernel computed apart: for value heads that share a query head, and for tokens
-  /// that share a decay.
   func fold(_ gradient: Tensor) throws -> Tensor {
-    if gradient.shape == shape { return try gradient.cast(to: dtype) }
+    try gradient.folded(to: shape).cast(to: dtype)
+  }
+}
+
+extension Tensor {
+  /// A gradient in the shape of its input: adds what a kernel of linear attention computed apart, for
+  /// value heads that share a query head, and for tokens that share a decay.
+  package func folded(to shape: Shape) throws -> Tensor {
+    if self.shape == shape { return self }
     switch shape.rank {
-    case 1: return try gradient.sum([0, 1, 3]).cast(to: dtype)
-    case 3: return try gradient.squeezed(3).cast(to: dtype)
+    case 1: return try sum([0, 1, 3])
+    case 3: return try squeezed(3)
     default:
-      let group = gradient.shape[2] / shape[2]
-      return try gradient.reshaped([shape[0], shape[1], shape[2], group, shape[3]]).sum([3])
-        .cast(to: dtype)
+      let group = self.shape[2] / shape[2]
+      return try reshaped([shape[0], shape[1], shape[2], group, shape[3]]).sum([3])
     }
   }
 }

@@ -2,7 +2,7 @@ import Tensors
 
 /// The validated arguments of one call of linear attention, as kernels read them.
 public struct LinearCall: CheckedCall {
-  public internal(set) var problem: LinearProblem
+  public package(set) var problem: LinearProblem
   /// [b, t, h, k], detached; the last axis lies dense in memory.
   public let queries: Tensor
   /// [b, t, h, k], as the queries.
@@ -25,17 +25,6 @@ public struct LinearCall: CheckedCall {
   /// Where the tensors are.
   var device: Device { problem.device }
 
-  /// The dtype of states.
-  var stateDType: DType { problem.dtype == .float64 ? .float64 : .float32 }
-
-  var stateShape: Shape {
-    [problem.sequences, problem.valueHeads, problem.keyDimension, problem.valueDimension]
-  }
-
-  var outputShape: Shape {
-    [problem.batch, problem.length, problem.valueHeads, problem.valueDimension]
-  }
-
   /// Elements of a state.
   var stateSize: Int { problem.keyDimension * problem.valueDimension }
 
@@ -47,7 +36,7 @@ extension LinearCall {
   /// Checks the arguments of `linearAttention`.
   ///
   /// - Throws: ``AttentionError/invalidArgument(_:was:mustBe:)``
-  init(
+  package init(
     queries: Tensor, keys: Tensor, values: Tensor, decay: Tensor?, update: LinearUpdate,
     scale: Double?, normalizesQueriesAndKeys: Bool, initialState: Tensor?,
     cumulativeLengths: Tensor?, needsGradient: Bool

@@ -79,7 +79,9 @@ typedef struct sa_tensor {
   /// An sa_dtype.
   int32_t dtype;
   int32_t rank;
-  int32_t reserved;
+  /// In a call on a GPU: 1 for memory of the processor, which cumulative lengths may be in. Those that
+  /// are on the GPU are waited for.
+  int32_t is_on_host;
   int64_t shape[SA_MAX_RANK];
   /// In elements, not bytes; at least 0, and 0 repeats what is read (never what is written).
   int64_t strides[SA_MAX_RANK];
@@ -183,7 +185,8 @@ sa_status sa_attention_forward(const sa_attention *call);
 sa_status sa_attention_backward(const sa_attention *call);
 
 /// Which kernel would run and why not the others, as `attention explain` prints it; nothing is
-/// computed, and `data` of the tensors is not read. As sa_device_description writes.
+/// computed, and `data` of the tensors is not read, but for cumulative lengths in memory of the
+/// processor: without them sequences of equal lengths are taken. As sa_device_description writes.
 sa_status sa_attention_explain(
     const sa_attention *call, char *text, size_t capacity, size_t *length);
 

@@ -69,6 +69,18 @@ public final class CUDADevice: @unchecked Sendable {
     try driver.call("cuCtxSetCurrent") { $0.cuCtxSetCurrent(context) }
   }
 
+  /// Runs `body`, after which the thread has the context that it had before: other libraries take the
+  /// thread's context for their choice of a device.
+  package func keepingContext<R>(_ body: () throws -> R) throws -> R {
+    var before: OpaquePointer?
+    try driver.call("cuCtxGetCurrent") { $0.cuCtxGetCurrent(&before) }
+    defer {
+      // There is nobody left to tell of a failure; a context that was current can be so again.
+      if before != context { _ = driver.functions.cuCtxSetCurrent(before) }
+    }
+    return try body()
+  }
+
   /// Memory of the device that nobody holds, and all of it.
   public func memory() throws -> (unused: Int, total: Int) {
     var (unused, total) = (0, 0)

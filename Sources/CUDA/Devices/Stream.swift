@@ -7,9 +7,11 @@ public final class Stream: @unchecked Sendable {
   let handle: OpaquePointer?
   /// Memory that was given back.
   let freeBlocks = FreeBlocks()
+  private let isBorrowed: Bool
 
   public init(_ device: CUDADevice) throws {
     self.device = device
+    isBorrowed = false
     var handle: OpaquePointer?
     try device.call("cuStreamCreate") {
       $0.cuStreamCreate(&handle, UInt32(CUDA_STREAM_NON_BLOCKING))
@@ -17,8 +19,16 @@ public final class Stream: @unchecked Sendable {
     self.handle = handle
   }
 
+  /// A stream of somebody else, who lets it live longer than this object; nil is the default stream.
+  package init(borrowing handle: OpaquePointer?, on device: CUDADevice) {
+    self.device = device
+    self.handle = handle
+    isBorrowed = true
+  }
+
   deinit {
     freeBlocks.removeAll().forEach(free)
+    guard !isBorrowed else { return }
     // The driver destroys it once its work is done. There is nobody left to tell of a failure.
     try? device.call("cuStreamDestroy") { $0.cuStreamDestroy(handle) }
   }

@@ -7,7 +7,8 @@ public final class DeviceMemory: @unchecked Sendable {
   /// The address on the device.
   public let address: UInt64
   private let stream: Stream
-  private let number: UInt64
+  /// In the ledger; nil for memory of somebody else.
+  private let number: UInt64?
   /// nil where it goes back to the driver.
   private let size: BlockSize?
 
@@ -40,7 +41,17 @@ public final class DeviceMemory: @unchecked Sendable {
     }
   }
 
+  /// Memory of somebody else, who lets it live until the work that uses it is done.
+  package init(borrowing address: UInt64, byteCount: Int, in stream: Stream) {
+    self.byteCount = byteCount
+    self.address = address
+    self.stream = stream
+    number = nil
+    size = nil
+  }
+
   deinit {
+    guard let number else { return }
     stream.device.ledger.release(number)
     if let size, stream.freeBlocks.keep(address, size) { return }
     stream.free(address)

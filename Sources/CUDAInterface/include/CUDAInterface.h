@@ -116,6 +116,7 @@ struct cuda_product_choice {
   F(cuDeviceGetDefaultMemPool, cuDeviceGetDefaultMemPool, (CUmemoryPool *pool, int device))       \
   F(cuDevicePrimaryCtxRetain, cuDevicePrimaryCtxRetain, (CUcontext *context, int device))         \
   F(cuCtxSetCurrent, cuCtxSetCurrent, (CUcontext context))                                        \
+  F(cuCtxGetCurrent, cuCtxGetCurrent, (CUcontext *context))                                       \
   F(cuMemGetInfo, cuMemGetInfo_v2, (size_t *unused, size_t *total))                               \
   F(cuMemPoolSetAttribute, cuMemPoolSetAttribute, (CUmemoryPool pool, int name, void *value))     \
   F(cuMemAllocAsync, cuMemAllocAsync, (CUdeviceptr *address, size_t bytes, CUstream stream))      \

@@ -190,15 +190,20 @@ extension Tensor {
   /// A contiguous copy.
   func copied() throws -> Tensor {
     if device != .cpu { return try copiedOnDevice() }
-    let loop = StridedLoop(shape: shape, strides: [shape.contiguousStrides, strides])
-    return try Tensor.filling(shape, dtype: dtype) { target in
-      try withUnsafeRawPointer { source in
-        switch dtype.size {
-        case 1: loop.copy(UInt8.self, target, source)
-        case 2: loop.copy(UInt16.self, target, source)
-        case 4: loop.copy(UInt32.self, target, source)
-        default: loop.copy(UInt64.self, target, source)
-        }
+    return try Tensor.filling(shape, dtype: dtype) {
+      try copyElements(to: $0, strides: shape.contiguousStrides)
+    }
+  }
+
+  /// Writes the elements of a tensor of the processor to `target`, `strides` apart.
+  func copyElements(to target: UnsafeMutableRawPointer, strides: [Int]) throws {
+    let loop = StridedLoop(shape: shape, strides: [strides, self.strides])
+    try withUnsafeRawPointer { source in
+      switch dtype.size {
+      case 1: loop.copy(UInt8.self, target, source)
+      case 2: loop.copy(UInt16.self, target, source)
+      case 4: loop.copy(UInt32.self, target, source)
+      default: loop.copy(UInt64.self, target, source)
       }
     }
   }

@@ -24,6 +24,7 @@ public final class DeviceQueue: Sendable {
     guard case .cuda(let index) = device else {
       throw TensorError.invalidArgument("device", was: "\(device)", mustBe: "a GPU, as cuda:0")
     }
+    if let selected, selected.place == device { return selected }
     return try queues.withLock { queues in
       if let queue = queues[index] { return queue }
       let queue = try DeviceQueue(index)
@@ -32,10 +33,14 @@ public final class DeviceQueue: Sendable {
     }
   }
 
-  private init(_ index: Int) throws {
-    place = .cuda(index)
-    device = try CUDADevice.at(index)
-    stream = try Stream(device)
+  private convenience init(_ index: Int) throws {
+    self.init(try Stream(CUDADevice.at(index)))
+  }
+
+  init(_ stream: Stream) {
+    self.stream = stream
+    device = stream.device
+    place = .cuda(device.index)
     staging = PinnedStaging(stream)
   }
 

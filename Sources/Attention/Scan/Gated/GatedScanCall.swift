@@ -2,7 +2,7 @@ import Tensors
 
 /// The validated arguments of one gated scan, as kernels read them.
 public struct GatedScanCall: CheckedCall {
-  public internal(set) var problem: GatedScanProblem
+  public package(set) var problem: GatedScanProblem
   /// [b, t, d], detached; the last axis lies dense in memory.
   public let inputs: Tensor
   /// [b, t, d], as the inputs: in their dtype or float32.
@@ -15,13 +15,13 @@ public struct GatedScanCall: CheckedCall {
   /// Where the tensors are.
   var device: Device { problem.device }
   /// The dtype of states.
-  var stateDType: DType { problem.dtype == .float64 ? .float64 : .float32 }
-  var stateShape: Shape { [problem.sequences, problem.channels] }
+  package var stateDType: DType { problem.dtype == .float64 ? .float64 : .float32 }
+  package var stateShape: Shape { [problem.sequences, problem.channels] }
 
   /// Checks the arguments of `gatedScan`.
   ///
   /// - Throws: ``AttentionError/invalidArgument(_:was:mustBe:)``
-  init(
+  package init(
     inputs: Tensor, decay: Tensor, initialState: Tensor?, cumulativeLengths: Tensor?,
     needsGradient: Bool
   ) throws {

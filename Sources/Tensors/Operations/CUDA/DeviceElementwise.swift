@@ -77,15 +77,21 @@ extension Tensor {
   /// The elements as another dtype.
   func castOnDevice(to dtype: DType) throws -> Tensor {
     let result = try Tensor.onDevice(shape, dtype: dtype, device: device)
-    let layout = try DeviceLayout(shape: shape, strides: [result.strides, strides])
-    try withExtendedLifetime(self) {
+    try castElements(to: result)
+    return result
+  }
+
+  /// Writes the elements to the memory of `target`, a view of this shape on the same GPU that nobody
+  /// reads yet, in its dtype.
+  func castElements(to target: Tensor) throws {
+    let layout = try DeviceLayout(shape: shape, strides: [target.strides, strides])
+    try withExtendedLifetime((self, target)) {
       try DeviceQueue.shared(for: device).launch(
         "tensors/cast", blocks: layout.blocks, threads: DeviceLayout.threads,
         UnaryParameters(
-          x: deviceAddress(), y: result.deviceAddress(), layout: layout,
-          first: self.dtype.kernelType, second: dtype.kernelType))
+          x: deviceAddress(), y: target.deviceAddress(), layout: layout,
+          first: dtype.kernelType, second: target.dtype.kernelType))
     }
-    return result
   }
 
   /// `yes` where `condition` is true, `no` elsewhere.

@@ -1,0 +1,189 @@
+import Attention
+import AttentionInterface
+import Tensors
+
+/// Where a call runs, and how it sees the caller's tensors.
+struct CallSite {
+  let device: Device
+  /// Over the call's stream; nil on the processor.
+  private let queue: DeviceQueue?
+  /// Whether tensors are their shapes and dtypes only: nothing will be computed.
+  let isQuestion: Bool
+
+  /// Runs `body` where the call asks to be run: on a GPU its work goes into the call's stream.
+  static func run(_ call: some InterfaceCall, _ body: (CallSite) throws -> Void) throws {
+    let device = try Device(number: call.device)
+    guard case .cuda(let index) = device else {
+      return try body(CallSite(device: device, queue: nil, isQuestion: false))
+    }
+    let queue = try DeviceQueue.borrowing(stream: OpaquePointer(call.stream), on: index)
+    try queue.whileSelected {
+      try body(CallSite(device: device, queue: queue, isQuestion: false))
+    }
+  }
+
+  /// Where nothing is computed, for questions about a call.
+  static func question(_ call: some InterfaceCall) throws -> CallSite {
+    CallSite(device: try Device(number: call.device), queue: nil, isQuestion: true)
+  }
+
+  /// The tensor that the caller describes; nil if it is absent.
+  ///
+  /// - Throws: ``AttentionError/invalidArgument(_:was:mustBe:)`` naming what of it is wrong.
+  func input(_ tensor: sa_tensor, _ name: String) throws -> Tensor? {
+    guard tensor.is_present != 0 else { return nil }
+    let dtype = try tensor.elementType(name)
+    let (shape, strides) = try tensor.axes(name)
+    if isQuestion { return try .zeros(shape, dtype: dtype) }
+    return try view(tensor, name, shape, strides, dtype)
+  }
+
+  /// The same of a tensor that a call cannot do without.
+  func required(_ tensor: sa_tensor, _ name: String) throws -> Tensor {
+    guard let found = try input(tensor, name) else { throw absence(of: name) }
+    return found
+  }
+
+  /// A tensor that was computed before, or flows in, so that its shape and dtype are known; nil if it is
+  /// absent.
+  func optional(
+    _ tensor: sa_tensor, _ name: String, _ shape: Shape, _ dtype: DType
+  ) throws -> Tensor? {
+    guard let found = try input(tensor, name) else { return nil }
+    guard found.shape == shape, found.dtype == dtype, found.device == device else {
+      throw AttentionError.invalidArgument(
+        name, was: "\(found.dtype.rawValue) \(found.shape) on \(found.device)",
+        mustBe: "\(dtype.rawValue) \(shape) on \(device)")
+    }
+    return found
+  }
+
+  /// The same of a tensor that a call cannot do without.
+  func required(
+    _ tensor: sa_tensor, _ name: String, _ shape: Shape, _ dtype: DType
+  ) throws -> Tensor {
+    guard let found = try optional(tensor, name, shape, dtype) else { throw absence(of: name) }
+    return found
+  }
+
+  private func absence(of name: String) -> AttentionError {
+    .invalidArgument(name, was: "absent", mustBe: "present")
+  }
+
+  /// Cumulative lengths, `length` tokens being packed. Where nothing is computed and they cannot be
+  /// read, they are those of sequences of equal lengths.
+  func cumulativeLengths(_ tensor: sa_tensor, length: Int) throws -> Tensor? {
+    let name = "cumulative_lengths"
+    guard isQuestion, tensor.is_present != 0 else { return try input(tensor, name) }
+    let dtype = try tensor.elementType(name)
+    let (shape, strides) = try tensor.axes(name)
+    let isReadable = device == .cpu || tensor.is_on_host != 0
+    if isReadable, tensor.data != nil {
+      return try .viewing(tensor.data, shape: shape, strides: strides, dtype: dtype)
+    }
+    guard shape.rank == 1, dtype == .int32, shape[0] > 1, let length = Int32(exactly: length)
+    else { return try .zeros(shape, dtype: dtype) }
+    let sequences = shape[0] - 1
+    return try Tensor((0...sequences).map { Int32(Int(length) * $0 / sequences) })
+  }
+
+  /// The view of a tensor that results are written to; nil if it is absent.
+  ///
+  /// - Throws: ``AttentionError/invalidArgument(_:was:mustBe:)`` unless it has this shape and dtype, and a
+  ///   place for each element.
+  func target(
+    _ tensor: sa_tensor, _ name: String, _ shape: Shape, _ dtype: DType
+  ) throws -> Tensor? {
+    guard let view = try optional(tensor, name, shape, dtype) else { return nil }
+    guard view.hasDistinctPlaces else {
+      throw AttentionError.invalidArgument(
+        "strides of \(name)", was: "\(view.strides)",
+        mustBe: "such that no two elements of \(shape) are at one place")
+    }
+    return view
+  }
+
+  /// The same of a result that a call cannot do without.
+  func requiredTarget(
+    _ tensor: sa_tensor, _ name: String, _ shape: Shape, _ dtype: DType
+  ) throws -> Tensor {
+    guard let view = try target(tensor, name, shape, dtype) else { throw absence(of: name) }
+    return view
+  }
+
+  /// The view that the gradient of `input` is written to.
+  func target(
+    gradientOf input: sa_tensor, _ tensor: sa_tensor, _ name: String
+  ) throws -> Tensor? {
+    let nameOfGradient = "\(name)_gradient"
+    guard tensor.is_present != 0 else { return nil }
+    guard input.is_present != 0 else {
+      throw AttentionError.invalidArgument(
+        nameOfGradient, was: "present", mustBe: "absent, as \(name)")
+    }
+    return try target(
+      tensor, nameOfGradient, input.axes(name).shape, input.elementType(name))
+  }
+
+  private func view(
+    _ tensor: sa_tensor, _ name: String, _ shape: Shape, _ strides: [Int], _ dtype: DType
+  ) throws -> Tensor {
+    let address = UInt(bitPattern: tensor.data)
+    guard address != 0 || shape.contains(0) else {
+      throw AttentionError.invalidArgument("data of \(name)", was: "NULL", mustBe: "an address")
+    }
+    guard address % UInt(dtype.size) == 0 else {
+      throw AttentionError.invalidArgument(
+        "data of \(name)", was: "at \(address)", mustBe: "at a multiple of \(dtype.size) bytes")
+    }
+    if let queue, tensor.is_on_host == 0 {
+      return try .viewing(
+        deviceAddress: UInt64(address), shape: shape, strides: strides, dtype: dtype, in: queue)
+    }
+    return try .viewing(tensor.data, shape: shape, strides: strides, dtype: dtype)
+  }
+}
+
+extension Device {
+  /// - Parameter number: SA_CPU or a GPU's number.
+  init(number: Int32) throws {
+    guard number >= SA_CPU else {
+      throw AttentionError.invalidArgument(
+        "device", was: "\(number)", mustBe: "\(SA_CPU) for the processor, or a GPU's number")
+    }
+    self = number == SA_CPU ? .cpu : .cuda(Int(number))
+  }
+}
+
+extension sa_tensor {
+  fileprivate static let elementTypes: [sa_dtype: DType] = [
+    SA_FLOAT32: .float32, SA_BFLOAT16: .bfloat16, SA_FLOAT16: .float16, SA_FLOAT64: .float64,
+    SA_INT32: .int32, SA_INT64: .int64, SA_BOOL: .bool,
+  ]
+
+  fileprivate func elementType(_ name: String) throws -> DType {
+    guard let dtype = UInt32(exactly: dtype).flatMap({ Self.elementTypes[sa_dtype($0)] }) else {
+      throw AttentionError.invalidArgument(
+        "dtype of \(name)", was: "\(dtype)", mustBe: "one that sa_dtype lists")
+    }
+    return dtype
+  }
+
+  /// Extents and strides.
+  fileprivate func axes(_ name: String) throws -> (shape: Shape, strides: [Int]) {
+    guard (0...SA_MAX_RANK).contains(rank) else {
+      throw AttentionError.invalidArgument(
+        "rank of \(name)", was: "\(rank)", mustBe: "0 to \(SA_MAX_RANK)")
+    }
+    let count = Int(rank)
+    let extents = withUnsafeBytes(of: shape) { Array($0.bindMemory(to: Int.self).prefix(count)) }
+    let steps = withUnsafeBytes(of: strides) { Array($0.bindMemory(to: Int.self).prefix(count)) }
+    for (what, numbers) in [("shape", extents), ("strides", steps)] {
+      guard numbers.allSatisfy({ $0 >= 0 }) else {
+        throw AttentionError.invalidArgument(
+          "\(what) of \(name)", was: "\(numbers)", mustBe: "at least 0 on every axis")
+      }
+    }
+    return (Shape(extents), steps)
+  }
+}
