@@ -1,0 +1,103 @@
+// What every test of the C interface is written with: numbers, memory of the processor or of a GPU, views
+// of it, and comparisons.
+//
+// A test writes a call as a caller would, and computes the same naively in double precision. Gradients
+// are compared with differences of that naive computation, so they share nothing with what is tested.
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "swift_attention.h"
+
+#define COUNT(array) (sizeof(array) / sizeof(array)[0])
+
+// MARK: Failures
+
+// Names the case that is tested, for a failure.
+void begin(const char *format, ...) __attribute__((format(printf, 1, 2)));
+// Records a failure of the case.
+void fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
+// Ends the run: the machine cannot run the tests.
+void give_up(const char *format, ...) __attribute__((format(printf, 1, 2), noreturn));
+// Fails unless `status` is SA_OK.
+void succeeded(const char *what, sa_status status);
+// Fails unless `status` is `expected` and the message has `words`.
+void refused(const char *what, sa_status status, sa_status expected, const char *words);
+int failures(void);
+
+// MARK: Numbers
+
+// The same numbers in every run.
+double uniform(double low, double high);
+
+// MARK: Where calls run
+
+// SA_CPU or a GPU.
+extern int32_t device;
+// Of the call: NULL on the processor.
+extern void *stream;
+
+// Memory of the device; released by release_memory().
+void *device_memory(size_t bytes);
+void to_device(void *target, const void *source, size_t bytes);
+void from_device(void *target, const void *source, size_t bytes);
+void release_memory(void);
+
+// Finds the GPU's driver and makes a stream: calls run there from now on.
+void use_gpu(void);
+// Fails if work went into another stream than that of the calls, if something was waited for, or if the
+// thread's context is not what it was; only an emulated GPU knows the first two.
+void gpu_is_as_before(void);
+
+// MARK: Operands
+
+// How elements lie in memory.
+typedef enum {
+  DENSE,
+  // [b,t,h,d] as [b,h,t,d], and rank 3 with its last two axes exchanged.
+  EXCHANGED,
+  // Gaps between rows and before the first element.
+  GAPS,
+  LAYOUTS
+} layout;
+
+#define MAX_ELEMENTS 4096
+
+// A tensor of a call, and the numbers in it in row-major order.
+typedef struct {
+  sa_tensor view;
+  layout layout;
+  int64_t count;
+  double x[MAX_ELEMENTS];
+} operand;
+
+// Random numbers that `dtype` has, of [low, high).
+operand *random_operand(sa_dtype dtype, layout layout, double low, double high, int rank, ...);
+// For a result: every byte is NaN.
+operand *empty_operand(sa_dtype dtype, layout layout, int rank, ...);
+// The same shape, dtype and layout, for the gradient of `of`.
+operand *empty_like(const operand *of);
+// int32 numbers, in memory of the processor.
+operand *integers(int count, const int32_t *numbers);
+// Reads what a call wrote, and fails if it wrote beside it.
+void fetch(operand *result);
+
+// MARK: Comparisons
+
+// The error RMS(x - ref) / RMS(ref) is at most `bound`.
+void close_to(const char *what, const operand *result, const double *reference, double bound);
+
+// The gradient of `loss` with respect to the numbers of `of`, by differences.
+void differences(double (*loss)(void *), void *context, operand *of, double *gradient);
+
+// MARK: Tests
+
+void test_exact(void);
+void test_linear(void);
+void test_scan(void);
+void test_arguments(void);
+void test_dlpack(void);
+void test_texts(void);
+void test_threads(void);
+void test_fork(void);

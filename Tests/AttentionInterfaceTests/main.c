@@ -1,0 +1,30 @@
+// Tests the C interface as a program in C uses it.
+//
+//   interface-tests        on the processor
+//   interface-tests gpu    on the first GPU; exit status 1 if something is wrong
+#include <stdio.h>
+#include <string.h>
+
+#include "check.h"
+
+int main(int count, char **arguments) {
+  int on_gpu = count > 1 && strcmp(arguments[1], "gpu") == 0;
+  if (count > 2 || (count == 2 && !on_gpu)) give_up("usage: interface-tests [gpu]");
+  if (on_gpu) use_gpu();
+  test_texts();
+  test_exact();
+  test_linear();
+  test_scan();
+  test_arguments();
+  test_dlpack();
+  if (!on_gpu) {
+    test_threads();
+    test_fork();
+  }
+  if (failures() > 0) {
+    fprintf(stderr, "%d failures\n", failures());
+    return 1;
+  }
+  printf("the C interface computes on device %d\n", device);
+  return 0;
+}
