@@ -2,7 +2,7 @@ import Tensors
 
 /// The validated arguments of one call of linear attention, as kernels read them.
 public struct LinearCall: CheckedCall {
-  public package(set) var problem: LinearProblem
+  public internal(set) var problem: LinearProblem
   /// [b, t, h, k], detached; the last axis lies dense in memory.
   public let queries: Tensor
   /// [b, t, h, k], as the queries.

@@ -69,6 +69,10 @@ final class ThreadTeam: Sendable {
     for member in members.prefix(count) { member.wake() }
   }
 
+  /// Starts new members for the loops to come. The old ones are not in this process any more, which was
+  /// forked while no loop ran.
+  func forgetMembers() { members = [] }
+
   /// Waits until all members have left, and lets nobody in any more.
   private func close() {
     while !inside.compareExchange(

@@ -29,6 +29,10 @@ public enum Threads {
     return available
   }()
 
+  /// To be called in a process that was just forked, before it runs a loop: the threads that loops of its
+  /// parent used are not in it, and new ones are started.
+  package static func forgetParent() { ThreadTeam.shared.forgetMembers() }
+
   /// Calls `body` once for each index below `count`, spread over the threads; the next free thread
   /// takes the next index. Returns when all are done. While one loop runs, others, such as loops
   /// inside it, run on the thread that calls them.

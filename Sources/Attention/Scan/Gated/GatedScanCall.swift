@@ -2,7 +2,7 @@ import Tensors
 
 /// The validated arguments of one gated scan, as kernels read them.
 public struct GatedScanCall: CheckedCall {
-  public package(set) var problem: GatedScanProblem
+  public internal(set) var problem: GatedScanProblem
   /// [b, t, d], detached; the last axis lies dense in memory.
   public let inputs: Tensor
   /// [b, t, d], as the inputs: in their dtype or float32.

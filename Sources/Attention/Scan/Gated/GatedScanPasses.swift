@@ -12,10 +12,11 @@ extension GatedScan {
     _ call: GatedScanCall, output: Tensor, outputGradient: Tensor?, finalStateGradient: Tensor?,
     kernel: String?
   ) throws -> GatedScanGradients {
-    // Final states are not read backward: the output has the states.
+    // Final states are not read backward: the output has the states. Kernels read it as they write it.
     let states = try Tensor.zeros(call.stateShape, dtype: call.stateDType)
     return try chosen(call, kernel).backward(
-      call, GatedScanOutputs(output: output, finalState: states), outputGradient: outputGradient,
+      call, GatedScanOutputs(output: output.contiguous(), finalState: states),
+      outputGradient: outputGradient,
       finalStateGradient: finalStateGradient)
   }
 

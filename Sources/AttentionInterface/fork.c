@@ -1,0 +1,36 @@
+#define _GNU_SOURCE
+#include "interface_fork.h"
+
+#include <pthread.h>
+
+// Calls read, forks write. Where calls follow each other without end, a fork still gets its turn.
+#ifdef PTHREAD_RWLOCK_WRITER_NONRECURSIVE_INITIALIZER_NP
+#define GATE PTHREAD_RWLOCK_WRITER_NONRECURSIVE_INITIALIZER_NP
+#else
+#define GATE PTHREAD_RWLOCK_INITIALIZER
+#endif
+
+static pthread_rwlock_t gate = GATE;
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+static int is_forked;
+
+static void before_fork(void) { pthread_rwlock_wrlock(&gate); }
+
+static void in_parent(void) { pthread_rwlock_unlock(&gate); }
+
+static void in_child(void) {
+  // Threads that waited for the gate are not here to be let in.
+  gate = (pthread_rwlock_t)GATE;
+  __atomic_store_n(&is_forked, 1, __ATOMIC_RELAXED);
+}
+
+static void watch_forks(void) { pthread_atfork(before_fork, in_parent, in_child); }
+
+int interface_enter(void) {
+  pthread_once(&once, watch_forks);
+  pthread_rwlock_rdlock(&gate);
+  if (!__atomic_load_n(&is_forked, __ATOMIC_RELAXED)) return 0;
+  return __atomic_exchange_n(&is_forked, 0, __ATOMIC_RELAXED);
+}
+
+void interface_leave(void) { pthread_rwlock_unlock(&gate); }
