@@ -12,7 +12,7 @@ public final class DeviceQueue: Sendable {
   public let device: CUDADevice
   public let stream: Stream
   private let staging: PinnedStaging
-  private let modules = Mutex<[Kernel: KernelModule]>([:])
+  private let modules = Mutex<[KernelRequest: KernelModule]>([:])
 
   private static let queues = Mutex<[Int: DeviceQueue]>([:])
 
@@ -99,38 +99,28 @@ public final class DeviceQueue: Sendable {
     _ parameters: some BitwiseCopyable
   ) throws {
     guard grid.0 > 0, grid.1 > 0, grid.2 > 0 else { return }
-    // A module for more than every launch may ask for is allowed all that there is, so that one serves
-    // all sizes.
-    let kernel = Kernel(
-      name: kernel, element: element, definitions: definitions,
-      sharedBytes: sharedBytes > KernelModule.plainSharedBytes
-        ? max(sharedBytes, device.limits.sharedBytesPerBlock) : 0,
+    let request = KernelRequest(
+      name: kernel, element: element, definitions: definitions, sharedBytes: sharedBytes,
       isSpecific: isSpecific)
-    try module(kernel).launch(
+    try module(request).launch(
       grid: grid, threads: threads, sharedBytes: sharedBytes, parameters, in: stream)
   }
 
-  /// What a launch asks for.
-  private struct Kernel: Hashable {
-    let name: String
-    let element: DType?
-    let definitions: [String]
-    let sharedBytes: Int
-    let isSpecific: Bool
-
-    var variant: KernelVariant {
-      KernelVariant(
-        source: "\(name).cu", function: String(name.map { $0 == "/" ? "_" : $0 }),
-        definitions: (element.map { ["ELEMENT=\($0.kernelName)"] } ?? []) + definitions,
-        sharedBytes: sharedBytes, isSpecific: isSpecific)
-    }
+  /// ``launch(_:element:definitions:isSpecific:grid:threads:sharedBytes:_:)`` of a kernel that is kept,
+  /// with the shared memory that it asks for.
+  public func launch(
+    _ kernel: DeviceKernel, grid: (Int, Int, Int), threads: Int, _ parameters: some BitwiseCopyable
+  ) throws {
+    guard grid.0 > 0, grid.1 > 0, grid.2 > 0 else { return }
+    try kernel.module(on: device).launch(
+      grid: grid, threads: threads, sharedBytes: kernel.request.sharedBytes, parameters, in: stream)
   }
 
   /// The kernel, found again without putting names together.
-  private func module(_ kernel: Kernel) throws -> KernelModule {
-    if let module = modules.withLock({ $0[kernel] }) { return module }
-    let module = try device.module(kernel.variant)
-    modules.withLock { $0[kernel] = module }
+  private func module(_ request: KernelRequest) throws -> KernelModule {
+    if let module = modules.withLock({ $0[request] }) { return module }
+    let module = try device.module(request.variant(on: device))
+    modules.withLock { $0[request] = module }
     return module
   }
 

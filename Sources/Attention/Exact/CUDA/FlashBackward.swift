@@ -24,19 +24,17 @@ struct FlashBackward {
     guard sumShape.elementCount > 0, inputs.keys.elementCount > 0, !inputs.segments.isEmpty else {
       return try nothing()
     }
-    let tiles = FlashBackwardTile.all(
-      keyDimension: problem.keyDimension, valueDimension: problem.valueDimension,
-      features: features, limits: TileLimits(operands.queue.device.limits))
-    let device = inputs.device
-    let columns = tiles[0].columns
+    // Gradients of normalised slices go on to `unit_gradient.cu`, unrounded.
+    let isWide = !features.element.isHalf || (problem.normalizedGroups ?? 1) > 1
+    let plan = FlashBackwardPlan.of(
+      FlashPlanKey(problem, features, TileLimits(operands.queue.device.limits)), isWide: isWide)
+    let (device, columns) = (inputs.device, plan.columns)
     let slope = try DeviceRows(
       outputGradient?.cast(to: problem.dtype)
         ?? .zeros(outputs.output.shape, dtype: problem.dtype).moved(to: device),
       paddedTo: columns.values)
     let rows = try computeRows(outputs, slope, logSumExpGradient)
 
-    // Gradients of normalised slices go on to `unit_gradient.cu`, unrounded.
-    let isWide = !features.element.isHalf || (problem.normalizedGroups ?? 1) > 1
     let dtype = isWide ? DType.float32 : problem.dtype
     let queries = try DeviceRows(
       fresh: inputs.queries.shape, paddedTo: columns.keys, dtype, on: device)
@@ -59,12 +57,11 @@ struct FlashBackward {
         ? 0 : try operands.fresh(sumShape.elementCount * size, "gradients of queries' sums"),
       keySums: inputs.logitDecay == nil
         ? 0 : try operands.zeros(keyCount * size, "gradients of keys' sums"))
-    for tile in tiles {
+    for step in plan.steps {
+      let tile = step.tile
       func launch(_ parameters: some BitwiseCopyable) throws {
         try operands.queue.launch(
-          tile.kernel, definitions: tile.definitions(isWide: isWide),
-          isSpecific: tile.warpgroups != nil, grid: grid(tile), threads: tile.threads,
-          sharedBytes: tile.sharedBytes, parameters)
+          step.kernel, grid: grid(tile), threads: tile.threads, parameters)
       }
       if tile.warpgroups != nil {
         let device = operands.queue.device
@@ -110,12 +107,12 @@ struct FlashBackward {
     return switch tile.owner {
     case .queries:
       (
-        tiles(inputs.segments.map(\.queryCount).max(), tile.rows.queries), problem.heads,
+        tiles(inputs.segments.lazy.map(\.queryCount).max(), tile.rows.queries), problem.heads,
         inputs.segments.count
       )
     case .keysAndValues, .keys, .values:
       (
-        tiles(inputs.segments.map(\.keyCount).max(), tile.rows.keys), problem.keyValueHeads,
+        tiles(inputs.segments.lazy.map(\.keyCount).max(), tile.rows.keys), problem.keyValueHeads,
         inputs.segments.count
       )
     }
@@ -140,7 +137,7 @@ struct FlashBackward {
     let dimension = FlashTile.padded(problem.valueDimension)
     let warps = 8
     try operands.queue.launch(
-      "attention/rows", definitions: [features.element.definition],
+      features.element.kernel("attention/rows"),
       grid: (sumShape.elementCount.rounded(up: warps) / warps, 1, 1),
       threads: warps * FlashTile.threadsPerWarp,
       RowParameters(

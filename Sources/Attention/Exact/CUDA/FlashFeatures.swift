@@ -19,6 +19,21 @@ enum FlashElement: String, Hashable, Sendable, CaseIterable {
   }
 
   var definition: String { "ELEMENT=\(rawValue)" }
+
+  /// A kernel that is compiled for nothing but this.
+  func kernel(_ name: String) -> DeviceKernel {
+    Self.kernels.value(of: KernelName(name: name, element: self)) {
+      DeviceKernel(name, definitions: [definition])
+    }
+  }
+
+  private struct KernelName: Hashable, Sendable {
+    let name: String
+    let element: FlashElement
+  }
+
+  private static let kernels = Remembered<KernelName, DeviceKernel>()
+
   var isHalf: Bool { self == .bf16 || self == .f16 }
   /// Bytes of a number in memory.
   var size: Int { isHalf ? DType.bfloat16.size : DType.float32.size }

@@ -6,7 +6,7 @@ struct FlashForward {
   private let inputs: ExactInputs
   private let problem: ExactProblem
   private let operands: FlashOperands
-  private let tile: FlashTile
+  private let plan: FlashForwardPlan
   private let bound: FlashBound?
   private let longestQueries: Int
 
@@ -18,13 +18,15 @@ struct FlashForward {
     let longest = inputs.segments.max { $0.queryCount < $1.queryCount }
     longestQueries = longest?.queryCount ?? 0
     let limits = operands.queue.device.limits
-    tile = FlashTile(
-      keyDimension: problem.keyDimension, valueDimension: problem.valueDimension,
-      features: FlashFeatures(inputs, element), hasConstantBound: bound != nil,
+    plan = .of(
+      FlashPlanKey(problem, FlashFeatures(inputs, element), TileLimits(limits)),
+      hasConstantBound: bound != nil,
       splits: FlashSplit.parts(
         problem, longestQueries: longestQueries, multiprocessors: limits.multiprocessors),
-      longest: longest, limits: TileLimits(limits))
+      longest: longest)
   }
+
+  private var tile: FlashTile { plan.tile }
 
   func run() throws -> ExactOutputs {
     let outputShape: Shape = [
@@ -66,9 +68,7 @@ struct FlashForward {
   }
 
   private func launch(_ parameters: some BitwiseCopyable) throws {
-    try operands.queue.launch(
-      tile.kernel, definitions: tile.definitions, isSpecific: tile.warpgroups != nil, grid: grid,
-      threads: tile.threads, sharedBytes: tile.sharedBytes, parameters)
+    try operands.queue.launch(plan.kernel, grid: grid, threads: tile.threads, parameters)
   }
 
   private var grid: (Int, Int, Int) {
@@ -83,7 +83,7 @@ struct FlashForward {
   private func merge(_ parts: Parameters, _ output: DeviceRows, _ count: Int) throws {
     let warps = 4
     try operands.queue.launch(
-      "attention/merge", definitions: [tile.features.element.definition],
+      tile.features.element.kernel("attention/merge"),
       grid: (count.rounded(up: warps) / warps, 1, 1), threads: warps * FlashTile.threadsPerWarp,
       MergeParameters(
         partialOutput: parts.partialOutput, partialLogSums: parts.partialLogSums,

@@ -5,9 +5,16 @@ import Tensors
 /// queued.
 final class FlashOperands {
   let queue: DeviceQueue
-  private var held: [any Sendable] = []
+  private var tensors: [Tensor] = []
+  private var memories: [DeviceMemory] = []
 
-  init(_ device: Device) throws { queue = try .shared(for: device) }
+  /// As many tensors as a call without options reads, or a few more.
+  private static let usualTensors = 8
+
+  init(_ device: Device) throws {
+    queue = try .shared(for: device)
+    tensors.reserveCapacity(Self.usualTensors)
+  }
 
   /// The address of a copy; 0, the null pointer, where there is nothing to copy.
   func address<T: BitwiseCopyable & Sendable>(_ values: [T]?, _ label: String) throws -> UInt64 {
@@ -23,13 +30,13 @@ final class FlashOperands {
 
   /// The address of a tensor as it lies.
   func address(holding tensor: Tensor) throws -> UInt64 {
-    held.append(tensor)
+    tensors.append(tensor)
     return try tensor.deviceAddress()
   }
 
   /// Where rows are.
   func place(_ rows: DeviceRows) -> DeviceRows.Place {
-    held.append(rows.tensor)
+    tensors.append(rows.tensor)
     return rows.place
   }
 
@@ -46,7 +53,7 @@ final class FlashOperands {
   }
 
   private func hold(_ memory: DeviceMemory) -> UInt64 {
-    held.append(memory)
+    memories.append(memory)
     return memory.address
   }
 }
@@ -99,15 +106,15 @@ struct DeviceOperands: BitwiseCopyable {
     keys = operands.place(rows.keys)
     values = operands.place(rows.values)
     (queryLengths, keyLengths) = (rows.queryLengths, rows.keyLengths)
-    let segments = inputs.segments.map { DeviceSegment($0, problem.alignment) }
-    self.segments =
+    segments =
       features.isPacked || inputs.logitDecay != nil
-      ? try operands.address(segments, "sequences") : 0
-    whole = segments[0]
+      ? try operands.address(
+        inputs.segments.map { DeviceSegment($0, problem.alignment) }, "sequences") : 0
+    whole = DeviceSegment(inputs.segments[0], problem.alignment)
     scales = try operands.address(inputs.scales, .float32)
     scale = inputs.scale.first ?? 1
     keyMask = try operands.address(inputs.keyMask, .bool)
-    terms = try DeviceTerms(inputs, segments: self.segments, operands)
+    terms = try DeviceTerms(inputs, segments: segments, operands)
     batch = Int32(problem.batch)
     queryLength = Int32(problem.queryLength)
     keyLength = Int32(problem.keyLength)
@@ -162,8 +169,8 @@ struct DeviceTerms: BitwiseCopyable {
     softcap = inputs.softcap ?? 0
     slopes = try operands.address(inputs.slopes, "ALiBi slopes")
     bias = try inputs.bias.map { try operands.address(holding: $0) } ?? 0
-    let strides = (inputs.bias?.strides ?? [0, 0, 0, 0]).map { Int64($0) }
-    (biasBatch, biasHead, biasQuery, biasKey) = (strides[0], strides[1], strides[2], strides[3])
+    func stride(_ axis: Int) -> Int64 { Int64(inputs.bias?.strides[axis] ?? 0) }
+    (biasBatch, biasHead, biasQuery, biasKey) = (stride(0), stride(1), stride(2), stride(3))
     decaySums =
       try inputs.logitDecay.map { _ in
         try LogitDecaySums(inputs, segments: segments, operands).forward()

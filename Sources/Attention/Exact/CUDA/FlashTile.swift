@@ -126,17 +126,13 @@ struct FlashTile: Hashable, Sendable {
 
   var kernel: String { warpgroups == nil ? "attention/forward" : "attention/hopper_forward" }
 
-  private static let known = Remembered<FlashTile, [String]>()
-
   var definitions: [String] {
-    Self.known.value(of: self) {
-      if let warpgroups {
-        return features.definitions + columns.definitions
-          + ["KEY_ROWS=\(rows.keys)", "WARPGROUPS=\(warpgroups)"]
-      }
-      return features.definitions + columns.definitions + rows.definitions
-        + ["CONSTANT_BOUND=\(hasConstantBound ? 1 : 0)", "SPLIT=\(splits == nil ? 0 : 1)"]
+    if let warpgroups {
+      return features.definitions + columns.definitions
+        + ["KEY_ROWS=\(rows.keys)", "WARPGROUPS=\(warpgroups)"]
     }
+    return features.definitions + columns.definitions + rows.definitions
+      + ["CONSTANT_BOUND=\(hasConstantBound ? 1 : 0)", "SPLIT=\(splits == nil ? 0 : 1)"]
   }
 }
 

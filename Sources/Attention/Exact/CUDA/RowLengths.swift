@@ -61,7 +61,7 @@ struct RowLengths {
   private func launch(_ kernel: String, _ source: Tensor, _ parameters: Parameters) throws {
     try withExtendedLifetime(source) {
       try operands.queue.launch(
-        kernel, definitions: [element.definition],
+        element.kernel(kernel),
         grid: (Int(parameters.count).rounded(up: Self.warps) / Self.warps, 1, 1),
         threads: Self.warps * FlashTile.threadsPerWarp, parameters)
     }
