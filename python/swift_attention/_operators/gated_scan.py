@@ -7,7 +7,8 @@ from typing import Mapping, Optional, Tuple
 from torch import Tensor
 
 from .._library import GATED_SCAN
-from .recurrence import Recurrence, Shapes
+from .recurrence import Recurrence
+from .recurrence_calls import Shapes
 
 
 def _shapes(tensors: Mapping[str, Tensor]) -> Shapes:

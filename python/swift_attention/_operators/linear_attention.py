@@ -7,7 +7,8 @@ from typing import Mapping, Optional, Sequence, Tuple
 from torch import Tensor
 
 from .._library import LINEAR_ATTENTION
-from .recurrence import Recurrence, Shapes
+from .recurrence import Recurrence
+from .recurrence_calls import Shapes
 
 
 def _shapes(tensors: Mapping[str, Tensor]) -> Shapes:
@@ -97,5 +98,6 @@ def linear_attention_backward(
     """
     arguments = (
         queries, keys, values, decay, beta, None, None, None, None, initial_state,
-        cumulative_lengths, scale, False, kernel)
-    return _linear_attention.backward((output_gradient, final_state_gradient), arguments, needs)
+        cumulative_lengths, scale, False, True, kernel)
+    return _linear_attention.backward(
+        (output_gradient, final_state_gradient), arguments, _linear_attention.needed(needs))

@@ -1,39 +1,30 @@
-"""What the operators with a state share: registration with PyTorch, forward, backward."""
+"""What PyTorch's dispatcher and autograd are told of the operators with a state."""
 
 from __future__ import annotations
 
-from typing import Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
+from typing import Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
+from torch.autograd.function import once_differentiable
 
 from . import NAMESPACE, explainers, library
-from .. import _library
-from .._library import Layout, Operator, Template
+from .._library import Operator
 from .eager import is_plain, is_plain_tensor, records_gradients
+from .recurrence_calls import Calls, Shapes
 
 _TAGS = (torch.Tag.pt2_compliant_tag,)
-_DISPATCH_KEYS = ("CPU", "CUDA")
 _INCOMING = ("output_gradient", "final_state_gradient")
 _AUTOCAST_KEYS = {"cpu": "AutocastCPU", "cuda": "AutocastCUDA"}
-# Beyond so many combinations of shapes, those packed first are packed again when they return.
-_MAX_TEMPLATES = 4096
-
-Option = Union[float, bool, str, None]
-
-
-class Shapes(NamedTuple):
-    """Of the output and the final state."""
-
-    output: Tuple[int, ...]
-    state: Tuple[int, ...]
 
 
 class Recurrence:
     """An operator of tensors, some optional, with an output and a final state.
 
     Registers `swift_attention::<name>` and `swift_attention::<name>_backward`, both with what
-    `torch.compile` needs, and autograd and autocast for the first.
+    `torch.compile` needs, and autograd and autocast for the first. After its tensors come its
+    options, whether the final state is asked for, and the kernel.
     """
 
     def __init__(
@@ -49,234 +40,162 @@ class Recurrence:
     ) -> None:
         """`narrowed` are the tensors that autocast brings to its dtype; `options` have kinds of the
         schema language; `reads_output` says that the backward pass does."""
-        self._operator = operator
-        self._names = (*tensors, *optional)
-        self._undifferentiable = undifferentiable
-        self._narrowed = [name in narrowed for name in self._names]
-        self._options = tuple(options)
-        self._shapes = shapes
+        names = (*tensors, *optional)
+        self._calls = Calls(operator, names, undifferentiable, tuple(options), shapes)
+        self._names, self._count = names, len(names)
+        self._is_differentiable = [name not in undifferentiable for name in names]
+        self._is_narrowed = [name in narrowed for name in names]
         # What the backward pass reads that is no input.
-        self._read = ["output", *_INCOMING] if reads_output else list(_INCOMING)
-        self._templates: Dict[tuple, Template] = {}
+        self._read = ("output", *_INCOMING) if reads_output else _INCOMING
 
         inputs = ", ".join(
-            [f"Tensor {name}" for name in tensors] + [f"Tensor? {name}" for name in optional]
-        )
-        read = ", ".join(f"Tensor? {name}" for name in self._read)
+            [f"Tensor {name}" for name in tensors] + [f"Tensor? {name}" for name in optional])
         given = "".join(f", {kind} {name}" for name, kind in options.items())
+        flags = f"{given}, bool output_final_state, str? kernel"
+        read = ", ".join(f"Tensor? {name}" for name in self._read)
         name = operator.name
+        library.define(f"{name}({inputs}{flags}) -> (Tensor, Tensor)", tags=_TAGS)
         library.define(
-            f"{name}({inputs}{given}, bool output_final_state, str? kernel) -> (Tensor, Tensor)",
-            tags=_TAGS,
-        )
-        library.define(
-            f"{name}_backward({read}, {inputs}{given}, str? kernel, int needs) -> Tensor[]",
-            tags=_TAGS,
-        )
-        for key in _DISPATCH_KEYS:
+            f"{name}_backward({read}, {inputs}{flags}, bool[] needed) -> Tensor[]", tags=_TAGS)
+        operators = getattr(torch.ops, NAMESPACE)
+        self._forward = getattr(operators, name).default
+        self._backward = getattr(operators, f"{name}_backward").default
+
+        for key in ("CPU", "CUDA"):
             library.impl(name, self._run_forward, key)
             library.impl(f"{name}_backward", self._run_backward, key)
         for device, key in _AUTOCAST_KEYS.items():
             library.impl(name, self._autocast(device, key), key)
+        library.impl(name, self._autograd, "Autograd")
+        library.impl(f"{name}_backward", self._autograd_of_backward, "Autograd")
         qualified = f"{NAMESPACE}::{name}"
         torch.library.register_fake(qualified, self._fake_forward, lib=library)
         torch.library.register_fake(f"{qualified}_backward", self._fake_backward, lib=library)
-        torch.library.register_autograd(
-            qualified, self._differentiate, setup_context=self._keep, lib=library
-        )
-        torch.library.register_autograd(
-            f"{qualified}_backward", self._refuse_second_derivatives, lib=library
-        )
-        operators = getattr(torch.ops, NAMESPACE)
-        self._forward = getattr(operators, name).default
-        self._backward = getattr(operators, f"{name}_backward").default
         explainers[self._forward] = self._explain
 
-    def forward(self, *arguments):
+    def forward(self, *arguments: object) -> Tuple[Tensor, Tensor]:
         """Output and final state of the operator's arguments."""
-        tensors = arguments[:len(self._names)]
-        if is_plain() and all(map(is_plain_tensor, tensors)) and not (
-            records_gradients() and any(x is not None and x.requires_grad for x in tensors)
-        ):
-            return self._run_forward(*arguments)
-        return self._forward(*arguments)
+        if torch.compiler.is_compiling():
+            return self._forward(*arguments)
+        tensors = arguments[:self._count]
+        if not (is_plain() and all(map(is_plain_tensor, tensors))):
+            return self._forward(*arguments)
+        if records_gradients() and any(x is not None and x.requires_grad for x in tensors):
+            return _Recorded.apply(self, False, arguments[self._count:], *tensors)
+        return self._calls.forward(tensors, arguments[self._count:])
 
     def backward(
-        self, read: Sequence[Optional[Tensor]], arguments: Sequence[object], names: Sequence[str]
+        self, read: Sequence[Optional[Tensor]], arguments: Sequence[object], needed: Sequence[bool]
     ) -> List[Tensor]:
-        """The gradients of the tensors `names`, in the order of the operator's arguments.
+        """The gradients of the tensors that are `needed`, in the order of the operator's arguments.
 
         `read` are the output, where it is read, and the gradients of output and final state.
         """
-        needs = sum(1 << self._names.index(name) for name in names)
-        return self._backward(*read, *arguments, needs)
+        tensors = arguments[:self._count]
+        if torch.compiler.is_compiling() or not (
+            is_plain() and all(map(is_plain_tensor, (*read, *tensors)))
+        ):
+            return self._backward(*read, *arguments, needed)
+        return self._run_backward(*read, *arguments, needed)
 
-    def _explain(self, *arguments) -> Tuple[str, object]:
-        """The verdict on a call, and results of its shapes."""
-        count = len(self._names)
-        *options, _, kernel = arguments[count:]
-        present = self._present(arguments[:count])
-        is_tracked = any(x.requires_grad for x in present.values())
-        template = self._template(present, options, kernel, needs_gradient=int(is_tracked))
-        return self._operator.explain(template), self._fake_forward(*arguments)
+    def needed(self, names: Sequence[str]) -> List[bool]:
+        """Which of the operator's tensors have these names."""
+        return [name in names for name in self._names]
 
-    # --- Calls
+    # --- What the dispatcher is told
 
     def _run_forward(self, *arguments):
-        count = len(self._names)
-        tensors = arguments[:count]
-        *options, needs_state, kernel = arguments[count:]
-        present = self._present(tensors)
-        first = tensors[0]
-        shapes = self._shapes(present)
-        results = {"output": first.new_empty(shapes.output)}
-        if needs_state:
-            results["final_state"] = first.new_empty(shapes.state, dtype=_state_dtype(first))
-        self._call(self._operator.forward, {**present, **results}, options, kernel)
-        return results["output"], results["final_state"] if needs_state else _no_state(first)
+        return self._calls.forward(arguments[:self._count], arguments[self._count:])
 
     def _run_backward(self, *arguments):
-        read, count = len(self._read), len(self._read) + len(self._names)
-        *options, kernel, needs = arguments[count:]
-        present = self._present(arguments[read:count])
-        inputs = dict(present)
-        inputs.update((name, x) for name, x in zip(self._read, arguments) if x is not None)
-        results = {
-            f"{name}_gradient": torch.empty_like(
-                present[name], memory_format=torch.contiguous_format)
-            for name in self._needed(needs)
-        }
-        self._call(self._operator.backward, {**inputs, **results}, options, kernel)
-        return list(results.values())
-
-    def _call(
-        self,
-        function: Callable[[int], int],
-        tensors: Mapping[str, Tensor],
-        options: Sequence[Option],
-        kernel: Optional[str],
-    ) -> None:
-        key = (
-            *options, kernel,
-            *[(name, x.shape, x.stride(), x.dtype, x.device) for name, x in tensors.items()],
-        )
-        template = self._templates.get(key)
-        if template is None:
-            template = self._template(tensors, options, kernel)
-            if len(self._templates) >= _MAX_TEMPLATES:
-                self._templates.clear()
-            self._templates[key] = template
-        device = template.device
-        if device == _library.CPU:
-            _library.follow_threads()
-        pointers = [x.data_ptr() for x in tensors.values()]
-        template.run(function, *pointers, _library.current_stream(device))
-
-    def _template(
-        self,
-        tensors: Mapping[str, Tensor],
-        options: Sequence[Option],
-        kernel: Optional[str],
-        **further: int,
-    ) -> Template:
-        device = tensors[self._names[0]].device
-        layouts = {}
-        for name, tensor in tensors.items():
-            layout = Layout.of(tensor)
-            if tensor.device != device:
-                if name not in self._undifferentiable or tensor.device.type != "cpu":
-                    raise ValueError(
-                        f"{name}: was on {tensor.device}, must be on {device} as the others")
-                layout = layout._replace(is_on_host=True)
-            layouts[name] = layout
-        return self._operator.template(
-            _library.device_number(device), layouts, {**self._chosen(options, kernel), **further})
-
-    def _chosen(self, options: Sequence[Option], kernel: Optional[str]) -> Dict[str, Option]:
-        """Options as the struct has them."""
-        chosen: Dict[str, Option] = {}
-        for name, value in zip(self._options, options):
-            if value is None:
-                continue
-            if f"has_{name}" in self._operator.offsets:
-                chosen[f"has_{name}"] = 1
-            chosen[name] = value
-        if kernel is not None:
-            chosen["kernel"] = kernel
-        return chosen
-
-    def _present(self, tensors: Sequence[Optional[Tensor]]) -> Dict[str, Tensor]:
-        return {name: x for name, x in zip(self._names, tensors) if x is not None}
-
-    def _needed(self, needs: int) -> List[str]:
-        return [name for place, name in enumerate(self._names) if needs >> place & 1]
-
-    # --- What PyTorch asks
+        places = len(self._read), len(self._read) + self._count
+        *flags, needed = arguments[places[1]:]
+        names = [name for name, is_needed in zip(self._names, needed) if is_needed]
+        return self._calls.backward(
+            dict(zip(self._read, arguments)), arguments[places[0]:places[1]], tuple(flags), names)
 
     def _fake_forward(self, *arguments):
-        count = len(self._names)
-        first, needs_state = arguments[0], arguments[-2]
-        shapes = self._shapes(self._present(arguments[:count]))
-        state = first.new_empty(shapes.state, dtype=_state_dtype(first))
-        return first.new_empty(shapes.output), state if needs_state else _no_state(first)
+        return self._calls.results(arguments[:self._count], needs_state=arguments[-2])
 
     def _fake_backward(self, *arguments):
-        read = len(self._read)
-        present = self._present(arguments[read:read + len(self._names)])
+        tensors = arguments[len(self._read):len(self._read) + self._count]
         return [
-            torch.empty_like(present[name], memory_format=torch.contiguous_format)
-            for name in self._needed(arguments[-1])
+            torch.empty_like(x, memory_format=torch.contiguous_format)
+            for x, is_needed in zip(tensors, arguments[-1]) if is_needed
         ]
 
-    def _keep(self, ctx, inputs, output):
-        count = len(self._names)
-        ctx.set_materialize_grads(False)
-        kept = output[:1] if "output" in self._read else ()
-        ctx.save_for_backward(*inputs[:count], *kept)
-        *options, ctx.has_state, kernel = inputs[count:]
-        ctx.options = (*options, kernel)
+    def _autograd(self, *arguments):
+        tensors = arguments[:self._count]
+        needs = torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in tensors)
+        if needs or forward_ad._current_level >= 0:
+            return _Recorded.apply(self, True, arguments[self._count:], *tensors)
+        return self._below_autograd(*arguments)
 
-    def _differentiate(self, ctx, output_gradient, final_state_gradient):
-        count = len(self._names)
-        tensors, kept = ctx.saved_tensors[:count], ctx.saved_tensors[count:]
-        names = [
-            name for name, is_needed in zip(self._names, ctx.needs_input_grad)
-            if is_needed and name not in self._undifferentiable
-        ]
-        if not ctx.has_state:
-            final_state_gradient = None
-        gradients: Dict[str, Optional[Tensor]] = dict.fromkeys(self._names)
-        if names and not (output_gradient is None and final_state_gradient is None):
-            results = self.backward(
-                (*kept, output_gradient, final_state_gradient), (*tensors, *ctx.options), names)
-            gradients.update(zip(names, results))
-        return (*gradients.values(), *[None] * (len(ctx.options) + 1))
+    def _below_autograd(self, *arguments):
+        with torch._C._AutoDispatchBelowAutograd():
+            return self._forward(*arguments)
 
-    def _refuse_second_derivatives(self, ctx, gradients):
-        raise RuntimeError(f"{NAMESPACE}::{self._operator.name} has no second derivatives")
+    def _autograd_of_backward(self, *arguments):
+        # The tape's own backward is differentiable once: nothing is to be kept here.
+        with torch._C._AutoDispatchBelowAutograd():
+            return self._backward(*arguments)
 
     def _autocast(self, device: str, key: str) -> Callable:
         """Brings float32 to the dtype that autocast has, as it does for matrix products."""
         keys = torch._C.DispatchKeySet(getattr(torch._C.DispatchKey, key))
 
-        def narrowed(*arguments):
+        def cast(x: Optional[Tensor], is_narrowed: bool, dtype: torch.dtype) -> Optional[Tensor]:
+            if not is_narrowed or not x.is_floating_point() or x.dtype == torch.float64:
+                return x
+            return x.to(dtype) if x.device.type == device else x
+
+        def run(*arguments):
             dtype = torch.get_autocast_dtype(device)
-            cast = [
-                x.to(dtype)
-                if is_narrowed and x is not None and x.is_floating_point()
-                and x.dtype != torch.float64
-                else x
-                for x, is_narrowed in zip(arguments, self._narrowed)
-            ]
+            tensors = [
+                cast(x, is_narrowed, dtype) for x, is_narrowed in zip(arguments, self._is_narrowed)]
             with torch._C._ExcludeDispatchKeyGuard(keys):
-                return self._forward(*cast, *arguments[len(cast):])
+                return self._forward(*tensors, *arguments[self._count:])
 
-        return narrowed
+        return run
+
+    def _explain(self, *arguments) -> Tuple[str, object]:
+        tensors, flags = arguments[:self._count], arguments[self._count:]
+        needs_gradient = any(x is not None and x.requires_grad for x in tensors)
+        return self._calls.explain(tensors, flags, needs_gradient), self._fake_forward(*arguments)
 
 
-def _state_dtype(tensor: Tensor) -> torch.dtype:
-    return torch.float64 if tensor.dtype == torch.float64 else torch.float32
+class _Recorded(torch.autograd.Function):
+    """A call that autograd keeps: whose, whether the dispatcher is to see it, flags, tensors."""
 
+    @staticmethod
+    def forward(ctx, owner: Recurrence, is_dispatched: bool, flags: tuple, *tensors):
+        if is_dispatched:
+            results = owner._below_autograd(*tensors, *flags)
+        else:
+            results = owner._calls.forward(tensors, flags)
+        ctx.owner, ctx.flags = owner, flags
+        ctx.set_materialize_grads(False)
+        kept = results[:1] if owner._read[0] == "output" else ()
+        ctx.save_for_backward(*tensors, *kept)
+        return results
 
-def _no_state(tensor: Tensor) -> Tensor:
-    return tensor.new_empty(0, dtype=_state_dtype(tensor))
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, output_gradient, state_gradient):
+        owner = ctx.owner
+        count = owner._count
+        tensors, kept = ctx.saved_tensors[:count], ctx.saved_tensors[count:]
+        if not ctx.flags[-2]:
+            state_gradient = None
+        needed = [
+            is_needed and is_differentiable
+            for is_needed, is_differentiable in zip(
+                ctx.needs_input_grad[3:], owner._is_differentiable)
+        ]
+        gradients: Dict[int, Tensor] = {}
+        if not (output_gradient is None and state_gradient is None):
+            found = owner.backward(
+                (*kept, output_gradient, state_gradient), (*tensors, *ctx.flags), needed)
+            places = (place for place, is_needed in enumerate(needed) if is_needed)
+            gradients = dict(zip(places, found))
+        return (None, None, None, *[gradients.get(place) for place in range(count)])

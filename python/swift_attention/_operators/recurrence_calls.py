@@ -1,0 +1,202 @@
+"""Calls of the operators with a state on memory, without autograd or dispatcher."""
+
+from __future__ import annotations
+
+from typing import (
+    Callable,
+    Dict,
+    Iterable,
+    List,
+    Mapping,
+    NamedTuple,
+    Optional,
+    Sequence,
+    Tuple,
+    Union,
+)
+
+import torch
+from torch import Tensor
+
+from .._library import (
+    CPU,
+    Layout,
+    Operator,
+    Template,
+    current_stream,
+    device_number,
+    follow_threads,
+)
+
+# Plans that are kept: of more combinations of layouts, all are forgotten.
+_CAPACITY = 4096
+
+Option = Union[float, bool, str, None]
+Tensors = Sequence[Optional[Tensor]]
+
+
+class Shapes(NamedTuple):
+    """Of the output and the final state."""
+
+    output: Tuple[int, ...]
+    state: Tuple[int, ...]
+
+
+class ForwardPlan(NamedTuple):
+    """What is the same in every forward call of one combination of layouts and options."""
+
+    template: Template
+    output: Tuple[int, ...]
+    # None where it is not asked for.
+    state: Optional[Tuple[int, ...]]
+    state_dtype: torch.dtype
+
+
+class Calls:
+    """The calls of one operator.
+
+    `names` are its input tensors, those of `hosted` readable in the processor's memory by a GPU's
+    call too; `options` are fields of its struct; `shapes` are those of the results by the inputs.
+    """
+
+    def __init__(
+        self,
+        operator: Operator,
+        names: Sequence[str],
+        hosted: Sequence[str],
+        options: Sequence[str],
+        shapes: Callable[[Mapping[str, Tensor]], Shapes],
+    ) -> None:
+        self.operator = operator
+        self.names = tuple(names)
+        self._hosted = frozenset(hosted)
+        self._options = tuple(options)
+        self._shapes = shapes
+        self._forward_plans: Dict[tuple, ForwardPlan] = {}
+        self._backward_plans: Dict[tuple, Template] = {}
+
+    def forward(self, tensors: Tensors, flags: tuple) -> Tuple[Tensor, Tensor]:
+        """Output and final state; `flags` are options, whether the state is asked for, kernel."""
+        key = (flags, *_key_of(tensors))
+        plan = self._forward_plans.get(key)
+        if plan is None:
+            plan = _kept(self._forward_plans, key, self._forward_plan(tensors, flags))
+        first = tensors[0]
+        output = torch.empty(plan.output, dtype=first.dtype, device=first.device)
+        pointers = [x.data_ptr() for x in tensors if x is not None]
+        pointers.append(output.data_ptr())
+        if plan.state is None:
+            state = torch.empty(0, dtype=plan.state_dtype, device=first.device)
+        else:
+            state = torch.empty(plan.state, dtype=plan.state_dtype, device=first.device)
+            pointers.append(state.data_ptr())
+        _run(plan.template, self.operator.forward, pointers)
+        return output, state
+
+    def backward(
+        self,
+        read: Mapping[str, Optional[Tensor]],
+        tensors: Tensors,
+        flags: tuple,
+        needed: Sequence[str],
+    ) -> List[Tensor]:
+        """The gradients of the tensors `needed`; `read` are what is read beside the inputs."""
+        inputs = dict(zip(self.names, tensors))
+        gradients = [
+            torch.empty_like(inputs[name], memory_format=torch.contiguous_format)
+            for name in needed
+        ]
+        key = (flags, tuple(needed), *_key_of(tensors), *_key_of(read.values()))
+        template = self._backward_plans.get(key)
+        if template is None:
+            written = {f"{name}_gradient": x for name, x in zip(needed, gradients)}
+            template = self._template({**inputs, **read, **written}, flags)
+            _kept(self._backward_plans, key, template)
+        pointers = [x.data_ptr() for x in (*tensors, *read.values(), *gradients) if x is not None]
+        _run(template, self.operator.backward, pointers)
+        return gradients
+
+    def results(self, tensors: Tensors, needs_state: bool) -> Tuple[Tensor, Tensor]:
+        """Results of the right shapes that nothing is written to."""
+        first, shapes = tensors[0], self._shapes_of(tensors)
+        state = shapes.state if needs_state else (0,)
+        return first.new_empty(shapes.output), first.new_empty(state, dtype=_state_dtype(first))
+
+    def explain(self, tensors: Tensors, flags: tuple, needs_gradient: bool) -> str:
+        """Which kernel runs a call with these arguments, and why not the others."""
+        template = self._template(
+            dict(zip(self.names, tensors)), flags, needs_gradient=int(needs_gradient))
+        return self.operator.explain(template)
+
+    def _forward_plan(self, tensors: Tensors, flags: tuple) -> ForwardPlan:
+        output, state = self.results(tensors, needs_state=flags[-2])
+        named = {**dict(zip(self.names, tensors)), "output": output}
+        if not flags[-2]:
+            return ForwardPlan(self._template(named, flags), output.shape, None, state.dtype)
+        named["final_state"] = state
+        return ForwardPlan(self._template(named, flags), output.shape, state.shape, state.dtype)
+
+    def _shapes_of(self, tensors: Tensors) -> Shapes:
+        return self._shapes({name: x for name, x in zip(self.names, tensors) if x is not None})
+
+    def _template(
+        self, tensors: Mapping[str, Optional[Tensor]], flags: tuple, **further: int
+    ) -> Template:
+        device = tensors[self.names[0]].device
+        number = device_number(device)
+        if number is None:
+            raise ValueError(
+                f"{self.names[0]}: was on {device}, must be on the processor or a GPU")
+        layouts = {}
+        for name, tensor in tensors.items():
+            if tensor is None:
+                continue
+            layouts[name] = Layout.of(tensor)
+            if tensor.device != device:
+                if name not in self._hosted or tensor.device.type != "cpu":
+                    raise ValueError(
+                        f"{name}: was on {tensor.device}, must be on {device} as the others")
+                layouts[name] = layouts[name]._replace(is_on_host=True)
+        return self.operator.template(number, layouts, {**self._fields(flags), **further})
+
+    def _fields(self, flags: tuple) -> Dict[str, Union[float, str]]:
+        """Options as the struct has them."""
+        fields: Dict[str, Union[float, str]] = {}
+        for name, value in zip(self._options, flags):
+            if value is None:
+                continue
+            if f"has_{name}" in self.operator.offsets:
+                fields[f"has_{name}"] = 1
+            fields[name] = value
+        if flags[-1] is not None:
+            fields["kernel"] = flags[-1]
+        return fields
+
+
+def _key_of(tensors: Iterable[Optional[Tensor]]) -> list:
+    key: list = []
+    for x in tensors:
+        if x is None:
+            key.append(None)
+        else:
+            key += (x.shape, x.stride(), x.dtype, x.device)
+    return key
+
+
+def _kept(plans: dict, key: tuple, plan: object) -> object:
+    if len(plans) >= _CAPACITY:
+        plans.clear()
+    plans[key] = plan
+    return plan
+
+
+def _run(template: Template, function: Callable[[int], int], pointers: List[int]) -> None:
+    if template.device == CPU:
+        follow_threads()
+    else:
+        pointers.append(current_stream(template.device))
+    template.run(function, *pointers)
+
+
+def _state_dtype(tensor: Tensor) -> torch.dtype:
+    return torch.float64 if tensor.dtype == torch.float64 else torch.float32
