@@ -13,6 +13,7 @@ float32. Wrong arguments raise ValueError or TypeError.
 
 from __future__ import annotations
 
+from .attn import attn_decoding_one_step, parallel_attn, parallel_forgetting_attn
 from .based import fused_chunk_based, parallel_based, parallel_rebased
 from .comba import chunk_comba, fused_recurrent_comba
 from .delta_rule import (
@@ -68,6 +69,7 @@ from .simple_gla import (
 )
 
 __all__ = [
+    "attn_decoding_one_step",
     "chunk_abc",
     "chunk_comba",
     "chunk_delta_rule",
@@ -125,8 +127,10 @@ __all__ = [
     "fused_recurrent_rwkv7",
     "fused_recurrent_simple_gla",
     "mesa_net_decoding_one_step",
+    "parallel_attn",
     "parallel_based",
     "parallel_delta_rule",
+    "parallel_forgetting_attn",
     "parallel_rebased",
     "parallel_retention",
     "parallel_simple_gla",

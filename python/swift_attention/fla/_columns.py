@@ -109,7 +109,7 @@ class _ColumnReading(torch.autograd.Function):
     @staticmethod
     def forward(ctx, q, k, v, decay, beta, initial_state, ends, scale, needs_state):
         ctx.save_for_backward(q, k, v, decay, beta, initial_state, ends)
-        ctx.scale = scale
+        ctx.scale, ctx.has_state = scale, needs_state
         ctx.set_materialize_grads(False)
         options = dict(initial_state=initial_state, cumulative_lengths=ends, scale=scale)
         # The gradient of the queries does not depend on them: any of their shape will do.
@@ -136,7 +136,8 @@ class _ColumnReading(torch.autograd.Function):
         gradients = dict.fromkeys(others)
         gradients.update(
             zip(names, linear_attention_backward(
-                q, state_gradient, *arguments, needs=names, **options)))
+                q, state_gradient if ctx.has_state else None, *arguments, needs=names,
+                **options)))
         q_gradient = linear_attention(*arguments, **options)[0]
         keys_gradient, values_gradient, *rest = gradients.values()
         return (q_gradient, values_gradient, keys_gradient, *rest, None, None, None)

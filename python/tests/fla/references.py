@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import functools
 import os
 import subprocess
@@ -26,6 +27,26 @@ def _wheel() -> zipfile.ZipFile:
              str(_FOLDER), _REQUIREMENT],
             check=True)
     return zipfile.ZipFile(path)
+
+
+@functools.lru_cache(maxsize=None)
+def definitions() -> dict[str, ast.FunctionDef]:
+    """The functions of `fla/ops` by their names; none is run."""
+    found = {}
+    for path in _wheel().namelist():
+        if path.startswith("fla/ops/") and path.endswith(".py") and "backends" not in path:
+            for node in ast.parse(_wheel().read(path)).body:
+                if isinstance(node, ast.FunctionDef):
+                    found[node.name] = node
+    return found
+
+
+def exported() -> list[str]:
+    """The names that `fla.ops` exports."""
+    for node in ast.parse(_wheel().read("fla/ops/__init__.py")).body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
+            return ast.literal_eval(node.value)
+    raise AssertionError("fla.ops has no __all__")
 
 
 @functools.lru_cache(maxsize=None)

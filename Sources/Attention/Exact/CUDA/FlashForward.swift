@@ -81,12 +81,10 @@ struct FlashForward {
   }
 
   private func merge(_ parts: Parameters, _ output: DeviceRows, _ count: Int) throws {
-    // A block a row, whose threads share columns and parts.
-    let threads = 256
+    let warps = 4
     try operands.queue.launch(
-      tile.features.element.kernel(
-        "attention/merge", sharedBytes: threads * 4 * DType.float32.size),
-      grid: (count, 1, 1), threads: threads,
+      tile.features.element.kernel("attention/merge"),
+      grid: (count.rounded(up: warps) / warps, 1, 1), threads: warps * FlashTile.threadsPerWarp,
       MergeParameters(
         partialOutput: parts.partialOutput, partialLogSums: parts.partialLogSums,
         output: output.place.base, logSumExp: parts.logSumExp, rows: Int64(count),

@@ -1,0 +1,112 @@
+"""Parts of layers: normalisation, rotation, convolution."""
+
+from __future__ import annotations
+
+from typing import Callable
+
+import torch
+import torch.nn.functional as functional
+from torch import Tensor, nn
+
+from .._recurrence import widened
+from ._packing import positions
+
+ACTIVATIONS = {
+    "elu": functional.elu,
+    "gelu": functional.gelu,
+    "identity": lambda x: x,
+    "relu": functional.relu,
+    "sigmoid": torch.sigmoid,
+    "silu": functional.silu,
+    "swish": functional.silu,
+}
+
+
+def activation(name: str) -> Callable[[Tensor], Tensor]:
+    """The function of this name.
+
+    Raises ValueError for another name.
+    """
+    if name not in ACTIVATIONS:
+        raise ValueError(f"activation was {name!r}, must be one of {sorted(ACTIVATIONS)}")
+    return ACTIVATIONS[name]
+
+
+class RMSNorm(nn.Module):
+    """x / √(mean x² + ε) over the last axis, times a weight; with a gate g, times g·sigmoid(g)."""
+
+    def __init__(
+        self, hidden_size: int, elementwise_affine: bool = True, eps: float = 1e-5
+    ) -> None:
+        super().__init__()
+        self.eps = eps
+        self.weight = nn.Parameter(torch.ones(hidden_size)) if elementwise_affine else None
+
+    def forward(self, x: Tensor, gate: Tensor | None = None) -> Tensor:
+        wide = widened(x)
+        wide = wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + self.eps)
+        if self.weight is not None:
+            wide = wide * self.weight
+        if gate is not None:
+            wide = wide * functional.silu(widened(gate))
+        return wide.to(x.dtype)
+
+
+class RotaryEmbedding(nn.Module):
+    """Turns pairs of channels, half the dimension apart, by angles that grow with the position."""
+
+    def __init__(self, dim: int, base: float = 10000.0) -> None:
+        super().__init__()
+        if dim % 2:
+            raise ValueError(f"dim was {dim}, must be even")
+        rates = base ** (-torch.arange(0, dim, 2, dtype=torch.float32) / dim)
+        self.register_buffer("inv_freq", rates, persistent=False)
+
+    def forward(
+        self, q: Tensor, k: Tensor, offset: int | Tensor = 0, cu_seqlens: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """q, k [B, T, H, K]; `offset` is how many tokens came before, a number or one a row [B]."""
+        places = positions(q.shape[1], cu_seqlens, q.device)
+        if isinstance(offset, Tensor):
+            places = places + offset.unsqueeze(-1)
+        else:
+            places = places + offset
+        angles = (places.unsqueeze(-1) * self.inv_freq.float()).unsqueeze(-2)
+        return _turned(q, angles), _turned(k, angles)
+
+
+def _turned(x: Tensor, angles: Tensor) -> Tensor:
+    first, second = widened(x).chunk(2, dim=-1)
+    cosine, sine = angles.cos(), angles.sin()
+    turned = [first * cosine - second * sine, first * sine + second * cosine]
+    return torch.cat(turned, -1).to(x.dtype)
+
+
+class ShortConvolution(nn.Conv1d):
+    """A causal convolution of each channel by itself over the last few tokens, and SiLU."""
+
+    def __init__(self, hidden_size: int, kernel_size: int, bias: bool = False) -> None:
+        super().__init__(hidden_size, hidden_size, kernel_size, groups=hidden_size, bias=bias)
+
+    def forward(
+        self, x: Tensor, earlier: Tensor | None = None, cu_seqlens: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """[B, T, channels] and the inputs [B, W − 1, channels] that the next call reaches.
+
+        `earlier` are those of the call before; packed sequences begin anew.
+        """
+        reach = self.kernel_size[0] - 1
+        if earlier is None:
+            earlier = x.new_zeros(x.shape[0], reach, x.shape[2])
+        rows = torch.cat([earlier, x], 1)
+        length = x.shape[1]
+        places = None if cu_seqlens is None else positions(length, cu_seqlens, x.device)
+        output = torch.zeros_like(x)
+        for back in range(reach + 1):
+            term = rows[:, reach - back:reach - back + length] * self.weight[:, 0, reach - back]
+            if places is not None:
+                term = term.masked_fill((places < back).view(1, -1, 1), 0)
+            output = output + term
+        if self.bias is not None:
+            output = output + self.bias
+        return functional.silu(output), rows[:, length:]

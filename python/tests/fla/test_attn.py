@@ -1,0 +1,75 @@
+"""Exact causal attention under flash-linear-attention's names."""
+
+from __future__ import annotations
+
+from typing import Dict
+
+import pytest
+import torch
+from comparison import by_sequence, compare, error, seeded
+from references import naive
+from torch import Tensor
+
+from swift_attention import fla
+
+_ENDS = [0, 19, 19, 20, 37]
+
+
+def _inputs(name: str, *, batch: int = 2, has_gate: bool = False,
+            has_sinks: bool = False) -> Dict[str, Tensor]:
+    seeded(name)
+    inputs = {"q": torch.randn(batch, 37, 4, 16), "k": torch.randn(batch, 37, 2, 16),
+              "v": torch.randn(batch, 37, 2, 12)}
+    if has_gate:
+        inputs["g"] = -torch.rand(batch, 37, 4)
+    if has_sinks:
+        inputs["sink_bias"] = torch.randn(4)
+    return inputs
+
+
+def _reference(x: Dict[str, Tensor], **options: object) -> Tensor:
+    results = naive("attn/naive").naive_parallel_attn(**x, **options)
+    return results[0] if isinstance(results, tuple) else results
+
+
+@pytest.mark.parametrize("window", [None, 1, 5, 100])
+@pytest.mark.parametrize("has_gate", [False, True])
+@pytest.mark.parametrize("has_sinks", [False, True])
+def test_parallel_attn(has_gate: bool, has_sinks: bool, window: int) -> None:
+    name = f"parallel_attn {has_gate} {has_sinks} {window}"
+    compare(
+        name, lambda x: fla.parallel_attn(**x, scale=0.3, window_size=window),
+        lambda x: _reference(x, scale=0.3, window_size=window),
+        _inputs(name, has_gate=has_gate, has_sinks=has_sinks))
+
+
+@pytest.mark.parametrize("window", [None, 5])
+def test_packed_forgetting_attention(window: int) -> None:
+    def one(q: Tensor, k: Tensor, v: Tensor, g: Tensor, _: Tensor) -> tuple:
+        return _reference(dict(q=q, k=k, v=v, g=g), window_size=window), q[0, 0]
+
+    ends = torch.tensor(_ENDS)
+    compare(
+        "parallel_forgetting_attn",
+        lambda x: fla.parallel_forgetting_attn(**x, window_size=window, cu_seqlens=ends),
+        lambda x: by_sequence(one, [0, 19, 20, 37], list(x.values()), None)[0],
+        _inputs("forgetting", batch=1, has_gate=True))
+
+
+@pytest.mark.parametrize("window", [None, 0, 5])
+@pytest.mark.parametrize("scales_gate", [False, True])
+def test_decoding(scales_gate: bool, window: int) -> None:
+    inputs = _inputs("decoding", batch=1, has_gate=True, has_sinks=True)
+    last = [end - 1 for end in _ENDS[1:]]
+    output = fla.attn_decoding_one_step(
+        **{**inputs, "q": inputs["q"][:, last]}, cu_seqlens=torch.tensor(_ENDS),
+        do_gate_scale=scales_gate, window_size=window)
+    for index, (first, end) in enumerate(zip(_ENDS[:-1], _ENDS[1:])):
+        if first == end or window == 0:
+            assert not output[:, index].any()
+            continue
+        piece = {key: x if key == "sink_bias" else x[:, first:end] for key, x in inputs.items()}
+        if scales_gate:
+            piece["g"] = piece["g"] * 16 ** -0.5
+        expected = _reference(piece, window_size=window)[:, -1]
+        assert error(output[:, index], expected) < 1e-5, (scales_gate, window, index)
