@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import List, Optional, Sequence, Tuple
 
 import torch
-from torch.autograd.function import once_differentiable
 from torch.compiler import is_compiling
 
 from . import NAMESPACE, explainers, library
@@ -33,6 +32,8 @@ library.define(
 _operators = getattr(torch.ops, NAMESPACE)
 _attention = _operators.attention.default
 _attention_backward = _operators.attention_backward.default
+
+_functorch = torch._C._functorch
 
 _COUNT = len(INPUTS)
 
@@ -101,22 +102,47 @@ class _Attention(torch.autograd.Function):
         return results
 
     @staticmethod
-    @once_differentiable
     def backward(ctx, *incoming: Optional[torch.Tensor]):
-        tensors, results = ctx.saved_tensors[:_COUNT], ctx.saved_tensors[_COUNT:]
+        saved = ctx.saved_tensors
+        tensors, results = saved[:_COUNT], saved[_COUNT:]
         needed = ctx.needs_input_grad[2:2 + len(DIFFERENTIABLE)]
-        none = [None] * len(ctx.needs_input_grad)
-        if all(gradient is None for gradient in incoming):
-            return tuple(none)
-        if is_plain() and all(map(is_plain_tensor, (*tensors, *results, *incoming))):
-            gradients = iter(backward(tensors, ctx.options, results, incoming, needed))
+        everything = (*saved, *incoming)
+        if torch.is_grad_enabled() or not is_plain() or not all(map(is_plain_tensor, everything)):
+            found = _attention_backward(*everything, needed, *ctx.options.values)
         else:
-            gradients = iter(_attention_backward(
-                *tensors, *results, *incoming, needed, *ctx.options.values))
-        for index, is_needed in enumerate(needed):
-            if is_needed:
-                none[2 + index] = next(gradients)
-        return tuple(none)
+            found = backward(tensors, ctx.options, results, incoming, needed)
+        gradients = iter(found)
+        others = len(ctx.needs_input_grad) - len(needed) - 2
+        return (
+            None, None, *(next(gradients) if is_needed else None for is_needed in needed),
+            *[None] * others)
+
+
+class _AttentionBackward(torch.autograd.Function):
+    """Gradients that say, when they are differentiated, that they cannot be."""
+
+    @staticmethod
+    def forward(ctx, *arguments) -> Tuple[torch.Tensor, ...]:
+        with torch._C._AutoDispatchBelowAutograd():
+            return tuple(_attention_backward(*arguments))
+
+    @staticmethod
+    def backward(ctx, *incoming: Optional[torch.Tensor]):
+        raise RuntimeError("swift_attention's operators have no second derivatives")
+
+
+def _apply(function: type, *arguments):
+    """`function.apply` in a kernel of the dispatcher.
+
+    There a transform of torch.func is one level of autograd as any other, to which PyTorch has
+    brought the tensors.
+    """
+    was_allowed = _functorch.get_single_level_autograd_function_allowed()
+    _functorch.set_single_level_autograd_function_allowed(True)
+    try:
+        return super(torch.autograd.Function, function).apply(*arguments)
+    finally:
+        _functorch.set_single_level_autograd_function_allowed(was_allowed)
 
 
 # --- What the dispatcher is told
@@ -139,18 +165,22 @@ def _backward(*arguments) -> List[torch.Tensor]:
         needed)
 
 
+def _is_recorded(arguments: Sequence[object]) -> bool:
+    return torch.is_grad_enabled() and any(
+        isinstance(each, torch.Tensor) and each.requires_grad for each in arguments)
+
+
 def _autograd(*arguments):
     tensors, options = _split(arguments)
-    is_forward_mode = torch.autograd.forward_ad._current_level >= 0
-    needs = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
-    if needs or is_forward_mode:
-        return _Attention.apply(options, None, *tensors)
+    if _is_recorded(tensors) or torch.autograd.forward_ad._current_level >= 0:
+        return _apply(_Attention, options, None, *tensors)
     with torch._C._AutoDispatchBelowAutograd():
         return _attention(*arguments)
 
 
 def _autograd_of_backward(*arguments) -> List[torch.Tensor]:
-    # `_Attention.backward` is differentiable once: no tape is to be kept here.
+    if _is_recorded(arguments):
+        return list(_apply(_AttentionBackward, *arguments))
     with torch._C._AutoDispatchBelowAutograd():
         return _attention_backward(*arguments)
 

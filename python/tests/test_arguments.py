@@ -1,0 +1,102 @@
+"""What a caller can get wrong: the right exception, with the argument's name."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+import swift_attention
+from swift_attention import (
+    attention, explain, flash_cosine_sim_attention, l2norm_tensors, scaled_dot_product_attention)
+
+
+def new(*shape: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+    return torch.zeros(shape, dtype=dtype)
+
+
+Q = new(2, 4, 5, 8)
+
+
+def mistakes():
+    sdpa, cosine = scaled_dot_product_attention, flash_cosine_sim_attention
+    yield ValueError, "dropout_p", lambda: sdpa(Q, Q, Q, dropout_p=0.1)
+    yield ValueError, "is_causal", lambda: sdpa(Q, Q, Q, new(5, 5), is_causal=True)
+    yield ValueError, "heads", lambda: sdpa(Q, Q[:, :2], Q[:, :2])
+    yield ValueError, "enable_gqa", lambda: sdpa(Q, Q[:, :3], Q[:, :3], enable_gqa=True)
+    yield ValueError, "keys", lambda: sdpa(Q, new(2, 4, 5, 9), Q)
+    yield ValueError, "values", lambda: sdpa(Q, Q, new(2, 4, 6, 8))
+    yield ValueError, "batch", lambda: sdpa(Q, new(3, 4, 5, 8), Q)
+    yield ValueError, "query", lambda: sdpa(new(8), Q, Q)
+    yield ValueError, "attn_mask", lambda: sdpa(Q, Q, Q, new(5, 6))
+    yield ValueError, "attn_mask", lambda: sdpa(Q, Q, Q, new(1, 2, 4, 5, 5))
+    yield TypeError, "attn_mask", lambda: sdpa(Q, Q, Q, new(5, 5, dtype=torch.int64))
+    yield TypeError, "query", lambda: sdpa(None, Q, Q)
+    yield TypeError, "key", lambda: sdpa(Q, [1.0], Q)
+    yield TypeError, "complex64", lambda: sdpa(*[Q.to(torch.complex64)] * 3)
+    yield ValueError, "int32", lambda: sdpa(*[Q.int()] * 3)
+    yield ValueError, "keys", lambda: sdpa(Q, Q.half(), Q)
+    yield ValueError, "meta", lambda: sdpa(Q, Q.to("meta"), Q)
+    yield ValueError, "scale", lambda: sdpa(Q, Q, Q, scale=float("nan"))
+    yield ValueError, "dimension", lambda: sdpa(*[new(1, 1, 2, 300)] * 3)
+    yield ValueError, "groups", lambda: cosine(Q, Q, Q, groups=3)
+    yield ValueError, "k is", lambda: cosine(Q[:, 0], Q, Q)
+    yield ValueError, "keyMask", lambda: cosine(Q, Q, Q, new(2, 5))
+    yield ValueError, "attn_bias", lambda: cosine(Q, Q, Q, attn_bias=new(5, 5))
+    yield ValueError, "bias", lambda: cosine(Q, Q, Q, attn_bias=new(3, 5, 5))
+    yield ValueError, "tensors", lambda: l2norm_tensors()
+    yield ValueError, "groups", lambda: l2norm_tensors(Q, groups=3)
+    yield ValueError, "alignment", lambda: attention(Q, Q, Q, alignment="left")
+    yield ValueError, "window", lambda: attention(Q, Q, Q, window=(-2, None))
+    yield ValueError, "kernel", lambda: attention(Q, Q, Q, kernel="cpu.nothing")
+    yield ValueError, "cuda.flash", lambda: attention(Q, Q, Q, kernel="cuda.flash")
+    yield ValueError, "softcap", lambda: attention(Q, Q, Q, softcap=-1.0)
+    yield ValueError, "sinks", lambda: attention(Q, Q, Q, sinks=new(3))
+    yield ValueError, "logitDecay", lambda: attention(Q, Q, Q, logit_decay=new(2, 4, 6))
+    yield ValueError, "cumulativeLengths", lambda: attention(
+        Q[:1], Q[:1], Q[:1], cumulative_lengths=torch.tensor([0, 3, 2], dtype=torch.int32))
+    yield ValueError, "call", lambda: explain(torch.relu, Q)
+
+
+@pytest.mark.parametrize("index", range(len(list(mistakes()))))
+def test_mistakes(index: int) -> None:
+    kind, text, call = list(mistakes())[index]
+    for _ in range(2):
+        with pytest.raises(kind, match=text):
+            call()
+
+
+def run(program: str, **environment: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "-c", program], env={**os.environ, **environment}, capture_output=True,
+        text=True)
+
+
+def test_missing_library() -> None:
+    result = run("import swift_attention", SWIFT_ATTENTION_LIBRARY="/nowhere/lib.so")
+    assert "ImportError" in result.stderr and "/nowhere/lib.so" in result.stderr
+
+
+def test_something_else_in_its_place() -> None:
+    result = run("import swift_attention", SWIFT_ATTENTION_LIBRARY=sys.executable)
+    assert "ImportError" in result.stderr and "cannot load" in result.stderr
+
+
+def test_import_is_quick() -> None:
+    """Beyond PyTorch's own import, the processor works less than 100 ms."""
+    program = (
+        "import time, torch, torch.utils._python_dispatch; begin = time.process_time();"
+        "import swift_attention; print(time.process_time() - begin)")
+    assert min(float(run(program).stdout) for _ in range(3)) < 0.1
+
+
+def test_versions_agree() -> None:
+    metadata = pytest.importorskip("importlib.metadata")
+    try:
+        installed = metadata.version("swift-attention")
+    except metadata.PackageNotFoundError:
+        pytest.skip("the package is not installed, but on the path")
+    assert installed == swift_attention.__version__
