@@ -55,6 +55,17 @@ def recurrence(
     return output, final_state.transpose(-1, -2).contiguous() if state_v_first else final_state
 
 
+def on_host(cu_seqlens: Tensor | None, copy: Tensor | None) -> Tensor | None:
+    """Lengths where they are read without waiting for a GPU: their copy, if there is one."""
+    if cu_seqlens is None or copy is None:
+        return cu_seqlens
+    if copy.device.type != "cpu" or copy.shape != cu_seqlens.shape:
+        raise ValueError(
+            f"cu_seqlens_cpu was {list(copy.shape)} on {copy.device}, must be"
+            f" {list(cu_seqlens.shape)} on cpu as a copy of cu_seqlens")
+    return copy
+
+
 def lengths(cu_seqlens: Tensor | None) -> Tensor | None:
     """Cumulative lengths as the operators read them."""
     return None if cu_seqlens is None else cu_seqlens.to(torch.int32)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ._arguments import check_value_heads
-from ._recurrence import recurrence, repeated_heads, unit_vectors, widened
+from ._recurrence import on_host, recurrence, repeated_heads, unit_vectors, widened
 
 
 def chunk_comba(
@@ -30,6 +30,7 @@ def chunk_comba(
     `use_qk_l2norm_in_kernel` q, k and p become unit vectors first. Returns the output
     [B, T, HV, V] and the final state, None unless `output_final_state`.
     """
+    cu_seqlens = on_host(cu_seqlens, cu_seqlens_cpu)
     check_value_heads(k, v)
     if p is None:
         p = k

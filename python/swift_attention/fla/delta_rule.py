@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ._arguments import refuse_head_first, refuse_others, take_chunk_size
 from ._columns import recurrence_of_columns
-from ._recurrence import default_scale, recurrence, widened
+from ._recurrence import default_scale, on_host, recurrence, widened
 
 _CHUNKS = (16, 32, 64)
 
@@ -34,6 +34,7 @@ def chunk_delta_rule(
     which flash-linear-attention refuses. Returns the output [B, T, H, V] and the final state, None
     unless `output_final_state`.
     """
+    cu_seqlens = on_host(cu_seqlens, cu_seqlens_cpu)
     refuse_head_first(kwargs)
     take_chunk_size(kwargs, _CHUNKS)
     refuse_others("chunk_delta_rule", kwargs)

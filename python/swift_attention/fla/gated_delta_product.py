@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ._arguments import check_packing, check_shape, refuse_context_parallel
-from ._recurrence import recurrence, widened
+from ._recurrence import on_host, recurrence, widened
 
 
 def chunk_gated_delta_product(
@@ -33,6 +33,7 @@ def chunk_gated_delta_product(
     most 0, or None; states [N, H, K, V]; `cu_seqlens` counts tokens. Returns the output
     [B, T, H, V] and the final state, None unless `output_final_state`.
     """
+    cu_seqlens = on_host(cu_seqlens, cu_seqlens_cpu)
     refuse_context_parallel(cp_context)
     check_packing(q, cu_seqlens, initial_state)
     batch, length, heads, width = q.shape

@@ -17,7 +17,7 @@ from ._arguments import (
     take_layout,
 )
 from ._columns import recurrence_of_columns
-from ._recurrence import recurrence, widened
+from ._recurrence import on_host, recurrence, widened
 from .gates import fused_gdn_gate, write_strength
 
 _CHUNKS = (16, 32, 64)
@@ -50,6 +50,7 @@ def chunk_gated_delta_rule(
     `use_beta_sigmoid_in_kernel` β is its sigmoid, twice that with `allow_neg_eigval`. Returns the
     output [B, T, HV, V] and the final state, None unless `output_final_state`.
     """
+    cu_seqlens = on_host(cu_seqlens, cu_seqlens_cpu)
     state_v_first = take_layout(state_v_first, kwargs)
     refuse_head_first(kwargs)
     take_chunk_size(kwargs, _CHUNKS)

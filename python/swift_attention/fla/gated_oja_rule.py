@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ._arguments import check_value_heads, refuse_head_first, refuse_others, take_chunk_size
 from ._columns import recurrence_decaying_columns
-from ._recurrence import unit_vectors
+from ._recurrence import on_host, unit_vectors
 
 _CHUNKS = (16, 32, 64)
 
@@ -35,6 +35,7 @@ def chunk_gated_oja_rule(
     most 0; beta [B, T, HV]; states [N, HV, K, V]. Returns the output [B, T, HV, V] and the final
     state, None unless `output_final_state`.
     """
+    cu_seqlens = on_host(cu_seqlens, cu_seqlens_cpu)
     refuse_head_first(kwargs)
     take_chunk_size(kwargs, _CHUNKS)
     return fused_recurrent_gated_oja_rule(

@@ -13,7 +13,7 @@ from ._arguments import (
     take_chunk_size,
     take_layout,
 )
-from ._recurrence import recurrence, repeated_heads, unit_vectors, widened
+from ._recurrence import on_host, recurrence, repeated_heads, unit_vectors, widened
 from ._snapshots import states_before_chunks
 from .gates import fused_kda_gate
 from .kda import check_safe_gate
@@ -49,6 +49,7 @@ def chunk_gdn2(
     w [B, T, H, V]; states float32 [N, H, K, V], or [N, H, V, K] with `state_v_first`. Gates in the
     kernel and intermediate states are those of `chunk_kda`.
     """
+    cu_seqlens = on_host(cu_seqlens, cu_seqlens_cpu)
     state_v_first = take_layout(state_v_first, kwargs)
     refuse_context_parallel(cp_context)
     take_chunk_size(kwargs, (_CHUNK,))

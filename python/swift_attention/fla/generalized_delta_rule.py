@@ -12,7 +12,7 @@ from ._arguments import (
     refuse_others,
     take_chunk_size,
 )
-from ._recurrence import recurrence
+from ._recurrence import on_host, recurrence
 
 
 def chunk_dplr_delta_rule(
@@ -40,6 +40,7 @@ def chunk_dplr_delta_rule(
     [N, H, K, V]. Returns the output [B, T, H, V] and the final state, None unless
     `output_final_state`.
     """
+    cu_seqlens = on_host(cu_seqlens, cu_seqlens_cpu)
     refuse_head_first(kwargs)
     take_chunk_size({"chunk_size": chunk_size})
     refuse_context_parallel(cp_context)
@@ -85,6 +86,7 @@ def chunk_iplr_delta_rule(
     **kwargs: Any,
 ) -> tuple[Tensor, Tensor | None]:
     """S = S₋ + b (S₋ᵀ a)ᵀ + k vᵀ, o = scale Sᵀ q: as `chunk_dplr_delta_rule` without a decay."""
+    cu_seqlens = on_host(cu_seqlens, cu_seqlens_cpu)
     refuse_head_first(kwargs)
     take_chunk_size(kwargs)
     refuse_others("chunk_iplr_delta_rule", kwargs)

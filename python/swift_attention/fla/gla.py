@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ._arguments import check_shape, refuse_others, take_layout
 from ._columns import recurrence_decaying_columns, recurrence_of_columns
-from ._recurrence import recurrence
+from ._recurrence import on_host, recurrence
 
 
 def chunk_gla(
@@ -30,6 +30,7 @@ def chunk_gla(
     float32 [N, H, K, V], or [N, H, V, K] with `state_v_first`. Returns the output [B, T, H, V] and
     the final state, None unless `output_final_state`.
     """
+    cu_seqlens = on_host(cu_seqlens, cu_seqlens_cpu)
     check_shape("k", k, q.shape)
     check_shape("g", g, q.shape)
     check_shape("v", v, (*q.shape[:3], v.shape[-1]))

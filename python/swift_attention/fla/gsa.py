@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ._arguments import check_packing, refuse_head_first, refuse_others, take_chunk_size
 from ._columns import recurrence_decaying_columns
-from ._recurrence import recurrence, repeated_heads, widened
+from ._recurrence import on_host, recurrence, repeated_heads, widened
 from .gates import fused_additive_gate
 
 SlotStates = Tuple[Optional[Tensor], Optional[Tensor]]
@@ -35,6 +35,7 @@ def chunk_gsa(
     both. States are pairs of [N, H, K, M] and [N, H, M, V]. Returns the output [B, T, HQ, V] and
     the final states, both None unless `output_final_state`.
     """
+    cu_seqlens = on_host(cu_seqlens, cu_seqlens_cpu)
     refuse_head_first(kwargs)
     take_chunk_size(kwargs)
     refuse_others("chunk_gsa", kwargs)

@@ -16,7 +16,7 @@ from ._arguments import (
     take_layout,
 )
 from ._columns import recurrence_of_columns
-from ._recurrence import recurrence, widened
+from ._recurrence import on_host, recurrence, widened
 from ._snapshots import states_before_chunks
 from .gates import fused_kda_gate, write_strength
 
@@ -59,6 +59,7 @@ def chunk_kda(
     `output_final_state`; with `return_intermediate_states` also the states before each chunk of
     64 tokens (or `chunk_size`) [B, chunks, HV, K, V] in bfloat16, without gradients.
     """
+    cu_seqlens = on_host(cu_seqlens, cu_seqlens_cpu)
     state_v_first = take_layout(state_v_first, kwargs)
     refuse_context_parallel(cp_context)
     chunk = kwargs.get("chunk_size", _CHUNK)

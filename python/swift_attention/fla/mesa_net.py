@@ -8,7 +8,7 @@ from torch.autograd.function import once_differentiable
 
 from .._operators.linear_attention import linear_attention
 from ._arguments import check_packing, check_shape
-from ._recurrence import lengths, unit_vectors, widened
+from ._recurrence import lengths, on_host, unit_vectors, widened
 
 # Keeps the quotients of the conjugate gradients finite.
 _EPSILON = 1e-5
@@ -36,6 +36,7 @@ def chunk_mesa_net(
     most 0, and beta [B, T, H]; lamb [H, K]; states [N, H, K, K]. Returns the output [B, T, H, K]
     and the final A and C, None unless `output_final_state`.
     """
+    cu_seqlens = on_host(cu_seqlens, cu_seqlens_cpu)
     check_packing(q, cu_seqlens, h_kk_init)
     check_packing(q, cu_seqlens, h_kv_init)
     check_shape("k", k, q.shape)

@@ -17,7 +17,7 @@ from ._arguments import (
     refuse_others,
 )
 from ._columns import recurrence_of_columns
-from ._recurrence import lengths, recurrence, repeated_heads, unit_vectors, widened
+from ._recurrence import lengths, on_host, recurrence, repeated_heads, unit_vectors, widened
 from .gates import fused_kda_gate
 from .kda import check_safe_gate
 
@@ -54,6 +54,7 @@ def chunk_precond_gated_delta_rule(
     `transpose_state_layout`, and of A [N, H, K]. Returns the output [B, T, HV, V] and both final
     states, None unless `output_final_state`.
     """
+    cu_seqlens = on_host(cu_seqlens, cu_seqlens_cpu)
     refuse_context_parallel(cp_context)
     return fused_recurrent_precond_gated_delta_rule(
         q, k, v, g, None, None, beta, g_atk, beta_atk, scale, initial_state, initial_A_state,
@@ -153,6 +154,7 @@ def chunk_precond_kda(
     With `use_gate_in_kernel` the decay is that of `fused_kda_gate` with the keyword arguments
     `A_log` and `dt_bias`, and `lower_bound`. All tensors have H heads.
     """
+    cu_seqlens = on_host(cu_seqlens, cu_seqlens_cpu)
     refuse_context_parallel(cp_context)
     if return_intermediate_states:
         raise NotImplementedError("return_intermediate_states must be False for chunk_precond_kda")

@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from ._arguments import refuse_head_first, refuse_others, take_chunk_size
-from ._recurrence import recurrence
+from ._recurrence import on_host, recurrence
 
 
 def chunk_rwkv6(
@@ -29,6 +29,7 @@ def chunk_rwkv6(
     states [N, H, K, V]. Returns the output [B, T, H, V] and the final state, None unless
     `output_final_state`.
     """
+    cu_seqlens = on_host(cu_seqlens, cu_seqlens_cpu)
     refuse_head_first(kwargs)
     take_chunk_size(kwargs)
     refuse_others("chunk_rwkv6", kwargs)

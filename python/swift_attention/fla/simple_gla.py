@@ -14,7 +14,7 @@ from ._arguments import (
     take_chunk_size,
     take_layout,
 )
-from ._recurrence import default_scale, recurrence, widened
+from ._recurrence import default_scale, on_host, recurrence, widened
 
 
 def chunk_simple_gla(
@@ -37,6 +37,7 @@ def chunk_simple_gla(
     0, of which the sum counts. States are [N, H, K, V], or [N, H, V, K] with `state_v_first`.
     Returns the output [B, T, H, V] and the final state, None unless `output_final_state`.
     """
+    cu_seqlens = on_host(cu_seqlens, cu_seqlens_cpu)
     refuse_head_first(kwargs)
     take_chunk_size(kwargs)
     refuse_others("chunk_simple_gla", kwargs)
@@ -102,6 +103,7 @@ def parallel_simple_gla(
     With `output_attentions` the second result is what multiplies the values, [B, H, T, T]:
     scale · q_i·k_j · exp(g_{j+1} + … + g_i) for j ≤ i.
     """
+    cu_seqlens = on_host(cu_seqlens, cu_seqlens_cpu)
     check_packing(q, cu_seqlens)
     if output_attentions and cu_seqlens is not None:
         raise ValueError("output_attentions was True, must be False with cu_seqlens")

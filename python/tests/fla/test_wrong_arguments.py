@@ -109,3 +109,12 @@ def test_options_that_exclude_each_other() -> None:
     _refused(fla.parallel_attn, "window_size", **rows, window_size=0)
     _refused(fla.chunk_log_linear_attn, "output_final_state", NotImplementedError, **rows,
              g=-beta, level_scales=torch.ones(1, 6, 2, 4), output_final_state=True)
+
+
+def test_a_copy_of_the_lengths_is_read_on_the_processor() -> None:
+    rows, ends = _rows(), torch.tensor([0, 2, 6])
+    expected = fla.chunk_simple_gla(**rows, cu_seqlens=ends)[0]
+    assert torch.equal(
+        fla.chunk_simple_gla(**rows, cu_seqlens=ends, cu_seqlens_cpu=ends.cpu())[0], expected)
+    _refused(fla.chunk_simple_gla, "cu_seqlens_cpu", **rows, cu_seqlens=ends,
+             cu_seqlens_cpu=ends[:2].cpu())
