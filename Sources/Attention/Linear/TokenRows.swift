@@ -4,31 +4,35 @@ import Tensors
 /// The rows of a [b, t, heads, width] tensor in float32, whatever its dtype and strides are.
 ///
 /// The rows themselves lie dense in memory.
-struct TokenRows: Sendable {
-  private let tensor: Tensor
+final class TokenRows: Sendable {
+  let width: Int
   private let elements: HostElements
+  private let elementSize: Int
+  private let batchStride, tokenStride, headStride: Int
   private let type: cpu_float_type
   private let kernels: cpu_kernels
 
   /// - Throws: ``AttentionError/invalidArgument(_:was:mustBe:)`` for dtypes that the C loops do not
   ///   read.
   init(_ tensor: Tensor, _ kernels: cpu_kernels) throws {
-    self.tensor = tensor
+    width = tensor.shape[3]
     elements = try tensor.hostElements()
-    self.type = try tensor.dtype.loopType
+    elementSize = tensor.dtype.size
+    (batchStride, tokenStride, headStride) = (
+      tensor.strides[0], tensor.strides[1], tensor.strides[2]
+    )
+    type = try tensor.dtype.loopType
     self.kernels = kernels
   }
-
-  var width: Int { tensor.shape[3] }
 
   /// Copies the rows of `tokens`, times `factor`, to `target`, [tokens, width].
   func load(
     row: Int, tokens: Range<Int>, head: Int, factor: Float = 1,
     to target: UnsafeMutablePointer<Float>
   ) {
-    withRows(row, tokens, head) {
-      kernels.load_rows(type, tokens.count, width, $0, tensor.strides[1], factor, target)
-    }
+    guard !tokens.isEmpty else { return }
+    kernels.load_rows(
+      type, tokens.count, width, place(row, tokens, head), tokenStride, factor, target)
   }
 
   /// ``load(row:tokens:head:factor:to:)`` for `count` rows, zero where `tokens` has fewer.
@@ -42,24 +46,19 @@ struct TokenRows: Sendable {
 
   /// Asks for the rows of `tokens` to be near for a later load.
   func ask(row: Int, tokens: Range<Int>, head: Int) {
-    let size = tensor.dtype.size
-    withRows(row, tokens, head) {
-      kernels.ask(tokens.count, width * size, $0, tensor.strides[1] * size, 0)
-    }
+    guard !tokens.isEmpty else { return }
+    kernels.ask(
+      tokens.count, width * elementSize, place(row, tokens, head), tokenStride * elementSize, 0)
   }
 
-  private func withRows(
-    _ row: Int, _ tokens: Range<Int>, _ head: Int, _ body: (UnsafeRawPointer) -> Void
-  ) {
-    guard !tokens.isEmpty else { return }
-    let strides = tensor.strides
-    let first = row * strides[0] + tokens.lowerBound * strides[1] + head * strides[2]
-    body(elements.base + first * tensor.dtype.size)
+  private func place(_ row: Int, _ tokens: Range<Int>, _ head: Int) -> UnsafeRawPointer {
+    elements.base
+      + (row * batchStride + tokens.lowerBound * tokenStride + head * headStride) * elementSize
   }
 }
 
 /// The rows of a dense [b, t, heads, width] tensor that is being written.
-struct TokenRowsOutput: @unchecked Sendable {
+final class TokenRowsOutput: @unchecked Sendable {
   private let base: UnsafeMutableRawPointer
   private let dtype: DType
   private let type: cpu_float_type

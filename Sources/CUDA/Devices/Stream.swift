@@ -33,6 +33,16 @@ public final class Stream: @unchecked Sendable {
     try? device.call("cuStreamDestroy") { $0.cuStreamDestroy(handle) }
   }
 
+  /// Whether what is queued is put into a graph, to be run later and again. Only somebody else's stream
+  /// can be captured.
+  var isCapturing: Bool {
+    guard isBorrowed else { return false }
+    var status: Int32 = 0
+    // There is nobody to tell of a failure; the stream's next call meets its cause.
+    try? device.call("cuStreamIsCapturing") { $0.cuStreamIsCapturing(handle, &status) }
+    return status != 0
+  }
+
   /// Memory from the driver's pool. Where it has no room, it gets back what is kept here and is asked
   /// again.
   func allocate(_ byteCount: Int) throws -> UInt64 {

@@ -27,7 +27,8 @@ public final class DeviceMemory: @unchecked Sendable {
     self.stream = stream
     let number = try device.ledger.hold(label(), bytes: byteCount)
     self.number = number
-    size = stream.freeBlocks.size(for: byteCount)
+    // A graph that is run again must not meet memory that others have meanwhile: it takes its own.
+    size = stream.isCapturing ? nil : stream.freeBlocks.size(for: byteCount)
     do {
       address =
         try size.flatMap { stream.freeBlocks.take($0) }

@@ -132,6 +132,7 @@ struct cuda_product_choice {
   F(cuStreamCreate, cuStreamCreate, (CUstream *stream, unsigned flags))                           \
   F(cuStreamDestroy, cuStreamDestroy_v2, (CUstream stream))                                       \
   F(cuStreamSynchronize, cuStreamSynchronize, (CUstream stream))                                  \
+  F(cuStreamIsCapturing, cuStreamIsCapturing, (CUstream stream, int *status))                     \
   F(cuStreamWaitEvent, cuStreamWaitEvent, (CUstream stream, CUevent event, unsigned flags))       \
   F(cuEventCreate, cuEventCreate, (CUevent *event, unsigned flags))                               \
   F(cuEventDestroy, cuEventDestroy_v2, (CUevent event))                                           \

@@ -22,18 +22,36 @@ extension DeviceRows {
   /// A row of a block of `BlockedTile`.
   private static let blockBytes = 128
 
+  /// What a map follows from. Memory is handed out again, so that the same maps come up in each step of
+  /// a training.
+  private struct MapKey: Hashable, Sendable {
+    let base: UInt64
+    let shape: Shape
+    let strides: [Int]
+    let dtype: DType
+    let rows: Int
+    let device: Int
+  }
+
+  private static let maps = Remembered<MapKey, TensorMap>()
+
   /// The rows in boxes of one block of a tile; of nothing, no box will be read.
   func map(rows: Int, on device: CUDADevice) throws -> TensorMap {
     guard tensor.elementCount > 0 else { return TensorMap() }
-    let size = tensor.dtype.size
-    // Nobody steps along an axis of one entry, but the unit wants a multiple of 16 bytes there too.
-    func stride(_ axis: Int) -> Int {
-      tensor.shape[axis] <= 1 ? Self.blockBytes : tensor.strides[axis] * size
+    let key = MapKey(
+      base: place.base, shape: tensor.shape, strides: tensor.strides, dtype: tensor.dtype,
+      rows: rows, device: device.index)
+    return try Self.maps.value(of: key) {
+      let size = tensor.dtype.size
+      // Nobody steps along an axis of one entry, but the unit wants a multiple of 16 bytes there too.
+      func stride(_ axis: Int) -> Int {
+        tensor.shape[axis] <= 1 ? Self.blockBytes : tensor.strides[axis] * size
+      }
+      return try TensorMap(
+        base: place.base, shape: tensor.shape.dimensions,
+        strides: (batch: stride(0), row: stride(1), head: stride(2)),
+        isBFloat16: tensor.dtype == .bfloat16, rows: rows, columns: Self.blockBytes / size,
+        on: device)
     }
-    return try TensorMap(
-      base: place.base, shape: tensor.shape.dimensions,
-      strides: (batch: stride(0), row: stride(1), head: stride(2)),
-      isBFloat16: tensor.dtype == .bfloat16, rows: rows, columns: Self.blockBytes / size,
-      on: device)
   }
 }

@@ -3,7 +3,7 @@ import Tensors
 
 /// The forward and backward pass of the additive recurrence over pieces of sequences whose states
 /// are known, each piece a task.
-struct AdditivePasses: Sendable {
+final class AdditivePasses: Sendable {
   typealias Rows = UnsafeMutablePointer<Float>
 
   let call: LinearCall
@@ -38,15 +38,18 @@ struct AdditivePasses: Sendable {
 
   /// - Parameter states: [pieces, k, v]: the state before each piece, and afterwards that behind it.
   func run(_ pieces: SequencePieces, states: Rows, to output: TokenRowsOutput) throws {
-    try Threads.tryForEach(pieces.count) { index in
-      let piece = pieces.all[index]
-      let bonus = try TokenBonus(call, reader, kernels, head: piece.head)
-      let state = states + index * stateSize
-      if piece.isFirst, let first = piece.chunks.first {
-        bonus?.readFirst(first, state, to: output)
-      }
+    let tasks = TaskPlan(pieces.count, stateSize: stateSize, tokens: pieces.longest)
+    try Threads.tryForEach(tasks.count) { task in
       let recurrence = try ChunkedForward(reader, product)
-      recurrence.run(piece.chunks, state, bonus: bonus, to: output)
+      for index in tasks[task] {
+        let piece = pieces.all[index]
+        let bonus = try TokenBonus(call, reader, kernels, head: piece.head)
+        let state = states + index * stateSize
+        if piece.isFirst, let first = piece.chunks.first {
+          bonus?.readFirst(first, state, to: output)
+        }
+        recurrence.run(piece.chunks, state, bonus: bonus, to: output)
+      }
     }
   }
 }

@@ -4,7 +4,7 @@ import Tensors
 /// Matrix products of the chunked kernels, on one thread. A product takes a ``LeftOperand`` from
 /// ``left(_:rows:depth:in:)`` and a right one that ``pack(_:row:column:rows:columns:into:)`` and its
 /// like packed.
-struct PanelProduct: Sendable {
+final class PanelProduct: Sendable {
   let kernels: cpu_kernels
   /// Whether operands are rounded to bfloat16 and multiplied in pairs, at twice the rate. Sums stay
   /// float32.
@@ -17,7 +17,7 @@ struct PanelProduct: Sendable {
 
   /// The products for inputs of `dtype`: half precision need not be multiplied as float32 where the
   /// processor multiplies pairs.
-  init(kernels: cpu_kernels, for dtype: DType) {
+  convenience init(kernels: cpu_kernels, for dtype: DType) {
     self.init(kernels: kernels, roundsOperands: dtype == .bfloat16 && kernels.has_bf16 != 0)
   }
 

@@ -12,6 +12,10 @@ struct SequencePieces {
   }
 
   let all: [Piece]
+  /// The tokens of the longest.
+  var longest: Int {
+    all.lazy.map { $0.chunks.reduce(0) { $0 + $1.count } }.max() ?? 0
+  }
 
   /// - Parameter tokens: the most tokens of a piece, a multiple of the chunk; nil leaves sequences
   ///   whole.

@@ -54,10 +54,13 @@ struct ErasingChunked: LinearKernel {
   func forward(_ call: LinearCall) throws -> LinearOutputs {
     let kernels = InstructionSet.current.kernels
     let reader = try ErasingReader(call, kernels)
-    return try call.fillOutputs(kernels) { index, state, output in
-      let recurrence = try ErasingForward(reader, PanelProduct(kernels: kernels))
-      recurrence.run(
-        call.pieces(ofRecurrence: index, length: ChunkScores.length), state, to: output)
+    let product = PanelProduct(kernels: kernels)
+    return try call.fillOutputs(kernels) {
+      let recurrence = try ErasingForward(reader, product)
+      return { index, state, output in
+        recurrence.run(
+          call.pieces(ofRecurrence: index, length: ChunkScores.length), state, to: output)
+      }
     }
   }
 }
