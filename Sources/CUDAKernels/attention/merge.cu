@@ -1,12 +1,15 @@
 // Exact attention of few queries: merges what blocks found that shared the keys of a row. See forward.cu.
 //
-// Each part has its own softmax: O = Σ wᵢ Oᵢ / Σ wᵢ with wᵢ = exp(log Σᵢ), parts in their order. One warp
-// works on one row. Compiled with ELEMENT.
+// Each part has its own softmax: O = Σ wᵢ Oᵢ / Σ wᵢ with wᵢ = exp(log Σᵢ). A block works on one row: its
+// threads share the columns, four a thread, and the parts, every so many of which are summed before the sums
+// are, always in the same order. Compiled with ELEMENT.
 
 #include "tile/matrix.cuh"
 
 using Element = ELEMENT;
 using Number = Element::Number;
+
+constexpr int threads = 256;
 
 struct Parameters {
   const float *partial_output;      // [splits, rows, pitch], rows = batch × heads × queries
@@ -20,30 +23,69 @@ struct Parameters {
   int pitch;
 };
 
-extern "C" __global__ void attention_merge(const __grid_constant__ Parameters p) {
-  const i64 row = (i64)blockIdx.x * (blockDim.x / warp_threads) + threadIdx.x / warp_threads;
-  if (row >= p.rows) return;
-  const int lane = threadIdx.x % warp_threads;
-  float largest = -infinity;
-  for (int split = 0; split < p.splits; ++split) {
-    largest = fmaxf(largest, p.partial_log_sums[split * p.rows + row]);
+DEVICE float warp_maximum(float x) {
+#pragma unroll
+  for (int distance = warp_threads / 2; distance > 0; distance /= 2) {
+    x = fmaxf(x, __shfl_xor_sync(~0u, x, distance));
   }
+  return x;
+}
+
+extern "C" __global__ void __launch_bounds__(threads)
+    attention_merge(const __grid_constant__ Parameters p) {
+  extern __shared__ __align__(1024) u8 shared[];
+  float4 *sums = (float4 *)shared;
+  const i64 row = blockIdx.x;
+  const int lane = threadIdx.x % warp_threads;
+
+  // 1. The logarithm of the whole sum; every warp for itself.
+  const float *log_sums = p.partial_log_sums + row;
+  float largest = -infinity;
+  for (int split = lane; split < p.splits; split += warp_threads) {
+    largest = fmaxf(largest, log_sums[split * p.rows]);
+  }
+  largest = warp_maximum(largest);
   const float shift = largest == -infinity ? 0 : largest;
-  auto weight = [&](int split) {
-    return exp2_fast((p.partial_log_sums[split * p.rows + row] - shift) * log2_e);
-  };
+  auto weight = [&](int split) { return exp2_fast((log_sums[split * p.rows] - shift) * log2_e); };
   float sum = 0;
-  for (int split = 0; split < p.splits; ++split) sum += weight(split);
+  for (int split = lane; split < p.splits; split += warp_threads) sum += weight(split);
+  sum = warp_sum(sum);
+
+  // 2. Every `teams`-th part, four columns a thread.
+  const int chunks = p.pitch / 4;
+  const int teams = threads / chunks;
+  const int chunk = threadIdx.x % chunks;
+  const int team = threadIdx.x / chunks;
+  float4 total = {0, 0, 0, 0};
+  const float4 *parts = (const float4 *)(p.partial_output + row * p.pitch) + chunk;
+  if (team < teams) {
+#pragma unroll 8
+    for (int split = team; split < p.splits; split += teams) {
+      const float4 part = parts[split * p.rows * chunks];
+      const float share = weight(split);
+      total.x += share * part.x;
+      total.y += share * part.y;
+      total.z += share * part.z;
+      total.w += share * part.w;
+    }
+    sums[threadIdx.x] = total;
+  }
+  __syncthreads();
+
+  // 3. The teams' sums.
+  if (threadIdx.x == 0) p.log_sum_exp[row] = sum > 0 ? shift + logf(sum) : -infinity;
+  if (team > 0) return;
+  for (int other = 1; other < teams; ++other) {
+    const float4 part = sums[other * chunks + chunk];
+    total.x += part.x;
+    total.y += part.y;
+    total.z += part.z;
+    total.w += part.w;
+  }
   const float reciprocal = sum > 0 ? 1 / sum : 0;
   const i64 head = row / p.queries % p.heads;
   const i64 token = row / p.queries / p.heads * p.queries + row % p.queries;
-  Number *target = p.output + (token * p.heads + head) * p.pitch;
-  for (int i = lane; i < p.pitch; i += warp_threads) {
-    float total = 0;
-    for (int split = 0; split < p.splits; ++split) {
-      total += weight(split) * p.partial_output[(split * p.rows + row) * p.pitch + i];
-    }
-    target[i] = Element::narrow(total * reciprocal);
-  }
-  if (lane == 0) p.log_sum_exp[row] = sum > 0 ? shift + logf(sum) : -infinity;
+  Number *target = p.output + (token * p.heads + head) * p.pitch + chunk * 4;
+  Element::store(target, total.x * reciprocal, total.y * reciprocal);
+  Element::store(target + 2, total.z * reciprocal, total.w * reciprocal);
 }

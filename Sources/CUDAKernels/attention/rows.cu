@@ -1,7 +1,8 @@
 // What the backward pass needs of each query: δ = Σ dO ∘ O − dlog Σ, which the softmax's gradient
 // subtracts, log Σ as a power of two, and what the query gives the gradient of its head's sink.
 //
-// Compiled with ELEMENT. One warp works on one row.
+// Compiled with ELEMENT. One warp works on 32 queries of a head, so that what it reads and writes of them
+// lies together: eight lanes read a row.
 
 #include "attention/rows.cuh"
 #include "tile/matrix.cuh"
@@ -15,30 +16,60 @@ struct Parameters {
   float *delta;                         // [batch, heads, queries]
   float *shift;                         // [batch, heads, queries]
   float *sinks_gradient;                // [batch, heads, queries], with sinks
-  i64 count;                            // rows: batch × queries × heads
+  i64 count;                            // warps: batch × heads × queries in groups of 32
   int queries;
   int heads;
-  int dimension;                        // even
+  int dimension;                        // whole chunks
   int unused;                           // to a multiple of eight bytes
 };
 
-extern "C" __global__ void attention_rows(const __grid_constant__ Parameters p) {
-  const i64 row = (i64)blockIdx.x * (blockDim.x / warp_threads) + threadIdx.x / warp_threads;
-  if (row >= p.count) return;
-  const int lane = threadIdx.x % warp_threads;
-  const int head = row % p.heads;
-  const int query = row / p.heads % p.queries;
-  const int batch = row / p.heads / p.queries;
-  const Number *output = p.output.at(batch, query, head);
-  const Number *gradient = p.output_gradient.at(batch, query, head);
+constexpr int lanes_of_row = 8;
+constexpr int rows_at_once = warp_threads / lanes_of_row;
+constexpr int chunk_numbers = chunk_bytes / sizeof(Number);
+
+// A lane's part of the product of two rows.
+DEVICE float multiply_chunks(const Number *left, const Number *right, int dimension) {
   float sum = 0;
-  for (int i = 2 * lane; i < p.dimension; i += 2 * warp_threads) {
-    const float2 a = Element::pair(output + i);
-    const float2 b = Element::pair(gradient + i);
-    sum += a.x * b.x + a.y * b.y;
+  for (int i = threadIdx.x % lanes_of_row * chunk_numbers; i < dimension; i += lanes_of_row * chunk_numbers) {
+    const uint4 a = *(const uint4 *)(left + i);
+    const uint4 b = *(const uint4 *)(right + i);
+#pragma unroll
+    for (int pair = 0; pair < chunk_numbers; pair += 2) {
+      const float2 x = Element::pair((const Number *)&a + pair);
+      const float2 y = Element::pair((const Number *)&b + pair);
+      sum += x.x * y.x;
+      sum += x.y * y.y;
+    }
   }
-  sum = warp_sum(sum);
-  if (lane != 0) return;
+  return sum;
+}
+
+extern "C" __global__ void attention_rows(const __grid_constant__ Parameters p) {
+  const i64 group = (i64)blockIdx.x * (blockDim.x / warp_threads) + threadIdx.x / warp_threads;
+  if (group >= p.count) return;
+  const int lane = threadIdx.x % warp_threads;
+  const int groups = (p.queries + warp_threads - 1) / warp_threads;
+  const int head = group % p.heads;
+  const int first = group / p.heads % groups * warp_threads;
+  const int batch = group / p.heads / groups;
+  // 1. Each lane ends up with the sum of its own query.
+  float sum = 0;
+#pragma unroll
+  for (int step = 0; step < lanes_of_row; ++step) {
+    const int row = min(first + step * rows_at_once + lane / lanes_of_row, p.queries - 1);
+    float part = multiply_chunks(p.output.at(batch, row, head), p.output_gradient.at(batch, row, head),
+                                 p.dimension);
+#pragma unroll
+    for (int distance = lanes_of_row / 2; distance > 0; distance /= 2) {
+      part += __shfl_xor_sync(~0u, part, distance);
+    }
+    part = __shfl_sync(~0u, part, lane % rows_at_once * lanes_of_row);
+    if (lane / rows_at_once == step) sum = part;
+  }
+
+  // 2. What the query's other numbers make of it.
+  const int query = first + lane;
+  if (query >= p.queries) return;
   const i64 place = ((i64)batch * p.heads + head) * p.queries + query;
   const float log_sum = p.log_sum_exp[place];
   const float delta = sum - (p.log_sum_exp_gradient ? p.log_sum_exp_gradient[place] : 0);

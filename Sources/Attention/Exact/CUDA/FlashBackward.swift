@@ -136,10 +136,13 @@ struct FlashBackward {
       delta: try numbers(), shift: try numbers(), sinks: inputs.hasSinks ? try numbers() : nil)
     let dimension = FlashTile.padded(problem.valueDimension)
     let warps = 8
+    let threads = FlashTile.threadsPerWarp
+    // A warp works on as many queries as it has threads.
+    let groups =
+      problem.batch * problem.heads * (problem.queryLength.rounded(up: threads) / threads)
     try operands.queue.launch(
       features.element.kernel("attention/rows"),
-      grid: (sumShape.elementCount.rounded(up: warps) / warps, 1, 1),
-      threads: warps * FlashTile.threadsPerWarp,
+      grid: (groups.rounded(up: warps) / warps, 1, 1), threads: warps * threads,
       RowParameters(
         output: operands.place(try DeviceRows(outputs.output, paddedTo: dimension)),
         outputGradient: slope.place,
@@ -147,7 +150,7 @@ struct FlashBackward {
         logSumExpGradient: try operands.address(logSumExpGradient, .float32),
         sinks: try operands.address(inputs.sinkLogits, .float32),
         delta: try rows.delta.deviceAddress(), shift: try rows.shift.deviceAddress(),
-        sinksGradient: try rows.sinks?.deviceAddress() ?? 0, count: Int64(sumShape.elementCount),
+        sinksGradient: try rows.sinks?.deviceAddress() ?? 0, count: Int64(groups),
         queries: Int32(problem.queryLength), heads: Int32(problem.heads),
         dimension: Int32(dimension)))
     return rows

@@ -21,9 +21,9 @@ enum FlashElement: String, Hashable, Sendable, CaseIterable {
   var definition: String { "ELEMENT=\(rawValue)" }
 
   /// A kernel that is compiled for nothing but this.
-  func kernel(_ name: String) -> DeviceKernel {
+  func kernel(_ name: String, sharedBytes: Int = 0) -> DeviceKernel {
     Self.kernels.value(of: KernelName(name: name, element: self)) {
-      DeviceKernel(name, definitions: [definition])
+      DeviceKernel(name, definitions: [definition], sharedBytes: sharedBytes)
     }
   }
 

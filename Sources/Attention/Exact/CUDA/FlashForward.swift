@@ -81,10 +81,12 @@ struct FlashForward {
   }
 
   private func merge(_ parts: Parameters, _ output: DeviceRows, _ count: Int) throws {
-    let warps = 4
+    // A block a row, whose threads share columns and parts.
+    let threads = 256
     try operands.queue.launch(
-      tile.features.element.kernel("attention/merge"),
-      grid: (count.rounded(up: warps) / warps, 1, 1), threads: warps * FlashTile.threadsPerWarp,
+      tile.features.element.kernel(
+        "attention/merge", sharedBytes: threads * 4 * DType.float32.size),
+      grid: (count, 1, 1), threads: threads,
       MergeParameters(
         partialOutput: parts.partialOutput, partialLogSums: parts.partialLogSums,
         output: output.place.base, logSumExp: parts.logSumExp, rows: Int64(count),
