@@ -1,0 +1,266 @@
+"""Gated linear attention as a language model of 🤗 Transformers.
+
+    from swift_attention.fla.models import GLAConfig
+    from transformers import AutoModelForCausalLM
+    model = AutoModelForCausalLM.from_config(GLAConfig())
+
+Importing this module registers the model with the Auto classes under the type "gla"; it needs the
+package `transformers`, which nothing else here does. Configuration and parameters have the names of
+flash-linear-attention, so that its checkpoints can be read.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch.nn.functional as functional
+from torch import Tensor, nn
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForCausalLM,
+    GenerationMixin,
+    PretrainedConfig,
+    PreTrainedModel,
+)
+from transformers.modeling_outputs import BaseModelOutputWithPast, CausalLMOutputWithPast
+
+from .layers import Cache, GatedLinearAttention
+from .layers._parts import RMSNorm
+
+_TYPE = "gla"
+# The feed-forward's inner width is rounded up to a multiple of this.
+_WIDTH_MULTIPLE = 256
+
+
+class GLAConfig(PretrainedConfig):
+    """What a GLA model is made of.
+
+    `fuse_norm`, `fuse_swiglu`, `fuse_cross_entropy`, `use_gk` and `use_gv` change nothing here.
+    """
+
+    model_type = _TYPE
+    keys_to_ignore_at_inference = ["past_key_values"]
+
+    def __init__(
+        self,
+        hidden_size: int = 2048,
+        expand_k: float = 0.5,
+        expand_v: float = 1,
+        hidden_ratio: int | None = 4,
+        intermediate_size: int | None = None,
+        num_hidden_layers: int = 24,
+        num_heads: int = 4,
+        num_kv_heads: int | None = None,
+        feature_map: str | None = None,
+        attn_mode: str = "chunk",
+        use_short_conv: bool = False,
+        conv_size: int = 4,
+        use_output_gate: bool = True,
+        clamp_min: float | None = None,
+        hidden_act: str = "swish",
+        max_position_embeddings: int = 2048,
+        elementwise_affine: bool | None = True,
+        norm_eps: float = 1e-6,
+        use_gk: bool = True,
+        use_gv: bool = False,
+        attn: dict | None = None,
+        use_cache: bool = True,
+        pad_token_id: int | None = None,
+        bos_token_id: int = 1,
+        eos_token_id: int = 2,
+        tie_word_embeddings: bool = False,
+        initializer_range: float = 0.02,
+        fuse_norm: bool = True,
+        fuse_swiglu: bool = True,
+        fuse_cross_entropy: bool = True,
+        vocab_size: int = 32000,
+        **kwargs: Any,
+    ) -> None:
+        if attn is not None:
+            raise NotImplementedError("attn must be None: hybrid models are not there")
+        own = dict(locals())
+        for name in ("self", "kwargs", "__class__", "pad_token_id", "bos_token_id",
+                     "eos_token_id", "tie_word_embeddings"):
+            own.pop(name, None)
+        for name, value in own.items():
+            setattr(self, name, value)
+        super().__init__(
+            pad_token_id=pad_token_id, bos_token_id=bos_token_id, eos_token_id=eos_token_id,
+            tie_word_embeddings=tie_word_embeddings, **kwargs)
+
+
+class GatedMLP(nn.Module):
+    """down(silu(gate x) ⊙ up x)"""
+
+    def __init__(self, config: GLAConfig) -> None:
+        super().__init__()
+        width = config.intermediate_size
+        if width is None:
+            width = int(config.hidden_size * (config.hidden_ratio or 4) * 2 / 3)
+            width = _WIDTH_MULTIPLE * -(-width // _WIDTH_MULTIPLE)
+        self.gate_proj = nn.Linear(config.hidden_size, width, bias=False)
+        self.up_proj = nn.Linear(config.hidden_size, width, bias=False)
+        self.down_proj = nn.Linear(width, config.hidden_size, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.down_proj(functional.silu(self.gate_proj(x)) * self.up_proj(x))
+
+
+class GLABlock(nn.Module):
+    """Gated linear attention and a feed-forward, each normalised before and added to its input."""
+
+    def __init__(self, config: GLAConfig, layer_idx: int) -> None:
+        super().__init__()
+        self.attn_norm = RMSNorm(config.hidden_size, eps=config.norm_eps)
+        self.attn = GatedLinearAttention(
+            mode=config.attn_mode, hidden_size=config.hidden_size, expand_k=config.expand_k,
+            expand_v=config.expand_v, num_heads=config.num_heads,
+            num_kv_heads=config.num_kv_heads, feature_map=config.feature_map,
+            use_short_conv=config.use_short_conv, conv_size=config.conv_size,
+            use_output_gate=config.use_output_gate, gate_fn=config.hidden_act,
+            elementwise_affine=config.elementwise_affine, norm_eps=config.norm_eps,
+            clamp_min=config.clamp_min, fuse_norm=config.fuse_norm, layer_idx=layer_idx)
+        self.mlp_norm = RMSNorm(config.hidden_size, eps=config.norm_eps)
+        self.mlp = GatedMLP(config)
+
+    def forward(
+        self, x: Tensor, mask: Tensor | None, cache: Cache | None, cu_seqlens: Tensor | None
+    ) -> Tensor:
+        mixed, _, _ = self.attn(
+            self.attn_norm(x), mask, cache, use_cache=cache is not None, cu_seqlens=cu_seqlens)
+        x = x + mixed
+        return x + self.mlp(self.mlp_norm(x))
+
+
+class GLAPreTrainedModel(PreTrainedModel):
+    """What models of GLA share for Transformers' sake."""
+
+    config_class = GLAConfig
+    base_model_prefix = "model"
+    _no_split_modules = ["GLABlock"]
+    # States are no keys and values: `generate` leaves them to the model.
+    _is_stateful = True
+
+    def _init_weights(self, module: nn.Module) -> None:
+        if isinstance(module, (nn.Linear, nn.Conv1d, nn.Embedding)):
+            nn.init.normal_(module.weight, std=self.config.initializer_range)
+            if getattr(module, "bias", None) is not None:
+                nn.init.zeros_(module.bias)
+
+
+class GLAModel(GLAPreTrainedModel):
+    """Embeddings, blocks and a last normalisation."""
+
+    def __init__(self, config: GLAConfig) -> None:
+        super().__init__(config)
+        self.embeddings = nn.Embedding(config.vocab_size, config.hidden_size, config.pad_token_id)
+        self.layers = nn.ModuleList(
+            GLABlock(config, index) for index in range(config.num_hidden_layers))
+        self.norm = RMSNorm(config.hidden_size, eps=config.norm_eps)
+        self.post_init()
+
+    def get_input_embeddings(self) -> nn.Module:
+        return self.embeddings
+
+    def set_input_embeddings(self, value: nn.Module) -> None:
+        self.embeddings = value
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        past_key_values: Cache | None = None,
+        use_cache: bool | None = None,
+        output_hidden_states: bool | None = None,
+        cu_seqlens: Tensor | None = None,
+        **kwargs: Any,
+    ) -> BaseModelOutputWithPast:
+        """As other models of Transformers; `cu_seqlens` packs sequences."""
+        if (input_ids is None) == (inputs_embeds is None):
+            raise ValueError("one of input_ids and inputs_embeds must be given")
+        if use_cache is None:
+            use_cache = self.config.use_cache and not self.training
+        cache = None
+        if use_cache:
+            cache = past_key_values if isinstance(past_key_values, Cache) else Cache()
+        if attention_mask is not None and bool(attention_mask.all()):
+            attention_mask = None
+        x = self.embeddings(input_ids) if inputs_embeds is None else inputs_embeds
+        states = [x]
+        for layer in self.layers:
+            x = layer(x, attention_mask, cache, cu_seqlens)
+            states.append(x)
+        x = self.norm(x)
+        return BaseModelOutputWithPast(
+            last_hidden_state=x, past_key_values=cache,
+            hidden_states=(*states[:-1], x) if output_hidden_states else None)
+
+
+class GLAForCausalLM(GLAPreTrainedModel, GenerationMixin):
+    """A GLA model that predicts the next token."""
+
+    _tied_weights_keys = {"lm_head.weight": "model.embeddings.weight"}
+
+    def __init__(self, config: GLAConfig) -> None:
+        super().__init__(config)
+        self.model = GLAModel(config)
+        self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
+        self.post_init()
+
+    def get_input_embeddings(self) -> nn.Module:
+        return self.model.embeddings
+
+    def set_input_embeddings(self, value: nn.Module) -> None:
+        self.model.embeddings = value
+
+    def get_output_embeddings(self) -> nn.Module:
+        return self.lm_head
+
+    def set_output_embeddings(self, value: nn.Module) -> None:
+        self.lm_head = value
+
+    def prepare_inputs_for_generation(
+        self, input_ids: Tensor, past_key_values: Cache | None = None,
+        attention_mask: Tensor | None = None, **kwargs: Any,
+    ) -> dict[str, Any]:
+        """Behind a cache only the tokens that it has not seen."""
+        cache = past_key_values if isinstance(past_key_values, Cache) else None
+        if cache is not None:
+            input_ids = input_ids[:, cache.get_seq_length():]
+        return {
+            "input_ids": input_ids, "past_key_values": cache, "attention_mask": attention_mask,
+            "use_cache": kwargs.get("use_cache", True),
+        }
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        past_key_values: Cache | None = None,
+        labels: Tensor | None = None,
+        use_cache: bool | None = None,
+        output_hidden_states: bool | None = None,
+        logits_to_keep: int = 0,
+        **kwargs: Any,
+    ) -> CausalLMOutputWithPast:
+        """Logits of the last `logits_to_keep` tokens, 0 for all, and the loss of the `labels`."""
+        outputs = self.model(
+            input_ids, attention_mask, inputs_embeds, past_key_values, use_cache,
+            output_hidden_states, **kwargs)
+        states = outputs.last_hidden_state
+        logits = self.lm_head(states[:, -logits_to_keep:] if labels is None else states)
+        loss = None
+        if labels is not None:
+            loss = functional.cross_entropy(
+                logits[:, :-1].flatten(0, 1).float(), labels[:, 1:].flatten().to(logits.device))
+        return CausalLMOutputWithPast(
+            loss=loss, logits=logits, past_key_values=outputs.past_key_values,
+            hidden_states=outputs.hidden_states)
+
+
+AutoConfig.register(_TYPE, GLAConfig, exist_ok=True)
+AutoModel.register(GLAConfig, GLAModel, exist_ok=True)
+AutoModelForCausalLM.register(GLAConfig, GLAForCausalLM, exist_ok=True)
