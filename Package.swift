@@ -58,12 +58,15 @@ let package = Package(
         "Training", "Conformance", "CUDA",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]),
-    .testTarget(name: "CUDATests", dependencies: ["CUDA"]),
-    .testTarget(name: "TensorsTests", dependencies: ["Tensors", "CUDA"]),
-    .testTarget(name: "AttentionTests", dependencies: ["Attention", "Conformance"]),
-    .testTarget(name: "LayersTests", dependencies: ["Layers", "CUDA"]),
-    .testTarget(name: "LanguageModelsTests", dependencies: ["LanguageModels", "CUDA"]),
-    .testTarget(name: "TrainingTests", dependencies: ["Training", "CUDA"]),
+    // What tests share. It has none of its own.
+    .testTarget(name: "TestSupport", dependencies: ["Tensors", "CUDA"]),
+    .testTarget(name: "CUDATests", dependencies: ["CUDA", "TestSupport"]),
+    .testTarget(name: "TensorsTests", dependencies: ["Tensors", "CUDA", "TestSupport"]),
+    .testTarget(name: "AttentionTests", dependencies: ["Attention", "Conformance", "TestSupport"]),
+    .testTarget(name: "LayersTests", dependencies: ["Layers", "CUDA", "TestSupport"]),
+    .testTarget(
+      name: "LanguageModelsTests", dependencies: ["LanguageModels", "CUDA", "TestSupport"]),
+    .testTarget(name: "TrainingTests", dependencies: ["Training", "CUDA", "TestSupport"]),
     .testTarget(
       name: "AttentionCommandTests", dependencies: ["AttentionCommand", "Attention", "Tensors"]),
   ]

@@ -54,3 +54,11 @@ int cuda_open_products(const char *path, struct cuda_products *table, char *reas
   return find(library, path, "cublasLtGetStatusString", &table->cublasLtGetStatusString, reason,
               capacity);
 }
+
+int cuda_open_collectives(const char *path, struct cuda_collectives *table, char *reason,
+                          size_t capacity) {
+  void *library = open_library(path, reason, capacity);
+  if (library == NULL) return -1;
+  CUDA_COLLECTIVE_FUNCTIONS(CUDA_FIND)
+  return find(library, path, "ncclGetErrorString", &table->ncclGetErrorString, reason, capacity);
+}

@@ -231,10 +231,6 @@ EXPORT int cuStreamIsCapturing(CUstream stream, int *status) {
   *status = 0;
   return SUCCESS;
 }
-EXPORT int cuStreamWaitEvent(CUstream stream, CUevent event, unsigned flags) {
-  (void)stream, (void)event, (void)flags;
-  return lost;
-}
 
 EXPORT int cuEventCreate(CUevent *event, unsigned flags) {
   (void)flags;

@@ -48,6 +48,10 @@ enum GraphicsReport {
         let products = try ProductLibrary.shared()
         return "matrix products    cuBLASLt \(products.version), \(products.path)"
       },
+      line {
+        let collectives = try CollectiveLibrary.shared()
+        return "several GPUs       NCCL \(collectives.version), \(collectives.path)"
+      },
       line { "compiled kernels   \(try KernelCache.shared().folder)" },
     ]
   }

@@ -75,11 +75,6 @@ public final class Stream: @unchecked Sendable {
     try device.call("cuStreamSynchronize") { $0.cuStreamSynchronize(handle) }
   }
 
-  /// Lets later work in this queue begin only after `event`.
-  public func wait(for event: Event) throws {
-    try device.call("cuStreamWaitEvent") { $0.cuStreamWaitEvent(handle, event.handle, 0) }
-  }
-
   /// Queues copying from memory of the processor to the bytes from `offset` on. It must stay as it is
   /// until the copy is done.
   public func copy(

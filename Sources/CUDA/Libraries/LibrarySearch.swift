@@ -4,7 +4,7 @@
 public struct LibrarySearch {
   /// A library that is opened at run time.
   public enum Library: String, CaseIterable, Sendable {
-    case driver, compiler, products
+    case driver, compiler, products, collectives
 
     /// The file names, newest first. A name without a folder is left to the dynamic linker.
     var names: [String] {
@@ -12,6 +12,7 @@ public struct LibrarySearch {
       case .driver: ["libcuda.so.1"]
       case .compiler: ["libnvrtc.so.13", "libnvrtc.so.12"]
       case .products: ["libcublasLt.so.13", "libcublasLt.so.12"]
+      case .collectives: ["libnccl.so.2"]
       }
     }
 
@@ -21,6 +22,7 @@ public struct LibrarySearch {
       case .driver: []
       case .compiler: ["cu13/lib", "cuda_nvrtc/lib"]
       case .products: ["cu13/lib", "cublas/lib"]
+      case .collectives: ["nccl/lib"]
       }
     }
 
@@ -32,6 +34,9 @@ public struct LibrarySearch {
         "install CUDA 12 or 13 and set CUDA_HOME, or: pip install nvidia-cuda-nvrtc"
       case .products:
         "install CUDA 12 or 13 and set CUDA_HOME, or: pip install nvidia-cublas"
+      case .collectives:
+        "only several GPUs together need it: install NCCL 2, or: pip install nvidia-nccl-cu13 "
+          + "(nvidia-nccl-cu12 with a driver for CUDA 12)"
       }
     }
   }

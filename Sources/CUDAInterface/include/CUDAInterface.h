@@ -133,7 +133,6 @@ struct cuda_product_choice {
   F(cuStreamDestroy, cuStreamDestroy_v2, (CUstream stream))                                       \
   F(cuStreamSynchronize, cuStreamSynchronize, (CUstream stream))                                  \
   F(cuStreamIsCapturing, cuStreamIsCapturing, (CUstream stream, int *status))                     \
-  F(cuStreamWaitEvent, cuStreamWaitEvent, (CUstream stream, CUevent event, unsigned flags))       \
   F(cuEventCreate, cuEventCreate, (CUevent *event, unsigned flags))                               \
   F(cuEventDestroy, cuEventDestroy_v2, (CUevent event))                                           \
   F(cuEventRecord, cuEventRecord, (CUevent event, CUstream stream))                               \
@@ -197,6 +196,8 @@ struct cuda_product_choice {
      CUdeviceptr c, cublasLtLayout c_layout, CUdeviceptr d, cublasLtLayout d_layout,              \
      const void *algorithm, CUdeviceptr workspace, size_t workspace_bytes, CUstream stream))
 
+#define CUDA_COLLECTIVE_FUNCTIONS(F) F(ncclGetVersion, ncclGetVersion, (int *version))
+
 #define CUDA_FIELD(field, symbol, parameters) int(*field) parameters;
 
 // libcuda, the driver's library.
@@ -217,6 +218,12 @@ struct cuda_products {
   const char *(*cublasLtGetStatusString)(int status);
 };
 
+// libnccl, sums over several devices.
+struct cuda_collectives {
+  CUDA_COLLECTIVE_FUNCTIONS(CUDA_FIELD)
+  const char *(*ncclGetErrorString)(int result);
+};
+
 #undef CUDA_FIELD
 
 // Opens the library at `path` (a name without a slash is looked for by the dynamic linker) and fills
@@ -231,5 +238,9 @@ int cuda_open_compiler(const char *path, const char *companion, struct cuda_comp
 
 // The same for matrix products.
 int cuda_open_products(const char *path, struct cuda_products *table, char *reason, size_t capacity);
+
+// The same for sums over several devices.
+int cuda_open_collectives(const char *path, struct cuda_collectives *table, char *reason,
+                          size_t capacity);
 
 #endif

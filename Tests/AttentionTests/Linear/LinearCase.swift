@@ -185,12 +185,3 @@ struct SplitMix: RandomNumberGenerator {
   /// Nearly normal, with the standard deviation 1: the sum of twelve uniform numbers, less 6.
   mutating func normal() -> Double { (0..<12).reduce(-6) { sum, _ in sum + uniform() } }
 }
-
-/// RMS(x − reference) / RMS(reference); infinite if x is not finite, zero if both are empty.
-func relativeError(_ x: Tensor, _ reference: Tensor) throws -> Double {
-  let (a, b) = (try x.elements(as: Double.self), try reference.elements(as: Double.self))
-  guard a.count == b.count, a.allSatisfy(\.isFinite) else { return .infinity }
-  let error = zip(a, b).reduce(0) { $0 + ($1.0 - $1.1) * ($1.0 - $1.1) }
-  let size = b.reduce(0) { $0 + $1 * $1 }
-  return error == 0 ? 0 : (error / size).squareRoot()
-}

@@ -1,6 +1,7 @@
 import Dispatch
 import Glibc
 import Synchronization
+import TestSupport
 import Testing
 
 @testable import CUDA
@@ -72,7 +73,7 @@ import Testing
       let foreign = try #require(cache.entries.first { "kernels/\($0.name)" != name })
       bytes = folder.bytes("kernels/\(foreign.name)")
     }
-    try folder.write(bytes, to: name)
+    try folder.write(name, bytes)
     var compilations = 0
     let again = try cache.code(for: Self.key) {
       compilations += 1
@@ -107,7 +108,7 @@ import Testing
 
   @Test func clearingLeavesWhatIsNotItsOwn() throws {
     _ = try cache.code(for: Self.key) { [1] }
-    try folder.write([5], to: "kernels/notes")
+    try folder.write("kernels/notes", [5])
     #expect(try cache.clear() == 1)
     #expect(cache.entries.isEmpty)
     #expect(Folder.contents(cache.folder) == ["notes"])
@@ -115,7 +116,7 @@ import Testing
   }
 
   @Test func aFolderThatCannotBeOneIsNamed() throws {
-    try folder.write([1], to: "file")
+    try folder.write("file", [1])
     let cache = KernelCache(folder: folder.path("file/kernels"))
     let error = #expect(throws: CUDAError.self) { try cache.code(for: Self.key) { [1] } }
     let message = try #require(error?.description)

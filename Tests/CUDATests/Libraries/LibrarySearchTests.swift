@@ -1,4 +1,5 @@
 import CUDAInterface
+import TestSupport
 import Testing
 
 @testable import CUDA
@@ -61,6 +62,20 @@ import Testing
       ])
   }
 
+  @Test func collectivesOfWheels() {
+    let search = search(
+      ["VIRTUAL_ENV": "/venv", "LD_LIBRARY_PATH": "/opt/nccl/lib"],
+      [
+        "/opt/nccl/lib": ["libnccl.so", "libnccl.so.2"], "/venv/lib": ["python3.12"],
+        "/venv/lib/python3.12/site-packages/nvidia/nccl/lib": ["libnccl.so.2"],
+      ])
+    #expect(
+      search.files(for: .collectives) == [
+        "/opt/nccl/lib/libnccl.so.2",
+        "/venv/lib/python3.12/site-packages/nvidia/nccl/lib/libnccl.so.2",
+      ])
+  }
+
   @Test func theCompilersCompanion() {
     let search = search(
       [:],
@@ -101,7 +116,7 @@ import Testing
   /// A file that is no library is a reason, not a crash.
   @Test func whatIsNoLibrary() throws {
     let folder = TemporaryFolder()
-    try folder.write([1, 2, 3], to: "libcuda.so.1")
+    try folder.write("libcuda.so.1", [1, 2, 3])
     let text = reason { text, capacity in
       var table = cuda_driver()
       return cuda_open_driver(folder.path("libcuda.so.1"), &table, text, capacity)

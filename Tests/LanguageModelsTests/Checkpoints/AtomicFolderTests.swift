@@ -1,5 +1,6 @@
 import Glibc
 import Tensors
+import TestSupport
 import Testing
 
 @testable import LanguageModels
@@ -8,7 +9,7 @@ import Testing
   private struct Refusal: Error {}
 
   @Test func aFolderAppearsWholeAndReplacesAnOlderOne() throws {
-    let folder = try TemporaryFolder()
+    let folder = TemporaryFolder()
     try AtomicFolder.write(to: folder.path + "/a") { temporary in
       #expect(access(folder.path + "/a", F_OK) != 0)
       #expect(temporary.hasPrefix(folder.path + "/."))
@@ -20,7 +21,7 @@ import Testing
   }
 
   @Test func afterAFailureEverythingIsAsBefore() throws {
-    let folder = try TemporaryFolder()
+    let folder = TemporaryFolder()
     try AtomicFolder.write(to: folder.path + "/a") { try write("1", to: $0 + "/one") }
     #expect(throws: Refusal.self) {
       try AtomicFolder.write(to: folder.path + "/a") {
@@ -32,7 +33,7 @@ import Testing
   }
 
   @Test func leftoversOfAKilledRunAreRemoved() throws {
-    let folder = try TemporaryFolder()
+    let folder = TemporaryFolder()
     try folder.write(".unfinished-a/half", "x")
     try folder.write("kept/file", "x")
     try AtomicFolder.write(to: folder.path + "/a") { try write("1", to: $0 + "/one") }
@@ -43,7 +44,7 @@ import Testing
   }
 
   @Test func aFolderThatCannotBeMadeIsNamed() throws {
-    let folder = try TemporaryFolder()
+    let folder = TemporaryFolder()
     let file = try folder.write("file", "x")
     let error = #expect(throws: TensorError.self) {
       try AtomicFolder.write(to: file + "/a") { _ in }
@@ -53,14 +54,14 @@ import Testing
   }
 
   @Test func aFileIsNotReplaced() throws {
-    let folder = try TemporaryFolder()
+    let folder = TemporaryFolder()
     let file = try folder.write("file", "x")
     #expect(throws: TensorError.self) { try AtomicFolder.write(to: file) { _ in } }
     #expect(try folder.contents() == ["file": [120]])
   }
 
   @Test func namesMayEndInSlashesAndMustBeNames() throws {
-    let folder = try TemporaryFolder()
+    let folder = TemporaryFolder()
     try AtomicFolder.write(to: folder.path + "/new/a//") { try write("1", to: $0 + "/one") }
     #expect(try folder.contents() == ["new/a/one": [49]])
     for wrong in ["", "/", folder.path + "/..", "."] {

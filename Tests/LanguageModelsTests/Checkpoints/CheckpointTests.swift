@@ -1,6 +1,7 @@
 import FoundationEssentials
 import Layers
 import Tensors
+import TestSupport
 import Testing
 
 @testable import LanguageModels
@@ -13,7 +14,7 @@ import Testing
   }
 
   @Test(arguments: ModelCase.all) func whatIsWrittenIsRead(_ test: ModelCase) throws {
-    let folder = try TemporaryFolder()
+    let folder = TemporaryFolder()
     let written = try checkpoint(test)
     try written.write(to: folder.path + "/model")
     #expect(
@@ -31,7 +32,7 @@ import Testing
   }
 
   @Test func halfPrecisionIsKept() throws {
-    let folder = try TemporaryFolder()
+    let folder = TemporaryFolder()
     let written = try checkpoint(ModelCase.all[6], dtype: .bfloat16)
     try written.write(to: folder.path + "/model")
     let read = try Checkpoint(folder: folder.path + "/model")
@@ -47,7 +48,7 @@ import Testing
 
   @Test func moreFilesComeAlongOrNothingDoes() throws {
     struct Refusal: Error {}
-    let folder = try TemporaryFolder()
+    let folder = TemporaryFolder()
     let path = folder.path + "/model"
     let checkpoint = try checkpoint(ModelCase.all[0])
     try checkpoint.write(to: path) { try AtomicFile.write("1", to: $0 + "/step") }
@@ -58,7 +59,7 @@ import Testing
   }
 
   @Test func otherFoldersAreNotReplaced() throws {
-    let folder = try TemporaryFolder()
+    let folder = TemporaryFolder()
     try folder.write("home/letter", "x")
     #expect(throws: TensorError.self) {
       try checkpoint(ModelCase.all[0]).write(to: folder.path + "/home")
@@ -67,7 +68,7 @@ import Testing
   }
 
   @Test func damageIsNamed() throws {
-    let folder = try TemporaryFolder()
+    let folder = TemporaryFolder()
     let path = folder.path + "/model"
     let original = try checkpoint(ModelCase.all[0])
     #expect(throws: ConfigurationError.self) { try Checkpoint(folder: path) }

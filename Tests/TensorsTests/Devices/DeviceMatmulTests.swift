@@ -1,4 +1,5 @@
 import CUDA
+import TestSupport
 import Testing
 
 @testable import Tensors

@@ -1,4 +1,5 @@
 import Glibc
+import TestSupport
 import Testing
 
 @testable import Tensors
@@ -7,19 +8,19 @@ import Testing
   let folder = TemporaryFolder()
 
   @Test func replacesTheFileAndKeepsItsPermissions() throws {
-    let path = folder.file(Array("old".utf8), "a")
+    let path = try folder.write("a", "old")
     chmod(path, 0o640)
     try AtomicFile.write("new", to: path)
     #expect(folder.bytes("a") == Array("new".utf8))
     var status = stat()
     #expect(stat(path, &status) == 0)
     #expect(status.st_mode & 0o7777 == 0o640)
-    #expect(folder.contents == ["a"])
+    #expect(folder.names == ["a"])
   }
 
   @Test func failingHalfwayLeavesTheOldFileAndNothingElse() throws {
     struct Stop: Error {}
-    let path = folder.file(Array("old".utf8), "a")
+    let path = try folder.write("a", "old")
     #expect(throws: Stop.self) {
       try AtomicFile.write(to: path) { writer in
         try writer.write("half")
@@ -27,11 +28,11 @@ import Testing
       }
     }
     #expect(folder.bytes("a") == Array("old".utf8))
-    #expect(folder.contents == ["a"])
+    #expect(folder.names == ["a"])
   }
 
   @Test func followsSymbolicLinks() throws {
-    _ = folder.file([], "real")
+    try folder.write("real", "")
     symlink(folder.path("real"), folder.path("link"))
     try AtomicFile.write("text", to: folder.path("link"))
     #expect(folder.bytes("real") == Array("text".utf8))
@@ -65,6 +66,6 @@ import Testing
   @Test func theLongestNameWorks() throws {
     let name = String(repeating: "n", count: Int(NAME_MAX))
     try AtomicFile.write("text", to: folder.path(name))
-    #expect(folder.contents == [name])
+    #expect(folder.names == [name])
   }
 }

@@ -1,3 +1,4 @@
+import TestSupport
 import Testing
 
 @testable import Tensors
@@ -6,13 +7,13 @@ import Testing
   let folder = TemporaryFolder()
 
   /// A file as NumPy writes it: magic, version, length, text, data.
-  private func file(_ text: String, version: UInt8 = 1, data: [UInt8]) -> String {
+  private func file(_ text: String, version: UInt8 = 1, data: [UInt8]) throws -> String {
     let length = text.utf8.count
     let size = version == 1 ? 2 : 4
     var bytes: [UInt8] = [0x93] + Array("NUMPY".utf8) + [version, 0]
     for place in 0..<size { bytes.append(UInt8(length >> (8 * place) & 0xFF)) }
     bytes += Array(text.utf8)
-    return folder.file(bytes + data)
+    return try folder.write("file", bytes + data)
   }
 
   @Test(arguments: DType.allCases.filter { $0 != .bfloat16 })
@@ -79,8 +80,8 @@ import Testing
     Damage(text: "{}", version: 4, reason: "version 4"),
     Damage(text: "", reason: "its end"),
   ])
-  func damageIsNamed(_ damage: Damage) {
-    let path = file(
+  func damageIsNamed(_ damage: Damage) throws {
+    let path = try file(
       damage.text, version: damage.version, data: [UInt8](repeating: 0, count: damage.data))
     let error = #expect(throws: TensorError.self) { try NumPyFile.read(path) }
     guard case .file(path, let reason)? = error else {
@@ -95,7 +96,7 @@ import Testing
     let bytes = folder.bytes("a")
     for count in 0..<bytes.count {
       #expect(throws: TensorError.self, "\(count)") {
-        try NumPyFile.read(folder.file(Array(bytes.prefix(count)), "cut"))
+        try NumPyFile.read(folder.write("cut", Array(bytes.prefix(count))))
       }
     }
   }
@@ -103,6 +104,6 @@ import Testing
   @Test func bfloat16IsRefusedBeforeAnythingIsWritten() throws {
     let tensor = try Tensor.ones([2], dtype: .bfloat16)
     #expect(throws: TensorError.self) { try NumPyFile.write(tensor, to: folder.path("a")) }
-    #expect(folder.contents.isEmpty)
+    #expect(folder.names.isEmpty)
   }
 }

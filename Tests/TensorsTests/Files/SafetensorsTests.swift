@@ -1,3 +1,4 @@
+import TestSupport
 import Testing
 
 @testable import Tensors
@@ -6,14 +7,14 @@ import Testing
   let folder = TemporaryFolder()
 
   /// A file with the given header text and as many bytes of data.
-  private func file(_ header: String, data: Int = 0, headerLength: UInt64? = nil) -> String {
+  private func file(_ header: String, data: Int = 0, headerLength: UInt64? = nil) throws -> String {
     let length = headerLength ?? UInt64(header.utf8.count)
-    return self.file(Array(header.utf8) + [UInt8](repeating: 0, count: data), length: length)
+    return try self.file(Array(header.utf8) + [UInt8](repeating: 0, count: data), length: length)
   }
 
-  private func file(_ content: [UInt8], length: UInt64) -> String {
+  private func file(_ content: [UInt8], length: UInt64) throws -> String {
     let prefix = (0..<8).map { UInt8(truncatingIfNeeded: length >> (8 * $0)) }
-    return folder.file(prefix + content)
+    return try folder.write("file", prefix + content)
   }
 
   @Test func everyTypeSurvivesTheRoundTrip() throws {
@@ -96,7 +97,7 @@ import Testing
   }
 
   @Test func escapesAreRead() throws {
-    let path = file(
+    let path = try file(
       #"{"\u00e9\ud83d\ude00\/\b\f\n\r\t":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}} "#,
       data: 1)
     let file = try SafetensorsFile(path: path)
@@ -196,7 +197,7 @@ import Testing
       reason: "names \"x\" twice"),
   ])
   func damageIsNamed(_ damage: Damage) throws {
-    let path = file(damage.header, data: damage.data, headerLength: damage.length)
+    let path = try file(damage.header, data: damage.data, headerLength: damage.length)
     let error = #expect(throws: TensorError.self) { try SafetensorsFile(path: path) }
     guard case .file(let named, let reason)? = error else {
       Issue.record("\(String(describing: error))")
@@ -209,7 +210,7 @@ import Testing
   @Test func shortFilesInvalidTextAndMissingFilesAreErrors() {
     let notText = [9, 0, 0, 0, 0, 0, 0, 0] + Array("{\"".utf8) + [0xFF] + Array("\":1}  ".utf8)
     for bytes in [[], [1, 2, 3], notText] as [[UInt8]] {
-      #expect(throws: TensorError.self) { try SafetensorsFile(path: folder.file(bytes)) }
+      #expect(throws: TensorError.self) { try SafetensorsFile(path: folder.write("file", bytes)) }
     }
     #expect(
       throws: TensorError.file(
@@ -225,14 +226,14 @@ import Testing
     let bytes = folder.bytes("a")
     for count in 0..<bytes.count {
       #expect(throws: TensorError.self, "\(count)") {
-        try SafetensorsFile(path: folder.file(Array(bytes.prefix(count)), "cut"))
+        try SafetensorsFile(path: folder.write("cut", Array(bytes.prefix(count))))
       }
     }
   }
 
   @Test func emptyFilesAndEmptyTensorsAreFine() throws {
     #expect(try SafetensorsFile(path: file("{}")).names.isEmpty)
-    let path = file(
+    let path = try file(
       #"{"x":{"dtype":"F32","shape":[3,0],"data_offsets":[0,0]},"#
         + #""y":{"dtype":"F32","shape":[0],"data_offsets":[0,0]}}"#)
     #expect(try SafetensorsFile(path: path).tensor(named: "x").shape == [3, 0])
@@ -240,7 +241,7 @@ import Testing
 
   @Test func boolsOtherThanZeroAndOneAreErrors() throws {
     let header = #"{"x":{"dtype":"BOOL","shape":[3],"data_offsets":[0,3]}}"#
-    let path = file(Array(header.utf8) + [1, 0, 2], length: UInt64(header.utf8.count))
+    let path = try file(Array(header.utf8) + [1, 0, 2], length: UInt64(header.utf8.count))
     let file = try SafetensorsFile(path: path)
     #expect(
       throws: TensorError.file(
@@ -256,6 +257,6 @@ import Testing
           tensors.map { (name: $0.0, tensor: $0.1) }, to: folder.path("a"))
       }
     }
-    #expect(folder.contents.isEmpty)
+    #expect(folder.names.isEmpty)
   }
 }

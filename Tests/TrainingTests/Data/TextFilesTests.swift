@@ -1,4 +1,5 @@
 import Glibc
+import TestSupport
 import Testing
 
 @testable import Training
@@ -9,7 +10,7 @@ import Testing
   }
 
   @Test func foldersAreReadInOrderWithoutHiddenEmptyAndRepeatedFiles() throws {
-    let folder = try TemporaryFolder()
+    let folder = TemporaryFolder()
     try folder.write("text/b.swift", "let b = 1")
     try folder.write("text/a/z.md", "# z")
     try folder.write("text/a.swift", "let a = 1")
@@ -35,7 +36,7 @@ import Testing
   }
 
   @Test func whatCannotBeReadIsNamed() throws {
-    let folder = try TemporaryFolder()
+    let folder = TemporaryFolder()
     let empty = try folder.write("empty.md", "")
     try folder.write("only/text.txt", "text")
     func error(_ paths: [String]) -> TrainingError? {

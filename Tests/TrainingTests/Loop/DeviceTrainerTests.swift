@@ -1,4 +1,5 @@
 import Tensors
+import TestSupport
 import Testing
 
 @testable import Training
@@ -8,7 +9,7 @@ import Testing
   /// steps; a run may change its device.
   @Test(arguments: Precision.allCases)
   func devicesTrainAlike(_ precision: Precision) throws {
-    let folder = try TemporaryFolder()
+    let folder = TemporaryFolder()
     func run(_ name: String, on device: Device, stopAfter: Int? = nil) throws -> TrainingResult {
       try TrainerTests().trainer(in: folder, run: name, on: device) {
         $0.training.steps = 7

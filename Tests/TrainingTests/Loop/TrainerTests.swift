@@ -3,6 +3,7 @@ import Glibc
 import LanguageModels
 import Layers
 import Tensors
+import TestSupport
 import Testing
 
 @testable import Training
@@ -47,7 +48,7 @@ import Testing
   }
 
   @Test func aRunLearnsAndLeavesItsFiles() throws {
-    let folder = try TemporaryFolder()
+    let folder = TemporaryFolder()
     let trainer = try trainer(in: folder) {
       $0.training.steps = 40
       $0.training.learningRate = 0.01
@@ -88,7 +89,7 @@ import Testing
   }
 
   @Test func resumedEqualsUninterruptedByteForByte() throws {
-    let folder = try TemporaryFolder()
+    let folder = TemporaryFolder()
     _ = try trainer(in: folder, run: "whole").run()
     // Stopped between everything, on a group of steps, on a checkpoint, and right at the start.
     for stop in [1, 7, 8, 10, 11] {
@@ -113,7 +114,7 @@ import Testing
 
   /// Resumed from float32 parameters, which are rounded anew, it must be the same run.
   @Test func halfPrecisionLearnsAlikeAndIsResumedByteForByte() throws {
-    let folder = try TemporaryFolder()
+    let folder = TemporaryFolder()
     func run(_ name: String, _ precision: Precision, stopAfter: Int? = nil) throws
       -> TrainingResult
     {
@@ -148,7 +149,7 @@ import Testing
   }
 
   @Test func aKilledRunContinuesFromItsLastCheckpoint() throws {
-    let folder = try TemporaryFolder()
+    let folder = TemporaryFolder()
     _ = try trainer(in: folder, run: "whole").run()
     let whole = try folder.contents(of: "whole")
     // What a run leaves that is killed while it writes its checkpoint after step 10: metrics that
@@ -171,7 +172,7 @@ import Testing
   }
 
   @Test func threadsDoNotChangeCheckpoints() throws {
-    let folder = try TemporaryFolder()
+    let folder = TemporaryFolder()
     let before = Threads.count
     defer { Threads.count = before }
     Threads.count = 1
@@ -185,7 +186,7 @@ import Testing
   }
 
   @Test func aRequestToStopIsHeardBetweenSteps() throws {
-    let folder = try TemporaryFolder()
+    let folder = TemporaryFolder()
     var asked = 0
     var stops: [Int] = []
     let result = try trainer(in: folder).run(
@@ -202,7 +203,7 @@ import Testing
   }
 
   @Test func aFinishedRunIsNotTrainedFurther() throws {
-    let folder = try TemporaryFolder()
+    let folder = TemporaryFolder()
     let first = try trainer(in: folder).run()
     let before = try folder.contents(of: "run")
     let second = try trainer(in: folder).run()
@@ -219,7 +220,7 @@ import Testing
   }
 
   @Test func modelsThatCannotBeTrainedAreRefusedBeforeAnythingIsWritten() throws {
-    let folder = try TemporaryFolder()
+    let folder = TemporaryFolder()
     func error(_ text: String) throws -> String? {
       let model = try TinyModel.configuration()
       var tree = try JSONValue(encoding: model)
@@ -237,7 +238,7 @@ import Testing
   }
 
   @Test func whatCannotBeContinuedIsRefusedAndUnharmed() throws {
-    let folder = try TemporaryFolder()
+    let folder = TemporaryFolder()
     #expect(throws: TrainingError.self) { _ = try trainer(in: folder).run(start: .mustContinue) }
     #expect(access(folder.path + "/run", F_OK) != 0)
     _ = try trainer(in: folder).run(stopAfter: 2)
@@ -263,7 +264,7 @@ import Testing
   }
 
   @Test func aLossThatIsNoNumberStopsTheRunAndKeepsTheCheckpoint() throws {
-    let folder = try TemporaryFolder()
+    let folder = TemporaryFolder()
     let error = #expect(throws: TrainingError.self) {
       _ = try trainer(in: folder) {
         $0.training.learningRate = 1e38
@@ -280,7 +281,7 @@ import Testing
 
   @Test func aFullDiskLeavesOlderCheckpointsAlone() async {
     await #expect(processExitsWith: .success) {
-      let folder = try TemporaryFolder()
+      let folder = TemporaryFolder()
       let suite = TrainerTests()
       _ = try suite.trainer(in: folder).run(stopAfter: 2)
       let before = try folder.contents(of: "run/checkpoint-2")
@@ -302,7 +303,7 @@ import Testing
   }
 
   @Test func configurationsAreReadFromFilesWithOverrides() throws {
-    let folder = try TemporaryFolder()
+    let folder = TemporaryFolder()
     let file = try folder.write(
       "tiny.json5",
       "{model: \(TinyModel.text), data: {paths: 'text'}, training: {steps: 5} /* few */ }")

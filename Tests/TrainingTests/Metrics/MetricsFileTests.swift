@@ -1,4 +1,5 @@
 import FoundationEssentials
+import TestSupport
 import Testing
 
 @testable import Training
@@ -15,7 +16,7 @@ import Testing
   }
 
   @Test func linesAreJSONWithTheirKeys() throws {
-    let folder = try TemporaryFolder()
+    let folder = TemporaryFolder()
     let path = folder.path + "/metrics.jsonl"
     let file = try MetricsFile(path: path, continuingAfter: nil)
     try file.append(line(10))
@@ -30,7 +31,7 @@ import Testing
   }
 
   @Test func continuingDropsLaterAndTornLines() throws {
-    let folder = try TemporaryFolder()
+    let folder = TemporaryFolder()
     let path = folder.path + "/metrics.jsonl"
     let file = try MetricsFile(path: path, continuingAfter: nil)
     for step in [10, 20, 30] { try file.append(line(step)) }
@@ -46,7 +47,7 @@ import Testing
   }
 
   @Test func aFileThatCannotBeWrittenIsNamed() throws {
-    let folder = try TemporaryFolder()
+    let folder = TemporaryFolder()
     let file = try MetricsFile(path: folder.path + "/metrics.jsonl", continuingAfter: nil)
     try FileManager.default.removeItem(atPath: file.path)
     try FileManager.default.createDirectory(

@@ -1,5 +1,6 @@
 import CUDA
 import Tensors
+import TestSupport
 import Testing
 
 @testable import Attention

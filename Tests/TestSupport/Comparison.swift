@@ -2,10 +2,11 @@ import Testing
 
 @testable import Tensors
 
-/// RMS(actual − expected) / RMS(expected), or the first place where one is not finite and the other
-/// differs.
-func relativeError(_ actual: Tensor, _ expected: Tensor) throws -> Double {
+/// RMS(actual − expected) / RMS(expected); infinite if one has a number more than the other, or a number
+/// that is not finite where the other differs.
+package func relativeError(_ actual: Tensor, _ expected: Tensor) throws -> Double {
   let (x, y) = (try actual.elements(as: Double.self), try expected.elements(as: Double.self))
+  guard x.count == y.count else { return .infinity }
   var (difference, size) = (0.0, 0.0)
   for (a, b) in zip(x, y) where a != b && !(a.isNaN && b.isNaN) {
     guard a.isFinite, b.isFinite else { return .infinity }
@@ -16,7 +17,7 @@ func relativeError(_ actual: Tensor, _ expected: Tensor) throws -> Double {
 }
 
 /// Checks shape and numbers of `actual`.
-func expectClose(
+package func expectClose(
   _ actual: Tensor, _ expected: Tensor, within tolerance: Double, _ label: String = "",
   sourceLocation: SourceLocation = #_sourceLocation
 ) throws {
@@ -30,7 +31,7 @@ func expectClose(
 ///
 /// With steps of h = ∛ε·max(1, |x|), truncation and rounding both leave about ε^⅔ ≈ 4·10⁻¹¹ of the
 /// values' size; a hundred times that is allowed, relative to the largest gradient.
-func expectGradients(
+package func expectGradients(
   of inputs: [Tensor], _ label: String = "", sourceLocation: SourceLocation = #_sourceLocation,
   _ function: ([Tensor]) throws -> Tensor
 ) throws {
@@ -69,7 +70,8 @@ func expectGradients(
 }
 
 /// Numbers from the normal distribution, the same each time for one seed.
-func normal(_ shape: Shape, _ seed: UInt64, dtype: DType = .float64, deviation: Double = 1) throws
+package func normal(_ shape: Shape, _ seed: UInt64, dtype: DType = .float64, deviation: Double = 1)
+  throws
   -> Tensor
 {
   var generator = Philox(seed: seed)
