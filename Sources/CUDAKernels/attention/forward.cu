@@ -12,7 +12,8 @@
 //   KEY_DIMENSION, VALUE_DIMENSION   multiples of 16
 //   QUERY_ROWS, KEY_ROWS, WARPS      the tile: QUERY_ROWS / WARPS is a multiple of 16
 //   BLOCKS                           blocks that share a multiprocessor
-//   CONSTANT_BOUND                   0 or 1: the scores are bounded closely
+//   CONSTANT_BOUND                   0 or 1: the scores are bounded closely, with HEAD_SCALES in heads
+//                                    whose scale allows it
 //   SPLIT                            0 or 1
 
 #include "attention/forward.cuh"
@@ -31,7 +32,9 @@ constexpr int query_bytes =
     QueryTile::bytes > OutputTile::bytes ? QueryTile::bytes : OutputTile::bytes;
 constexpr int stages = 2;
 
-#if CONSTANT_BOUND
+#if CONSTANT_BOUND && HEAD_SCALES
+using Softmax = TestedBound<strips>;
+#elif CONSTANT_BOUND
 using Softmax = ConstantBound<strips>;
 #else
 using Softmax = RunningBound<strips>;
@@ -115,7 +118,13 @@ extern "C" __global__ void __launch_bounds__(threads, BLOCKS)
 
   using Scores = float[strips][score_columns][4];
   float output[strips][value_columns][4] = {};
-#if CONSTANT_BOUND
+#if CONSTANT_BOUND && HEAD_SCALES
+  Softmax softmax(factor, [&](int strip, int half) {
+    const int row = min(warp_row + strip * 16 + half * 8 + lane / 4, row_count - 1);
+    const float size = fabsf(o.scale_of(head_of(row))) * p.bound_factor;
+    return 2 * size <= p.bound_range ? (size - p.bound_rise) * log2_e : infinity;
+  });
+#elif CONSTANT_BOUND
   Softmax softmax((fabsf(o.scale_of(head_of(0))) * p.bound_factor - p.bound_rise) * log2_e);
 #else
   Softmax softmax(0);

@@ -13,9 +13,9 @@ struct ForwardParameters {
   float *partial_output;      // with SPLIT [splits, batch, heads, queries, VALUE_DIMENSION]
   float *partial_log_sums;    // with SPLIT [splits, batch, heads, queries]
   float bound_factor;         // with CONSTANT_BOUND: scores are at most this times |scale|,
-  float bound_rise;           // of which this much is left
+  float bound_rise;           // of which this much is left,
+  float bound_range;          // if twice that is no more than this
   int splits;
-  int unused;                 // to a multiple of eight bytes
 };
 
 // The weights of a row: what its outputs are multiplied with, and the logarithm of their sum.

@@ -119,6 +119,38 @@ struct ConstantBound {
                         const PerRow<Strips> &) {}
 };
 
+// The one or the other, which is known only when a warp sees the scales of its rows.
+template <int Strips>
+struct TestedBound : RunningBound<Strips> {
+  bool is_constant;
+
+  // `shift` of a strip and half is the constant bound of the row; infinite if it needs a running one.
+  template <typename Shift>
+  __device__ TestedBound(const PerRow<Strips> &factor, Shift shift) : RunningBound<Strips>(0) {
+    bool needs_running = false;
+#pragma unroll
+    for (int strip = 0; strip < Strips; ++strip) {
+#pragma unroll
+      for (int half = 0; half < 2; ++half) needs_running |= shift(strip, half) == infinity;
+    }
+    is_constant = !__any_sync(~0u, needs_running);
+    if (!is_constant) return;
+#pragma unroll
+    for (int strip = 0; strip < Strips; ++strip) {
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        this->maximum[strip][half] = shift(strip, half) / factor[strip][half];
+      }
+    }
+  }
+
+  template <int Columns, int Outputs>
+  __device__ void raise(const float (&score)[Strips][Columns][4],
+                        float (&output)[Strips][Outputs][4], const PerRow<Strips> &factor) {
+    if (!is_constant) RunningBound<Strips>::raise(score, output, factor);
+  }
+};
+
 // Turns 16 columns of scores into weights and adds them to the sums.
 template <typename Softmax, int Strips, int Columns>
 DEVICE void weigh(Softmax &softmax, float (&score)[Strips][Columns][4], int step,

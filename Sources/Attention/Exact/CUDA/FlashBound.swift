@@ -5,6 +5,9 @@ import Tensors
 struct FlashBound: Hashable, Sendable {
   let factor: Float
   let rise: Float
+  /// How far scores may lie apart, at most 2 · |scale| · `factor`. Scales of heads lie in the device's
+  /// memory, which is not waited for: the kernel compares them, head by head.
+  let range: Float
 
   /// e⁻⁸⁰ is a normal number in float32 and bfloat16.
   private static let largestRange: Float = 80
@@ -14,17 +17,18 @@ struct FlashBound: Hashable, Sendable {
 
   /// nil where the running maximum is needed.
   ///
-  /// Only normalised cosine similarity without anything added has the bound |s| ≤ |scale| · groups. Scales
-  /// of heads are in the device's memory, which is not waited for.
+  /// Only normalised cosine similarity without anything added has the bound |s| ≤ |scale| · groups.
   init?(_ inputs: ExactInputs) {
     guard let groups = inputs.normalizedGroups, !inputs.hasAddedTerms, inputs.softcap == nil,
-      !inputs.hasSinks, inputs.scales == nil, let scale = inputs.scale.first
+      !inputs.hasSinks
     else { return nil }
     let isHalf = inputs.dtype == .float16
-    let size = abs(scale) * Float(groups)
-    guard 2 * size <= (isHalf ? Self.largestHalfRange : Self.largestRange) else { return nil }
     factor = Float(groups)
     rise = isHalf ? Self.halfRise : 0
+    range = isHalf ? Self.largestHalfRange : Self.largestRange
+    if inputs.scales == nil {
+      guard let scale = inputs.scale.first, 2 * abs(scale) * factor <= range else { return nil }
+    }
   }
 }
 

@@ -54,7 +54,8 @@ struct FlashForward {
           parts * count * tile.columns.values * DType.float32.size, "parts of the output"),
       partialLogSums: parts == 0
         ? 0 : try operands.fresh(parts * count * DType.float32.size, "parts of the sums"),
-      boundFactor: bound?.factor ?? 0, boundRise: bound?.rise ?? 0, splits: Int32(max(1, parts)))
+      boundFactor: bound?.factor ?? 0, boundRise: bound?.rise ?? 0, boundRange: bound?.range ?? 0,
+      splits: Int32(max(1, parts)))
     if tile.warpgroups != nil {
       try launch(
         MappedParameters(
@@ -104,8 +105,8 @@ struct FlashForward {
     var partialLogSums: UInt64
     var boundFactor: Float
     var boundRise: Float
+    var boundRange: Float
     var splits: Int32
-    var unused: Int32 = 0
   }
 
   /// Those of Hopper's kernel.

@@ -71,6 +71,42 @@ import Testing
       inputs.run(on: GPU.device, kernel: nil, gradients: false), withIn: size.bound)
   }
 
+  /// A scale of its own for each head, on both sides of what allows a constant bound, at it, negative and
+  /// zero; and in one block of split keys heads of both kinds.
+  @Test(arguments: [DType.bfloat16, .float16, .float32], [(33, 70), (2, 600)])
+  func eachHeadsScaleDecidesOnItsBound(dtype: DType, lengths: (Int, Int)) throws {
+    let scales: [Float] = [40, 40.01, -9, 9.01, 0, -200, 8, 1e-35]
+    var generator = Philox(seed: 3, label: "\(dtype) \(lengths)")
+    func draw(_ length: Int, _ heads: Int) throws -> Tensor {
+      try .normal([2, length, heads, 32], using: &generator, dtype: dtype)
+    }
+    // Keys that lie along queries and against them: scores reach their bounds.
+    let queries = try draw(lengths.0, scales.count)
+    let along = try queries.sliced(2, 0..<2).sliced(1, 0..<1)
+    let keys = try Tensor.concatenated([along, -along, draw(lengths.1 - 2, 2)], 1)
+    let inputs = try [queries, keys, draw(lengths.1, 2)]
+    func run(_ device: Device, _ dtype: DType) throws -> AttentionResult {
+      let moved = try inputs.map { try $0.cast(to: dtype).moved(to: device) }
+      return try attention(
+        queries: moved[0], keys: moved[1], values: moved[2],
+        similarity: .cosine(scale: .perHead(Tensor(scales).moved(to: device))))
+    }
+    let (own, exact) = try (run(GPU.device, dtype), run(.cpu, .float64))
+    let bound = dtype == .float32 ? 1e-5 : dtype == .float16 ? 2e-3 : 1e-2
+    for head in scales.indices {
+      let place = head..<head + 1
+      let words = "\(dtype) \(lengths) scale \(scales[head])"
+      #expect(
+        try relativeError(
+          own.output.sliced(2, place).moved(to: .cpu), exact.output.sliced(2, place)) <= bound,
+        "\(words)")
+      #expect(
+        try relativeError(
+          own.logSumExp.sliced(1, place).moved(to: .cpu), exact.logSumExp.sliced(1, place))
+          <= bound, "log-sum-exp, \(words)")
+    }
+  }
+
   @Test func tensorsOfOneCallAreOnOneDevice() throws {
     let inputs = try Inputs(Size(queries: 4, keys: 4, dimension: 16)).tensors
     let there = try inputs.map { try $0.moved(to: GPU.device) }

@@ -133,7 +133,10 @@ import Testing
     #expect(try bound(.number(21), 2, .bfloat16) == nil)
     #expect(try bound(.number(9), 1, .float16) == -1)
     #expect(try bound(.number(10), 1, .float16) == nil)
-    #expect(try bound(.perHead(.zeros([2])), 1, .bfloat16) == nil)
+    // Of heads with scales of their own the kernel finds out.
+    #expect(try bound(.perHead(Tensor([41, 2] as [Float])), 1, .bfloat16) == 41)
+    #expect(
+      try bound(.perHead(.ones([2])), 1, .bfloat16, ScoreTerms(alibi: .standard)) == nil)
     #expect(try bound(.number(8), 1, .bfloat16, ScoreTerms(alibi: .standard)) == nil)
     #expect(try bound(.number(8), 1, .bfloat16, ScoreTerms(sinks: .zeros([2]))) == nil)
   }
