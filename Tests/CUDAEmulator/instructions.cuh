@@ -150,6 +150,7 @@ DEVICE void copy_chunk(u32 target, const void *source, bool exists) {
 DEVICE void copy_number(u32 target, const void *source, bool exists) {
   machine::start_copy(at_shared(target), exists ? source : nullptr, 4);
 }
+DEVICE void prefetch(const void *) {}
 DEVICE void close_copies() { machine::close_copies(); }
 template <int Pending>
 DEVICE void wait_for_copies() {

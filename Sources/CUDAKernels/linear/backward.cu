@@ -29,33 +29,25 @@ struct Parameters {
   i64 length;                         // t
 };
 
-// Reads of the keys' size and what is found, for a token and channel.
-using KeyTile = Tile2D<chunk_tokens, KEYS, 4>;
-using ScoreTile = Tile2D<chunk_tokens, chunk_tokens, 8>;
-
 // What is only known going backward.
 struct Incoming {
-  float *found[read_count];   // [16, columns]: dO, f
+  float *rows;   // [reads][16, columns]: dO, f
 
-  __device__ explicit Incoming(Room &room) {
-    for (float *&rows : found) rows = room.take(chunk_tokens * column_pitch);
-  }
+  __device__ explicit Incoming(Room &room) : rows(room.take(read_count * values_size)) {}
+  __device__ float *found(int r) const { return rows + r * values_size; }
 };
 
 DEVICE void load_output_gradient(float *target, const Parameters &p, const Place &at, int first) {
-  for (int index = threadIdx.x; index < chunk_tokens * COLUMNS; index += block_threads) {
-    const int row = index / COLUMNS;
-    const int c = index % COLUMNS;
-    const int column = at.first_column + c;
-    const bool exists = p.output_gradient.base && first + row < at.sequence.count &&
-                        column < p.operands.value_dimension;
-    const i64 place =
-        p.output_gradient.place(at.sequence.batch, at.sequence.first + first + row, at.head);
-    target[row * column_pitch + c] = exists ? p.output_gradient.load(place + column) : 0;
+  const Rows &rows = p.output_gradient;
+#pragma unroll 1
+  for (int row = threadIdx.x / warp_threads; row < chunk_tokens; row += block_warps) {
+    const bool exists = rows.base && first + row < at.sequence.count;
+    load_value_row(target + row * column_pitch, rows,
+                   rows.place(at.sequence.batch, at.sequence.first + first + row, at.head), exists,
+                   p.operands, at, 1);
   }
 }
 
-// Writes a tile of the values' gradient, each row multiplied by `factors` if there are.
 DEVICE void store_value_gradient(const Parameters &p, const Place &at, int first, int i, int c,
                                  float gradient) {
   const int column = at.first_column + c;
@@ -71,7 +63,117 @@ DEVICE float load_beta(const Parameters &p, const Place &at, int token) {
   return beta.load(beta.place(at.sequence.batch, at.sequence.first + token, at.head));
 }
 
-extern "C" __global__ void linear_backward(const __grid_constant__ Parameters p) {
+// Asks for the state before a chunk.
+DEVICE void prefetch_state(const float *source, const Operands &o, const Place &at) {
+  for (int d = threadIdx.x; d < o.key_dimension; d += block_threads) {
+    const float *row = source + (i64)d * o.value_dimension + at.first_column;
+    constexpr int line_numbers = 32;
+    for (int c = 0; c < COLUMNS && at.first_column + c < o.value_dimension; c += line_numbers) {
+      prefetch(row + c);
+    }
+  }
+}
+
+// dS = f u^T of each read and write, a warp each.
+DEVICE void find_score_gradients(const Chunk &chunk, const Incoming &incoming,
+                                 const ChunkGradients &gradients) {
+  const int warp = threadIdx.x / warp_threads;
+  if (warp >= read_count * write_count) return;
+  const float *found = incoming.found(warp / write_count);
+  const float *written = chunk.written(warp % write_count);
+  float sum[2][4] = {};
+#pragma unroll 1
+  for (int c = 0; c < COLUMNS; c += piece_size) {
+    add_step(sum, {found + c, column_pitch, 1, written + c, 1, column_pitch}, 0, 0);
+  }
+  float *target = gradients.score_rows + warp * scores_size;
+  each_of_piece(sum, 0, 0, [=](int i, int j, float number) {
+    target[i * chunk_tokens + j] = number;
+  });
+}
+
+// rows [16, k] = columns [16, columns] · state^T
+DEVICE void find_key_rows(float *rows, const float *columns, const float *state) {
+  multiply<chunk_tokens, KEYS>(
+      COLUMNS / piece_size,
+      [=](int n) -> Step {
+        return {columns + n * piece_size, column_pitch, 1, state + n * piece_size, 1, column_pitch};
+      },
+      [=](int i, int d, float sum) { rows[i * key_pitch + d] = sum; });
+}
+
+// Writes the shares of the chunk from `first` on, the first row of which lies at `row` of the slots. Leaves
+// in the place of r's gradient, where β is its factor, the terms of β's.
+DEVICE void store_shares(const Parameters &p, const Place &at, const Chunk &chunk,
+                         const ChunkGradients &gradients, int first, i64 row) {
+  const Operands &o = p.operands;
+#pragma unroll 1
+  for (int index = threadIdx.x; index < chunk_tokens * KEYS; index += block_threads) {
+    const int t = index / KEYS;
+    const int d = index % KEYS;
+    if (first + t >= at.sequence.count || d >= o.key_dimension) continue;
+    const i64 slot = (row + (i64)t * o.value_heads) * o.key_dimension + d;
+    const int place = t * key_pitch + d;
+    p.queries[slot] = gradients.reads(0)[place];
+    float keys = gradients.writes(key_write)[place];
+    if constexpr (UPDATE == 1) {
+      float &read = gradients.reads(1)[place];
+      if (o.is_delta) {
+        // r = -βk
+        keys -= load_beta(p, at, first + t) * read;
+        read *= -chunk.writes(0)[place];
+      } else {
+        p.reads[slot] = -read;
+      }
+    }
+    if constexpr (UPDATE == 2) {
+      p.reads[slot] = gradients.reads(1)[place];
+      p.writes[slot] = gradients.writes(0)[place];
+    }
+    p.keys[slot] = keys;
+    if (o.decay_width > 1) p.decay[slot] = chunk.factors[place];
+  }
+}
+
+// Sums over channels: of a decay that they share, and of β.
+DEVICE void store_sums(const Parameters &p, const Place &at, const Chunk &chunk,
+                       const Incoming &incoming, const ChunkGradients &gradients, int first,
+                       i64 row) {
+  const Operands &o = p.operands;
+  const int lane = threadIdx.x % warp_threads;
+  for (int t = threadIdx.x / warp_threads; t < chunk_tokens; t += block_warps) {
+    if (first + t >= at.sequence.count) break;
+    const i64 slot = row + (i64)t * o.value_heads;
+    if (o.decay_width == 1) {
+      float sum = 0;
+      for (int d = lane; d < o.key_dimension; d += warp_threads) {
+        sum += chunk.factors[t * key_pitch + d];
+      }
+      sum = warp_sum(sum);
+      if (lane == 0) p.decay[slot] = sum;
+    }
+    if (UPDATE == 1 && o.is_delta) {
+      float sum = 0;
+      for (int d = lane; d < o.key_dimension; d += warp_threads) {
+        sum += gradients.reads(read_count - 1)[t * key_pitch + d];
+      }
+      const int token = at.sequence.first + first + t;
+      const i64 values = o.values.place(at.sequence.batch, token, at.head);
+      for (int c = lane; c < COLUMNS; c += warp_threads) {
+        const int column = at.first_column + c;
+        if (column < o.value_dimension) {
+          sum += o.values.load(values + column) *
+                 incoming.found(read_count - 1)[t * column_pitch + c];
+        }
+      }
+      sum = warp_sum(sum);
+      if (lane == 0) p.beta[slot] = sum;
+    }
+  }
+}
+
+extern "C" __global__ void __launch_bounds__(block_threads, 1)
+    linear_backward(const __grid_constant__ Parameters p) {
   extern __shared__ __align__(1024) u8 shared[];
   Room room{(float *)shared};
   float *state = room.take(state_size);
@@ -79,22 +181,16 @@ extern "C" __global__ void linear_backward(const __grid_constant__ Parameters p)
   const Chunk chunk(room);
   const Incoming incoming(room);
   // What is read and written decayed, then gradients through the state.
-  float *reads[read_count], *writes[write_count];
-  for (float *&rows : reads) rows = room.take(rows_size);
-  for (float *&rows : writes) rows = room.take(rows_size);
-  ChunkGradients gradients;
-  for (int r = 0; r < read_count; ++r) gradients.reads[r] = reads[r];
-  for (int w = 0; w < write_count; ++w) gradients.writes[w] = writes[w];
-  for (auto &row : gradients.score_gradients) {
-    for (float *&matrix : row) matrix = room.take(scores_size);
-  }
-  gradients.through = room.take(KEYS);
+  float *reads = room.take(read_count * rows_size);
+  float *writes = room.take(write_count * rows_size);
+  const ChunkGradients gradients = {reads, writes, room.take(KEYS),
+                                    room.take(read_count * write_count * scores_size)};
   const Operands &o = p.operands;
   const Place at(o);
   const float *bonus = at.bonus(o);
   const int lane = threadIdx.x % warp_threads;
 
-  float bonus_gradient[(KEYS + block_threads - 1) / block_threads] = {};
+  float bonus_gradient = 0;
   load_state(state_gradient,
              p.final_state_gradient ? p.final_state_gradient + at.state(o) : nullptr, o, at);
   const int chunks = (at.sequence.count + chunk_tokens - 1) / chunk_tokens;
@@ -103,32 +199,28 @@ extern "C" __global__ void linear_backward(const __grid_constant__ Parameters p)
     __syncthreads();
     load_state(state, p.states + at.chunk_state(o, number), o, at);
     load_chunk(chunk, o, at, first);
-    load_output_gradient(incoming.found[0], p, at, first);
+    load_output_gradient(incoming.found(0), p, at, first);
+    prefetch_chunk(o, at, first - chunk_tokens);
+    if (number > 0) prefetch_state(p.states + at.chunk_state(o, number - 1), o, at);
+    __syncthreads();
+    find_factors(chunk);
     __syncthreads();
     score_chunk(chunk, reads, bonus, o.key_dimension);
     decay_writes(chunk, writes);
     __syncthreads();
 
     if constexpr (UPDATE > 0) {
-      solve_written(chunk, reads[1], state);
+      solve_written(chunk, reads + rows_size, state);
       // du, then f in its place
-      TokenTile tile;
-      add_found(tile, writes[0], state_gradient);
-      add_read(tile, chunk.scores[0][0], incoming.found[0]);
-      tile.each([&](int i, int c, float sum) { incoming.found[1][i * column_pitch + c] = sum; });
+      TokenProduct::multiply(
+          chunk.shares, key_steps + 1,
+          [&](int n) {
+            return n < key_steps ? found_step(writes, state_gradient, n)
+                                 : read_step(chunk.scores(0, 0), incoming.found(0));
+          },
+          [&](int i, int c, float sum) { incoming.found(1)[i * column_pitch + c] = sum; });
       __syncthreads();
-      const float *lower = chunk.scores[1][0];
-      for (int c = threadIdx.x; c < COLUMNS; c += block_threads) {
-        float f[chunk_tokens];
-#pragma unroll
-        for (int i = chunk_tokens - 1; i >= 0; --i) {
-          float &place = incoming.found[1][i * column_pitch + c];
-          f[i] = place;
-#pragma unroll
-          for (int j = chunk_tokens - 1; j > i; --j) f[i] += lower[j * chunk_tokens + i] * f[j];
-          place = f[i];
-        }
-      }
+      solve<true>(chunk.scores(1, 0), incoming.found(1));
       __syncthreads();
     }
     if constexpr (UPDATE == 1) {
@@ -136,140 +228,61 @@ extern "C" __global__ void linear_backward(const __grid_constant__ Parameters p)
         const int i = index / COLUMNS;
         const int c = index % COLUMNS;
         const float beta = o.is_delta ? load_beta(p, at, first + i) : 1;
-        store_value_gradient(p, at, first, i, c, beta * incoming.found[1][i * column_pitch + c]);
+        store_value_gradient(p, at, first, i, c, beta * incoming.found(1)[i * column_pitch + c]);
       }
     } else {
-      TokenTile tile;
-      add_found(tile, writes[key_write], state_gradient);
-#pragma unroll
-      for (int r = 0; r < read_count; ++r) {
-        add_read(tile, chunk.scores[r][key_write], incoming.found[r]);
-      }
-      tile.each([&](int i, int c, float sum) { store_value_gradient(p, at, first, i, c, sum); });
+      TokenProduct::multiply(
+          chunk.shares, key_steps + read_count,
+          [&](int n) {
+            const int r = n - key_steps;
+            return r < 0 ? found_step(writes + key_write * rows_size, state_gradient, n)
+                         : read_step(chunk.scores(r, key_write), incoming.found(r));
+          },
+          [&](int i, int c, float sum) { store_value_gradient(p, at, first, i, c, sum); });
     }
 
-    // dS = f u^T, and through the state.
-#pragma unroll
-    for (int r = 0; r < read_count; ++r) {
-#pragma unroll
-      for (int w = 0; w < write_count; ++w) {
-        ScoreTile tile;
-        tile.add<COLUMNS>(
-            [&](int i, int c) { return incoming.found[r][i * column_pitch + c]; },
-            [&](int c, int j) { return chunk.written[w][j * column_pitch + c]; });
-        tile.each([&](int i, int j, float sum) {
-          gradients.score_gradients[r][w][i * chunk_tokens + j] = sum;
-        });
-      }
-    }
-    for (int d = threadIdx.x; d < KEYS; d += block_threads) {
+    // dS, and through the state.
+    find_score_gradients(chunk, incoming, gradients);
+    for (int d = threadIdx.x / warp_threads; d < KEYS; d += block_warps) {
       float sum = 0;
-      for (int c = 0; c < COLUMNS; ++c) {
+      for (int c = lane; c < COLUMNS; c += warp_threads) {
         sum += state[d * column_pitch + c] * state_gradient[d * column_pitch + c];
       }
-      gradients.through[d] = sum;
+      sum = warp_sum(sum);
+      if (lane == 0) gradients.through[d] = sum;
     }
     __syncthreads();
-#pragma unroll
+#pragma unroll 1
     for (int w = 0; w < write_count; ++w) {
-      KeyTile tile;
-      tile.add<COLUMNS>(
-          [&](int i, int c) { return chunk.written[w][i * column_pitch + c]; },
-          [&](int c, int d) { return state_gradient[d * column_pitch + c]; });
-      tile.each([&](int i, int d, float sum) { writes[w][i * key_pitch + d] = sum; });
+      find_key_rows(writes + w * rows_size, chunk.written(w), state_gradient);
     }
     __syncthreads();
-    {
-      StateTile tile;
-#pragma unroll
-      for (int r = 0; r < read_count; ++r) add_outer(tile, reads[r], incoming.found[r]);
-      tile.each([&](int d, int c, float sum) {
-        float &number = state_gradient[d * column_pitch + c];
-        number = chunk.decay(d)(number) + sum;
-      });
-    }
+    advance(state_gradient, chunk, reads, incoming.rows, read_count);
     __syncthreads();
-#pragma unroll
+#pragma unroll 1
     for (int r = 0; r < read_count; ++r) {
-      KeyTile tile;
-      tile.add<COLUMNS>(
-          [&](int i, int c) { return incoming.found[r][i * column_pitch + c]; },
-          [&](int c, int d) { return state[d * column_pitch + c]; });
-      tile.each([&](int i, int d, float sum) { reads[r][i * key_pitch + d] = sum; });
+      find_key_rows(reads + r * rows_size, incoming.found(r), state);
     }
     __syncthreads();
 
-    // Where row 0 of the chunk lies in the slots, counted in tokens and heads.
-    const i64 row_of_slots = (at.slice * p.tokens + at.sequence.batch * p.length +
-                              at.sequence.first + first) * o.value_heads + at.head;
-    for (int d = threadIdx.x, n = 0; d < o.key_dimension; d += block_threads, ++n) {
-      const float own_bonus = bonus ? bonus[d] : 0;
-      ChannelGradients own = channel_gradients(chunk, gradients, d, bonus, own_bonus);
-      bonus_gradient[n] += own.bonus;
-#pragma unroll
-      for (int t = 0; t < chunk_tokens; ++t) {
-        if (first + t >= at.sequence.count) continue;
-        const i64 slot = (row_of_slots + (i64)t * o.value_heads) * o.key_dimension + d;
-        p.queries[slot] = reads[0][t * key_pitch + d];
-        float keys = own.writes[key_write][t];
-        if constexpr (UPDATE == 1) {
-          float &read = reads[1][t * key_pitch + d];
-          if (o.is_delta) {
-            // r = -βk. What k d leaves of β's gradient is summed below.
-            keys -= load_beta(p, at, first + t) * read;
-            read *= chunk.writes[0][t * key_pitch + d];
-          } else {
-            p.reads[slot] = -read;
-          }
-        }
-        if constexpr (UPDATE == 2) {
-          p.reads[slot] = reads[1][t * key_pitch + d];
-          p.writes[slot] = own.writes[0][t];
-        }
-        p.keys[slot] = keys;
-        if (o.decay_width == 1) chunk.factors[t * key_pitch + d] = own.decay[t];
-        if (o.decay_width > 1) p.decay[slot] = own.decay[t];
-      }
-    }
+    bonus_gradient += find_channel_gradients(chunk, gradients, bonus, o.key_dimension);
+    const i64 row = (at.slice * p.tokens + at.sequence.batch * p.length + at.sequence.first + first) *
+                        o.value_heads + at.head;
+    store_shares(p, at, chunk, gradients, first, row);
     __syncthreads();
-
-    // Sums over channels: of a decay that they share, and of β.
-    for (int t = threadIdx.x / warp_threads; t < chunk_tokens; t += block_warps) {
-      if (first + t >= at.sequence.count) break;
-      const i64 slot = row_of_slots + (i64)t * o.value_heads;
-      if (o.decay_width == 1) {
-        float sum = 0;
-        for (int d = lane; d < o.key_dimension; d += warp_threads) {
-          sum += chunk.factors[t * key_pitch + d];
-        }
-        sum = warp_sum(sum);
-        if (lane == 0) p.decay[slot] = sum;
-      }
-      if (UPDATE == 1 && o.is_delta) {
-        float sum = 0;
-        for (int d = lane; d < o.key_dimension; d += warp_threads) {
-          sum -= reads[read_count - 1][t * key_pitch + d];
-        }
-        const int token = at.sequence.first + first + t;
-        const i64 values = o.values.place(at.sequence.batch, token, at.head);
-        for (int c = lane; c < COLUMNS; c += warp_threads) {
-          const int column = at.first_column + c;
-          if (column < o.value_dimension) {
-            sum += o.values.load(values + column) *
-                   incoming.found[read_count - 1][t * column_pitch + c];
-          }
-        }
-        sum = warp_sum(sum);
-        if (lane == 0) p.beta[slot] = sum;
-      }
-    }
+    store_sums(p, at, chunk, incoming, gradients, first, row);
   }
   __syncthreads();
   if (p.initial_state) store_state(state_gradient, p.initial_state + at.state(o), o, at);
   if (p.bonus) {
+    float *shares = chunk.read_rows;
+    shares[threadIdx.x] = bonus_gradient;
+    __syncthreads();
     const i64 slot = ((i64)at.number * o.slices + at.slice) * o.value_heads + at.head;
-    for (int d = threadIdx.x, n = 0; d < o.key_dimension; d += block_threads, ++n) {
-      p.bonus[slot * o.key_dimension + d] = bonus_gradient[n];
+    for (int d = threadIdx.x; d < o.key_dimension; d += block_threads) {
+      float sum = 0;
+      for (int share = 0; share < channel_threads; ++share) sum += shares[share * KEYS + d];
+      p.bonus[slot * o.key_dimension + d] = sum;
     }
   }
 }

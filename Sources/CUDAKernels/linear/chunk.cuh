@@ -26,12 +26,18 @@ constexpr int read_count = UPDATE == 0 ? 1 : 2;
 constexpr int write_count = UPDATE == 2 ? 2 : 1;
 // Which write has the keys: the last.
 constexpr int key_write = write_count - 1;
-// Rows are one number longer, so that those down a column lie in different banks.
-constexpr int key_pitch = KEYS + 1;
-constexpr int column_pitch = COLUMNS + 1;
+// Rows are longer than what they hold, so that what the lanes of a matrix operand read, four numbers each
+// of eight rows, lies in different banks.
+constexpr int key_pitch = KEYS + 4;
+constexpr int column_pitch = COLUMNS + (COLUMNS % warp_threads == 0 ? 4 : 1);
 constexpr int rows_size = chunk_tokens * key_pitch;
+constexpr int values_size = chunk_tokens * column_pitch;
 constexpr int scores_size = chunk_tokens * chunk_tokens;
 constexpr int state_size = KEYS * column_pitch;
+
+// A result for each token and column.
+using TokenProduct = SharedProduct<COLUMNS>;
+constexpr int key_steps = KEYS / piece_size;
 
 // What all passes read.
 struct Operands {
@@ -90,25 +96,30 @@ struct Place {
 
 // The tokens of a chunk.
 struct Chunk {
-  float *reads[read_count];                 // [16, k]: q, r
-  float *writes[write_count];               // [16, k]: z, k
-  float *factors;                           // [16, k]: e^g
-  float *whole, *rest;                      // [k]: the decay of the chunk in two parts
-  float *written[write_count];              // [16, columns]: u, v
-  float *scores[read_count][write_count];   // [16, 16]
+  float *read_rows;      // [reads][16, k]: q, r
+  float *write_rows;     // [writes][16, k]: z, k
+  float *factors;        // [16, k]: e^g
+  float *whole, *rest;   // [k]: the decay of the chunk in two parts
+  float *written_rows;   // [writes][16, columns]: u, v
+  float *score_rows;     // [reads][writes][16, 16]
+  float *shares;         // of results that warps share
 
-  __device__ explicit Chunk(Room &room) {
-    for (float *&rows : reads) rows = room.take(rows_size);
-    for (float *&rows : writes) rows = room.take(rows_size);
-    factors = room.take(rows_size);
-    whole = room.take(KEYS);
-    rest = room.take(KEYS);
-    for (float *&rows : written) rows = room.take(chunk_tokens * column_pitch);
-    for (auto &row : scores) {
-      for (float *&matrix : row) matrix = room.take(scores_size);
-    }
+  __device__ explicit Chunk(Room &room)
+      : read_rows(room.take(read_count * rows_size)),
+        write_rows(room.take(write_count * rows_size)),
+        factors(room.take(rows_size)),
+        whole(room.take(KEYS)),
+        rest(room.take(KEYS)),
+        written_rows(room.take(write_count * values_size)),
+        score_rows(room.take(read_count * write_count * scores_size)),
+        shares(room.take(TokenProduct::shares_size)) {}
+
+  __device__ float *reads(int r) const { return read_rows + r * rows_size; }
+  __device__ float *writes(int w) const { return write_rows + w * rows_size; }
+  __device__ float *written(int w) const { return written_rows + w * values_size; }
+  __device__ float *scores(int r, int w) const {
+    return score_rows + (r * write_count + w) * scores_size;
   }
-
   __device__ Decay decay(int d) const {
     Decay result;
     result.whole = whole[d];
@@ -126,65 +137,124 @@ DEVICE void load_key_row(float *target, const Rows &rows, i64 place, bool exists
                          float factor, float epsilon) {
   const int lane = threadIdx.x % warp_threads;
   float x[KEYS / warp_threads];
-  float squares = 0;
+  rows.load(x, place, exists ? dimension : 0);
+  if (epsilon >= 0) {
+    float squares = 0;
 #pragma unroll
-  for (int n = 0; n < KEYS / warp_threads; ++n) {
-    const int d = lane + n * warp_threads;
-    x[n] = exists && d < dimension ? rows.load(place + d) : 0;
-    squares += x[n] * x[n];
+    for (float number : x) squares += number * number;
+    factor /= sqrtf(warp_sum(squares) + epsilon);
   }
-  if (epsilon >= 0) factor /= sqrtf(warp_sum(squares) + epsilon);
 #pragma unroll
   for (int n = 0; n < KEYS / warp_threads; ++n) target[lane + n * warp_threads] = x[n] * factor;
 }
 
+// Columns of the values of a row to shared memory, by one warp.
+DEVICE void load_value_row(float *target, const Rows &rows, i64 place, bool exists, const Operands &o,
+                           const Place &at, float factor) {
+  constexpr int count = (COLUMNS + warp_threads - 1) / warp_threads;
+  const int lane = threadIdx.x % warp_threads;
+  float x[count];
+  rows.load(x, place + at.first_column,
+            exists ? min(COLUMNS, o.value_dimension - at.first_column) : 0);
+#pragma unroll
+  for (int n = 0; n < count; ++n) {
+    const int c = lane + n * warp_threads;
+    if (c < COLUMNS) target[c] = x[n] * factor;
+  }
+}
+
 // Loads the tokens from `first` of the sequence on; those behind its end are zeros that do not decay.
+// Instead of the factors e^g there are the logarithms g.
 DEVICE void load_chunk(const Chunk &chunk, const Operands &o, const Place &at, int first) {
   const int lane = threadIdx.x % warp_threads;
-  for (int row = threadIdx.x / warp_threads; row < chunk_tokens; row += block_warps) {
-    const bool exists = first + row < at.sequence.count;
-    const int token = at.sequence.first + first + row;
-    const int batch = at.sequence.batch;
-    float *keys = chunk.writes[key_write] + row * key_pitch;
-    load_key_row(chunk.reads[0] + row * key_pitch, o.queries,
-                 o.queries.place(batch, token, at.query_head), exists, o.key_dimension, o.scale,
-                 o.epsilon);
-    load_key_row(keys, o.keys, o.keys.place(batch, token, at.query_head), exists, o.key_dimension,
-                 1, o.epsilon);
-    float source = 1;
-    if constexpr (UPDATE > 0) {
-      float *reads = chunk.reads[1] + row * key_pitch;
-      const i64 place = o.first_update.place(batch, token, at.head);
-      if (o.is_delta) {
-        source = exists ? o.first_update.load(place) : 0;
-        for (int d = lane; d < KEYS; d += warp_threads) reads[d] = -source * keys[d];
-      } else {
-        load_key_row(reads, o.first_update, place, exists, o.key_dimension, UPDATE == 1 ? -1 : 1,
-                     -1);
-      }
-    }
-    if constexpr (UPDATE == 2) {
-      load_key_row(chunk.writes[0] + row * key_pitch, o.second_update,
-                   o.second_update.place(batch, token, at.head), exists, o.key_dimension, 1, -1);
-    }
-    const i64 values = o.values.place(batch, token, at.head);
-    for (int c = lane; c < COLUMNS; c += warp_threads) {
-      const int column = at.first_column + c;
-      chunk.written[key_write][row * column_pitch + c] =
-          exists && column < o.value_dimension ? source * o.values.load(values + column) : 0;
+  const int warp = threadIdx.x / warp_threads;
+  const int batch = at.sequence.batch;
+  auto exists = [&](int row) { return first + row < at.sequence.count; };
+  auto token = [&](int row) { return at.sequence.first + first + row; };
+
+  // Rows of the keys' size, in the order of `Operands`: one piece of code for all kinds.
+#pragma unroll 1
+  for (int kind = 0; kind < 5; ++kind) {
+    const bool is_update = kind > 2;
+    if (kind == 2 && o.decay_width <= 1) continue;
+    if (is_update && (kind - 2 > UPDATE || o.is_delta)) break;
+    const Rows &rows = kind == 0   ? o.queries
+                       : kind == 1 ? o.keys
+                       : kind == 2 ? o.decay
+                       : kind == 3 ? o.first_update
+                                   : o.second_update;
+    float *target = kind == 0   ? chunk.reads(0)
+                    : kind == 1 ? chunk.writes(key_write)
+                    : kind == 2 ? chunk.factors
+                    : kind == 3 ? chunk.reads(read_count - 1)
+                                : chunk.writes(0);
+    const float factor = kind == 0 ? o.scale : kind == 3 && UPDATE == 1 ? -1 : 1;
+#pragma unroll
+    for (int n = 0; n < chunk_tokens / block_warps; ++n) {
+      const int row = warp + n * block_warps;
+      load_key_row(target + row * key_pitch, rows,
+                   rows.place(batch, token(row), kind < 2 ? at.query_head : at.head), exists(row),
+                   o.key_dimension, factor, kind < 2 ? o.epsilon : -1);
     }
   }
+#pragma unroll 1
+  for (int row = warp; row < chunk_tokens; row += block_warps) {
+    float factor = 1;
+    if (UPDATE == 1 && o.is_delta) {
+      // r = -βk, by the lanes that loaded the keys.
+      factor = exists(row) ? o.first_update.load(o.first_update.place(batch, token(row), at.head)) : 0;
+      for (int d = lane; d < KEYS; d += warp_threads) {
+        chunk.reads(read_count - 1)[row * key_pitch + d] =
+            -factor * chunk.writes(0)[row * key_pitch + d];
+      }
+    }
+    load_value_row(chunk.written(key_write) + row * column_pitch, o.values,
+                   o.values.place(batch, token(row), at.head), exists(row), o, at, factor);
+    if (o.decay_width <= 1) {
+      const bool decays = o.decay_width > 0 && exists(row);
+      const float g = decays ? o.decay.load(o.decay.place(batch, token(row), at.head)) : 0;
+      for (int d = lane; d < KEYS; d += warp_threads) {
+        chunk.factors[row * key_pitch + d] = d < o.key_dimension ? g : 0;
+      }
+    }
+  }
+}
+
+// Asks for the tokens from `first` of the sequence on: they are nearer when they are loaded.
+DEVICE void prefetch_chunk(const Operands &o, const Place &at, int first) {
+  constexpr int line_bytes = 128;
+  constexpr int kinds = 6;
+  for (int index = threadIdx.x; index < kinds * chunk_tokens; index += block_threads) {
+    const int kind = index / chunk_tokens;
+    const int row = index % chunk_tokens;
+    const Rows &rows = kind == 0   ? o.queries
+                       : kind == 1 ? o.keys
+                       : kind == 2 ? o.values
+                       : kind == 3 ? o.decay
+                       : kind == 4 ? o.first_update
+                                   : o.second_update;
+    if (!rows.base || first + row < 0 || first + row >= at.sequence.count) continue;
+    const int numbers = kind == 2                       ? COLUMNS
+                        : kind == 3                     ? o.decay_width
+                        : kind == 4 && o.is_delta       ? 1
+                                                        : o.key_dimension;
+    const i64 place = rows.place(at.sequence.batch, at.sequence.first + first + row,
+                                 kind < 2 ? at.query_head : at.head) +
+                      (kind == 2 ? at.first_column : 0);
+    const u8 *bytes = (const u8 *)rows.base + place * rows.number_bytes();
+    for (int n = 0; n < numbers * rows.number_bytes(); n += line_bytes) prefetch(bytes + n);
+  }
+}
+
+// Of the logarithms of the decay the factors, and the decay of the whole chunk.
+DEVICE void find_factors(const Chunk &chunk) {
   for (int d = threadIdx.x; d < KEYS; d += block_threads) {
     float sum = 0;
+#pragma unroll 4
     for (int row = 0; row < chunk_tokens; ++row) {
-      float g = 0;
-      if (first + row < at.sequence.count && o.decay_width > 0 && d < o.key_dimension) {
-        const int token = at.sequence.first + first + row;
-        g = o.decay.load(o.decay.place(at.sequence.batch, token, at.head) +
-                         (o.decay_width > 1 ? d : 0));
-      }
-      chunk.factors[row * key_pitch + d] = expf(g);
-      sum += g;
+      float &factor = chunk.factors[row * key_pitch + d];
+      sum += factor;
+      factor = expf(factor);
     }
     const Decay decay(sum);
     chunk.whole[d] = decay.whole;
@@ -193,112 +263,130 @@ DEVICE void load_chunk(const Chunk &chunk, const Operands &o, const Place &at, i
 }
 
 // scores_ij = Σ_d x_id z_jd Π e^g between the two, of each read and write; and what reads the state
-// before the chunk, x Π e^g from the chunk's first token on, to `decayed`, which may be the reads
-// themselves. With a bonus u the diagonal is Σ_d q_d u_d k_d.
+// before the chunk, x Π e^g from the chunk's first token on, to `decayed` [reads][16, k], which may be the
+// reads themselves. With a bonus u the diagonal is Σ_d q_d u_d k_d.
 //
-// Eight threads share a row.
-DEVICE void score_chunk(const Chunk &chunk, float *const (&decayed)[read_count],
-                        const float *bonus, int dimension) {
+// Sixteen threads share a row.
+DEVICE void score_chunk(const Chunk &chunk, float *decayed, const float *bonus, int dimension) {
   constexpr int row_threads = block_threads / chunk_tokens;
   const int row = threadIdx.x / row_threads;
   const int part = threadIdx.x % row_threads;
-#pragma unroll
+#pragma unroll 1
   for (int r = 0; r < read_count; ++r) {
     const bool exclusive = is_exclusive(r, bonus);
+    const bool has_bonus = r == 0 && bonus;
+    // No token finds with r what it writes itself.
+    const int last = r == 0 ? row : row - 1;
+    const int last_decay = exclusive ? row - 1 : row;
     float sums[write_count][chunk_tokens] = {};
     for (int d = part; d < KEYS; d += row_threads) {
-      float x = chunk.reads[r][row * key_pitch + d];
-      const float own = r == 0 && bonus ? (d < dimension ? bonus[d] : 0) : 1;
+      float x = chunk.reads(r)[row * key_pitch + d];
+      const float own = has_bonus ? (d < dimension ? bonus[d] : 0) : 1;
 #pragma unroll
       for (int j = chunk_tokens - 1; j >= 0; --j) {
-        if (j > row) continue;
-        // No token finds with r what it writes itself.
-        if (r == 0 || j < row) {
+        if (j <= last) {
 #pragma unroll
           for (int w = 0; w < write_count; ++w) {
-            sums[w][j] += (j == row ? own * x : x) * chunk.writes[w][j * key_pitch + d];
+            sums[w][j] += (j == row ? own * x : x) * chunk.writes(w)[j * key_pitch + d];
           }
         }
-        if (j < row || !exclusive) x *= chunk.factors[j * key_pitch + d];
+        if (j <= last_decay) x *= chunk.factors[j * key_pitch + d];
       }
-      decayed[r][row * key_pitch + d] = x;
+      decayed[r * rows_size + row * key_pitch + d] = x;
     }
 #pragma unroll
     for (int w = 0; w < write_count; ++w) {
 #pragma unroll
       for (int j = 0; j < chunk_tokens; ++j) {
         const float sum = lane_sum<row_threads>(sums[w][j]);
-        if (part == j % row_threads) chunk.scores[r][w][row * chunk_tokens + j] = sum;
+        if (part == j) chunk.scores(r, w)[row * chunk_tokens + j] = sum;
       }
     }
   }
 }
 
-// What is written, decayed to the end of the chunk, to `decayed`, which may be the writes themselves.
-DEVICE void decay_writes(const Chunk &chunk, float *const (&decayed)[write_count]) {
+// What is written, decayed to the end of the chunk, to `decayed` [writes][16, k], which may be the writes
+// themselves.
+DEVICE void decay_writes(const Chunk &chunk, float *decayed) {
   for (int d = threadIdx.x; d < KEYS; d += block_threads) {
     float factor = 1;
+#pragma unroll 4
     for (int row = chunk_tokens - 1; row >= 0; --row) {
 #pragma unroll
       for (int w = 0; w < write_count; ++w) {
-        decayed[w][row * key_pitch + d] = factor * chunk.writes[w][row * key_pitch + d];
+        const int place = w * rows_size + row * key_pitch + d;
+        decayed[place] = factor * chunk.write_rows[place];
       }
       factor *= chunk.factors[row * key_pitch + d];
     }
   }
 }
 
-// A result for each token and column.
-using TokenTile = Tile2D<chunk_tokens, COLUMNS, 8>;
-// One of the state's size.
-using StateTile = Tile2D<KEYS, COLUMNS, 16>;
-
-// tile += rows [16, k] · state [k, columns]
-DEVICE void add_found(TokenTile &tile, const float *rows, const float *state) {
-  tile.add<KEYS>([=](int i, int d) { return rows[i * key_pitch + d]; },
-                 [=](int d, int c) { return state[d * column_pitch + c]; });
+// What rows [16, k] find in the state [k, columns], 16 channels from 16 `n` on.
+DEVICE Step found_step(const float *rows, const float *state, int n) {
+  return {rows + n * piece_size, key_pitch, 1, state + n * piece_size * column_pitch, column_pitch, 1};
 }
 
-// tile += scores [16, 16] · written [16, columns]
-DEVICE void add_written(TokenTile &tile, const float *scores, const float *written) {
-  tile.add<chunk_tokens>([=](int i, int j) { return scores[i * chunk_tokens + j]; },
-                         [=](int j, int c) { return written[j * column_pitch + c]; });
+// Scores [16, 16] · written [16, columns].
+DEVICE Step written_step(const float *scores, const float *written) {
+  return {scores, chunk_tokens, 1, written, column_pitch, 1};
 }
 
 // The same with the scores transposed: from those who read to those who wrote.
-DEVICE void add_read(TokenTile &tile, const float *scores, const float *found) {
-  tile.add<chunk_tokens>([=](int j, int i) { return scores[i * chunk_tokens + j]; },
-                         [=](int i, int c) { return found[i * column_pitch + c]; });
+DEVICE Step read_step(const float *scores, const float *found) {
+  return {scores, 1, chunk_tokens, found, column_pitch, 1};
 }
 
-// tile += rows^T [k, 16] · columns [16, columns]
-DEVICE void add_outer(StateTile &tile, const float *rows, const float *columns) {
-  tile.add<chunk_tokens>([=](int d, int i) { return rows[i * key_pitch + d]; },
-                         [=](int i, int c) { return columns[i * column_pitch + c]; });
+// state = e^γ state + Σ over `count` of rows^T [k, 16] · columns [16, columns]
+DEVICE void advance(float *state, const Chunk &chunk, const float *rows, const float *columns,
+                    int count) {
+  multiply<KEYS, COLUMNS>(
+      count,
+      [=](int n) -> Step {
+        return {rows + n * rows_size, 1, key_pitch, columns + n * values_size, column_pitch, 1};
+      },
+      [&](int d, int c, float sum) {
+        float &number = state[d * column_pitch + c];
+        number = chunk.decay(d)(number) + sum;
+      });
+}
+
+// (1 - L) x = b for strictly lower L [16, 16] and columns [16, columns], which hold b and then x; of the
+// transposed L where `Transposed`. A thread solves one column.
+template <bool Transposed>
+DEVICE void solve(const float *lower, float *columns) {
+  for (int c = threadIdx.x; c < COLUMNS; c += block_threads) {
+    float x[chunk_tokens];
+#pragma unroll
+    for (int n = 0; n < chunk_tokens; ++n) {
+      const int i = Transposed ? chunk_tokens - 1 - n : n;
+      float &place = columns[i * column_pitch + c];
+      x[n] = place;
+#pragma unroll
+      for (int m = 0; m < n; ++m) {
+        const int j = Transposed ? chunk_tokens - 1 - m : m;
+        x[n] += lower[Transposed ? j * chunk_tokens + i : i * chunk_tokens + j] * x[m];
+      }
+      place = x[n];
+    }
+  }
 }
 
 // u of tokens that erase: (1 - L) u = source + what `reads`, r decayed from the chunk's start, find in
-// the state, L being the scores of r and z. A thread solves one column.
+// the state, L being the scores of r and z.
 DEVICE void solve_written(const Chunk &chunk, const float *reads, const float *state) {
-  TokenTile tile;
-  add_found(tile, reads, state);
-  if constexpr (UPDATE == 2) add_written(tile, chunk.scores[1][1], chunk.written[1]);
-  tile.each([&](int i, int c, float sum) {
-    float &u = chunk.written[0][i * column_pitch + c];
-    u = UPDATE == 2 ? sum : u + sum;
-  });
+  TokenProduct::multiply(
+      chunk.shares, key_steps + (UPDATE == 2),
+      [&](int n) {
+        return n < key_steps ? found_step(reads, state, n)
+                             : written_step(chunk.scores(1, key_write), chunk.written(key_write));
+      },
+      [&](int i, int c, float sum) {
+        float &u = chunk.written(0)[i * column_pitch + c];
+        u = UPDATE == 2 ? sum : u + sum;
+      });
   __syncthreads();
-  const float *lower = chunk.scores[read_count - 1][0];
-  for (int c = threadIdx.x; c < COLUMNS; c += block_threads) {
-    float u[chunk_tokens];
-#pragma unroll
-    for (int i = 0; i < chunk_tokens; ++i) {
-      u[i] = chunk.written[0][i * column_pitch + c];
-#pragma unroll
-      for (int j = 0; j < i; ++j) u[i] += lower[i * chunk_tokens + j] * u[j];
-      chunk.written[0][i * column_pitch + c] = u[i];
-    }
-  }
+  solve<false>(chunk.scores(read_count - 1, 0), chunk.written(0));
   __syncthreads();
 }
 

@@ -12,7 +12,8 @@ struct Parameters {
   float *states;        // [chunks, hv, k, v]: before each chunk; or null
 };
 
-extern "C" __global__ void linear_forward(const __grid_constant__ Parameters p) {
+extern "C" __global__ void __launch_bounds__(block_threads, 2)
+    linear_forward(const __grid_constant__ Parameters p) {
   extern __shared__ __align__(1024) u8 shared[];
   Room room{(float *)shared};
   float *state = room.take(state_size);
@@ -28,36 +29,33 @@ extern "C" __global__ void linear_forward(const __grid_constant__ Parameters p) 
       store_state(state, p.states + at.chunk_state(o, first / chunk_tokens), o, at);
     }
     load_chunk(chunk, o, at, first);
+    prefetch_chunk(o, at, first + chunk_tokens);
     __syncthreads();
-    score_chunk(chunk, chunk.reads, bonus, o.key_dimension);
+    find_factors(chunk);
     __syncthreads();
-    decay_writes(chunk, chunk.writes);
-    if constexpr (UPDATE > 0) solve_written(chunk, chunk.reads[1], state);
+    score_chunk(chunk, chunk.read_rows, bonus, o.key_dimension);
+    __syncthreads();
+    decay_writes(chunk, chunk.write_rows);
+    if constexpr (UPDATE > 0) solve_written(chunk, chunk.reads(1), state);
     __syncthreads();
     if (p.output.base) {
       // O = (q e^G) h + Σ scores · written
-      TokenTile tile;
-      add_found(tile, chunk.reads[0], state);
-#pragma unroll
-      for (int w = 0; w < write_count; ++w) {
-        add_written(tile, chunk.scores[0][w], chunk.written[w]);
-      }
-      tile.each([&](int i, int c, float sum) {
-        const int column = at.first_column + c;
-        if (first + i >= at.sequence.count || column >= o.value_dimension) return;
-        const int token = at.sequence.first + first + i;
-        p.output.store(p.output.place(at.sequence.batch, token, at.head) + column, sum);
-      });
-      __syncthreads();
+      TokenProduct::multiply(
+          chunk.shares, key_steps + write_count,
+          [&](int n) {
+            const int w = n - key_steps;
+            return w < 0 ? found_step(chunk.reads(0), state, n)
+                         : written_step(chunk.scores(0, w), chunk.written(w));
+          },
+          [&](int i, int c, float sum) {
+            const int column = at.first_column + c;
+            if (first + i >= at.sequence.count || column >= o.value_dimension) return;
+            const int token = at.sequence.first + first + i;
+            p.output.store(p.output.place(at.sequence.batch, token, at.head) + column, sum);
+          });
     }
     // h = e^γ h + Σ (z e^(γ - G))^T u
-    StateTile tile;
-#pragma unroll
-    for (int w = 0; w < write_count; ++w) add_outer(tile, chunk.writes[w], chunk.written[w]);
-    tile.each([&](int d, int c, float sum) {
-      float &number = state[d * column_pitch + c];
-      number = chunk.decay(d)(number) + sum;
-    });
+    advance(state, chunk, chunk.write_rows, chunk.written_rows, write_count);
   }
   __syncthreads();
   if (p.final_state) store_state(state, p.final_state + at.state(o), o, at);

@@ -16,117 +16,135 @@
 
 // What the whole block has computed for the chunk.
 struct ChunkGradients {
-  float *reads[read_count];                          // [16, k]: f h^T, then dx
-  float *writes[write_count];                        // [16, k]: u dh'^T
-  float *through;                                    // [k]: Σ over columns of h dh'
-  float *score_gradients[read_count][write_count];   // [16, 16]: f u^T
+  float *read_rows;    // [reads][16, k]: f h^T, then dx
+  float *write_rows;   // [writes][16, k]: u dh'^T, then dz
+  float *through;      // [k]: Σ over columns of h dh'
+  float *score_rows;   // [reads][writes][16, 16]: f u^T
+
+  __device__ float *reads(int r) const { return read_rows + r * rows_size; }
+  __device__ float *writes(int w) const { return write_rows + w * rows_size; }
+  __device__ float *scores(int r, int w) const {
+    return score_rows + (r * write_count + w) * scores_size;
+  }
 };
 
-// Gradients in the registers of the thread that works on the channel.
+// Threads that share a channel: each takes the reads of the same remainder.
+constexpr int channel_threads = block_threads / KEYS;
+
+// Shares in the gradients of a channel that a thread has found.
 struct ChannelGradients {
   float writes[write_count][chunk_tokens];
   float decay[chunk_tokens];
   float bonus;
 };
 
-// Leaves dx in `chunk_gradients.reads`, and returns the others. `bonus` is u of the channel.
+// Leaves dx of the thread's reads in `gradients`, and returns its shares of the others. `bonus` is u of the
+// channel `d`.
 DEVICE ChannelGradients channel_gradients(const Chunk &chunk, const ChunkGradients &gradients, int d,
-                                          bool has_bonus, float bonus) {
-  ChannelGradients result;
-  result.bonus = 0;
+                                          int share, bool has_bonus, float bonus) {
+  ChannelGradients result = {};
   float f[chunk_tokens], z[write_count][chunk_tokens];
 #pragma unroll
   for (int t = 0; t < chunk_tokens; ++t) {
     f[t] = chunk.factors[t * key_pitch + d];
 #pragma unroll
-    for (int w = 0; w < write_count; ++w) z[w][t] = chunk.writes[w][t * key_pitch + d];
+    for (int w = 0; w < write_count; ++w) z[w][t] = chunk.writes(w)[t * key_pitch + d];
   }
 
-  // From state to state, and from writes to the state.
-  const float through = chunk.decay(d).factor() * gradients.through[d];
+  if (share == 0) {
+    // From state to state, and from writes to the state.
+    const float through = chunk.decay(d).factor() * gradients.through[d];
 #pragma unroll
-  for (int t = 0; t < chunk_tokens; ++t) result.decay[t] = through;
+    for (int t = 0; t < chunk_tokens; ++t) result.decay[t] = through;
 #pragma unroll
-  for (int w = 0; w < write_count; ++w) {
-    float factor = 1;
+    for (int w = 0; w < write_count; ++w) {
+      float factor = 1;
 #pragma unroll
-    for (int j = chunk_tokens - 1; j >= 0; --j) {
-      result.writes[w][j] = factor * gradients.writes[w][j * key_pitch + d];
-      factor *= f[j];
-    }
-    float earlier = 0;
-#pragma unroll
-    for (int t = 0; t < chunk_tokens; ++t) {
-      result.decay[t] += earlier;
-      earlier += z[w][t] * result.writes[w][t];
-    }
-  }
-
-#pragma unroll
-  for (int r = 0; r < read_count; ++r) {
-    const bool strict = is_strict(r, has_bonus);
-    const bool exclusive = is_exclusive(r, has_bonus);
-    const float *x = chunk.reads[r] + d;
-    float *dx = gradients.reads[r] + d;
-
-    // From the state to reads.
-    float factor = 1;
-#pragma unroll
-    for (int i = 0; i < chunk_tokens; ++i) {
-      if (!exclusive) factor *= f[i];
-      dx[i * key_pitch] *= factor;
-      if (exclusive) factor *= f[i];
-    }
-    float later = 0;
-#pragma unroll
-    for (int t = chunk_tokens - 1; t >= 0; --t) {
-      const float flow = x[t * key_pitch] * dx[t * key_pitch];
-      result.decay[t] += exclusive ? later : later + flow;
-      later += flow;
-    }
-
-    // From writes to reads.
-    for (int i = 0; i < chunk_tokens; ++i) {
-      const float own = x[i * key_pitch];
-      const int at = i * chunk_tokens;
-      // The product of e^g behind t up to i.
-      float behind[chunk_tokens];
-      float product = 1;
-#pragma unroll
-      for (int t = chunk_tokens - 1; t >= 0; --t) {
-        behind[t] = product;
-        if (t < i || (t == i && !strict)) {
-#pragma unroll
-          for (int w = 0; w < write_count; ++w) {
-            result.writes[w][t] += gradients.score_gradients[r][w][at + t] * own * product;
-          }
-        }
-        if (t < i || (t == i && !exclusive)) product *= f[t];
+      for (int j = chunk_tokens - 1; j >= 0; --j) {
+        result.writes[w][j] = factor * gradients.writes(w)[j * key_pitch + d];
+        factor *= f[j];
       }
-      // What the read gets of the writes up to t, decayed to behind t.
-      float sum = 0;
+      float earlier = 0;
 #pragma unroll
       for (int t = 0; t < chunk_tokens; ++t) {
-        if (t < i || (t == i && !exclusive)) {
-          sum *= f[t];
-          result.decay[t] += own * behind[t] * sum;
-        }
-        if (t < i || (t == i && !strict)) {
-#pragma unroll
-          for (int w = 0; w < write_count; ++w) {
-            sum += gradients.score_gradients[r][w][at + t] * z[w][t];
-          }
-        }
-        if (r == 0 && has_bonus && t == i) {
-          // The token's own pair.
-          const float pair = gradients.score_gradients[0][key_write][at + t];
-          sum += pair * bonus * z[key_write][t];
-          result.writes[key_write][t] += pair * bonus * own;
-          result.bonus += pair * own * z[key_write][t];
-        }
+        result.decay[t] += earlier;
+        earlier += z[w][t] * result.writes[w][t];
       }
-      dx[i * key_pitch] += sum;
     }
   }
+
+  // From the state and from writes to reads.
+#pragma unroll 1
+  for (int read = share; read < read_count * chunk_tokens; read += channel_threads) {
+    const int r = read / chunk_tokens;
+    const int i = read % chunk_tokens;
+    const float *scores = gradients.scores(r, 0) + i * chunk_tokens;
+    const float own = chunk.reads(r)[i * key_pitch + d];
+    float &dx = gradients.reads(r)[i * key_pitch + d];
+    const int last_write = is_strict(r, has_bonus) ? i - 1 : i;
+    const int last_decay = is_exclusive(r, has_bonus) ? i - 1 : i;
+    // The product of e^g behind t up to i.
+    float behind[chunk_tokens];
+    float product = 1;
+#pragma unroll
+    for (int t = chunk_tokens - 1; t >= 0; --t) {
+      behind[t] = product;
+      if (t <= last_write) {
+#pragma unroll
+        for (int w = 0; w < write_count; ++w) {
+          result.writes[w][t] += scores[w * scores_size + t] * own * product;
+        }
+      }
+      if (t <= last_decay) product *= f[t];
+    }
+    // What the read gets of the state and of the writes up to t, decayed to behind t.
+    float sum = dx;
+#pragma unroll
+    for (int t = 0; t < chunk_tokens; ++t) {
+      if (t <= last_decay) {
+        sum *= f[t];
+        result.decay[t] += own * behind[t] * sum;
+      }
+      if (t <= last_write) {
+#pragma unroll
+        for (int w = 0; w < write_count; ++w) sum += scores[w * scores_size + t] * z[w][t];
+      }
+      if (r == 0 && has_bonus && t == i) {
+        // The token's own pair.
+        const float pair = scores[key_write * scores_size + t];
+        sum += pair * bonus * z[key_write][t];
+        result.writes[key_write][t] += pair * bonus * own;
+        result.bonus += pair * own * z[key_write][t];
+      }
+    }
+    dx = sum;
+  }
   return result;
+}
+
+// The gradients of all channels: dx and dz in `gradients`, those of the logarithms g in place of the
+// factors. Shares are added in their order. Returns the thread's share of the bonus's.
+DEVICE float find_channel_gradients(const Chunk &chunk, const ChunkGradients &gradients,
+                                    const float *bonus, int dimension) {
+  const int d = threadIdx.x % KEYS;
+  const int share = threadIdx.x / KEYS;
+  const float own_bonus = bonus && d < dimension ? bonus[d] : 0;
+  const ChannelGradients own = channel_gradients(chunk, gradients, d, share, bonus, own_bonus);
+#pragma unroll 1
+  for (int turn = 0; turn < channel_threads; ++turn) {
+    __syncthreads();
+    if (turn != share) continue;
+#pragma unroll
+    for (int t = 0; t < chunk_tokens; ++t) {
+      float &decay = chunk.factors[t * key_pitch + d];
+      decay = turn == 0 ? own.decay[t] : decay + own.decay[t];
+#pragma unroll
+      for (int w = 0; w < write_count; ++w) {
+        float &written = gradients.writes(w)[t * key_pitch + d];
+        written = turn == 0 ? own.writes[w][t] : written + own.writes[w][t];
+      }
+    }
+  }
+  __syncthreads();
+  return own.bonus;
 }

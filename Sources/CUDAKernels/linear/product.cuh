@@ -2,52 +2,109 @@
 
 #include "linear/tokens.cuh"
 
-// Products of small matrices by all threads of a block: each thread sums a tile of the result in its
-// registers. Tensor cores would take the place of `add`.
+// Products of small matrices in shared memory by the matrix units of a block's warps, in pieces of 16 × 16.
+// Their numbers are float32, taken apart for that (tile/types.cuh).
 
-constexpr int block_threads = 128;
+constexpr int block_threads = 256;
 constexpr int block_warps = block_threads / warp_threads;
+constexpr int piece_size = 16;
 
-// A result of Rows × Columns, spread over `RowThreads` threads down and the others across. A thread's
-// rows and columns lie so far apart that neighbouring threads have neighbouring numbers.
-template <int Rows, int Columns, int RowThreads>
-struct Tile2D {
-  static constexpr int column_threads = block_threads / RowThreads;
-  static constexpr int rows = Rows / RowThreads;
-  static constexpr int columns = Columns / column_threads;
-  static_assert(rows * RowThreads == Rows && columns * column_threads == Columns,
-                "a product has a tile for every thread");
+// A part of a product, 16 deep: number (i, d) of the left operand is left[i * left_row + d * left_depth],
+// number (d, j) of the right one right[d * right_depth + j * right_column].
+struct Step {
+  const float *left;
+  int left_row, left_depth;
+  const float *right;
+  int right_depth, right_column;
+};
 
-  float sum[rows][columns] = {};
-
-  DEVICE int row(int n) { return threadIdx.x / column_threads + n * RowThreads; }
-  DEVICE int column(int n) { return threadIdx.x % column_threads + n * column_threads; }
-
-  // sum += a b, the numbers of which are a(i, d) and b(d, j) for d below Depth.
-  template <int Depth, typename A, typename B>
-  __device__ void add(A a, B b) {
-#pragma unroll 4
-    for (int d = 0; d < Depth; ++d) {
-      float x[rows], y[columns];
+// sum += the step's product at rows and columns from `row` and `column` on.
+DEVICE void add_step(float (&sum)[2][4], const Step &step, int row, int column) {
+  const int lane = threadIdx.x % warp_threads;
+  const float *left = step.left + (row + lane / 4) * step.left_row + lane % 4 * step.left_depth;
+  const float *right =
+      step.right + lane % 4 * step.right_depth + (column + lane / 4) * step.right_column;
+  tf32x3::Left a;
+  tf32x3::Right b;
 #pragma unroll
-      for (int i = 0; i < rows; ++i) x[i] = a(row(i), d);
+  for (int half = 0; half < 2; ++half) {
 #pragma unroll
-      for (int j = 0; j < columns; ++j) y[j] = b(d, column(j));
-#pragma unroll
-      for (int i = 0; i < rows; ++i) {
-#pragma unroll
-        for (int j = 0; j < columns; ++j) sum[i][j] += x[i] * y[j];
-      }
+    for (int i = 0; i < 4; ++i) {
+      a.word[0][half][i] = __float_as_uint(
+          left[i % 2 * 8 * step.left_row + (half * 8 + i / 2 * 4) * step.left_depth]);
+      b.word[0][half][i] = __float_as_uint(
+          right[(half * 8 + i % 2 * 4) * step.right_depth + i / 2 * 8 * step.right_column]);
     }
   }
+  tf32x3::split(a);
+  tf32x3::split(b);
+  tf32x3::multiply_add(sum[0], sum[1], a, b);
+}
 
-  // Calls body(i, j, sum) for each number of the thread.
-  template <typename Body>
-  __device__ void each(Body body) {
+// Calls body(i, j, number) for each number that a lane holds of a piece.
+template <typename Body>
+DEVICE void each_of_piece(const float (&sum)[2][4], int row, int column, Body body) {
+  const int lane = threadIdx.x % warp_threads;
 #pragma unroll
-    for (int i = 0; i < rows; ++i) {
+  for (int half = 0; half < 2; ++half) {
 #pragma unroll
-      for (int j = 0; j < columns; ++j) body(row(i), column(j), sum[i][j]);
+    for (int i = 0; i < 4; ++i) {
+      body(row + lane / 4 + i / 2 * 8, column + half * 8 + lane % 4 * 2 + i % 2, sum[half][i]);
+    }
+  }
+}
+
+// Calls body(i, j, number) for each number of the sum of `steps` products of Rows × Columns, which `step`
+// gives by their number. Its pieces are spread over the warps.
+template <int Rows, int Columns, typename Steps, typename Body>
+DEVICE void multiply(int steps, Steps step, Body body) {
+  constexpr int across = Columns / piece_size;
+  constexpr int pieces = Rows / piece_size * across;
+#pragma unroll 1
+  for (int piece = threadIdx.x / warp_threads; piece < pieces; piece += block_warps) {
+    const int row = piece / across * piece_size;
+    const int column = piece % across * piece_size;
+    float sum[2][4] = {};
+#pragma unroll 1
+    for (int n = 0; n < steps; ++n) add_step(sum, step(n), row, column);
+    each_of_piece(sum, row, column, body);
+  }
+}
+
+// The same of 16 × Columns, of which there are fewer pieces than warps: warps share the steps, and what
+// each finds is added in their order. Between `shares` of shared memory being written and read the whole
+// block meets; they may be written again behind the next barrier.
+template <int Columns>
+struct SharedProduct {
+  static constexpr int across = Columns / piece_size;
+  static constexpr int most_parts = 4;
+  static constexpr int parts =
+      block_warps / across < most_parts ? block_warps / across : most_parts;
+  static constexpr int pitch = Columns + 4;
+  static constexpr int part_size = piece_size * pitch;
+  static constexpr int shares_size = parts * part_size;
+
+  template <typename Steps, typename Body>
+  DEVICE void multiply(float *shares, int steps, Steps step, Body body) {
+    const int column = threadIdx.x / warp_threads % across * piece_size;
+    const int part = threadIdx.x / warp_threads / across;
+    if (part < parts) {
+      float sum[2][4] = {};
+#pragma unroll 1
+      for (int n = part; n < steps; n += parts) add_step(sum, step(n), 0, column);
+      each_of_piece(sum, 0, column, [&](int i, int j, float number) {
+        shares[part * part_size + i * pitch + j] = number;
+      });
+    }
+    __syncthreads();
+#pragma unroll 1
+    for (int index = threadIdx.x; index < piece_size * Columns; index += block_threads) {
+      const int i = index / Columns;
+      const int j = index % Columns;
+      float total = 0;
+#pragma unroll
+      for (int n = 0; n < parts; ++n) total += shares[n * part_size + i * pitch + j];
+      body(i, j, total);
     }
   }
 };

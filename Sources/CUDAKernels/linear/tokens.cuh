@@ -21,6 +21,31 @@ struct Rows {
   }
   __device__ float load(i64 index) const { return read_number(base, type, index); }
   __device__ void store(i64 index, float number) const { write_number(base, type, index, number); }
+  __device__ int number_bytes() const { return type == type_f32 ? sizeof(float) : sizeof(u16); }
+
+  // A warp loads the `count` numbers from `index` on, a lane those 32 apart; behind them are zeros.
+  template <int Count>
+  __device__ void load(float (&x)[Count], i64 index, int count) const {
+    const int lane = threadIdx.x % warp_threads;
+    if (type == type_f32) {
+#pragma unroll
+      for (int n = 0; n < Count; ++n) {
+        const int d = lane + n * warp_threads;
+        x[n] = d < count ? ((const float *)base)[index + d] : 0;
+      }
+      return;
+    }
+    u16 number[Count];
+#pragma unroll
+    for (int n = 0; n < Count; ++n) {
+      const int d = lane + n * warp_threads;
+      number[n] = d < count ? ((const u16 *)base)[index + d] : 0;
+    }
+#pragma unroll
+    for (int n = 0; n < Count; ++n) {
+      x[n] = type == type_bf16 ? bf16::widen(number[n]) : f16::widen(number[n]);
+    }
+  }
 };
 
 // Neighbouring tokens of a row of the batch that share a state.

@@ -100,6 +100,11 @@ DEVICE void copy_number(u32 target, const void *source, bool exists) {
                : "memory");
 }
 
+// Asks for the line at `place` of global memory, so that it is in the cache when it is read.
+DEVICE void prefetch(const void *place) {
+  asm volatile("prefetch.global.L2 [%0];" : : "l"(place));
+}
+
 // Closes the group of copies started since the last one.
 DEVICE void close_copies() { asm volatile("cp.async.commit_group;" ::: "memory"); }
 

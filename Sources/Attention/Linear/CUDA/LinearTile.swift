@@ -9,7 +9,7 @@ struct LinearTile: Hashable, Sendable {
   /// Tokens of a chunk, as in `linear/chunk.cuh`.
   static let chunk = 16
   /// Threads of a block.
-  static let threads = 128
+  static let threads = 256
   static let threadsPerWarp = 32
   /// The longest keys that the kernels are compiled for.
   static let largestKeyDimension = 256
@@ -66,11 +66,15 @@ struct LinearTile: Hashable, Sendable {
   ) -> Int {
     let reads = update.isErasing ? 2 : 1
     let writes = update == .lowRank ? 2 : 1
-    let state = keys * (columns + 1)
-    let rows = chunk * (keys + 1)
-    let values = chunk * (columns + 1)
+    let columnPitch = columns + (columns % threadsPerWarp == 0 ? 4 : 1)
+    let state = keys * columnPitch
+    let rows = chunk * (keys + 4)
+    let values = chunk * columnPitch
     let scores = reads * writes * chunk * chunk
-    var floats = state + (reads + writes + 1) * rows + 2 * keys + writes * values + scores
+    // Warps that share a result of 16 × columns, in pieces of 16 × 16: at most four a piece.
+    let sharing = min(4, threads / threadsPerWarp / (columns / chunk))
+    let shares = sharing * chunk * (columns + 4)
+    var floats = state + (reads + writes + 1) * rows + 2 * keys + writes * values + scores + shares
     if pass == .backward {
       floats += state + reads * values + (reads + writes) * rows + scores + keys
     }
