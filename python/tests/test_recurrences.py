@@ -192,13 +192,38 @@ def test_empty_and_single(batch: int, length: int) -> None:
     assert final.shape == (batch, 3) and inputs.grad is not None
 
 
+def test_transforms() -> None:
+    rows = [torch.randn(2, 9, 2, 4) for _ in range(3)]
+    decay = -torch.rand(2, 9, 2)
+
+    def loss(q: Tensor) -> Tensor:
+        return linear_attention(q, *rows[1:], decay)[0].square().sum()
+
+    leaf = rows[0].clone().requires_grad_()
+    expected, = torch.autograd.grad(loss(leaf), leaf)
+    torch.testing.assert_close(torch.func.grad(loss)(rows[0]), expected)
+    many = torch.stack([rows[0], rows[0] + 1])
+    found = torch.func.vmap(lambda q: linear_attention(q, *rows[1:], decay)[0])(many)
+    torch.testing.assert_close(found[1], linear_attention(many[1], *rows[1:], decay)[0])
+    for name, function in {
+        "scan": lambda x: gated_scan(x.flatten(2), -x.flatten(2).square())[1],
+        "columns": lambda x: fla.fused_recurrent_gla(x, *rows[1:], gv=-x.square())[0],
+        "least squares": lambda x: fla.chunk_mesa_net(
+            x, *rows[1:], decay, -decay, torch.ones(2, 4))[0],
+    }.items():
+        leaf = rows[0].clone().requires_grad_()
+        expected, = torch.autograd.grad(function(leaf).sum(), leaf)
+        found = torch.func.grad(lambda x: function(x).sum())(rows[0])
+        torch.testing.assert_close(found, expected, msg=name)
+
+
 def test_only_some_gradients() -> None:
     rows = [torch.randn(1, 5, 2, 4) for _ in range(3)]
     rows[1].requires_grad_()
     output, state = linear_attention(*rows)
     (only,) = torch.autograd.grad(state.sum(), rows[1], retain_graph=True)
     assert only.shape == rows[1].shape
-    with pytest.raises(RuntimeError, match="differentiate"):
+    with pytest.raises(RuntimeError, match="second derivatives"):
         (first,) = torch.autograd.grad(output.square().sum(), rows[1], create_graph=True)
         first.sum().backward()
 

@@ -13,6 +13,7 @@ from .attention_calls import (
     DIFFERENTIABLE, INPUTS, NO_TERMS, Options, OptionValues, Plan, Tensors, backward, forward,
     log_sum_exp_shape, output_layout, plan_of)
 from .eager import PLAIN_TYPES, is_plain, is_plain_tensor, records_gradients
+from .tape import FirstDerivatives, apply_in_kernel
 
 _TENSORS = "Tensor queries, Tensor keys, Tensor values, " + ", ".join(
     f"Tensor? {name}" for name in INPUTS[3:])
@@ -33,7 +34,6 @@ _operators = getattr(torch.ops, NAMESPACE)
 _attention = _operators.attention.default
 _attention_backward = _operators.attention_backward.default
 
-_functorch = torch._C._functorch
 
 _COUNT = len(INPUTS)
 
@@ -118,33 +118,6 @@ class _Attention(torch.autograd.Function):
             *[None] * others)
 
 
-class _AttentionBackward(torch.autograd.Function):
-    """Gradients that say, when they are differentiated, that they cannot be."""
-
-    @staticmethod
-    def forward(ctx, *arguments) -> Tuple[torch.Tensor, ...]:
-        with torch._C._AutoDispatchBelowAutograd():
-            return tuple(_attention_backward(*arguments))
-
-    @staticmethod
-    def backward(ctx, *incoming: Optional[torch.Tensor]):
-        raise RuntimeError("swift_attention's operators have no second derivatives")
-
-
-def _apply(function: type, *arguments):
-    """`function.apply` in a kernel of the dispatcher.
-
-    There a transform of torch.func is one level of autograd as any other, to which PyTorch has
-    brought the tensors.
-    """
-    was_allowed = _functorch.get_single_level_autograd_function_allowed()
-    _functorch.set_single_level_autograd_function_allowed(True)
-    try:
-        return super(torch.autograd.Function, function).apply(*arguments)
-    finally:
-        _functorch.set_single_level_autograd_function_allowed(was_allowed)
-
-
 # --- What the dispatcher is told
 
 
@@ -173,14 +146,14 @@ def _is_recorded(arguments: Sequence[object]) -> bool:
 def _autograd(*arguments):
     tensors, options = _split(arguments)
     if _is_recorded(tensors) or torch.autograd.forward_ad._current_level >= 0:
-        return _apply(_Attention, options, None, *tensors)
+        return apply_in_kernel(_Attention, options, None, *tensors)
     with torch._C._AutoDispatchBelowAutograd():
         return _attention(*arguments)
 
 
 def _autograd_of_backward(*arguments) -> List[torch.Tensor]:
     if _is_recorded(arguments):
-        return list(_apply(_AttentionBackward, *arguments))
+        return list(apply_in_kernel(FirstDerivatives, _attention_backward, *arguments))
     with torch._C._AutoDispatchBelowAutograd():
         return _attention_backward(*arguments)
 

@@ -7,12 +7,12 @@ from typing import Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
-from torch.autograd.function import once_differentiable
 
 from . import NAMESPACE, explainers, library
 from .._library import Operator
 from .eager import is_plain, is_plain_tensor, records_gradients
 from .recurrence_calls import Calls, Shapes
+from .tape import FirstDerivatives, apply_in_kernel
 
 _TAGS = (torch.Tag.pt2_compliant_tag,)
 _INCOMING = ("output_gradient", "final_state_gradient")
@@ -92,7 +92,7 @@ class Recurrence:
         `read` are the output, where it is read, and the gradients of output and final state.
         """
         tensors = arguments[:self._count]
-        if torch.compiler.is_compiling() or not (
+        if torch.compiler.is_compiling() or torch.is_grad_enabled() or not (
             is_plain() and all(map(is_plain_tensor, (*read, *tensors)))
         ):
             return self._backward(*read, *arguments, needed)
@@ -128,7 +128,7 @@ class Recurrence:
         tensors = arguments[:self._count]
         needs = torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in tensors)
         if needs or forward_ad._current_level >= 0:
-            return _Recorded.apply(self, True, arguments[self._count:], *tensors)
+            return apply_in_kernel(_Recorded, self, True, arguments[self._count:], *tensors)
         return self._below_autograd(*arguments)
 
     def _below_autograd(self, *arguments):
@@ -136,7 +136,10 @@ class Recurrence:
             return self._forward(*arguments)
 
     def _autograd_of_backward(self, *arguments):
-        # The tape's own backward is differentiable once: nothing is to be kept here.
+        if torch.is_grad_enabled() and any(
+            isinstance(each, Tensor) and each.requires_grad for each in arguments
+        ):
+            return list(apply_in_kernel(FirstDerivatives, self._backward, *arguments))
         with torch._C._AutoDispatchBelowAutograd():
             return self._backward(*arguments)
 
@@ -180,7 +183,6 @@ class _Recorded(torch.autograd.Function):
         return results
 
     @staticmethod
-    @once_differentiable
     def backward(ctx, output_gradient, state_gradient):
         owner = ctx.owner
         count = owner._count

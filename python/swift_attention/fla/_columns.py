@@ -107,19 +107,22 @@ class _ColumnReading(torch.autograd.Function):
     """o_t = scale · T_t q_t, T = Sᵀ [V, K] being the state of v for keys and k for values."""
 
     @staticmethod
-    def forward(ctx, q, k, v, decay, beta, initial_state, ends, scale, needs_state):
-        ctx.save_for_backward(q, k, v, decay, beta, initial_state, ends)
-        ctx.scale, ctx.has_state = scale, needs_state
-        ctx.set_materialize_grads(False)
+    def forward(q, k, v, decay, beta, initial_state, ends, scale, needs_state):
         options = dict(initial_state=initial_state, cumulative_lengths=ends, scale=scale)
         # The gradient of the queries does not depend on them: any of their shape will do.
         (output,) = linear_attention_backward(
             q, None, v, v, k, decay, beta, needs=("queries",), **options)
         if needs_state:
             return output, linear_attention(v, v, k, decay, beta, **options)[1]
-        state = q.new_empty(0)
-        ctx.mark_non_differentiable(state)
-        return output, state
+        return output, q.new_empty(0)
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        *tensors, ctx.scale, ctx.has_state = inputs
+        ctx.save_for_backward(*tensors)
+        ctx.set_materialize_grads(False)
+        if not ctx.has_state:
+            ctx.mark_non_differentiable(output[1])
 
     @staticmethod
     @once_differentiable

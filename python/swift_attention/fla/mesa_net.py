@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from .._operators.linear_attention import linear_attention
+from .._operators.linear_attention import linear_attention, linear_attention_backward
 from ._arguments import check_packing, check_shape
 from ._recurrence import lengths, on_host, unit_vectors, widened
 
@@ -93,24 +93,28 @@ class _Solution(torch.autograd.Function):
     """x with (A + diag(λ)) x = q. A is symmetric: y = A⁻¹ dx is dq, and of the rest −yᵀ dA x."""
 
     @staticmethod
-    def forward(ctx, q, k, written, g, lamb, state, ends, iterations):
-        system = (k, written, g, lamb, state, ends)
-        solved = _conjugate_gradients(q, system, iterations)
-        ctx.save_for_backward(solved, *system)
-        ctx.iterations = iterations
-        return solved
+    def forward(q, k, written, g, lamb, state, ends, iterations):
+        return _conjugate_gradients(q, (k, written, g, lamb, state, ends), iterations)
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        _, *system, ctx.iterations = inputs
+        ctx.save_for_backward(output, *system)
 
     @staticmethod
     @once_differentiable
     def backward(ctx, gradient):
         solved, *system = ctx.saved_tensors
+        k, written, g, _, state, ends = system
         q_gradient = _conjugate_gradients(gradient, system, ctx.iterations)
-        leaves = [None if x is None else x.detach().requires_grad_() for x in system[:-1]]
-        with torch.enable_grad():
-            product = _product(solved, *leaves, system[-1])
-        given = [x for x in leaves if x is not None]
-        found = iter(torch.autograd.grad(product, given, -q_gradient))
-        return (q_gradient, *[None if x is None else next(found) for x in leaves], None, None)
+        needs = ("keys", "values", "decay") + (() if state is None else ("initial_state",))
+        written_gradient, k_gradient, g_gradient, *state_gradient = linear_attention_backward(
+            -q_gradient, None, solved, written, k, g, initial_state=state,
+            cumulative_lengths=ends, scale=1, needs=needs)
+        lamb_gradient = -(q_gradient * solved).sum((0, 1))
+        return (
+            q_gradient, k_gradient, written_gradient, g_gradient, lamb_gradient,
+            state_gradient[0] if state_gradient else None, None, None)
 
 
 def _conjugate_gradients(
