@@ -12,8 +12,9 @@ from families import FAMILIES, Family, tokens
 from torch import Tensor
 
 _WIDTH, _VALUE_WIDTH = 24, 20
-# Sequences of 19, 0, 1 and 17 tokens.
+# Sequences of 19, 0, 1 and 17 tokens, and of more than a chunk.
 _ENDS = [0, 19, 19, 20, 37]
+_LONG_ENDS = [0, 70, 70, 71, 150]
 _FUNCTIONS = [
     (name, function) for name, family in FAMILIES.items() for function in family.functions
 ]
@@ -23,8 +24,11 @@ _IDS = [f"{name}-{function.__name__}" for name, function in _FUNCTIONS]
 class Flags:
     """A combination of what is optional."""
 
-    def __init__(self, family: Family, function: Callable[..., tuple], **flags: bool) -> None:
-        self.family, self.function = family, function
+    def __init__(
+        self, family: Family, function: Callable[..., tuple], ends: List[int] = _ENDS,
+        **flags: bool,
+    ) -> None:
+        self.family, self.function, self.ends = family, function, ends
         self.has_state = flags.get("has_state", False)
         self.is_packed = flags.get("is_packed", False)
         self.is_reversed = flags.get("is_reversed", False)
@@ -33,7 +37,7 @@ class Flags:
         self.groups_values = flags.get("groups_values", False)
         self.scale: Optional[float] = None if family.has_fixed_scale else 0.7
         set_flags = ", ".join(flag for flag, is_set in flags.items() if is_set)
-        self.name = f"{function.__name__} ({set_flags or 'nothing more'})"
+        self.name = f"{function.__name__} of {ends[-1]} ({set_flags or 'nothing more'})"
 
     def inputs(self) -> Dict[str, Tensor]:
         seeded(self.name)
@@ -41,11 +45,11 @@ class Flags:
         value_heads = 4 if self.groups_values else heads
         kinds = {**self.family.inputs, **self.family.parameters}
         inputs = {
-            name: tokens(kind, batch, _ENDS[-1], heads, value_heads, _WIDTH, _VALUE_WIDTH)
+            name: tokens(kind, batch, self.ends[-1], heads, value_heads, _WIDTH, _VALUE_WIDTH)
             for name, kind in kinds.items()
         }
         if self.has_state:
-            count = len(_ENDS) - 1 if self.is_packed else batch
+            count = len(self.ends) - 1 if self.is_packed else batch
             inputs["initial_state"] = torch.randn(count, value_heads, _WIDTH, _VALUE_WIDTH)
         return inputs
 
@@ -54,7 +58,7 @@ class Flags:
         if self.scale is not None:
             options["scale"] = self.scale
         if self.is_packed:
-            options["cu_seqlens"] = torch.tensor(_ENDS)
+            options["cu_seqlens"] = torch.tensor(self.ends)
         if self.is_reversed:
             options["reverse"] = True
         if self.has_unit_vectors:
@@ -93,8 +97,8 @@ class Flags:
         heads = sequence[2].shape[2]
         first = states
         if first is None:
-            first = torch.zeros(len(_ENDS) - 1, heads, _WIDTH, _VALUE_WIDTH)
-        return by_sequence(run, _ENDS, sequence, first)
+            first = torch.zeros(len(self.ends) - 1, heads, _WIDTH, _VALUE_WIDTH)
+        return by_sequence(run, self.ends, sequence, first)
 
 
 def _combinations(family: Family, function: Callable[..., tuple]) -> List[Flags]:
@@ -118,6 +122,17 @@ def _combinations(family: Family, function: Callable[..., tuple]) -> List[Flags]
 def test_agrees_with_the_reference(name: str, function: Callable[..., tuple]) -> None:
     for flags in _combinations(FAMILIES[name], function):
         compare(flags.name, flags.ours, flags.reference, flags.inputs())
+
+
+@pytest.mark.parametrize("is_packed", [False, True])
+@pytest.mark.parametrize("name, function", _FUNCTIONS, ids=_IDS)
+def test_agrees_over_several_chunks(
+    name: str, function: Callable[..., tuple], is_packed: bool
+) -> None:
+    flags = Flags(
+        FAMILIES[name], function, _LONG_ENDS, has_state=True, is_packed=is_packed,
+        groups_values=FAMILIES[name].groups_values)
+    compare(flags.name, flags.ours, flags.reference, flags.inputs())
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
