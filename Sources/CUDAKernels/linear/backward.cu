@@ -63,17 +63,6 @@ DEVICE float load_beta(const Parameters &p, const Place &at, int token) {
   return beta.load(beta.place(at.sequence.batch, at.sequence.first + token, at.head));
 }
 
-// Asks for the state before a chunk.
-DEVICE void prefetch_state(const float *source, const Operands &o, const Place &at) {
-  for (int d = threadIdx.x; d < o.key_dimension; d += block_threads) {
-    const float *row = source + (i64)d * o.value_dimension + at.first_column;
-    constexpr int line_numbers = 32;
-    for (int c = 0; c < COLUMNS && at.first_column + c < o.value_dimension; c += line_numbers) {
-      prefetch(row + c);
-    }
-  }
-}
-
 // dS = f u^T of each read and write, a warp each.
 DEVICE void find_score_gradients(const Chunk &chunk, const Incoming &incoming,
                                  const ChunkGradients &gradients) {
@@ -141,6 +130,7 @@ DEVICE void store_sums(const Parameters &p, const Place &at, const Chunk &chunk,
                        i64 row) {
   const Operands &o = p.operands;
   const int lane = threadIdx.x % warp_threads;
+#pragma unroll 1
   for (int t = threadIdx.x / warp_threads; t < chunk_tokens; t += block_warps) {
     if (first + t >= at.sequence.count) break;
     const i64 slot = row + (i64)t * o.value_heads;
@@ -188,20 +178,19 @@ extern "C" __global__ void __launch_bounds__(block_threads, 1)
   const Operands &o = p.operands;
   const Place at(o);
   const float *bonus = at.bonus(o);
-  const int lane = threadIdx.x % warp_threads;
 
   float bonus_gradient = 0;
   load_state(state_gradient,
              p.final_state_gradient ? p.final_state_gradient + at.state(o) : nullptr, o, at);
   const int chunks = (at.sequence.count + chunk_tokens - 1) / chunk_tokens;
+  if (chunks > 0) load_state(state, p.states + at.chunk_state(o, chunks - 1), o, at);
   for (int number = chunks - 1; number >= 0; --number) {
     const int first = number * chunk_tokens;
     __syncthreads();
-    load_state(state, p.states + at.chunk_state(o, number), o, at);
     load_chunk(chunk, o, at, first);
     load_output_gradient(incoming.found(0), p, at, first);
     prefetch_chunk(o, at, first - chunk_tokens);
-    if (number > 0) prefetch_state(p.states + at.chunk_state(o, number - 1), o, at);
+    wait_for_copies<0>();
     __syncthreads();
     find_factors(chunk);
     __syncthreads();
@@ -243,13 +232,16 @@ extern "C" __global__ void __launch_bounds__(block_threads, 1)
 
     // dS, and through the state.
     find_score_gradients(chunk, incoming, gradients);
-    for (int d = threadIdx.x / warp_threads; d < KEYS; d += block_warps) {
+    // Other warps first than those of the scores; neighbouring channels begin at neighbouring columns, which
+    // lie in different banks.
+    for (int d = block_threads - 1 - threadIdx.x; d < KEYS; d += block_threads) {
       float sum = 0;
-      for (int c = lane; c < COLUMNS; c += warp_threads) {
-        sum += state[d * column_pitch + c] * state_gradient[d * column_pitch + c];
+#pragma unroll 4
+      for (int n = 0; n < COLUMNS; ++n) {
+        const int place = d * column_pitch + (n + d) % COLUMNS;
+        sum += state[place] * state_gradient[place];
       }
-      sum = warp_sum(sum);
-      if (lane == 0) gradients.through[d] = sum;
+      gradients.through[d] = sum;
     }
     __syncthreads();
 #pragma unroll 1
@@ -265,6 +257,8 @@ extern "C" __global__ void __launch_bounds__(block_threads, 1)
     }
     __syncthreads();
 
+    // The state before the chunk before arrives meanwhile.
+    if (number > 0) load_state(state, p.states + at.chunk_state(o, number - 1), o, at);
     bonus_gradient += find_channel_gradients(chunk, gradients, bonus, o.key_dimension);
     const i64 row = (at.slice * p.tokens + at.sequence.batch * p.length + at.sequence.first + first) *
                         o.value_heads + at.head;
@@ -272,6 +266,7 @@ extern "C" __global__ void __launch_bounds__(block_threads, 1)
     __syncthreads();
     store_sums(p, at, chunk, incoming, gradients, first, row);
   }
+  wait_for_copies<0>();
   __syncthreads();
   if (p.initial_state) store_state(state_gradient, p.initial_state + at.state(o), o, at);
   if (p.bonus) {

@@ -390,15 +390,19 @@ DEVICE void solve_written(const Chunk &chunk, const float *reads, const float *s
   __syncthreads();
 }
 
-// Copies the block's columns of a state [k, v] into shared memory; zeros where `source` is null.
+// Starts copying the block's columns of a state [k, v] into shared memory; zeros where `source` is null. They
+// are there behind wait_for_copies and a barrier.
 DEVICE void load_state(float *state, const float *source, const Operands &o, const Place &at) {
+#pragma unroll 1
   for (int index = threadIdx.x; index < KEYS * COLUMNS; index += block_threads) {
     const int d = index / COLUMNS;
     const int c = index % COLUMNS;
     const int column = at.first_column + c;
     const bool exists = source && d < o.key_dimension && column < o.value_dimension;
-    state[d * column_pitch + c] = exists ? source[(i64)d * o.value_dimension + column] : 0;
+    copy_number(shared_address(state + d * column_pitch + c),
+                source + (i64)d * o.value_dimension + column, exists);
   }
+  close_copies();
 }
 
 DEVICE void store_state(const float *state, float *target, const Operands &o, const Place &at) {

@@ -23,6 +23,7 @@ extern "C" __global__ void __launch_bounds__(block_threads, 2)
   const float *bonus = at.bonus(o);
 
   load_state(state, o.initial_state ? o.initial_state + at.state(o) : nullptr, o, at);
+  wait_for_copies<0>();
   for (int first = 0; first < at.sequence.count; first += chunk_tokens) {
     __syncthreads();
     if (p.states) {
