@@ -13,14 +13,22 @@
 static pthread_rwlock_t gate = GATE;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static int is_forked;
+// Whether this thread is in a call. One that forks there, as a library does that starts a program, cannot
+// wait for itself.
+static _Thread_local int is_inside;
 
-static void before_fork(void) { pthread_rwlock_wrlock(&gate); }
+static void before_fork(void) {
+  if (!is_inside) pthread_rwlock_wrlock(&gate);
+}
 
-static void in_parent(void) { pthread_rwlock_unlock(&gate); }
+static void in_parent(void) {
+  if (!is_inside) pthread_rwlock_unlock(&gate);
+}
 
 static void in_child(void) {
   // Threads that waited for the gate are not here to be let in.
   gate = (pthread_rwlock_t)GATE;
+  if (is_inside) pthread_rwlock_rdlock(&gate);
   __atomic_store_n(&is_forked, 1, __ATOMIC_RELAXED);
 }
 
@@ -29,8 +37,12 @@ static void watch_forks(void) { pthread_atfork(before_fork, in_parent, in_child)
 int interface_enter(void) {
   pthread_once(&once, watch_forks);
   pthread_rwlock_rdlock(&gate);
+  is_inside = 1;
   if (!__atomic_load_n(&is_forked, __ATOMIC_RELAXED)) return 0;
   return __atomic_exchange_n(&is_forked, 0, __ATOMIC_RELAXED);
 }
 
-void interface_leave(void) { pthread_rwlock_unlock(&gate); }
+void interface_leave(void) {
+  is_inside = 0;
+  pthread_rwlock_unlock(&gate);
+}

@@ -9,14 +9,16 @@ import Tensors
 public func sa_attention_forward(_ call: UnsafePointer<sa_attention>!) -> sa_status {
   answering(call) { call in
     try CallSite.run(call) { site in
-      let inputs = try call.inputs(at: site, needsGradient: false)
+      let places = ExactPlaces(
+        output: try site.requiredTarget(call.output, "output"),
+        logSumExp: try site.target(call.log_sum_exp, "log_sum_exp"))
+      let inputs = try call.inputs(at: site, needsGradient: false, places: places)
       let shapes = ExactShapes(inputs.problem)
-      let output = try site.requiredTarget(
-        call.output, "output", shapes.output, inputs.problem.dtype)
-      let logSumExp = try site.target(
-        call.log_sum_exp, "log_sum_exp", shapes.logSumExp, .float32)
+      let output = try site.check(places.output, "output", shapes.output, inputs.problem.dtype)
+      let logSumExp = try site.check(
+        places.logSumExp, "log_sum_exp", shapes.logSumExp, .float32)
       let outputs = try ExactAttention.forward(inputs, kernel: call.kernelName)
-      try outputs.output.write(to: output)
+      if let output { try outputs.output.write(to: output) }
       if let logSumExp { try outputs.logSumExp.write(to: logSumExp) }
     }
   }
@@ -26,9 +28,12 @@ public func sa_attention_forward(_ call: UnsafePointer<sa_attention>!) -> sa_sta
 public func sa_attention_backward(_ call: UnsafePointer<sa_attention>!) -> sa_status {
   answering(call) { call in
     try CallSite.run(call) { site in
-      let inputs = try call.inputs(at: site, needsGradient: true)
-      let shapes = ExactShapes(inputs.problem)
       let targets = try call.gradientTargets(at: site)
+      let inputs = try call.inputs(
+        at: site, needsGradient: true,
+        places: ExactPlaces(
+          queriesGradient: targets[0], keysGradient: targets[1], valuesGradient: targets[2]))
+      let shapes = ExactShapes(inputs.problem)
       let gradients = try ExactAttention.backward(
         inputs,
         output: site.required(call.output, "output", shapes.output, inputs.problem.dtype),
@@ -58,7 +63,7 @@ public func sa_attention_explain(
     let site = try CallSite.question(call)
     let inputs = try call.inputs(at: site, needsGradient: call.needs_gradient != 0)
     let verdict = try ExactAttention.explain(inputs.problem, kernel: call.kernelName)
-    try give(verdict.table(), text, capacity, length)
+    try give(ExplanationTable(verdict).text(), text, capacity, length)
   }
 }
 
@@ -74,7 +79,9 @@ private struct ExactShapes {
 }
 
 extension sa_attention {
-  fileprivate func inputs(at site: CallSite, needsGradient: Bool) throws -> ExactInputs {
+  fileprivate func inputs(
+    at site: CallSite, needsGradient: Bool, places: ExactPlaces = ExactPlaces()
+  ) throws -> ExactInputs {
     let queries = try site.required(queries, "queries")
     let bias = try site.input(bias, "bias")
     let needsBiasGradient = needsGradient && (bias_gradient.is_present != 0 || site.isQuestion)
@@ -90,7 +97,8 @@ extension sa_attention {
         softcap: softcap == 0 ? nil : softcap, alibi: has_alibi == 0 ? nil : .standard,
         bias: needsBiasGradient ? bias?.tracked() : bias,
         logitDecay: site.input(logit_decay, "logit_decay"), sinks: site.input(sinks, "sinks")),
-      allowsTF32: allows_tf32 != 0, device: site.device, needsGradient: needsGradient)
+      allowsTF32: allows_tf32 != 0, device: site.device, needsGradient: needsGradient,
+      places: places)
   }
 
   private func similarity(at site: CallSite) throws -> Similarity {

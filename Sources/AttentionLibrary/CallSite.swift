@@ -34,7 +34,7 @@ struct CallSite {
     guard tensor.is_present != 0 else { return nil }
     let dtype = try tensor.elementType(name)
     let (shape, strides) = try tensor.axes(name)
-    if isQuestion { return try .zeros(shape, dtype: dtype) }
+    if isQuestion { return try .placeholder(shape, dtype: dtype) }
     return try view(tensor, name, shape, strides, dtype)
   }
 
@@ -49,13 +49,22 @@ struct CallSite {
   func optional(
     _ tensor: sa_tensor, _ name: String, _ shape: Shape, _ dtype: DType
   ) throws -> Tensor? {
-    guard let found = try input(tensor, name) else { return nil }
-    guard found.shape == shape, found.dtype == dtype, found.device == device else {
+    try check(input(tensor, name), name, shape, dtype)
+  }
+
+  /// `tensor`, if it has this shape and dtype and is where the call runs.
+  ///
+  /// - Throws: ``AttentionError/invalidArgument(_:was:mustBe:)``
+  func check(
+    _ tensor: Tensor?, _ name: String, _ shape: Shape, _ dtype: DType
+  ) throws -> Tensor? {
+    guard let tensor else { return nil }
+    guard tensor.shape == shape, tensor.dtype == dtype, tensor.device == device else {
       throw AttentionError.invalidArgument(
-        name, was: "\(found.dtype.rawValue) \(found.shape) on \(found.device)",
+        name, was: "\(tensor.dtype.rawValue) \(tensor.shape) on \(tensor.device)",
         mustBe: "\(dtype.rawValue) \(shape) on \(device)")
     }
-    return found
+    return tensor
   }
 
   /// The same of a tensor that a call cannot do without.
@@ -81,29 +90,44 @@ struct CallSite {
     if isReadable, tensor.data != nil {
       return try .viewing(tensor.data, shape: shape, strides: strides, dtype: dtype)
     }
-    guard shape.rank == 1, dtype == .int32, shape[0] > 1, let length = Int32(exactly: length)
-    else { return try .zeros(shape, dtype: dtype) }
-    let sequences = shape[0] - 1
-    return try Tensor((0...sequences).map { Int32(Int(length) * $0 / sequences) })
+    guard dtype == .int32, shape.allSatisfy({ $0 <= Self.mostBounds }) else {
+      throw AttentionError.invalidArgument(
+        name, was: "\(dtype.rawValue) \(shape)",
+        mustBe: "int32, of at most \(Self.mostBounds) numbers")
+    }
+    return try .evenLengths(shape, total: length)
   }
+
+  /// Cumulative lengths that are made up: so many at most.
+  private static let mostBounds = 1 << 20
 
   /// The view of a tensor that results are written to; nil if it is absent.
   ///
-  /// - Throws: ``AttentionError/invalidArgument(_:was:mustBe:)`` unless it has this shape and dtype, and a
-  ///   place for each element.
-  func target(
-    _ tensor: sa_tensor, _ name: String, _ shape: Shape, _ dtype: DType
-  ) throws -> Tensor? {
-    guard let view = try optional(tensor, name, shape, dtype) else { return nil }
+  /// - Throws: ``AttentionError/invalidArgument(_:was:mustBe:)`` unless it has a place for each element.
+  func target(_ tensor: sa_tensor, _ name: String) throws -> Tensor? {
+    guard let view = try input(tensor, name) else { return nil }
     guard view.hasDistinctPlaces else {
       throw AttentionError.invalidArgument(
         "strides of \(name)", was: "\(view.strides)",
-        mustBe: "such that no two elements of \(shape) are at one place")
+        mustBe: "such that no two elements of \(view.shape) are at one place")
     }
     return view
   }
 
+  /// The same of a result whose shape and dtype are known.
+  func target(
+    _ tensor: sa_tensor, _ name: String, _ shape: Shape, _ dtype: DType
+  ) throws -> Tensor? {
+    try check(target(tensor, name), name, shape, dtype)
+  }
+
   /// The same of a result that a call cannot do without.
+  func requiredTarget(_ tensor: sa_tensor, _ name: String) throws -> Tensor {
+    guard let view = try target(tensor, name) else { throw absence(of: name) }
+    return view
+  }
+
+  /// The same of a result that a call cannot do without, and whose shape and dtype are known.
   func requiredTarget(
     _ tensor: sa_tensor, _ name: String, _ shape: Shape, _ dtype: DType
   ) throws -> Tensor {

@@ -54,7 +54,7 @@ public func sa_gated_scan_explain(
     let verdict = try GatedScan.explain(
       call.arguments(at: site, needsGradient: call.needs_gradient != 0), on: site.device,
       kernel: call.kernelName)
-    try give(verdict.table(), text, capacity, length)
+    try give(ExplanationTable(verdict).text(), text, capacity, length)
   }
 }
 

@@ -61,7 +61,7 @@ public func sa_linear_attention_explain(
     let verdict = try LinearAttention.explain(
       call.arguments(at: site, needsGradient: call.needs_gradient != 0), on: site.device,
       kernel: call.kernelName)
-    try give(verdict.table(), text, capacity, length)
+    try give(ExplanationTable(verdict).text(), text, capacity, length)
   }
 }
 

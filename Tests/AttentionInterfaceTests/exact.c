@@ -159,6 +159,11 @@ static void run(flags f) {
 
 void test_exact(void) {
   for (layout layout = DENSE; layout < LAYOUTS; layout++) {
+    // Each other set of flags is a kernel to compile, and what they mean is tested elsewhere.
+    if (device != SA_CPU) {
+      run((flags){.layout = layout, .dtype = SA_BFLOAT16, .is_causal = 1});
+      continue;
+    }
     run((flags){.layout = layout});
     run((flags){.layout = layout, .is_causal = 1, .has_bias = 1});
     run((flags){.layout = layout, .is_cosine = 1, .has_mask = 1});
@@ -166,9 +171,7 @@ void test_exact(void) {
     run((flags){.layout = layout, .has_scales = 1});
     run((flags){.layout = layout, .dtype = SA_BFLOAT16, .is_causal = 1});
     run((flags){.layout = layout, .dtype = SA_FLOAT16});
-    if (device == SA_CPU) {
-      run((flags){.layout = layout, .dtype = SA_FLOAT64, .has_bias = 1, .has_sinks = 1,
-                  .has_scales = 1});
-    }
+    run((flags){.layout = layout, .dtype = SA_FLOAT64, .has_bias = 1, .has_sinks = 1,
+                .has_scales = 1});
   }
 }

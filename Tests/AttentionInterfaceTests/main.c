@@ -15,9 +15,10 @@ int main(int count, char **arguments) {
   test_exact();
   test_linear();
   test_scan();
-  test_arguments();
-  test_dlpack();
+  // What does not depend on the device.
   if (!on_gpu) {
+    test_arguments();
+    test_dlpack();
     test_threads();
     test_fork();
   }

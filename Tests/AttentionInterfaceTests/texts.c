@@ -30,7 +30,7 @@ static void explanations(void) {
   succeeded("a kernel that objects", sa_attention_explain(&call, text, sizeof text, NULL));
   has("its verdict", text, "no kernel");
 
-  sa_linear_attention linear = {.size = sizeof linear, .device = 0, .needs_gradient = 1};
+  sa_linear_attention linear = {.size = sizeof linear, .device = SA_CPU, .needs_gradient = 1};
   linear.queries = linear.keys = linear.values = tokens;
   linear.queries.shape[0] = linear.keys.shape[0] = linear.values.shape[0] = 1;
   linear.cumulative_lengths =
@@ -38,6 +38,9 @@ static void explanations(void) {
   succeeded("linear", sa_linear_attention_explain(&linear, text, sizeof text, &length));
   has("its verdict", text, "cuda.chunked");
   has("its verdict", text, "3 packed sequences");
+  linear.device = 0;
+  succeeded("linear on a GPU", sa_linear_attention_explain(&linear, text, sizeof text, &length));
+  has("its verdict", text, "cuda.chunked");
   sa_gated_scan scan = {.size = sizeof scan, .device = SA_CPU};
   scan.inputs = (sa_tensor){.is_present = 1, .rank = 3, .shape = {1, 4096, 256}};
   scan.decay = scan.inputs;

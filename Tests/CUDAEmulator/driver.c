@@ -135,6 +135,20 @@ EXPORT int cuCtxGetCurrent(CUcontext *context) {
   return SUCCESS;
 }
 
+// What a test asks: whether work went into another stream than one, and how often somebody waited.
+static CUstream watched_stream;
+static int is_watching, stray_count, wait_count;
+
+static void note(CUstream stream) { stray_count += is_watching && stream != watched_stream; }
+
+EXPORT void emulator_watch(CUstream stream) {
+  watched_stream = stream;
+  is_watching = 1;
+  stray_count = wait_count = 0;
+}
+EXPORT int emulator_strays(void) { return stray_count; }
+EXPORT int emulator_waits(void) { return wait_count; }
+
 static size_t held_bytes;
 
 EXPORT int cuMemGetInfo_v2(size_t *unused, size_t *total) {
@@ -152,7 +166,7 @@ struct head {
 static size_t page(void) { return (size_t)sysconf(_SC_PAGESIZE); }
 
 EXPORT int cuMemAllocAsync(CUdeviceptr *address, size_t bytes, CUstream stream) {
-  (void)stream;
+  note(stream);
   if (lost) return lost;
   size_t step = page();
   if (bytes > memory_bytes - __atomic_load_n(&held_bytes, __ATOMIC_RELAXED)) return OUT_OF_MEMORY;
@@ -172,7 +186,7 @@ EXPORT int cuMemAllocAsync(CUdeviceptr *address, size_t bytes, CUstream stream) 
   return SUCCESS;
 }
 EXPORT int cuMemFreeAsync(CUdeviceptr address, CUstream stream) {
-  (void)stream;
+  note(stream);
   size_t step = page();
   unsigned char *base = (unsigned char *)(uintptr_t)(address / step * step - step);
   struct head head = *(struct head *)base;
@@ -189,45 +203,48 @@ EXPORT int cuMemFreeHost(void *address) {
   return SUCCESS;
 }
 EXPORT int cuMemcpyHtoDAsync_v2(CUdeviceptr target, const void *source, size_t bytes, CUstream s) {
-  (void)s;
+  note(s);
   if (lost) return lost;
   memcpy((void *)(uintptr_t)target, source, bytes);
   return SUCCESS;
 }
 EXPORT int cuMemcpyDtoHAsync_v2(void *target, CUdeviceptr source, size_t bytes, CUstream stream) {
-  (void)stream;
+  note(stream);
   if (lost) return lost;
   memcpy(target, (const void *)(uintptr_t)source, bytes);
   return SUCCESS;
 }
 EXPORT int cuMemcpyDtoDAsync_v2(CUdeviceptr target, CUdeviceptr source, size_t bytes, CUstream s) {
-  (void)s;
+  note(s);
   if (lost) return lost;
   memmove((void *)(uintptr_t)target, (const void *)(uintptr_t)source, bytes);
   return SUCCESS;
 }
 EXPORT int cuMemsetD8Async(CUdeviceptr target, unsigned char value, size_t bytes, CUstream stream) {
-  (void)stream;
+  note(stream);
   if (lost) return lost;
   memset((void *)(uintptr_t)target, value, bytes);
   return SUCCESS;
 }
 
+// Work is done when it is put into a stream. Streams only differ, so that a test can see which one
+// is used.
 EXPORT int cuStreamCreate(CUstream *stream, unsigned flags) {
   (void)flags;
-  *stream = NULL;
-  return SUCCESS;
+  *stream = malloc(1);
+  return *stream == NULL ? OUT_OF_MEMORY : SUCCESS;
 }
 EXPORT int cuStreamDestroy_v2(CUstream stream) {
-  (void)stream;
+  free(stream);
   return SUCCESS;
 }
 EXPORT int cuStreamSynchronize(CUstream stream) {
-  (void)stream;
+  note(stream);
+  wait_count++;
   return lost;
 }
 EXPORT int cuStreamIsCapturing(CUstream stream, int *status) {
-  (void)stream;
+  note(stream);
   *status = 0;
   return SUCCESS;
 }
@@ -242,7 +259,7 @@ EXPORT int cuEventDestroy_v2(CUevent event) {
   return SUCCESS;
 }
 EXPORT int cuEventRecord(CUevent event, CUstream stream) {
-  (void)stream;
+  note(stream);
   clock_gettime(CLOCK_MONOTONIC, (struct timespec *)event);
   return lost;
 }
@@ -252,6 +269,7 @@ EXPORT int cuEventQuery(CUevent event) {
 }
 EXPORT int cuEventSynchronize(CUevent event) {
   (void)event;
+  wait_count++;
   return lost;
 }
 EXPORT int cuEventElapsedTime(float *milliseconds, CUevent start, CUevent end) {
@@ -367,7 +385,8 @@ EXPORT int cuLaunchKernel(CUfunction function, unsigned grid_x, unsigned grid_y,
                           unsigned block_x, unsigned block_y, unsigned block_z,
                           unsigned shared_bytes, CUstream stream, void **parameters, void **extra) {
   static int busy;
-  (void)stream, (void)extra;
+  (void)extra;
+  note(stream);
   if (lost) return lost;
   unsigned grid[3] = {grid_x, grid_y, grid_z};
   if (grid_x < 1 || grid_y < 1 || grid_z < 1 || grid_x > 0x7fffffff || grid_y > 65535 ||

@@ -18,6 +18,8 @@ public final class ExactInputs: Sendable {
   let keys: Tensor
   let values: Tensor
   let segments: [Segment]
+  /// The similarity's factor; 1 where each head has its own.
+  let factor: Double
   /// The similarity's factor for each query head; empty where only ``scales`` on a GPU has it.
   let scale: [Float]
   /// The factors [h] as the caller gave them, where each head has one.
@@ -28,7 +30,7 @@ public final class ExactInputs: Sendable {
   let softcap: Float?
   /// One for each query head.
   let slopes: [Float]?
-  /// A float view [b,h,t,s] of the bias with zero strides where it broadcasts, and its own shape.
+  /// A float32 view [b,h,t,s] of the bias (float64 of float64) with zero strides where it broadcasts, and its own shape.
   let bias: Tensor?
   let biasShape: Shape?
   /// The running sums of the logit decay, [b,h,t] row-major, restarted at each packed sequence; nil on a
@@ -39,6 +41,8 @@ public final class ExactInputs: Sendable {
   let sinks: [Float]?
   /// The same as the caller gave them.
   let sinkLogits: Tensor?
+  /// Where results are wanted.
+  let places: ExactPlaces
 
   var dtype: DType { problem.dtype }
   /// Where the tensors are.
@@ -47,18 +51,21 @@ public final class ExactInputs: Sendable {
   /// Query heads that share a key/value head.
   var headsPerGroup: Int { problem.heads / problem.keyValueHeads }
 
-  /// - Parameter device: where the problem is to be solved; nil for where the tensors are. A verdict may be
-  ///   asked for another device.
+  /// `device` is where the problem is to be solved, nil for where the tensors are: a verdict may be asked for
+  /// another device.
+  ///
   /// - Throws: ``AttentionError/invalidArgument(_:was:mustBe:)`` naming the first argument that does
   ///   not fit the others.
   package init(
     queries: Tensor, keys: Tensor, values: Tensor, similarity: Similarity, mask: AttentionMask,
-    terms: ScoreTerms, allowsTF32: Bool = false, device: Device? = nil, needsGradient: Bool
+    terms: ScoreTerms, allowsTF32: Bool = false, device: Device? = nil, needsGradient: Bool,
+    places: ExactPlaces = ExactPlaces()
   ) throws {
     try ExactInputs.checkDevices(queries, keys, values, similarity, mask, terms)
     let isOnHost = queries.device == .cpu
     let sizes = try ExactSizes(queries, keys, values)
     let (batch, t, s, heads) = (sizes.batch, sizes.queries, sizes.keys, sizes.heads)
+    self.places = places
     self.queries = queries.detached()
     self.keys = keys.detached()
     self.values = values.detached()
@@ -71,7 +78,8 @@ public final class ExactInputs: Sendable {
           mustBe: "at least 1 and a divisor of the dimension \(sizes.keyDimension)")
       }
     }
-    scale = try resolve(scale: similarity.scale, heads: heads, dimension: sizes.keyDimension)
+    factor = try resolve(factor: similarity.scale, dimension: sizes.keyDimension)
+    scale = try resolve(scale: similarity.scale, factor: factor, heads: heads)
     if case .perHead(let tensor) = similarity.scale {
       scales = tensor.detached()
     } else {
@@ -90,7 +98,7 @@ public final class ExactInputs: Sendable {
       throw AttentionError.invalidArgument(
         "alibi slopes", was: "\(slopes.count) numbers", mustBe: "one for each of \(heads) heads")
     }
-    bias = try resolve(bias: terms.bias, shape: [batch, heads, t, s])
+    bias = try resolve(bias: terms.bias, shape: [batch, heads, t, s], for: queries.dtype)
     biasShape = terms.bias?.shape
     logitDecay = terms.logitDecay?.detached()
     try ExactInputs.check(logitDecay: terms.logitDecay, shape: [batch, t, heads], keys: s)

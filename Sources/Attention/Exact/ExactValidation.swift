@@ -71,15 +71,23 @@ func vector(_ tensor: Tensor, _ name: String, count: Int) throws -> Tensor {
   return tensor.detached()
 }
 
-/// The factor of each head; none where they are on a GPU, whose work is not waited for.
-func resolve(scale: Scale?, heads: Int, dimension: Int) throws -> [Float] {
+/// The factor of all heads; 1 where each has its own.
+func resolve(factor scale: Scale?, dimension: Int) throws -> Double {
   switch scale {
-  case nil: return [Float](repeating: Float(1 / Double(dimension).squareRoot()), count: heads)
+  case nil: return 1 / Double(dimension).squareRoot()
   case .number(let number):
     guard number.isFinite else {
       throw AttentionError.invalidArgument("scale", was: "\(number)", mustBe: "finite")
     }
-    return [Float](repeating: Float(number), count: heads)
+    return number
+  case .perHead: return 1
+  }
+}
+
+/// The factor of each head; none where they are on a GPU, whose work is not waited for.
+func resolve(scale: Scale?, factor: Double, heads: Int) throws -> [Float] {
+  switch scale {
+  case nil, .number: return [Float](repeating: Float(factor), count: heads)
   case .perHead(let tensor):
     let factors = try vector(tensor, "scale", count: heads)
     return factors.device == .cpu ? try factors.elements(as: Float.self) : []
@@ -103,15 +111,16 @@ func resolve(keyMask: Tensor?, shape: Shape) throws -> Tensor? {
   return try keyMask.detached().contiguous()
 }
 
-/// The bias as a view of the full shape; numbers other than float32 are converted before.
-func resolve(bias: Tensor?, shape: Shape) throws -> Tensor? {
+/// The bias as a view of the full shape; numbers other than float32 are converted before, but for those of
+/// a float64 call.
+func resolve(bias: Tensor?, shape: Shape, for dtype: DType) throws -> Tensor? {
   guard let bias else { return nil }
   guard bias.dtype.isFloatingPoint, let full = try? bias.detached().expanded(to: shape) else {
     throw AttentionError.invalidArgument(
       "bias", was: "\(bias.dtype.rawValue) \(bias.shape)",
       mustBe: "floating-point and broadcastable to \(shape)")
   }
-  return bias.dtype == .float32
+  return bias.dtype == .float32 || bias.dtype == .float64 && dtype == .float64
     ? full : try bias.detached().cast(to: .float32).expanded(to: shape)
 }
 

@@ -1,3 +1,4 @@
+import Tensors
 import Training
 
 /// Rows of one operator, pass, dtype and dimension as a person reads them.

@@ -1,5 +1,7 @@
 import ArgumentParser
+import Attention
 import FoundationEssentials
+import Tensors
 
 /// `attention explain`
 struct Explain: ParsableCommand {

@@ -1,4 +1,5 @@
 import CUDA
+import Tensors
 
 /// What `attention devices` says of GPUs: those that there are, and of what is missing, where it was
 /// looked for and what to install.

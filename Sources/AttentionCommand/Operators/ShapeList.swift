@@ -44,9 +44,9 @@ struct ShapeList {
     var tensors: [String: Tensor] = [:]
     for (name, shape) in all {
       switch inputs.first(where: { $0.name == name })?.kind {
-      case .bool: tensors[name] = try Self.rows(shape, .bool)
+      case .bool: tensors[name] = try .placeholder(shape, dtype: .bool)
       case .int32: tensors[name] = try Self.evenLengths(shape, total: tokens)
-      case .floatingPoint, nil: tensors[name] = try Self.rows(shape, dtype)
+      case .floatingPoint, nil: tensors[name] = try .placeholder(shape, dtype: dtype)
       }
     }
     return tensors
@@ -73,13 +73,6 @@ struct ShapeList {
     return shapes.merging(usual) { given, _ in given }
   }
 
-  /// Zeros: one row, seen on every other axis, so that operators which ask for dense rows need no
-  /// copy.
-  private static func rows(_ shape: Shape, _ dtype: DType) throws -> Tensor {
-    let row = Shape(Array(shape.suffix(1)))
-    return try Tensor.zeros(row, dtype: dtype).contiguous().expanded(to: shape)
-  }
-
   /// Cumulative lengths are the one tensor whose numbers are made: so many at most.
   private static let mostBounds = 1 << 20
 
@@ -90,8 +83,6 @@ struct ShapeList {
         "shape of cumulative_lengths", was: "\(shape)", mustBe: "of at most \(mostBounds) numbers")
     }
     let total = tokens.rank > 1 ? tokens[1] : 0
-    let sequences = shape.elementCount - 1
-    guard shape.rank == 1, sequences >= 1 else { return try .zeros(shape, dtype: .int32) }
-    return try Tensor((0...sequences).map { Int32(clamping: total * $0 / sequences) }, shape)
+    return try .evenLengths(shape, total: total)
   }
 }

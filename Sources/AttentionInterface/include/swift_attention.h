@@ -10,6 +10,8 @@
 /// the Swift operators `attention`, `linearAttention` and `gatedScan`; tensors of tokens are
 /// [batch, length, heads, dimension].
 ///
+/// Memory that results are written to overlaps neither each other nor what the call reads.
+///
 /// Nothing is printed, nothing ends the process, and no pointer is kept after a call. Calls may come
 /// from any thread. On a GPU the work is queued in the stream of the call: memory must live until the
 /// stream has done it, as for any kernel.

@@ -62,8 +62,46 @@ extension Tensor {
     return true
   }
 
+  /// ``filling(_:dtype:_:)`` in the memory that `place` views, where that has a contiguous tensor of this
+  /// shape and dtype; otherwise in fresh memory.
+  package static func filling(
+    _ shape: Shape, dtype: DType, into place: Tensor?,
+    _ fill: (UnsafeMutableRawPointer) throws -> Void
+  ) throws -> Tensor {
+    guard let place, place.receives(shape, dtype), case .host(let memory) = place.storage
+    else { return try filling(shape, dtype: dtype, fill) }
+    try fill(memory.base + place.offset * dtype.size)
+    return place
+  }
+
+  /// ``onDevice(_:dtype:device:)``, likewise.
+  package static func onDevice(
+    _ shape: Shape, dtype: DType, device: Device, into place: Tensor?
+  ) throws -> Tensor {
+    guard let place, place.device == device, place.receives(shape, dtype)
+    else { return try onDevice(shape, dtype: dtype, device: device) }
+    return place
+  }
+
+  private func receives(_ shape: Shape, _ dtype: DType) -> Bool {
+    self.shape == shape && self.dtype == dtype && isContiguous
+  }
+
+  /// Whether the elements are those of `other`, in the same memory.
+  private func isSame(as other: Tensor) -> Bool {
+    guard dtype == other.dtype, strides == other.strides else { return false }
+    let place = offset * dtype.size
+    switch (storage, other.storage) {
+    case (.host(let own), .host(let others)):
+      return own.base + place == others.base + other.offset * dtype.size
+    case (.device(let own, _), .device(let others, _)):
+      return own.address + UInt64(place) == others.address + UInt64(other.offset * dtype.size)
+    default: return false
+    }
+  }
+
   /// Writes the elements into the memory that `target` views, in its dtype and at its strides. The target
-  /// has this shape, is where this tensor is, and nobody else reads it yet.
+  /// has this shape, is where this tensor is, and nobody else reads it yet. What is there already stays.
   ///
   /// - Throws: ``TensorError/invalidArgument(_:was:mustBe:)`` if it has another shape or is elsewhere.
   package func write(to target: Tensor) throws {
@@ -71,7 +109,7 @@ extension Tensor {
       throw TensorError.invalidArgument(
         "target", was: "\(target.shape) on \(target.device)", mustBe: "\(shape) on \(device)")
     }
-    guard elementCount > 0 else { return }
+    guard elementCount > 0, !isSame(as: target) else { return }
     switch target.storage {
     case .device:
       if dtype == target.dtype {

@@ -1,4 +1,5 @@
 import Glibc
+import Tensors
 
 /// Round numbers along an axis.
 struct AxisTicks {

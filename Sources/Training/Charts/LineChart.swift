@@ -1,3 +1,5 @@
+import Tensors
+
 /// Lines over two axes as an SVG picture. It has no background, and darkens its ink on a light page
 /// and lightens it on a dark one.
 public struct LineChart: Sendable {

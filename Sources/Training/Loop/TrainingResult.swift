@@ -1,3 +1,5 @@
+import Tensors
+
 /// How a run ended.
 public struct TrainingResult: Hashable, Sendable {
   /// Steps done, those of earlier runs that were continued included.

@@ -1,3 +1,5 @@
+import Tensors
+
 extension LossCurve {
   /// The curve as a picture: bits per byte over steps, training as a line, validation as a line with
   /// dots, both with their last values in the legend.

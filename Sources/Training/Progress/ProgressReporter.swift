@@ -1,4 +1,5 @@
 import Glibc
+import Tensors
 
 /// Shows a run to a person on standard error: a bar that is redrawn where that is a terminal, a line
 /// for each group of steps where it is not.

@@ -1,3 +1,5 @@
+import Tensors
+
 /// The words of the progress display.
 enum ProgressText {
   private static let leastBar = 8

@@ -41,10 +41,15 @@ struct DeviceRows {
     place = try Place(self.tensor)
   }
 
-  /// Fresh rows for a result of `shape`.
-  init(fresh shape: Shape, paddedTo pitch: Int, _ dtype: DType, on device: Device) throws {
+  /// Fresh rows for a result of `shape`, or those of `wanted` where kernels can write them.
+  init(
+    fresh shape: Shape, paddedTo pitch: Int, _ dtype: DType, on device: Device,
+    into wanted: Tensor? = nil
+  ) throws {
+    let isWritable = try wanted.map { try $0.deviceAddress() % UInt64(Self.chunkBytes) == 0 }
     tensor = try .onDevice(
-      Shape(shape.dropLast() + [pitch]), dtype: dtype, device: device)
+      Shape(shape.dropLast() + [pitch]), dtype: dtype, device: device,
+      into: isWritable == true ? wanted : nil)
     place = try Place(tensor)
   }
 

@@ -37,10 +37,14 @@ struct FlashBackward {
 
     let dtype = isWide ? DType.float32 : problem.dtype
     let queries = try DeviceRows(
-      fresh: inputs.queries.shape, paddedTo: columns.keys, dtype, on: device)
-    let keys = try DeviceRows(fresh: inputs.keys.shape, paddedTo: columns.keys, dtype, on: device)
+      fresh: inputs.queries.shape, paddedTo: columns.keys, dtype, on: device,
+      into: inputs.places.queriesGradient)
+    let keys = try DeviceRows(
+      fresh: inputs.keys.shape, paddedTo: columns.keys, dtype, on: device,
+      into: inputs.places.keysGradient)
     let values = try DeviceRows(
-      fresh: inputs.values.shape, paddedTo: columns.values, dtype, on: device)
+      fresh: inputs.values.shape, paddedTo: columns.values, dtype, on: device,
+      into: inputs.places.valuesGradient)
     let scale =
       inputs.scales == nil
       ? nil : try Tensor.onDevice(sumShape, dtype: .float32, device: device)

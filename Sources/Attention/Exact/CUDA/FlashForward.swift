@@ -39,8 +39,10 @@ struct FlashForward {
         logSumExp: try .zeros(sumShape).moved(to: inputs.device))
     }
     let output = try DeviceRows(
-      fresh: outputShape, paddedTo: tile.columns.values, problem.dtype, on: inputs.device)
-    let logSumExp = try Tensor.onDevice(sumShape, dtype: .float32, device: inputs.device)
+      fresh: outputShape, paddedTo: tile.columns.values, problem.dtype, on: inputs.device,
+      into: inputs.places.output)
+    let logSumExp = try Tensor.onDevice(
+      sumShape, dtype: .float32, device: inputs.device, into: inputs.places.logSumExp)
     let rows = try FlashRows(inputs, tile.features.element, operands)
     let parts = tile.splits ?? 0
     let count = sumShape.elementCount

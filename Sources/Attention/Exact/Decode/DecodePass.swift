@@ -70,11 +70,14 @@ final class DecodePass: Sendable {
     }
     var logSumExp: Tensor?
     let output = try Tensor.filling(
-      [problem.batch, problem.queryLength, problem.heads, v], dtype: problem.dtype
+      [problem.batch, problem.queryLength, problem.heads, v], dtype: problem.dtype,
+      into: inputs.places.output
     ) { output in
       logSumExp = try Tensor.filling(
-        [problem.batch, problem.heads, problem.queryLength], as: Float.self
+        [problem.batch, problem.heads, problem.queryLength], dtype: .float32,
+        into: inputs.places.logSumExp
       ) { sums in
+        let sums = sums.assumingMemoryBound(to: Float.self)
         var first = 0
         while first < tasks.count {
           var end = first + 1

@@ -26,10 +26,10 @@ struct PlainOperands {
     queries = try operand(inputs.queries)
     keys = try operand(inputs.keys)
     values = try operand(inputs.values)
-    scale = try operand(Tensor(inputs.scale))
+    scale = try operand(inputs.scales ?? .full([inputs.problem.heads], inputs.factor, dtype: dtype))
     bias = try inputs.biasShape.map { shape in try operand(inputs.bias!.collapsed(to: shape)) }
     logitDecay = try inputs.logitDecay.map(operand)
-    sinks = try inputs.sinks.map { try operand(Tensor($0)) }
+    sinks = try inputs.sinkLogits.map(operand)
   }
 
   /// [b,s,hₖ,d] → [b,h,s,d]: each key/value head once for every query head that reads it.

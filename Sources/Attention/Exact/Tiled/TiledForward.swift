@@ -30,11 +30,13 @@ struct TiledForward<Operands: ForwardOperands> {
     var logSumExp: Tensor?
     let output = try Tensor.filling(
       [problem.batch, problem.queryLength, problem.heads, problem.valueDimension],
-      dtype: problem.dtype
+      dtype: problem.dtype, into: inputs.places.output
     ) { output in
       logSumExp = try Tensor.filling(
-        [problem.batch, problem.heads, problem.queryLength], as: Float.self
+        [problem.batch, problem.heads, problem.queryLength], dtype: .float32,
+        into: inputs.places.logSumExp
       ) { sums in
+        let sums = sums.assumingMemoryBound(to: Float.self)
         try Threads.tryForEach(tasks.count) { task in
           let (segment, head, start) = tasks[task]
           try run(segment, head, start, output, sums)

@@ -1,9 +1,7 @@
-import Training
-
 /// Numbers with units, short enough for a table.
-enum Quantity {
+package enum Quantity {
   /// As `12.3 µs`.
-  static func seconds(_ value: Double) -> String {
+  package static func seconds(_ value: Double) -> String {
     switch value {
     case ..<1e-3: digits(value * 1e6) + " µs"
     case ..<1: digits(value * 1e3) + " ms"
@@ -12,7 +10,7 @@ enum Quantity {
   }
 
   /// As `1.5 MiB`.
-  static func bytes(_ value: Int) -> String {
+  package static func bytes(_ value: Int) -> String {
     var amount = Double(value)
     for unit in ["B", "KiB", "MiB", "GiB"] {
       if abs(amount) < 1024 { return (unit == "B" ? "\(value)" : digits(amount)) + " " + unit }
@@ -22,7 +20,7 @@ enum Quantity {
   }
 
   /// Three significant digits.
-  static func digits(_ value: Double) -> String {
+  package static func digits(_ value: Double) -> String {
     switch abs(value) {
     case 0: "0"
     case ..<10: value.text(digits: 2)

@@ -1,6 +1,6 @@
 extension Double {
   /// The number with a fixed count of digits after the point: 2.5 with two digits is `2.50`.
-  public func text(digits: Int) -> String {
+  package func text(digits: Int) -> String {
     guard isFinite, magnitude < 1e15 else { return "\(self)" }
     let scale = (0..<digits).reduce(1) { power, _ in power * 10 }
     let scaled = Int((magnitude * Double(scale)).rounded())
@@ -12,7 +12,7 @@ extension Double {
   }
 
   /// A count with a unit prefix and three digits: `950`, `12.3k`, `4.56M`.
-  public var shortText: String {
+  package var shortText: String {
     var value = self
     var prefix = ""
     for next in ["k", "M", "G", "T"] where value.magnitude >= 999.5 {
@@ -26,12 +26,12 @@ extension Double {
 
 extension Duration {
   /// The duration in seconds.
-  public var seconds: Double {
+  package var seconds: Double {
     Double(components.seconds) + Double(components.attoseconds) * 1e-18
   }
 
   /// Minutes and seconds, with hours where there are some: `1:05`, `2:00:41`.
-  public var clockText: String {
+  package var clockText: String {
     let total = max(0, Int(seconds.rounded()))
     func two(_ number: Int) -> String { number < 10 ? "0\(number)" : "\(number)" }
     let (hours, minutes, rest) = (total / 3600, total / 60 % 60, total % 60)

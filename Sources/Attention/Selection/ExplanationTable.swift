@@ -1,14 +1,14 @@
-import Attention
+import Tensors
 
 /// A verdict as a person reads it.
-struct ExplanationTable {
+package struct ExplanationTable {
   private let explanation: Explanation
 
-  init(_ explanation: Explanation) { self.explanation = explanation }
+  package init(_ explanation: Explanation) { self.explanation = explanation }
 
   /// The choice in one line, then a row a kernel: those that can run, the cheapest first, with their
   /// estimates and what these rest on, then the others with their objections.
-  func text(width: Int = 100) -> String {
+  package func text(width: Int = 100) -> String {
     var table = TextTable([
       "": .left, "kernel": .left, "estimate": .right, "extra memory": .right, "why": .left,
     ])
@@ -26,7 +26,7 @@ struct ExplanationTable {
   }
 
   /// Why nothing would run; nil if something would.
-  var failure: String? {
+  package var failure: String? {
     guard explanation.chosen == nil else { return nil }
     if let forced = explanation.forced,
       let objection = explanation.candidates.first(where: { $0.kernel == forced })?.objection

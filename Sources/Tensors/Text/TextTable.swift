@@ -1,21 +1,21 @@
 /// Columns of text, aligned for a terminal.
-struct TextTable {
-  enum Side { case left, right }
+package struct TextTable {
+  package enum Side { case left, right }
 
   private let sides: [Side]
   private var rows: [[String]]
 
   /// - Parameter columns: the titles, and the side on which the cells of each column line up.
-  init(_ columns: KeyValuePairs<String, Side>) {
+  package init(_ columns: KeyValuePairs<String, Side>) {
     rows = [columns.map(\.key)]
     sides = columns.map(\.value)
   }
 
-  mutating func append(_ cells: [String]) { rows.append(cells) }
+  package mutating func append(_ cells: [String]) { rows.append(cells) }
 
   /// The table with two spaces between columns and no space at the ends of lines. A last column
   /// that is aligned left wraps at `width`.
-  func lines(width: Int = .max) -> [String] {
+  package func lines(width: Int = .max) -> [String] {
     var widths = sides.indices.map { column in rows.map { $0[column].count }.max() ?? 0 }
     if sides.last == .left {
       let before = widths.dropLast().reduce(0) { $0 + $1 + Self.gap }
