@@ -16,8 +16,6 @@ from setuptools.command.build_py import build_py
 
 FOLDER = Path(__file__).resolve().parent
 LIBRARY = "libswift_attention.so"
-# A build folder of its own: a statically linked build would otherwise replace the other.
-SCRATCH = FOLDER.parent / ".build" / "static"
 
 
 def built_library() -> Path:
@@ -31,10 +29,9 @@ def built_library() -> Path:
             " it from https://www.swift.org/install, or set SWIFT_ATTENTION_LIBRARY to a"
             f" {LIBRARY} that was built elsewhere")
     subprocess.run(
-        ["swift", "build", "--configuration", "release", "--static-swift-stdlib", "--product",
-         "swift_attention", "--scratch-path", SCRATCH],
+        ["swift", "build", "--configuration", "release", "--product", "swift_attention"],
         cwd=FOLDER.parent, check=True)
-    return SCRATCH / "release" / LIBRARY
+    return FOLDER.parent / ".build" / "release" / LIBRARY
 
 
 class BuildWithLibrary(build_py):
@@ -46,6 +43,8 @@ class BuildWithLibrary(build_py):
         target = folder / "swift_attention" / LIBRARY
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(built_library(), target)
+        if shutil.which("strip") is not None:
+            subprocess.run(["strip", target], check=True)
 
 
 class WithBinary(Distribution):

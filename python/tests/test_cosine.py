@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 import torch
 from torch import Tensor
 
-import peers as sources
+import peers
 from support import check_against, dtypes_on, error
 from swift_attention import (
     flash_cosine_sim_attention, l2norm_tensors, plain_cosine_sim_attention)
@@ -58,8 +56,8 @@ def test_definition(name: str, device: torch.device) -> None:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_original(name: str, device: torch.device, peers: Path) -> None:
-    original = sources.cosine(peers).plain_cosine_sim_attention
+def test_original(name: str, device: torch.device) -> None:
+    original = peers.cosine().plain_cosine_sim_attention
     shape, options, bias = CASES[name]
     tensors = tensors_of(shape, bias, device, torch.float32)
     check_against(
@@ -68,8 +66,8 @@ def test_original(name: str, device: torch.device, peers: Path) -> None:
     assert error(plain, called(original, options)(*tensors)) < 1e-6
 
 
-def test_original_with_masks_and_shared_heads(device: torch.device, peers: Path) -> None:
-    original = sources.cosine(peers).plain_cosine_sim_attention
+def test_original_with_masks_and_shared_heads(device: torch.device) -> None:
+    original = peers.cosine().plain_cosine_sim_attention
     q = torch.randn(2, 3, 21, 32, device=device)
     k, v = (torch.randn(2, 25, 32, device=device) for _ in range(2))
     mask = torch.rand(2, 25, device=device) > 0.4

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-import peers as sources
+import peers
 from support import error, threads
 from swift_attention import (
     explain, flash_cosine_sim_attention, scaled_dot_product_attention)
@@ -20,9 +18,9 @@ VARIANTS = [{}, {"pre_norm": True}, {"non_cosine_sim_attn": True}, {"attn_scale"
 
 
 @pytest.mark.parametrize("variant", VARIANTS, ids=str)
-def test_transformer_of_the_original(variant: dict, device: torch.device, peers: Path) -> None:
+def test_transformer_of_the_original(variant: dict, device: torch.device) -> None:
     pytest.importorskip("einops", reason="the original's transformer needs einops")
-    original = sources.cosine(peers, "transformer").CosineSimCausalTransformer
+    original = peers.cosine("transformer").CosineSimCausalTransformer
     theirs = original(**SIZES, **variant).to(device)
     own = CosineSimCausalTransformer(**SIZES, **variant).to(device)
     own.load_state_dict(theirs.state_dict())

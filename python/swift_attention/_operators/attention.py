@@ -10,8 +10,8 @@ from torch.compiler import is_compiling
 from . import NAMESPACE, explainers, library
 from .._library import ATTENTION
 from .attention_calls import (
-    DIFFERENTIABLE, INPUTS, NO_TERMS, Options, OptionValues, Plan, Tensors, backward, forward,
-    log_sum_exp_shape, output_layout, plan_of)
+    DIFFERENTIABLE, INPUTS, NO_TERMS, Options, OptionValues, Plan, Tensors, allocated, backward,
+    forward, log_sum_exp_shape, output_layout, plan_of, run)
 from .eager import PLAIN_TYPES, is_plain, is_plain_tensor, records_gradients
 from .tape import FirstDerivatives, apply_in_kernel
 
@@ -83,7 +83,10 @@ def attend_again(
         if not records_gradients():
             return None
         return _Attention.apply(options, plan, queries, keys, values, *NO_TERMS)[0]
-    return forward(plan, (queries, keys, values), with_log_sum_exp=False)[0]
+    output = allocated(plan, queries)
+    run(plan.template, ATTENTION.forward, [
+        queries.data_ptr(), keys.data_ptr(), values.data_ptr(), output.data_ptr()])
+    return output
 
 
 class _Attention(torch.autograd.Function):

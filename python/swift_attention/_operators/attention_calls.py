@@ -201,22 +201,23 @@ def forward(
 ) -> Tuple[torch.Tensor, Optional[torch.Tensor]]:
     """Output and log-sum-exp."""
     queries = tensors[0]
-    if plan.is_like_queries:
-        output = torch.empty_like(queries)
-    else:
-        output = _allocate(plan.output, queries.device)
-    if not with_log_sum_exp:
-        if not plan.is_empty:
-            _run(plan.template, ATTENTION.forward, tensors, (output,))
-        return output, None
-    log_sum_exp = _allocate(plan.log_sum_exp, queries.device)
+    output = allocated(plan, queries)
+    template, log_sum_exp = plan.template, None
+    if with_log_sum_exp:
+        template, layout = plan.recording, plan.log_sum_exp
+        log_sum_exp = torch.empty_strided(
+            layout.shape, layout.strides, dtype=layout.dtype, device=queries.device)
     if not plan.is_empty:
-        _run(plan.recording, ATTENTION.forward, tensors, (output, log_sum_exp))
+        run(template, ATTENTION.forward, _pointers((*tensors, output, log_sum_exp)))
     return output, log_sum_exp
 
 
-def _allocate(layout: Layout, device: torch.device) -> torch.Tensor:
-    return torch.empty_strided(layout.shape, layout.strides, dtype=layout.dtype, device=device)
+def allocated(plan: Plan, queries: torch.Tensor) -> torch.Tensor:
+    """Memory for the output of a call."""
+    if plan.is_like_queries:
+        return torch.empty_like(queries)
+    shape, strides, dtype, _ = plan.output
+    return torch.empty_strided(shape, strides, dtype=dtype, device=queries.device)
 
 
 def backward(
@@ -250,18 +251,16 @@ def backward(
         template = ATTENTION.template(
             device_number(results[0].device), layouts, dict(values.fields, needs_gradient=1))
         options.keep(options.backward_plans, key, template)
-    _run(template, ATTENTION.backward, tensors, others)
+    run(template, ATTENTION.backward, _pointers((*tensors, *others)))
     return gradients
 
 
-def _run(
-    template: Template,
-    function: Callable[[int], int],
-    inputs: Sequence[Optional[torch.Tensor]],
-    others: Sequence[Optional[torch.Tensor]],
-) -> None:
-    pointers = [tensor.data_ptr() for tensor in inputs if tensor is not None]
-    pointers += [tensor.data_ptr() for tensor in others if tensor is not None]
+def _pointers(tensors: Tensors) -> List[int]:
+    return [tensor.data_ptr() for tensor in tensors if tensor is not None]
+
+
+def run(template: Template, function: Callable[[int], int], pointers: List[int]) -> None:
+    """Calls the library on the threads, or in the stream, that PyTorch has for such work."""
     if template.device == CPU:
         follow_threads()
     else:
