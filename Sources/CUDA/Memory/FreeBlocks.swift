@@ -25,7 +25,11 @@ final class FreeBlocks: Sendable {
   private let state = Mutex(State())
   private let isKeeping: Bool
 
-  init() { isKeeping = getenv(Self.variable).map { String(cString: $0) != "0" } ?? true }
+  init(isKeeping: Bool = isKeepingByEnvironment) { self.isKeeping = isKeeping }
+
+  static var isKeepingByEnvironment: Bool {
+    getenv(variable).map { String(cString: $0) != "0" } ?? true
+  }
 
   /// The size of a piece for `byteCount` bytes: rounded up where it may come back here.
   func size(for byteCount: Int) -> BlockSize? {

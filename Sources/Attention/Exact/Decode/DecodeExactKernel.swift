@@ -14,6 +14,14 @@ struct DecodeExactKernel: ExactKernel {
   /// Query rows of one key/value head: more would rather pay for packing the keys.
   private static let mostRows = 16
 
+  /// Rows that share what is read of a key.
+  private static let sharingRows = 8
+
+  /// Without packing, each multiply-add of a single row loads its operand: about a third of the peak.
+  private func efficiency(_ problem: ExactProblem) -> Double {
+    rows(problem) < Self.sharingRows ? 0.35 : 0.6
+  }
+
   private func rows(_ problem: ExactProblem) -> Int {
     problem.queryLength * problem.heads / problem.keyValueHeads
   }
@@ -33,12 +41,11 @@ struct DecodeExactKernel: ExactKernel {
     let pieces = (problem.keyLength + DecodePass.pieceKeys - 1) / DecodePass.pieceKeys
     let heads = problem.batch * problem.keyValueHeads
     let extra = heads * pieces * rows(problem) * (problem.valueDimension + 2) * 4
-    // Without packing, each multiply-add loads its operand: about a third of the peak.
     return Cost(
       operations: 2 * Double(heads * rows(problem) * problem.keyLength)
         * Double(problem.keyDimension + problem.valueDimension),
-      bytes: problem.tensorBytes, extraMemory: extra, efficiency: 0.35, overhead: 4e-6,
-      pieces: heads * pieces)
+      bytes: problem.tensorBytes, extraMemory: extra, efficiency: efficiency(problem),
+      overhead: 4e-6, pieces: (problem.packedSequences ?? problem.batch) * pieces)
   }
 
   func forward(_ inputs: ExactInputs) throws -> ExactOutputs { try DecodePass(inputs).run() }

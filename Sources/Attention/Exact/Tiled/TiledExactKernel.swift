@@ -53,7 +53,7 @@ struct TiledExactKernel: ExactKernel {
         + (problem.needsGradient ? problem.backwardOperations : 0),
       bytes: problem.tensorBytes + Double(floats * 4), extraMemory: floats * 4,
       efficiency: efficiency,
-      overhead: 5e-6, pieces: problem.needsGradient ? 16 : max(1, queries / 64))
+      overhead: 12e-6, pieces: problem.needsGradient ? 16 : max(1, queries / 64))
   }
 
   func forward(_ inputs: ExactInputs) throws -> ExactOutputs {
