@@ -94,7 +94,7 @@ def keys(dimensions, rows, element="bf16", **features):
 
 def hopper(dimensions, element="bf16", **rows):
     """Macros of the kernels with Hopper's own instructions; rows of the tiles that go by."""
-    return flash(dimensions, element, **{"WIDE": 0, "WARPGROUPS": 2, **rows})
+    return flash(dimensions, element, **{"WIDE": int("32" in element), "WARPGROUPS": 2, **rows})
 
 
 def linear(update, keys, columns):

@@ -27,6 +27,9 @@ static const char wgmma_cuh[] = {
 static const char warpgroup_cuh[] = {
 #embed "tile/warpgroup.cuh" suffix(, 0)
 };
+static const char planes_cuh[] = {
+#embed "tile/planes.cuh" suffix(, 0)
+};
 static const char tma_cuh[] = {
 #embed "tile/tma.cuh" suffix(, 0)
 };
@@ -44,6 +47,7 @@ static const struct cuda_source sources[] = {
     SOURCE("tile/matrix.cuh", matrix_cuh),
     SOURCE("tile/wgmma.cuh", wgmma_cuh),
     SOURCE("tile/warpgroup.cuh", warpgroup_cuh),
+    SOURCE("tile/planes.cuh", planes_cuh),
     SOURCE("tile/tma.cuh", tma_cuh),
     SOURCE("tile/ring.cuh", ring_cuh),
 };

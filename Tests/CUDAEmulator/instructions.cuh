@@ -141,6 +141,7 @@ DEVICE void load_matrices_transposed(u32 (&r)[4], u32 address) {
 }
 
 DEVICE u32 load_word(u32 address) { return *(const u32 *)at_shared(address); }
+DEVICE void store_number(u32 address, float number) { *(float *)at_shared(address) = number; }
 
 DEVICE u32 shared_address(const void *pointer) { return (u32)((const u8 *)pointer - shared); }
 

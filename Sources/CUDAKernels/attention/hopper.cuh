@@ -55,6 +55,23 @@ DEVICE void clear_rows(u8 *tile, int count) {
   show_to_products();
 }
 
+// What goes by where keys are owned: every tile of `Rows` queries that see one of the block's keys, of each head
+// of the group.
+template <int Rows>
+struct PassingQueries {
+  int first_tile, tile_count, first_head, turns;
+
+  __device__ PassingQueries(const Segment &segment, Range keys, int first_head, int heads)
+      : first_head(first_head) {
+    const Range seeing = segment.band.seeing(keys, segment.query_count);
+    first_tile = seeing.first / Rows;
+    tile_count = seeing.end > seeing.first ? (seeing.end + Rows - 1) / Rows - first_tile : 0;
+    turns = tile_count * heads;
+  }
+  __device__ int first_row(int turn) const { return (first_tile + turn % tile_count) * Rows; }
+  __device__ int head(int turn) const { return first_head + turn / tile_count; }
+};
+
 // Warpgroups issue products in turn: who has issued its own lets the next one, and computes meanwhile.
 struct Turns {
   int count;

@@ -22,6 +22,7 @@ using KeyTile = BlockedTile<Element, key_rows, KEY_DIMENSION>;
 using ValueTile = BlockedTile<Element, key_rows, VALUE_DIMENSION>;
 using QueryTile = BlockedTile<Element, QUERY_ROWS, KEY_DIMENSION>;
 using OutputTile = BlockedTile<Element, QUERY_ROWS, VALUE_DIMENSION>;
+using Passing = PassingQueries<QUERY_ROWS>;
 
 struct HopperParameters {
   OperandMaps maps;
@@ -47,21 +48,6 @@ struct Layout {
   __device__ u32 shifts(int turn) const {
     return number_tiles + turn % stages * numbers * QUERY_ROWS * 4;
   }
-};
-
-// What goes by: every tile of queries that see one of the block's keys, of each head of the group.
-struct Passing {
-  int first_tile, tile_count, first_head, turns;
-
-  __device__ Passing(const Segment &segment, Range keys, int first_head, int heads) : first_head(first_head) {
-    const Range seeing = segment.band.seeing(keys, segment.query_count);
-    first_tile = seeing.first / QUERY_ROWS;
-    tile_count =
-        seeing.end > seeing.first ? (seeing.end + QUERY_ROWS - 1) / QUERY_ROWS - first_tile : 0;
-    turns = tile_count * heads;
-  }
-  __device__ int first_row(int turn) const { return (first_tile + turn % tile_count) * QUERY_ROWS; }
-  __device__ int head(int turn) const { return first_head + turn / tile_count; }
 };
 
 // What the copying thread does.

@@ -85,6 +85,10 @@ struct Operands {
   __device__ i64 key_place(int batch_index, int head, int key) const {
     return ((i64)batch_index * heads + head) * key_length + key;
   }
+  // The same where a group of heads shares its keys, [batch, groups, keys].
+  __device__ i64 group_key_place(int batch_index, int group, int key) const {
+    return ((i64)batch_index * groups() + group) * key_length + key;
+  }
 
   // Reciprocal lengths.
   __device__ const float *query_length_at(int batch_index, int query, int head) const {

@@ -81,6 +81,10 @@ DEVICE u32 load_word(u32 address) {
   return result;
 }
 
+DEVICE void store_number(u32 address, float number) {
+  asm volatile("st.shared.f32 [%0], %1;" : : "r"(address), "f"(number) : "memory");
+}
+
 // The address of dynamic shared memory as instructions take it.
 DEVICE u32 shared_address(const void *pointer) { return (u32)__cvta_generic_to_shared(pointer); }
 

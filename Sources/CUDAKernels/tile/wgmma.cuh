@@ -34,6 +34,9 @@ DEVICE void keep(float (&c)[Columns][4]) {
 #define SUM8(j) SUM(j), SUM(j + 1), SUM(j + 2), SUM(j + 3), SUM(j + 4), SUM(j + 5), SUM(j + 6), SUM(j + 7)
 #define SUM(j) "+f"(c[j][0]), "+f"(c[j][1]), "+f"(c[j][2]), "+f"(c[j][3])
 
+#define PLACES_48 \
+  "%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15," \
+  "%16,%17,%18,%19,%20,%21,%22,%23"
 #define PLACES_64 \
   "%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15," \
   "%16,%17,%18,%19,%20,%21,%22,%23,%24,%25,%26,%27,%28,%29,%30,%31"
@@ -65,10 +68,14 @@ DEVICE void keep(float (&c)[Columns][4]) {
                : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(right), "r"((int)adds)           \
                : "memory")
 
+#define SUMS_48 SUM(0), SUM(1), SUM(2), SUM(3), SUM(4), SUM(5)
 #define SUMS_64 SUM8(0)
 #define SUMS_96 SUM8(0), SUM(8), SUM(9), SUM(10), SUM(11)
 #define SUMS_128 SUM8(0), SUM8(8)
 
+DEVICE void multiply_shared_f16(float (&c)[6][4], u64 left, u64 right, bool adds) {
+  SHARED_PRODUCT(48, "f16", "24", "25", "26");
+}
 DEVICE void multiply_shared_bf16(float (&c)[8][4], u64 left, u64 right, bool adds) {
   SHARED_PRODUCT(64, "bf16", "32", "33", "34");
 }

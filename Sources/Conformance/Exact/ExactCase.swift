@@ -47,16 +47,32 @@ extension ExactCase {
     return cases + decoding(keyLength: isQuick ? 40 : 301, dimensions) + (isQuick ? [] : long)
   }
 
-  /// Half precision in dimensions of whole blocks, for which there are kernels that do nothing else.
+  /// Dimensions of whole blocks without masks and terms, for which there are kernels that do nothing else: in
+  /// half precision, and in sequences of float32 that are long enough.
   static func blocks(isQuick: Bool) -> [ExactCase] {
-    let length = isQuick ? 70 : 270
-    let all: [[ExactFeature]] = [
+    let half: [[ExactFeature]] = [
       [.bfloat16], [.float16, .causal], [.bfloat16, .packed], [.bfloat16, .window],
       [.float16, .groupedQuery], [.bfloat16, .moreQueries], [.bfloat16, .moreKeys],
     ]
-    return all.enumerated().map { index, features in
-      make(features, length: length, dimension: index % 2 == 0 ? 64 : 128)
+    let single: [[ExactFeature]] = [
+      [], [.causal], [.packed, .groupedQuery], [.window], [.sharp, .moreQueries],
+      [.causal, .moreKeys], [.scaleHeads, .groupedQuery],
+    ]
+    func cases(_ all: [[ExactFeature]], length: Int) -> [ExactCase] {
+      all.enumerated().map { index, features in
+        make(features, length: length, dimension: index % 2 == 0 ? 64 : 128)
+      }
     }
+    let long = cases(single, length: 270).map { (long: ExactCase) in
+      var result = long
+      // One of several sequences must still be long.
+      if long.has(.packed) { (result.queryLength, result.keyLength) = (930, 930) }
+      if long.has(.window) { result.valueDimension = 64 }
+      (result.batch, result.heads) = (1, long.has(.groupedQuery) ? 4 : 2)
+      if !long.has(.groupedQuery) { result.keyValueHeads = 2 }
+      return result
+    }
+    return cases(half, length: isQuick ? 70 : 270) + (isQuick ? Array(long.prefix(2)) : long)
   }
 
   /// Lengths from which on kernels do what does not pay in short sequences.

@@ -61,14 +61,22 @@ struct FlashBackward {
         ? 0 : try operands.fresh(sumShape.elementCount * size, "gradients of queries' sums"),
       keySums: inputs.logitDecay == nil
         ? 0 : try operands.zeros(keyCount * size, "gradients of keys' sums"))
+    let planes =
+      plan.usesPlanes ? try FlashPlanes.all(read, outputGradient: slope, operands) : nil
     for step in plan.steps {
       let tile = step.tile
       func launch(_ parameters: some BitwiseCopyable) throws {
         try operands.queue.launch(
           step.kernel, grid: grid(tile), threads: tile.threads, parameters)
       }
-      if tile.warpgroups != nil {
-        let device = operands.queue.device
+      let device = operands.queue.device
+      if let planes, let outputGradient = planes.outputGradient {
+        try launch(
+          SingleParameters(
+            maps: planes.maps(tile.rows, device),
+            outputGradient: outputGradient.rows.map(rows: tile.rows.queries, on: device),
+            units: planes.units, backward: parameters))
+      } else if tile.warpgroups != nil {
         try launch(
           MappedParameters(
             maps: FlashMaps(read, tile.rows, device),
@@ -164,6 +172,14 @@ struct FlashBackward {
   private struct MappedParameters: BitwiseCopyable {
     var maps: FlashMaps
     var outputGradient: TensorMap
+    var backward: FlashBackwardParameters
+  }
+
+  /// Those of Hopper's kernels for float32.
+  private struct SingleParameters: BitwiseCopyable {
+    var maps: FlashMaps
+    var outputGradient: TensorMap
+    var units: FlashUnits
     var backward: FlashBackwardParameters
   }
 

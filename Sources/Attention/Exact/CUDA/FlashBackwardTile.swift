@@ -55,7 +55,8 @@ struct FlashBackwardTile: Hashable, Sendable {
     warpgroups = usesWarpgroups ? Self.hopperWarpgroups : nil
     let candidates: [Candidate]
     switch (owner, features.element.isHalf) {
-    case _ where usesWarpgroups: candidates = [Self.hopper(owner, columns.widest)]
+    case _ where usesWarpgroups:
+      candidates = [Self.hopper(owner, columns.widest, features.element)]
     case (.queries, true): candidates = Self.queries(columns.widest, features, limits.capability)
     case (.queries, false): candidates = Self.singleQueries(columns.widest, limits.capability)
     case (_, true): candidates = Self.keys(columns.widest, features, limits.capability)
@@ -82,9 +83,16 @@ struct FlashBackwardTile: Hashable, Sendable {
 
   /// As many rows go by at once as leave registers for the gradients. Where queries are owned, keys are
   /// needed until the next turn: with room for two tiles nothing would arrive meanwhile.
-  private static func hopper(_ owner: Owner, _ widest: Int) -> Candidate {
+  /// Of float32 as many as shared memory holds twice.
+  private static func hopper(_ owner: Owner, _ widest: Int, _ element: FlashElement) -> Candidate {
     let own = hopperWarpgroups * FlashWarpgroups.rows
     let warps = hopperWarpgroups * FlashWarpgroups.threads / FlashTile.threadsPerWarp
+    if !element.isHalf {
+      let others = widest <= 64 ? 64 : 48
+      return owner == .queries
+        ? Candidate(own, others, warps: warps, blocks: 1)
+        : Candidate(others, own, warps: warps, blocks: 1)
+    }
     return owner == .queries
       ? Candidate(own, widest <= 64 ? 128 : 64, warps: warps, blocks: 1, stages: 3)
       : Candidate(widest <= 64 ? 96 : 64, own, warps: warps, blocks: 1)
@@ -159,14 +167,21 @@ struct FlashBackwardTile: Hashable, Sendable {
       Candidate(
         rows.queries, rows.keys, warps: rows.warps, blocks: rows.blocks, stages: stages),
       columns, features.dividesByLengths)
+      + (usesPlanes ? stages * passing * 2 * DType.float32.size : 0)
       + (warpgroups == nil ? 0 : FlashWarpgroups.barrierBytes(stages: stages))
   }
+
+  /// Rows of a tile that goes by.
+  private var passing: Int { owner == .queries ? rows.keys : rows.queries }
+
+  /// Whether ``FlashPlanes`` are read, with a unit for each row.
+  var usesPlanes: Bool { warpgroups != nil && !features.element.isHalf }
 
   /// Threads of a block.
   var threads: Int { rows.threads + (warpgroups == nil ? 0 : FlashWarpgroups.threads) }
 
   var kernel: String {
-    let prefix = warpgroups == nil ? "" : "hopper_"
+    let prefix = warpgroups == nil ? "" : usesPlanes ? "hopper_single_" : "hopper_"
     return "attention/\(prefix)backward_\(owner == .queries ? "queries" : "keys")"
   }
 
@@ -174,7 +189,7 @@ struct FlashBackwardTile: Hashable, Sendable {
   func definitions(isWide: Bool) -> [String] {
     let all = features.definitions + columns.definitions + ["WIDE=\(isWide ? 1 : 0)"]
     if let warpgroups {
-      let passing = owner == .queries ? "KEY_ROWS=\(rows.keys)" : "QUERY_ROWS=\(rows.queries)"
+      let passing = "\(owner == .queries ? "KEY_ROWS" : "QUERY_ROWS")=\(passing)"
       return all + [passing, "STAGES=\(stages)", "WARPGROUPS=\(warpgroups)"]
     }
     let common = all + rows.definitions

@@ -9,7 +9,7 @@ import Tensors
 struct FlashExactKernel: ExactKernel {
   /// bfloat16 and float16.
   static let half = FlashExactKernel(kind: .half)
-  /// float32, each number taken apart into two of TF32: three products keep all but two bits.
+  /// float32, each number taken apart into two of eleven bits: three products keep all but two bits.
   static let float32 = FlashExactKernel(kind: .float32)
   /// float32, rounded to TF32 for products.
   static let tf32 = FlashExactKernel(kind: .tf32)

@@ -3,7 +3,8 @@ import Tensors
 /// What the kernels of exact attention multiply, as the macro `ELEMENT` has it.
 enum FlashElement: String, Hashable, Sendable, CaseIterable {
   case bf16, f16
-  /// float32, each number taken apart into two of TF32.
+  /// float32, each number taken apart into two of eleven bits: of TF32, or, by Hopper's own instructions, of
+  /// float16.
   case tf32x3
   /// float32, rounded to TF32.
   case tf32
@@ -49,6 +50,11 @@ struct FlashFeatures: Hashable, Sendable {
   /// Something is done to scores before the mask.
   var hasTerms = false
   var hasHeadScales = false
+  /// Some sequence has queries enough to pay for what is made of the tensors beforehand.
+  var isLong = false
+
+  /// Queries from which on float32 is taken apart before kernels read it, which takes a launch a tensor.
+  private static let longFrom = 256
 
   init(_ element: FlashElement) { self.element = element }
 
@@ -59,15 +65,16 @@ struct FlashFeatures: Hashable, Sendable {
     dividesByLengths = inputs.normalizedGroups == 1
     hasTerms = inputs.hasAddedTerms || inputs.softcap != nil
     hasHeadScales = inputs.scales != nil
+    isLong = inputs.segments.contains { $0.queryCount >= Self.longFrom }
   }
 
-  /// Whether kernels with Hopper's own matrix instructions do it: on Hopper, in half precision, where
-  /// nothing but the band masks, and the dimensions are whole blocks of shared memory as those
-  /// instructions read it.
+  /// Whether kernels with Hopper's own matrix instructions do it: on Hopper, in half precision or long
+  /// sequences of float32, where nothing but the band masks, and the dimensions are whole blocks of shared
+  /// memory as those instructions read it.
   func usesWarpgroups(_ columns: TileColumns, _ limits: TileLimits) -> Bool {
     let areBlocks = [columns.keys, columns.values].allSatisfy { [64, 128].contains($0) }
-    return limits.capability == FlashTile.hopper && element.isHalf && areBlocks && !hasKeyMask
-      && !dividesByLengths && !hasTerms
+    return limits.capability == FlashTile.hopper && (element.isHalf || element == .tf32x3 && isLong)
+      && areBlocks && !hasKeyMask && !dividesByLengths && !hasTerms
   }
 
   /// Whether the inner loops do nothing but multiply and mask the edges.

@@ -58,7 +58,13 @@ struct FlashForward {
         ? 0 : try operands.fresh(parts * count * DType.float32.size, "parts of the sums"),
       boundFactor: bound?.factor ?? 0, boundRise: bound?.rise ?? 0, boundRange: bound?.range ?? 0,
       splits: Int32(max(1, parts)))
-    if tile.warpgroups != nil {
+    if tile.usesPlanes {
+      let planes = try FlashPlanes.all(rows, operands)
+      try launch(
+        SingleParameters(
+          maps: planes.maps(tile.rows, operands.queue.device), units: planes.units,
+          forward: parameters))
+    } else if tile.warpgroups != nil {
       try launch(
         MappedParameters(
           maps: FlashMaps(rows, tile.rows, operands.queue.device), forward: parameters))
@@ -114,6 +120,13 @@ struct FlashForward {
   /// Those of Hopper's kernel.
   private struct MappedParameters: BitwiseCopyable {
     var maps: FlashMaps
+    var forward: Parameters
+  }
+
+  /// Those of Hopper's kernel for float32.
+  private struct SingleParameters: BitwiseCopyable {
+    var maps: FlashMaps
+    var units: FlashUnits
     var forward: Parameters
   }
 

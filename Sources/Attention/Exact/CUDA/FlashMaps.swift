@@ -8,13 +8,22 @@ struct FlashMaps: BitwiseCopyable {
   private let values: TensorMap
 
   /// - Parameters:
-  ///   - rows: what is read.
+  ///   - queries: what is read.
+  ///   - keys: what is read.
+  ///   - values: what is read.
   ///   - tile: the rows of queries and keys that are copied at once.
   ///   - device: whose unit reads.
+  init(
+    queries: DeviceRows, keys: DeviceRows, values: DeviceRows, _ tile: TileRows,
+    _ device: CUDADevice
+  ) throws {
+    self.queries = try queries.map(rows: tile.queries, on: device)
+    self.keys = try keys.map(rows: tile.keys, on: device)
+    self.values = try values.map(rows: tile.keys, on: device)
+  }
+
   init(_ rows: FlashRows, _ tile: TileRows, _ device: CUDADevice) throws {
-    queries = try rows.queries.map(rows: tile.queries, on: device)
-    keys = try rows.keys.map(rows: tile.keys, on: device)
-    values = try rows.values.map(rows: tile.keys, on: device)
+    try self.init(queries: rows.queries, keys: rows.keys, values: rows.values, tile, device)
   }
 }
 

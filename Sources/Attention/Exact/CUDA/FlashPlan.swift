@@ -63,6 +63,8 @@ final class FlashBackwardPlan: Sendable {
 
   let steps: [Step]
   let columns: TileColumns
+  /// Whether ``FlashPlanes`` are read.
+  let usesPlanes: Bool
 
   private struct Key: Hashable, Sendable {
     let common: FlashPlanKey
@@ -82,6 +84,7 @@ final class FlashBackwardPlan: Sendable {
       keyDimension: key.common.keyDimension, valueDimension: key.common.valueDimension,
       features: key.common.features, limits: key.common.limits)
     columns = tiles[0].columns
+    usesPlanes = tiles[0].usesPlanes
     steps = tiles.map { tile in
       Step(
         tile: tile,

@@ -43,9 +43,9 @@ struct FlashTile: Hashable, Sendable {
       keyDimension: keyDimension, valueDimension: valueDimension, features.element)
     warpgroups =
       splits == nil && features.usesWarpgroups(columns, limits)
-      ? FlashWarpgroups.count(longest, widest: columns.widest) : nil
+      ? FlashWarpgroups.count(longest, widest: columns.widest, features.element) : nil
     let candidates =
-      warpgroups.map { [Self.hopper($0)] }
+      warpgroups.map { [Self.hopper($0, features.element)] }
       ?? (splits != nil
         ? Self.split(columns.widest, features.element)
         : features.element.isHalf
@@ -85,9 +85,9 @@ struct FlashTile: Hashable, Sendable {
   }
 
   /// Scores, weights and outputs of a warpgroup's rows fill its registers.
-  private static func hopper(_ warpgroups: Int) -> TileRows {
+  private static func hopper(_ warpgroups: Int, _ element: FlashElement) -> TileRows {
     TileRows(
-      warpgroups * FlashWarpgroups.rows, FlashWarpgroups.keys,
+      warpgroups * FlashWarpgroups.rows, FlashWarpgroups.keys(element),
       warps: warpgroups * FlashWarpgroups.threads / threadsPerWarp, blocks: 1)
   }
 
@@ -117,19 +117,28 @@ struct FlashTile: Hashable, Sendable {
   }
 
   var sharedBytes: Int {
-    Self.sharedBytes(rows, columns, features.dividesByLengths)
+    let units = usesPlanes ? 2 * Self.stages * rows.keys * DType.float32.size : 0
+    return Self.sharedBytes(rows, columns, features.dividesByLengths) + units
       + (warpgroups == nil ? 0 : FlashWarpgroups.barrierBytes(stages: Self.stages))
   }
 
   /// Threads of a block.
   var threads: Int { rows.threads + (warpgroups == nil ? 0 : FlashWarpgroups.threads) }
 
-  var kernel: String { warpgroups == nil ? "attention/forward" : "attention/hopper_forward" }
+  /// Whether ``FlashPlanes`` are read, for `attention/hopper_single_forward.cu`.
+  var usesPlanes: Bool { warpgroups != nil && !features.element.isHalf }
+
+  var kernel: String {
+    warpgroups == nil
+      ? "attention/forward"
+      : usesPlanes ? "attention/hopper_single_forward" : "attention/hopper_forward"
+  }
 
   var definitions: [String] {
     if let warpgroups {
       return features.definitions + columns.definitions
         + ["KEY_ROWS=\(rows.keys)", "WARPGROUPS=\(warpgroups)"]
+        + (usesPlanes ? ["STAGES=\(Self.stages)"] : [])
     }
     return features.definitions + columns.definitions + rows.definitions
       + ["CONSTANT_BOUND=\(hasConstantBound ? 1 : 0)", "SPLIT=\(splits == nil ? 0 : 1)"]

@@ -1,12 +1,12 @@
 import Tensors
 
-/// Warpgroups of a block of Hopper's kernels, and how many `attention/hopper_forward.cu` has.
+/// Warpgroups of a block of Hopper's kernels, and how many those of the forward pass have.
 enum FlashWarpgroups {
   /// Rows that a warpgroup owns.
   static let rows = 64
   static let threads = 128
-  /// Keys of a tile.
-  static let keys = 128
+  /// Keys of a tile. Of float32, what lies in registers and shared memory takes twice the room.
+  static func keys(_ element: FlashElement) -> Int { element.isHalf ? 128 : 64 }
   /// The barriers of a block: of what it owns, and two for each stage of both tensors that go by.
   static func barrierBytes(stages: Int) -> Int {
     (1 + 2 * 2 * stages) * MemoryLayout<UInt64>.size
@@ -20,14 +20,18 @@ enum FlashWarpgroups {
 
   /// Three where registers allow it, unless the queries are so few, or the causal edge cuts so much off
   /// tall tiles, that two compute less by more than three are faster.
-  static func count(_ segment: ExactInputs.Segment?, widest: Int) -> Int {
+  static func count(
+    _ segment: ExactInputs.Segment?, widest: Int, _ element: FlashElement
+  ) -> Int {
     let most = most(widest)
     guard most == 3, let segment else { return most }
-    return Double(work(segment, most)) > gainOfThree * Double(work(segment, 2)) ? 2 : most
+    let keys = keys(element)
+    return Double(work(segment, most, keys)) > gainOfThree * Double(work(segment, 2, keys))
+      ? 2 : most
   }
 
-  /// Rows times tiles of keys that blocks of `groups` warpgroups compute for a sequence.
-  private static func work(_ segment: ExactInputs.Segment, _ groups: Int) -> Int {
+  /// Rows times tiles of `keys` that blocks of `groups` warpgroups compute for a sequence.
+  private static func work(_ segment: ExactInputs.Segment, _ groups: Int, _ keys: Int) -> Int {
     let height = groups * rows
     return stride(from: 0, to: segment.queryCount, by: height).reduce(0) { sum, first in
       let visible = segment.band.visibleKeys(

@@ -18,10 +18,13 @@ import Testing
     var isCausal = true
     var allowsTF32 = false
     var isPacked = false
+    /// Numbers of one row may be 2⁴⁰ times those of another.
+    var isUneven = false
 
     var testDescription: String {
       "\(dtype.rawValue)\(allowsTF32 ? " as TF32" : "") \(batch)×\(queries)×\(heads)×\(dimension) by "
         + "\(keys)×\(groups)\(isCausal ? " causal" : "")\(isPacked ? " packed" : "")"
+        + (isUneven ? " uneven" : "")
     }
 
     /// Of results and gradients, as a share of their size: twice the steps of the number format for
@@ -36,7 +39,8 @@ import Testing
   }
 
   /// Hopper's instructions (64 and 128, whole tiles and parts of them, grouped heads, a packed batch), two
-  /// kernels for keys and values (256), float32 in its tiles and rounded to TF32.
+  /// kernels for keys and values (256), float32 in its tiles, by Hopper's instructions (from 256 queries on) and
+  /// rounded to TF32.
   @Test(arguments: [
     Size(queries: 130, keys: 200, dimension: 64),
     Size(dtype: .float16, batch: 2, queries: 65, keys: 65, dimension: 128, isCausal: false),
@@ -45,6 +49,10 @@ import Testing
     Size(dtype: .float32, queries: 70, keys: 100, dimension: 64),
     Size(dtype: .float32, queries: 40, keys: 40, dimension: 128),
     Size(dtype: .float32, queries: 20, keys: 40, heads: 1, dimension: 200),
+    Size(dtype: .float32, queries: 260, keys: 300, heads: 1, dimension: 64, isCausal: false),
+    Size(dtype: .float32, queries: 300, keys: 300, dimension: 64, isPacked: true),
+    Size(dtype: .float32, queries: 257, keys: 270, dimension: 128),
+    Size(dtype: .float32, queries: 256, keys: 320, heads: 1, dimension: 128, isUneven: true),
     Size(dtype: .float32, queries: 40, keys: 70, dimension: 64, allowsTF32: true),
   ])
   func agreesWithTheDefinition(_ size: Size) throws {
@@ -138,9 +146,21 @@ import Testing
         try .normal(
           [size.batch, length, heads, size.dimension], using: &generator, dtype: size.dtype)
       }
+      /// Rows by powers of two from 2^low on.
+      func uneven(_ tensor: Tensor, from low: Int) throws -> Tensor {
+        guard size.isUneven else { return tensor }
+        let length = tensor.shape[1]
+        let factors = (0..<length).map {
+          Float(sign: .plus, exponent: low + 17 * $0 % 40, significand: 1)
+        }
+        return try tensor * Tensor(factors).reshaped([1, length, 1, 1])
+      }
+      // Scores stay small: a float32 of 2²⁰ has no bits left for what a softmax sees.
       tensors = [
-        try draw(size.queries, size.heads), try draw(size.keys, size.groups),
-        try draw(size.keys, size.groups), try draw(size.queries, size.heads),
+        try uneven(draw(size.queries, size.heads), from: -20),
+        try uneven(draw(size.keys, size.groups), from: -60),
+        try uneven(draw(size.keys, size.groups), from: -20),
+        try uneven(draw(size.queries, size.heads), from: -30),
       ]
     }
 

@@ -18,6 +18,14 @@ import Testing
     }
   }
 
+  /// float32 in sequences that are long enough to be taken apart.
+  private static let longSingle: [FlashFeatures] = [false, true].map { isPacked in
+    var features = FlashFeatures(.tf32x3)
+    features.isLong = true
+    features.isPacked = isPacked
+    return features
+  }
+
   private static let dimensions = [(1, 1), (64, 64), (65, 16), (128, 128), (16, 129), (256, 256)]
 
   /// Capability and shared memory of a block: A100, RTX 30, RTX 40, H100, B200, RTX 50.
@@ -27,7 +35,7 @@ import Testing
   @Test(arguments: devices)
   func everyTileFits(limits: TileLimits) {
     for (key, value) in Self.dimensions {
-      for features in Self.everyFeature {
+      for features in Self.everyFeature + Self.longSingle {
         for splits in [nil, 7] {
           let tile = FlashTile(
             keyDimension: key, valueDimension: value, features: features, splits: splits,
@@ -46,7 +54,7 @@ import Testing
   @Test(arguments: devices)
   func everyBackwardTileFits(limits: TileLimits) {
     for (key, value) in Self.dimensions {
-      for features in Self.everyFeature {
+      for features in Self.everyFeature + Self.longSingle {
         let tiles = FlashBackwardTile.all(
           keyDimension: key, valueDimension: value, features: features, limits: limits)
         #expect(tiles.count == (max(key, value) <= 128 ? 2 : 3))
@@ -63,7 +71,8 @@ import Testing
     }
   }
 
-  /// Hopper's own instructions multiply whole blocks of half precision, and mask nothing but the band.
+  /// Hopper's own instructions multiply whole blocks of half precision, or of long float32, and mask nothing
+  /// but the band.
   @Test func hoppersInstructionsAreForPlainProblems() {
     func usesThem(_ dimension: Int, _ features: FlashFeatures, _ capability: Int = 90) -> Bool {
       FlashBackwardTile.all(
@@ -73,9 +82,15 @@ import Testing
     }
     var masked = FlashFeatures(.f16)
     masked.hasKeyMask = true
+    var long = FlashFeatures(.tf32x3)
+    long.isLong = true
+    var rounded = FlashFeatures(.tf32)
+    rounded.isLong = true
     #expect(usesThem(64, FlashFeatures(.bf16)) && usesThem(128, FlashFeatures(.f16)))
     #expect(!usesThem(32, FlashFeatures(.bf16)) && !usesThem(256, FlashFeatures(.bf16)))
-    #expect(!usesThem(64, masked) && !usesThem(64, FlashFeatures(.tf32x3)))
+    #expect(!usesThem(64, masked))
+    #expect(usesThem(64, long) && usesThem(128, long) && !usesThem(64, rounded))
+    #expect(!usesThem(64, FlashFeatures(.tf32x3)) && !usesThem(64, long, 100))
     #expect(!usesThem(64, FlashFeatures(.bf16), 100) && !usesThem(64, FlashFeatures(.bf16), 80))
   }
 

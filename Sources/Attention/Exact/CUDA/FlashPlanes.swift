@@ -1,0 +1,94 @@
+import CUDA
+import Tensors
+
+/// float32 rows as Hopper's kernels multiply them: each number taken apart into two of float16, its
+/// planes, rows divided by powers of two before, their units. See `tile/planes.cuh`.
+struct FlashPlanes {
+  /// [batch, length, heads × planes, dimension], float16.
+  let rows: DeviceRows
+  /// The address of the units, [batch, heads, length].
+  let units: UInt64
+
+  private static let planes = 2
+  /// Rows of one block.
+  private static let warps = 8
+
+  /// Queues taking them apart.
+  ///
+  /// - Parameters:
+  ///   - source: float32 rows of 64 or 128 numbers.
+  ///   - operands: what holds the result until it is read.
+  init(_ source: DeviceRows, _ operands: FlashOperands) throws {
+    let shape = source.tensor.shape
+    let (batch, length, heads, dimension) = (shape[0], shape[1], shape[2], shape[3])
+    let count = batch * length * heads
+    rows = try DeviceRows(
+      fresh: [batch, length, heads * Self.planes, dimension], paddedTo: dimension, .float16,
+      on: source.tensor.device)
+    units = try operands.fresh(max(1, count) * DType.float32.size, "units of rows")
+    let place = operands.place(rows)
+    guard count > 0 else { return }
+    try operands.queue.launch(
+      "attention/planes", definitions: ["DIMENSION=\(dimension)"],
+      grid: (count.rounded(up: Self.warps) / Self.warps, 1, 1),
+      threads: Self.warps * FlashTile.threadsPerWarp,
+      Parameters(
+        source: operands.place(source), planes: place.base, units: units, count: Int64(count),
+        length: Int32(length), heads: Int32(heads)))
+  }
+
+  /// The parameters of `attention/planes.cu`, field by field.
+  private struct Parameters: BitwiseCopyable {
+    var source: DeviceRows.Place
+    var planes: UInt64
+    var units: UInt64
+    var count: Int64
+    var length: Int32
+    var heads: Int32
+  }
+}
+
+extension FlashPlanes {
+  /// The planes of what a pass reads.
+  struct Operands {
+    let queries: FlashPlanes
+    let keys: FlashPlanes
+    let values: FlashPlanes
+    let outputGradient: FlashPlanes?
+
+    /// What boxes of a tile are read of.
+    func maps(_ tile: TileRows, _ device: CUDADevice) throws -> FlashMaps {
+      try FlashMaps(
+        queries: queries.rows, keys: keys.rows, values: values.rows, tile, device)
+    }
+
+    var units: FlashUnits {
+      FlashUnits(
+        queries: queries.units, keys: keys.units, values: values.units,
+        outputGradient: outputGradient?.units ?? 0)
+    }
+  }
+
+  /// Queues taking all of them apart.
+  ///
+  /// - Parameters:
+  ///   - rows: queries, keys and values.
+  ///   - outputGradient: in the backward pass.
+  ///   - operands: what holds the results until they are read.
+  static func all(
+    _ rows: FlashRows, outputGradient: DeviceRows? = nil, _ operands: FlashOperands
+  ) throws -> Operands {
+    Operands(
+      queries: try FlashPlanes(rows.queries, operands),
+      keys: try FlashPlanes(rows.keys, operands), values: try FlashPlanes(rows.values, operands),
+      outputGradient: try outputGradient.map { try FlashPlanes($0, operands) })
+  }
+}
+
+/// `Units` of `attention/hopper_single.cuh`, field by field.
+struct FlashUnits: BitwiseCopyable {
+  var queries: UInt64
+  var keys: UInt64
+  var values: UInt64
+  var outputGradient: UInt64
+}

@@ -1,0 +1,190 @@
+// Exact attention, backward: the gradients of the queries, in float32 for Hopper. See backward.cuh.
+//
+// As hopper_backward_queries.cu, but tiles are of planes, and the sum of a tile's keys is added by the
+// threads. Both gradient and sum do not leave registers for a tile under way: a warpgroup's products go on
+// while another computes weights.
+//
+// Compiled with what backward.cuh lists, tf32x3 without KEY_MASK, COSINE and TERMS, and
+//   KEY_DIMENSION, VALUE_DIMENSION   64 or 128
+//   KEY_ROWS                         48, 64, 96 or 128
+//   STAGES                           tiles of what goes by that there is room for
+//   WARPGROUPS                       as hopper.cuh has it
+
+#include "attention/backward.cuh"
+#include "attention/hopper_single.cuh"
+
+constexpr int query_rows = group_rows * WARPGROUPS;
+constexpr int score_columns = KEY_ROWS / 8;
+
+using QueryTile = PlaneTile<query_rows, KEY_DIMENSION>;
+using OutputTile = PlaneTile<query_rows, VALUE_DIMENSION>;
+using KeyTile = PlaneTile<KEY_ROWS, KEY_DIMENSION>;
+using ValueTile = PlaneTile<KEY_ROWS, VALUE_DIMENSION>;
+
+struct HopperParameters {
+  OperandMaps maps;
+  TensorMap output_gradient;
+  Units units;
+  BackwardParameters backward;
+};
+
+extern "C" __global__ void __launch_bounds__(block_threads, 1)
+    attention_hopper_single_backward_queries(const __grid_constant__ HopperParameters mapped) {
+  extern __shared__ __align__(1024) u8 shared[];
+  const BackwardParameters &p = mapped.backward;
+  const Operands &o = p.operands;
+  const Segment segment = o.segment();
+  // Later queries of a causal sequence see more keys: the longest work starts first.
+  const int first_row = (gridDim.x - 1 - blockIdx.x) * query_rows;
+  const int row_count = min(query_rows, segment.query_count - first_row);
+  if (row_count <= 0) return;
+  const int head = blockIdx.y;
+  const Range queries = {first_row, first_row + row_count};
+  const Range tiles = segment.band.visible_tiles(queries, KEY_ROWS);
+  const Range whole = segment.band.whole_tiles(queries, KEY_ROWS);
+  const u32 query_tile = shared_address(shared), output_tile = query_tile + QueryTile::bytes;
+  const PassingKeys<KeyTile, ValueTile, STAGES> passing(output_tile + OutputTile::bytes);
+
+  if (threadIdx.x == 0) passing.open();
+  __syncthreads();
+  if (threadIdx.x >= readers) {
+    give_registers<copying_warp_registers>();
+    const int group = head / o.heads_per_group;
+    if (threadIdx.x == readers) {
+      const int query = segment.query_start + first_row;
+      arrive_expecting(passing.query_barrier, QueryTile::bytes + OutputTile::bytes);
+      copy_planes<QueryTile>(query_tile, mapped.maps.queries, passing.query_barrier, head, query,
+                             segment.batch);
+      copy_planes<OutputTile>(output_tile, mapped.output_gradient, passing.query_barrier, head, query,
+                              segment.batch);
+      passing.copy(mapped.maps, segment, tiles, group);
+    } else if (threadIdx.x / warp_threads == readers / warp_threads + 1) {
+      passing.copy_units(mapped.units, o.group_key_place(segment.batch, group, segment.key_start),
+                         segment.band.keys, tiles);
+    }
+    return;
+  }
+  take_registers<planes_registers>();
+
+  const int lane = threadIdx.x % warp_threads;
+  const int group_row = threadIdx.x / group_threads * group_rows;
+  const int warp_row = threadIdx.x / warp_threads * 16;
+  const float scale = o.scale_of(head);
+  float shift[2], delta[2], factor[2], output_unit[2];
+#pragma unroll
+  for (int half = 0; half < 2; ++half) {
+    const int row = first_row + min(warp_row + half * 8 + lane / 4, row_count - 1);
+    const i64 place = o.query_place(segment.batch, head, segment.query_start + row);
+    shift[half] = p.shift[place];
+    delta[half] = p.delta[place];
+    factor[half] = scale * log2_e * mapped.units.queries[place];
+    output_unit[half] = mapped.units.output_gradient[place];
+  }
+  float gradient[KEY_DIMENSION / 8][4] = {};
+  const int turns = tiles.end - tiles.first;
+  const Turns order(turns);
+  auto at = [&](u32 address) { return shared + (address - query_tile); };
+  wait_for_phase(passing.query_barrier, 0);
+
+  for (int turn = 0; turn < turns; ++turn) {
+    const int tile = tiles.first + turn;
+    // 1. This tile is there.
+    passing.key_ring.wait(turn);
+    passing.value_ring.wait(turn);
+#if PACKED
+    const int rest = segment.band.keys - tile * KEY_ROWS;
+    if (rest < KEY_ROWS) {
+      clear_planes<KeyTile>(at(passing.key_tile(turn)), rest);
+      clear_planes<ValueTile>(at(passing.value_tile(turn)), rest);
+      meet_own_group();
+    }
+#endif
+
+    // 2. S = Q Kᵀ and dP = dO Vᵀ start.
+    float weight[score_columns][4], slope[score_columns][4];
+    order.await();
+    open_products();
+    multiply_planes<QueryTile, KeyTile>(weight, query_tile, group_row, passing.key_tile(turn));
+    close_products();
+    open_products();
+    multiply_planes<OutputTile, ValueTile>(slope, output_tile, group_row, passing.value_tile(turn));
+    close_products();
+    order.pass_on(turn);
+
+    // 3. P = exp(scale S − log Σ), masked
+    wait_for_products<1>();
+    keep(weight);
+    const float2 *key_units = (const float2 *)at(passing.key_units_of(turn));
+    const bool masked = tile < whole.first || tile >= whole.end;
+#pragma unroll
+    for (int column = 0; column < score_columns; ++column) {
+      const float2 unit = key_units[column * 4 + lane % 4];
+#pragma unroll
+      for (int i = 0; i < 4; ++i) {
+        float &value = weight[column][i];
+        value = exp2_fast(fmaf(factor[i / 2] * (i % 2 ? unit.y : unit.x), value, -shift[i / 2]));
+      }
+    }
+    if (masked) {
+#pragma unroll
+      for (int column = 0; column < score_columns; ++column) {
+#pragma unroll
+        for (int i = 0; i < 4; ++i) {
+          const int key = tile * KEY_ROWS + column * 8 + lane % 4 * 2 + i % 2;
+          const int row = first_row + warp_row + i / 2 * 8 + lane / 4;
+          if (!segment.band.sees(row, key)) weight[column][i] = 0;
+        }
+      }
+    }
+
+    // 4. dS = P ∘ (dP − δ)
+    wait_for_products<0>();
+    keep(slope);
+    const float2 *value_units = (const float2 *)at(passing.value_units_of(turn));
+#pragma unroll
+    for (int column = 0; column < score_columns; ++column) {
+      const float2 unit = value_units[column * 4 + lane % 4];
+#pragma unroll
+      for (int i = 0; i < 4; ++i) {
+        float &ds = slope[column][i];
+        ds = weight[column][i] *
+             fmaf(output_unit[i / 2] * (i % 2 ? unit.y : unit.x), ds, -delta[i / 2]);
+      }
+    }
+    release_together(passing.value_ring, turn);
+
+    // 5. dQ += dS K
+    float row_units[2], sum[KEY_DIMENSION / 8][4];
+    const PlanesLeft<KEY_ROWS / 16> a = as_planes(slope, key_units, row_units);
+    open_products();
+    multiply_left<KeyTile>(sum, a, passing.key_tile(turn), 0);
+    close_products();
+    wait_for_products<0>();
+    keep(sum);
+    release(passing.key_ring, turn);
+    add_in_units(gradient, sum, row_units);
+  }
+
+  // 6. The rows' gradients, and their parts of the scale's.
+#pragma unroll
+  for (int half = 0; half < 2; ++half) {
+    const int row = warp_row + half * 8 + lane / 4;
+    const int query = segment.query_start + first_row + min(row, row_count - 1);
+    float along = 0;
+    if (p.scale_gradient) {
+      const float *own = o.queries.at(segment.batch, query, head);
+#pragma unroll
+      for (int column = 0; column < KEY_DIMENSION / 8; ++column) {
+        const float2 two = Element::pair(own + column * 8 + lane % 4 * 2);
+        along += gradient[column][2 * half] * two.x + gradient[column][2 * half + 1] * two.y;
+      }
+      along = row_sum(along);
+    }
+    if (row >= row_count) continue;
+    if (p.scale_gradient && lane % 4 == 0) {
+      p.scale_gradient[o.query_place(segment.batch, head, query)] = along;
+    }
+    store_row<QueryTile::Plane>(p.queries_gradient.at(segment.batch, query, head), gradient, half, scale, 0,
+                                shared, row);
+  }
+}
