@@ -30,9 +30,11 @@ def cosine(module: str = _COSINE) -> ModuleType:
     if not sources.exists():
         archive = _FOLDER / f"{_SOURCES}.tar.gz"
         if not archive.exists():
+            # Its setup.py, which pip runs to download it, imports PyTorch: not in isolation.
             download = subprocess.run(
-                [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary",
-                 ":all:", "--dest", str(_FOLDER), _REQUIREMENT], capture_output=True, text=True)
+                [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps",
+                 "--no-build-isolation", "--no-binary", ":all:", "--dest", str(_FOLDER),
+                 _REQUIREMENT], capture_output=True, text=True)
             if download.returncode:
                 message = f"{_REQUIREMENT} cannot be downloaded: {download.stderr[-400:]}"
                 assert "CI" not in os.environ, message
