@@ -15,8 +15,6 @@ import os
 import statistics
 import time
 
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-
 import torch
 import torch.nn.functional as F
 
