@@ -47,7 +47,7 @@ def formula(
         s = softcap * torch.tanh(s / softcap)
     if alibi:
         slopes = 2.0 ** (-8 * torch.arange(1, heads + 1, device=s.device).double() / heads)
-        s = s - slopes[:, None, None] * distance.abs()
+        s = s - slopes.to(s)[:, None, None] * distance.abs()
     if bias is not None:
         s = s + bias
     if logit_decay is not None:
