@@ -34,12 +34,18 @@ static void in_child(void) {
 
 static void watch_forks(void) { pthread_atfork(before_fork, in_parent, in_child); }
 
-int interface_enter(void) {
+void interface_enter(void (*forget_parent)(void)) {
   pthread_once(&once, watch_forks);
   pthread_rwlock_rdlock(&gate);
+  while (__atomic_load_n(&is_forked, __ATOMIC_RELAXED)) {
+    // The first call of a process that was forked, alone.
+    pthread_rwlock_unlock(&gate);
+    pthread_rwlock_wrlock(&gate);
+    if (__atomic_exchange_n(&is_forked, 0, __ATOMIC_RELAXED)) forget_parent();
+    pthread_rwlock_unlock(&gate);
+    pthread_rwlock_rdlock(&gate);
+  }
   is_inside = 1;
-  if (!__atomic_load_n(&is_forked, __ATOMIC_RELAXED)) return 0;
-  return __atomic_exchange_n(&is_forked, 0, __ATOMIC_RELAXED);
 }
 
 void interface_leave(void) {

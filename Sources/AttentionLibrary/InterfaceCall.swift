@@ -40,7 +40,7 @@ func answering<Call: InterfaceCall>(
 
 /// Runs the body of an exported function, and makes an error its status and this thread's message.
 func answering(_ body: () throws -> Void) -> sa_status {
-  if interface_enter() != 0 { Threads.forgetParent() }
+  interface_enter { Threads.forgetParent() }
   defer { interface_leave() }
   do {
     try body()

@@ -149,6 +149,9 @@ static void emptiness(void) {
   none.keys.shape[1] = none.values.shape[1] = 0;
   none.keys.data = none.values.data = NULL;
   succeeded("no keys", sa_attention_forward(&none));
+  // Strides mean nothing there.
+  c.queries.strides[2] = c.output.strides[2] = INT64_MAX;
+  succeeded("no queries, with strides out of memory", sa_attention_forward(&c));
   fetch(output);
   fetch(sums);
   for (int64_t i = 0; i < output->count; i++) {
@@ -157,6 +160,26 @@ static void emptiness(void) {
   for (int64_t i = 0; i < sums->count; i++) {
     if (sums->x[i] != -INFINITY) fail("element %d of log_sum_exp is not -infinity", (int)i);
   }
+}
+
+static void questions(void) {
+  begin("questions about calls that cannot be");
+  size_t length;
+  sa_attention c = attention();
+  c.cumulative_lengths = (sa_tensor){.is_present = 1, .dtype = SA_INT32, .rank = 4};
+  for (int axis = 0; axis < 4; axis++) c.cumulative_lengths.shape[axis] = 1 << 16;
+  refused("lengths of rank 4", sa_attention_explain(&c, NULL, 0, &length), SA_INVALID_ARGUMENT,
+          "shape is");
+  c.cumulative_lengths.rank = 1;
+  c.cumulative_lengths.shape[0] = 1 << 20;
+  c.queries.shape[1] = (int64_t)1 << 44;
+  refused("a length beyond all", sa_attention_explain(&c, NULL, 0, &length), SA_INVALID_ARGUMENT,
+          "queries");
+  if (device == SA_CPU) return;
+  c = attention();
+  // CU_STREAM_PER_THREAD
+  c.stream = (void *)2;
+  refused("a stream that is many", sa_attention_forward(&c), SA_INVALID_ARGUMENT, "stream");
 }
 
 void test_arguments(void) {
@@ -171,5 +194,6 @@ void test_arguments(void) {
   values_that_do_not_fit();
   other_operators();
   emptiness();
+  questions();
   release_memory();
 }

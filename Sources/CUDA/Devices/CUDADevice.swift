@@ -1,6 +1,7 @@
 import CUDAInterface
+import Synchronization
 
-/// A GPU of this machine, with the driver's primary context on it.
+/// A GPU of this machine. Work on it has the driver's primary context.
 ///
 /// Contexts belong to threads; every operation makes its device's current first.
 public final class CUDADevice: @unchecked Sendable {
@@ -10,7 +11,12 @@ public final class CUDADevice: @unchecked Sendable {
   /// Counts the memory held on the device.
   public let ledger: MemoryLedger
   let driver: Driver
-  private let context: OpaquePointer?
+  private let handle: Int32
+  private let context = Mutex<Context?>(nil)
+
+  private struct Context: @unchecked Sendable {
+    let pointer: OpaquePointer?
+  }
 
   /// All devices of this machine, in the driver's order.
   ///
@@ -42,19 +48,29 @@ public final class CUDADevice: @unchecked Sendable {
     self.driver = driver
     var handle: Int32 = 0
     try driver.call("cuDeviceGet") { $0.cuDeviceGet(&handle, Int32(index)) }
+    self.handle = handle
     limits = try DeviceLimits(handle, driver)
     ledger = MemoryLedger(device: "cuda:\(index)")
     ledger.cap = try MemoryCap.fromEnvironment()
-    var context: OpaquePointer?
-    try driver.call("cuDevicePrimaryCtxRetain") { $0.cuDevicePrimaryCtxRetain(&context, handle) }
-    self.context = context
-    // Memory that is released stays with the pool, so that the next request does not wait for the
-    // operating system.
-    var pool: OpaquePointer?
-    try driver.call("cuDeviceGetDefaultMemPool") { $0.cuDeviceGetDefaultMemPool(&pool, handle) }
-    var threshold = UInt64.max
-    try driver.call("cuMemPoolSetAttribute") {
-      $0.cuMemPoolSetAttribute(pool, Int32(CUDA_POOL_RELEASE_THRESHOLD), &threshold)
+  }
+
+  /// The driver's primary context, taken when work comes: a process that uses one device of several leaves
+  /// the others alone.
+  private func primaryContext() throws -> OpaquePointer? {
+    try context.withLock { context in
+      if let context { return context.pointer }
+      var taken: OpaquePointer?
+      try driver.call("cuDevicePrimaryCtxRetain") { $0.cuDevicePrimaryCtxRetain(&taken, handle) }
+      // Memory that is released stays with the pool, so that the next request does not wait for the
+      // operating system.
+      var pool: OpaquePointer?
+      try driver.call("cuDeviceGetDefaultMemPool") { $0.cuDeviceGetDefaultMemPool(&pool, handle) }
+      var threshold = UInt64.max
+      try driver.call("cuMemPoolSetAttribute") {
+        $0.cuMemPoolSetAttribute(pool, Int32(CUDA_POOL_RELEASE_THRESHOLD), &threshold)
+      }
+      context = Context(pointer: taken)
+      return taken
     }
   }
 
@@ -66,6 +82,7 @@ public final class CUDADevice: @unchecked Sendable {
 
   /// Makes this device's context that of the thread, for libraries that ask the driver for it.
   func makeCurrent() throws {
+    let context = try primaryContext()
     try driver.call("cuCtxSetCurrent") { $0.cuCtxSetCurrent(context) }
   }
 
@@ -74,9 +91,10 @@ public final class CUDADevice: @unchecked Sendable {
   package func keepingContext<R>(_ body: () throws -> R) throws -> R {
     var before: OpaquePointer?
     try driver.call("cuCtxGetCurrent") { $0.cuCtxGetCurrent(&before) }
+    let own = try primaryContext()
     defer {
       // There is nobody left to tell of a failure; a context that was current can be so again.
-      if before != context { _ = driver.functions.cuCtxSetCurrent(before) }
+      if before != own { _ = driver.functions.cuCtxSetCurrent(before) }
     }
     return try body()
   }

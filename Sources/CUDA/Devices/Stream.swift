@@ -35,7 +35,7 @@ public final class Stream: @unchecked Sendable {
 
   /// Whether what is queued is put into a graph, to be run later and again. Only somebody else's stream
   /// can be captured.
-  var isCapturing: Bool {
+  package var isCapturing: Bool {
     guard isBorrowed else { return false }
     var status: Int32 = 0
     // There is nobody to tell of a failure; the stream's next call meets its cause.

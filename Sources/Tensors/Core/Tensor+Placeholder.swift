@@ -9,8 +9,9 @@ extension Tensor {
   /// Cumulative lengths of sequences that are as equal as they can be, `total` tokens together; zeros where
   /// the shape is not that of cumulative lengths.
   package static func evenLengths(_ shape: Shape, total: Int) throws -> Tensor {
-    let sequences = shape.elementCount - 1
-    guard shape.rank == 1, sequences >= 1 else { return try .zeros(shape, dtype: .int32) }
-    return try Tensor((0...sequences).map { Int32(clamping: total * $0 / sequences) }, shape)
+    guard shape.rank == 1, shape[0] > 1 else { return try .zeros(shape, dtype: .int32) }
+    let sequences = shape[0] - 1
+    let (each, rest) = total.quotientAndRemainder(dividingBy: sequences)
+    return try Tensor((0...sequences).map { Int32(clamping: each * $0 + min(rest, $0)) }, shape)
   }
 }

@@ -11,6 +11,9 @@ extension DeviceQueue {
     let handle: UInt
   }
 
+  /// CU_STREAM_PER_THREAD: one handle for a stream in each thread.
+  private static let perThread: UInt = 2
+
   private static let borrowed = Mutex<[BorrowedStream: DeviceQueue]>([:])
 
   /// The queue over a stream that another library made, as CUstream; nil is the default stream.
@@ -18,9 +21,13 @@ extension DeviceQueue {
   /// - Parameters:
   ///   - stream: lives as long as work is put into the queue.
   ///   - index: the GPU's number.
-  /// - Throws: `CUDAError` if there is no such GPU.
+  /// - Throws: `CUDAError` if there is no such GPU, or if the handle means another stream in each thread.
   package static func borrowing(stream: OpaquePointer?, on index: Int) throws -> DeviceQueue {
     let key = BorrowedStream(device: index, handle: UInt(bitPattern: stream))
+    guard key.handle != perThread else {
+      throw CUDAError.invalidArgument(
+        "stream", was: "CU_STREAM_PER_THREAD", mustBe: "one that is the same in all threads")
+    }
     return try borrowed.withLock { queues in
       if let queue = queues[key] { return queue }
       let queue = DeviceQueue(Stream(borrowing: stream, on: try CUDADevice.at(index)))

@@ -24,6 +24,20 @@ final class PinnedStaging: Sendable {
     var current = 0
     /// Bytes of the current slot that are taken.
     var used = 0
+    /// What graphs read every time they are run.
+    var captured: [CapturedBytes] = []
+  }
+
+  /// Bytes of the processor that stay as they are.
+  private final class CapturedBytes: @unchecked Sendable {
+    let bytes: UnsafeMutableRawBufferPointer
+
+    init(_ source: UnsafeRawBufferPointer, alignment: Int) {
+      bytes = .allocate(byteCount: source.count, alignment: alignment)
+      bytes.copyMemory(from: source)
+    }
+
+    deinit { bytes.deallocate() }
   }
 
   private let stream: Stream
@@ -31,9 +45,16 @@ final class PinnedStaging: Sendable {
 
   init(_ stream: Stream) { self.stream = stream }
 
-  /// Copies bytes of the processor to `target`.
+  /// Copies bytes of the processor to `target`. Where the stream is captured, the graph copies them whenever
+  /// it is run: they are kept as long as this object lives.
   func send(_ source: UnsafeRawBufferPointer, to target: DeviceMemory) throws {
+    guard !source.isEmpty else { return }
     try ring.withLock { ring in
+      guard !stream.isCapturing else {
+        let kept = CapturedBytes(source, alignment: Self.alignment)
+        ring.captured.append(kept)
+        return try stream.copy(UnsafeRawBufferPointer(kept.bytes), to: target)
+      }
       var sent = 0
       while sent < source.count {
         let piece = try room(&ring, upTo: source.count - sent)

@@ -10,7 +10,8 @@ extension Tensor {
   package static func viewing(
     _ base: UnsafeMutableRawPointer?, shape: Shape, strides: [Int], dtype: DType
   ) throws -> Tensor {
-    let bytes = try extent(shape, strides) * dtype.size
+    let strides = try usable(strides, shape)
+    let bytes = extent(shape, strides) * dtype.size
     let memory =
       if let base, bytes > 0 {
         HostMemory(borrowing: base, byteCount: bytes, owner: Caller())
@@ -25,16 +26,20 @@ extension Tensor {
   package static func viewing(
     deviceAddress: UInt64, shape: Shape, strides: [Int], dtype: DType, in queue: DeviceQueue
   ) throws -> Tensor {
+    let strides = try usable(strides, shape)
     let memory = DeviceMemory(
-      borrowing: deviceAddress, byteCount: try extent(shape, strides) * dtype.size,
+      borrowing: deviceAddress, byteCount: extent(shape, strides) * dtype.size,
       in: queue.stream)
     return Tensor(
       storage: .device(memory, queue), shape: shape, strides: strides, offset: 0, dtype: dtype)
   }
 
-  /// The elements from the first to the last in memory.
-  private static func extent(_ shape: Shape, _ strides: [Int]) throws -> Int {
-    guard try shape.validated(elementSize: MemoryLayout<Double>.size) > 0 else { return 0 }
+  /// The strides, if elements can lie in memory so; those of a contiguous tensor where there are none, whose
+  /// strides mean nothing.
+  private static func usable(_ strides: [Int], _ shape: Shape) throws -> [Int] {
+    guard try shape.validated(elementSize: MemoryLayout<Double>.size) > 0 else {
+      return shape.contiguousStrides
+    }
     var last = 0
     for (extent, stride) in zip(shape, strides) {
       let (distance, isFar) = (extent - 1).multipliedReportingOverflow(by: stride)
@@ -45,7 +50,12 @@ extension Tensor {
       }
       last = sum
     }
-    return last + 1
+    return strides
+  }
+
+  /// The elements from the first to the last in memory.
+  private static func extent(_ shape: Shape, _ strides: [Int]) -> Int {
+    shape.contains(0) ? 0 : zip(shape, strides).reduce(1) { $0 + ($1.0 - 1) * $1.1 }
   }
 
   /// More elements than any memory has.

@@ -78,22 +78,34 @@ struct FlashExactKernel: ExactKernel {
   }
 
   func cost(of problem: ExactProblem) -> Cost {
-    // Half of what mma.sync could do in half precision, as measured. TF32 has half of that rate, and
-    // three products take three times as long.
-    let efficiency =
-      switch kind {
-      case .half: 0.5
-      case .tf32: 0.25
-      case .float32: 0.25 / 3
-      }
     let rows = problem.batch * problem.queryLength * problem.heads
     // Queueing a kernel takes some microseconds.
     let launch = 5e-6
     return Cost(
       operations: problem.forwardOperations
         + (problem.needsGradient ? problem.backwardOperations : 0),
-      bytes: problem.tensorBytes, extraMemory: 0, efficiency: efficiency, overhead: launch,
+      bytes: problem.tensorBytes, extraMemory: 0, efficiency: efficiency(problem), overhead: launch,
       pieces: max(1, rows / 128))
+  }
+
+  /// The measured share of what `mma.sync` could do in half precision. TF32 has half of that rate, and
+  /// three products take three times as long. Hopper's own instructions have twice that rate, in half
+  /// precision, by which they compute float32 too.
+  private func efficiency(_ problem: ExactProblem) -> Double {
+    switch kind {
+    case .half: runsOnWarpgroups(problem, .bf16) ? 1 : 0.5
+    case .tf32: 0.25
+    case .float32: runsOnWarpgroups(problem, .tf32x3) ? 0.3 : 0.25 / 3
+    }
+  }
+
+  private func runsOnWarpgroups(_ problem: ExactProblem, _ element: FlashElement) -> Bool {
+    guard case .cuda(let index) = problem.device,
+      let limits = try? CUDADevice.at(index).limits
+    else { return false }
+    let columns = TileColumns(
+      keyDimension: problem.keyDimension, valueDimension: problem.valueDimension, element)
+    return FlashFeatures(problem, element).usesWarpgroups(columns, TileLimits(limits))
   }
 
   private func element(of inputs: ExactInputs) throws -> FlashElement {

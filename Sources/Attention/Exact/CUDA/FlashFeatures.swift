@@ -58,11 +58,20 @@ struct FlashFeatures: Hashable, Sendable {
 
   init(_ element: FlashElement) { self.element = element }
 
-  init(_ inputs: ExactInputs, _ element: FlashElement) {
+  /// What a problem says without its numbers: sequences that are packed count as one.
+  init(_ problem: ExactProblem, _ element: FlashElement) {
     self.element = element
-    isPacked = inputs.problem.packedSequences != nil
+    isPacked = problem.packedSequences != nil
+    hasKeyMask = problem.hasKeyMask
+    dividesByLengths = problem.normalizedGroups == 1
+    hasTerms =
+      problem.hasSoftcap || problem.hasALiBi || problem.bias != nil || problem.hasLogitDecay
+    isLong = problem.queryLength >= Self.longFrom
+  }
+
+  init(_ inputs: ExactInputs, _ element: FlashElement) {
+    self.init(inputs.problem, element)
     hasKeyMask = inputs.keyMask != nil
-    dividesByLengths = inputs.normalizedGroups == 1
     hasTerms = inputs.hasAddedTerms || inputs.softcap != nil
     hasHeadScales = inputs.scales != nil
     isLong = inputs.segments.contains { $0.queryCount >= Self.longFrom }
