@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from typing import Optional, Tuple
 
 import torch
@@ -10,25 +9,13 @@ from torch import Tensor
 from torch.compiler import is_compiling
 
 from ._operators.attention import attend, attend_again
-from ._operators.attention_calls import Options, OptionValues
-from ._operators.eager import check_tensors
+from ._operators.attention_calls import OptionValues
+from ._operators.eager import NUMBER_TYPES, check_tensors, number
 
 # Slices shorter than this are zero vectors.
 _SHORTEST = 1e-12
 # Calls of this function are checked by its own rules, and remembered apart from others.
 _RULE = "flash_cosine_sim_attention"
-
-
-def _values(scale: float, groups: int, causal: bool, l2norm_qk: bool) -> OptionValues:
-    # What the caller normalised may have been changed since: then it is a dot product.
-    return OptionValues(
-        scale=float(scale), is_cosine=bool(l2norm_qk), groups=groups if l2norm_qk else 1,
-        is_causal=bool(causal), heads_first=True)
-
-
-@functools.lru_cache(maxsize=256)
-def _options(scale: float, groups: int, causal: bool, l2norm_qk: bool) -> Options:
-    return Options.of(_values(scale, groups, causal, l2norm_qk), _RULE)
 
 
 def flash_cosine_sim_attention(
@@ -66,8 +53,12 @@ def flash_cosine_sim_attention(
         ValueError: An argument does not fit the others; the message says which.
         TypeError: An element type that there is no attention of.
     """
+    if type(scale) not in NUMBER_TYPES:
+        scale = number("scale", scale)
+    causal, l2norm_qk = bool(causal), bool(l2norm_qk)
+    rule = (_RULE, scale, groups, causal, l2norm_qk)
     if mask is None and attn_bias is None and not is_compiling():
-        output = attend_again(q, k, v, _options(scale, groups, causal, l2norm_qk))
+        output = attend_again(q, k, v, rule)
         if output is not None:
             return output
     check_tensors(q=q, k=k, v=v)
@@ -77,7 +68,11 @@ def flash_cosine_sim_attention(
         attn_bias = _bias_of_rank_four(attn_bias, attn_bias_batch_dim or is_merged)
     output = attend(
         (q, k, v, attn_bias, None, None, None, mask, None),
-        _values(scale, groups, causal, l2norm_qk), _RULE)[0]
+        # What the caller normalised may have been changed since: then it is a dot product.
+        OptionValues(
+            scale=float(scale), is_cosine=l2norm_qk, groups=groups if l2norm_qk else 1,
+            is_causal=causal, heads_first=True),
+        rule)[0]
     return output.squeeze(1) if is_merged else output
 
 

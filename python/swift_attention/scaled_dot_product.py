@@ -4,30 +4,16 @@ from __future__ import annotations
 
 from typing import Optional, Tuple
 
-import functools
-from typing import Optional, Tuple
-
 import torch
 from torch import Tensor
 from torch.compiler import is_compiling
 
 from ._operators.attention import attend, attend_again
-from ._operators.attention_calls import Options, OptionValues
-from ._operators.eager import check_tensors
+from ._operators.attention_calls import OptionValues
+from ._operators.eager import NUMBER_TYPES, check_tensors, number
 
 # Calls of this function are checked by its own rules, and remembered apart from others.
 _RULE = "scaled_dot_product_attention"
-
-
-def _values(is_causal: bool, scale: Optional[float]) -> OptionValues:
-    return OptionValues(
-        scale=None if scale is None else float(scale), is_causal=bool(is_causal), is_top_left=True,
-        heads_first=True)
-
-
-@functools.lru_cache(maxsize=256)
-def _options(is_causal: bool, scale: Optional[float], enable_gqa: bool) -> Options:
-    return Options.of(_values(is_causal, scale), (_RULE, bool(enable_gqa)))
 
 
 def scaled_dot_product_attention(
@@ -61,8 +47,12 @@ def scaled_dot_product_attention(
         ValueError: An argument does not fit the others; the message says which.
         TypeError: An element type that there is no attention of.
     """
+    if type(scale) not in NUMBER_TYPES:
+        scale = number("scale", scale)
+    is_causal, enable_gqa = bool(is_causal), bool(enable_gqa)
+    rule = (_RULE, is_causal, scale, enable_gqa)
     if attn_mask is None and not dropout_p and not is_compiling():
-        output = attend_again(query, key, value, _options(is_causal, scale, enable_gqa))
+        output = attend_again(query, key, value, rule)
         if output is not None:
             return output
     check_tensors(query=query, key=key, value=value)
@@ -75,7 +65,10 @@ def scaled_dot_product_attention(
     bias, key_mask = (None, None) if attn_mask is None else _mask(attn_mask, query, key, batch)
     output = attend(
         (query, key, value, bias, None, None, None, key_mask, None),
-        _values(is_causal, scale), (_RULE, bool(enable_gqa)))[0]
+        OptionValues(
+            scale=None if scale is None else float(scale), is_causal=is_causal, is_top_left=True,
+            heads_first=True),
+        rule)[0]
     return output if rank == 4 else output.reshape(*batch, *output.shape[4 - min(rank, 3):])
 
 

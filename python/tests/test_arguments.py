@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
+import weakref
 
 import pytest
 import torch
 
 import swift_attention
 from swift_attention import (
-    attention, explain, flash_cosine_sim_attention, l2norm_tensors, scaled_dot_product_attention)
+    attention, explain, fla, flash_cosine_sim_attention, l2norm_tensors,
+    scaled_dot_product_attention)
 
 
 def new(*shape: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
@@ -100,3 +103,32 @@ def test_versions_agree() -> None:
     except metadata.PackageNotFoundError:
         pytest.skip("the package is not installed, but on the path")
     assert installed == swift_attention.__version__
+
+
+SCALED = {
+    "scaled_dot_product_attention": scaled_dot_product_attention,
+    "flash_cosine_sim_attention": flash_cosine_sim_attention,
+    "fused_chunk_linear_attn": lambda q, k, v, scale: fla.fused_chunk_linear_attn(
+        q, k, v, scale=scale, normalize=False)[0],
+}
+
+
+@pytest.mark.parametrize("name", SCALED)
+def test_scale_in_a_tensor(name: str, device: torch.device) -> None:
+    """It counts with what it holds at the call, is not kept, and can have no gradient."""
+    function = SCALED[name]
+    q, k, v = (torch.randn(1, 2, 5, 8, device=device) for _ in range(3))
+    scale = torch.tensor(0.5, device=device)
+    for value in (0.5, 2.0):
+        scale.fill_(value)
+        for _ in range(2):
+            output = function(q, k, v, scale=scale)
+            assert torch.equal(output, function(q, k, v, scale=value)), value
+    kept = weakref.ref(scale)
+    del scale
+    gc.collect()
+    assert kept() is None
+    with pytest.raises(ValueError, match="scale"):
+        function(q, k, v, scale=torch.nn.Parameter(torch.tensor(0.5)))
+    with pytest.raises(ValueError, match="scale"):
+        function(q, k, v, scale=torch.ones(2))

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from support import BOUNDS, GRADIENT_BOUNDS, UNFUSED, dtypes_on, error
+from support import BOUNDS, GRADIENT_BOUNDS, UNFUSED, error
 from swift_attention import attention
 
 TERMS = ("bias", "logit_decay", "sinks", "scale")

@@ -15,6 +15,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from support import error, threads
 from swift_attention import attention, flash_cosine_sim_attention, scaled_dot_product_attention
 from swift_attention._operators.attention_calls import OptionValues
+from swift_attention._operators.calls import Plans
+from swift_attention._operators.gated_scan import gated_scan
+from swift_attention._operators.linear_attention import linear_attention
 
 OPERATOR = torch.ops.swift_attention.attention.default
 
@@ -192,10 +195,54 @@ def test_profiler_sees_the_operator(device: torch.device) -> None:
     assert "swift_attention::attention" in {event.name for event in profile.function_events}
 
 
-def test_fake_and_meta_tensors(device: torch.device) -> None:
+def test_fake_tensors(device: torch.device) -> None:
     with torch._subclasses.FakeTensorMode():
         q = torch.randn(2, 3, 4, 8, device=device)
         assert scaled_dot_product_attention(q, q, q).shape == q.shape
+
+
+@pytest.mark.parametrize("needs_gradient", [False, True])
+def test_meta_tensors(needs_gradient: bool) -> None:
+    """Of tensors without memory the results have none, and the right shapes."""
+    def new(*shape: int) -> Tensor:
+        return torch.empty(shape, device="meta", requires_grad=needs_gradient)
+
+    q, k, v, x = new(2, 5, 4, 8), new(2, 7, 2, 8), new(2, 7, 2, 6), new(2, 5, 8)
+    calls = {
+        "attention": (lambda: attention(q, k, v), [2, 5, 4, 6]),
+        "linear_attention": (lambda: linear_attention(k, k, v)[0], [2, 7, 2, 6]),
+        "gated_scan": (lambda: gated_scan(x, x)[0], [2, 5, 8]),
+        "scaled_dot_product_attention": (
+            lambda: scaled_dot_product_attention(q, q, q), [2, 5, 4, 8]),
+        "flash_cosine_sim_attention": (lambda: flash_cosine_sim_attention(q, q, q), [2, 5, 4, 8]),
+    }
+    for name, (call, shape) in calls.items():
+        for _ in range(2):
+            output = call()
+            assert output.is_meta and list(output.shape) == shape, name
+            assert output.requires_grad == needs_gradient, name
+        if needs_gradient:
+            leaf = {"gated_scan": x, "linear_attention": k}.get(name, q)
+            gradient, = torch.autograd.grad(output.sum(), leaf)
+            assert gradient.is_meta and gradient.shape == leaf.shape, name
+
+
+def test_meta_tensors_beside_others() -> None:
+    here, there = torch.ones(2, 5, 4, 8), torch.ones(2, 5, 4, 8, device="meta")
+    for call in (
+        lambda: attention(here, there, here), lambda: attention(there, here, there),
+        lambda: linear_attention(here, there, here), lambda: linear_attention(there, here, there),
+        lambda: gated_scan(here[0], there[0]), lambda: gated_scan(there[0], here[0]),
+    ):
+        with pytest.raises(ValueError, match="meta"):
+            call()
+
+
+def test_plans_are_bounded() -> None:
+    plans = Plans()
+    for index in range(10_000):
+        plans.keep((index,), index)
+        assert plans[(index,)] == index and len(plans) <= 4096
 
 
 def test_subclasses(device: torch.device) -> None:

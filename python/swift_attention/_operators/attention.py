@@ -10,8 +10,9 @@ from torch.compiler import is_compiling
 from . import NAMESPACE, explainers, library
 from .._library import ATTENTION
 from .attention_calls import (
-    DIFFERENTIABLE, INPUTS, NO_TERMS, Options, OptionValues, Plan, Tensors, allocated, backward,
-    forward, log_sum_exp_shape, output_layout, plan_of, run)
+    DIFFERENTIABLE, INPUTS, NO_TERMS, OptionValues, Plan, allocated, backward, check_together,
+    forward, log_sum_exp_shape, output_layout, plan_of)
+from .calls import FORWARD, Tensors, run
 from .eager import PLAIN_TYPES, is_plain, is_plain_tensor, records_gradients
 from .tape import FirstDerivatives, apply_in_kernel
 
@@ -39,24 +40,24 @@ _COUNT = len(INPUTS)
 
 
 def attend(
-    tensors: Tensors, values: OptionValues, rule: object = None
+    tensors: Tensors, values: OptionValues, rule: Optional[tuple] = None
 ) -> Tuple[torch.Tensor, torch.Tensor]:
     """Output and log-sum-exp, with gradients where inputs need them.
 
-    `tensors` are those of `INPUTS` in their order; `rule` is that of `Options.of`.
+    `tensors` are those of `INPUTS` in their order; `rule` is that of `plan_of`.
     """
     if is_compiling() or not is_plain() or not all(map(is_plain_tensor, tensors)):
         return _attention(*tensors, *values)
-    options = Options.of(values, rule)
+    plan = plan_of(tensors, values, rule)
     if records_gradients() and any(t is not None and t.requires_grad for t in tensors):
-        return _Attention.apply(options, plan_of(tensors, options), *tensors)
-    return forward(plan_of(tensors, options), tensors, with_log_sum_exp=True)
+        return _Attention.apply(values, plan, *tensors)
+    return forward(plan, tensors, with_log_sum_exp=True)
 
 
 def attend_again(
-    queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, options: Options
+    queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, rule: tuple
 ) -> Optional[torch.Tensor]:
-    """The output of a call without terms, if one with such tensors and options was made before.
+    """The output of a call without terms, if one with such tensors and rule was made before.
 
     It is the way of short calls: nothing is checked twice.
     """
@@ -70,9 +71,9 @@ def attend_again(
         or values.is_neg()
     ):
         return None
-    # As `key_of` has it.
-    plan = options.plans.get((
-        queries.shape, queries.stride(), queries.dtype, queries.device,
+    # As `plan_of` has it.
+    plan = FORWARD.get((
+        rule, queries.shape, queries.stride(), queries.dtype, queries.device,
         keys.shape, keys.stride(), keys.dtype, keys.device,
         values.shape, values.stride(), values.dtype, values.device, *NO_TERMS))
     if plan is None or plan.is_empty:
@@ -82,7 +83,7 @@ def attend_again(
     ):
         if not records_gradients():
             return None
-        return _Attention.apply(options, plan, queries, keys, values, *NO_TERMS)[0]
+        return _Attention.apply(plan.values, plan, queries, keys, values, *NO_TERMS)[0]
     output = allocated(plan, queries)
     run(plan.template, ATTENTION.forward, [
         queries.data_ptr(), keys.data_ptr(), values.data_ptr(), output.data_ptr()])
@@ -93,13 +94,13 @@ class _Attention(torch.autograd.Function):
     """Output and log-sum-exp of options, a plan and tensors; without a plan by the dispatcher."""
 
     @staticmethod
-    def forward(ctx, options: Options, plan: Optional[Plan], *tensors: Optional[torch.Tensor]):
+    def forward(ctx, values: OptionValues, plan: Optional[Plan], *tensors: Optional[torch.Tensor]):
         if plan is None:
             with torch._C._AutoDispatchBelowAutograd():
-                results = _attention(*tensors, *options.values)
+                results = _attention(*tensors, *values)
         else:
             results = forward(plan, tensors, with_log_sum_exp=True)
-        ctx.options = options
+        ctx.values = values
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(*tensors, *results)
         return results
@@ -111,9 +112,9 @@ class _Attention(torch.autograd.Function):
         needed = ctx.needs_input_grad[2:2 + len(DIFFERENTIABLE)]
         everything = (*saved, *incoming)
         if torch.is_grad_enabled() or not is_plain() or not all(map(is_plain_tensor, everything)):
-            found = _attention_backward(*everything, needed, *ctx.options.values)
+            found = _attention_backward(*everything, needed, *ctx.values)
         else:
-            found = backward(tensors, ctx.options, results, incoming, needed)
+            found = backward(tensors, ctx.values, results, incoming, needed)
         gradients = iter(found)
         others = len(ctx.needs_input_grad) - len(needed) - 2
         return (
@@ -124,21 +125,20 @@ class _Attention(torch.autograd.Function):
 # --- What the dispatcher is told
 
 
-def _split(arguments: Sequence) -> Tuple[Tensors, Options]:
-    return tuple(arguments[:_COUNT]), Options.of(OptionValues(*arguments[_COUNT:]))
+def _split(arguments: Sequence) -> Tuple[Tensors, OptionValues]:
+    return tuple(arguments[:_COUNT]), OptionValues(*arguments[_COUNT:])
 
 
 def _forward(*arguments):
-    tensors, options = _split(arguments)
-    return forward(plan_of(tensors, options), tensors, with_log_sum_exp=True)
+    tensors, values = _split(arguments)
+    return forward(plan_of(tensors, values), tensors, with_log_sum_exp=True)
 
 
 def _backward(*arguments) -> List[torch.Tensor]:
     tensors, (output, lse, output_gradient, lse_gradient, needed), values = (
         arguments[:_COUNT], arguments[_COUNT:_COUNT + 5], arguments[_COUNT + 5:])
     return backward(
-        tensors, Options.of(OptionValues(*values)), (output, lse), (output_gradient, lse_gradient),
-        needed)
+        tensors, OptionValues(*values), (output, lse), (output_gradient, lse_gradient), needed)
 
 
 def _is_recorded(arguments: Sequence[object]) -> bool:
@@ -147,9 +147,9 @@ def _is_recorded(arguments: Sequence[object]) -> bool:
 
 
 def _autograd(*arguments):
-    tensors, options = _split(arguments)
+    tensors, values = _split(arguments)
     if _is_recorded(tensors) or torch.autograd.forward_ad._current_level >= 0:
-        return apply_in_kernel(_Attention, options, None, *tensors)
+        return apply_in_kernel(_Attention, values, None, *tensors)
     with torch._C._AutoDispatchBelowAutograd():
         return _attention(*arguments)
 
@@ -162,6 +162,8 @@ def _autograd_of_backward(*arguments) -> List[torch.Tensor]:
 
 
 def _fake(*arguments) -> Tuple[torch.Tensor, torch.Tensor]:
+    # PyTorch gives a call to the meta device where one tensor of it is there.
+    check_together(arguments[:_COUNT])
     queries, values = arguments[0], arguments[2]
     heads_first = OptionValues(*arguments[_COUNT:]).heads_first
     shape, strides = output_layout(queries, values, heads_first)
@@ -193,8 +195,8 @@ def _autocast(device: str, key: str):
 
 
 def _explained(*arguments) -> Tuple[str, object]:
-    tensors, options = _split(arguments)
-    plan = plan_of(tensors, options)
+    tensors, values = _split(arguments)
+    plan = plan_of(tensors, values)
     needs_gradient = any(tensor is not None and tensor.requires_grad for tensor in tensors)
     template = plan.recording if needs_gradient else plan.template
     return ATTENTION.explain(template), _fake(*arguments)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 import torch
 
-from .._library import (
-    ATTENTION, CPU, Layout, Option, Template, current_stream, device_number, follow_threads)
-
-Tensors = Tuple[Optional[torch.Tensor], ...]
+from .._library import ATTENTION, Layout, Option, device_number
+from .calls import BACKWARD, FORWARD, Tensors, key_of, pointers_of, run
 
 # The tensors of a call in the operator's order; those that may have gradients come first.
 DIFFERENTIABLE = ("queries", "keys", "values", "bias", "head_scales", "logit_decay", "sinks")
@@ -59,63 +57,42 @@ class OptionValues(NamedTuple):
         return fields
 
 
-class Options:
-    """Options with what was worked out for calls that have them; one object for equal options."""
-
-    __slots__ = ("values", "plans", "backward_plans")
-
-    # Plans that are kept: a decoder's keys grow by one a step.
-    _CAPACITY = 4096
-    _known: Dict[Tuple[OptionValues, object], Options] = {}
-
-    def __init__(self, values: OptionValues) -> None:
-        self.values = values
-        self.plans: Dict[tuple, Plan] = {}
-        self.backward_plans: Dict[tuple, Template] = {}
-
-    @classmethod
-    def of(cls, values: OptionValues, rule: object = None) -> Options:
-        """The options of these values; `rule` sets calls apart that were checked differently."""
-        known = cls._known.get((values, rule))
-        if known is None:
-            if len(cls._known) >= cls._CAPACITY:
-                cls._known.clear()
-            known = cls._known.setdefault((values, rule), cls(values))
-        return known
-
-    def keep(self, plans: dict, key: tuple, plan: object) -> None:
-        """Remembers a plan, and forgets all where there are too many."""
-        if len(plans) >= self._CAPACITY:
-            plans.clear()
-        plans[key] = plan
-
-
 class Plan:
     """What is the same in every forward call of one combination of layouts and options."""
 
     __slots__ = (
-        "device", "is_empty", "output", "log_sum_exp", "is_like_queries", "template", "recording")
+        "values", "device", "is_empty", "output", "log_sum_exp", "is_like_queries", "template",
+        "recording")
 
-    def __init__(self, tensors: Tensors, options: OptionValues) -> None:
+    def __init__(self, tensors: Tensors, values: OptionValues) -> None:
         check(tensors)
-        queries, _, values = tensors[:3]
+        self.values = values
+        queries = tensors[0]
         self.device = device_number(queries.device)
-        shape, strides = output_layout(queries, values, options.heads_first)
+        shape, strides = output_layout(queries, tensors[2], values.heads_first)
         self.output = Layout(shape, strides, queries.dtype)
         self.is_empty = 0 in shape
         self.is_like_queries = shape == queries.shape and strides == queries.stride()
-        lse = log_sum_exp_shape(queries, options.heads_first)
+        lse = log_sum_exp_shape(queries, values.heads_first)
         self.log_sum_exp = Layout(lse, (lse[1] * lse[2], lse[2], 1), torch.float32)
-        layouts = _layouts(tensors, options.heads_first)
-        layouts["output"] = _heads_second(self.output, options.heads_first)
-        self.template = ATTENTION.template(self.device, layouts, options.fields)
+        layouts = _layouts(tensors, values.heads_first)
+        layouts["output"] = _heads_second(self.output, values.heads_first)
+        self.template = ATTENTION.template(self.device, layouts, values.fields)
         layouts["log_sum_exp"] = self.log_sum_exp
         self.recording = ATTENTION.template(
-            self.device, layouts, dict(options.fields, needs_gradient=1))
+            self.device, layouts, dict(values.fields, needs_gradient=1))
 
 
 def check(tensors: Tensors) -> None:
     """Raises for what the library cannot be asked about."""
+    check_together(tensors)
+    device = tensors[0].device
+    if device_number(device) is None:
+        raise ValueError(f"queries is on {device}; it must be on the processor or a GPU")
+
+
+def check_together(tensors: Tensors) -> None:
+    """Raises for ranks and devices that do not fit, wherever the queries are."""
     queries = tensors[0]
     for name, tensor in zip(INPUTS, tensors):
         if tensor is None:
@@ -126,8 +103,6 @@ def check(tensors: Tensors) -> None:
         if tensor.device != queries.device and not is_on_host:
             raise ValueError(
                 f"{name} is on {tensor.device}; it must be on {queries.device}, as the queries")
-    if device_number(queries.device) is None:
-        raise ValueError(f"queries is on {queries.device}; it must be on the processor or a GPU")
 
 
 def output_layout(
@@ -175,25 +150,14 @@ def _layouts(tensors: Tensors, heads_first: bool) -> Dict[str, Layout]:
     return layouts
 
 
-def key_of(tensors: Tensors) -> tuple:
-    """What a plan depends on, beside the options."""
-    key: list = []
-    for tensor in tensors:
-        if tensor is None:
-            key.append(None)
-        else:
-            key += (tensor.shape, tensor.stride(), tensor.dtype, tensor.device)
-    return tuple(key)
+def plan_of(tensors: Tensors, values: OptionValues, rule: Optional[tuple] = None) -> Plan:
+    """The plan of a call; made where there is none yet.
 
-
-def plan_of(tensors: Tensors, options: Options) -> Plan:
-    """The plan of a call; made where there is none yet."""
-    key = key_of(tensors)
-    plan = options.plans.get(key)
-    if plan is None:
-        plan = Plan(tensors, options.values)
-        options.keep(options.plans, key, plan)
-    return plan
+    `rule` stands for the values where a function has checked its calls by rules of its own.
+    """
+    key = (rule or values, *key_of(tensors))
+    plan = FORWARD.get(key)
+    return FORWARD.keep(key, Plan(tensors, values)) if plan is None else plan
 
 
 def forward(
@@ -208,7 +172,7 @@ def forward(
         log_sum_exp = torch.empty_strided(
             layout.shape, layout.strides, dtype=layout.dtype, device=queries.device)
     if not plan.is_empty:
-        run(template, ATTENTION.forward, _pointers((*tensors, output, log_sum_exp)))
+        run(template, ATTENTION.forward, pointers_of((*tensors, output, log_sum_exp)))
     return output, log_sum_exp
 
 
@@ -222,7 +186,7 @@ def allocated(plan: Plan, queries: torch.Tensor) -> torch.Tensor:
 
 def backward(
     tensors: Tensors,
-    options: Options,
+    values: OptionValues,
     results: Tensors,
     incoming: Tensors,
     needed: Sequence[bool],
@@ -236,10 +200,9 @@ def backward(
     if results[0].numel() == 0 or not gradients:
         return [gradient.zero_() for gradient in gradients]
     others = [*results, *incoming, *gradients]
-    key = (key_of(tensors), key_of(others), tuple(needed))
-    template = options.backward_plans.get(key)
+    key = (values, tuple(needed), *key_of(tensors), *key_of(others))
+    template = BACKWARD.get(key)
     if template is None:
-        values = options.values
         layouts = _layouts(tensors, values.heads_first)
         names = ["output", "log_sum_exp", "output_gradient", "log_sum_exp_gradient"]
         names += [f"{name}_gradient" for name, is_needed in zip(INPUTS, needed) if is_needed]
@@ -250,19 +213,6 @@ def backward(
                     Layout.of(tensor), values.heads_first and name in turned)
         template = ATTENTION.template(
             device_number(results[0].device), layouts, dict(values.fields, needs_gradient=1))
-        options.keep(options.backward_plans, key, template)
-    run(template, ATTENTION.backward, _pointers((*tensors, *others)))
+        BACKWARD.keep(key, template)
+    run(template, ATTENTION.backward, pointers_of((*tensors, *others)))
     return gradients
-
-
-def _pointers(tensors: Tensors) -> List[int]:
-    return [tensor.data_ptr() for tensor in tensors if tensor is not None]
-
-
-def run(template: Template, function: Callable[[int], int], pointers: List[int]) -> None:
-    """Calls the library on the threads, or in the stream, that PyTorch has for such work."""
-    if template.device == CPU:
-        follow_threads()
-    else:
-        pointers.append(current_stream(template.device))
-    template.run(function, *pointers)

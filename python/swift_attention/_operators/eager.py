@@ -22,6 +22,8 @@ _is_autocast = torch._C._is_any_autocast_enabled
 _is_profiled = torch.autograd._profiler_enabled
 
 PLAIN_TYPES = frozenset([torch.Tensor, torch.nn.Parameter])
+# Of what is a number as it is, or is not given.
+NUMBER_TYPES = frozenset([float, int, type(None)])
 
 
 def is_plain() -> bool:
@@ -39,13 +41,29 @@ def is_plain() -> bool:
 
 
 def is_plain_tensor(tensor: Optional[torch.Tensor]) -> bool:
-    """Whether a tensor, if there is one, is its memory and nothing more."""
-    return tensor is None or type(tensor) in PLAIN_TYPES and not tensor.is_neg()
+    """Whether a tensor, if there is one, is its memory and nothing more or less."""
+    return tensor is None or (
+        type(tensor) in PLAIN_TYPES and not tensor.is_neg() and not tensor.is_meta)
 
 
 def records_gradients() -> bool:
     """Whether autograd would see a call made now; inside of an operator's kernel it does not."""
     return torch.is_grad_enabled() and not _are_autograd_kernels_off(_autograd_key)
+
+
+def number(name: str, value: object) -> Optional[float]:
+    """An argument that is one number, if it is given.
+
+    What a tensor holds may change, and no gradient would reach it: only its value goes on.
+    """
+    if value is None:
+        return None
+    if isinstance(value, torch.Tensor):
+        if value.numel() != 1:
+            raise ValueError(f"{name} is {list(value.shape)}; it must be one number")
+        if value.requires_grad:
+            raise ValueError(f"{name} requires a gradient, which it cannot have; it must not")
+    return float(value)
 
 
 def check_tensors(**tensors: object) -> None:

@@ -7,6 +7,7 @@ from typing import Mapping, Optional, Sequence, Tuple
 from torch import Tensor
 
 from .._library import LINEAR_ATTENTION
+from .eager import NUMBER_TYPES, number
 from .recurrence import Recurrence
 from .recurrence_calls import Shapes
 
@@ -72,6 +73,8 @@ def linear_attention(
     Returns the output [b, t, g, v] and the state after the last token [n, g, k, v] in float32 (an
     empty tensor without `output_final_state`). Raises ValueError where an argument is wrong.
     """
+    if type(scale) not in NUMBER_TYPES:
+        scale = number("scale", scale)
     return _linear_attention.forward(
         queries, keys, values, decay, beta, read_keys, low_rank_a, low_rank_b, bonus,
         initial_state, cumulative_lengths, scale, normalizes, output_final_state, kernel)

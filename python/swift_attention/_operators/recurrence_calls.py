@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import (
     Callable,
     Dict,
-    Iterable,
     List,
     Mapping,
     NamedTuple,
@@ -18,21 +17,8 @@ from typing import (
 import torch
 from torch import Tensor
 
-from .._library import (
-    CPU,
-    Layout,
-    Operator,
-    Template,
-    current_stream,
-    device_number,
-    follow_threads,
-)
-
-# Plans that are kept: of more combinations of layouts, all are forgotten.
-_CAPACITY = 4096
-
-Option = Union[float, bool, str, None]
-Tensors = Sequence[Optional[Tensor]]
+from .._library import Layout, Operator, Template, device_number
+from .calls import BACKWARD, FORWARD, Tensors, key_of, pointers_of, run
 
 
 class Shapes(NamedTuple):
@@ -72,25 +58,23 @@ class Calls:
         self._hosted = frozenset(hosted)
         self._options = tuple(options)
         self._shapes = shapes
-        self._forward_plans: Dict[tuple, ForwardPlan] = {}
-        self._backward_plans: Dict[tuple, Template] = {}
 
     def forward(self, tensors: Tensors, flags: tuple) -> Tuple[Tensor, Tensor]:
         """Output and final state; `flags` are options, whether the state is asked for, kernel."""
-        key = (flags, *_key_of(tensors))
-        plan = self._forward_plans.get(key)
+        key = (self, flags, *key_of(tensors))
+        plan = FORWARD.get(key)
         if plan is None:
-            plan = _kept(self._forward_plans, key, self._forward_plan(tensors, flags))
+            plan = FORWARD.keep(key, self._forward_plan(tensors, flags))
         first = tensors[0]
         output = torch.empty(plan.output, dtype=first.dtype, device=first.device)
-        pointers = [x.data_ptr() for x in tensors if x is not None]
+        pointers = pointers_of(tensors)
         pointers.append(output.data_ptr())
         if plan.state is None:
             state = torch.empty(0, dtype=plan.state_dtype, device=first.device)
         else:
             state = torch.empty(plan.state, dtype=plan.state_dtype, device=first.device)
             pointers.append(state.data_ptr())
-        _run(plan.template, self.operator.forward, pointers)
+        run(plan.template, self.operator.forward, pointers)
         return output, state
 
     def backward(
@@ -106,19 +90,21 @@ class Calls:
             torch.empty_like(inputs[name], memory_format=torch.contiguous_format)
             for name in needed
         ]
-        key = (flags, tuple(needed), *_key_of(tensors), *_key_of(read.values()))
-        template = self._backward_plans.get(key)
+        key = (self, flags, tuple(needed), *key_of(tensors), *key_of(read.values()))
+        template = BACKWARD.get(key)
         if template is None:
             written = {f"{name}_gradient": x for name, x in zip(needed, gradients)}
-            template = self._template({**inputs, **read, **written}, flags)
-            _kept(self._backward_plans, key, template)
-        pointers = [x.data_ptr() for x in (*tensors, *read.values(), *gradients) if x is not None]
-        _run(template, self.operator.backward, pointers)
+            template = BACKWARD.keep(
+                key, self._template({**inputs, **read, **written}, flags))
+        run(template, self.operator.backward, pointers_of((*tensors, *read.values(), *gradients)))
         return gradients
 
     def results(self, tensors: Tensors, needs_state: bool) -> Tuple[Tensor, Tensor]:
         """Results of the right shapes that nothing is written to."""
         first, shapes = tensors[0], self._shapes_of(tensors)
+        for name, tensor in zip(self.names, tensors):
+            if tensor is not None:
+                self._is_on_host(name, tensor, first.device)
         state = shapes.state if needs_state else (0,)
         return first.new_empty(shapes.output), first.new_empty(state, dtype=_state_dtype(first))
 
@@ -152,12 +138,17 @@ class Calls:
             if tensor is None:
                 continue
             layouts[name] = Layout.of(tensor)
-            if tensor.device != device:
-                if name not in self._hosted or tensor.device.type != "cpu":
-                    raise ValueError(
-                        f"{name}: was on {tensor.device}, must be on {device} as the others")
+            if self._is_on_host(name, tensor, device):
                 layouts[name] = layouts[name]._replace(is_on_host=True)
         return self.operator.template(number, layouts, {**self._fields(flags), **further})
+
+    def _is_on_host(self, name: str, tensor: Tensor, device: torch.device) -> bool:
+        """Whether a tensor of a call is in the processor's memory, and the call elsewhere."""
+        if tensor.device == device:
+            return False
+        if name not in self._hosted or tensor.device.type != "cpu":
+            raise ValueError(f"{name}: was on {tensor.device}, must be on {device} as the others")
+        return True
 
     def _fields(self, flags: tuple) -> Dict[str, Union[float, str]]:
         """Options as the struct has them."""
@@ -171,31 +162,6 @@ class Calls:
         if flags[-1] is not None:
             fields["kernel"] = flags[-1]
         return fields
-
-
-def _key_of(tensors: Iterable[Optional[Tensor]]) -> list:
-    key: list = []
-    for x in tensors:
-        if x is None:
-            key.append(None)
-        else:
-            key += (x.shape, x.stride(), x.dtype, x.device)
-    return key
-
-
-def _kept(plans: dict, key: tuple, plan: object) -> object:
-    if len(plans) >= _CAPACITY:
-        plans.clear()
-    plans[key] = plan
-    return plan
-
-
-def _run(template: Template, function: Callable[[int], int], pointers: List[int]) -> None:
-    if template.device == CPU:
-        follow_threads()
-    else:
-        pointers.append(current_stream(template.device))
-    template.run(function, *pointers)
 
 
 def _state_dtype(tensor: Tensor) -> torch.dtype:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from .._operators.eager import number
 from .._operators.linear_attention import linear_attention
 from ._arguments import check_packing
 
@@ -107,4 +108,4 @@ def repeated_heads(x: Tensor, heads: int, axis: int = 2) -> Tensor:
 
 def default_scale(scale: float | None, rows: Tensor) -> float:
     """`scale`, or 1/√K."""
-    return rows.shape[-1] ** -0.5 if scale is None else scale
+    return rows.shape[-1] ** -0.5 if scale is None else number("scale", scale)

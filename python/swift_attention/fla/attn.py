@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ..exact import attention
 from ._arguments import check_packing, check_shape
-from ._recurrence import default_scale, lengths, widened
+from ._recurrence import default_scale, lengths
 
 
 def parallel_attn(
@@ -75,6 +75,8 @@ def attn_decoding_one_step(
         raise ValueError(f"window_size was {window_size}, must be at least 0")
     check_packing(k, cu_seqlens, q[0])
     scale = default_scale(scale, k)
+    # The sums of gates are not rounded to half precision: beside it a bias may be float32.
+    wide = torch.promote_types(q.dtype, torch.float32)
     ends = cu_seqlens.tolist()
     outputs = []
     for index, (first, end) in enumerate(zip(ends[:-1], ends[1:])):
@@ -82,11 +84,11 @@ def attn_decoding_one_step(
             first = max(first, end - window_size)
         bias = None
         if g is not None:
-            gates = widened(g[:, first:end]).transpose(1, 2)
+            gates = g[:, first:end].to(wide).transpose(1, 2)
             # What each key has lost since: the gates behind it.
             behind = gates.flip(-1).cumsum(-1).flip(-1) - gates
             bias = (behind * scale if do_gate_scale else behind).unsqueeze(2)
         outputs.append(attention(
             q[:, index:index + 1], k[:, first:end], v[:, first:end], scale=scale,
-            bias=None if bias is None else bias.to(q.dtype), sinks=sink_bias))
+            bias=bias, sinks=sink_bias))
     return torch.cat(outputs, 1) if outputs else q.new_empty(1, 0, q.shape[2], v.shape[-1])

@@ -73,3 +73,21 @@ def test_decoding(scales_gate: bool, window: int) -> None:
             piece["g"] = piece["g"] * 16 ** -0.5
         expected = _reference(piece, window_size=window)[:, -1]
         assert error(output[:, index], expected) < 1e-5, (scales_gate, window, index)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_decoding_keeps_the_sums_of_gates(dtype: torch.dtype) -> None:
+    """Beside half-precision queries they are float32: large ones differ in their last digits."""
+    seeded("sums of gates")
+    length = 60
+    q, k, v = (torch.randn(1, n, 2, 16).to(dtype) for n in (1, length, length))
+    g = -torch.rand(1, length, 2) * 0.1
+    # The last gate is behind all keys but the last, which is far from the query.
+    g[:, -1] = -1000
+    k[:, -1] = -600 * q[:, 0]
+    output = fla.attn_decoding_one_step(q, k, v, g, 0.3, torch.tensor([0, length]))
+    x = [t.double() for t in (q, k, v, g)]
+    behind = x[3].flip(1).cumsum(1).flip(1) - x[3]
+    scores = torch.einsum("bqhd,bkhd->bhqk", x[0], x[1]) * 0.3 + behind.transpose(1, 2)[:, :, None]
+    expected = torch.einsum("bhqk,bkhd->bqhd", scores.softmax(-1), x[2])
+    assert error(output, expected) < {torch.bfloat16: 1e-2, torch.float16: 2e-3}[dtype]

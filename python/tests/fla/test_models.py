@@ -7,28 +7,25 @@ from typing import Any
 import pytest
 import torch
 
-pytest.importorskip("transformers", reason="the model is one of the package transformers")
+transformers = pytest.importorskip(
+    "transformers", reason="the model is one of the package transformers")
+# Not before it is known that there is transformers.
+from swift_attention.fla import models  # noqa: E402
 
 
 def _config(**options: Any) -> Any:
-    from swift_attention.fla.models import GLAConfig
-
-    return GLAConfig(**{
+    return models.GLAConfig(**{
         "hidden_size": 32, "num_heads": 2, "num_hidden_layers": 2, "vocab_size": 64,
         "intermediate_size": 48, **options})
 
 
 def _model(**options: Any) -> Any:
-    from transformers import AutoModelForCausalLM
-
     torch.manual_seed(5)
-    return AutoModelForCausalLM.from_config(_config(**options)).eval()
+    return transformers.AutoModelForCausalLM.from_config(_config(**options)).eval()
 
 
 def test_readme_example() -> None:
-    from swift_attention.fla.models import GLAConfig
-
-    config = GLAConfig()
+    config = models.GLAConfig()
     assert (config.hidden_size, config.num_hidden_layers, config.vocab_size) == (2048, 24, 32000)
     model = _model()
     assert {name for name, _ in model.named_parameters() if "layers" not in name} == {
@@ -66,10 +63,8 @@ def test_training_and_packing() -> None:
 
 
 def test_a_saved_model_is_read(tmp_path: Any) -> None:
-    from transformers import AutoModelForCausalLM
-
     model = _model()
     model.save_pretrained(tmp_path)
-    again = AutoModelForCausalLM.from_pretrained(tmp_path).eval()
+    again = transformers.AutoModelForCausalLM.from_pretrained(tmp_path).eval()
     tokens = torch.randint(0, 64, (1, 5))
     assert torch.equal(model(tokens).logits, again(tokens).logits)
