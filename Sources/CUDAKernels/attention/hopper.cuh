@@ -72,6 +72,19 @@ struct PassingQueries {
   __device__ int head(int turn) const { return first_head + turn / tile_count; }
 };
 
+// Numbers of a warp's sums become `hidden` where `sees(row, column)` is false, both counted from the warp's first.
+template <int Columns, typename Sees>
+DEVICE void hide(float (&c)[Columns][4], float hidden, const Sees &sees) {
+  const int lane = threadIdx.x % warp_threads;
+#pragma unroll
+  for (int column = 0; column < Columns; ++column) {
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      if (!sees(i / 2 * 8 + lane / 4, column * 8 + lane % 4 * 2 + i % 2)) c[column][i] = hidden;
+    }
+  }
+}
+
 // Warpgroups issue products in turn: who has issued its own lets the next one, and computes meanwhile.
 struct Turns {
   int count;

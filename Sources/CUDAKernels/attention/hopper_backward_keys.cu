@@ -191,15 +191,9 @@ extern "C" __global__ void __launch_bounds__(block_threads, 1)
       }
     }
     if (masked) {
-#pragma unroll
-      for (int column = 0; column < query_columns; ++column) {
-#pragma unroll
-        for (int i = 0; i < 4; ++i) {
-          const int key = first_key + warp_row + i / 2 * 8 + lane / 4;
-          const int query = rows.first + column * 8 + lane % 4 * 2 + i % 2;
-          if (!segment.band.sees(query, key)) weight[column][i] = 0;
-        }
-      }
+      hide(weight, 0, [&](int row, int column) {
+        return segment.band.sees(rows.first + column, first_key + warp_row + row);
+      });
     }
 
     // 4. dV += Pᵀ dO starts.

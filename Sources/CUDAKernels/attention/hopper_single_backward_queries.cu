@@ -126,15 +126,9 @@ extern "C" __global__ void __launch_bounds__(block_threads, 1)
       }
     }
     if (masked) {
-#pragma unroll
-      for (int column = 0; column < score_columns; ++column) {
-#pragma unroll
-        for (int i = 0; i < 4; ++i) {
-          const int key = tile * KEY_ROWS + column * 8 + lane % 4 * 2 + i % 2;
-          const int row = first_row + warp_row + i / 2 * 8 + lane / 4;
-          if (!segment.band.sees(row, key)) weight[column][i] = 0;
-        }
-      }
+      hide(weight, 0, [&](int row, int column) {
+        return segment.band.sees(first_row + warp_row + row, tile * KEY_ROWS + column);
+      });
     }
 
     // 4. dS = P ∘ (dP − δ)
