@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Iterator
+
 import pytest
 import torch
+
+from calls import CALLS, Call
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -17,6 +21,13 @@ def device(request: pytest.FixtureRequest) -> torch.device:
     if chosen.type == "cuda" and not torch.cuda.is_available():
         pytest.exit("--device cuda: PyTorch finds no GPU", returncode=2)
     return chosen
+
+
+@pytest.fixture(params=CALLS)
+def call(request: pytest.FixtureRequest, device: torch.device) -> Iterator[Call]:
+    """One of the calls, with tensors of the device."""
+    with device:
+        yield CALLS[request.param]
 
 
 @pytest.fixture(autouse=True)

@@ -12,9 +12,11 @@ from .._library import ATTENTION
 from .attention_calls import (
     DIFFERENTIABLE, INPUTS, NO_TERMS, OptionValues, Plan, allocated, backward, check_together,
     forward, log_sum_exp_shape, output_layout, plan_of)
+from .batching import Batching, register_vmap
 from .calls import FORWARD, Tensors, run
 from .eager import PLAIN_TYPES, is_plain, is_plain_tensor, records_gradients
-from .tape import FirstDerivatives, apply_in_kernel
+from .tape import (
+    FirstDerivatives, Recorded, apply_in_kernel, below_autograd, is_differentiated)
 
 _TENSORS = "Tensor queries, Tensor keys, Tensor values, " + ", ".join(
     f"Tensor? {name}" for name in INPUTS[3:])
@@ -90,13 +92,13 @@ def attend_again(
     return output
 
 
-class _Attention(torch.autograd.Function):
+class _Attention(Recorded):
     """Output and log-sum-exp of options, a plan and tensors; without a plan by the dispatcher."""
 
     @staticmethod
     def forward(ctx, values: OptionValues, plan: Optional[Plan], *tensors: Optional[torch.Tensor]):
         if plan is None:
-            with torch._C._AutoDispatchBelowAutograd():
+            with below_autograd():
                 results = _attention(*tensors, *values)
         else:
             results = forward(plan, tensors, with_log_sum_exp=True)
@@ -141,21 +143,16 @@ def _backward(*arguments) -> List[torch.Tensor]:
         tensors, OptionValues(*values), (output, lse), (output_gradient, lse_gradient), needed)
 
 
-def _is_recorded(arguments: Sequence[object]) -> bool:
-    return torch.is_grad_enabled() and any(
-        isinstance(each, torch.Tensor) and each.requires_grad for each in arguments)
-
-
 def _autograd(*arguments):
     tensors, values = _split(arguments)
-    if _is_recorded(tensors) or torch.autograd.forward_ad._current_level >= 0:
+    if is_differentiated(tensors):
         return apply_in_kernel(_Attention, values, None, *tensors)
     with torch._C._AutoDispatchBelowAutograd():
         return _attention(*arguments)
 
 
 def _autograd_of_backward(*arguments) -> List[torch.Tensor]:
-    if _is_recorded(arguments):
+    if is_differentiated(arguments):
         return list(apply_in_kernel(FirstDerivatives, _attention_backward, *arguments))
     with torch._C._AutoDispatchBelowAutograd():
         return _attention_backward(*arguments)
@@ -203,6 +200,20 @@ def _explained(*arguments) -> Tuple[str, object]:
 
 
 explainers[_attention] = _explained
+
+def _has_batch(name: str, shape: Sequence[int], batch: int) -> bool:
+    return name not in ("head_scales", "sinks") and (name != "bias" or shape[0] == batch)
+
+
+def _names_of(arguments: Sequence) -> List[str]:
+    return [name for name, is_needed in zip(DIFFERENTIABLE, arguments[_COUNT + 4]) if is_needed]
+
+
+_batching = Batching("queries", _has_batch, unrepeated=("bias",))
+register_vmap("attention", _attention, _batching, INPUTS)
+register_vmap(
+    "attention_backward", _attention_backward, _batching,
+    (*INPUTS, "output", "log_sum_exp", "output_gradient", "log_sum_exp_gradient"), _names_of)
 
 for _device in ("CPU", "CUDA"):
     library.impl("attention", _forward, _device)

@@ -20,6 +20,9 @@ _transform = torch._C._functorch.peek_interpreter_stack
 _trace = torch._C._get_tracing_state
 _is_autocast = torch._C._is_any_autocast_enabled
 _is_profiled = torch.autograd._profiler_enabled
+_is_included = torch._C._dispatch_tls_is_dispatch_key_included
+# In force while `autograd.grad(is_grads_batched=True)` maps a backward pass.
+_gradient_map = torch._C._dispatch_key_parse("VmapMode")
 
 PLAIN_TYPES = frozenset([torch.Tensor, torch.nn.Parameter])
 # Of what is a number as it is, or is not given.
@@ -37,6 +40,7 @@ def is_plain() -> bool:
         or forward_ad._current_level >= 0
         or _transform() is not None
         or _trace() is not None
+        or _is_included(_gradient_map)
     )
 
 

@@ -30,6 +30,7 @@ _gated_scan = Recurrence(
     options={},
     shapes=_shapes,
     reads_output=True,
+    shared={},
 )
 
 

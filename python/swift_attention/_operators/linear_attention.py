@@ -37,6 +37,7 @@ _linear_attention = Recurrence(
     options={"scale": "float?", "normalizes": "bool"},
     shapes=_shapes,
     reads_output=False,
+    shared={"decay": 1, "bonus": 2},
 )
 
 

@@ -6,13 +6,14 @@ from typing import Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
 
 from . import NAMESPACE, explainers, library
 from .._library import Operator
+from .batching import Batching, register_vmap
 from .eager import is_plain, is_plain_tensor, records_gradients
 from .recurrence_calls import Calls, Shapes
-from .tape import FirstDerivatives, apply_in_kernel
+from .tape import (
+    FirstDerivatives, Recorded, apply_in_kernel, below_autograd, is_differentiated)
 
 _TAGS = (torch.Tag.pt2_compliant_tag,)
 _INCOMING = ("output_gradient", "final_state_gradient")
@@ -37,9 +38,11 @@ class Recurrence:
         options: Mapping[str, str],
         shapes: Callable[[Mapping[str, Tensor]], Shapes],
         reads_output: bool,
+        shared: Mapping[str, int],
     ) -> None:
         """`narrowed` are the tensors that autocast brings to its dtype; `options` have kinds of the
-        schema language; `reads_output` says that the backward pass does."""
+        schema language; `reads_output` says that the backward pass does; `shared` are the tensors
+        that rows of a batch share where they are of this rank."""
         names = (*tensors, *optional)
         self._calls = Calls(operator, names, undifferentiable, tuple(options), shapes)
         self._names, self._count = names, len(names)
@@ -72,6 +75,12 @@ class Recurrence:
         torch.library.register_fake(qualified, self._fake_forward, lib=library)
         torch.library.register_fake(f"{qualified}_backward", self._fake_backward, lib=library)
         explainers[self._forward] = self._explain
+        batching = Batching(
+            names[0], lambda tensor, shape, batch: shared.get(tensor) != len(shape))
+        register_vmap(name, self._forward, batching, names)
+        register_vmap(
+            f"{name}_backward", self._backward, batching, (*self._read, *names),
+            lambda arguments: self._names_of(arguments[-1]))
 
     def forward(self, *arguments: object) -> Tuple[Tensor, Tensor]:
         """Output and final state of the operator's arguments."""
@@ -110,9 +119,12 @@ class Recurrence:
     def _run_backward(self, *arguments):
         places = len(self._read), len(self._read) + self._count
         *flags, needed = arguments[places[1]:]
-        names = [name for name, is_needed in zip(self._names, needed) if is_needed]
         return self._calls.backward(
-            dict(zip(self._read, arguments)), arguments[places[0]:places[1]], tuple(flags), names)
+            dict(zip(self._read, arguments)), arguments[places[0]:places[1]], tuple(flags),
+            self._names_of(needed))
+
+    def _names_of(self, needed: Sequence[bool]) -> List[str]:
+        return [name for name, is_needed in zip(self._names, needed) if is_needed]
 
     def _fake_forward(self, *arguments):
         return self._calls.results(arguments[:self._count], needs_state=arguments[-2])
@@ -126,19 +138,13 @@ class Recurrence:
 
     def _autograd(self, *arguments):
         tensors = arguments[:self._count]
-        needs = torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in tensors)
-        if needs or forward_ad._current_level >= 0:
+        if is_differentiated(tensors):
             return apply_in_kernel(_Recorded, self, True, arguments[self._count:], *tensors)
-        return self._below_autograd(*arguments)
-
-    def _below_autograd(self, *arguments):
         with torch._C._AutoDispatchBelowAutograd():
             return self._forward(*arguments)
 
     def _autograd_of_backward(self, *arguments):
-        if torch.is_grad_enabled() and any(
-            isinstance(each, Tensor) and each.requires_grad for each in arguments
-        ):
+        if is_differentiated(arguments):
             return list(apply_in_kernel(FirstDerivatives, self._backward, *arguments))
         with torch._C._AutoDispatchBelowAutograd():
             return self._backward(*arguments)
@@ -167,13 +173,14 @@ class Recurrence:
         return self._calls.explain(tensors, flags, needs_gradient), self._fake_forward(*arguments)
 
 
-class _Recorded(torch.autograd.Function):
+class _Recorded(Recorded):
     """A call that autograd keeps: whose, whether the dispatcher is to see it, flags, tensors."""
 
     @staticmethod
     def forward(ctx, owner: Recurrence, is_dispatched: bool, flags: tuple, *tensors):
         if is_dispatched:
-            results = owner._below_autograd(*tensors, *flags)
+            with below_autograd():
+                results = owner._forward(*tensors, *flags)
         else:
             results = owner._calls.forward(tensors, flags)
         ctx.owner, ctx.flags = owner, flags
@@ -186,7 +193,9 @@ class _Recorded(torch.autograd.Function):
     def backward(ctx, output_gradient, state_gradient):
         owner = ctx.owner
         count = owner._count
-        tensors, kept = ctx.saved_tensors[:count], ctx.saved_tensors[count:]
+        # Activation checkpointing lets them be read once.
+        saved = ctx.saved_tensors
+        tensors, kept = saved[:count], saved[count:]
         if not ctx.flags[-2]:
             state_gradient = None
         needed = [

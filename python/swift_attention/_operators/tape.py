@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Callable, Optional, Tuple
+from contextlib import contextmanager
+from typing import Callable, Iterable, Iterator, Optional, Tuple
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 _functorch = torch._C._functorch
+
+
+def is_differentiated(arguments: Iterable[object]) -> bool:
+    """Whether autograd, in either mode, may ask about a call with these arguments."""
+    return forward_ad._current_level >= 0 or torch.is_grad_enabled() and any(
+        isinstance(each, Tensor) and each.requires_grad for each in arguments)
 
 
 def apply_in_kernel(function: type, *arguments: object) -> Tuple[Tensor, ...]:
@@ -24,12 +32,31 @@ def apply_in_kernel(function: type, *arguments: object) -> Tuple[Tensor, ...]:
         _functorch.set_single_level_autograd_function_allowed(was_allowed)
 
 
-class FirstDerivatives(torch.autograd.Function):
+@contextmanager
+def below_autograd() -> Iterator[None]:
+    """Calls of operators in here go on below autograd, which is in one of its functions.
+
+    PyTorch turns forward mode off there. A transform further out must see its tangents all the same:
+    unseen they would count as zero.
+    """
+    with forward_ad._set_fwd_grad_enabled(True), torch._C._AutoDispatchBelowAutograd():
+        yield
+
+
+class Recorded(torch.autograd.Function):
+    """What autograd keeps of a call; it differentiates backwards only."""
+
+    @staticmethod
+    def jvp(ctx, *tangents: Optional[Tensor]):
+        raise RuntimeError("swift_attention's operators have no derivatives in forward mode")
+
+
+class FirstDerivatives(Recorded):
     """Gradients that say, when they are differentiated, that they cannot be."""
 
     @staticmethod
     def forward(ctx, backward: Callable, *arguments: object) -> Tuple[Tensor, ...]:
-        with torch._C._AutoDispatchBelowAutograd():
+        with below_autograd():
             return tuple(backward(*arguments))
 
     @staticmethod

@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
+from .._operators.batching import Batching, mapped
 from .._operators.linear_attention import linear_attention, linear_attention_backward
 from ._arguments import check_packing
 from ._recurrence import default_scale, lengths, recurrence, repeated_heads, reversed_tokens
@@ -103,6 +103,10 @@ def recurrence_decaying_columns(
     return output, state if state_v_first else state.transpose(-1, -2).contiguous()
 
 
+_TENSORS = ("q", "k", "v", "decay", "beta", "initial_state", "cumulative_lengths")
+_BATCHING = Batching("q", has_batch=lambda name, shape, batch: True)
+
+
 class _ColumnReading(torch.autograd.Function):
     """o_t = scale · T_t q_t, T = Sᵀ [V, K] being the state of v for keys and k for values."""
 
@@ -125,7 +129,11 @@ class _ColumnReading(torch.autograd.Function):
             ctx.mark_non_differentiable(output[1])
 
     @staticmethod
-    @once_differentiable
+    def vmap(info, in_dims, *arguments):
+        return mapped(
+            _ColumnReading.apply, _BATCHING, _TENSORS, (), info.batch_size, in_dims, arguments), 0
+
+    @staticmethod
     def backward(ctx, output_gradient, state_gradient):
         q, k, v, decay, beta, initial_state, ends = ctx.saved_tensors
         options = dict(initial_state=initial_state, cumulative_lengths=ends, scale=ctx.scale)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from .._operators.linear_attention import linear_attention, linear_attention_backward
 from ._arguments import check_packing, check_shape
@@ -92,6 +91,8 @@ def _product(
 class _Solution(torch.autograd.Function):
     """x with (A + diag(λ)) x = q. A is symmetric: y = A⁻¹ dx is dq, and of the rest −yᵀ dA x."""
 
+    generate_vmap_rule = True
+
     @staticmethod
     def forward(q, k, written, g, lamb, state, ends, iterations):
         return _conjugate_gradients(q, (k, written, g, lamb, state, ends), iterations)
@@ -102,7 +103,6 @@ class _Solution(torch.autograd.Function):
         ctx.save_for_backward(output, *system)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx, gradient):
         solved, *system = ctx.saved_tensors
         k, written, g, _, state, ends = system
