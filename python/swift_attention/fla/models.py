@@ -19,18 +19,20 @@ from transformers import (
     AutoConfig,
     AutoModel,
     AutoModelForCausalLM,
-    GenerationMixin,
     PretrainedConfig,
     PreTrainedModel,
 )
 from transformers.modeling_outputs import BaseModelOutputWithPast, CausalLMOutputWithPast
+from transformers.utils import logging
 
+from ._generation import CACHE_NAMES, OUTPUT_CACHE, StateGenerationMixin, given_cache
 from .layers import Cache, GatedLinearAttention
 from .layers._parts import RMSNorm
 
 _TYPE = "gla"
 # The feed-forward's inner width is rounded up to a multiple of this.
 _WIDTH_MULTIPLE = 256
+_log = logging.get_logger(__name__)
 
 
 class GLAConfig(PretrainedConfig):
@@ -40,7 +42,7 @@ class GLAConfig(PretrainedConfig):
     """
 
     model_type = _TYPE
-    keys_to_ignore_at_inference = ["past_key_values"]
+    keys_to_ignore_at_inference = list(CACHE_NAMES)
 
     def __init__(
         self,
@@ -139,8 +141,7 @@ class GLAPreTrainedModel(PreTrainedModel):
     config_class = GLAConfig
     base_model_prefix = "model"
     _no_split_modules = ["GLABlock"]
-    # States are no keys and values: `generate` leaves them to the model.
-    _is_stateful = True
+    supports_gradient_checkpointing = True
 
     def _init_weights(self, module: nn.Module) -> None:
         if isinstance(module, (nn.Linear, nn.Conv1d, nn.Embedding)):
@@ -158,6 +159,7 @@ class GLAModel(GLAPreTrainedModel):
         self.layers = nn.ModuleList(
             GLABlock(config, index) for index in range(config.num_hidden_layers))
         self.norm = RMSNorm(config.hidden_size, eps=config.norm_eps)
+        self.gradient_checkpointing = False
         self.post_init()
 
     def get_input_embeddings(self) -> nn.Module:
@@ -175,30 +177,46 @@ class GLAModel(GLAPreTrainedModel):
         use_cache: bool | None = None,
         output_hidden_states: bool | None = None,
         cu_seqlens: Tensor | None = None,
+        cache: Cache | None = None,
+        cache_params: Cache | None = None,
         **kwargs: Any,
     ) -> BaseModelOutputWithPast:
-        """As other models of Transformers; `cu_seqlens` packs sequences."""
+        """As other models of Transformers, with any of its names for the cache.
+
+        `cu_seqlens` packs sequences. In training with activation checkpointing there is no cache.
+        """
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError("one of input_ids and inputs_embeds must be given")
+        cache = given_cache(
+            past_key_values=past_key_values, cache=cache, cache_params=cache_params)
+        is_checkpointed = self.gradient_checkpointing and self.training
         if use_cache is None:
             use_cache = self.config.use_cache and not self.training
-        cache = None
-        if use_cache:
-            cache = past_key_values if isinstance(past_key_values, Cache) else Cache()
+        if use_cache and is_checkpointed:
+            _log.warning_once("use_cache is False here: activations are checkpointed")
+            use_cache = False
+        if not use_cache:
+            cache = None
+        elif cache is None:
+            cache = Cache()
         if attention_mask is not None and bool(attention_mask.all()):
             attention_mask = None
         x = self.embeddings(input_ids) if inputs_embeds is None else inputs_embeds
         states = [x]
         for layer in self.layers:
-            x = layer(x, attention_mask, cache, cu_seqlens)
+            arguments = (x, attention_mask, cache, cu_seqlens)
+            if is_checkpointed:
+                x = self._gradient_checkpointing_func(layer.__call__, *arguments)
+            else:
+                x = layer(*arguments)
             states.append(x)
         x = self.norm(x)
         return BaseModelOutputWithPast(
-            last_hidden_state=x, past_key_values=cache,
-            hidden_states=(*states[:-1], x) if output_hidden_states else None)
+            last_hidden_state=x, hidden_states=(*states[:-1], x) if output_hidden_states else None,
+            **{OUTPUT_CACHE: cache})
 
 
-class GLAForCausalLM(GLAPreTrainedModel, GenerationMixin):
+class GLAForCausalLM(StateGenerationMixin, GLAPreTrainedModel):
     """A GLA model that predicts the next token."""
 
     _tied_weights_keys = {"lm_head.weight": "model.embeddings.weight"}
@@ -221,19 +239,6 @@ class GLAForCausalLM(GLAPreTrainedModel, GenerationMixin):
     def set_output_embeddings(self, value: nn.Module) -> None:
         self.lm_head = value
 
-    def prepare_inputs_for_generation(
-        self, input_ids: Tensor, past_key_values: Cache | None = None,
-        attention_mask: Tensor | None = None, **kwargs: Any,
-    ) -> dict[str, Any]:
-        """Behind a cache only the tokens that it has not seen."""
-        cache = past_key_values if isinstance(past_key_values, Cache) else None
-        if cache is not None:
-            input_ids = input_ids[:, cache.get_seq_length():]
-        return {
-            "input_ids": input_ids, "past_key_values": cache, "attention_mask": attention_mask,
-            "use_cache": kwargs.get("use_cache", True),
-        }
-
     def forward(
         self,
         input_ids: Tensor | None = None,
@@ -244,12 +249,14 @@ class GLAForCausalLM(GLAPreTrainedModel, GenerationMixin):
         use_cache: bool | None = None,
         output_hidden_states: bool | None = None,
         logits_to_keep: int = 0,
+        cache: Cache | None = None,
+        cache_params: Cache | None = None,
         **kwargs: Any,
     ) -> CausalLMOutputWithPast:
         """Logits of the last `logits_to_keep` tokens, 0 for all, and the loss of the `labels`."""
         outputs = self.model(
             input_ids, attention_mask, inputs_embeds, past_key_values, use_cache,
-            output_hidden_states, **kwargs)
+            output_hidden_states, cache=cache, cache_params=cache_params, **kwargs)
         states = outputs.last_hidden_state
         logits = self.lm_head(states[:, -logits_to_keep:] if labels is None else states)
         loss = None
@@ -257,8 +264,8 @@ class GLAForCausalLM(GLAPreTrainedModel, GenerationMixin):
             loss = functional.cross_entropy(
                 logits[:, :-1].flatten(0, 1).float(), labels[:, 1:].flatten().to(logits.device))
         return CausalLMOutputWithPast(
-            loss=loss, logits=logits, past_key_values=outputs.past_key_values,
-            hidden_states=outputs.hidden_states)
+            loss=loss, logits=logits, hidden_states=outputs.hidden_states,
+            **{OUTPUT_CACHE: getattr(outputs, OUTPUT_CACHE)})
 
 
 AutoConfig.register(_TYPE, GLAConfig, exist_ok=True)

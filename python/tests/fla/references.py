@@ -12,19 +12,19 @@ import types
 import zipfile
 from pathlib import Path
 
-_REQUIREMENT = "fla-core==0.6.0"
-_WHEEL = "fla_core-0.6.0-py3-none-any.whl"
-# Where the wheel is kept between runs.
+_CORE, _MODELS = "fla_core", "flash_linear_attention"
+_VERSION = "0.6.0"
+# Where the wheels are kept between runs.
 _FOLDER = Path(os.environ.get("SWIFT_ATTENTION_TEST_CACHE", tempfile.gettempdir()))
 
 
 @functools.lru_cache(maxsize=None)
-def _wheel() -> zipfile.ZipFile:
-    path = _FOLDER / _WHEEL
+def _wheel(package: str = _CORE) -> zipfile.ZipFile:
+    path = _FOLDER / f"{package}-{_VERSION}-py3-none-any.whl"
     if not path.exists():
         subprocess.run(
             [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest",
-             str(_FOLDER), _REQUIREMENT],
+             str(_FOLDER), f"{package}=={_VERSION}"],
             check=True)
     return zipfile.ZipFile(path)
 
@@ -52,7 +52,16 @@ def exported() -> list[str]:
 @functools.lru_cache(maxsize=None)
 def naive(name: str) -> types.ModuleType:
     """The module `fla/ops/<name>.py` by itself, as `naive("gla/naive")`."""
-    source = _wheel().read(f"fla/ops/{name}.py")
-    module = types.ModuleType("references." + name.replace("/", "."))
-    exec(compile(source, f"fla/ops/{name}.py", "exec"), module.__dict__)
+    return _module(_CORE, f"fla/ops/{name}.py")
+
+
+@functools.lru_cache(maxsize=None)
+def models(name: str) -> types.ModuleType:
+    """The module `fla/models/<name>.py` by itself; it needs transformers."""
+    return _module(_MODELS, f"fla/models/{name}.py")
+
+
+def _module(package: str, path: str) -> types.ModuleType:
+    module = types.ModuleType("references." + path[:-len(".py")].replace("/", "."))
+    exec(compile(_wheel(package).read(path), path, "exec"), module.__dict__)
     return module

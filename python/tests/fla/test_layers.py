@@ -18,7 +18,7 @@ _WIDTH, _HEADS, _LENGTH = 32, 4, 21
 
 def _layer(kind: Type[nn.Module], **options: object) -> nn.Module:
     torch.manual_seed(3)
-    return kind(**{"hidden_size": _WIDTH, "num_heads": _HEADS, **options})
+    return kind(**{"hidden_size": _WIDTH, "num_heads": _HEADS, "layer_idx": 0, **options})
 
 
 def _inputs(batch: int = 2) -> Tensor:

@@ -8,9 +8,11 @@ from typing import Any
 from torch import Tensor, nn
 
 from .._recurrence import repeated_heads
-from ._cache import Cache
-from ._packing import Packing
+from ._cache import Cache, keeps_states, state_of
+from ._packing import Tokens
 from ._parts import RMSNorm, ShortConvolution, activation
+
+_CONVOLUTIONS = ("q_conv1d", "k_conv1d", "v_conv1d")
 
 
 class Mixer(nn.Module):
@@ -80,44 +82,74 @@ class Mixer(nn.Module):
     ) -> tuple[Tensor, None, Cache | None]:
         """The mixed [batch, length, hidden_size], None, and the cache.
 
-        `attention_mask` [batch, length] is 0 in padding. With `use_cache` the states go into
-        `past_key_values` (a new `Cache` where None is given) under the layer's `layer_idx`, and the
-        next call goes on from there. `cu_seqlens`, a keyword argument, packs sequences.
+        `attention_mask` [batch, at least length] is 0 in padding, which changes no state; its end
+        counts. With `use_cache` the states go into `past_key_values` (a new `Cache` where None is
+        given) under the layer's `layer_idx`, and the next call goes on from there.
+        `cu_seqlens`, a keyword argument, packs sequences, each with a state; no mask counts then.
         """
         cu_seqlens = kwargs.pop("cu_seqlens", None)
         if kwargs:
             raise TypeError(f"forward() got an unexpected keyword argument {min(kwargs)!r}")
-        if attention_mask is not None and attention_mask.ndim != 2:
-            raise ValueError(
-                f"attention_mask was {list(attention_mask.shape)}, must be [batch, length]")
-        layer = self.layer_idx or 0
+        self._check(hidden_states, attention_mask, past_key_values, bool(use_cache))
+        if cu_seqlens is not None:
+            attention_mask = None
         length = hidden_states.shape[1]
-        state, earlier = None, (None, None, None)
-        seen: int | Tensor = 0
-        if past_key_values is not None and past_key_values.get(layer) is not None:
-            state, earlier = past_key_values.get(layer)
-            seen = past_key_values.get_seq_length(layer)
-            if attention_mask is not None:
-                seen = seen + attention_mask.sum(1) - attention_mask.shape[1]
-        # One more token a row, none of it padding, goes on as it is.
-        packing = None
-        if attention_mask is not None and cu_seqlens is None and length > 1:
-            if state is not None or (use_cache and self.use_short_conv):
-                raise ValueError(
-                    "attention_mask was given for several tokens, must be None beside the states"
-                    " of earlier ones or of short convolutions")
-            packing = Packing.of(attention_mask, length)
-            hidden_states, cu_seqlens = packing.packed(hidden_states), packing.cu_seqlens
+        tokens = Tokens(hidden_states, attention_mask, cu_seqlens)
+        state, convolutions, seen = self._earlier(past_key_values, attention_mask, length)
 
-        rows, earlier = self._rows(hidden_states, earlier, cu_seqlens)
-        output, state = self._mixed(
+        hidden_states = tokens.taken(hidden_states)
+        rows, reached = self._rows(hidden_states, convolutions, tokens.cu_seqlens)
+        output, final = self._mixed(
             hidden_states, *rows, state=state, seen=seen, needs_state=bool(use_cache),
-            cu_seqlens=cu_seqlens)
+            cu_seqlens=tokens.cu_seqlens)
+        output = tokens.placed(self.o_proj(self._gated(output, hidden_states)))
         if use_cache:
             past_key_values = Cache() if past_key_values is None else past_key_values
-            past_key_values.update(layer, (state, earlier), length)
-        output = self.o_proj(self._gated(output, hidden_states))
-        return output if packing is None else packing.padded(output), None, past_key_values
+            past_key_values.update(
+                recurrent_state=tokens.state(final, state),
+                conv_state=tuple(map(tokens.state, reached, convolutions)) or None,
+                ffn_state=tokens.counts(seen), layer_idx=self.layer_idx, offset=length)
+        return output, None, past_key_values
+
+    def _check(
+        self, hidden_states: Tensor, attention_mask: Tensor | None, cache: Any, use_cache: bool
+    ) -> None:
+        batch, length = hidden_states.shape[:2]
+        if attention_mask is not None and (
+            attention_mask.ndim != 2 or attention_mask.shape[0] != batch
+            or attention_mask.shape[1] < length
+        ):
+            raise ValueError(
+                f"attention_mask was {list(attention_mask.shape)}, must be [{batch}, at least"
+                f" {length}]")
+        if self.layer_idx is None and (use_cache or cache is not None):
+            raise ValueError(
+                "layer_idx was None, must be the layer's number in its model where"
+                " past_key_values or use_cache is given")
+        if cache is not None and not keeps_states(cache):
+            raise TypeError(
+                f"past_key_values was {type(cache).__name__}, must be a Cache of"
+                " swift_attention.fla.layers or of flash-linear-attention")
+
+    def _earlier(
+        self, cache: Any, attention_mask: Tensor | None, length: int
+    ) -> tuple[Tensor | None, tuple[Tensor | None, ...], int | Tensor]:
+        """The states that a call goes on from, and how many tokens came before.
+
+        The states are the recurrence's and the convolutions', None for zeros; the number is that of
+        all sequences, or one of each [N].
+        """
+        before = None if cache is None else state_of(cache, self.layer_idx)
+        if before is None:
+            return None, (None,) * len(_CONVOLUTIONS), 0
+        if before["ffn_state"] is not None:
+            seen = before["ffn_state"]
+        elif attention_mask is not None and attention_mask.shape[1] > length:
+            seen = attention_mask[:, :attention_mask.shape[1] - length].bool().sum(1)
+        else:
+            seen = cache.get_seq_length(self.layer_idx)
+        convolutions = before["conv_state"] or (None,) * len(_CONVOLUTIONS)
+        return before["recurrent_state"], convolutions, seen
 
     def _mixed(
         self, hidden_states: Tensor, q: Tensor, k: Tensor, v: Tensor, *, state: Tensor | None,
@@ -133,20 +165,18 @@ class Mixer(nn.Module):
     def _rows(
         self, x: Tensor, earlier: tuple[Tensor | None, ...], cu_seqlens: Tensor | None
     ) -> tuple[list[Tensor], tuple[Tensor, ...]]:
-        """Queries, keys and values, and what their convolutions still reach."""
-        rows = [self.q_proj(x), self.k_proj(x), self.v_proj(x)]
+        """Queries, keys and values, and what their convolutions, if any, reach at the end."""
+        rows, reached = [self.q_proj(x), self.k_proj(x), self.v_proj(x)], ()
         if self.use_short_conv:
-            convolutions = (self.q_conv1d, self.k_conv1d, self.v_conv1d)
-            pairs = [
-                convolution(row, before, cu_seqlens)
-                for convolution, row, before in zip(convolutions, rows, earlier)
-            ]
-            rows, earlier = [row for row, _ in pairs], tuple(after for _, after in pairs)
+            rows, reached = zip(*[
+                getattr(self, name)(row, before, cu_seqlens)
+                for name, row, before in zip(_CONVOLUTIONS, rows, earlier)
+            ])
         widths = (self.head_k_dim, self.head_k_dim, self.head_v_dim)
         q, k, v = (self._heads(row, width) for row, width in zip(rows, widths))
         if self.feature_map_fn is not None:
             q, k = self.feature_map_fn(q), self.feature_map_fn(k)
-        return [q, k, v], earlier
+        return [q, k, v], reached
 
     def _gated(self, output: Tensor, hidden_states: Tensor) -> Tensor:
         if not self.use_output_gate:

@@ -1,8 +1,6 @@
-"""Batches with padding as packed sequences, and back."""
+"""The tokens of a layer's call: padding left out, packed sequences, and where each token is."""
 
 from __future__ import annotations
-
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as functional
@@ -11,35 +9,72 @@ from torch import Tensor
 from .._recurrence import sequence_of_tokens
 
 
-class Packing(NamedTuple):
-    """Where the tokens of a batch [batch, length] are that are no padding."""
+class Tokens:
+    """The tokens of one call [batch, length], of which some are padding or sequences are packed.
 
-    places: Tensor
-    cu_seqlens: Tensor
-    batch: int
-    length: int
+    Of several a row, those that are no padding are packed, `cu_seqlens` telling them apart. Of one a
+    row, padding is computed with the others, and what it did is taken back.
+    """
 
-    @classmethod
-    def of(cls, mask: Tensor, length: int) -> Packing:
-        """`mask` [batch, at least length] is 1 for a token and 0 for padding; its end counts."""
-        mask = mask[:, -length:].bool()
-        ends = functional.pad(mask.sum(1).cumsum(0), (1, 0))
-        return cls(mask.flatten().nonzero().squeeze(1), ends, *mask.shape)
+    def __init__(
+        self, x: Tensor, attention_mask: Tensor | None, cu_seqlens: Tensor | None
+    ) -> None:
+        """`attention_mask` [batch, at least length] is 0 in padding; its end counts. It excludes
+        `cu_seqlens`."""
+        self._batch, self._length = x.shape[:2]
+        self._device = x.device
+        self._is_token = self._places = None
+        self.cu_seqlens = cu_seqlens
+        if attention_mask is None:
+            return
+        self._is_token = attention_mask[:, attention_mask.shape[1] - self._length:].bool()
+        if self._length != 1:
+            self._places = self._is_token.flatten().nonzero().squeeze(1)
+            self.cu_seqlens = functional.pad(self._is_token.sum(1).cumsum(0), (1, 0))
 
-    def packed(self, x: Tensor) -> Tensor:
-        """[batch, length, …] as [1, tokens, …]."""
-        return x.flatten(0, 1)[self.places].unsqueeze(0)
+    def taken(self, x: Tensor) -> Tensor:
+        """[batch, length, …] as it is computed with."""
+        return x if self._places is None else x.flatten(0, 1)[self._places].unsqueeze(0)
 
-    def padded(self, x: Tensor) -> Tensor:
-        """[1, tokens, …] as [batch, length, …], zero in the padding."""
-        rows = x.new_zeros(self.batch * self.length, *x.shape[2:])
-        return rows.index_copy(0, self.places, x[0]).reshape(self.batch, self.length, *x.shape[2:])
+    def placed(self, x: Tensor) -> Tensor:
+        """What was computed as [batch, length, …], zero in padding."""
+        if self._places is not None:
+            rows = x.new_zeros(self._batch * self._length, *x.shape[2:])
+            return rows.index_copy(0, self._places, x[0]).unflatten(
+                0, (self._batch, self._length))
+        return x if self._is_token is None else _selected(self._is_token, x, None)
+
+    def state(self, after: Tensor, before: Tensor | None) -> Tensor:
+        """A state [sequences, …]; `before` is None for zeros."""
+        if self._is_token is None or self._places is not None:
+            return after
+        return _selected(self._is_token, after, before)
+
+    def counts(self, seen: int | Tensor) -> Tensor | None:
+        """How many tokens each sequence has had [sequences], `seen` before; None for one number."""
+        if self._is_token is not None:
+            return seen + self._is_token.sum(1)
+        if self.cu_seqlens is not None:
+            return seen + self.cu_seqlens.diff().to(self._device)
+        return seen + self._length if isinstance(seen, Tensor) else None
 
 
-def positions(length: int, cu_seqlens: Tensor | None, device: torch.device) -> Tensor:
-    """[length]: the place of each token in its sequence."""
+def _selected(is_taken: Tensor, x: Tensor, other: Tensor | None) -> Tensor:
+    """The rows of x that are taken, those of `other` in place of the rest, zero where it is None."""
+    is_taken = is_taken.view(-1, *[1] * (x.ndim - 1))
+    return torch.where(is_taken, x, torch.zeros_like(x) if other is None else other)
+
+
+def positions(
+    length: int, seen: int | Tensor, cu_seqlens: Tensor | None, device: torch.device
+) -> Tensor:
+    """[length], or [batch, length]: the place of each token in its sequence.
+
+    `seen` is how many tokens came before, a number or one a sequence.
+    """
     places = torch.arange(length, device=device)
     if cu_seqlens is None:
-        return places
+        return places + (seen.unsqueeze(-1) if isinstance(seen, Tensor) else seen)
     ends = cu_seqlens.to(device=device, dtype=torch.long)
-    return places - ends[sequence_of_tokens(ends, length)]
+    sequence = sequence_of_tokens(ends, length)
+    return places - ends[sequence] + (seen[sequence] if isinstance(seen, Tensor) else seen)

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
 
-from .._recurrence import widened
+from .._recurrence import sequence_of_tokens, widened
 from ._packing import positions
 
 ACTIVATIONS = {
@@ -65,12 +65,8 @@ class RotaryEmbedding(nn.Module):
     def forward(
         self, q: Tensor, k: Tensor, offset: int | Tensor = 0, cu_seqlens: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """q, k [B, T, H, K]; `offset` is how many tokens came before, a number or one a row [B]."""
-        places = positions(q.shape[1], cu_seqlens, q.device)
-        if isinstance(offset, Tensor):
-            places = places + offset.unsqueeze(-1)
-        else:
-            places = places + offset
+        """q, k [B, T, H, K]; `offset` is how many tokens came before, a number or one a sequence."""
+        places = positions(q.shape[1], offset, cu_seqlens, q.device)
         angles = (places.unsqueeze(-1) * self.inv_freq.float()).unsqueeze(-2)
         return _turned(q, angles), _turned(k, angles)
 
@@ -91,22 +87,33 @@ class ShortConvolution(nn.Conv1d):
     def forward(
         self, x: Tensor, earlier: Tensor | None = None, cu_seqlens: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """[B, T, channels] and the inputs [B, W − 1, channels] that the next call reaches.
+        """[B, T, channels], and the last W inputs of each sequence [N, channels, W].
 
-        `earlier` are those of the call before; packed sequences begin anew.
+        `earlier` are those of the call before, None for zeros.
         """
-        reach = self.kernel_size[0] - 1
+        width, (batch, length, channels) = self.kernel_size[0], x.shape
+        ends = None if cu_seqlens is None else cu_seqlens.to(device=x.device, dtype=torch.long)
+        count = batch if ends is None else ends.shape[0] - 1
         if earlier is None:
-            earlier = x.new_zeros(x.shape[0], reach, x.shape[2])
-        rows = torch.cat([earlier, x], 1)
-        length = x.shape[1]
-        places = None if cu_seqlens is None else positions(length, cu_seqlens, x.device)
-        output = torch.zeros_like(x)
-        for back in range(reach + 1):
-            term = rows[:, reach - back:reach - back + length] * self.weight[:, 0, reach - back]
-            if places is not None:
-                term = term.masked_fill((places < back).view(1, -1, 1), 0)
-            output = output + term
-        if self.bias is not None:
-            output = output + self.bias
-        return functional.silu(output), rows[:, length:]
+            earlier = x.new_zeros(count, channels, width)
+        before = earlier.to(x.dtype).transpose(1, 2)
+        output = x.new_zeros(()) if self.bias is None else self.bias
+        if ends is None:
+            rows = torch.cat([before, x], 1)
+            last = rows[:, length:]
+            shifted = [rows[:, width - back:width - back + length] for back in range(width)]
+        else:
+            # Each sequence behind its own earlier inputs.
+            behind = width * torch.arange(count, device=x.device)
+            places = torch.arange(length, device=x.device) + width
+            places = places + behind[sequence_of_tokens(ends, length)]
+            reach = torch.arange(width, device=x.device)
+            rows = x.new_empty(length + width * count, channels)
+            rows = rows.index_copy(0, (ends[:-1] + behind)[:, None].add(reach).flatten(),
+                                   before.flatten(0, 1))
+            rows = rows.index_copy(0, places, x[0])
+            last = rows[(ends[1:] + behind)[:, None] + reach]
+            shifted = [rows[places - back].unsqueeze(0) for back in range(width)]
+        for back, inputs in enumerate(shifted):
+            output = output + inputs * self.weight[:, 0, width - 1 - back]
+        return functional.silu(output), last.transpose(1, 2).contiguous()
