@@ -62,7 +62,7 @@ private func status(of error: any Error) -> sa_status {
     switch error {
     case .invalidArgument: SA_INVALID_ARGUMENT
     case .outOfMemory: SA_OUT_OF_MEMORY
-    case .file: SA_FAILURE
+    case .file, .noSecondDerivative: SA_FAILURE
     }
   case let error as CUDAError:
     switch error {

@@ -44,12 +44,11 @@ extension Tensor {
     let (outputs, inputs) = (w.shape[0], w.shape[1])
     let outer = Array(shape.dropLast())
     let count = outer.reduce(1, *)
-    let rows = try detached().reshaped([count, inputs])
-    let product = try rows.matmul(w.transposed()).reshaped(Shape(outer + [outputs]))
-    let own = shape
-    return product.recorded(from: [self, weight]) { gradient in
-      let g = try gradient.reshaped([count, outputs])
-      return [try g.matmul(w).reshaped(own), try g.transposed().matmul(rows)]
+    let matrix = try reshaped([count, inputs])
+    let rows = matrix.detached()
+    let product = try rows.matmul(w.transposed()).recorded(from: [matrix, weight]) { g, history in
+      [try g.matmul(history.input(1, w)), try g.transposed().matmul(history.input(0, rows))]
     }
+    return try product.reshaped(Shape(outer + [outputs]))
   }
 }

@@ -44,13 +44,21 @@ public struct RotaryEmbedding: Hashable, Sendable {
     let positions = try context.positions.moved(to: x.device)
     if x.device != .cpu {
       let rows = try DeviceRotary(positions, tables)
-      return try rows.turn(x.detached(), direction: 1)
-        .recorded(from: [x]) { [try rows.turn($0, direction: -1)] }
+      return try Self.turned(x, direction: 1, rows.turn)
     }
-    let wide = try x.cast(to: .float32)
-    return try Self.turn(wide.detached(), positions, tables, direction: 1)
-      .recorded(from: [wide]) { [try Self.turn($0, positions, tables, direction: -1)] }
-      .cast(to: x.dtype)
+    return try Self.turned(x.cast(to: .float32), direction: 1) {
+      try Self.turn($0, positions, tables, direction: $1)
+    }.cast(to: x.dtype)
+  }
+
+  /// `x` turned by `turn`, whose gradient turns back.
+  private static func turned(
+    _ x: Tensor, direction: Float,
+    _ turn: @escaping @Sendable (_ x: Tensor, _ direction: Float) throws -> Tensor
+  ) throws -> Tensor {
+    try turn(x.detached(), direction).recorded(from: [x]) { gradient, _ in
+      [try turned(gradient, direction: -direction, turn)]
+    }
   }
 
   /// The definition, from elementary operations in float64.

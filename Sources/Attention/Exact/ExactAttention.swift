@@ -56,14 +56,12 @@ public func attention(
   let verdict = try ExactAttention.verdicts.verdict(on: inputs.problem, kernel)
   let chosen = try verdict.kernel()
   let outputs = try chosen.forward(inputs)
-  guard needsGradient else {
-    return AttentionResult(
-      output: outputs.output, logSumExp: outputs.logSumExp, explanation: verdict.explanation)
-  }
   let tracked = [queries, keys, values] + optional.compactMap { $0 }
   let dtypes = tracked.map(\.dtype)
   let present = optional.map { $0 != nil }
-  let recorded = Tensor.recording([outputs.output, outputs.logSumExp], from: tracked) { incoming in
+  let recorded = Tensor.recording(
+    [outputs.output, outputs.logSumExp], from: tracked, operation: "attention"
+  ) { incoming in
     let gradients = try chosen.backward(
       inputs, outputs, outputGradient: incoming[0], logSumExpGradient: incoming[1])
     let others = [gradients.scale, gradients.bias, gradients.logitDecay, gradients.sinks]

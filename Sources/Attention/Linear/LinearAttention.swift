@@ -57,12 +57,10 @@ public func linearAttention(
   let verdict = try LinearAttention.verdicts.verdict(on: call.problem, kernel)
   let chosen = try verdict.kernel()
   let outputs = try chosen.forward(call)
-  guard needsGradient else {
-    return LinearAttentionResult(
-      output: outputs.output, finalState: outputs.finalState, explanation: verdict.explanation)
-  }
   let places = inputs.map { InputPlace(shape: $0.shape, dtype: $0.dtype) }
-  let recorded = Tensor.recording([outputs.output, outputs.finalState], from: inputs) { incoming in
+  let recorded = Tensor.recording(
+    [outputs.output, outputs.finalState], from: inputs, operation: "linearAttention"
+  ) { incoming in
     let gradients = try chosen.backward(
       call, outputGradient: incoming[0]?.detached(), finalStateGradient: incoming[1]?.detached())
     let all =

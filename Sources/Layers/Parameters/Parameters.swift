@@ -22,7 +22,7 @@ public struct Parameters: Sendable {
   /// How many numbers all tensors have together.
   public var count: Int { tensors.reduce(0) { $0 + $1.elementCount } }
 
-  /// The same numbers as leaves of the tape, for `Tensor.gradients(of:seed:)`.
+  /// The same numbers as leaves of the tape, for `Tensor.gradients(of:seed:areDifferentiable:)`.
   public func tracked() -> Parameters { mapping { $0.tracked() } }
 
   /// The same numbers on `device`.

@@ -5,10 +5,14 @@ extension Tensor {
   /// - Parameters:
   ///   - sources: tensors that were tracked before the outputs were computed from them.
   ///   - outputs: each output with the gradient that flows into it, of its shape; nil is zero.
+  ///   - areDifferentiable: whether the gradients are recorded, as in
+  ///     ``gradients(of:seed:areDifferentiable:)``.
   /// - Throws: ``TensorError/invalidArgument(_:was:mustBe:)`` if a source is not tracked, or a
-  ///   gradient does not have its output's shape.
+  ///   gradient does not have its output's shape; otherwise as
+  ///   ``gradients(of:seed:areDifferentiable:)``.
   public static func gradients(
-    of sources: [Tensor], through outputs: [(output: Tensor, gradient: Tensor?)]
+    of sources: [Tensor], through outputs: [(output: Tensor, gradient: Tensor?)],
+    areDifferentiable: Bool = false
   ) throws -> [Tensor] {
     for (index, (output, gradient)) in outputs.enumerated() {
       guard gradient == nil || gradient?.shape == output.shape else {
@@ -16,8 +20,8 @@ extension Tensor {
           "outputs[\(index)].gradient", was: "\(gradient!.shape)", mustBe: "\(output.shape)")
       }
     }
-    let incoming = outputs.map { $0.gradient?.detached() }
-    let root = Tensor.recording([try .zeros([])], from: outputs.map(\.output)) { _ in incoming }[0]
-    return try root.gradients(of: sources)
+    let incoming = outputs.map { areDifferentiable ? $0.gradient : $0.gradient?.detached() }
+    let root = Tensor.recording([try .zeros([])], from: outputs.map(\.output)) { _, _ in incoming }
+    return try root[0].gradients(of: sources, areDifferentiable: areDifferentiable)
   }
 }

@@ -23,7 +23,7 @@ extension Tensor {
     var inverse = order
     for (to, from) in order.enumerated() { inverse[from] = to }
     return view(Shape(order.map { shape[$0] }), order.map { strides[$0] })
-      .recorded(from: [self]) { [inverse] in [try $0.permuted(inverse)] }
+      .recorded(from: [self]) { [inverse] gradient, _ in [try gradient.permuted(inverse)] }
   }
 
   /// A view of the elements `range` along `axis`.
@@ -37,7 +37,7 @@ extension Tensor {
     dimensions[axis] = range.count
     return view(
       Shape(dimensions), strides, offset: offset + range.lowerBound * strides[axis]
-    ).recorded(from: [self]) { gradient in
+    ).recorded(from: [self]) { gradient, _ in
       [try gradient.zeroPadded(axis, before: range.lowerBound, after: extent - range.upperBound)]
     }
   }
@@ -66,7 +66,7 @@ extension Tensor {
     }
     let (shapes, dtype, device) = (pieces.map(\.shape), dtype, device)
     // One record for all pieces: their gradients are put together once.
-    return Tensor.recording(pieces, from: [self]) { gradients in
+    return Tensor.recording(pieces, from: [self]) { gradients, _ in
       let parts = try zip(gradients, shapes).map {
         try $0 ?? .zeros($1, dtype: dtype, device: device)
       }
@@ -85,7 +85,7 @@ extension Tensor {
     dimensions.insert(1, at: resolved)
     newStrides.insert(0, at: resolved)
     return view(Shape(dimensions), newStrides)
-      .recorded(from: [self]) { [try $0.squeezed(resolved)] }
+      .recorded(from: [self]) { gradient, _ in [try gradient.squeezed(resolved)] }
   }
 
   /// A view without `axis`, whose extent must be one.
@@ -99,7 +99,7 @@ extension Tensor {
     dimensions.remove(at: axis)
     newStrides.remove(at: axis)
     return view(Shape(dimensions), newStrides)
-      .recorded(from: [self]) { [try $0.unsqueezed(axis)] }
+      .recorded(from: [self]) { gradient, _ in [try gradient.unsqueezed(axis)] }
   }
 
   /// A view that repeats axes of extent one, and adds leading axes, to fill `target`.
@@ -117,7 +117,9 @@ extension Tensor {
       [Int](repeating: 0, count: added)
       + (0..<rank).map { shape[$0] == target[$0 + added] ? strides[$0] : 0 }
     let own = shape
-    return view(target, newStrides).recorded(from: [self]) { [try $0.summed(to: own)] }
+    return view(target, newStrides).recorded(from: [self]) { gradient, _ in
+      [try gradient.summed(to: own)]
+    }
   }
 
   /// The same elements in row-major order under another shape: a view where the strides allow one,
@@ -133,7 +135,7 @@ extension Tensor {
     } else {
       result = try source.contiguous().view(resolved, resolved.contiguousStrides, offset: 0)
     }
-    return result.recorded(from: [self]) { [try $0.reshaped(own)] }
+    return result.recorded(from: [self]) { gradient, _ in [try gradient.reshaped(own)] }
   }
 
   private func resolve(reshape target: Shape) throws -> Shape {
@@ -184,7 +186,7 @@ extension Tensor {
   /// This tensor, or a copy of it whose elements lie one behind the other.
   public func contiguous() throws -> Tensor {
     if isContiguous { return self }
-    return try detached().copied().recorded(from: [self]) { [$0] }
+    return try detached().copied().recorded(from: [self]) { gradient, _ in [gradient] }
   }
 
   /// A contiguous copy.

@@ -4,7 +4,7 @@
 /// slices, ``expanded(to:)``) copy nothing. Tensors are values and may be sent between threads.
 ///
 /// A tensor that comes from ``tracked()``, or was computed from one that does, remembers how it was
-/// computed, and ``gradients(of:seed:)`` differentiates it.
+/// computed, and ``gradients(of:seed:areDifferentiable:)`` differentiates it.
 public struct Tensor: Sendable {
   public let shape: Shape
   /// The distance in elements between neighbours on each axis; zero where an axis is broadcast.

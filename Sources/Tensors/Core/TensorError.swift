@@ -6,6 +6,8 @@ public enum TensorError: Error, Equatable, CustomStringConvertible {
   case file(path: String, reason: String)
   /// The machine has no memory for a tensor of this many bytes.
   case outOfMemory(requestedBytes: Int, heldBytes: Int)
+  /// Gradients of this operation come from a kernel of their own and cannot be differentiated once more.
+  case noSecondDerivative(operation: String)
 
   public var description: String {
     switch self {
@@ -15,6 +17,8 @@ public enum TensorError: Error, Equatable, CustomStringConvertible {
       return "\(path): \(reason)"
     case .outOfMemory(let requestedBytes, let heldBytes):
       return "out of memory: \(requestedBytes) bytes asked for, \(heldBytes) bytes held"
+    case .noSecondDerivative(let operation):
+      return "\(operation) has no second derivative: a fused kernel computes its gradients"
     }
   }
 }

@@ -55,7 +55,7 @@ extension Tensor {
     }
     let expanded = try result.expanded(to: shape)
     guard dtype.isFloatingPoint else { return expanded }
-    return expanded.recorded(from: [self]) { [try $0.moved(to: own)] }
+    return expanded.recorded(from: [self]) { gradient, _ in [try gradient.moved(to: own)] }
   }
 
   /// The first elements of axes that are broadcast.

@@ -51,7 +51,8 @@ extension Tensor {
     }
   }
 
-  private typealias Pullback = @Sendable (_ g: Tensor) throws -> Tensor
+  private typealias Pullback =
+    @Sendable (_ g: Tensor, _ history: OperationHistory) throws -> Tensor
 
   /// Applies `operation`; `left` and `right` turn its gradient into those of the operands, before
   /// what was broadcast is summed. Only those that are needed are kept.
@@ -63,39 +64,47 @@ extension Tensor {
     let (aDevice, bDevice) = (a.device, b.device)
     let left = a.isTracked ? left : nil
     let right = b.isTracked ? right : nil
-    return try combine(name, operation, a.detached(), b.detached()).recorded(from: [a, b]) { g in
+    return try combine(name, operation, a.detached(), b.detached()).recorded(from: [a, b]) {
+      g, history in
       [
-        try left?(g).summed(to: aShape).moved(to: aDevice),
-        try right?(g).summed(to: bShape).moved(to: bDevice),
+        try left?(g, history).summed(to: aShape).moved(to: aDevice),
+        try right?(g, history).summed(to: bShape).moved(to: bDevice),
       ]
     }
   }
 
   /// The sum of two tensors that broadcast to one shape. Integers wrap.
   public static func + (a: Tensor, b: Tensor) throws -> Tensor {
-    try differentiable("+", CPU_ADD, a, b, { $0 }, { $0 })
+    try differentiable("+", CPU_ADD, a, b, { g, _ in g }, { g, _ in g })
   }
   /// The difference. Integers wrap.
   public static func - (a: Tensor, b: Tensor) throws -> Tensor {
-    try differentiable("-", CPU_SUBTRACT, a, b, { $0 }, { try -$0 })
+    try differentiable("-", CPU_SUBTRACT, a, b, { g, _ in g }, { g, _ in try -g })
   }
   /// The product, element by element. Integers wrap.
   public static func * (a: Tensor, b: Tensor) throws -> Tensor {
     let (x, y) = (a.detached(), b.detached())
-    return try differentiable("*", CPU_MULTIPLY, a, b, { try $0 * y }, { try $0 * x })
+    return try differentiable(
+      "*", CPU_MULTIPLY, a, b, { g, history in try g * history.input(1, y) },
+      { g, history in try g * history.input(0, x) })
   }
   /// The quotient. Integers are truncated; divided by zero they give zero.
   public static func / (a: Tensor, b: Tensor) throws -> Tensor {
     let (x, y) = (a.detached(), b.detached())
-    return try differentiable("/", CPU_DIVIDE, a, b, { try $0 / y }, { try -($0 / y * (x / y)) })
+    return try differentiable(
+      "/", CPU_DIVIDE, a, b, { g, history in try g / history.input(1, y) },
+      { g, history in
+        let (x, y) = (history.input(0, x), history.input(1, y))
+        return try -(g / y * (x / y))
+      })
   }
   /// The larger of each pair, NaN if either is; the gradient goes to the first where both are equal.
   public func maximum(_ other: Tensor) throws -> Tensor {
     let (x, y) = (detached(), other.detached())
     return try Tensor.differentiable(
       "maximum", CPU_MAXIMUM, self, other,
-      { g in try .select(y.isGreater(than: x), .zeros([], dtype: g.dtype), g) },
-      { g in try .select(y.isGreater(than: x), g, .zeros([], dtype: g.dtype)) })
+      { g, _ in try .select(y.isGreater(than: x), .zeros([], dtype: g.dtype), g) },
+      { g, _ in try .select(y.isGreater(than: x), g, .zeros([], dtype: g.dtype)) })
   }
   /// The smaller of each pair, NaN if either is; the gradient goes to the first where both are
   /// equal.
@@ -103,8 +112,8 @@ extension Tensor {
     let (x, y) = (detached(), other.detached())
     return try Tensor.differentiable(
       "minimum", CPU_MINIMUM, self, other,
-      { g in try .select(x.isGreater(than: y), .zeros([], dtype: g.dtype), g) },
-      { g in try .select(x.isGreater(than: y), g, .zeros([], dtype: g.dtype)) })
+      { g, _ in try .select(x.isGreater(than: y), .zeros([], dtype: g.dtype), g) },
+      { g, _ in try .select(x.isGreater(than: y), g, .zeros([], dtype: g.dtype)) })
   }
 
   public static func + (a: Tensor, b: Double) throws -> Tensor {
@@ -134,8 +143,8 @@ extension Tensor {
       let result = try Tensor.combineOnDevice(
         .plain(kind), detached(), .full([], number), dtype, device)
       let scales = kind == CPU_MULTIPLY || kind == CPU_DIVIDE
-      return result.recorded(from: [self]) {
-        [scales ? try $0.combined(with: number, name, kind, operation) : $0]
+      return result.recorded(from: [self]) { g, _ in
+        [scales ? try g.combined(with: number, name, kind, operation) : g]
       }
     }
     if dtype.isHalfPrecision {

@@ -22,7 +22,7 @@ extension Tensor {
     let own = self.dtype
     let result = try device == .cpu ? detached().converted(to: dtype) : castOnDevice(to: dtype)
     guard own.isFloatingPoint else { return result }
-    return result.recorded(from: [self]) { [try $0.cast(to: own)] }
+    return result.recorded(from: [self]) { gradient, _ in [try gradient.cast(to: own)] }
   }
 
   private func converted(to dtype: DType) throws -> Tensor {

@@ -19,12 +19,12 @@ extension Tensor {
     dimensions[axis] = sizes.reduce(0, +)
     let result = try joined(tensors.map { $0.detached() }, Shape(dimensions), axis)
     let devices = tensors.map(\.device)
-    return result.recorded(from: tensors) { gradient in
+    return result.recorded(from: tensors) { gradient, _ in
       try zip(gradient.split(axis, sizes: sizes), devices).map { try $0.moved(to: $1) }
     }
   }
 
-  /// This tensor between zeros along `axis`. Not recorded.
+  /// This tensor between zeros along `axis`.
   func zeroPadded(_ axis: Int, before: Int, after: Int) throws -> Tensor {
     if device != .cpu { return try zeroPaddedOnDevice(axis, before: before, after: after) }
     func zeros(_ count: Int) throws -> Tensor {
@@ -39,8 +39,9 @@ extension Tensor {
     var dimensions = shape.dimensions
     dimensions[axis] += before + after
     let result = try Tensor.clearedOnDevice(Shape(dimensions), dtype: dtype, device: device)
-    try copyElements(to: result.sliced(axis, before..<before + shape[axis]))
-    return result
+    let own = before..<before + shape[axis]
+    try copyElements(to: result.sliced(axis, own))
+    return result.recorded(from: [self]) { gradient, _ in [try gradient.sliced(axis, own)] }
   }
 
   private static func joinedOnDevice(

@@ -44,8 +44,13 @@ extension Tensor {
   private func fusedCrossEntropy(_ targets: Tensor) throws -> Tensor {
     let logits = try detached().contiguous()
     let result = try logits.rowLosses(targets)
-    return result.losses.recorded(from: [self]) {
-      [try logits.logitGradients(targets, result.logSums, $0.contiguous())]
+    return result.losses.recorded(from: [self]) { gradient, history in
+      if history.isRecorded {
+        return try history.gradients(at: [logits], seed: gradient) {
+          try $0[0].plainCrossEntropy(targets)
+        }
+      }
+      return [try logits.logitGradients(targets, result.logSums, gradient.contiguous())]
     }
   }
 
@@ -101,7 +106,7 @@ extension Tensor {
   }
 
   /// The definition, from elementary operations.
-  private func plainCrossEntropy(_ targets: Tensor) throws -> Tensor {
+  func plainCrossEntropy(_ targets: Tensor) throws -> Tensor {
     let shifts = try rowShifts()
     let logSumExp = try (self - shifts).exponential().sum([1], keepsAxes: true).logarithm() + shifts
     let isTarget = try targets.unsqueezed(1).isEqual(

@@ -37,36 +37,52 @@ extension Tensor {
         }
       }
     }
-    let dtype = dtype
-    return result.recorded(from: [self]) { g in
-      guard dtype != .float64 else {
-        return [try g.reshaped([chosen.count, width]).addingRows(to: chosen, of: rows)]
-      }
-      let gradient = try g.cast(to: .float32).reshaped([chosen.count, width]).contiguous()
-      let kernels = InstructionSet.current.kernels
-      let total = try Tensor.filling([rows, width], as: Float.self) { target in
-        target.update(repeating: 0, count: rows * width)
-        try gradient.withUnsafePointer(to: Float.self) { source in
-          for (place, index) in chosen.enumerated() {
-            kernels.axpy(width, 1, source + place * width, target + index * width)
-          }
-        }
-      }
-      return [try total.cast(to: dtype)]
-    }
+    return result.recorded(from: [self], gathering: indices.detached())
   }
 
   /// Rows at indices on the same GPU.
   private func gatheredAndRecorded(_ indices: Tensor) throws -> Tensor {
-    let (rows, width, dtype) = (shape[0], shape[1], dtype)
-    return try detached().gatheredOnDevice(indices).recorded(from: [self]) { g in
-      let gradient = try g.reshaped([indices.elementCount, width])
-      return [try gradient.addingRowsOnDevice(to: indices, of: rows).cast(to: dtype)]
+    try detached().gatheredOnDevice(indices).recorded(from: [self], gathering: indices)
+  }
+
+  /// These rows with the gradient of the table that they were gathered from.
+  private func recorded(from tables: [Tensor], gathering indices: Tensor) -> Tensor {
+    let (rows, width) = (tables[0].shape[0], tables[0].shape[1])
+    return recorded(from: tables) { g, _ in
+      [try g.reshaped([indices.elementCount, width]).addingRows(to: indices, of: rows)]
     }
   }
 
-  /// The sum of these float64 rows at the places `indices` of `rows` rows.
+  /// The sums of these rows, [count, width], at the places `indices` of `rows` rows; half precision is
+  /// summed in float32.
+  private func addingRows(to indices: Tensor, of rows: Int) throws -> Tensor {
+    let gradient = detached()
+    let sums =
+      if device != .cpu {
+        try gradient.addingRowsOnDevice(to: indices, of: rows).cast(to: dtype)
+      } else {
+        try gradient.addingRows(to: indices.elements(as: Int32.self).map(Int.init), of: rows)
+      }
+    let places = try indices.reshaped([indices.elementCount])
+    return sums.recorded(from: [self]) { g, _ in [try g.gatheringRows(places)] }
+  }
+
   private func addingRows(to indices: [Int], of rows: Int) throws -> Tensor {
+    if dtype == .float64 { return try addingRowsInFloat64(to: indices, of: rows) }
+    let width = shape[1]
+    let source = try cast(to: .float32).contiguous()
+    let kernels = InstructionSet.current.kernels
+    return try Tensor.filling([rows, width], as: Float.self) { target in
+      target.update(repeating: 0, count: rows * width)
+      try source.withUnsafePointer(to: Float.self) { source in
+        for (place, index) in indices.enumerated() {
+          kernels.axpy(width, 1, source + place * width, target + index * width)
+        }
+      }
+    }.cast(to: dtype)
+  }
+
+  private func addingRowsInFloat64(to indices: [Int], of rows: Int) throws -> Tensor {
     let width = shape[1]
     let values = try elements(as: Double.self)
     var sums = [Double](repeating: 0, count: rows * width)

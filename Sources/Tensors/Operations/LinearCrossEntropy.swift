@@ -5,7 +5,8 @@ extension Tensor {
   ///
   /// As `matmul(weight.transposed()).crossEntropy(targets).mean()`, but the logits of all rows never
   /// exist at once: they are computed for some rows, turned into what those rows add to loss and
-  /// gradients, and dropped. The gradients are computed together with the loss.
+  /// gradients, and dropped. The gradients are computed together with the loss, and have none themselves
+  /// but in float64.
   ///
   /// Targets of the processor may come with operands of a device: they are checked and copied. On a
   /// device targets are not looked at before; one that is no class makes the loss NaN.
@@ -95,7 +96,7 @@ private struct LinearCrossEntropy {
     let loss = try Tensor.joined(losses).sum() * share.reshaped([])
     let dx = inputs[0].isTracked ? try Tensor.joined(rowGradients) : nil
     let dw = try weightGradient?.cast(to: weight.dtype)
-    return loss.recorded(from: inputs) { gradient in
+    return loss.recorded(from: inputs, operation: "linearCrossEntropy") { gradient in
       [try dx?.multiplied(byNumber: gradient), try dw?.multiplied(byNumber: gradient)]
     }
   }

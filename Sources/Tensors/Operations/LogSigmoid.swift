@@ -31,7 +31,10 @@ extension Tensor {
         }
       }
     }
-    return result.recorded(from: [self]) { gradient in
+    return result.recorded(from: [self]) { gradient, history in
+      if history.isRecorded {
+        return [try gradient * (-history.input(0, x)).sigmoid() * Double(factor)]
+      }
       let g = try gradient.contiguous()
       return [
         try Tensor.filling(x.shape, as: Float.self) { dx in

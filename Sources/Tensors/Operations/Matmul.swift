@@ -17,16 +17,17 @@ extension Tensor {
     }
     let (a, b) = (detached(), other.detached())
     let (needsLeft, needsRight) = (isTracked, other.isTracked)
-    return try Tensor.product(a, b).recorded(from: [self, other]) { g in
-      let da = needsLeft ? try Tensor.product(g, b.transposed()) : nil
+    return try Tensor.product(a, b).recorded(from: [self, other]) { g, history in
+      let (a, b) = (history.input(0, a), history.input(1, b))
+      let da = needsLeft ? try g.matmul(b.transposed()) : nil
       guard needsRight else { return [try da?.summed(to: a.shape), nil] }
       // Where b is one matrix for all leading axes, its gradient is one product over all rows.
       if b.rank == 2, a.rank > 2 {
         let rows = try a.asRows()
         let gradientRows = try g.asRows()
-        return [da, try Tensor.product(rows.transposed(), gradientRows)]
+        return [da, try rows.transposed().matmul(gradientRows)]
       }
-      let db = try Tensor.product(a.transposed(), g)
+      let db = try a.transposed().matmul(g)
       return [try da?.summed(to: a.shape), try db.summed(to: b.shape)]
     }
   }

@@ -23,8 +23,7 @@ extension Tensor {
       if n <= DeviceRMSNorm.longestRow {
         return try deviceRMSNorm(weight: weight, epsilon: Float(epsilon))
       }
-      return try cast(to: .float32).plainRMSNorm(weight.cast(to: .float32), epsilon)
-        .cast(to: dtype)
+      return try plainRMSNorm(weight, epsilon)
     case .float32: return try fusedRMSNorm(weight, Float(epsilon))
     default:
       return try cast(to: .float32)
@@ -59,8 +58,12 @@ extension Tensor {
     }
   }
 
-  /// The definition, from elementary operations.
-  private func plainRMSNorm(_ weight: Tensor, _ epsilon: Double) throws -> Tensor {
+  /// The definition, from elementary operations; of half precision in float32.
+  func plainRMSNorm(_ weight: Tensor, _ epsilon: Double) throws -> Tensor {
+    if dtype.isHalfPrecision {
+      return try cast(to: .float32).plainRMSNorm(weight.cast(to: .float32), epsilon)
+        .cast(to: dtype)
+    }
     let n = shape[rank - 1]
     let scale = try (squared().sum([-1], keepsAxes: true) / Double(Swift.max(1, n)) + epsilon)
       .reciprocalSquareRoot()
@@ -88,8 +91,14 @@ extension Tensor {
       }
     }
     guard let reciprocals else { return result }
-    return result.recorded(from: [self, weight]) {
-      try Tensor.rmsNormGradients(source, scale, reciprocals, $0.contiguous(), rows, n)
+    return result.recorded(from: [self, weight]) { gradient, history in
+      if history.isRecorded {
+        return try history.gradients(at: [source, scale], seed: gradient) {
+          try $0[0].plainRMSNorm($0[1], Double(epsilon))
+        }
+      }
+      return try Tensor.rmsNormGradients(
+        source, scale, reciprocals, gradient.contiguous(), rows, n)
     }
   }
 

@@ -21,8 +21,8 @@ extension Tensor {
       axis = first - 1
     }
     let own = shape
-    return try total.reshaped(reduced.result).recorded(from: [self]) {
-      [try $0.reshaped(reduced.kept).expanded(to: own)]
+    return try total.reshaped(reduced.result).recorded(from: [self]) { g, _ in
+      [try g.reshaped(reduced.kept).expanded(to: own)]
     }
   }
 
@@ -42,7 +42,7 @@ extension Tensor {
   private func summedOnDevice(_ reduced: ReducedAxes, factor: Double) throws -> Tensor {
     let own = shape
     return try detached().summedOnDevice(reduced.axes, factor: factor).reshaped(reduced.result)
-      .recorded(from: [self]) { g in
+      .recorded(from: [self]) { g, _ in
         let gradient = try g.reshaped(reduced.kept)
         return [try (factor == 1 ? gradient : gradient * factor).expanded(to: own)]
       }

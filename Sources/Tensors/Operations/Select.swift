@@ -14,7 +14,7 @@ extension Tensor {
     let flags = condition.detached()
     let (yesShape, noShape) = (yes.shape, no.shape)
     let (yesDevice, noDevice) = (yes.device, no.device)
-    return result.recorded(from: [yes, no]) { g in
+    return result.recorded(from: [yes, no]) { g, _ in
       let zero = try Tensor.zeros([], dtype: g.dtype)
       return [
         try select(flags, g, zero).summed(to: yesShape).moved(to: yesDevice),

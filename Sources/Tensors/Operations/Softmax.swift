@@ -27,7 +27,17 @@ extension Tensor {
         }
       }
     }
-    return result.recorded(from: [self]) { [try Tensor.softmaxGradient(result, $0, rows, n)] }
+    return result.recorded(from: [self]) { gradient, history in
+      if history.isRecorded { return [try history.output(result).softmaxGradient(gradient)] }
+      return [try Tensor.softmaxGradient(result, gradient, rows, n)]
+    }
+  }
+
+  /// `gradient` times the derivative of ``softmax()`` at this, its result: y (g − Σ g y), from recorded
+  /// operations.
+  func softmaxGradient(_ gradient: Tensor) throws -> Tensor {
+    let (y, g) = (try cast(to: .float32), try gradient.cast(to: .float32))
+    return try (y * (g - (g * y).sum([-1], keepsAxes: true))).cast(to: dtype)
   }
 
   private static func softmaxGradient(

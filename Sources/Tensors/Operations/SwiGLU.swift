@@ -13,12 +13,18 @@ extension Tensor {
         mustBe: "floating-point tensors of one shape and dtype")
     }
     switch gate.dtype {
-    case .float64: return try gate.silu() * up
+    case .float64: return try plainSwiGLU(gate, up)
     case _ where gate.device != .cpu: return try DeviceGates.swiglu(gate, up)
     case .float32: return try fusedSwiGLU(gate, up)
     default:
       return try swiglu(gate.cast(to: .float32), up.cast(to: .float32)).cast(to: gate.dtype)
     }
+  }
+
+  /// The definition, from elementary operations; of half precision in float32.
+  static func plainSwiGLU(_ gate: Tensor, _ up: Tensor) throws -> Tensor {
+    guard gate.dtype.isHalfPrecision else { return try gate.silu() * up }
+    return try plainSwiGLU(gate.cast(to: .float32), up.cast(to: .float32)).cast(to: gate.dtype)
   }
 
   private static func fusedSwiGLU(_ gate: Tensor, _ up: Tensor) throws -> Tensor {
@@ -35,7 +41,10 @@ extension Tensor {
         }
       }
     }
-    return result.recorded(from: [gate, up]) { gradient in
+    return result.recorded(from: [gate, up]) { gradient, history in
+      if history.isRecorded {
+        return try history.gradients(at: [a, b], seed: gradient) { try plainSwiGLU($0[0], $0[1]) }
+      }
       let gradient = try gradient.contiguous()
       var gateGradient: Tensor?
       let upGradient = try Tensor.filling(shape, as: Float.self) { db in

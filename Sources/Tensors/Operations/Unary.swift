@@ -24,12 +24,18 @@ extension Tensor {
     }
   }
 
-  /// `operation` with its derivative: from the input x and the output y, what turns the gradient of
-  /// y into that of x. It is kept with the tape, so it should capture only what it needs. Half
-  /// precision goes by way of float32, forward and back; kernels of a GPU do so by themselves.
+  /// What turns the gradient of y into that of x, from g and what it reads: that one is kept with the
+  /// tape.
+  private enum Derivative {
+    case constant(@Sendable (_ g: Tensor) throws -> Tensor)
+    case ofInput(@Sendable (_ g: Tensor, _ x: Tensor) throws -> Tensor)
+    case ofOutput(@Sendable (_ g: Tensor, _ y: Tensor) throws -> Tensor)
+  }
+
+  /// `operation` with its derivative, of recorded operations. Half precision goes by way of float32,
+  /// forward and back; kernels of a GPU do so by themselves.
   private func differentiable(
-    _ name: String, _ operation: cpu_unary,
-    _ derivative: (_ x: Tensor, _ y: Tensor) -> @Sendable (_ g: Tensor) throws -> Tensor
+    _ name: String, _ operation: cpu_unary, _ derivative: Derivative
   ) throws -> Tensor {
     guard dtype.isFloatingPoint else {
       throw TensorError.invalidArgument(
@@ -40,88 +46,95 @@ extension Tensor {
     }
     let x = detached()
     let y = try x.mapped(operation)
-    guard isTracked else { return y }
-    let pullback = derivative(x, y)
-    return y.recorded(from: [self]) { [try pullback($0)] }
+    switch derivative {
+    case .constant(let pullback): return y.recorded(from: [self]) { g, _ in [try pullback(g)] }
+    case .ofInput(let pullback):
+      return y.recorded(from: [self]) { g, history in [try pullback(g, history.input(0, x))] }
+    case .ofOutput(let pullback):
+      return y.recorded(from: [self]) { g, history in [try pullback(g, history.output(y))] }
+    }
   }
 
   public static prefix func - (operand: Tensor) throws -> Tensor {
-    try operand.differentiable("-", CPU_NEGATE) { _, _ in { g in try -g } }
+    try operand.differentiable("-", CPU_NEGATE, .constant { g in try -g })
   }
   /// |x|; the derivative at 0 is 0.
   public func absolute() throws -> Tensor {
-    try differentiable("absolute", CPU_ABSOLUTE) { x, _ in
-      { g in
+    try differentiable(
+      "absolute", CPU_ABSOLUTE,
+      .ofInput { g, x in
         let zero = try Tensor.zeros([], dtype: g.dtype)
         let negative = try Tensor.select(zero.isGreater(than: x), -g, zero)
         return try .select(x.isGreater(than: zero), g, negative)
-      }
-    }
+      })
   }
   /// x²
   public func squared() throws -> Tensor {
-    try differentiable("squared", CPU_SQUARE) { x, _ in { g in try g * x * 2 } }
+    try differentiable("squared", CPU_SQUARE, .ofInput { g, x in try g * x * 2 })
   }
   /// √x; the derivative at 0 is infinite.
   public func squareRoot() throws -> Tensor {
-    try differentiable("squareRoot", CPU_SQRT) { _, y in { g in try g / (y * 2) } }
+    try differentiable("squareRoot", CPU_SQRT, .ofOutput { g, y in try g / (y * 2) })
   }
   /// 1/√x
   public func reciprocalSquareRoot() throws -> Tensor {
-    try differentiable("reciprocalSquareRoot", CPU_RSQRT) { _, y in
-      { g in try g * y.squared() * y * -0.5 }
-    }
+    try differentiable(
+      "reciprocalSquareRoot", CPU_RSQRT, .ofOutput { g, y in try g * y.squared() * y * -0.5 })
   }
   /// 1/x
   public func reciprocal() throws -> Tensor {
-    try differentiable("reciprocal", CPU_RECIPROCAL) { _, y in { g in try -(g * y.squared()) } }
+    try differentiable(
+      "reciprocal", CPU_RECIPROCAL, .ofOutput { g, y in try -(g * y.squared()) })
   }
   /// eˣ
   public func exponential() throws -> Tensor {
-    try differentiable("exponential", CPU_EXP) { _, y in { g in try g * y } }
+    try differentiable("exponential", CPU_EXP, .ofOutput { g, y in try g * y })
   }
   /// The natural logarithm: −∞ at 0, NaN below.
   public func logarithm() throws -> Tensor {
-    try differentiable("logarithm", CPU_LOG) { x, _ in { g in try g / x } }
+    try differentiable("logarithm", CPU_LOG, .ofInput { g, x in try g / x })
   }
   /// The hyperbolic tangent.
   public func tanh() throws -> Tensor {
-    try differentiable("tanh", CPU_TANH) { _, y in { g in try g - g * y.squared() } }
+    try differentiable("tanh", CPU_TANH, .ofOutput { g, y in try g - g * y.squared() })
   }
   /// 1/(1+e⁻ˣ)
   public func sigmoid() throws -> Tensor {
-    try differentiable("sigmoid", CPU_SIGMOID) { _, y in { g in try g * (y - y.squared()) } }
+    try differentiable("sigmoid", CPU_SIGMOID, .ofOutput { g, y in try g * (y - y.squared()) })
   }
   /// log(1/(1+e⁻ˣ)), accurate for large |x|.
   public func logSigmoid() throws -> Tensor {
-    try differentiable("logSigmoid", CPU_LOG_SIGMOID) { x, _ in { g in try g * (-x).sigmoid() } }
+    try differentiable(
+      "logSigmoid", CPU_LOG_SIGMOID, .ofInput { g, x in try g * (-x).sigmoid() })
   }
   /// max(x, 0); the derivative at 0 is 0.
   public func relu() throws -> Tensor {
-    try differentiable("relu", CPU_RELU) { x, _ in
-      { g in
+    try differentiable(
+      "relu", CPU_RELU,
+      .ofInput { g, x in
         let zero = try Tensor.zeros([], dtype: g.dtype)
         return try .select(x.isGreater(than: zero), g, zero)
-      }
-    }
+      })
   }
   /// x/(1+e⁻ˣ), also called swish. NaN at −∞.
   public func silu() throws -> Tensor {
-    try differentiable("silu", CPU_SILU) { x, y in
-      { g in
-        if x.device != .cpu {
-          return try .combineOnDevice(.siluGradient, x, g, x.dtype, x.device)
-        }
-        if x.dtype == .float32 { return try x.siluGradient(g) }
-        // σ(x)·(1 + x·(1 − σ(x))) = σ(x) + y·(1 − σ(x))
-        let s = try x.sigmoid()
-        return try g * (s + y - y * s)
-      }
-    }
+    try differentiable("silu", CPU_SILU, .ofInput { g, x in try x.siluGradient(g) })
   }
 
-  /// `gradient` times the derivative of ``silu()`` at this float32 tensor.
+  /// `gradient` times the derivative of ``silu()`` at this tensor: by one kernel where nothing is
+  /// recorded and there is one.
   private func siluGradient(_ gradient: Tensor) throws -> Tensor {
+    if isTracked || gradient.isTracked || (device == .cpu && dtype == .float64) {
+      // σ(x)·(1 + x·(1 − σ(x))) = σ(x) + y·(1 − σ(x))
+      let s = try sigmoid()
+      let y = try self * s
+      return try gradient * (s + y - y * s)
+    }
+    if device != .cpu { return try .combineOnDevice(.siluGradient, self, gradient, dtype, device) }
+    return try fusedSiluGradient(gradient)
+  }
+
+  private func fusedSiluGradient(_ gradient: Tensor) throws -> Tensor {
     let kernels = InstructionSet.current.kernels
     let (source, gradient) = (try contiguous(), try gradient.contiguous())
     return try Tensor.filling(shape, as: Float.self) { dx in

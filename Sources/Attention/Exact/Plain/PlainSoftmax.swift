@@ -71,7 +71,9 @@ func fusedSoftmax(_ scores: Tensor, sinks: Tensor?) throws -> (weights: Tensor, 
     }
   }
   let (p, l) = (weights, lse!)
-  let recorded = Tensor.recording([p, l], from: [scores] + (sinks.map { [$0] } ?? [])) { incoming in
+  let recorded = Tensor.recording(
+    [p, l], from: [scores] + (sinks.map { [$0] } ?? []), operation: "attention"
+  ) { incoming in
     // ds = p (g − Σ p g + dl); a sink's share of the sum has no value, so only − Σ p g + dl is left.
     let g = try incoming[0] ?? .zeros(p.shape)
     let dl = try incoming[1] ?? .zeros(l.shape)

@@ -148,7 +148,9 @@ private struct SlotScores: Sendable {
     ).queries.cast(to: queries.dtype)
     let inputs = [queries, keys, writes, decay] + [initialState].compactMap { $0 }
     let (own, dtypes) = (detached(), inputs.map(\.dtype))
-    return Tensor.recording([scores, final], from: inputs) { incoming in
+    return Tensor.recording(
+      [scores, final], from: inputs, operation: "gatedSlotAttention"
+    ) { incoming in
       try zip(own.gradients(incoming[0], incoming[1]), dtypes).map { try $0.cast(to: $1) }
     }
   }

@@ -47,7 +47,9 @@ public func shortConvolution(
   let sources = [inputs, weight] + [bias, initialState].compactMap { $0 }
   let dtypes = sources.map(\.dtype)
   let isGiven = [true, true, bias != nil, initialState != nil]
-  let recorded = Tensor.recording([outputs.output, outputs.finalState], from: sources) {
+  let recorded = Tensor.recording(
+    [outputs.output, outputs.finalState], from: sources, operation: "shortConvolution"
+  ) {
     let incoming = $0.map { $0?.detached() }
     let gradients =
       try onDevice?.backward(incoming[0], incoming[1]) ?? call.backward(incoming[0], incoming[1])

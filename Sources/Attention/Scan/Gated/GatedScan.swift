@@ -45,12 +45,10 @@ public func gatedScan(
   let verdict = try GatedScan.verdicts.verdict(on: call.problem, kernel)
   let chosen = try verdict.kernel()
   let outputs = try chosen.forward(call)
-  guard needsGradient else {
-    return GatedScanResult(
-      output: outputs.output, finalState: outputs.finalState, explanation: verdict.explanation)
-  }
   let dtypes = sources.map(\.dtype)
-  let recorded = Tensor.recording([outputs.output, outputs.finalState], from: sources) {
+  let recorded = Tensor.recording(
+    [outputs.output, outputs.finalState], from: sources, operation: "gatedScan"
+  ) {
     let gradients = try chosen.backward(
       call, outputs, outputGradient: $0[0]?.detached(), finalStateGradient: $0[1]?.detached())
     let all =

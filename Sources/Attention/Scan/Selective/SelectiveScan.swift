@@ -58,7 +58,9 @@ public func selectiveScan(
   let outputs = try chosen.forward(call)
   let dtypes = sources.map(\.dtype)
   let isGiven = given.map { $0 != nil }
-  let recorded = Tensor.recording([outputs.output, outputs.finalState], from: sources) {
+  let recorded = Tensor.recording(
+    [outputs.output, outputs.finalState], from: sources, operation: "selectiveScan"
+  ) {
     let gradients = try chosen.backward(
       call, outputs, outputGradient: $0[0]?.detached(), finalStateGradient: $0[1]?.detached())
     let wanted = zip(gradients.all, isGiven).filter(\.1).map(\.0)

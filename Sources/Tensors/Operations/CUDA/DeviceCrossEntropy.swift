@@ -43,6 +43,15 @@ struct DeviceCrossEntropy {
     return gradients
   }
 
+  /// The same of the operation that `history` is of, from recorded operations.
+  fileprivate func recordedGradients(
+    _ rowGradients: Tensor, _ history: OperationHistory
+  ) throws -> [Tensor?] {
+    try history.gradients(at: [logits], seed: rowGradients) {
+      try $0[0].cast(to: .float32).plainCrossEntropy(targets)
+    }
+  }
+
   private func results() throws -> Tensor.RowLosses {
     Tensor.RowLosses(
       losses: try .onDevice([teams.rows], dtype: .float32, device: logits.device),
@@ -87,8 +96,9 @@ extension Tensor {
   func deviceCrossEntropy(_ targets: Tensor) throws -> Tensor {
     let rows = try DeviceCrossEntropy(self, targets)
     let result = try rows.losses()
-    return result.losses.recorded(from: [self]) {
-      [try rows.gradients($0, logSums: result.logSums)]
+    return result.losses.recorded(from: [self]) { gradient, history in
+      if history.isRecorded { return try rows.recordedGradients(gradient, history) }
+      return [try rows.gradients(gradient, logSums: result.logSums)]
     }
   }
 }

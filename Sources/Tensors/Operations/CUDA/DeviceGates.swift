@@ -47,9 +47,14 @@ struct DeviceGates {
     let (a, b) = (try gate.detached().contiguous(), try up.detached().contiguous())
     let result = try like(a)
     try launch(.swiglu, Operands(a: a, b: b, first: result))
-    return result.recorded(from: [gate, up]) { gradient in
+    return result.recorded(from: [gate, up]) { gradient, history in
+      if history.isRecorded {
+        return try history.gradients(at: [a, b], seed: gradient) {
+          try Tensor.plainSwiGLU($0[0], $0[1])
+        }
+      }
       let (first, second) = (try like(a), try like(a))
-      let gradient = try gradient.detached().contiguous()
+      let gradient = try gradient.contiguous()
       try launch(
         .swigluBackward, Operands(a: a, b: b, gradient: gradient, first: first, second: second))
       return [first, second]
@@ -61,9 +66,14 @@ struct DeviceGates {
     let a = try x.detached().contiguous()
     let result = try like(a, dtype: .float32)
     try launch(.logSigmoid, Operands(a: a, wide: result, factor: factor))
-    return result.recorded(from: [x]) { gradient in
+    return result.recorded(from: [x]) { gradient, history in
+      if history.isRecorded {
+        return try history.gradients(at: [a], seed: gradient) {
+          try $0[0].cast(to: .float32).logSigmoid() * Double(factor)
+        }
+      }
       let first = try like(a)
-      let gradient = try gradient.detached().contiguous()
+      let gradient = try gradient.contiguous()
       try launch(
         .logSigmoidBackward, Operands(a: a, first: first, wide: gradient, factor: factor))
       return [first]

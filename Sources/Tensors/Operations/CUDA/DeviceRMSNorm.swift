@@ -47,7 +47,7 @@ struct DeviceRMSNorm {
   /// The gradients of operand and weight. The weight's is summed in blocks of rows that depend on the
   /// shape only.
   fileprivate func gradients(_ gradient: Tensor, _ reciprocals: Tensor) throws -> [Tensor?] {
-    let gradient = try gradient.detached().contiguous()
+    let gradient = try gradient.contiguous()
     // Enough blocks for every device, few enough that adding up their sums costs little.
     let mostBlocks = 512
     let blockRows = max(teams.rowsPerBlock, (rows + mostBlocks - 1) / mostBlocks)
@@ -72,6 +72,16 @@ struct DeviceRMSNorm {
     }
     let dtype = weight?.dtype ?? .float32
     return [xGradient, try partial?.sum([0]).cast(to: dtype)]
+  }
+
+  /// The same from recorded operations.
+  fileprivate func recordedGradients(
+    _ gradient: Tensor, _ history: OperationHistory
+  ) throws -> [Tensor?] {
+    let number = try Tensor.full([], Double(factor))
+    return try history.gradients(at: [x] + (weight.map { [$0] } ?? []), seed: gradient) {
+      try $0[0].plainRMSNorm(weight == nil ? number : $0[1], Double(epsilon))
+    }
   }
 
   /// As in `layers/rms_norm.cu`.
@@ -113,8 +123,9 @@ extension Tensor {
     let norm = try DeviceRMSNorm(self, weight: weight, factor: factor, epsilon: epsilon)
     let result = try norm.run()
     let weighted = weight != nil
-    return result.y.recorded(from: [self] + (weight.map { [$0] } ?? [])) {
-      let gradients = try norm.gradients($0, result.reciprocals)
+    return result.y.recorded(from: [self] + (weight.map { [$0] } ?? [])) { gradient, history in
+      if history.isRecorded { return try norm.recordedGradients(gradient, history) }
+      let gradients = try norm.gradients(gradient, result.reciprocals)
       return weighted ? gradients : [gradients[0]]
     }
   }

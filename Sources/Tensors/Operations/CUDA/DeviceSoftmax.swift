@@ -11,8 +11,9 @@ extension Tensor {
       SoftmaxParameters(
         x: source.deviceAddress(), y: result.deviceAddress(), rows: Int64(teams.rows),
         n: Int32(teams.length), rowThreads: Int32(teams.rowThreads)))
-    return result.recorded(from: [self]) { gradient in
-      let gradient = try gradient.detached().contiguous()
+    return result.recorded(from: [self]) { gradient, history in
+      if history.isRecorded { return [try history.output(result).softmaxGradient(gradient)] }
+      let gradient = try gradient.contiguous()
       let dx = try Tensor.onDevice(result.shape, dtype: result.dtype, device: result.device)
       try teams.launch(
         "layers/softmax_backward", result.dtype, on: result.device,

@@ -1,0 +1,56 @@
+/// Where the inputs and outputs of a recorded operation come from, for its vector-Jacobian product: if the
+/// gradients are to have gradients themselves, the product has to be recorded as a function of them too.
+public struct OperationHistory: Sendable {
+  /// Nil where gradients are not recorded.
+  private let operation: TapeOperation?
+
+  init(_ operation: TapeOperation?) { self.operation = operation }
+
+  /// Whether the gradients are recorded. If they are not, which is the rule, the inputs, outputs and
+  /// gradients that a product reads have no history, and it may run kernels that keep none.
+  public var isRecorded: Bool { operation != nil }
+
+  /// An input of the operation: the numbers that were kept of it, ``Tensor/detached()``, with its history
+  /// where gradients are recorded.
+  public func input(_ index: Int, _ kept: Tensor) -> Tensor {
+    operation.map { kept.with(origin: $0.inputs[index]) } ?? kept
+  }
+
+  /// An output of the operation, likewise; its only one unless `index` says which.
+  public func output(_ kept: Tensor, _ index: Int = 0) -> Tensor {
+    operation.map { kept.with(origin: TapeOutput(operation: $0, index: index)) } ?? kept
+  }
+
+  /// The gradients of a function of these inputs of the operation, for products whose fast kernels keep no
+  /// history: the function is computed again from recorded operations and differentiated.
+  ///
+  /// - Parameters:
+  ///   - kept: the operation's inputs, in their order.
+  ///   - seed: the gradient that flows into the function's result.
+  ///   - function: the operation's definition, from recorded operations.
+  func gradients(
+    at kept: [Tensor], seed: Tensor, _ function: ([Tensor]) throws -> Tensor
+  ) throws -> [Tensor?] {
+    let leaves = kept.enumerated().map { index, tensor in
+      let input = input(index, tensor)
+      // A record of its own: the walk back ends here and not at what the input was computed from.
+      return input.isTracked
+        ? tensor.recorded(from: [input]) { gradient, _ in [gradient] } : tensor.tracked()
+    }
+    return try function(leaves).gradients(of: leaves, seed: seed, areDifferentiable: true)
+  }
+
+  /// The gradients that a product gave which is not made of recorded operations: whoever differentiates
+  /// them gets an error that names the operation.
+  func refusing(
+    _ inputGradients: [Tensor?], of outputGradients: [Tensor?], _ name: String
+  ) -> [Tensor?] {
+    let read = outputGradients.map { $0?.origin } + (operation?.inputs ?? [])
+    let refusal = TapeOperation(inputs: read, outputCount: inputGradients.count) { _, _ in
+      throw TensorError.noSecondDerivative(operation: name)
+    }
+    return inputGradients.enumerated().map { index, gradient in
+      gradient?.with(origin: TapeOutput(operation: refusal, index: index))
+    }
+  }
+}
