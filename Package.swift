@@ -31,7 +31,7 @@ let package = Package(
     .target(name: "Tensors", dependencies: ["CPUKernels", "CUDA"]),
     .target(name: "Attention", dependencies: ["Tensors", "CPUKernels", "CUDA"]),
     .target(name: "Layers", dependencies: ["Attention", "CPUKernels", "CUDA"]),
-    .target(name: "LanguageModels", dependencies: ["Layers"]),
+    .target(name: "LanguageModels", dependencies: ["Layers", "CUDA"]),
     .target(
       name: "Training",
       dependencies: ["LanguageModels", "CPUKernels", "CUDA"]),

@@ -1,3 +1,5 @@
+import CUDA
+
 /// What a caller of an operator got wrong, or why no kernel runs it.
 public enum AttentionError: Error, Hashable, CustomStringConvertible {
   /// An argument has a value it cannot have: its name, what it was and what it must be.
@@ -12,10 +14,10 @@ public enum AttentionError: Error, Hashable, CustomStringConvertible {
   public var description: String {
     switch self {
     case .invalidArgument(let name, let was, let mustBe):
-      "\(name) is \(was); it must be \(mustBe)"
+      "\(name.shown) is \(was.shown); it must be \(mustBe.shown)"
     case .unknownKernel(let name, let known):
-      "kernel is \(name); it must be one of \(known.joined(separator: ", "))"
-    case .kernelObjects(let kernel, let objection): "kernel \(kernel) objects: \(objection)"
+      "kernel is \(name.shown); it must be one of \(known.joined(separator: ", "))"
+    case .kernelObjects(let kernel, let objection): "kernel \(kernel.shown) objects: \(objection)"
     case .noKernel(let explanation): "\(explanation)"
     }
   }

@@ -16,14 +16,15 @@ public enum CUDAError: Error, Equatable, CustomStringConvertible {
   public var description: String {
     switch self {
     case .unavailable(let reason): reason
-    case .call(let name, let code, let text): "\(name) failed with \(text) (\(code))"
+    case .call(let name, let code, let text): "\(name.shown) failed with \(text) (\(code))"
     case .outOfMemory(let report): "\(report)"
     case .compilation(let kernel, let options, let log):
       "\(kernel) does not compile with \(options.joined(separator: " ")): \(log)"
     case .cache(let path, let reason):
-      "the folder of compiled kernels \(path): \(reason); "
+      "the folder of compiled kernels \(path.shown): \(reason.shown); "
         + "\(KernelCache.variable) names another folder"
-    case .invalidArgument(let name, let was, let mustBe): "\(name) is \(was); it must be \(mustBe)"
+    case .invalidArgument(let name, let was, let mustBe):
+      "\(name.shown) is \(was.shown); it must be \(mustBe.shown)"
     }
   }
 }

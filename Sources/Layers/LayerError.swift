@@ -1,3 +1,4 @@
+import CUDA
 import Tensors
 
 /// What a caller of the layers got wrong.
@@ -16,15 +17,15 @@ public enum LayerError: Error, Hashable, CustomStringConvertible {
   public var description: String {
     switch self {
     case .invalidArgument(let name, let was, let mustBe):
-      "\(name) is \(was); it must be \(mustBe)"
+      "\(name.shown) is \(was.shown); it must be \(mustBe.shown)"
     case .missingParameter(let path, let expected):
-      "parameter \(path) is missing; it must be \(expected)"
+      "parameter \(path.shown) is missing; it must be \(expected.shown)"
     case .mismatchedParameter(let path, let was, let mustBe):
-      "parameter \(path) is \(was); it must be \(mustBe)"
+      "parameter \(path.shown) is \(was.shown); it must be \(mustBe.shown)"
     case .duplicateParameter(let path):
-      "parameter \(path) exists twice"
+      "parameter \(path.shown) exists twice"
     case .unusedParameters(let paths):
-      "no layer uses the parameter\(paths.count == 1 ? "" : "s") \(paths.joined(separator: ", "))"
+      "no layer uses the parameter\(paths.count == 1 ? "" : "s") \(paths.joined(separator: ", ").shown)"
     }
   }
 }

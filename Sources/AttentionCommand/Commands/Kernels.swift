@@ -34,12 +34,12 @@ struct Kernels: ParsableCommand {
     } else if compile {
       try compileAhead(cache)
     } else {
-      list(cache)
+      try list(cache)
     }
   }
 
-  private func list(_ cache: KernelCache) {
-    let entries = cache.entries
+  private func list(_ cache: KernelCache) throws {
+    let entries = try cache.entries
     let bytes = entries.reduce(0) { $0 + $1.bytes }
     for entry in entries { print("\(entry.name)  \(entry.bytes) bytes") }
     print("\(entries.count) compiled kernels, \(bytes) bytes, in \(cache.folder)")

@@ -1,6 +1,9 @@
 /// The hash of FIPS 180-4, by which compiled kernels are found and checked.
 struct SHA256 {
-  /// The hash of `bytes` as 64 hexadecimal digits.
+  /// The digits of a hash.
+  static let hexadecimalCount = 64
+
+  /// The hash of `bytes` in hexadecimal digits.
   static func hexadecimal(_ bytes: some Sequence<UInt8>) -> String {
     var hash = SHA256()
     for byte in bytes { hash.add(byte) }

@@ -1,3 +1,5 @@
+import CUDA
+
 /// How the next token is chosen, and when generation ends.
 public struct GenerationOptions: Hashable, Sendable {
   /// Logits are divided by this before the softmax; 0 takes the likeliest token.
@@ -50,7 +52,7 @@ public enum GenerationError: Error, Hashable, CustomStringConvertible {
   public var description: String {
     switch self {
     case .invalidArgument(let name, let was, let mustBe):
-      "\(name) is \(was); it must be \(mustBe)"
+      "\(name.shown) is \(was.shown); it must be \(mustBe.shown)"
     case .notANumber(let token): "the model's logit of token \(token) is not a number"
     }
   }

@@ -1,3 +1,5 @@
+import CUDA
+
 /// What a caller of the tensor library got wrong, or what the machine refused.
 public enum TensorError: Error, Equatable, CustomStringConvertible {
   /// An argument has a value it cannot have: its name, what it was and what it must be.
@@ -12,11 +14,12 @@ public enum TensorError: Error, Equatable, CustomStringConvertible {
   public var description: String {
     switch self {
     case .invalidArgument(let name, let was, let mustBe):
-      return "\(name) is \(was); it must be \(mustBe)"
+      return "\(name.shown) is \(was.shown); it must be \(mustBe.shown)"
     case .file(let path, let reason):
-      return "\(path): \(reason)"
+      return "\(path.shown): \(reason.shown)"
     case .outOfMemory(let requestedBytes, let heldBytes):
-      return "out of memory: \(requestedBytes) bytes asked for, \(heldBytes) bytes held"
+      return "out of memory: \(Quantity.bytes(requestedBytes)) asked for, "
+        + "\(Quantity.bytes(heldBytes)) held; there is \(Quantity.bytes(MachineMemory.bytes))"
     case .noSecondDerivative(let operation):
       return "\(operation) has no second derivative: a fused kernel computes its gradients"
     }

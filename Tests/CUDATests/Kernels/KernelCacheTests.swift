@@ -16,7 +16,7 @@ import Testing
     options: ["-DA=1", "-DB=2"], architecture: "sm_90", compiler: "13.0")
 
   private func entryName() throws -> String {
-    "kernels/" + (try #require(cache.entries.first)).name
+    "kernels/" + (try #require(try cache.entries.first)).name
   }
 
   @Test func compilesOnce() throws {
@@ -29,7 +29,7 @@ import Testing
       #expect(code == [7, 8, 9])
     }
     #expect(compilations == 1)
-    #expect(cache.entries.count == 1)
+    #expect(try cache.entries.count == 1)
   }
 
   /// Whatever differs, the machine code is another's.
@@ -70,7 +70,7 @@ import Testing
       var other = Self.key
       other.architecture = "sm_80"
       _ = try cache.code(for: other) { code }
-      let foreign = try #require(cache.entries.first { "kernels/\($0.name)" != name })
+      let foreign = try #require(try cache.entries.first { "kernels/\($0.name)" != name })
       bytes = folder.bytes("kernels/\(foreign.name)")
     }
     try folder.write(name, bytes)
@@ -102,7 +102,7 @@ import Testing
   @Test func aFailedCompilationLeavesNothing() throws {
     let failure = CUDAError.compilation(kernel: "a.cu", options: [], log: "no")
     #expect(throws: failure) { try cache.code(for: Self.key) { throw failure } }
-    #expect(cache.entries.isEmpty)
+    #expect(try cache.entries.isEmpty)
     #expect(try cache.code(for: Self.key) { [3] } == [3])
   }
 
@@ -110,9 +110,106 @@ import Testing
     _ = try cache.code(for: Self.key) { [1] }
     try folder.write("kernels/notes", [5])
     #expect(try cache.clear() == 1)
-    #expect(cache.entries.isEmpty)
+    #expect(try cache.entries.isEmpty)
     #expect(Folder.contents(cache.folder) == ["notes"])
     #expect(try KernelCache(folder: folder.path("absent")).clear() == 0)
+  }
+
+  /// Names like an entry's without its first lines, first lines under another name, folders and links.
+  @Test func clearingLeavesWhatOnlyLooksLikeItsOwn() throws {
+    _ = try cache.code(for: Self.key) { [1] }
+    let name = try #require(try cache.entries.first).name
+    let hash = String(name.dropLast(6))
+    let other = String(hash.reversed())
+    let bytes = folder.bytes("kernels/" + name)
+    try folder.write("kernels/a.cubin", bytes)
+    try folder.write("kernels/\(other).cubin", bytes)
+    try folder.write("kernels/\(other).lock", [1])
+    try folder.write("kernels/a.lock", [])
+    try folder.write("kernels/\(other).1a.unfinished", [9])
+    symlink(folder.path("kernels/" + name), folder.path("kernels/\(other.dropLast())0.cubin"))
+    let left = Set(Folder.contents(cache.folder)).subtracting([name, "\(hash).lock"])
+    // What a process leaves that is killed while it writes goes too.
+    try folder.write("kernels/\(other).2b.unfinished", Array(bytes.prefix(30)))
+    #expect(try cache.entries.map(\.name) == [name])
+    #expect(try cache.clear() == 1)
+    #expect(Set(Folder.contents(cache.folder)) == left)
+  }
+
+  private func message(_ cache: KernelCache) -> String {
+    do { _ = try cache.code(for: Self.key) { [7] } } catch { return "\(error)" }
+    return "none"
+  }
+
+  @Test(arguments: [0o777, 0o770, 0o702] as [mode_t])
+  func aFolderThatOthersWriteToIsRefused(mode: mode_t) throws {
+    _ = try cache.code(for: Self.key) { [1] }
+    chmod(cache.folder, mode)
+    #expect(message(cache).contains("can be written by other users"))
+    #expect(throws: CUDAError.self) { try cache.entries }
+    #expect(throws: CUDAError.self) { try cache.clear() }
+    chmod(cache.folder, 0o755)
+    #expect(message(cache) == "none")
+  }
+
+  /// Only root can give folders away, and root alone uses what another user owns.
+  @Test(.enabled(if: geteuid() == 0)) func aFolderOfSomebodyElseIsRefused() throws {
+    _ = try cache.code(for: Self.key) { [1] }
+    chown(cache.folder, 1, 1)
+    #expect(message(cache).contains("belongs to user 1"))
+  }
+
+  /// Entries that others could have written, and what is no file of bounded size, are compiled again.
+  @Test(arguments: ["writable", "link", "pipe", "sparse", "folder"])
+  func foreignEntriesAreCompiledAgain(kind: String) throws {
+    _ = try cache.code(for: Self.key) { [1] }
+    let name = try entryName()
+    let (path, bytes) = (folder.path(name), folder.bytes(name))
+    switch kind {
+    case "writable": chmod(path, 0o666)
+    case "link":
+      try folder.write("elsewhere", bytes)
+      unlink(path)
+      symlink(folder.path("elsewhere"), path)
+    case "pipe":
+      unlink(path)
+      mkfifo(path, 0o600)
+    case "sparse": truncate(path, 1 << 40)
+    default:
+      unlink(path)
+      mkdir(path, 0o700)
+    }
+    var wasCompiled = false
+    let code = try? cache.code(for: Self.key) {
+      wasCompiled = true
+      return [2]
+    }
+    #expect(wasCompiled, "\(kind)")
+    // Whatever was there is replaced, but for a folder.
+    #expect(kind == "folder" ? code == nil : code == [2], "\(kind)")
+    if kind == "link" { #expect(folder.bytes("elsewhere") == bytes) }
+    #expect(!Folder.contents(cache.folder).contains { $0.hasSuffix("unfinished") })
+  }
+
+  @Test func aLockIsNotWaitedForWithoutEnd() throws {
+    _ = try cache.code(for: Self.key) { [1] }
+    let name = try entryName()
+    let lock = folder.path(String(name.dropLast(5)) + "lock")
+    let impatient = KernelCache(folder: cache.folder, patience: .milliseconds(50))
+    unlink(folder.path(name))
+    let holder = open(lock, O_RDWR)
+    #expect(flock(holder, LOCK_EX) == 0)
+    #expect(message(impatient).contains("another process has held"))
+    close(holder)
+    #expect(message(impatient) == "none")
+    // Pipes and links are no locks.
+    unlink(folder.path(name))
+    unlink(lock)
+    mkfifo(lock, 0o600)
+    #expect(message(impatient).contains("lock is not a regular file"))
+    unlink(lock)
+    symlink("/dev/null", lock)
+    #expect(message(impatient).contains("lock cannot be written"))
   }
 
   @Test func aFolderThatCannotBeOneIsNamed() throws {

@@ -1,3 +1,5 @@
+import CUDA
+
 /// What is wrong in a configuration. Paths are dotted: `model.layers.2.type`.
 public enum ConfigurationError: Error, Equatable, CustomStringConvertible {
   /// A configuration file cannot be read.
@@ -14,15 +16,15 @@ public enum ConfigurationError: Error, Equatable, CustomStringConvertible {
   public var description: String {
     switch self {
     case .file(let path, let reason):
-      return "\(path): \(reason)"
+      return "\(path.shown): \(reason.shown)"
     case .syntax(let source, let reason):
-      return "\(source): not JSON5: \(reason)"
+      return "\(source.shown): not JSON5: \(reason.shown)"
     case .unknownKey(let path, let nearest):
-      return "unknown key \(path)" + (nearest.map { "; did you mean \($0)?" } ?? "")
+      return "unknown key \(path.shown)" + (nearest.map { "; did you mean \($0)?" } ?? "")
     case .missingKey(let path):
-      return "\(path) is missing"
+      return "\(path.shown) is missing"
     case .invalidValue(let path, let was, let mustBe):
-      return "\(path) is \(was); it must be \(mustBe)"
+      return "\(path.shown) is \(was.shown); it must be \(mustBe.shown)"
     }
   }
 }

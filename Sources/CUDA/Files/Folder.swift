@@ -1,0 +1,55 @@
+import Glibc
+
+/// Folders as lists of names.
+package enum Folder {
+  /// The names in the folder at `path` without the dots, unsorted; none if it cannot be read. A name that
+  /// is not UTF-8 is left out: no string leads to its file.
+  static func contents(_ path: String) -> [String] {
+    ((try? names(in: Array(path.utf8))) ?? []).compactMap { String(validating: $0, as: UTF8.self) }
+  }
+
+  /// The names in the folder at `path` as the bytes that they are, without the dots, unsorted.
+  ///
+  /// - Throws: ``FileProblem`` if the folder cannot be read.
+  package static func names(in path: [UInt8]) throws -> [[UInt8]] {
+    guard let folder = opendir(path.map(CChar.init(bitPattern:)) + [0]) else {
+      throw FileProblem.system("the folder cannot be read")
+    }
+    defer { closedir(folder) }
+    var names: [[UInt8]] = []
+    errno = 0
+    while let entry = readdir(folder) {
+      let start = UnsafeRawPointer(entry) + nameOffset
+      let name = Array(
+        UnsafeRawBufferPointer(
+          start: start, count: strlen(start.assumingMemoryBound(to: CChar.self)))
+      )
+      if name != [dot], name != [dot, dot] { names.append(name) }
+      errno = 0
+    }
+    guard errno == 0 else { throw FileProblem.system("the folder cannot be read") }
+    return names
+  }
+
+  private static let dot = UInt8(ascii: ".")
+  /// Where the name lies in a record of `readdir`, which ends where the name does.
+  private static let nameOffset = MemoryLayout<dirent>.offset(of: \.d_name) ?? 0
+
+  /// Makes the folder at `path` and those above it where they do not exist, for their owner alone.
+  ///
+  /// - Throws: ``FileProblem`` if it cannot be made.
+  static func create(_ path: String) throws {
+    var status = stat()
+    if stat(path, &status) == 0 {
+      guard status.st_mode & S_IFMT == S_IFDIR else { throw FileProblem("is not a folder") }
+      return
+    }
+    if let slash = path.lastIndex(of: "/"), slash != path.startIndex {
+      try create(String(path[..<slash]))
+    }
+    let ownerOnly: mode_t = 0o700
+    guard mkdir(path, ownerOnly) == 0 || errno == EEXIST else {
+      throw FileProblem.system("cannot be made")
+    }
+  }
+}

@@ -1,0 +1,34 @@
+import Glibc
+
+/// The memory that this process can have at most.
+package enum MachineMemory {
+  /// In bytes: the machine's memory with what it swaps to, or what the process's group is allowed, where
+  /// that is less. More than any processor addresses where the system does not say.
+  package static let bytes: Int = {
+    let machine = total(of: "/proc/meminfo", ["MemTotal:", "SwapTotal:"]).map { $0 * kibibyte }
+    let group = total(of: "/sys/fs/cgroup/memory.max", [""])
+    return [machine, group, addressLimit].compactMap { $0 }.min() ?? addressLimit
+  }()
+
+  private static let kibibyte = 1024
+  /// Little enough that sums of it do not overflow.
+  private static let addressLimit = 1 << 57
+
+  /// The sum of the numbers that follow `titles` at the beginnings of lines; nil where one is missing.
+  private static func total(of path: String, _ titles: [String]) -> Int? {
+    guard let file = fopen(path, "re") else { return nil }
+    defer { fclose(file) }
+    var found: [String: Int] = [:]
+    var line = [CChar](repeating: 0, count: 256)
+    while fgets(&line, Int32(line.count), file) != nil {
+      let bytes = line.prefix { $0 != 0 }.map(UInt8.init(bitPattern:))
+      let text = String(decoding: bytes, as: UTF8.self)
+      for title in titles where text.hasPrefix(title) {
+        found[title] = text.dropFirst(title.count).split(whereSeparator: \.isWhitespace).first
+          .flatMap { Int($0) }
+      }
+    }
+    guard found.count == titles.count else { return nil }
+    return found.values.reduce(0, +)
+  }
+}
