@@ -1,11 +1,5 @@
 import Tensors
 
-/// Neighbouring tokens of one row of the batch that share a state.
-public struct TokenSequence: Hashable, Sendable {
-  public let row: Int
-  public let tokens: Range<Int>
-}
-
 /// The arguments of an operator on sequences, checked when it is made.
 protocol CheckedCall: Sendable {}
 
@@ -50,10 +44,10 @@ extension CheckedCall {
   /// is the argument that has the batch.
   static func sequences(
     _ cumulativeLengths: Tensor?, of name: String, batch: Int, length: Int
-  ) throws -> [TokenSequence] {
+  ) throws -> TokenSequences {
     guard let cumulativeLengths else {
       try ProblemSize.check(sequences: batch, name)
-      return (0..<batch).map { TokenSequence(row: $0, tokens: 0..<length) }
+      return TokenSequences(rows: batch, length: length)
     }
     let argument = "cumulativeLengths"
     try check(cumulativeLengths, argument, "[sequences + 1]") { $0.rank == 1 && $0.shape[0] > 0 }
@@ -70,7 +64,7 @@ extension CheckedCall {
       throw AttentionError.invalidArgument(
         argument, was: "\(bounds)", mustBe: "rising from 0 to the length \(length)")
     }
-    return zip(bounds, bounds.dropFirst()).map { TokenSequence(row: 0, tokens: $0..<$1) }
+    return TokenSequences(packed: bounds)
   }
 }
 

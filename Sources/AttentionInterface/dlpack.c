@@ -71,6 +71,11 @@ sa_status sa_tensor_from_dlpack(const struct DLTensor *tensor, sa_tensor *result
              tensor->dtype.code, tensor->dtype.bits, tensor->dtype.lanes);
     return wrong(message);
   }
+  if (tensor->rank > 0 && tensor->shape == NULL) {
+    snprintf(message, sizeof message, "shape is NULL; it must be the address of %" PRId32 " extents",
+             tensor->rank);
+    return wrong(message);
+  }
   if (tensor->data != NULL) found.data = (char *)tensor->data + tensor->byte_offset;
   int64_t contiguous = 1;
   for (int32_t axis = tensor->rank - 1; axis >= 0; axis--) {

@@ -101,3 +101,4 @@ void test_dlpack(void);
 void test_texts(void);
 void test_threads(void);
 void test_fork(void);
+void test_fuzz(void);

@@ -44,6 +44,8 @@ void test_dlpack(void) {
   tensor.rank = 5;
   refused("rank 5", sa_tensor_from_dlpack(&tensor, &view), SA_INVALID_ARGUMENT, "rank is 5");
   refused("NULL", sa_tensor_from_dlpack(NULL, &view), SA_INVALID_ARGUMENT, "NULL");
+  tensor.dtype.bits = 32, tensor.rank = 3, tensor.shape = NULL;
+  refused("no shape", sa_tensor_from_dlpack(&tensor, &view), SA_INVALID_ARGUMENT, "shape is NULL");
 
   static const struct {
     uint8_t code, bits;

@@ -21,6 +21,7 @@ int main(int count, char **arguments) {
     test_dlpack();
     test_threads();
     test_fork();
+    test_fuzz();
   }
   if (failures() > 0) {
     fprintf(stderr, "%d failures\n", failures());

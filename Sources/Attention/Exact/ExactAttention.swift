@@ -55,15 +55,15 @@ public func attention(
     terms: terms, allowsTF32: allowsTF32, needsGradient: needsGradient)
   let verdict = try ExactAttention.verdicts.verdict(on: inputs.problem, kernel)
   let chosen = try verdict.kernel()
-  let outputs = try chosen.forward(inputs)
+  let outputs = try chosen.outputs(of: inputs)
   let tracked = [queries, keys, values] + optional.compactMap { $0 }
   let dtypes = tracked.map(\.dtype)
   let present = optional.map { $0 != nil }
   let recorded = Tensor.recording(
     [outputs.output, outputs.logSumExp], from: tracked, operation: "attention"
   ) { incoming in
-    let gradients = try chosen.backward(
-      inputs, outputs, outputGradient: incoming[0], logSumExpGradient: incoming[1])
+    let gradients = try chosen.gradients(
+      of: inputs, outputs, outputGradient: incoming[0], logSumExpGradient: incoming[1])
     let others = [gradients.scale, gradients.bias, gradients.logitDecay, gradients.sinks]
     var all: [Tensor?] = [gradients.queries, gradients.keys, gradients.values]
     for (gradient, isPresent) in zip(others, present) where isPresent { all.append(gradient) }
@@ -92,8 +92,10 @@ public enum ExactAttention {
     device: Device? = nil, needsGradient: Bool = false, kernel: String? = nil
   ) throws -> Explanation {
     let inputs = try ExactInputs(
-      queries: queries, keys: keys, values: values, similarity: similarity, mask: mask,
-      terms: terms, allowsTF32: allowsTF32, device: device, needsGradient: needsGradient)
+      queries: queries.withoutElements(), keys: keys.withoutElements(),
+      values: values.withoutElements(), similarity: similarity.withoutElements(),
+      mask: mask.withoutElements(), terms: terms.withoutElements(), allowsTF32: allowsTF32,
+      device: device, needsGradient: needsGradient)
     return try explain(inputs.problem, kernel: kernel)
   }
 

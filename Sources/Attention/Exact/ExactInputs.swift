@@ -2,22 +2,12 @@ import Tensors
 
 /// The validated arguments of one call of exact attention, in the form kernels read.
 public final class ExactInputs: Sendable {
-  /// One sequence: its queries and keys do not meet those of another.
-  struct Segment: Hashable, Sendable {
-    var batch: Int
-    var queryStart: Int
-    var queryCount: Int
-    var keyStart: Int
-    var keyCount: Int
-    var band: Band
-  }
-
   public let problem: ExactProblem
   /// [b,t,h,k], [b,s,hₖ,k], [b,s,hₖ,v]: views as the caller gave them, without history.
   let queries: Tensor
   let keys: Tensor
   let values: Tensor
-  let segments: [Segment]
+  let segments: Segments
   /// The similarity's factor; 1 where each head has its own.
   let factor: Double
   /// The similarity's factor for each query head; empty where only ``scales`` on a GPU has it.
@@ -48,6 +38,7 @@ public final class ExactInputs: Sendable {
   /// Where the tensors are.
   var device: Device { queries.device }
   var hasSinks: Bool { sinkLogits != nil }
+  var hasQueries: Bool { problem.batch > 0 && problem.queryLength > 0 }
   /// Query heads that share a key/value head.
   var headsPerGroup: Int { problem.heads / problem.keyValueHeads }
 
@@ -62,7 +53,8 @@ public final class ExactInputs: Sendable {
     places: ExactPlaces = ExactPlaces()
   ) throws {
     try ExactInputs.checkDevices(queries, keys, values, similarity, mask, terms)
-    let isOnHost = queries.device == .cpu
+    // Of a question about a call, and on a GPU, numbers are not read here.
+    let isReadable = queries.device == .cpu && !queries.isPlaceholder
     let sizes = try ExactSizes(queries, keys, values)
     let (batch, t, s, heads) = (sizes.batch, sizes.queries, sizes.keys, sizes.heads)
     self.places = places
@@ -87,7 +79,7 @@ public final class ExactInputs: Sendable {
     }
     try validate(window: mask.window)
     keyMask = try resolve(keyMask: mask.keyMask, shape: [batch, s])
-    segments = try ExactInputs.segments(mask, batch: batch, queries: t, keys: s)
+    segments = try Segments(mask, batch: batch, queries: t, keys: s)
 
     if let softcap = terms.softcap, !(softcap > 0 && softcap.isFinite) {
       throw AttentionError.invalidArgument("softcap", was: "\(softcap)", mustBe: "above 0")
@@ -102,9 +94,9 @@ public final class ExactInputs: Sendable {
     biasShape = terms.bias?.shape
     logitDecay = terms.logitDecay?.detached()
     try ExactInputs.check(logitDecay: terms.logitDecay, shape: [batch, t, heads], keys: s)
-    decaySums = isOnHost ? try ExactInputs.runningSums(terms.logitDecay, segments: segments) : nil
+    decaySums = isReadable ? try ExactInputs.runningSums(terms.logitDecay, segments: segments) : nil
     sinkLogits = try terms.sinks.map { try vector($0, "sinks", count: heads) }
-    sinks = isOnHost ? try sinkLogits?.elements(as: Float.self) : nil
+    sinks = isReadable ? try sinkLogits?.elements(as: Float.self) : nil
 
     problem = ExactProblem(
       batch: batch, queryLength: t, keyLength: s, heads: heads,
@@ -115,7 +107,7 @@ public final class ExactInputs: Sendable {
       isCausal: mask.isCausal, alignment: mask.alignment, window: mask.window,
       hasKeyMask: mask.keyMask != nil,
       packedSequences: mask.cumulativeLengths == nil ? nil : segments.count,
-      visiblePairs: ExactInputs.visiblePairs(segments),
+      visiblePairs: segments.visiblePairs,
       hasSoftcap: softcap != nil, hasALiBi: slopes != nil, bias: terms.bias?.shape,
       hasLogitDecay: logitDecay != nil, hasSinks: sinkLogits != nil, needsGradient: needsGradient,
       needsBiasGradient: needsGradient && terms.bias?.isTracked == true)
@@ -123,30 +115,6 @@ public final class ExactInputs: Sendable {
 }
 
 extension ExactInputs {
-  private static func visiblePairs(_ segments: [Segment]) -> Int {
-    segments.reduce(0) { $0 + $1.band.pairs(queries: $1.queryCount, keys: $1.keyCount) }
-  }
-
-  private static func segments(_ mask: AttentionMask, batch: Int, queries: Int, keys: Int) throws
-    -> [Segment]
-  {
-    func segment(_ batch: Int, _ start: Int, _ queries: Int, _ keys: Int) -> Segment {
-      Segment(
-        batch: batch, queryStart: start, queryCount: queries, keyStart: start, keyCount: keys,
-        band: Band(mask.isCausal, mask.alignment, mask.window, queries: queries, keys: keys))
-    }
-    guard let lengths = mask.cumulativeLengths else {
-      return (0..<batch).map { segment($0, 0, queries, keys) }
-    }
-    guard queries == keys else {
-      throw AttentionError.invalidArgument(
-        "keys", was: "of length \(keys)",
-        mustBe: "of the queries' length \(queries) with cumulativeLengths")
-    }
-    let bounds = try packedBounds(lengths, batch: batch, length: queries)
-    return zip(bounds, bounds.dropFirst()).map { segment(0, $0, $1 - $0, $1 - $0) }
-  }
-
   /// Tensors that a kernel reads are where the queries are; lengths of packed sequences are read by the
   /// processor.
   private static func checkDevices(
@@ -182,7 +150,7 @@ extension ExactInputs {
     }
   }
 
-  private static func runningSums(_ decay: Tensor?, segments: [Segment]) throws -> [Double]? {
+  private static func runningSums(_ decay: Tensor?, segments: Segments) throws -> [Double]? {
     guard let decay else { return nil }
     let (t, heads) = (decay.shape[1], decay.shape[2])
     let values = try decay.elements(as: Double.self)

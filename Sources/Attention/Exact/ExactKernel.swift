@@ -12,6 +12,43 @@ public protocol ExactKernel: Kernel<ExactProblem> {
   ) throws -> ExactGradients
 }
 
+extension ExactKernel {
+  /// ``forward(_:)``, but for calls without queries, of which nothing is computed.
+  func outputs(of inputs: ExactInputs) throws -> ExactOutputs {
+    guard !inputs.hasQueries else { return try forward(inputs) }
+    let problem = inputs.problem
+    return ExactOutputs(
+      output: try .zeros(
+        [problem.batch, problem.queryLength, problem.heads, problem.valueDimension],
+        dtype: inputs.dtype, device: inputs.device),
+      logSumExp: try .zeros(
+        [problem.batch, problem.heads, problem.queryLength], device: inputs.device))
+  }
+
+  /// ``backward(_:_:outputGradient:logSumExpGradient:)``, but for calls without queries: their gradients
+  /// are zeros that are stored once.
+  func gradients(
+    of inputs: ExactInputs, _ outputs: ExactOutputs, outputGradient: Tensor?,
+    logSumExpGradient: Tensor?
+  ) throws -> ExactGradients {
+    guard !inputs.hasQueries else {
+      return try backward(
+        inputs, outputs, outputGradient: outputGradient, logSumExpGradient: logSumExpGradient)
+    }
+    func zeros(_ shape: Shape, _ dtype: DType = .float32) throws -> Tensor {
+      try .zeros(shape, dtype: dtype, device: inputs.device)
+    }
+    return ExactGradients(
+      queries: try zeros(inputs.queries.shape, inputs.dtype),
+      keys: try zeros(inputs.keys.shape, inputs.dtype),
+      values: try zeros(inputs.values.shape, inputs.dtype),
+      scale: try inputs.scales.map { try zeros($0.shape) },
+      bias: try inputs.biasShape.map { try zeros($0) },
+      logitDecay: try inputs.logitDecay.map { try zeros($0.shape) },
+      sinks: try inputs.sinkLogits.map { try zeros($0.shape) })
+  }
+}
+
 /// What exact attention computes.
 public struct ExactOutputs: Sendable {
   public var output: Tensor

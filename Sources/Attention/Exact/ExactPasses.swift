@@ -3,7 +3,7 @@ import Tensors
 /// Forward and backward as two calls, for callers who keep a tape of their own.
 extension ExactAttention {
   package static func forward(_ inputs: ExactInputs, kernel: String?) throws -> ExactOutputs {
-    try chosen(inputs, kernel).forward(inputs)
+    try chosen(inputs, kernel).outputs(of: inputs)
   }
 
   /// The gradients of inputs whose problem asks for them, given the output [b,t,h,v] and log-sum-exp
@@ -12,8 +12,9 @@ extension ExactAttention {
     _ inputs: ExactInputs, output: Tensor, logSumExp: Tensor, outputGradient: Tensor?,
     logSumExpGradient: Tensor?, kernel: String?
   ) throws -> ExactGradients {
-    try chosen(inputs, kernel).backward(
-      inputs, ExactOutputs(output: output, logSumExp: logSumExp), outputGradient: outputGradient,
+    try chosen(inputs, kernel).gradients(
+      of: inputs, ExactOutputs(output: output, logSumExp: logSumExp),
+      outputGradient: outputGradient,
       logSumExpGradient: logSumExpGradient)
   }
 

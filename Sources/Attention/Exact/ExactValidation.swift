@@ -52,10 +52,15 @@ struct ExactSizes {
         mustBe: "1 to \(Self.largestKeyDimension) of keys and at least 1 of values")
     }
     try ProblemSize.check(sequences: batch, "queries")
+    try ProblemSize.check(heads: heads, "queries")
+    try ProblemSize.check(row: valueDimension, "values")
     let meaning = "batch, length, heads and dimension"
     try ProblemSize.check(q, "queries", q.shape.dimensions, meaning)
     try ProblemSize.check(k, "keys", k.shape.dimensions, meaning)
     try ProblemSize.check(v, "values", v.shape.dimensions, meaning)
+    try ProblemSize.check(
+      v, "values", [batch, queries, heads, valueDimension],
+      "batch, queries, heads and dimension of values")
     try ProblemSize.check(
       q, "queries", [batch, queries, keys, heads], "batch, queries, keys and heads",
       largest: ProblemSize.mostPairs)
@@ -84,13 +89,15 @@ func resolve(factor scale: Scale?, dimension: Int) throws -> Double {
   }
 }
 
-/// The factor of each head; none where they are on a GPU, whose work is not waited for.
+/// The factor of each head; none where they are on a GPU, whose work is not waited for, or only their
+/// shape is known.
 func resolve(scale: Scale?, factor: Double, heads: Int) throws -> [Float] {
   switch scale {
   case nil, .number: return [Float](repeating: Float(factor), count: heads)
   case .perHead(let tensor):
     let factors = try vector(tensor, "scale", count: heads)
-    return factors.device == .cpu ? try factors.elements(as: Float.self) : []
+    let isReadable = factors.device == .cpu && !factors.isPlaceholder
+    return isReadable ? try factors.elements(as: Float.self) : []
   }
 }
 
@@ -135,6 +142,7 @@ func packedBounds(_ lengths: Tensor, batch: Int, length: Int) throws -> [Int] {
     throw AttentionError.invalidArgument(
       "batch", was: "\(batch)", mustBe: "1 with cumulativeLengths")
   }
+  try ProblemSize.check(sequences: lengths.elementCount - 1, "cumulativeLengths")
   let bounds = try lengths.elements(as: Int32.self).map(Int.init)
   let rises = zip(bounds, bounds.dropFirst()).allSatisfy { $0 <= $1 }
   guard bounds[0] == 0, bounds[bounds.count - 1] == length, rises else {

@@ -56,13 +56,13 @@ public func linearAttention(
     cumulativeLengths: cumulativeLengths, needsGradient: needsGradient)
   let verdict = try LinearAttention.verdicts.verdict(on: call.problem, kernel)
   let chosen = try verdict.kernel()
-  let outputs = try chosen.forward(call)
+  let outputs = try chosen.outputs(of: call)
   let places = inputs.map { InputPlace(shape: $0.shape, dtype: $0.dtype) }
   let recorded = Tensor.recording(
     [outputs.output, outputs.finalState], from: inputs, operation: "linearAttention"
   ) { incoming in
-    let gradients = try chosen.backward(
-      call, outputGradient: incoming[0]?.detached(), finalStateGradient: incoming[1]?.detached())
+    let gradients = try chosen.gradients(
+      of: call, outputGradient: incoming[0]?.detached(), finalStateGradient: incoming[1]?.detached())
     let all =
       [gradients.queries, gradients.keys, gradients.values] + gradients.update
       + [gradients.decay, gradients.initialState].compactMap { $0 }
@@ -119,9 +119,12 @@ public enum LinearAttention {
     device: Device? = nil
   ) throws -> Explanation {
     let call = try LinearCall(
-      queries: queries, keys: keys, values: values, decay: decay, update: update, scale: scale,
-      normalizesQueriesAndKeys: normalizesQueriesAndKeys, initialState: initialState,
-      cumulativeLengths: cumulativeLengths, needsGradient: needsGradient)
+      queries: queries.withoutElements(), keys: keys.withoutElements(),
+      values: values.withoutElements(), decay: decay?.withoutElements(),
+      update: update.mapTensors { try $0.withoutElements() }, scale: scale,
+      normalizesQueriesAndKeys: normalizesQueriesAndKeys,
+      initialState: initialState?.withoutElements(), cumulativeLengths: cumulativeLengths,
+      needsGradient: needsGradient)
     var problem = call.problem
     problem.device = device ?? problem.device
     return try verdicts.verdict(on: problem, kernel).explanation

@@ -17,13 +17,15 @@ public struct LinearCall: CheckedCall {
   public let initialState: Tensor?
   public let scale: Double
   /// The sequences, one a state.
-  public let sequences: [TokenSequence]
+  public let sequences: TokenSequences
 
   /// The factor that turns a key into a unit vector is 1/√(Σ x² + ε), with this ε.
   public static let normalizationEpsilon = 1e-6
 
   /// Where the tensors are.
   var device: Device { problem.device }
+
+  var hasTokens: Bool { problem.batch > 0 && problem.length > 0 }
 
   /// Elements of a state.
   var stateSize: Int { problem.keyDimension * problem.valueDimension }
@@ -71,6 +73,9 @@ extension LinearCall {
     let kind = try Self.kind(of: decay, [batch, length, valueHeads, dimension])
     let sequences = try Self.sequences(
       cumulativeLengths, of: "queries", batch: batch, length: length)
+    try ProblemSize.check(heads: valueHeads, "values")
+    try ProblemSize.check(row: dimension, "keys")
+    try ProblemSize.check(row: values.shape[3], "values")
     try ProblemSize.check(
       queries, "queries", [batch, length, valueHeads, dimension, values.shape[3]],
       "batch, length, value heads, key and value dimension")

@@ -17,6 +17,42 @@ public protocol LinearKernel: Kernel<LinearProblem> {
   ) throws -> LinearGradients
 }
 
+extension LinearKernel {
+  /// ``forward(_:)``, but for calls without tokens: the states stay, and zeros are stored once.
+  func outputs(of call: LinearCall) throws -> LinearOutputs {
+    guard !call.hasTokens else { return try forward(call) }
+    return LinearOutputs(
+      output: try .zeros(call.outputShape, dtype: call.problem.dtype, device: call.device),
+      finalState: try call.initialState
+        ?? .zeros(call.stateShape, dtype: call.stateDType, device: call.device))
+  }
+
+  /// ``backward(_:outputGradient:finalStateGradient:)``, but for calls without tokens, likewise.
+  func gradients(
+    of call: LinearCall, outputGradient: Tensor?, finalStateGradient: Tensor?
+  ) throws -> LinearGradients {
+    guard !call.hasTokens else {
+      return try backward(
+        call, outputGradient: outputGradient, finalStateGradient: finalStateGradient)
+    }
+    let problem = call.problem
+    let rows: Shape = [
+      problem.batch, problem.length, problem.valueHeads, problem.keyDimension,
+    ]
+    func zeros(_ shape: Shape, _ dtype: DType) throws -> Tensor {
+      try .zeros(shape, dtype: dtype, device: call.device)
+    }
+    return LinearGradients(
+      queries: try zeros(rows, problem.dtype), keys: try zeros(rows, problem.dtype),
+      values: try zeros(call.values.shape, problem.dtype),
+      decay: try call.decay.map { try zeros($0.shape, $0.dtype) },
+      update: try call.update.tensors.map { try zeros($0.shape, $0.dtype) },
+      initialState: try call.initialState.map {
+        try finalStateGradient ?? zeros($0.shape, $0.dtype)
+      })
+  }
+}
+
 /// What a kernel computes forward.
 public struct LinearOutputs: Sendable {
   public let output: Tensor

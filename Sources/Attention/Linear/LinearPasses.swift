@@ -3,7 +3,7 @@ import Tensors
 /// Forward and backward as two calls, for callers who keep a tape of their own.
 extension LinearAttention {
   package static func forward(_ call: LinearCall, kernel: String?) throws -> LinearOutputs {
-    try chosen(call, kernel).forward(call)
+    try chosen(call, kernel).outputs(of: call)
   }
 
   /// The gradients of a call whose problem asks for them, those of shared heads and tokens still apart
@@ -11,8 +11,8 @@ extension LinearAttention {
   package static func backward(
     _ call: LinearCall, outputGradient: Tensor?, finalStateGradient: Tensor?, kernel: String?
   ) throws -> LinearGradients {
-    try chosen(call, kernel).backward(
-      call, outputGradient: outputGradient, finalStateGradient: finalStateGradient)
+    try chosen(call, kernel).gradients(
+      of: call, outputGradient: outputGradient, finalStateGradient: finalStateGradient)
   }
 
   /// The verdict on a call, were it on `device`; nothing is computed.

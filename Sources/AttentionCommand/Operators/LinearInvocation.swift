@@ -89,10 +89,11 @@ struct LinearInvocation: OperatorInvocation {
     switch form {
     case .attention(let given): update = given
     case .normalized where values.rank > 0:
-      // The weights' sums are one more column, which takes no memory here.
+      // The weights' sums are one more column.
       let width = values.shape[values.rank - 1] + 1
-      values = try Tensor.zeros([width], dtype: values.dtype, device: values.device).contiguous()
-        .expanded(to: Shape(values.shape.dimensions.dropLast() + [width]))
+      values = try .placeholder(
+        Shape(values.shape.dimensions.dropLast() + [width]), dtype: values.dtype,
+        device: values.device)
     case .normalized: break
     case .slots(let writes):
       return try GatedSlotAttention.explain(

@@ -29,7 +29,7 @@ struct ShapeList {
     self.shapes = shapes
   }
 
-  /// A tensor of each shape that takes the memory of one row, whose numbers are allowed but mean nothing.
+  /// A placeholder of each shape, but for cumulative lengths.
   ///
   /// - Throws: ``CommandError`` if the queries or inputs have no shape, ``TensorError`` if a shape is too
   ///   large to be addressed.

@@ -33,18 +33,6 @@ extension Tensor {
     return tensors
   }
 
-  /// A contiguous tensor over memory that lives as long as `owner`, such as a mapped file.
-  static func borrowing(
-    _ base: UnsafeRawPointer, shape: Shape, dtype: DType, owner: any Sendable
-  ) -> Tensor {
-    let memory = HostMemory(
-      borrowing: UnsafeMutableRawPointer(mutating: base),
-      byteCount: shape.elementCount * dtype.size, owner: owner)
-    return Tensor(
-      storage: .host(memory), shape: shape, strides: shape.contiguousStrides, offset: 0,
-      dtype: dtype)
-  }
-
   /// Calls `body` with the address of the first element; the others lie at ``strides``.
   ///
   /// - Throws: ``TensorError/invalidArgument(_:was:mustBe:)`` if the elements are on a GPU.
@@ -72,6 +60,10 @@ extension Tensor {
   /// - Throws: ``TensorError/invalidArgument(_:was:mustBe:)`` if they are on a GPU.
   public func hostElements() throws -> HostElements {
     guard case .host(let memory) = storage else {
+      if isPlaceholder {
+        throw TensorError.invalidArgument(
+          "tensor", was: "a description of \(shape)", mustBe: "one with elements, which are read")
+      }
       throw TensorError.invalidArgument("device", was: "\(device)", mustBe: "cpu")
     }
     return HostElements(UnsafeRawPointer(memory.base + offset * dtype.size), owner: memory)

@@ -1,9 +1,27 @@
-/// Tensors whose numbers do not matter: for questions about a call.
+/// Tensors without elements: for questions about a call, which its shapes and dtypes answer.
 extension Tensor {
-  /// Zeros: one row, seen on every other axis, so that operators which ask for dense rows need no copy.
-  package static func placeholder(_ shape: Shape, dtype: DType) throws -> Tensor {
-    let row = Shape(Array(shape.suffix(1)))
-    return try Tensor.zeros(row, dtype: dtype).contiguous().expanded(to: shape)
+  /// A tensor that takes no memory, whatever its shape. Views, conversions and copies of it are
+  /// placeholders too; what reads its elements throws.
+  ///
+  /// - Throws: ``TensorError/invalidArgument(_:was:mustBe:)`` if the elements could not be addressed.
+  package static func placeholder(
+    _ shape: Shape, dtype: DType, device: Device = .cpu
+  ) throws -> Tensor {
+    _ = try shape.validated(elementSize: dtype.size)
+    return Tensor(
+      storage: .absent(device), shape: shape, strides: shape.contiguousStrides, offset: 0,
+      dtype: dtype)
+  }
+
+  /// Whether there are no elements, only what would be said of them.
+  package var isPlaceholder: Bool {
+    if case .absent = storage { true } else { false }
+  }
+
+  /// A placeholder of the same shape, dtype and device, tracked where this tensor is.
+  package func withoutElements() throws -> Tensor {
+    let description = try Tensor.placeholder(shape, dtype: dtype, device: device)
+    return isTracked ? description.tracked() : description
   }
 
   /// Cumulative lengths of sequences that are as equal as they can be, `total` tokens together; zeros where

@@ -191,6 +191,7 @@ extension Tensor {
 
   /// A contiguous copy.
   func copied() throws -> Tensor {
+    if isPlaceholder { return try .placeholder(shape, dtype: dtype, device: device) }
     if device != .cpu { return try copiedOnDevice() }
     return try Tensor.filling(shape, dtype: dtype) {
       try copyElements(to: $0, strides: shape.contiguousStrides)

@@ -44,6 +44,7 @@ extension Tensor {
   public func moved(to device: Device) throws -> Tensor {
     let own = self.device
     if device == own { return self }
+    if isPlaceholder { return try .placeholder(shape, dtype: dtype, device: device) }
     let stored = try detached().withoutRepetition().contiguous()
     let result: Tensor
     switch (stored.storage, device) {
@@ -51,7 +52,7 @@ extension Tensor {
     case (.device(let memory, let queue), .cpu): result = try stored.received(memory, queue)
     case (.device(let memory, let queue), .cuda):
       result = try stored.received(memory, queue).sent(to: device)
-    case (.host, .cpu): return self
+    case (.host, .cpu), (.absent, _): return self
     }
     let expanded = try result.expanded(to: shape)
     guard dtype.isFloatingPoint else { return expanded }

@@ -130,6 +130,7 @@ extension Tensor {
     case .host(let memory):
       try detached().cast(to: target.dtype)
         .copyElements(to: memory.base + target.offset * target.dtype.size, strides: target.strides)
+    case .absent: break
     }
   }
 }

@@ -133,6 +133,7 @@ public struct GrowableRows: Sendable {
             .copyMemory(from: base + entry * bytes, byteCount: bytes)
         }
       }
+    case .absent: break
     case .device:
       guard rows.elementCount > 0 else { return }
       var strides = rows.shape.contiguousStrides

@@ -47,16 +47,15 @@ public enum MemoryPool {
     set { state.withLock { $0.poisons = newValue } }
   }
 
-  /// More than any processor addresses, and little enough that sums of it do not overflow.
-  private static let addressLimit = 1 << 57
-
   static func allocate(_ bytes: Int) throws -> UnsafeMutableRawPointer {
-    guard bytes <= addressLimit else {
-      throw TensorError.outOfMemory(requestedBytes: bytes, heldBytes: heldBytes)
-    }
-    let block = BlockSize(atLeast: bytes)
+    let most = MachineMemory.bytes
+    let block = BlockSize(atLeast: min(bytes, most))
     let size = block.bytes
-    let (recycled, poisons): (UInt?, Bool) = state.withLock { state in
+    let (recycled, poisons): (UInt?, Bool) = try state.withLock { state in
+      // What a system promises beyond what it has, it takes back by ending the process.
+      guard bytes <= most, state.heldBytes <= most - bytes else {
+        throw TensorError.outOfMemory(requestedBytes: bytes, heldBytes: state.heldBytes)
+      }
       let free = state.free[block.number].popLast()
       if free != nil { state.freeBytes -= size }
       state.heldBytes += size

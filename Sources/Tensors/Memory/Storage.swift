@@ -5,11 +5,14 @@ import CUDA
 enum Storage: Sendable {
   case host(HostMemory)
   case device(DeviceMemory, DeviceQueue)
+  /// No bytes: of tensors that are described only, as if they were on a device.
+  case absent(Device)
 
   var device: Device {
     switch self {
     case .host: .cpu
     case .device(_, let queue): queue.place
+    case .absent(let device): device
     }
   }
 
@@ -17,6 +20,7 @@ enum Storage: Sendable {
     switch self {
     case .host(let memory): memory.byteCount
     case .device(let memory, _): memory.byteCount
+    case .absent: 0
     }
   }
 }
@@ -25,7 +29,7 @@ enum Storage: Sendable {
 final class HostMemory: @unchecked Sendable {
   let base: UnsafeMutableRawPointer
   let byteCount: Int
-  /// Keeps foreign memory (a mapped file) alive; nil for memory of the pool.
+  /// Keeps foreign memory alive; nil for memory of the pool.
   private let owner: (any Sendable)?
 
   /// Fresh memory, not initialised.

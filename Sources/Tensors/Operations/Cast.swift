@@ -20,7 +20,10 @@ extension Tensor {
   public func cast(to dtype: DType) throws -> Tensor {
     if dtype == self.dtype { return self }
     let own = self.dtype
-    let result = try device == .cpu ? detached().converted(to: dtype) : castOnDevice(to: dtype)
+    let result =
+      try isPlaceholder
+      ? .placeholder(shape, dtype: dtype, device: device)
+      : device == .cpu ? detached().converted(to: dtype) : castOnDevice(to: dtype)
     guard own.isFloatingPoint else { return result }
     return result.recorded(from: [self]) { gradient, _ in [try gradient.cast(to: own)] }
   }

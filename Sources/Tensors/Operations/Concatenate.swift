@@ -16,7 +16,14 @@ extension Tensor {
       }
     }
     let sizes = tensors.map { $0.shape[axis] }
-    dimensions[axis] = sizes.reduce(0, +)
+    dimensions[axis] = try sizes.reduce(0) { sum, size in
+      let (next, overflows) = sum.addingReportingOverflow(size)
+      guard !overflows else {
+        throw TensorError.invalidArgument(
+          "tensors", was: "of \(sizes) on axis \(axis)", mustBe: "of a sum that fits in 63 bits")
+      }
+      return next
+    }
     let result = try joined(tensors.map { $0.detached() }, Shape(dimensions), axis)
     let devices = tensors.map(\.device)
     return result.recorded(from: tensors) { gradient, _ in

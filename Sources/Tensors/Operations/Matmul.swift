@@ -56,10 +56,13 @@ extension Tensor {
     let leading = try Shape.broadcasting(Shape(a.shape.dropLast(2)), Shape(b.shape.dropLast(2)))
     let left = try a.expanded(to: Shape(leading.dimensions + [m, k]))
     let right = try b.expanded(to: Shape(leading.dimensions + [k, n]))
+    let shape = Shape(leading.dimensions + [m, n])
+    guard try shape.validated(elementSize: a.dtype.size) > 0 else {
+      return try Tensor.filling(shape, dtype: a.dtype) { _ in }
+    }
     let matrices = leading.elementCount
     let leftOffsets = left.leadingOffsets(leading)
     let rightOffsets = right.leadingOffsets(leading)
-    let shape = Shape(leading.dimensions + [m, n])
     let axis = leading.rank
     if multipliesPairs {
       return try BFloat16MatrixProduct(left, right, matrices, leftOffsets, rightOffsets)

@@ -17,6 +17,8 @@ extension Tensor {
       throw TensorError.invalidArgument(
         "weight", was: "\(weight)", mustBe: "\(dtype.rawValue) [\(n)], as the operand \(self)")
     }
+    // Rows without elements are not gone through, however many there are.
+    if n == 0 { return self }
     switch dtype {
     case .float64: return try plainRMSNorm(weight, epsilon)
     case _ where device != .cpu:

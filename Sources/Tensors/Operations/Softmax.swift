@@ -12,6 +12,8 @@ extension Tensor {
       throw TensorError.invalidArgument(
         "operand of softmax", was: "\(self)", mustBe: "a floating-point tensor [..., n]")
     }
+    // Rows without elements are not gone through, however many there are.
+    if elementCount == 0 { return self }
     if dtype == .float64 { return try plainSoftmax() }
     if device != .cpu { return try deviceSoftmax() }
     if dtype.isHalfPrecision { return try cast(to: .float32).softmax().cast(to: dtype) }

@@ -73,9 +73,14 @@ public enum GatedSlotAttention {
     cumulativeLengths: Tensor? = nil, kernel: String? = nil, needsGradient: Bool,
     device: Device? = nil
   ) throws -> Explanation {
+    let writes =
+      try writes?.withoutElements()
+      ?? .placeholder(decay.shape, dtype: queries.dtype, device: queries.device)
     let slots = try SlotScores(
-      queries: queries, keys: keys, writes: writes, decay: decay, scale: scale,
-      initialState: initialKeyState, cumulativeLengths: cumulativeLengths, kernel: kernel)
+      queries: queries.withoutElements(), keys: keys.withoutElements(), writes: writes,
+      decay: decay.withoutElements(), scale: scale,
+      initialState: initialKeyState?.withoutElements(), cumulativeLengths: cumulativeLengths,
+      kernel: kernel)
     _ = try naming(SlotScores.names) { try slots.attention(reading: slots.writes) }
     return try naming(names) {
       try LinearAttention.explain(
@@ -142,9 +147,9 @@ private struct SlotScores: Sendable {
   /// The scores, and the state [n, h, m, k] after the last token.
   func computed() throws -> [Tensor] {
     let (call, linear) = try attention(reading: writes)
-    let final = try linear.forward(call).finalState
-    let scores = try linear.backward(
-      call, outputGradient: queries.detached(), finalStateGradient: nil
+    let final = try linear.outputs(of: call).finalState
+    let scores = try linear.gradients(
+      of: call, outputGradient: queries.detached(), finalStateGradient: nil
     ).queries.cast(to: queries.dtype)
     let inputs = [queries, keys, writes, decay] + [initialState].compactMap { $0 }
     let (own, dtypes) = (detached(), inputs.map(\.dtype))
@@ -159,9 +164,9 @@ private struct SlotScores: Sendable {
     let (call, linear) = try attention(
       reading: scores?.detached()
         ?? .zeros(decay.shape, dtype: queries.dtype, device: queries.device))
-    let output = try linear.forward(call).output
-    let gradients = try linear.backward(
-      call, outputGradient: queries, finalStateGradient: state?.detached())
+    let output = try linear.outputs(of: call).output
+    let gradients = try linear.gradients(
+      of: call, outputGradient: queries, finalStateGradient: state?.detached())
     return [output, gradients.values, gradients.keys]
       + [gradients.decay, gradients.initialState].compactMap { $0 }
   }

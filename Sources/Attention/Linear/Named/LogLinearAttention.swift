@@ -58,8 +58,9 @@ public enum LogLinearAttention {
     device: Device? = nil
   ) throws -> Explanation {
     _ = try LogLinear(
-      queries: queries, keys: keys, values: values, decay: decay, levels: levels, scale: scale,
-      kernel: kernel)
+      queries: queries.withoutElements(), keys: keys.withoutElements(),
+      values: values.withoutElements(), decay: decay?.withoutElements(),
+      levels: levels.withoutElements(), scale: scale, kernel: kernel)
     return try LinearAttention.explain(
       queries: queries, keys: keys, values: values, decay: decay, scale: scale, kernel: kernel,
       needsGradient: needsGradient, device: device)

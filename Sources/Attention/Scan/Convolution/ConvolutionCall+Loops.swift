@@ -65,6 +65,9 @@ extension ConvolutionCall {
   }
 
   func forward() throws -> ShortConvolutionResult {
+    guard hasTokens else {
+      return ShortConvolutionResult(output: inputs, finalState: try past.transposed())
+    }
     let kernels = InstructionSet.current.kernels
     let x = try ScanRows(reading: inputs)
     let pieces = pieces
@@ -100,6 +103,13 @@ extension ConvolutionCall {
 
   /// The gradients of inputs, weight, bias and initial state.
   func backward(_ outputGradient: Tensor?, _ finalStateGradient: Tensor?) throws -> [Tensor] {
+    guard hasTokens else {
+      func zeros(_ shape: Shape) throws -> Tensor { try .zeros(shape, device: device) }
+      return [
+        try zeros(inputs.shape), try zeros([channels, width]), try zeros([channels]),
+        try finalStateGradient ?? zeros(past.transposed().shape),
+      ]
+    }
     let kernels = InstructionSet.current.kernels
     let x = try ScanRows(reading: inputs)
     let zeros = try Tensor.zeros([channels], dtype: inputs.dtype).contiguous()

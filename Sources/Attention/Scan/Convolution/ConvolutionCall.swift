@@ -8,15 +8,16 @@ struct ConvolutionCall: CheckedCall {
   let weight: Tensor
   /// [d], float32.
   let bias: Tensor?
-  /// [n, W − 1, d] in row-major order, float32.
+  /// [n, W − 1, d] in float32, or float64 with float64 inputs; in row-major order where there are tokens.
   let past: Tensor
   let appliesSiLU: Bool
-  let sequences: [TokenSequence]
+  let sequences: TokenSequences
 
   /// Where the tensors are.
   var device: Device { inputs.device }
   var width: Int { weight.shape[0] }
   var channels: Int { inputs.shape[2] }
+  var hasTokens: Bool { inputs.elementCount > 0 }
 
   /// The widths that there are loops for.
   private static let widths = 2...4
@@ -57,9 +58,11 @@ struct ConvolutionCall: CheckedCall {
     self.weight = try weight.detached().cast(to: .float32).transposed().contiguous()
     self.bias = try bias?.detached().cast(to: .float32).contiguous()
     self.appliesSiLU = appliesSiLU
+    let stateDType: DType = inputs.dtype == .float64 ? .float64 : .float32
     let state =
-      try initialState?.detached().cast(to: .float32) ?? .zeros(stateShape, device: device)
-    past = try state.transposed().contiguous()
+      try initialState?.detached().cast(to: stateDType)
+      ?? .zeros(stateShape, dtype: stateDType, device: device)
+    past = try inputs.elementCount > 0 ? state.transposed().contiguous() : state.transposed()
   }
 
   /// The convolution from elementary operations, which differentiate themselves: for float64, and to

@@ -38,11 +38,11 @@ public func shortConvolution(
   let call = try ConvolutionCall(
     inputs: inputs, weight: weight, bias: bias, appliesSiLU: appliesSiLU,
     initialState: initialState, cumulativeLengths: cumulativeLengths)
-  if inputs.dtype == .float64 {
+  if inputs.dtype == .float64, call.hasTokens {
     return try call.definition(
       inputs: inputs, weight: weight, bias: bias, initialState: initialState)
   }
-  let onDevice = call.device == .cpu ? nil : try DeviceConvolution(call)
+  let onDevice = call.device == .cpu || !call.hasTokens ? nil : try DeviceConvolution(call)
   let outputs = try onDevice?.forward() ?? call.forward()
   let sources = [inputs, weight] + [bias, initialState].compactMap { $0 }
   let dtypes = sources.map(\.dtype)

@@ -44,13 +44,13 @@ public func gatedScan(
     cumulativeLengths: cumulativeLengths, needsGradient: needsGradient)
   let verdict = try GatedScan.verdicts.verdict(on: call.problem, kernel)
   let chosen = try verdict.kernel()
-  let outputs = try chosen.forward(call)
+  let outputs = try chosen.outputs(of: call)
   let dtypes = sources.map(\.dtype)
   let recorded = Tensor.recording(
     [outputs.output, outputs.finalState], from: sources, operation: "gatedScan"
   ) {
-    let gradients = try chosen.backward(
-      call, outputs, outputGradient: $0[0]?.detached(), finalStateGradient: $0[1]?.detached())
+    let gradients = try chosen.gradients(
+      of: call, outputs, outputGradient: $0[0]?.detached(), finalStateGradient: $0[1]?.detached())
     let all =
       [gradients.inputs, gradients.decay] + [gradients.initialState].prefix(dtypes.count - 2)
     return try zip(all, dtypes).map { try $0.cast(to: $1) }
@@ -76,8 +76,9 @@ public enum GatedScan {
     kernel: String? = nil, needsGradient: Bool, device: Device? = nil
   ) throws -> Explanation {
     let call = try GatedScanCall(
-      inputs: inputs, decay: decay, initialState: initialState,
-      cumulativeLengths: cumulativeLengths, needsGradient: needsGradient)
+      inputs: inputs.withoutElements(), decay: decay.withoutElements(),
+      initialState: initialState?.withoutElements(), cumulativeLengths: cumulativeLengths,
+      needsGradient: needsGradient)
     var problem = call.problem
     problem.device = device ?? problem.device
     return try verdicts.verdict(on: problem, kernel).explanation

@@ -10,10 +10,11 @@ public struct GatedScanCall: CheckedCall {
   /// [n, d] in row-major order; float32, or float64 with float64 inputs.
   public let initialState: Tensor?
   /// The sequences, one a state.
-  public let sequences: [TokenSequence]
+  public let sequences: TokenSequences
 
   /// Where the tensors are.
   var device: Device { problem.device }
+  var hasTokens: Bool { problem.batch > 0 && problem.length > 0 }
   /// The dtype of states.
   package var stateDType: DType { problem.dtype == .float64 ? .float64 : .float32 }
   package var stateShape: Shape { [problem.sequences, problem.channels] }

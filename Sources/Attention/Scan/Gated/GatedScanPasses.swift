@@ -3,7 +3,7 @@ import Tensors
 /// Forward and backward as two calls, for callers who keep a tape of their own.
 extension GatedScan {
   package static func forward(_ call: GatedScanCall, kernel: String?) throws -> GatedScanOutputs {
-    try chosen(call, kernel).forward(call)
+    try chosen(call, kernel).outputs(of: call)
   }
 
   /// The gradients of a call whose problem asks for them, given the output [b, t, d] that
@@ -14,8 +14,8 @@ extension GatedScan {
   ) throws -> GatedScanGradients {
     // Final states are not read backward: the output has the states. Kernels read it as they write it.
     let states = try Tensor.zeros(call.stateShape, dtype: call.stateDType)
-    return try chosen(call, kernel).backward(
-      call, GatedScanOutputs(output: output.contiguous(), finalState: states),
+    return try chosen(call, kernel).gradients(
+      of: call, GatedScanOutputs(output: output.contiguous(), finalState: states),
       outputGradient: outputGradient,
       finalStateGradient: finalStateGradient)
   }

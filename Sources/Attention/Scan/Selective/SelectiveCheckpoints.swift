@@ -3,7 +3,7 @@ import Tensors
 /// Where the states between the pieces of all sequences are kept: those before each piece, of one
 /// tile of channels as neighbours.
 struct SelectiveCheckpoints: Sendable {
-  private let sequences: [TokenSequence]
+  private let sequences: TokenSequences
   /// The first piece of each sequence, and the number of all.
   private let firsts: [Int]
   private let channels: Int

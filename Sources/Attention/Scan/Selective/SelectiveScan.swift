@@ -55,14 +55,14 @@ public func selectiveScan(
     needsGradient: sources.contains(where: \.isTracked))
   let verdict = try SelectiveScan.verdicts.verdict(on: call.problem, kernel)
   let chosen = try verdict.kernel()
-  let outputs = try chosen.forward(call)
+  let outputs = try chosen.outputs(of: call)
   let dtypes = sources.map(\.dtype)
   let isGiven = given.map { $0 != nil }
   let recorded = Tensor.recording(
     [outputs.output, outputs.finalState], from: sources, operation: "selectiveScan"
   ) {
-    let gradients = try chosen.backward(
-      call, outputs, outputGradient: $0[0]?.detached(), finalStateGradient: $0[1]?.detached())
+    let gradients = try chosen.gradients(
+      of: call, outputs, outputGradient: $0[0]?.detached(), finalStateGradient: $0[1]?.detached())
     let wanted = zip(gradients.all, isGiven).filter(\.1).map(\.0)
     return try zip(wanted, dtypes).map { try $0.cast(to: $1) }
   }
@@ -90,10 +90,12 @@ public enum SelectiveScan {
     needsGradient: Bool, device: Device? = nil
   ) throws -> Explanation {
     let call = try SelectiveScanCall(
-      inputs: inputs, step: step, stateMatrix: stateMatrix, inputMatrix: inputMatrix,
-      outputMatrix: outputMatrix, skip: skip, stepBias: stepBias,
-      appliesSoftplus: appliesSoftplus, initialState: initialState,
-      cumulativeLengths: cumulativeLengths, needsGradient: needsGradient)
+      inputs: inputs.withoutElements(), step: step.withoutElements(),
+      stateMatrix: stateMatrix.withoutElements(), inputMatrix: inputMatrix.withoutElements(),
+      outputMatrix: outputMatrix.withoutElements(), skip: skip?.withoutElements(),
+      stepBias: stepBias?.withoutElements(), appliesSoftplus: appliesSoftplus,
+      initialState: initialState?.withoutElements(), cumulativeLengths: cumulativeLengths,
+      needsGradient: needsGradient)
     var problem = call.problem
     problem.device = device ?? problem.device
     return try verdicts.verdict(on: problem, kernel).explanation

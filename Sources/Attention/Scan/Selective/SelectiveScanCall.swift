@@ -21,10 +21,11 @@ public struct SelectiveScanCall: CheckedCall {
   /// [n, d, s] in row-major order, float32.
   public let initialState: Tensor?
   /// The sequences, one a vector of states.
-  public let sequences: [TokenSequence]
+  public let sequences: TokenSequences
 
   /// Where the tensors are.
   var device: Device { problem.device }
+  var hasTokens: Bool { problem.batch > 0 && problem.length > 0 }
   /// The dtype of states.
   var stateDType: DType { problem.dtype == .float64 ? .float64 : .float32 }
   var stateShape: Shape { [problem.sequences, problem.channels, problem.states] }

@@ -29,6 +29,37 @@ public struct SelectiveScanGradients: Sendable {
   }
 }
 
+extension SelectiveScanKernel {
+  /// ``forward(_:)``, but for calls without tokens: the states stay, and zeros are stored once.
+  func outputs(of call: SelectiveScanCall) throws -> SelectiveScanOutputs {
+    guard !call.hasTokens else { return try forward(call) }
+    return SelectiveScanOutputs(
+      output: try .zeros(call.inputs.shape, dtype: call.problem.dtype, device: call.device),
+      finalState: try call.initialState
+        ?? .zeros(call.stateShape, dtype: call.stateDType, device: call.device))
+  }
+
+  /// ``backward(_:_:outputGradient:finalStateGradient:)``, but for calls without tokens, likewise.
+  func gradients(
+    of call: SelectiveScanCall, _ outputs: SelectiveScanOutputs, outputGradient: Tensor?,
+    finalStateGradient: Tensor?
+  ) throws -> SelectiveScanGradients {
+    guard !call.hasTokens else {
+      return try backward(
+        call, outputs, outputGradient: outputGradient, finalStateGradient: finalStateGradient)
+    }
+    func zeros(_ tensor: Tensor) throws -> Tensor {
+      try .zeros(tensor.shape, dtype: tensor.dtype, device: call.device)
+    }
+    let perChannel = try Tensor.zeros([call.problem.channels], device: call.device)
+    return SelectiveScanGradients(
+      inputs: try zeros(call.inputs), step: try zeros(call.step),
+      stateMatrix: try zeros(call.stateMatrix), inputMatrix: try zeros(call.inputMatrix),
+      outputMatrix: try zeros(call.outputMatrix), skip: perChannel, stepBias: perChannel,
+      initialState: try finalStateGradient ?? zeros(outputs.finalState))
+  }
+}
+
 /// One way to compute selective scans.
 public protocol SelectiveScanKernel: Kernel<SelectiveScanProblem> {
   /// Runs the scan. Asked only where there is no objection.

@@ -1,0 +1,70 @@
+extension ExactInputs {
+  /// One sequence: its queries and keys do not meet those of another.
+  struct Segment: Hashable, Sendable {
+    var batch: Int
+    var queryStart: Int
+    var queryCount: Int
+    var keyStart: Int
+    var keyCount: Int
+    var band: Band
+  }
+}
+
+/// The sequences of a call: the rows of the batch, or those packed into one row. Rows take no memory,
+/// however many there are.
+struct Segments: RandomAccessCollection, Sendable {
+  private enum Source: Sendable {
+    /// As many like the first.
+    case rows(Int, ExactInputs.Segment)
+    case packed([ExactInputs.Segment])
+  }
+
+  private let source: Source
+  /// Pairs of a query and a key inside the band, over all sequences of one head.
+  let visiblePairs: Int
+
+  /// - Throws: ``AttentionError/invalidArgument(_:was:mustBe:)`` if the mask's lengths are not those of
+  ///   sequences of so many queries and keys.
+  init(_ mask: AttentionMask, batch: Int, queries: Int, keys: Int) throws {
+    func segment(_ start: Int, _ queries: Int, _ keys: Int) -> ExactInputs.Segment {
+      ExactInputs.Segment(
+        batch: 0, queryStart: start, queryCount: queries, keyStart: start, keyCount: keys,
+        band: Band(mask.isCausal, mask.alignment, mask.window, queries: queries, keys: keys))
+    }
+    func pairs(_ segment: ExactInputs.Segment) -> Int {
+      segment.band.pairs(queries: segment.queryCount, keys: segment.keyCount)
+    }
+    guard let lengths = mask.cumulativeLengths else {
+      let first = segment(0, queries, keys)
+      source = .rows(batch, first)
+      visiblePairs = batch * pairs(first)
+      return
+    }
+    guard queries == keys else {
+      throw AttentionError.invalidArgument(
+        "keys", was: "of length \(keys)",
+        mustBe: "of the queries' length \(queries) with cumulativeLengths")
+    }
+    let bounds = try packedBounds(lengths, batch: batch, length: queries)
+    let all = zip(bounds, bounds.dropFirst()).map { segment($0, $1 - $0, $1 - $0) }
+    source = .packed(all)
+    visiblePairs = all.reduce(0) { $0 + pairs($1) }
+  }
+
+  var startIndex: Int { 0 }
+  var endIndex: Int {
+    switch source {
+    case .rows(let count, _): count
+    case .packed(let all): all.count
+    }
+  }
+
+  subscript(index: Int) -> ExactInputs.Segment {
+    switch source {
+    case .rows(_, var segment):
+      segment.batch = index
+      return segment
+    case .packed(let all): return all[index]
+    }
+  }
+}
