@@ -21,6 +21,16 @@ struct AttentionTool: AsyncParsableCommand {
   /// Parses and runs `arguments`, and returns the exit code: 0, 2 for a mistake of the caller (one
   /// line on standard error), or what the subcommand itself asks for.
   static func run(_ arguments: [String]) async -> Int32 {
+    let code = await outcome(of: arguments)
+    // Results that did not arrive are a mistake, whatever the subcommand made of them.
+    do { try StandardOutput.flush() } catch {
+      report("\(error)")
+      return code == 0 ? mistake : code
+    }
+    return code
+  }
+
+  private static func outcome(of arguments: [String]) async -> Int32 {
     do {
       try Environment.check()
       var command = try parseAsRoot(arguments)
@@ -38,7 +48,7 @@ struct AttentionTool: AsyncParsableCommand {
         print(fullMessage(for: error))
         return 0
       }
-      StandardError.write("attention: \(oneLine(message(for: error)))")
+      report(message(for: error))
       return mistake
     }
   }
@@ -46,8 +56,10 @@ struct AttentionTool: AsyncParsableCommand {
   /// The exit code of every mistake, of usage and of input.
   static let mistake: Int32 = 2
 
-  private static func oneLine(_ message: String) -> String {
-    message.split(whereSeparator: \.isNewline)
+  /// Writes a message on one line, whatever it quotes.
+  private static func report(_ message: String) {
+    let line = message.split(whereSeparator: \.isNewline)
       .map { $0.drop { $0 == " " || $0 == "\t" } }.joined(separator: " ")
+    StandardError.write("attention: \(line)")
   }
 }

@@ -29,7 +29,7 @@ struct TimedCall {
     let file = try SafetensorsFile(path: path)
     let tensors = Dictionary(
       uniqueKeysWithValues: try file.names.map {
-        ($0, try Self.inMemory(file.tensor(named: $0)).moved(to: device))
+        ($0, try file.tensor(named: $0).moved(to: device))
       })
     switch operation {
     case .matmul:
@@ -58,17 +58,6 @@ struct TimedCall {
         }
         let sources = try leaves.differentiable.map { try leaves.required($0) }
         body = { _ = try Tensor.gradients(of: sources, through: incoming) }
-      }
-    }
-  }
-
-  /// The tensor in memory of its own, as computed tensors are: a mapped file has small pages and its
-  /// own alignment.
-  private static func inMemory(_ tensor: Tensor) throws -> Tensor {
-    let source = try tensor.contiguous()
-    return try Tensor.filling(source.shape, dtype: source.dtype) { target in
-      try source.withUnsafeRawPointer {
-        target.copyMemory(from: $0, byteCount: source.elementCount * source.dtype.size)
       }
     }
   }

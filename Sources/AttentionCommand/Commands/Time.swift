@@ -59,7 +59,7 @@ struct Time: ParsableCommand {
       let seconds =
         try cold ? timer.coldSeconds(call.run) : timer.seconds(repetitions, call.run)
       print(try JSON.line(Turn(kernel: call.kernel, seconds: seconds, extraBytes: extra)))
-      fflush(nil)
+      try StandardOutput.flush()
     }
     if interactive {
       while readLine() != nil { try turn() }

@@ -1,13 +1,14 @@
+import CUDA
 import Glibc
 
 /// Lines for people beside the results: mistakes and progress.
 enum StandardError {
-  static func write(_ line: String) { emit(line + "\n") }
+  static func write(_ line: String) { emit(line.escaped(keeping: ["\n"]) + "\n") }
 
   /// Replaces the line under the cursor where a terminal shows it; elsewhere nothing is written.
   static func progress(_ line: String) {
     guard isatty(STDERR_FILENO) != 0 else { return }
-    emit("\r\u{1B}[K" + line)
+    emit("\r\u{1B}[K" + line.escaped)
   }
 
   /// Removes what ``progress(_:)`` left.

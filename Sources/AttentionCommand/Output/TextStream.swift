@@ -1,7 +1,9 @@
+import CUDA
 import Glibc
 import LanguageModels
 
-/// Text that a model writes, on standard output as it comes.
+/// Text that a model writes, on standard output as it comes. A terminal gets escapes for characters that it
+/// would obey: what a model writes is not what its user asked the terminal to do.
 struct TextStream {
   let model: LanguageModel
   let options: GenerationOptions
@@ -13,11 +15,15 @@ struct TextStream {
     var decoder = StreamingDecoder()
     var text = prompt
     repeat {
-      print(text, terminator: "")
-      fflush(nil)
+      print(Self.shown(text), terminator: "")
+      try StandardOutput.flush()
       guard let token = try generator.next() else { break }
       text = decoder.append(token)
     } while true
-    print(decoder.finish())
+    print(Self.shown(decoder.finish()))
+  }
+
+  private static func shown(_ text: String) -> String {
+    isatty(STDOUT_FILENO) == 0 ? text : text.escaped(keeping: ["\n", "\t"])
   }
 }

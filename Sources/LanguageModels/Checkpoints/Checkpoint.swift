@@ -1,3 +1,4 @@
+import CUDA
 import FoundationEssentials
 import Layers
 import Tensors
@@ -20,7 +21,7 @@ public struct Checkpoint: Sendable {
     self.parameters = parameters
   }
 
-  /// Reads the folder. The tensors are views of the file, read from the disk when they are touched.
+  /// Reads the folder.
   ///
   /// - Throws: ``ConfigurationError`` or `TensorError.file(path:reason:)` if a file is
   ///   missing or damaged; `LayerError` naming the tensor that is missing, left over, or of
@@ -60,8 +61,9 @@ public struct Checkpoint: Sendable {
   /// - Throws: `TensorError.file(path:reason:)`, or what `adding` throws; what was at
   ///   `path` is then as before.
   public func write(to path: String, adding: (String) throws -> Void = { _ in }) throws {
-    let present = (try? FileManager.default.contentsOfDirectory(atPath: path)) ?? []
-    guard present.isEmpty || present.contains(Self.configurationFile) else {
+    // Names of any bytes count: what a folder holds is not lost because it cannot be spelled.
+    let present = (try? Folder.names(in: Array(path.utf8))) ?? []
+    guard present.isEmpty || present.contains(Array(Self.configurationFile.utf8)) else {
       throw TensorError.file(
         path: path, reason: "it is a folder without \(Self.configurationFile), so it is kept")
     }

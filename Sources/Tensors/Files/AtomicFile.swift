@@ -47,6 +47,7 @@ public enum AtomicFile {
     var status = stat()
     let exists = stat(target, &status) == 0
     let kind = status.st_mode & S_IFMT
+    try requireTrustedLink(path)
     if exists, kind == S_IFDIR {
       throw TensorError.file(path: path, reason: "is a folder; it must be a file")
     }
@@ -87,10 +88,32 @@ public enum AtomicFile {
   private static func writeInPlace(
     _ target: String, _ path: String, _ body: (borrowing Writer) throws -> Void
   ) throws {
-    let descriptor = open(target, O_WRONLY | O_CLOEXEC)
-    guard descriptor >= 0 else { throw TensorError.system(path, "cannot be written") }
+    // A pipe is not waited for until somebody reads it; then its writing is.
+    let descriptor = open(target, O_WRONLY | O_CLOEXEC | O_NONBLOCK)
+    guard descriptor >= 0 else {
+      if errno == ENXIO {
+        throw TensorError.file(path: path, reason: "is a pipe that nobody reads")
+      }
+      throw TensorError.system(path, "cannot be written")
+    }
     defer { close(descriptor) }
+    _ = fcntl(descriptor, F_SETFL, fcntl(descriptor, F_GETFL) & ~O_NONBLOCK)
     try fill(descriptor, path, body)
+  }
+
+  /// Throws if `path` is a symbolic link that somebody else put into a folder for everybody, as /tmp: what it
+  /// leads to was not meant. The system's own rule for opening such links does not reach renaming.
+  private static func requireTrustedLink(_ path: String) throws {
+    var (link, parent) = (stat(), stat())
+    guard lstat(path, &link) == 0, link.st_mode & S_IFMT == S_IFLNK,
+      stat(folder(of: path), &parent) == 0
+    else { return }
+    let isForEverybody = parent.st_mode & S_IWOTH != 0 && parent.st_mode & S_ISVTX != 0
+    guard !isForEverybody || link.st_uid == geteuid() || link.st_uid == parent.st_uid else {
+      throw TensorError.file(
+        path: path,
+        reason: "is a symbolic link of user \(link.st_uid) in a folder that everybody can write to")
+    }
   }
 
   /// A new file in the folder of `target`, under a name that nobody else has. The name is short

@@ -74,7 +74,8 @@ struct HeaderScanner {
           throw MalformedHeader(reason: "the string at byte \(start) is not UTF-8")
         }
         return text
-      case UInt8(ascii: "\\"): content += try Array(String(escape()).utf8)
+      case UInt8(ascii: "\\"):
+        content += try UTF8.encode(escape()) ?? UTF8.encodedReplacementCharacter
       case 0..<0x20:
         throw MalformedHeader(reason: "the string at byte \(start) contains a control character")
       default: content.append(byte)
@@ -85,17 +86,18 @@ struct HeaderScanner {
 
   /// What follows a backslash.
   private mutating func escape() throws -> Unicode.Scalar {
-    let escapes: [UInt8: Unicode.Scalar] = [
-      UInt8(ascii: "\""): "\"", UInt8(ascii: "\\"): "\\", UInt8(ascii: "/"): "/",
-      UInt8(ascii: "b"): "\u{8}", UInt8(ascii: "f"): "\u{C}", UInt8(ascii: "n"): "\n",
-      UInt8(ascii: "r"): "\r", UInt8(ascii: "t"): "\t",
-    ]
     guard position < bytes.count else { throw unexpected("an escape") }
     let byte = bytes[position]
     position += 1
-    if let scalar = escapes[byte] { return scalar }
-    guard byte == UInt8(ascii: "u") else {
-      throw MalformedHeader(reason: "unknown escape at byte \(position - 1)")
+    switch byte {
+    case UInt8(ascii: "\""), UInt8(ascii: "\\"), UInt8(ascii: "/"): return Unicode.Scalar(byte)
+    case UInt8(ascii: "b"): return "\u{8}"
+    case UInt8(ascii: "f"): return "\u{C}"
+    case UInt8(ascii: "n"): return "\n"
+    case UInt8(ascii: "r"): return "\r"
+    case UInt8(ascii: "t"): return "\t"
+    case UInt8(ascii: "u"): break
+    default: throw MalformedHeader(reason: "unknown escape at byte \(position - 1)")
     }
     let first = try fourHexDigits()
     // Two halves of a pair make one character beyond the first 65,536.
@@ -134,8 +136,11 @@ struct HeaderScanner {
   }
 
   private mutating func skipSpaces() {
-    while position < bytes.count, [0x20, 0x09, 0x0A, 0x0D].contains(bytes[position]) {
-      position += 1
+    while position < bytes.count {
+      switch bytes[position] {
+      case 0x20, 0x09, 0x0A, 0x0D: position += 1
+      default: return
+      }
     }
   }
 

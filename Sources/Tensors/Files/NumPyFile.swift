@@ -1,3 +1,5 @@
+import CUDA
+
 /// Arrays in NumPy's `.npy` files, versions 1 to 3, little-endian.
 ///
 /// Format: https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html
@@ -5,17 +7,15 @@ public enum NumPyFile {
   private static let magic: [UInt8] = [0x93] + Array("NUMPY".utf8)
   /// The data begins at a multiple of this many bytes.
   private static let alignment = 64
+  /// More than the description of an array takes, so that a damaged length cannot ask for all memory.
+  private static let headerLimit = 1 << 20
 
-  /// The array in the file at `path`: a view of the mapped file, transposed where the file is in
-  /// Fortran order.
+  /// The array in the file at `path`, a transposed view where the file is in Fortran order.
   ///
   /// - Throws: ``TensorError/file(path:reason:)`` if the file cannot be read, is truncated, is not
   ///   a `.npy` file, or its elements are none of ``DType``.
   public static func read(_ path: String) throws -> Tensor {
-    let file = try MappedFile(path: path)
-    do { return try read(file) } catch let error as MalformedHeader {
-      throw TensorError.file(path: path, reason: error.reason)
-    }
+    try TensorError.ofFile(path) { try read(RegularFile(path: path)) }
   }
 
   /// Writes `tensor` in C order to the file at `path`, by way of ``AtomicFile``.
@@ -44,35 +44,39 @@ public enum NumPyFile {
     }
   }
 
-  private static func read(_ file: MappedFile) throws -> Tensor {
-    let bytes = file.bytes
-    guard bytes.count >= magic.count + 2, bytes.starts(with: magic) else {
+  private static func read(_ file: RegularFile) throws -> Tensor {
+    let start = try file.bytes(0..<min(file.size, magic.count + 2 + 4))
+    guard start.count >= magic.count + 2, start.starts(with: magic) else {
       throw MalformedHeader(reason: "is not a .npy file")
     }
-    let version = Int(bytes[magic.count])
+    let version = Int(start[magic.count])
     guard 1...3 ~= version else {
       throw MalformedHeader(reason: "has the .npy version \(version); it must be 1, 2 or 3")
     }
     let lengthSize = version == 1 ? 2 : 4
     let textOffset = magic.count + 2 + lengthSize
-    guard bytes.count >= textOffset else {
+    guard start.count >= textOffset else {
       throw MalformedHeader(reason: "is truncated: its header has no length")
     }
-    let length = bytes[(magic.count + 2)..<textOffset].reversed().reduce(0) { $0 << 8 | Int($1) }
-    guard length <= bytes.count - textOffset else {
+    let length = start[(magic.count + 2)..<textOffset].reversed().reduce(0) { $0 << 8 | Int($1) }
+    guard length <= headerLimit else {
+      throw MalformedHeader(
+        reason: "its header has \(length) bytes; it must have at most \(headerLimit)")
+    }
+    guard length <= file.size - textOffset else {
       throw MalformedHeader(
         reason: "is truncated: its header has \(length) bytes, but "
-          + "\(bytes.count - textOffset) follow")
+          + "\(file.size - textOffset) follow")
     }
     let offset = textOffset + length
-    let header = try Header(UnsafeRawBufferPointer(rebasing: bytes[textOffset..<offset]))
+    let header = try file.bytes(textOffset..<offset).withUnsafeBytes { try Header($0) }
     guard let count = try? header.shape.validated(elementSize: header.dtype.size) else {
       throw MalformedHeader(reason: "has the impossible shape \(header.shape)")
     }
-    guard count * header.dtype.size == bytes.count - offset else {
-      let what = bytes.count - offset < count * header.dtype.size ? "is truncated" : "is too long"
+    guard count * header.dtype.size == file.size - offset else {
+      let what = file.size - offset < count * header.dtype.size ? "is truncated" : "is too long"
       throw MalformedHeader(
-        reason: "\(what): \(bytes.count - offset) bytes of data; \(header.dtype.rawValue) of shape "
+        reason: "\(what): \(file.size - offset) bytes of data; \(header.dtype.rawValue) of shape "
           + "\(header.shape) takes \(count * header.dtype.size)")
     }
     // In Fortran order the first axis is the fastest: the reversed shape in C order.

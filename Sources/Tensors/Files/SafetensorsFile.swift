@@ -1,7 +1,8 @@
+import CUDA
+
 /// A safetensors file opened for reading.
 ///
-/// The file is mapped, not read: opening checks the header, and tensors are views of the mapping
-/// whose bytes come from the disk when they are touched.
+/// Opening reads and checks the header; each tensor is read from the disk when it is asked for.
 ///
 ///     let file = try SafetensorsFile(path: "model.safetensors")
 ///     let weight = try file.tensor(named: "embedding.weight")
@@ -12,7 +13,7 @@ public struct SafetensorsFile: Sendable {
   /// The names of the tensors in the order of the header.
   public let names: [String]
 
-  private let file: MappedFile
+  private let file: RegularFile
   private let places: [String: Place]
 
   private struct Place {
@@ -26,10 +27,9 @@ public struct SafetensorsFile: Sendable {
   /// - Throws: ``TensorError/file(path:reason:)`` if the file cannot be read, is truncated, or is
   ///   not what the format asks for.
   public init(path: String) throws {
-    let file = try MappedFile(path: path)
-    let header: SafetensorsHeader
-    do { header = try SafetensorsHeader(file.bytes) } catch let error as MalformedHeader {
-      throw TensorError.file(path: path, reason: error.reason)
+    let (file, header) = try TensorError.ofFile(path) {
+      let file = try RegularFile(path: path)
+      return (file, try SafetensorsHeader(of: file))
     }
     self.path = path
     self.file = file
@@ -51,15 +51,18 @@ public struct SafetensorsFile: Sendable {
   /// The dtype of a tensor, without touching its bytes.
   public func dtype(named name: String) throws -> DType { try dtype(name, place(name)) }
 
-  /// The tensor `name`: a view of the mapped file, copied only where the file does not align its
-  /// elements.
+  /// The tensor `name`, in memory of its own.
   ///
-  /// - Throws: ``TensorError/file(path:reason:)`` if there is no such tensor, or its element type is
-  ///   none of ``DType``.
+  /// - Throws: ``TensorError/file(path:reason:)`` if there is no such tensor, its element type is none of
+  ///   ``DType``, or the file was shortened since it was opened;
+  ///   ``TensorError/outOfMemory(requestedBytes:heldBytes:)`` if it is larger than the memory.
   public func tensor(named name: String) throws -> Tensor {
     let place = try place(name)
-    return try file.tensor(
-      at: place.offset, shape: place.shape, dtype: dtype(name, place), name: "tensor \"\(name)\"")
+    let dtype = try dtype(name, place)
+    return try TensorError.ofFile(path) {
+      try file.tensor(
+        at: place.offset, shape: place.shape, dtype: dtype, name: "tensor \"\(name)\"")
+    }
   }
 
   private func place(_ name: String) throws -> Place {

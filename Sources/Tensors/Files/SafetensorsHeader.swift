@@ -1,3 +1,5 @@
+import CUDA
+
 /// The table of contents of a safetensors file: 8 bytes of length, little-endian, then as many
 /// bytes of JSON that name each tensor's dtype, shape and place in the data after it.
 ///
@@ -22,29 +24,33 @@ struct SafetensorsHeader {
   /// Where the data begins in the file.
   let dataOffset: Int
 
-  /// Reads and checks the header of a whole file.
-  init(_ file: UnsafeRawBufferPointer) throws {
-    guard file.count >= Self.lengthSize else {
+  /// Reads and checks the header of a file.
+  ///
+  /// - Throws: ``MalformedHeader``, or `FileProblem` if it cannot be read.
+  init(of file: RegularFile) throws {
+    guard file.size >= Self.lengthSize else {
       throw MalformedHeader(
-        reason: "is \(file.count) bytes long; a safetensors file has at least \(Self.lengthSize)")
+        reason: "is \(file.size) bytes long; a safetensors file has at least \(Self.lengthSize)")
     }
-    let length = UInt64(littleEndian: file.loadUnaligned(as: UInt64.self))
+    let length = try file.bytes(0..<Self.lengthSize).reversed().reduce(UInt64(0)) {
+      $0 << 8 | UInt64($1)
+    }
     guard length <= Self.lengthLimit else {
       throw MalformedHeader(
         reason: "its header has \(length) bytes; the format allows \(Self.lengthLimit)")
     }
-    guard Int(length) <= file.count - Self.lengthSize else {
+    guard Int(length) <= file.size - Self.lengthSize else {
       throw MalformedHeader(
         reason: "is truncated: its header has \(length) bytes, but "
-          + "\(file.count - Self.lengthSize) follow")
+          + "\(file.size - Self.lengthSize) follow")
     }
     dataOffset = Self.lengthSize + Int(length)
-    let text = UnsafeRawBufferPointer(rebasing: file[Self.lengthSize..<dataOffset])
+    let text = try file.bytes(Self.lengthSize..<dataOffset)
     guard text.first == UInt8(ascii: "{") else {
       throw MalformedHeader(reason: "its header does not begin with '{'")
     }
-    try parse(text)
-    try checkPlaces(dataSize: file.count - dataOffset)
+    try text.withUnsafeBytes { try parse($0) }
+    try checkPlaces(dataSize: file.size - dataOffset)
   }
 
   private mutating func parse(_ text: UnsafeRawBufferPointer) throws {

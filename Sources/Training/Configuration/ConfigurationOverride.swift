@@ -10,6 +10,9 @@ public struct ConfigurationOverride: Hashable, Sendable {
   public let path: [String]
   public let value: JSONValue
 
+  /// Deeper than any configuration; more could exhaust the stack.
+  private static let mostKeys = 64
+
   /// - Throws: `ConfigurationError.invalidValue(_:was:mustBe:)` if the text is not `key=value`.
   public init(_ text: String) throws {
     guard let equals = text.firstIndex(of: "=") else {
@@ -20,6 +23,10 @@ public struct ConfigurationOverride: Hashable, Sendable {
     guard path.allSatisfy({ !$0.isEmpty }) else {
       throw ConfigurationError.invalidValue(
         "override", was: "\"\(text)\"", mustBe: "key=value with a dotted path as key")
+    }
+    guard path.count <= Self.mostKeys else {
+      throw ConfigurationError.invalidValue(
+        "override", was: "a path of \(path.count) keys", mustBe: "at most \(Self.mostKeys)")
     }
     let written = String(text[text.index(after: equals)...])
     value =

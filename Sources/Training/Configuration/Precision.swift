@@ -1,4 +1,3 @@
-import LanguageModels
 import Tensors
 
 /// What a model computes in while it is trained.
@@ -17,16 +16,5 @@ public enum Precision: String, CaseIterable, Hashable, Sendable, Codable {
     case .float32: .float32
     case .bfloat16: .bfloat16
     }
-  }
-
-  public init(from decoder: any Decoder) throws {
-    let name = try decoder.singleValueContainer().decode(String.self)
-    guard let known = Precision(rawValue: name) else {
-      let names = Precision.allCases.map { "\"\($0.rawValue)\"" }
-      throw ConfigurationError.invalidValue(
-        decoder.codingPath.dotted, was: "\"\(name)\"",
-        mustBe: "one of " + names.joined(separator: ", "))
-    }
-    self = known
   }
 }

@@ -1,5 +1,6 @@
-import FoundationEssentials
+import CUDA
 import Glibc
+import Tensors
 
 /// Finds and reads text files.
 public enum TextFiles {
@@ -22,23 +23,23 @@ public enum TextFiles {
     var found: [Document] = []
     var seen: Set<[UInt8]> = []
     for path in paths {
-      let root = path.hasPrefix("/") ? path : folder + "/" + path
+      let root = Path(path.hasPrefix("/") ? path : folder + "/" + path)
       switch try kind(of: root, followingLinks: true) {
       case .folder:
-        for file in try files(in: root, extensions: Set(extensions)) {
+        for file in try files(in: root, extensions: Set(extensions.map { Array($0.utf8) })) {
           let bytes = try read(file)
           if !bytes.isEmpty, seen.insert(bytes).inserted {
-            found.append(Document(name: file, bytes: bytes))
+            found.append(Document(name: file.text, bytes: bytes))
           }
         }
       case .file:
         let bytes = try read(root)
         guard !bytes.isEmpty else {
-          throw TrainingError.text(path: root, reason: "the file is empty")
+          throw TrainingError.text(path: root.text, reason: "the file is empty")
         }
-        if seen.insert(bytes).inserted { found.append(Document(name: root, bytes: bytes)) }
+        if seen.insert(bytes).inserted { found.append(Document(name: root.text, bytes: bytes)) }
       case .other:
-        throw TrainingError.text(path: root, reason: "neither a file nor a folder")
+        throw TrainingError.text(path: root.text, reason: "neither a file nor a folder")
       }
     }
     guard !found.isEmpty else {
@@ -49,38 +50,50 @@ public enum TextFiles {
     return found
   }
 
+  /// A name as the bytes that it is: not every name is UTF-8.
+  private struct Path {
+    let bytes: [UInt8]
+
+    init(_ text: String) { bytes = Array(text.utf8) }
+
+    init(_ folder: Path, _ name: [UInt8]) {
+      let slash = UInt8(ascii: "/")
+      bytes = folder.bytes + (folder.bytes.last == slash ? [] : [slash]) + name
+    }
+
+    /// The name for people; bytes that are not UTF-8 are shown as �.
+    var text: String { String(decoding: bytes, as: UTF8.self) }
+  }
+
   private enum Kind { case file, folder, other }
 
-  private static func kind(of path: String, followingLinks: Bool) throws -> Kind {
+  private static func kind(of path: Path, followingLinks: Bool) throws -> Kind {
     var status = stat()
-    guard (followingLinks ? stat(path, &status) : lstat(path, &status)) == 0 else {
-      throw TrainingError.text(path: path, reason: String(cString: strerror(errno)))
+    let name = path.bytes.map(CChar.init(bitPattern:)) + [0]
+    guard (followingLinks ? stat(name, &status) : lstat(name, &status)) == 0 else {
+      throw TrainingError.text(path: path.text, reason: String(cString: strerror(errno)))
     }
     switch status.st_mode & S_IFMT {
     case S_IFREG: return .file
     case S_IFDIR: return .folder
     case S_IFLNK:
       // A link to a folder could lead back to where it came from; a link to a file cannot.
-      guard stat(path, &status) == 0, status.st_mode & S_IFMT == S_IFREG else { return .other }
+      guard stat(name, &status) == 0, status.st_mode & S_IFMT == S_IFREG else { return .other }
       return .file
     default: return .other
     }
   }
 
-  private static func files(in folder: String, extensions: Set<String>) throws -> [String] {
-    let names: [String]
-    do { names = try FileManager.default.contentsOfDirectory(atPath: folder) } catch {
-      throw TrainingError.text(path: folder, reason: "the folder cannot be read")
-    }
-    var found: [String] = []
-    for name in names.sorted() where !name.hasPrefix(".") {
-      let path = (folder.hasSuffix("/") ? folder : folder + "/") + name
+  private static func files(in folder: Path, extensions: Set<[UInt8]>) throws -> [Path] {
+    let dot = UInt8(ascii: ".")
+    let names = try naming(folder) { try Folder.names(in: folder.bytes) }
+    var found: [Path] = []
+    for name in names.sorted(by: { $0.lexicographicallyPrecedes($1) }) where name.first != dot {
+      let path = Path(folder, name)
       switch try kind(of: path, followingLinks: false) {
       case .folder: found += try files(in: path, extensions: extensions)
       case .file:
-        if let dot = name.lastIndex(of: "."),
-          extensions.contains(String(name[name.index(after: dot)...]))
-        {
+        if let place = name.lastIndex(of: dot), extensions.contains(Array(name[(place + 1)...])) {
           found.append(path)
         }
       case .other: continue
@@ -89,9 +102,16 @@ public enum TextFiles {
     return found
   }
 
-  private static func read(_ path: String) throws -> [UInt8] {
-    do { return [UInt8](try Data(contentsOf: URL(filePath: path))) } catch {
-      throw TrainingError.text(path: path, reason: "the file cannot be read")
+  private static func read(_ path: Path) throws -> [UInt8] {
+    try naming(path) {
+      try RegularFile(path: path.bytes).bytes(atMost: MachineMemory.bytes)
+    }
+  }
+
+  /// Runs `body`, a `FileProblem` of which becomes an error about the text at `path`.
+  private static func naming<R>(_ path: Path, _ body: () throws -> R) throws -> R {
+    do { return try body() } catch let problem as FileProblem {
+      throw TrainingError.text(path: path.text, reason: problem.reason)
     }
   }
 }

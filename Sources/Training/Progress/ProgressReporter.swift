@@ -1,3 +1,4 @@
+import CUDA
 import Glibc
 import Tensors
 
@@ -56,7 +57,7 @@ public struct ProgressReporter {
 
   /// A line of its own; it takes the place of the bar.
   private mutating func print(_ line: String) {
-    Terminal.write((isBarOpen ? "\r\u{1B}[K" : "") + line + "\n")
+    Terminal.write((isBarOpen ? "\r\u{1B}[K" : "") + line.escaped + "\n")
     isBarOpen = false
   }
 }

@@ -25,7 +25,7 @@ import Testing
     let tokens = try test.tokens(1, 9)
     try expectClose(
       read.model()(tokens), written.model()(tokens), within: 0, test.name)
-    // Written again, over the first, from the mapped tensors of the first.
+    // Written again, over the first, from the tensors of the first.
     let bytes = try folder.contents()
     try read.write(to: folder.path + "/model")
     #expect(try folder.contents() == bytes)

@@ -68,4 +68,35 @@ import Testing
     try AtomicFile.write("text", to: folder.path(name))
     #expect(folder.names == [name])
   }
+
+  /// A link that another user left in a folder for everybody does not lead to what is written.
+  @Test(.enabled(if: geteuid() == 0)) func foreignLinksInSharedFoldersAreRefused() throws {
+    try folder.write("mine", "kept")
+    mkdir(folder.path("shared"), 0o700)
+    symlink(folder.path("mine"), folder.path("shared/link"))
+    lchown(folder.path("shared/link"), 1, 1)
+    try AtomicFile.write("first", to: folder.path("shared/link"))
+    chmod(folder.path("shared"), 0o1777)
+    let error = #expect(throws: TensorError.self) {
+      try AtomicFile.write("second", to: folder.path("shared/link"))
+    }
+    #expect(error?.description.contains("symbolic link of user 1") == true)
+    #expect(folder.bytes("mine") == Array("first".utf8))
+    lchown(folder.path("shared/link"), 0, 0)
+    try AtomicFile.write("third", to: folder.path("shared/link"))
+    #expect(folder.bytes("mine") == Array("third".utf8))
+  }
+
+  @Test func aPipeThatNobodyReadsIsNotWaitedFor() throws {
+    mkfifo(folder.path("pipe"), 0o600)
+    #expect(
+      throws: TensorError.file(path: folder.path("pipe"), reason: "is a pipe that nobody reads")
+    ) { try AtomicFile.write("text", to: folder.path("pipe")) }
+    let reader = open(folder.path("pipe"), O_RDONLY | O_NONBLOCK)
+    defer { close(reader) }
+    try AtomicFile.write("text", to: folder.path("pipe"))
+    var bytes = [UInt8](repeating: 0, count: 8)
+    #expect(read(reader, &bytes, 8) == 4)
+    #expect(Array(bytes.prefix(4)) == Array("text".utf8))
+  }
 }

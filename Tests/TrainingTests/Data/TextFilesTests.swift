@@ -35,6 +35,35 @@ import Testing
     #expect(names(named, below: folder) == ["text/e.txt", "text/a/z.md"])
   }
 
+  /// A name is bytes: one that is not UTF-8 is read like the others, and shown as well as can be.
+  @Test func namesNeedNotBeUTF8() throws {
+    let folder = TemporaryFolder()
+    try folder.write("text/a.md", "first")
+    for name in [[0x62, 0xFF] + Array(".md".utf8), [0xFF, 0xFE]] as [[UInt8]] {
+      let path = Array((folder.path + "/text/").utf8) + name
+      let file = try #require(fopen(path.map(CChar.init(bitPattern:)) + [0], "w"))
+      fputs("of other bytes", file)
+      fclose(file)
+    }
+    let documents = try TextFiles.documents(
+      at: ["text"], extensions: ["md"], relativeTo: folder.path)
+    #expect(names(documents, below: folder) == ["text/a.md", "text/b\u{FFFD}.md"])
+    #expect(documents[1].bytes == Array("of other bytes".utf8))
+  }
+
+  /// A pipe of the right name is passed over in a folder, and refused where it is named.
+  @Test func pipesAreNotWaitedFor() throws {
+    let folder = TemporaryFolder()
+    try folder.write("text/a.md", "first")
+    mkfifo(folder.path("text/b.md"), 0o600)
+    let documents = try TextFiles.documents(
+      at: ["text"], extensions: ["md"], relativeTo: folder.path)
+    #expect(names(documents, below: folder) == ["text/a.md"])
+    #expect(throws: TrainingError.self) {
+      try TextFiles.documents(at: ["text/b.md"], extensions: [], relativeTo: folder.path)
+    }
+  }
+
   @Test func whatCannotBeReadIsNamed() throws {
     let folder = TemporaryFolder()
     let empty = try folder.write("empty.md", "")

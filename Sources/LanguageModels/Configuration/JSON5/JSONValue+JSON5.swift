@@ -1,3 +1,4 @@
+import CUDA
 import FoundationEssentials
 
 extension JSONValue {
@@ -8,7 +9,10 @@ extension JSONValue {
   ///   - source: what the text is called in errors: the file's path.
   /// - Throws: ``ConfigurationError/syntax(source:reason:)``.
   public init(json5 text: Data, source: String) throws {
-    let bytes = [UInt8](text)
+    try self.init(json5: [UInt8](text), source: source)
+  }
+
+  private init(json5 bytes: [UInt8], source: String) throws {
     do { self = try JSON5Parser.parse(bytes) } catch let failure as JSON5Parser.Failure {
       let before = bytes[..<failure.offset]
       let lineStart = before.lastIndex(of: UInt8(ascii: "\n")).map { $0 + 1 } ?? 0
@@ -24,12 +28,16 @@ extension JSONValue {
   /// - Throws: ``ConfigurationError/file(path:reason:)``, or
   ///   ``ConfigurationError/syntax(source:reason:)``.
   public init(json5File path: String) throws {
-    let text: Data
-    do { text = try Data(contentsOf: URL(filePath: path)) } catch {
-      throw ConfigurationError.file(path: path, reason: "the file cannot be read")
+    let text: [UInt8]
+    do { text = try RegularFile(path: path).bytes(atMost: Self.mostBytes) } catch {
+      throw ConfigurationError.file(
+        path: path, reason: (error as? FileProblem)?.reason ?? "cannot be read")
     }
     try self.init(json5: text, source: path)
   }
+
+  /// More than any configuration has: a value takes many times the memory of its text.
+  private static let mostBytes = 64 << 20
 
   /// The value that `encodable` is written as.
   public init(encoding encodable: some Encodable) throws {
@@ -49,7 +57,7 @@ extension JSONValue {
     } catch DecodingError.valueNotFound(let type, let context) {
       throw mismatch(at: context.codingPath, mustBe: Self.kind(of: type))
     } catch DecodingError.dataCorrupted(let context) {
-      throw mismatch(at: context.codingPath, mustBe: context.debugDescription)
+      throw mismatch(at: context.codingPath, mustBe: "a value that its key can have")
     } catch EncodingError.invalidValue(let value, let context) {
       throw ConfigurationError.invalidValue(
         context.codingPath.dotted, was: "\(value)", mustBe: "a finite number")
@@ -78,6 +86,16 @@ extension JSONValue {
     case is any ArrayType.Type: "an array"
     default: "an object"
     }
+  }
+}
+
+extension JSONValue {
+  /// The names that a value of `type` can have, if it is one of a few.
+  static func names(of type: Any.Type) -> String? {
+    func names<T: CaseIterable & RawRepresentable<String>>(_ type: T.Type) -> String {
+      "one of " + type.allCases.map { "\"\($0.rawValue)\"" }.joined(separator: ", ")
+    }
+    return (type as? any (CaseIterable & RawRepresentable<String>).Type).map { names($0) }
   }
 }
 

@@ -25,12 +25,18 @@ extension KeyedDecodingContainer {
   /// The value of a key that has no default.
   public func value<T: Decodable>(_ key: Key, as type: T.Type = T.self) throws -> T {
     do { return try decode(type, forKey: key) } catch {
-      if error is ConfigurationError || error is DecodingError { throw error }
-      // A number that does not fit its type: the decoder's own error does not say which.
+      if error is ConfigurationError { throw error }
+      // A number that does not fit its type, or a name that is none of a few, which the decoder's own error
+      // does not list; what is wrong inside of the value is named by its own path.
+      if let error = error as? DecodingError {
+        guard case .dataCorrupted(let context) = error,
+          context.codingPath.count <= codingPath.count + 1
+        else { throw error }
+      }
       throw ConfigurationError.invalidValue(
         (codingPath + [key]).dotted,
         was: (try? decode(JSONValue.self, forKey: key))?.summary ?? "unreadable",
-        mustBe: JSONValue.kind(of: type))
+        mustBe: JSONValue.names(of: type) ?? JSONValue.kind(of: type))
     }
   }
 }
@@ -54,6 +60,8 @@ extension [any CodingKey] {
 
 /// The candidate with the fewest edits to `word`, if a third of the word or less must change.
 private func nearest(to word: String, among candidates: [String]) -> String? {
+  let longest = 100
+  guard word.utf8.count <= longest else { return nil }
   let allowed = max(2, word.count / 3)
   let ranked = candidates.map { (candidate: $0, distance: editDistance(word, $0)) }
   guard let best = ranked.min(by: { $0.distance < $1.distance }), best.distance <= allowed else {
