@@ -15,6 +15,7 @@ struct AttentionTool: AsyncParsableCommand {
     ])
 
   static func main() async {
+    StandardOutput.occupyClosedStreams()
     Glibc.exit(await run(Array(CommandLine.arguments.dropFirst())))
   }
 
@@ -24,7 +25,7 @@ struct AttentionTool: AsyncParsableCommand {
     let code = await outcome(of: arguments)
     // Results that did not arrive are a mistake, whatever the subcommand made of them.
     do { try StandardOutput.flush() } catch {
-      report("\(error)")
+      if code != mistake { report("\(error)") }
       return code == 0 ? mistake : code
     }
     return code

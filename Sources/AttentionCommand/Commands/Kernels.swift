@@ -10,8 +10,8 @@ struct Kernels: ParsableCommand {
     abstract: "The compiled GPU kernels on disk: lists them, makes them, or removes them.",
     discussion: """
       GPU kernels are compiled when they are first used, and kept. \(KernelCache.variable) names the \
-      folder. --compile uses the operators' kernels now, so that no later call waits for the compiler, \
-      and prints how long each took to be ready.
+      folder; nobody else may be allowed to write to it. --compile uses the operators' kernels now, so \
+      that no later call waits for the compiler, and prints how long each took to be ready.
       """)
 
   @Flag(help: "Remove them all; they are compiled again when they are used.")

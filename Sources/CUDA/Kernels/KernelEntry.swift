@@ -72,7 +72,7 @@ extension PrivateFolder {
     return file.size
   }
 
-  /// Whether `name` is a lock that nobody holds, or what a process left of an entry that it wrote.
+  /// Whether `name` is a lock, or what a process left of an entry that it wrote.
   func isRemainder(_ name: String) -> Bool {
     guard let parts = Self.parts(of: name), let file = file(name) else { return false }
     if parts.rest == [Substring(Self.lockSuffix)] { return file.size == 0 }

@@ -104,6 +104,6 @@ import Testing
     expectMistake(outcome, "standard output cannot be written: No space left on device")
     let closed = try tool.run(
       executable: "/bin/bash", ["-c", "exec \"$0\" \"$@\" >&-", Tool.executable] + words)
-    expectMistake(closed, "standard output cannot be written")
+    expectMistake(closed, "standard output cannot be written: Bad file descriptor")
   }
 }
