@@ -43,19 +43,15 @@ struct TimedCall {
         body = { _ = try call.run() }
       case .training:
         kernel = try call.explain(needsGradient: true).chosen ?? ""
-        body = {
-          let leaves = inputs.tracked()
-          _ = try name.invocation(leaves, flags).runWithGradients(of: leaves)
-        }
+        // Without a gradient that comes in, the pass back would end before it reaches the kernel.
+        let leaves = try inputs.withGradient(of: call.run().required("output")).tracked()
+        body = { _ = try name.invocation(leaves, flags).runWithGradients(of: leaves) }
       case .backward:
         let leaves = inputs.tracked()
         let outputs = try name.invocation(leaves, flags).run()
         kernel = outputs.explanation.chosen ?? ""
-        let incoming = try ["output", "final_state"].compactMap { name in
-          try outputs.tensors[name].map {
-            ($0, try inputs[name + "_gradient"]?.cast(to: $0.dtype))
-          }
-        }
+        let incoming = try inputs.withGradient(of: outputs.required("output").detached())
+          .incoming(to: outputs)
         let sources = try leaves.differentiable.map { try leaves.required($0) }
         body = { _ = try Tensor.gradients(of: sources, through: incoming) }
       }

@@ -26,7 +26,10 @@ struct Time: ParsableCommand {
 
   @Option(
     help:
-      "forward; backward: the gradients of a forward pass that was run before; or training: both.")
+      """
+      forward; backward: the gradients of a forward pass that was run before; or training: both. \
+      Where output_gradient is absent, one is drawn.
+      """)
   var pass = TimedPass.forward
 
   @Option(help: "Turns.")

@@ -68,5 +68,14 @@ struct NamedTensors {
         }))
   }
 
+  /// The same tensors with a gradient of `output` among them: a drawn one where none is given.
+  func withGradient(of output: Tensor) throws -> NamedTensors {
+    guard tensors["output_gradient"] == nil else { return self }
+    var generator = Philox(seed: 0, label: "output_gradient")
+    let drawn = try Tensor.normal(output.shape, using: &generator, dtype: output.dtype)
+    return NamedTensors(
+      tensors.merging(["output_gradient": try drawn.moved(to: output.device)]) { own, _ in own })
+  }
+
   static let incoming = ["output_gradient", "final_state_gradient"]
 }

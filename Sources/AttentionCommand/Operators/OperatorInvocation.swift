@@ -13,6 +13,12 @@ protocol OperatorInvocation {
 struct OperatorOutputs {
   var tensors: [String: Tensor]
   var explanation: Explanation
+
+  /// An output that every call of the operator has.
+  func required(_ name: String) throws -> Tensor {
+    guard let tensor = tensors[name] else { throw CommandError("\(name) is missing") }
+    return tensor
+  }
 }
 
 extension OperatorName {
@@ -37,16 +43,7 @@ extension OperatorInvocation {
   /// - Parameter inputs: the tracked tensors that the call was made of.
   func runWithGradients(of inputs: NamedTensors) throws -> OperatorOutputs {
     var outputs = try run()
-    var incoming: [(output: Tensor, gradient: Tensor?)] = []
-    for name in ["output", "final_state"] {
-      guard let output = outputs.tensors[name] else { continue }
-      let gradient = inputs[name + "_gradient"]
-      if let gradient, gradient.shape != output.shape {
-        throw CommandError(
-          "\(name)_gradient", was: "\(gradient.shape)", mustBe: "\(output.shape), as \(name)")
-      }
-      incoming.append((output, try gradient?.moved(to: output.device).cast(to: output.dtype)))
-    }
+    let incoming = try inputs.incoming(to: outputs)
     let names = inputs.differentiable
     let gradients = try Tensor.gradients(
       of: names.map { try inputs.required($0) }, through: incoming)
@@ -55,5 +52,24 @@ extension OperatorInvocation {
     }
     outputs.tensors = outputs.tensors.mapValues { $0.detached() }
     return outputs
+  }
+}
+
+extension NamedTensors {
+  /// The outputs that gradients come in by, each with the one that is given for it.
+  ///
+  /// - Throws: ``CommandError`` if a gradient has another shape than its output.
+  func incoming(
+    to outputs: OperatorOutputs
+  ) throws -> [(output: Tensor, gradient: Tensor?)] {
+    try ["output", "final_state"].compactMap { name in
+      guard let output = outputs.tensors[name] else { return nil }
+      let gradient = self[name + "_gradient"]
+      if let gradient, gradient.shape != output.shape {
+        throw CommandError(
+          "\(name)_gradient", was: "\(gradient.shape)", mustBe: "\(output.shape), as \(name)")
+      }
+      return (output, try gradient?.moved(to: output.device).cast(to: output.dtype))
+    }
   }
 }

@@ -6,6 +6,12 @@ import Testing
   struct Turn: Decodable {
     let kernel: String
     let seconds: Double
+    let extraBytes: Int
+
+    enum CodingKeys: String, CodingKey {
+      case kernel, seconds
+      case extraBytes = "extra_bytes"
+    }
   }
 
   private func turns(_ outcome: Tool.Outcome) throws -> [Turn] {
@@ -25,6 +31,22 @@ import Testing
         "--turn-seconds", "0", "--kernel", "cpu.tiled"))
     #expect(lines.count == 3)
     #expect(lines.allSatisfy { $0.kernel == "cpu.tiled" && $0.seconds > 0 })
+  }
+
+  /// The gradients of queries, keys and values take memory that is not taken without a pass back.
+  @Test(arguments: ["backward", "training"])
+  func gradientsAreComputedWhereTheFileHasNoneToBeginWith(_ pass: String) throws {
+    let tool = try Tool()
+    let tensors = try Samples.exact(batch: 1, queries: 4096, keys: 4096, heads: 4, keyHeads: 4)
+    try tool.write(tensors, to: "in.safetensors")
+    let gradientBytes = tensors.values.reduce(0) { $0 + $1.elementCount * $1.dtype.size }
+    func extra(_ pass: String) throws -> Int {
+      try turns(
+        try tool(
+          "time", "softmax", tool.path("in.safetensors"), "--pass", pass, "--turns", "1",
+          "--turn-seconds", "0", "--kernel", "cpu.tiled"))[0].extraBytes
+    }
+    #expect(try extra(pass) >= extra("forward") + gradientBytes)
   }
 
   @Test func matrixProductsAreTimedToo() throws {
