@@ -23,10 +23,18 @@ public struct Checkpoint: Sendable {
 
   /// Reads the folder.
   ///
-  /// - Throws: ``ConfigurationError`` or `TensorError.file(path:reason:)` if a file is
-  ///   missing or damaged; `LayerError` naming the tensor that is missing, left over, or of
-  ///   another shape or dtype than the configuration asks for.
+  /// - Throws: ``ConfigurationError`` or `TensorError.file(path:reason:)` that names a file which is
+  ///   missing or damaged; ``CheckpointError`` that names the folder if the configuration makes no
+  ///   sense, or a tensor is missing, left over, or of another shape or dtype than it asks for.
   public init(folder: String) throws {
+    do { try self.init(reading: folder) } catch let error as LayerError {
+      throw CheckpointError(folder: folder, reason: .layers(error))
+    } catch let error as ConfigurationError where !error.namesFile {
+      throw CheckpointError(folder: folder, reason: .configuration(error))
+    }
+  }
+
+  private init(reading folder: String) throws {
     configuration = try JSONValue(json5File: folder + "/" + Self.configurationFile)
       .decoded(as: LanguageModelConfiguration.self)
     let file = try SafetensorsFile(path: folder + "/" + Self.weightsFile)

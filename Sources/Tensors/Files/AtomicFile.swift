@@ -37,10 +37,19 @@ public enum AtomicFile {
   /// Writes the file at `path`, replacing one that exists and keeping its permissions. A symbolic
   /// link is followed. Devices and pipes are written in place.
   ///
+  /// - Parameters:
+  ///   - path: the file's name.
+  ///   - onlyRegular: whether it is an error if anything but a regular file has the name: a symbolic
+  ///     link too.
+  ///   - body: writes the bytes.
   /// - Throws: ``TensorError/file(path:reason:)`` with the system's reason, or what `body` throws.
-  public static func write(to path: String, _ body: (borrowing Writer) throws -> Void) throws {
+  public static func write(
+    to path: String, onlyRegular: Bool = false, _ body: (borrowing Writer) throws -> Void
+  ) throws {
     var target = path
-    if let resolved = realpath(path, nil) {
+    if onlyRegular {
+      try requireRegular(path)
+    } else if let resolved = realpath(path, nil) {
       target = String(cString: resolved)
       free(resolved)
     }
@@ -70,12 +79,34 @@ public enum AtomicFile {
       unlink(temporary)
       throw error
     }
-    synchronizeFolder(of: target)
+    guard synchronizeFolder(of: target) else {
+      throw TensorError.system(path, "cannot be written")
+    }
   }
 
   /// Writes `text` to the file at `path`.
-  public static func write(_ text: String, to path: String) throws {
-    try write(to: path) { try $0.write(text) }
+  public static func write(_ text: String, to path: String, onlyRegular: Bool = false) throws {
+    try write(to: path, onlyRegular: onlyRegular) { try $0.write(text) }
+  }
+
+  /// Throws ``TensorError/file(path:reason:)`` if `path` names something that is no regular file.
+  package static func requireRegular(_ path: String) throws {
+    var status = stat()
+    guard lstat(path, &status) == 0 else {
+      guard errno == ENOENT else { throw TensorError.system(path, "cannot be read") }
+      return
+    }
+    let kind =
+      switch status.st_mode & S_IFMT {
+      case S_IFREG: String?.none
+      case S_IFLNK: "a symbolic link"
+      case S_IFDIR: "a folder"
+      case S_IFIFO: "a pipe"
+      default: "a device"
+      }
+    if let kind {
+      throw TensorError.file(path: path, reason: "is \(kind); it must be a regular file or absent")
+    }
   }
 
   private static func fill(
@@ -133,11 +164,14 @@ public enum AtomicFile {
   }
 
   /// Makes the new name itself last through a power failure, where the file system can.
-  private static func synchronizeFolder(of target: String) {
+  ///
+  /// - Returns: false, with the reason in `errno`, if it should and did not.
+  private static func synchronizeFolder(of target: String) -> Bool {
     let descriptor = open(folder(of: target), O_RDONLY | O_DIRECTORY | O_CLOEXEC)
-    guard descriptor >= 0 else { return }
-    fsync(descriptor)
-    close(descriptor)
+    // A folder may be one to write into and not to read.
+    guard descriptor >= 0 else { return errno == EACCES }
+    defer { close(descriptor) }
+    return fsync(descriptor) == 0 || errno == EINVAL || errno == ENOTSUP
   }
 
   /// The part of `path` up to its last slash, or `./`.

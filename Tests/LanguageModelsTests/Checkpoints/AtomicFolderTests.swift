@@ -43,6 +43,54 @@ import Testing
     #expect(try folder.contents().keys.sorted() == ["a/one", "kept/file"])
   }
 
+  @Test func whatIsRemovedIsNotFollowedAndNothingIsLeft() throws {
+    let folder = TemporaryFolder()
+    try folder.write("kept/file", "x")
+    try folder.write("a/one", "1")
+    symlink(folder.path("kept"), folder.path("a/link"))
+    symlink(folder.path("kept"), folder.path("b"))
+    symlink(folder.path("nowhere"), folder.path("c"))
+    for name in ["a", "b", "c", "absent"] {
+      try AtomicFolder.removeIfThere(folder.path(name) + (name == "a" ? "/" : ""))
+    }
+    #expect(folder.names == ["kept"])
+    #expect(folder.bytes("kept/file") == [120])
+    // What a process left that was killed while it removed.
+    try folder.write(".removed-a/half", "x")
+    try folder.write("a/one", "1")
+    try AtomicFolder.removeIfThere(folder.path("a"))
+    #expect(folder.names == ["kept"])
+    try folder.write(".removed-b/half", "x")
+    try AtomicFolder.removeUnfinished(in: folder.path)
+    #expect(folder.names == ["kept"])
+    try AtomicFolder.removeUnfinished(in: folder.path("absent"))
+  }
+
+  @Test func aLinkInThePlaceOfTheUnfinishedFolderIsReplaced() throws {
+    let folder = TemporaryFolder()
+    try folder.write("kept/file", "x")
+    for target in ["kept", "nowhere"] {
+      symlink(folder.path(target), folder.path(".unfinished-a"))
+      try AtomicFolder.write(to: folder.path("a")) { try write("1", to: $0 + "/one") }
+      #expect(try folder.contents() == ["a/one": [49], "kept/file": [120]])
+      symlink(folder.path(target), folder.path(".unfinished-b"))
+      try AtomicFolder.removeUnfinished(in: folder.path)
+      #expect(folder.names == ["a", "kept"])
+    }
+  }
+
+  /// Names that are not UTF-8 hide nothing.
+  @Test func namesAreListed() throws {
+    let folder = TemporaryFolder()
+    try folder.write("a", "")
+    try folder.write(".b", "")
+    let odd: [CChar] = Array((folder.path + "/").utf8CString.dropLast()) + [-1, -2, 0]
+    #expect(close(open(odd, O_CREAT | O_WRONLY, 0o600)) == 0)
+    #expect(try AtomicFolder.names(in: folder.path).sorted() == [".b", "a"])
+    #expect(try AtomicFolder.names(in: folder.path("absent")) == [])
+    #expect(throws: TensorError.self) { try AtomicFolder.names(in: folder.path("a")) }
+  }
+
   @Test func aFolderThatCannotBeMadeIsNamed() throws {
     let folder = TemporaryFolder()
     let file = try folder.write("file", "x")

@@ -82,28 +82,37 @@ import Testing
         .write(to: path)
     }
     try rewritten { $0.removeAll { $0.path == "norm.weight" } }
-    #expect(
-      throws: LayerError.missingParameter(path: "norm.weight", expected: "float32 [16]")
-    ) { try Checkpoint(folder: path) }
-    try rewritten { $0.append((path: "stray", tensor: try .zeros([1]))) }
-    #expect(throws: LayerError.unusedParameters(paths: ["stray"])) {
-      try Checkpoint(folder: path)
+    func expect(_ reason: CheckpointError.Reason, _ words: String) {
+      let error = #expect(throws: CheckpointError(folder: path, reason: reason)) {
+        try Checkpoint(folder: path)
+      }
+      #expect(error?.description == path + words)
     }
+    expect(
+      .layers(.missingParameter(path: "norm.weight", expected: "float32 [16]")),
+      ": parameter norm.weight is missing; it must be float32 [16]")
+    try rewritten { $0.append((path: "stray", tensor: try .zeros([1]))) }
+    expect(
+      .layers(.unusedParameters(paths: ["stray"])), ": no layer uses the parameter stray")
     try rewritten { pairs in
       for place in pairs.indices where pairs[place].path == "norm.weight" {
         pairs[place].tensor = try .zeros([17])
       }
     }
-    #expect(
-      throws: LayerError.mismatchedParameter(
-        path: "norm.weight", was: "float32 [17]", mustBe: "float32 [16]")
-    ) { try Checkpoint(folder: path) }
+    expect(
+      .layers(
+        .mismatchedParameter(path: "norm.weight", was: "float32 [17]", mustBe: "float32 [16]")),
+      ": parameter norm.weight is float32 [17]; it must be float32 [16]")
 
     try original.write(to: path)
     let weights = try #require(try folder.contents()["model/model.safetensors"])
     try folder.write("model/model.safetensors", Array(weights.dropLast()))
     #expect(throws: TensorError.self) { try Checkpoint(folder: path) }
     try folder.write("model/config.json", "{ hidden_size: 16, layers: [] }")
+    expect(
+      .configuration(.invalidValue("layers", was: "empty", mustBe: "at least one layer")),
+      "/config.json: layers is empty; it must be at least one layer")
+    try folder.write("model/config.json", "{ layers: [")
     #expect(throws: ConfigurationError.self) { try Checkpoint(folder: path) }
   }
 }

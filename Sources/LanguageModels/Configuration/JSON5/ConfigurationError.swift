@@ -27,4 +27,12 @@ public enum ConfigurationError: Error, Equatable, CustomStringConvertible {
       return "\(path.shown) is \(was.shown); it must be \(mustBe.shown)"
     }
   }
+
+  /// Whether ``description`` begins with the file's path.
+  var namesFile: Bool {
+    switch self {
+    case .file, .syntax: true
+    case .unknownKey, .missingKey, .invalidValue: false
+    }
+  }
 }

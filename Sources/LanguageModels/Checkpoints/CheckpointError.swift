@@ -1,0 +1,22 @@
+import CUDA
+import Layers
+
+/// What is wrong with a checkpoint whose files can be read.
+public struct CheckpointError: Error, Equatable, CustomStringConvertible {
+  public enum Reason: Equatable, Sendable {
+    /// `config.json` is no configuration of a model.
+    case configuration(ConfigurationError)
+    /// The tensors are not those of the configuration.
+    case layers(LayerError)
+  }
+
+  public let folder: String
+  public let reason: Reason
+
+  public var description: String {
+    switch reason {
+    case .configuration(let error): "\(folder.shown)/\(Checkpoint.configurationFile): \(error)"
+    case .layers(let error): "\(folder.shown): \("\(error)".shown)"
+    }
+  }
+}
