@@ -16,6 +16,7 @@ struct AttentionTool: AsyncParsableCommand {
 
   static func main() async {
     StandardOutput.occupyClosedStreams()
+    restoreQuit()
     Glibc.exit(await run(Array(CommandLine.arguments.dropFirst())))
   }
 
@@ -52,6 +53,18 @@ struct AttentionTool: AsyncParsableCommand {
       report(message(for: error))
       return mistake
     }
+  }
+
+  /// Ctrl-\ ends the tool. Swift's runtime would print the stack and go on.
+  private static func restoreQuit() {
+    var action = sigaction()
+    sigaction(SIGQUIT, nil, &action)
+    // Whoever starts programs in the background may have asked for it to be ignored.
+    guard
+      unsafeBitCast(action.__sigaction_handler.sa_handler, to: Int.self)
+        != unsafeBitCast(SIG_IGN, to: Int.self)
+    else { return }
+    signal(SIGQUIT, SIG_DFL)
   }
 
   /// The exit code of every mistake, of usage and of input.

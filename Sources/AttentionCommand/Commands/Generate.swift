@@ -44,9 +44,10 @@ struct Generate: ParsableCommand {
     options.topP = topP
     options.seed = seed
     try options.validate()
-    let folder = CheckpointStore(folder: checkpoint).latest ?? checkpoint
-    let model = try Checkpoint(folder: folder)
-      .moved(to: OperatorFlags.device(named: device)).model()
+    let saved =
+      try CheckpointStore(folder: checkpoint).readLatest(Checkpoint.init(folder:))
+      ?? Checkpoint(folder: checkpoint)
+    let model = try saved.moved(to: OperatorFlags.device(named: device)).model()
     try TextStream(model: model, options: options)
       .write(prompt: prompt)
   }

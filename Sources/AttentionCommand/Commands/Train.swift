@@ -11,10 +11,12 @@ struct Train: ParsableCommand {
     discussion: """
       Progress goes to standard error; standard output gets the text that the trained model writes \
       and, as the last line, what it reached: validation 2.31 bits per byte. The output folder \
-      gets checkpoints, metrics.jsonl and loss.svg.
+      gets checkpoints, metrics.jsonl and loss.svg; it is runs/NAME for NAME.json5 unless \
+      training.output_directory is another.
 
       The same command continues a run that was stopped, bit for bit. Ctrl-C stops it with a \
-      checkpoint; a second Ctrl-C ends it at once.
+      checkpoint and exit code 130, a kill (SIGTERM) with 143, a terminal that closes with 129; a \
+      second Ctrl-C ends it at once.
       """)
 
   @Argument(
@@ -50,13 +52,16 @@ struct Train: ParsableCommand {
       start: resume ? .mustContinue : startOver ? .startOver : .continueIfPossible,
       report: { reporter.show($0) }, shouldStop: { StopSignals.isStopRequested })
     reporter.finish()
+    let signal = StopSignals.signal
+    if signal == nil { StopSignals.uninstall() }
     StandardError.write(result.curve.terminalPicture())
     let places = [result.checkpoint, result.picture].compactMap { $0 }
     StandardError.write("in \(places.joined(separator: " and "))")
-    if result.isComplete, let checkpoint = result.checkpoint {
+    if result.isComplete, signal == nil, let checkpoint = result.checkpoint {
       try writeSample(settings.sample, checkpoint: checkpoint, on: device)
     }
     print(result.lastLine)
+    if let signal { throw ExitCode(StopSignals.exitCode(for: signal)) }
   }
 
   private func writeSample(

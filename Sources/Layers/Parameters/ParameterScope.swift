@@ -18,6 +18,7 @@ public struct ParameterScope: Sendable {
   private enum Source {
     case seed(UInt64)
     case parameters(Parameters)
+    case shapes
   }
 
   /// What all scopes of one model share.
@@ -49,6 +50,11 @@ public struct ParameterScope: Sendable {
   /// Parameters are read from `parameters` and must have `dtype`.
   public init(_ parameters: Parameters, dtype: DType = .float32) {
     self.init(registry: Registry(source: .parameters(parameters), dtype: dtype), path: "")
+  }
+
+  /// Parameters are one zero each, whatever their shape: to learn what a model has without its memory.
+  package static func shapes(dtype: DType = .float32) -> ParameterScope {
+    ParameterScope(registry: Registry(source: .shapes, dtype: dtype), path: "")
   }
 
   /// The scope below this one.
@@ -86,6 +92,8 @@ public struct ParameterScope: Sendable {
           mustBe: "\(dtype.rawValue) \(shape)")
       }
       tensor = found
+    case .shapes:
+      tensor = try Tensor.zeros(shape, dtype: dtype)
     }
     try registry.registered.withLock { try $0.append(path, tensor) }
     return tensor

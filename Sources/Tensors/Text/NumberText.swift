@@ -2,12 +2,15 @@ extension Double {
   /// The number with a fixed count of digits after the point: 2.5 with two digits is `2.50`.
   package func text(digits: Int) -> String {
     guard isFinite, magnitude < 1e15 else { return "\(self)" }
-    let scale = (0..<digits).reduce(1) { power, _ in power * 10 }
-    let scaled = Int((magnitude * Double(scale)).rounded())
+    let scale = (0..<digits).reduce(1.0) { power, _ in power * 10 }
+    // More digits than an integer has are more than a double has.
+    guard max(1, magnitude) * scale < 1e18 else { return "\(self)" }
+    let scaled = Int((magnitude * scale).rounded())
     let sign = self < 0 && scaled > 0 ? "-" : ""
     guard digits > 0 else { return sign + "\(scaled)" }
-    let fraction = String(scaled % scale)
-    return sign + "\(scaled / scale)." + String(repeating: "0", count: digits - fraction.count)
+    let (whole, rest) = scaled.quotientAndRemainder(dividingBy: Int(scale))
+    let fraction = String(rest)
+    return sign + "\(whole)." + String(repeating: "0", count: digits - fraction.count)
       + fraction
   }
 

@@ -16,7 +16,10 @@ struct AxisTicks {
   ///   - count: about how many ticks.
   ///   - wholeNumbers: whether fractions make no sense.
   init(from low: Double, to high: Double, count: Int, wholeNumbers: Bool = false) {
-    let rough = max(high - low, 1e-6) / Double(max(1, count))
+    let (low, high) = (Self.drawable(low), Self.drawable(high))
+    // Numbers that agree in all digits but the last have no room between them for a tick.
+    let leastRange = max(1e-6, max(abs(low), abs(high)) * 1e-9)
+    let rough = max(high - low, leastRange) / Double(max(1, count))
     let power = pow(10, floor(log10(rough)))
     let nice = [1.0, 2, 5, 10].first { $0 * power >= rough } ?? 10
     let step = wholeNumbers ? max(1, nice * power) : nice * power
@@ -26,8 +29,14 @@ struct AxisTicks {
     digits = wholeNumbers ? 0 : max(0, -Int(floor(log10(step) + 1e-9)))
   }
 
+  /// The number, or the nearest one that an axis can be made for.
+  static func drawable(_ value: Double) -> Double {
+    let most = 1e100
+    return value.isNaN ? 0 : min(max(value, -most), most)
+  }
+
   /// Where a value lies between the first tick, 0, and the last, 1.
-  func fraction(of value: Double) -> Double { (value - first) / (last - first) }
+  func fraction(of value: Double) -> Double { (Self.drawable(value) - first) / (last - first) }
 
   func label(_ value: Double) -> String { value.text(digits: digits) }
 }

@@ -44,6 +44,6 @@ public struct ChartAxis: Sendable {
   func fraction(of value: Double) -> Double {
     isLogarithmic
       ? log(max(value, .leastNormalMagnitude) / first) / log(last / first)
-      : (value - first) / (last - first)
+      : (AxisTicks.drawable(value) - first) / (last - first)
   }
 }

@@ -1,4 +1,5 @@
 import FoundationEssentials
+import Glibc
 import LanguageModels
 import Layers
 import Tensors
@@ -6,7 +7,9 @@ import Tensors
 /// The checkpoints of a run: folders `checkpoint-STEP`, each complete.
 ///
 /// A checkpoint holds the model (`model.safetensors`, `config.json`), the optimizer
-/// (`optimizer.safetensors`) and everything else that continues the run (`trainer_state.json`).
+/// (`optimizer.safetensors`) and everything else that continues the run (`trainer_state.json`). The last
+/// is also what tells a checkpoint of this package from a folder that only has such a name: other
+/// folders are neither continued from nor replaced nor removed.
 public struct CheckpointStore: Sendable {
   /// The run's folder.
   public let folder: String
@@ -21,10 +24,7 @@ public struct CheckpointStore: Sendable {
 
   /// The steps of the checkpoints that there are, ascending.
   public var steps: [Int] {
-    let names = (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []
-    return names.compactMap { name in
-      name.hasPrefix(Self.prefix) ? Int(name.dropFirst(Self.prefix.count)) : nil
-    }.sorted()
+    ((try? namedSteps) ?? []).filter(isComplete)
   }
 
   /// The folder of the checkpoint after `step` steps.
@@ -32,6 +32,28 @@ public struct CheckpointStore: Sendable {
 
   /// The folder of the latest checkpoint, if there is one.
   public var latest: String? { steps.last.map(path(step:)) }
+
+  /// Reads the latest checkpoint, which a training that goes on may remove meanwhile: then the one that
+  /// is the latest by now.
+  ///
+  /// - Parameter read: is given the folder. What it has opened stays readable.
+  /// - Returns: what `read` returns; nil if there is no checkpoint.
+  /// - Throws: what `read` throws of a checkpoint that is still there.
+  public func readLatest<Value>(_ read: (String) throws -> Value) throws -> Value? {
+    var seen: [Int] = []
+    while true {
+      let named = (try? namedSteps) ?? []
+      guard let step = named.last(where: isComplete) else {
+        // They may have gone since they were listed; then others have come.
+        guard named != seen else { return nil }
+        seen = named
+        continue
+      }
+      do { return try read(path(step: step)) } catch {
+        guard !isComplete(step) || (try? namedSteps) != named else { throw error }
+      }
+    }
+  }
 
   /// Everything a run is continued from.
   struct Snapshot: Sendable {
@@ -47,12 +69,21 @@ public struct CheckpointStore: Sendable {
     }
   }
 
+  /// The steps of the checkpoints that a run wrote, ascending.
+  ///
+  /// - Throws: `TensorError.file(path:reason:)` if the run's folder cannot be read.
+  var ownSteps: [Int] {
+    get throws { try namedSteps.filter { objection(step: $0) == nil } }
+  }
+
   /// Writes a checkpoint, and then removes the oldest ones beyond `kept`.
   ///
   /// - Returns: the checkpoint's folder.
-  /// - Throws: `TensorError.file(path:reason:)`; the checkpoints that there were are then unharmed.
+  /// - Throws: `TensorError.file(path:reason:)`, and ``TrainingError/checkpoint(path:reason:)`` where
+  ///   something else has the name; the checkpoints that there were are then unharmed.
   func write(_ snapshot: Snapshot, model: LanguageModelConfiguration, kept: Int) throws -> String {
     let step = snapshot.state.step
+    try requirePlace(for: step...step)
     let snapshot = try snapshot.moved(to: .cpu)
     let checkpoint = Checkpoint(configuration: model, parameters: snapshot.parameters)
     try checkpoint.write(to: path(step: step)) { folder in
@@ -63,10 +94,15 @@ public struct CheckpointStore: Sendable {
       try AtomicFile.write(
         String(decoding: state, as: UTF8.self), to: folder + "/" + Self.stateFile)
     }
-    for old in steps.dropLast(kept) where old < step {
+    try prune(kept: kept, before: step)
+    return path(step: step)
+  }
+
+  /// Removes the oldest checkpoints beyond `kept`, of those before `step`.
+  func prune(kept: Int, before step: Int) throws {
+    for old in try ownSteps.dropLast(kept) where old < step {
       try AtomicFolder.removeIfThere(path(step: old))
     }
-    return path(step: step)
   }
 
   /// Reads a checkpoint.
@@ -75,32 +111,123 @@ public struct CheckpointStore: Sendable {
   ///   the errors of reading its files.
   func read(step: Int, model: LanguageModelConfiguration) throws -> Snapshot {
     let folder = path(step: step)
+    let state = try state(step: step)
     let checkpoint = try Checkpoint(folder: folder)
     guard checkpoint.configuration == model else {
-      throw TrainingError.checkpoint(
-        path: folder, reason: "it holds a model of another configuration")
-    }
-    let state = try JSONValue(json5File: folder + "/" + Self.stateFile)
-      .decoded(as: TrainerState.self)
-    guard state.step == step else {
-      throw TrainingError.checkpoint(
-        path: folder, reason: "it was written after step \(state.step)")
+      throw TrainingError.cannotContinue(
+        folder, because: "it holds a model of another configuration")
     }
     let file = try SafetensorsFile(path: folder + "/" + Self.optimizerFile)
-    let paths = checkpoint.parameters.paths
+    func moments(_ prefix: String) throws -> [Tensor] {
+      try zip(checkpoint.parameters.paths, checkpoint.parameters.tensors).map { path, parameter in
+        let moment = try file.tensor(named: prefix + path)
+        guard moment.shape == parameter.shape, moment.dtype == .float32 else {
+          throw TrainingError.checkpoint(
+            path: folder + "/" + Self.optimizerFile,
+            reason: "\(prefix)\(path) is \(moment.dtype.rawValue) \(moment.shape); "
+              + "it must be float32 \(parameter.shape)")
+        }
+        return moment
+      }
+    }
     return Snapshot(
       parameters: checkpoint.parameters,
       optimizer: AdamW.State(
-        step: step,
-        firstMoments: try paths.map { try file.tensor(named: Self.firstMoment + $0) },
-        secondMoments: try paths.map { try file.tensor(named: Self.secondMoment + $0) }),
+        step: step, firstMoments: try moments(Self.firstMoment),
+        secondMoments: try moments(Self.secondMoment)),
       state: state)
   }
 
-  /// Removes all checkpoints.
+  /// Removes all checkpoints that a run wrote, the latest first: a run that is killed meanwhile has gone
+  /// back.
   func removeAll() throws {
-    for step in steps { try AtomicFolder.removeIfThere(path(step: step)) }
+    for step in try ownSteps.reversed() { try AtomicFolder.removeIfThere(path(step: step)) }
   }
+
+  /// Removes what runs left that were killed while they wrote or removed: parts of checkpoints, and files
+  /// that are called after their process.
+  func removeLeftovers() throws {
+    try AtomicFolder.removeUnfinished(in: folder) { name in
+      name.hasPrefix(Self.prefix) || name.first?.isNumber == true
+    }
+  }
+
+  /// Makes sure that a run can write its checkpoints of `steps`.
+  ///
+  /// - Throws: ``TrainingError/checkpoint(path:reason:)`` where a folder that no run wrote has the name
+  ///   of one.
+  func requirePlace(for steps: ClosedRange<Int>) throws {
+    for step in try namedSteps where steps.contains(step) {
+      guard let objection = objection(step: step) else { continue }
+      throw TrainingError.checkpoint(
+        path: path(step: step),
+        reason: "\(objection), so no run wrote it and it is kept; move it away or choose another "
+          + "training.output_directory")
+    }
+  }
+
+  /// The steps in names of checkpoints, ascending.
+  private var namedSteps: [Int] {
+    get throws {
+      try AtomicFolder.names(in: folder).compactMap { name in
+        guard name.hasPrefix(Self.prefix), let step = Int(name.dropFirst(Self.prefix.count)),
+          step >= 1, name == Self.prefix + "\(step)"
+        else { return nil }
+        return step
+      }.sorted()
+    }
+  }
+
+  /// What of `trainer_state.json` tells a checkpoint of a run: enough not to be another program's file
+  /// of that name.
+  private struct Marker: Decodable {
+    let step: Int
+    let data: TrainerState.DataIdentity
+  }
+
+  /// Whether a model can be read from it.
+  private func isComplete(_ step: Int) -> Bool {
+    [Checkpoint.configurationFile, Checkpoint.weightsFile].allSatisfy {
+      access(path(step: step) + "/" + $0, F_OK) == 0
+    }
+  }
+
+  /// Why the folder is no checkpoint that a run wrote; nil if it is one.
+  private func objection(step: Int) -> String? {
+    let text: Data
+    do {
+      guard let found = try RunFile.read(statePath(step: step)) else {
+        return "it has no \(Self.stateFile)"
+      }
+      text = found
+    } catch { return "\(error)" }
+    guard let marker = try? JSONDecoder().decode(Marker.self, from: text) else {
+      return "its \(Self.stateFile) is not that of a run"
+    }
+    return marker.step == step ? nil : "it was written after step \(marker.step)"
+  }
+
+  /// Where the run stood.
+  ///
+  /// - Throws: ``TrainingError/checkpoint(path:reason:)``, ``TrainingError/notRead(path:reason:)``.
+  private func state(step: Int) throws -> TrainerState {
+    let path = statePath(step: step)
+    guard let text = try RunFile.read(path) else {
+      throw TrainingError.notRead(path: path, reason: "is not there")
+    }
+    let state: TrainerState
+    do {
+      state = try JSONValue(json5: text, source: Self.stateFile).decoded(as: TrainerState.self)
+    } catch {
+      throw TrainingError.cannotContinue(path, because: "\(error)")
+    }
+    if let objection = state.objection {
+      throw TrainingError.cannotContinue(path, because: objection)
+    }
+    return state
+  }
+
+  private func statePath(step: Int) -> String { path(step: step) + "/" + Self.stateFile }
 
   private static func named(
     _ optimizer: AdamW.State, by paths: [String]

@@ -53,4 +53,37 @@ public struct TrainerState: Codable, Hashable, Sendable {
       gradientNormSum += gradientNorm
     }
   }
+
+  /// What makes no sense in it: the key, what it is and what it must be; nil if a run can be continued
+  /// from it, as from every one that a run wrote.
+  var objection: String? {
+    var check = ValueChecks(section: "")
+    func counts(_ value: Int, _ key: String, upTo most: Int, from least: Int = 0) {
+      check.that(
+        (least...max(least, most)).contains(value), key, was: "\(value)",
+        mustBe: "from \(least) to \(most)")
+    }
+    counts(step, "step", upTo: TrainingSettings.mostSteps, from: 1)
+    counts(position.epoch, "position.epoch", upTo: TrainingSettings.mostSteps)
+    counts(position.window, "position.window", upTo: TrainingSettings.mostSteps)
+    counts(group.steps, "group.steps", upTo: step)
+    check.that(
+      group.loss.isFinite && group.gradientNorm.isFinite, "group",
+      was: "a loss of \(group.loss) and a gradient norm of \(group.gradientNorm)",
+      mustBe: "finite numbers")
+    for (name, points) in [("training", curve.training), ("validation", curve.validation)] {
+      var last = 0
+      for (index, point) in points.enumerated() {
+        let key = "curve.\(name).\(index)"
+        counts(point.step, key + ".step", upTo: step, from: last + 1)
+        // Losses are computed in float32.
+        check.that(
+          point.bitsPerByte.magnitude <= bitsPerByte(nats: Double(Float.greatestFiniteMagnitude)),
+          key + ".bits_per_byte", was: "\(point.bitsPerByte)", mustBe: "a loss in float32")
+        last = max(last, min(point.step, step))
+      }
+    }
+    do { try check.finish() } catch { return "\(error)" }
+    return nil
+  }
 }

@@ -29,6 +29,7 @@ public struct DataConfiguration: Codable, Hashable, Sendable {
   public func validate(path: String = "data") throws {
     var check = ValueChecks(section: path)
     check.that(!paths.isEmpty, "paths", was: "an array of 0", mustBe: "at least one path")
+    for (index, path) in paths.enumerated() { check.that(isPath: path, "paths.\(index)") }
     check.that(
       !extensions.isEmpty, "extensions", was: "an array of 0", mustBe: "at least one extension")
     check.that(

@@ -26,7 +26,8 @@ public struct TrainingConfiguration: Codable, Equatable, Sendable {
     sample = try values.value(.sample, default: sample)
   }
 
-  /// Reads a JSON5 file and applies `key=value` overrides to it.
+  /// Reads a JSON5 file and applies `key=value` overrides to it. Without `training.output_directory`
+  /// the output folder is called like the file: `runs/tiny` for `Examples/tiny.json5`.
   ///
   /// - Parameters:
   ///   - path: the file.
@@ -36,5 +37,17 @@ public struct TrainingConfiguration: Codable, Equatable, Sendable {
     var tree = try JSONValue(json5File: path)
     for override in overrides { try ConfigurationOverride(override).apply(to: &tree) }
     self = try tree.decoded(as: TrainingConfiguration.self)
+    let section = TrainingConfiguration.CodingKeys.training
+    if tree[[section, TrainingSettings.CodingKeys.outputDirectory]] == nil {
+      training.outputDirectory = "runs/" + Self.name(of: path)
+    }
+  }
+
+  /// The name of a file without its extension.
+  private static func name(of path: String) -> String {
+    let name = path.split(separator: "/").last.map(String.init) ?? ""
+    let stem = name.lastIndex(of: ".").map { String(name[..<$0]) } ?? name
+    // Names that begin with a dot are hidden, or lead elsewhere.
+    return stem.isEmpty || stem.hasPrefix(".") ? "model" : stem
   }
 }

@@ -34,8 +34,12 @@ public struct TrainingSettings: Codable, Hashable, Sendable {
   public var checkpointInterval = 200
   /// How many checkpoints are kept, the latest ones.
   public var keptCheckpoints = 2
-  /// The folder for checkpoints, metrics and the loss curve, from the working directory.
+  /// The folder for checkpoints, metrics and the loss curve, from the working directory. A
+  /// configuration read from a file that does not say has `runs/` and the file's name.
   public var outputDirectory = "runs/model"
+
+  /// More steps than anybody takes, and few enough to be counted without a thought of overflow.
+  static let mostSteps = 1 << 48
 
   public init() {}
 
@@ -88,6 +92,8 @@ public struct TrainingSettings: Codable, Hashable, Sendable {
   public func validate(path: String = "training") throws {
     var check = ValueChecks(section: path)
     check.that(steps, "steps", isAtLeast: 1)
+    check.that(
+      steps <= Self.mostSteps, "steps", was: "\(steps)", mustBe: "at most \(Self.mostSteps)")
     check.that(batchSize, "batch_size", isAtLeast: 1)
     check.that(length, "length", isAtLeast: 1)
     // Places in a batch are int32.
@@ -114,6 +120,7 @@ public struct TrainingSettings: Codable, Hashable, Sendable {
     check.that(keptCheckpoints, "kept_checkpoints", isAtLeast: 1)
     check.that(
       !outputDirectory.isEmpty, "output_directory", was: "\"\"", mustBe: "the path of a folder")
+    check.that(isPath: outputDirectory, "output_directory")
     try check.finish()
   }
 }

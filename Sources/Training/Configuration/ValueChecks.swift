@@ -26,5 +26,12 @@ struct ValueChecks {
     that(value > 0 && value.isFinite, key, was: "\(value)", mustBe: "above 0")
   }
 
+  /// Refuses the character that ends a path for the system, which would take what stands before it.
+  mutating func that(isPath value: String, _ key: String) {
+    that(
+      !value.utf8.contains(0), key, was: "a string with a NUL character",
+      mustBe: "a path, which has none")
+  }
+
   func finish() throws { if let failure { throw failure } }
 }

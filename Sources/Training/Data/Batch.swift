@@ -12,17 +12,25 @@ public struct Batch: Sendable {
 
   public var tokenCount: Int { inputs.elementCount }
 
+  /// - Throws: `TensorError.outOfMemory(requestedBytes:heldBytes:)` if it has no room.
   init(_ text: PackedText, pieces: [PairSequence.Piece]) throws {
-    var inputs: [Int32] = []
-    var targets: [Int32] = []
-    var lengths: [Int32] = [0]
-    for piece in pieces {
-      inputs += text.bytes[piece.start..<piece.start + piece.count].lazy.map(Int32.init)
-      targets += text.bytes[piece.start + 1...piece.start + piece.count].lazy.map(Int32.init)
-      lengths.append(Int32(inputs.count))
+    let count = pieces.reduce(0) { $0 + $1.count }
+    /// The tokens that stand `distance` behind those of the pieces.
+    func tokens(_ distance: Int) throws -> Tensor {
+      try Tensor.filling([1, count], as: Int32.self) { target in
+        var place = 0
+        for piece in pieces {
+          for byte in text.bytes[piece.start + distance..<piece.start + distance + piece.count] {
+            target[place] = Int32(byte)
+            place += 1
+          }
+        }
+      }
     }
-    self.inputs = try Tensor(inputs, [1, inputs.count])
-    self.targets = try Tensor(targets, [1, targets.count])
-    self.cumulativeLengths = try Tensor(lengths)
+    var lengths: [Int32] = [0]
+    for piece in pieces { lengths.append(lengths[lengths.count - 1] + Int32(piece.count)) }
+    inputs = try tokens(0)
+    targets = try tokens(1)
+    cumulativeLengths = try Tensor(lengths)
   }
 }

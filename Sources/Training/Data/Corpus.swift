@@ -26,8 +26,8 @@ public struct Corpus: Sendable {
     let total = documents.reduce(0) { $0 + $1.bytes.count }
     let split = Corpus.split(
       documents, budget: max(2, Int(Double(total) * validationFraction)))
-    training = PackedText(split.training)
-    validation = PackedText(split.validation)
+    training = PackedText(texts: split.training.map(\.bytes))
+    validation = PackedText(texts: split.validation.map(\.bytes))
     guard total >= Corpus.leastBytes, training.pairCount > 0, validation.pairCount > 0 else {
       throw TrainingError.text(
         path: documents.map(\.name).joined(separator: ", "),
@@ -48,8 +48,14 @@ public struct Corpus: Sendable {
   }
 
   struct Split {
-    var training: [Document]
-    var validation: [Document]
+    /// A document, or one end of it.
+    struct Part {
+      let name: String
+      let bytes: ArraySlice<UInt8>
+    }
+
+    var training: [Part] = []
+    var validation: [Part] = []
   }
 
   static func split(_ documents: [Document], budget: Int) -> Split {
@@ -64,20 +70,21 @@ public struct Corpus: Sendable {
       heldOut.insert(index)
       left -= size
     }
-    var split = Split(training: [], validation: [])
+    var split = Split()
     let largest = order.filter { !heldOut.contains($0) }
       .max { documents[$0].bytes.count < documents[$1].bytes.count }
     for (index, document) in documents.enumerated() {
+      func part(_ bytes: ArraySlice<UInt8>) -> Split.Part {
+        Split.Part(name: document.name, bytes: bytes)
+      }
       if heldOut.contains(index) {
-        split.validation.append(document)
+        split.validation.append(part(document.bytes[...]))
       } else if index == largest, left > budget / 2 {
         let cut = place(toCut: document.bytes, keeping: left)
-        split.training.append(
-          Document(name: document.name, bytes: Array(document.bytes[..<cut])))
-        split.validation.append(
-          Document(name: document.name, bytes: Array(document.bytes[cut...])))
+        split.training.append(part(document.bytes[..<cut]))
+        split.validation.append(part(document.bytes[cut...]))
       } else {
-        split.training.append(document)
+        split.training.append(part(document.bytes[...]))
       }
     }
     return split

@@ -9,14 +9,14 @@ public struct PackedText: Sendable {
   public let starts: [Int]
 
   /// Documents of fewer than two bytes have no pair and are left out.
-  public init(_ documents: [Document]) {
-    let packed = documents.lazy.filter { $0.bytes.count >= 2 }
+  public init(_ documents: [Document]) { self.init(texts: documents.map { $0.bytes[...] }) }
+
+  init(texts: [ArraySlice<UInt8>]) {
     var bytes: [UInt8] = []
-    // Text fills much of the memory that there is: it is never there three times.
-    bytes.reserveCapacity(packed.reduce(0) { $0 + $1.bytes.count })
+    bytes.reserveCapacity(texts.reduce(0) { $0 + $1.count })
     var starts = [0]
-    for document in packed {
-      bytes += document.bytes
+    for text in texts where text.count >= 2 {
+      bytes += text
       starts.append(bytes.count)
     }
     self.bytes = bytes

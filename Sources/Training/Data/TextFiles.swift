@@ -16,30 +16,29 @@ public enum TextFiles {
   ///   - extensions: without the dot.
   ///   - folder: what relative paths are relative to.
   /// - Throws: ``TrainingError/text(path:reason:)`` for a path that does not exist or cannot be
-  ///   read, for a named file that is empty, and where nothing is found at all.
+  ///   read, for a named file that is empty, and where nothing is found at all;
+  ///   ``TrainingError/outOfMemory(_:neededBytes:availableBytes:)`` for more text than fits.
   public static func documents(
     at paths: [String], extensions: [String], relativeTo folder: String
   ) throws -> [Document] {
+    let endings = Set(extensions.map { Array($0.utf8) })
+    let files = try paths.flatMap { path in
+      try Self.files(at: Path(path.hasPrefix("/") ? path : folder + "/" + path), endings)
+    }
+    // The documents, and behind them the packed text that is made of them.
+    let copies = 2
+    let total = files.reduce(0) { $0 + min($1.size, .max / copies - $0) }
+    try MemoryLimit.require(copies * total, "the text, \(Quantity.bytes(total)), needs")
+
     var found: [Document] = []
     var seen: Set<[UInt8]> = []
-    for path in paths {
-      let root = Path(path.hasPrefix("/") ? path : folder + "/" + path)
-      switch try kind(of: root, followingLinks: true) {
-      case .folder:
-        for file in try files(in: root, extensions: Set(extensions.map { Array($0.utf8) })) {
-          let bytes = try read(file)
-          if !bytes.isEmpty, seen.insert(bytes).inserted {
-            found.append(Document(name: file.text, bytes: bytes))
-          }
-        }
-      case .file:
-        let bytes = try read(root)
-        guard !bytes.isEmpty else {
-          throw TrainingError.text(path: root.text, reason: "the file is empty")
-        }
-        if seen.insert(bytes).inserted { found.append(Document(name: root.text, bytes: bytes)) }
-      case .other:
-        throw TrainingError.text(path: root.text, reason: "neither a file nor a folder")
+    for file in files {
+      let bytes = try read(file.path)
+      guard !bytes.isEmpty || !file.isNamed else {
+        throw TrainingError.text(path: file.path.text, reason: "the file is empty")
+      }
+      if !bytes.isEmpty, seen.insert(bytes).inserted {
+        found.append(Document(name: file.path.text, bytes: bytes))
       }
     }
     guard !found.isEmpty else {
@@ -65,7 +64,14 @@ public enum TextFiles {
     var text: String { String(decoding: bytes, as: UTF8.self) }
   }
 
-  private enum Kind { case file, folder, other }
+  private struct File {
+    let path: Path
+    let size: Int
+    /// Whether the configuration names it, and not a folder above it.
+    let isNamed: Bool
+  }
+
+  private enum Kind { case file(size: Int), folder, other }
 
   private static func kind(of path: Path, followingLinks: Bool) throws -> Kind {
     var status = stat()
@@ -73,28 +79,37 @@ public enum TextFiles {
     guard (followingLinks ? stat(name, &status) : lstat(name, &status)) == 0 else {
       throw TrainingError.text(path: path.text, reason: String(cString: strerror(errno)))
     }
-    switch status.st_mode & S_IFMT {
-    case S_IFREG: return .file
-    case S_IFDIR: return .folder
-    case S_IFLNK:
+    if status.st_mode & S_IFMT == S_IFLNK {
       // A link to a folder could lead back to where it came from; a link to a file cannot.
       guard stat(name, &status) == 0, status.st_mode & S_IFMT == S_IFREG else { return .other }
-      return .file
+    }
+    switch status.st_mode & S_IFMT {
+    case S_IFREG: return .file(size: Int(status.st_size))
+    case S_IFDIR: return .folder
     default: return .other
     }
   }
 
-  private static func files(in folder: Path, extensions: Set<[UInt8]>) throws -> [Path] {
+  /// The file, or those of the folder, that the configuration names.
+  private static func files(at path: Path, _ extensions: Set<[UInt8]>) throws -> [File] {
+    switch try kind(of: path, followingLinks: true) {
+    case .folder: return try files(in: path, extensions: extensions)
+    case .file(let size): return [File(path: path, size: size, isNamed: true)]
+    case .other: throw TrainingError.text(path: path.text, reason: "neither a file nor a folder")
+    }
+  }
+
+  private static func files(in folder: Path, extensions: Set<[UInt8]>) throws -> [File] {
     let dot = UInt8(ascii: ".")
     let names = try naming(folder) { try Folder.names(in: folder.bytes) }
-    var found: [Path] = []
+    var found: [File] = []
     for name in names.sorted(by: { $0.lexicographicallyPrecedes($1) }) where name.first != dot {
       let path = Path(folder, name)
       switch try kind(of: path, followingLinks: false) {
       case .folder: found += try files(in: path, extensions: extensions)
-      case .file:
+      case .file(let size):
         if let place = name.lastIndex(of: dot), extensions.contains(Array(name[(place + 1)...])) {
-          found.append(path)
+          found.append(File(path: path, size: size, isNamed: false))
         }
       case .other: continue
       }

@@ -57,7 +57,9 @@ public struct TrainingBatches: Sendable {
     self.seed = seed
     self.position = position
     epoch = Epoch(position.epoch, of: text, length: length, seed: seed)
-    guard position.epoch >= 0, (0...epoch.windowOrder.count).contains(position.window) else {
+    guard (0..<Int.max).contains(position.epoch),
+      (0...epoch.windowOrder.count).contains(position.window)
+    else {
       throw TrainingError.invalidArgument(
         "position", was: "epoch \(position.epoch), window \(position.window)",
         mustBe: "within \(epoch.windowOrder.count) windows")

@@ -5,6 +5,8 @@ struct Pace {
   private let firstStep: Int
   private var groupTokens = 0
   private var groupTime = Duration.zero
+  /// What of the next step was measured already.
+  private var timeAhead = Duration.zero
   /// The rate and the loss of the last steps, with the latest counting most.
   private var recentRate: Double?
   private var recentLoss: Double?
@@ -21,13 +23,21 @@ struct Pace {
   mutating func measure(tokens: Int, _ body: () throws -> Double?) rethrows {
     let start = clock.now
     let loss = try body()
-    let time = clock.now - start
+    let time = clock.now - start + timeAhead
+    timeAhead = .zero
     groupTokens += tokens
     groupTime += time
     let rate = Double(tokens) / max(time.seconds, 1e-9)
     recentRate = recentRate.map { $0 + (rate - $0) * Self.newShare } ?? rate
     guard let loss else { return }
     recentLoss = recentLoss.map { $0 + (loss - $0) * Self.newShare } ?? loss
+  }
+
+  /// Measures a part of the next step that is done before it.
+  mutating func measureAhead(_ body: () throws -> Void) rethrows {
+    let start = clock.now
+    try body()
+    timeAhead += clock.now - start
   }
 
   /// Tokens a second over the steps since this was last asked.

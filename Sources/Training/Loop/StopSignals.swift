@@ -1,29 +1,58 @@
 import Glibc
 import Synchronization
 
-/// Turns Ctrl-C and a polite kill into a flag that training reads between steps.
+/// Turns Ctrl-C, a polite kill and the end of a terminal into a flag that training reads between steps.
 ///
-/// The first signal sets the flag; a second one ends the process at once.
+/// The first signal sets the flag; a second Ctrl-C or kill ends the process at once. A terminal that
+/// closes may say so twice, so that never does.
 public enum StopSignals {
-  private static let requested = Atomic<Bool>(false)
+  /// The number of the first signal; 0 for none.
+  private static let received = Atomic<Int32>(0)
+  private static let handled = [SIGINT, SIGTERM, SIGHUP]
+
+  /// The signal that has come since ``install()``, if one has.
+  public static var signal: Int32? {
+    let number = received.load(ordering: .relaxed)
+    return number == 0 ? nil : number
+  }
 
   /// Whether a signal has come since ``install()``.
-  public static var isStopRequested: Bool { requested.load(ordering: .relaxed) }
+  public static var isStopRequested: Bool { signal != nil }
 
-  /// Handles SIGINT and SIGTERM from now on.
+  /// What shells report for a process that `signal` ended.
+  public static func exitCode(for signal: Int32) -> Int32 { 128 + signal }
+
+  /// Handles SIGINT, SIGTERM and SIGHUP from now on. SIGHUP stays ignored if it was, as under `nohup`.
   public static func install() {
     // Also makes sure that the flag exists before a handler reads it.
-    requested.store(false, ordering: .relaxed)
-    for number in [SIGINT, SIGTERM] {
-      var action = sigaction()
-      action.__sigaction_handler.sa_handler = { number in
-        guard StopSignals.requested.exchange(true, ordering: .relaxed) else { return }
-        // What shells report for a process that a signal ended.
-        _exit(128 + number)
+    received.store(0, ordering: .relaxed)
+    for number in handled where number != SIGHUP || !isIgnored(number) {
+      set(number) { number in
+        let (isFirst, _) = StopSignals.received.compareExchange(
+          expected: 0, desired: number, ordering: .relaxed)
+        guard !isFirst, number != SIGHUP else { return }
+        _exit(StopSignals.exitCode(for: number))
       }
-      sigemptyset(&action.sa_mask)
-      action.sa_flags = SA_RESTART
-      sigaction(number, &action, nil)
     }
+  }
+
+  /// Lets the signals end the process again, as they do before ``install()``.
+  public static func uninstall() {
+    for number in handled where !isIgnored(number) { set(number, SIG_DFL) }
+  }
+
+  private static func isIgnored(_ number: Int32) -> Bool {
+    var action = sigaction()
+    sigaction(number, nil, &action)
+    return unsafeBitCast(action.__sigaction_handler.sa_handler, to: Int.self)
+      == unsafeBitCast(SIG_IGN, to: Int.self)
+  }
+
+  private static func set(_ number: Int32, _ handler: __sighandler_t?) {
+    var action = sigaction()
+    action.__sigaction_handler.sa_handler = handler
+    sigemptyset(&action.sa_mask)
+    action.sa_flags = SA_RESTART
+    sigaction(number, &action, nil)
   }
 }

@@ -11,8 +11,9 @@ import Tensors
 ///     let result = try trainer.run()
 ///     print(result.lastLine)  // validation 2.31 bits per byte
 ///
-/// In the output folder lie `checkpoint-STEP` folders, `metrics.jsonl`, `loss.svg` and
-/// `configuration.json`, the configuration as it was used.
+/// In the output folder lie `checkpoint-STEP` folders, `metrics.jsonl`, `loss.svg`,
+/// `configuration.json`, the configuration as it was used, and `configurations.jsonl`, those that it had
+/// before. While a run goes on it holds the folder, and a second one is refused.
 public struct Trainer: Sendable {
   public let configuration: TrainingConfiguration
   public let corpus: Corpus
@@ -57,8 +58,8 @@ public struct Trainer: Sendable {
     case startOver
   }
 
-  private var settings: TrainingSettings { configuration.training }
-  private var store: CheckpointStore { CheckpointStore(folder: settings.outputDirectory) }
+  var settings: TrainingSettings { configuration.training }
+  var store: CheckpointStore { CheckpointStore(folder: settings.outputDirectory) }
 
   /// Trains until all steps are done, or until asked to stop.
   ///
@@ -72,41 +73,44 @@ public struct Trainer: Sendable {
     start: Start = .continueIfPossible, stopAfter: Int? = nil,
     report: (TrainingEvent) -> Void = { _ in }, shouldStop: () -> Bool = { false }
   ) throws -> TrainingResult {
-    var session = try begin(start)
-    let metrics = try MetricsFile(
-      path: settings.outputDirectory + "/metrics.jsonl",
-      continuingAfter: session.step > 0 ? session.step : nil)
-    report(.started(summary(of: session), step: session.step))
+    var run = try begin(start)
+    // Whoever has the folder has it to the end.
+    defer { withExtendedLifetime(run.lock) {} }
+    report(.started(summary(of: run.session), step: run.session.step))
+    if !run.lock.isExclusive { report(.unlocked(folder: settings.outputDirectory)) }
+    if !run.changes.isEmpty { report(.changed(run.changes)) }
     let validation = ValidationBatches(
       corpus.validation, windowsPerBatch: settings.batchSize, length: settings.length,
       tokens: settings.validationTokens)
-    var pace = Pace(firstStep: session.step)
-    var checkpoint = session.step > 0 ? store.path(step: session.step) : nil
+    var pace = Pace(firstStep: run.session.step)
+    var checkpoint = run.session.step > 0 ? store.path(step: run.session.step) : nil
 
-    while session.step < settings.steps {
-      let step = session.step + 1
+    while run.session.step < settings.steps {
+      let step = run.session.step + 1
       let isLast = step == settings.steps
       let endsGroup = isLast || step % settings.logInterval == 0
-      try pace.measure(tokens: session.tokensPerStep) {
-        let loss = try session.advance()
+      try pace.measure(tokens: run.session.tokensPerStep) {
+        let loss = try run.session.advance()
         // Steps that are still under way belong to the group's time.
-        return try endsGroup ? session.settle() ?? loss : loss
+        return try endsGroup ? run.session.settle() ?? loss : loss
       }
       let stops = shouldStop() || step == stopAfter
       report(
         .stepped(pace.progress(step: step, of: settings.steps, memoryBytes: peakBytes)))
       if endsGroup {
-        let line = session.finishGroup(tokensPerSecond: pace.finishGroup())
-        try metrics.append(line)
+        let line = run.session.finishGroup(tokensPerSecond: pace.finishGroup())
+        try run.metrics?.append(line)
         report(.metrics(line))
       }
       if isLast || step % settings.validationInterval == 0 {
-        let line = try session.validate(on: validation)
-        try metrics.append(line)
+        let line = try run.session.validate(on: validation)
+        try run.metrics?.append(line)
         report(.validated(line))
       }
       if isLast || stops || step % settings.checkpointInterval == 0 {
-        let path = try save(&session)
+        // A model that the next step fails with must not take the place of a good one.
+        if !isLast { try pace.measureAhead { try run.session.confirm() } }
+        let path = try save(&run.session)
         checkpoint = path
         report(.savedCheckpoint(path: path))
       }
@@ -116,14 +120,14 @@ public struct Trainer: Sendable {
       }
     }
     // A run that was stopped further than it is now asked to go may lack its last figure.
-    if session.step >= settings.steps,
-      session.state.curve.validation.last?.step != session.step
+    if run.session.step >= settings.steps,
+      run.session.state.curve.validation.last?.step != run.session.step
     {
-      report(.validated(try session.validate(on: validation)))
+      report(.validated(try run.session.validate(on: validation)))
     }
     return TrainingResult(
-      step: session.step, isComplete: session.step >= settings.steps, checkpoint: checkpoint,
-      picture: picturePath, curve: session.state.curve)
+      step: run.session.step, isComplete: run.session.step >= settings.steps,
+      checkpoint: checkpoint, picture: picturePath, curve: run.session.state.curve)
   }
 
   /// The most memory that tensors took at a time.
@@ -131,62 +135,19 @@ public struct Trainer: Sendable {
     (try? DeviceQueue.shared(for: device))?.device.ledger.peakBytes ?? MemoryPool.peakBytes
   }
 
-  private var picturePath: String { settings.outputDirectory + "/loss.svg" }
-
-  /// Prepares the output folder and the first or next step.
-  private func begin(_ start: Start) throws -> TrainingSession {
-    let folder = settings.outputDirectory
-    let latest = start == .startOver ? nil : store.steps.last
-    let session: TrainingSession
-    if let latest {
-      session = try resume(at: latest)
-    } else {
-      guard start != .mustContinue else {
-        throw TrainingError.checkpoint(
-          path: folder, reason: "there is no checkpoint to continue from")
-      }
-      session = try TrainingSession(configuration, corpus: corpus, device: device)
-    }
-    // Only now that nothing can be wrong with the arguments.
-    try AtomicFolder.create(folder)
-    try AtomicFolder.removeUnfinished(in: folder)
-    if latest == nil { try store.removeAll() }
-    let written = try JSONValue(encoding: configuration).serialized()
-    try AtomicFile.write(
-      String(decoding: written, as: UTF8.self), to: folder + "/configuration.json")
-    return session
-  }
-
-  private func resume(at step: Int) throws -> TrainingSession {
-    let snapshot = try store.read(step: step, model: configuration.model)
-    let (own, saved) = (TrainingSession.identity(settings, corpus), snapshot.state.data)
-    let difference =
-      if own.text != saved.text {
-        "the text has changed"
-      } else if own.batchSize != saved.batchSize {
-        "training.batch_size was \(saved.batchSize)"
-      } else if own.length != saved.length {
-        "training.length was \(saved.length)"
-      } else if own.seed != saved.seed {
-        "training.seed was \(saved.seed)"
-      } else {
-        String?.none
-      }
-    if let difference {
-      throw TrainingError.checkpoint(
-        path: store.path(step: step),
-        reason: "the run cannot be continued, \(difference); "
-          + "start over or choose another training.output_directory")
-    }
-    return try TrainingSession(configuration, corpus: corpus, device: device, from: snapshot)
-  }
+  private var picturePath: String { RunFile.picture.path(in: settings.outputDirectory) }
 
   private func save(_ session: inout TrainingSession) throws -> String {
     try session.settle()
     let path = try store.write(
       session.snapshot, model: configuration.model, kept: settings.keptCheckpoints)
-    try AtomicFile.write(session.state.curve.svg(title: "Loss"), to: picturePath)
+    try draw(session.state.curve)
     return path
+  }
+
+  /// Makes the picture that of `curve`.
+  func draw(_ curve: LossCurve) throws {
+    try RunFile.picture.update(curve.svg(title: "Loss"), in: settings.outputDirectory)
   }
 
   private func summary(of session: TrainingSession) -> RunSummary {

@@ -13,6 +13,8 @@ struct TrainingSession {
   /// Steps whose figures have not been read.
   private var unread: [StepFigures] = []
   private var batches: TrainingBatches
+  /// The next step as far as ``confirm()`` worked it out.
+  private var next: HalfStep?
   private let optimizer: AdamW
   private let schedule: LearningRateSchedule
 
@@ -63,6 +65,15 @@ struct TrainingSession {
   var state: TrainerState { snapshot.state }
   var tokensPerStep: Int { configuration.training.batchSize * configuration.training.length }
 
+  /// A step before the optimizer.
+  private struct HalfStep {
+    let figures: StepFigures
+    let gradients: [Tensor]
+    let clip: GradientClip
+    /// Where the batch behind it begins.
+    let position: DataPosition
+  }
+
   /// One step: loss and gradients of the next batch, clipped, and AdamW.
   ///
   /// A GPU computes a step while the processor prepares the next one; the figures of a step are read
@@ -71,23 +82,42 @@ struct TrainingSession {
   /// - Returns: the loss in nats a token of the latest step whose figures are known.
   /// - Throws: ``TrainingError/diverged(step:loss:gradientNorm:)``.
   mutating func advance() throws -> Double? {
+    let half = try next ?? halfStep()
+    next = nil
+    unread.append(half.figures)
+    // The processor knows them at once: a step that goes wrong then changes nothing.
+    let known = device == .cpu ? try settle() : nil
+    let update = try optimizer.step(
+      snapshot.parameters.tensors, gradients: half.gradients, clip: half.clip,
+      rate: schedule.rate(at: step), state: snapshot.optimizer,
+      precision: configuration.training.precision)
+    snapshot.parameters = try snapshot.parameters.replacing(update.parameters)
+    rounded = try rounded.replacing(update.rounded)
+    snapshot.optimizer = update.state
+    snapshot.state.step += 1
+    snapshot.state.position = half.position
+    return try known ?? settle(leaving: 1)
+  }
+
+  /// Makes sure that the model can be trained on: that loss and gradients of the next step are numbers.
+  /// The next ``advance()`` goes on from them, so nothing is computed twice.
+  ///
+  /// - Throws: ``TrainingError/diverged(step:loss:gradientNorm:)``.
+  mutating func confirm() throws {
+    let half = try next ?? halfStep()
+    next = half
+    _ = try half.figures.values()
+  }
+
+  private mutating func halfStep() throws -> HalfStep {
     let batch = try batches.next()
     let tracked = rounded.tracked()
     let loss = try self.loss(of: batch, tracked)
     let gradients = try loss.gradients(of: tracked.tensors)
     let clip = try GradientClip(of: gradients, limit: configuration.training.clipNorm)
-    unread.append(try StepFigures(step: step + 1, loss: loss, clip: clip))
-    // The processor knows them at once: a step that goes wrong then changes nothing.
-    let known = device == .cpu ? try settle() : nil
-    let update = try optimizer.step(
-      snapshot.parameters.tensors, gradients: gradients, clip: clip, rate: schedule.rate(at: step),
-      state: snapshot.optimizer, precision: configuration.training.precision)
-    snapshot.parameters = try snapshot.parameters.replacing(update.parameters)
-    rounded = try rounded.replacing(update.rounded)
-    snapshot.optimizer = update.state
-    snapshot.state.step += 1
-    snapshot.state.position = batches.position
-    return try known ?? settle(leaving: 1)
+    return HalfStep(
+      figures: try StepFigures(step: step + 1, loss: loss, clip: clip), gradients: gradients,
+      clip: clip, position: batches.position)
   }
 
   /// Reads the figures of the steps that were taken, but for the `left` latest ones.
@@ -124,6 +154,8 @@ struct TrainingSession {
   }
 
   /// Measures the model on held-out text and puts the result on the curve.
+  ///
+  /// - Throws: ``TrainingError/validationDiverged(step:loss:)``.
   mutating func validate(on batches: ValidationBatches) throws -> ValidationMetrics {
     var losses: [PendingElements] = []
     var counts: [Int] = []
@@ -135,6 +167,7 @@ struct TrainingSession {
     let sum = try zip(losses, counts).reduce(0.0) { try $0 + $1.0.elements()[0] * Double($1.1) }
     let tokens = counts.reduce(0, +)
     let loss = sum / Double(max(1, tokens))
+    guard loss.isFinite else { throw TrainingError.validationDiverged(step: step, loss: loss) }
     let metrics = ValidationMetrics(step: step, loss: loss, bitsPerByte: bitsPerByte(nats: loss))
     snapshot.state.curve.validation.append(
       LossCurve.Point(step: step, bitsPerByte: metrics.bitsPerByte))

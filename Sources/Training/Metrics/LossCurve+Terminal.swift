@@ -13,9 +13,11 @@ extension LossCurve {
     let labelWidth = y.values.map { y.label($0).count }.max() ?? 0
     var canvas = BrailleCanvas(columns: max(8, columns - labelWidth - 2), rows: max(2, rows))
     func place(_ point: Point) -> (x: Int, y: Int) {
-      let x = Double(point.step) / Double(max(1, last)) * Double(canvas.width - 1)
-      let up = y.fraction(of: point.bitsPerByte) * Double(canvas.height - 1)
-      return (Int(x.rounded()), canvas.height - 1 - Int(up.rounded()))
+      let across = Double(point.step) / Double(max(1, last))
+      return (
+        x: Self.place(across, of: canvas.width),
+        y: canvas.height - 1 - Self.place(y.fraction(of: point.bitsPerByte), of: canvas.height)
+      )
     }
     let line = Self.thinned(training, to: canvas.width).map(place)
     for (from, to) in zip(line, line.dropFirst()) { canvas.drawLine(from: from, to: to) }
@@ -24,8 +26,8 @@ extension LossCurve {
 
     var labels: [Int: String] = [:]
     for value in y.values {
-      let up = y.fraction(of: value) * Double(canvas.height - 1)
-      labels[(canvas.height - 1 - Int(up.rounded())) / BrailleCanvas.dotsDown] = y.label(value)
+      let up = Self.place(y.fraction(of: value), of: canvas.height)
+      labels[(canvas.height - 1 - up) / BrailleCanvas.dotsDown] = y.label(value)
     }
     var lines = ["bits per byte (line: training, ◆ validation)"]
     for (row, text) in canvas.lines.enumerated() {
@@ -39,6 +41,11 @@ extension LossCurve {
     lines.append(
       margin + " 0" + String(repeating: " ", count: max(1, canvas.columns - 1 - end.count)) + end)
     return lines.joined(separator: "\n")
+  }
+
+  /// The dot at a fraction of the way along `count` dots.
+  private static func place(_ fraction: Double, of count: Int) -> Int {
+    Int((min(max(fraction, 0), 1) * Double(count - 1)).rounded())
   }
 }
 

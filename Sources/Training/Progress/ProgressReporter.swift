@@ -24,6 +24,9 @@ public struct ProgressReporter {
     switch event {
     case .started(let summary, let step):
       for line in ProgressText.lines(summary, step: step) { print(line) }
+    case .changed(let changes): for change in changes { print("\(change)") }
+    case .unlocked(let folder):
+      print("\(folder): the file system has no locks; nothing keeps a second run out")
     case .stepped(let progress):
       lastProgress = progress
       let isDue = lastDrawn.map { clock.now - $0 >= Self.redrawInterval } ?? true

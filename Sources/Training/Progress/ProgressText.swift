@@ -17,7 +17,15 @@ enum ProgressText {
       validation text \(text(summary.validationBytes, summary.validationDocuments))
       """
     ]
-    if step > 0 { lines.append("continuing after step \(step) of \(summary.steps)") }
+    if step >= summary.steps {
+      lines.append(
+        """
+        the run in \(summary.outputDirectory) is complete: step \(step) is done and training.steps is \
+        \(summary.steps); a larger one continues it, --start-over begins anew
+        """)
+    } else if step > 0 {
+      lines.append("continuing after step \(step) of \(summary.steps)")
+    }
     return lines
   }
 

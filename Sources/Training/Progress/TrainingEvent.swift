@@ -2,6 +2,10 @@
 public enum TrainingEvent: Sendable {
   /// The run begins, or continues after `step` steps.
   case started(RunSummary, step: Int)
+  /// The run continues with other values than it had.
+  case changed([ConfigurationChange])
+  /// The file system has no locks: nothing keeps a second run out of the folder.
+  case unlocked(folder: String)
   /// A step was done.
   case stepped(StepProgress)
   /// A group of steps is complete.

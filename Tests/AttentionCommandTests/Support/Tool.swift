@@ -34,6 +34,11 @@ final class Tool {
     }
   }
 
+  /// The names in a folder below, hidden ones too.
+  func names(of folder: String) throws -> [String] {
+    try FileManager.default.contentsOfDirectory(atPath: path(folder))
+  }
+
   func write(_ tensors: [String: Tensor], to name: String) throws {
     try Safetensors.write(
       tensors.sorted { $0.key < $1.key }.map { (name: $0.key, tensor: $0.value) }, to: path(name))
@@ -56,13 +61,37 @@ final class Tool {
   }
 
   func run(executable: String, _ arguments: [String]) throws -> Outcome {
+    try start(executable: executable, arguments).outcome()
+  }
+
+  /// A process that goes on.
+  final class Running {
+    let id: pid_t
+    fileprivate let collect: (pid_t) throws -> Outcome
+
+    fileprivate init(_ id: pid_t, _ collect: @escaping (pid_t) throws -> Outcome) {
+      self.id = id
+      self.collect = collect
+    }
+
+    func send(_ signal: Int32) { kill(id, signal) }
+
+    /// Waits for its end.
+    func outcome() throws -> Outcome { try collect(id) }
+  }
+
+  /// Starts a program whose output goes to files of the tool's folder that are called after `name`.
+  func start(
+    executable: String = Tool.executable, _ arguments: [String], name: String = "std"
+  ) throws -> Running {
+    let (output, error) = (path(name + "out"), path(name + "err"))
     var actions = posix_spawn_file_actions_t()
     posix_spawn_file_actions_init(&actions)
     defer { posix_spawn_file_actions_destroy(&actions) }
     let flags = O_WRONLY | O_CREAT | O_TRUNC
     posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0)
-    posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, path("stdout"), flags, 0o600)
-    posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, path("stderr"), flags, 0o600)
+    posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, output, flags, 0o600)
+    posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, error, flags, 0o600)
     var words = ([executable] + arguments).map { strdup($0) }
     words.append(nil)
     defer { for word in words { free(word) } }
@@ -71,15 +100,16 @@ final class Tool {
     guard failure == 0 else {
       throw Failure("\(executable): \(String(cString: strerror(failure)))")
     }
-    var status: Int32 = 0
-    while waitpid(process, &status, 0) < 0 && errno == EINTR {}
-    // Above 128 as shells have it: a process that a signal ended is no clean exit.
-    let exitCode = status & 0x7F == 0 ? (status >> 8) & 0xFF : 128 + status & 0x7F
-    return Outcome(exitCode: exitCode, output: try text("stdout"), error: try text("stderr"))
-  }
-
-  private func text(_ name: String) throws -> String {
-    String(decoding: try Data(contentsOf: URL(filePath: path(name))), as: UTF8.self)
+    return Running(process) { process in
+      var status: Int32 = 0
+      while waitpid(process, &status, 0) < 0 && errno == EINTR {}
+      // Above 128 as shells have it: a process that a signal ended is no clean exit.
+      let exitCode = status & 0x7F == 0 ? (status >> 8) & 0xFF : 128 + status & 0x7F
+      func text(_ path: String) throws -> String {
+        String(decoding: try Data(contentsOf: URL(filePath: path)), as: UTF8.self)
+      }
+      return Outcome(exitCode: exitCode, output: try text(output), error: try text(error))
+    }
   }
 
   struct Failure: Error, CustomStringConvertible {

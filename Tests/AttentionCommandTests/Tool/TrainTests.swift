@@ -1,30 +1,9 @@
-import FoundationEssentials
 import Testing
 
 /// `attention train` and `attention generate`, from a text to what the model writes.
 @Suite struct TrainTests {
   private func makeTool() throws -> Tool {
-    let tool = try Tool()
-    let text = String(repeating: "func f(x: Int) -> Int { x + 1 }\n", count: 200)
-    for number in 0..<4 {
-      try Data((text + "// \(number)\n").utf8).write(to: URL(filePath: tool.path("\(number).txt")))
-    }
-    let configuration = """
-      {
-        model: {
-          vocabulary_size: 256, hidden_size: 16,
-          layers: [{ type: "gated_linear", heads: 2 }, { type: "softmax", heads: 2 }],
-        },
-        data: { paths: ["."], extensions: ["txt"], validation_fraction: 0.25 },
-        training: {
-          steps: 3, batch_size: 2, length: 32, warmup_steps: 1, validation_tokens: 64,
-          output_directory: "\(tool.path("run"))",
-        },
-        sample: { prompt: "func ", tokens: 12 },
-      }
-      """
-    try Data(configuration.utf8).write(to: URL(filePath: tool.path("tiny.json5")))
-    return tool
+    try TinyRun(into: "run").tool
   }
 
   @Test func aRunEndsWithTheSampleAndTheFigureAndCanBeContinued() throws {

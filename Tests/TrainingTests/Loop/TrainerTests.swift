@@ -64,6 +64,7 @@ import Testing
       case .validated(let metrics): events.append("validated \(metrics.step)")
       case .savedCheckpoint(let path): events.append(path)
       case .stopped: Issue.record("nobody asked to stop")
+      case .changed, .unlocked: Issue.record("nothing of the kind")
       }
     }
     #expect(result.isComplete)
@@ -81,10 +82,14 @@ import Testing
     let files = try folder.contents(of: "run").keys.sorted()
     #expect(
       files
-        == ["35", "40"].flatMap { step in
+        == ["run/.lock"]
+        + ["35", "40"].flatMap { step in
           ["config.json", "model.safetensors", "optimizer.safetensors", "trainer_state.json"]
             .map { "run/checkpoint-\(step)/\($0)" }
-        } + ["run/configuration.json", "run/loss.svg", "run/metrics.jsonl"])
+        } + [
+          "run/configuration.json", "run/configurations.jsonl", "run/loss.svg",
+          "run/metrics.jsonl",
+        ])
     #expect(try lines(folder).count == 8 + 10)
   }
 
@@ -258,25 +263,97 @@ import Testing
       #expect(error?.description.contains(reason) == true, "\(error?.description ?? "")")
       #expect(try folder.contents(of: "run") == before)
     }
+    let error = #expect(throws: TrainingError.self) {
+      _ = try trainer(in: folder) { $0.training.seed = 1 }.run()
+    }
+    #expect(error?.description.contains("--start-over") == true)
     try folder.write("run/checkpoint-2/optimizer.safetensors", "broken")
     #expect(throws: TensorError.self) { _ = try trainer(in: folder).run() }
     #expect(try trainer(in: folder).run(start: .startOver).isComplete)
   }
 
-  @Test func aLossThatIsNoNumberStopsTheRunAndKeepsTheCheckpoint() throws {
+  /// A step so large that the model it makes has no loss.
+  private func diverges(_ configuration: inout TrainingConfiguration) {
+    configuration.training.learningRate = 1e38
+    configuration.training.warmupSteps = 0
+    configuration.training.checkpointInterval = 1
+    configuration.training.keptCheckpoints = 1
+  }
+
+  @Test func aLossThatIsNoNumberStopsTheRunAndKeepsTheLastGoodCheckpoint() throws {
     let folder = TemporaryFolder()
+    _ = try trainer(in: folder).run(stopAfter: 2)
+    let before = try folder.contents(of: "run/checkpoint-2")
+    for _ in 0..<2 {
+      let error = #expect(throws: TrainingError.self) {
+        _ = try trainer(in: folder, diverges).run()
+      }
+      guard case .diverged(let step, _, _)? = error else {
+        Issue.record("\(String(describing: error))")
+        return
+      }
+      // Step 3 made the model that step 4 fails with.
+      #expect(step == 4)
+      #expect(error?.description.contains("--start-over") == true)
+      #expect(CheckpointStore(folder: folder.path + "/run").steps == [2])
+      #expect(try folder.contents(of: "run/checkpoint-2") == before)
+    }
+    #expect(try trainer(in: folder).run().isComplete)
+    // Back on the way of a run that nothing happened to.
+    _ = try trainer(in: folder, run: "whole").run()
+    #expect(
+      try folder.contents(of: "run/checkpoint-12")["run/checkpoint-12/model.safetensors"]
+        == folder.contents(of: "whole/checkpoint-12")["whole/checkpoint-12/model.safetensors"])
+  }
+
+  @Test func aValidationLossThatIsNoNumberStopsTheRunToo() throws {
+    let folder = TemporaryFolder()
+    _ = try trainer(in: folder).run(stopAfter: 2)
     let error = #expect(throws: TrainingError.self) {
       _ = try trainer(in: folder) {
-        $0.training.learningRate = 1e38
-        $0.training.warmupSteps = 0
-        $0.training.checkpointInterval = 1
+        diverges(&$0)
+        // Infinite in float32, and so are the weights.
+        $0.training.learningRate = 1e300
+        $0.training.steps = 3
       }.run()
     }
-    guard case .diverged(let step, _, _)? = error else {
+    guard case .validationDiverged(step: 3, _)? = error else {
       Issue.record("\(String(describing: error))")
       return
     }
-    #expect(CheckpointStore(folder: folder.path + "/run").steps == Array(1..<step))
+    #expect(CheckpointStore(folder: folder.path + "/run").steps == [2])
+    #expect(try trainer(in: folder).run().isComplete)
+  }
+
+  /// A run that is killed between its last checkpoint and its picture has nothing more to train.
+  @Test func thePictureIsThatOfTheLastCheckpoint() throws {
+    let folder = TemporaryFolder()
+    _ = try trainer(in: folder).run()
+    let before = try folder.contents(of: "run")
+    for text in ["old", nil] {
+      unlink(folder.path("run/loss.svg"))
+      if let text { try folder.write("run/loss.svg", text) }
+      _ = try trainer(in: folder).run()
+      #expect(try folder.contents(of: "run") == before)
+    }
+    // A run that begins anew has none yet.
+    _ = try trainer(in: folder).run(start: .startOver, stopAfter: 1)
+    #expect(folder.bytes("run/loss.svg") != before["run/loss.svg"])
+  }
+
+  @Test func aRunHoldsItsFolder() throws {
+    let folder = TemporaryFolder()
+    var refusals = 0
+    _ = try trainer(in: folder).run(
+      report: { event in
+        guard case .stepped(let progress) = event, progress.step == 6 else { return }
+        let error = #expect(throws: TrainingError.self) {
+          _ = try trainer(in: folder).run(start: .startOver)
+        }
+        if case .inUse? = error { refusals += 1 }
+      })
+    #expect(refusals == 1)
+    #expect(try trainer(in: folder).run().isComplete)
   }
 
   @Test func aFullDiskLeavesOlderCheckpointsAlone() async {

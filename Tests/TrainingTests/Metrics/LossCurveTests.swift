@@ -66,6 +66,13 @@ import Testing
     LossCurve(validation: [.init(step: 3, bitsPerByte: 0)]),
     LossCurve(training: [.init(step: 1, bitsPerByte: 3), .init(step: 2, bitsPerByte: 3)]),
     LossCurve(training: [.init(step: 1, bitsPerByte: 1e9), .init(step: 2, bitsPerByte: 1e-9)]),
+    LossCurve(training: [.init(step: 1, bitsPerByte: 1e20)]),
+    LossCurve(training: [.init(step: 1, bitsPerByte: 5e14)]),
+    LossCurve(training: [.init(step: 1, bitsPerByte: 3e38), .init(step: 2, bitsPerByte: 3e38)]),
+    LossCurve(training: [.init(step: 1, bitsPerByte: -1e308), .init(step: 2, bitsPerByte: 1e308)]),
+    LossCurve(training: (1...2000).map { .init(step: $0, bitsPerByte: 1e308) }),
+    LossCurve(training: [.init(step: -5, bitsPerByte: 3), .init(step: .max, bitsPerByte: 3)]),
+    LossCurve(validation: [.init(step: .min, bitsPerByte: .nan), .init(step: 2, bitsPerByte: 2)]),
   ])
   func curvesWithoutRangeHavePicturesToo(curve: LossCurve) throws {
     let svg = curve.svg(title: "Loss")

@@ -1,4 +1,5 @@
 import FoundationEssentials
+import Glibc
 import TestSupport
 import Testing
 
@@ -44,6 +45,28 @@ import Testing
     #expect(try read(path).split(separator: "\n").count == 3)
     _ = try MetricsFile(path: path, continuingAfter: nil)
     #expect(try read(path).isEmpty)
+  }
+
+  @Test func whatCannotBeReadIsNotEmptied() throws {
+    let folder = TemporaryFolder()
+    let target = try folder.write("target", "mine")
+    let path = folder.path("metrics.jsonl")
+    symlink(target, path)
+    for step in [nil, 5] {
+      let error = #expect(throws: TrainingError.self) {
+        _ = try MetricsFile(path: path, continuingAfter: step)
+      }
+      #expect(
+        error?.description
+          == "\(path): is a symbolic link; it must be a regular file or absent")
+    }
+    #expect(folder.bytes("target") == Array("mine".utf8))
+    unlink(path)
+    mkfifo(path, 0o600)
+    let error = #expect(throws: TrainingError.self) {
+      _ = try MetricsFile(path: path, continuingAfter: 5)
+    }
+    #expect(error?.description == "\(path): is a pipe; it must be a regular file or absent")
   }
 
   @Test func aFileThatCannotBeWrittenIsNamed() throws {

@@ -13,6 +13,9 @@ import Testing
     #expect(9.999.text(digits: 2) == "10.00")
     #expect(12.5.text(digits: 0) == "13")
     #expect(Double.nan.text(digits: 2) == "nan")
+    #expect(9e14.text(digits: 3) == "900000000000000.000")
+    #expect(9e14.text(digits: 7) == "900000000000000.0")
+    #expect(1e-20.text(digits: 30) == "1e-20")
   }
 
   @Test func largeNumbersAreShort() {

@@ -1,0 +1,76 @@
+import Glibc
+import Tensors
+
+/// A run's folder in the hands of one process: a lock on a file in it, which the system gives back when
+/// the process ends, however it ends.
+final class RunLock {
+  /// The locked file. It says who holds it, and is empty if nobody does.
+  static let file = ".lock"
+
+  private let descriptor: Int32
+  /// Whether nobody else can take the folder; false where the file system has no locks.
+  let isExclusive: Bool
+
+  /// Takes the folder, which must exist.
+  ///
+  /// - Throws: ``TrainingError/inUse(folder:by:)`` if another run has it,
+  ///   ``TrainingError/notWritten(path:reason:)`` if the file cannot be made.
+  init(folder: String) throws {
+    let path = folder + "/" + Self.file
+    let ownerWrites: mode_t = 0o644
+    descriptor = open(
+      path, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, ownerWrites)
+    guard descriptor >= 0 else { throw TrainingError.notWritten(path: path) }
+    var status = stat()
+    guard fstat(descriptor, &status) == 0, status.st_mode & S_IFMT == S_IFREG else {
+      close(descriptor)
+      throw TrainingError.notWritten(path: path, reason: "it is not a regular file")
+    }
+    isExclusive = flock(descriptor, LOCK_EX | LOCK_NB) == 0
+    if !isExclusive {
+      let code = errno
+      // A file system over a network may not know how.
+      guard [ENOLCK, ENOSYS, ENOTSUP].contains(code) else {
+        defer { close(descriptor) }
+        guard code == EWOULDBLOCK else { throw TrainingError.notWritten(path: path) }
+        throw TrainingError.inUse(folder: folder, by: Self.holder(descriptor))
+      }
+      return
+    }
+    let text = Array("process \(getpid()) on \(Self.host) since \(Self.now)\n".utf8)
+    // Who it is can be left unsaid.
+    ftruncate(descriptor, 0)
+    _ = write(descriptor, text, text.count)
+  }
+
+  deinit {
+    if isExclusive { ftruncate(descriptor, 0) }
+    close(descriptor)
+  }
+
+  /// What the file says of who has locked it.
+  private static func holder(_ descriptor: Int32) -> String {
+    let longest = 256
+    var bytes = [UInt8](repeating: 0, count: longest)
+    let count = pread(descriptor, &bytes, longest, 0)
+    let printable = bytes.prefix(max(0, count)).filter { (0x20..<0x7F).contains($0) }
+    return printable.isEmpty ? "another run" : String(decoding: printable, as: UTF8.self)
+  }
+
+  private static var host: String {
+    var system = utsname()
+    guard uname(&system) == 0 else { return "this machine" }
+    return withUnsafeBytes(of: &system.nodename) { name in
+      String(decoding: name.prefix { $0 != 0 }, as: UTF8.self)
+    }
+  }
+
+  private static var now: String {
+    var seconds = time(nil)
+    var parts = tm()
+    gmtime_r(&seconds, &parts)
+    var text = [CChar](repeating: 0, count: 32)
+    strftime(&text, text.count, "%Y-%m-%d %H:%M:%S UTC", &parts)
+    return text.withUnsafeBufferPointer { $0.baseAddress.map { String(cString: $0) } ?? "" }
+  }
+}
