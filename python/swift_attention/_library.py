@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
 import struct
 from pathlib import Path
 from typing import (
-    Callable, Dict, List, Mapping, NamedTuple, NoReturn, Optional, Sequence, Tuple, Union)
+    Callable, Dict, Iterable, List, Mapping, NamedTuple, NoReturn, Optional, Sequence, Tuple,
+    Union)
 
 import torch
 
@@ -36,6 +38,16 @@ DTYPES: Dict[torch.dtype, int] = {
     torch.int64: 5,
     torch.bool: 6,
 }
+# What tensors of numbers may be of.
+FLOATING = tuple(dtype for dtype in DTYPES if dtype.is_floating_point)
+# What the other tensors are of.
+_DTYPES_OF = {"cumulative_lengths": [torch.int32], "key_mask": [torch.bool]}
+
+
+def names_of(dtypes: Iterable[torch.dtype]) -> str:
+    """Types as messages name them: "float32, bfloat16 or float16"."""
+    *names, last = (str(dtype).replace("torch.", "") for dtype in dtypes)
+    return f"{', '.join(names)} or {last}" if names else last
 
 
 class Layout(NamedTuple):
@@ -98,8 +110,8 @@ class Operator:
         for field, (shape, strides, dtype, is_on_host) in tensors.items():
             code = DTYPES.get(dtype)
             if code is None:
-                names = ", ".join(str(each).replace("torch.", "") for each in DTYPES)
-                raise TypeError(f"{field} is of {dtype}; it must be of {names}")
+                names = names_of(_DTYPES_OF.get(field, FLOATING))
+                raise TypeError(f"{field} is of {names_of([dtype])}; it must be of {names}")
             rank = len(shape)
             if rank > MAX_RANK:
                 raise ValueError(f"{field} is of rank {rank}; it must be of at most {MAX_RANK}")
@@ -218,7 +230,8 @@ _error = _library.sa_error
 
 def raise_error(status: int, device: int = CPU) -> NoReturn:
     """Raises what a status and the message of this thread's last call are in Python."""
-    message = (_error() or b"").decode()
+    message = _SWIFT_NAMES.sub(
+        lambda name: _PYTHON_NAMES[name.group()], (_error() or b"").decode())
     if status in (_INVALID_ARGUMENT, _NO_KERNEL):
         raise ValueError(message)
     if status == _OUT_OF_MEMORY:
@@ -318,3 +331,12 @@ GATED_SCAN = Operator(
     ("output final_state output_gradient final_state_gradient", "tensor"),
     ("inputs_gradient decay_gradient initial_state_gradient", "tensor"),
 )
+
+# The library's messages have the names of Swift's arguments: keyMask for key_mask.
+_PYTHON_NAMES = {
+    re.sub("_([a-z])", lambda letter: letter.group(1).upper(), field): field
+    for operator in (ATTENTION, LINEAR_ATTENTION, GATED_SCAN)
+    for field in operator.offsets
+    if "_" in field
+}
+_SWIFT_NAMES = re.compile(rf"\b({'|'.join(_PYTHON_NAMES)})\b")

@@ -8,14 +8,18 @@ import torch
 from torch import Tensor
 from torch.compiler import is_compiling
 
+from ._errors import renamed
 from ._operators.attention import attend, attend_again
 from ._operators.attention_calls import OptionValues
-from ._operators.eager import NUMBER_TYPES, check_tensors, number
+from ._operators.eager import (
+    NUMBER_TYPES, check_axis, check_optional_tensors, check_tensors, number)
 
 # Slices shorter than this are zero vectors.
 _SHORTEST = 1e-12
 # Calls of this function are checked by its own rules, and remembered apart from others.
 _RULE = "flash_cosine_sim_attention"
+# The operator's arguments, as they are called here.
+_NAMES = {"queries": "q", "keys": "k", "values": "v", "bias": "attn_bias", "key_mask": "mask"}
 
 
 def flash_cosine_sim_attention(
@@ -51,8 +55,27 @@ def flash_cosine_sim_attention(
 
     Raises:
         ValueError: An argument does not fit the others; the message says which.
-        TypeError: An element type that there is no attention of.
+        TypeError: An element type, or a kind of tensor, that there is no attention of.
     """
+    try:
+        return _attended(q, k, v, mask, attn_bias, scale, groups, causal, l2norm_qk,
+                         attn_bias_batch_dim)
+    except (TypeError, ValueError) as error:
+        raise renamed(error, _NAMES, type(error)) from None
+
+
+def _attended(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    mask: Optional[Tensor],
+    attn_bias: Optional[Tensor],
+    scale: float,
+    groups: int,
+    causal: bool,
+    l2norm_qk: bool,
+    attn_bias_batch_dim: bool,
+) -> Tensor:
     if type(scale) not in NUMBER_TYPES:
         scale = number("scale", scale)
     causal, l2norm_qk = bool(causal), bool(l2norm_qk)
@@ -64,6 +87,9 @@ def flash_cosine_sim_attention(
     check_tensors(q=q, k=k, v=v)
     is_merged = q.dim() == 3
     q, k, v = _with_heads(q, k, v)
+    check_axis("k", k, -1, q.shape[-1])
+    check_axis("v", v, -2, k.shape[-2])
+    check_optional_tensors(mask=mask)
     if attn_bias is not None:
         attn_bias = _bias_of_rank_four(attn_bias, attn_bias_batch_dim or is_merged)
     output = attend(

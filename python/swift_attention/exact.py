@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ._operators.attention import attend
 from ._operators.attention_calls import OptionValues
-from ._operators.eager import check_tensors
+from ._operators.eager import check_optional_tensors, check_tensors
 
 _ALIGNMENTS = ("bottom-right", "top-left")
 
@@ -69,9 +69,13 @@ def attention(
         TypeError: An element type that there is no attention of.
     """
     check_tensors(queries=queries, keys=keys, values=values)
+    check_optional_tensors(
+        bias=bias, logit_decay=logit_decay, sinks=sinks, key_mask=key_mask,
+        cumulative_lengths=cumulative_lengths)
     if alignment not in _ALIGNMENTS:
         raise ValueError(f"alignment is {alignment!r}; it must be one of {_ALIGNMENTS}")
     head_scales = scale if isinstance(scale, Tensor) else None
+    check_optional_tensors(scale=head_scales)
     if scale is None or head_scales is not None:
         number = None
     else:

@@ -8,12 +8,18 @@ import torch
 from torch import Tensor
 from torch.compiler import is_compiling
 
+from ._errors import InvalidArgument, InvalidType, renamed
 from ._operators.attention import attend, attend_again
 from ._operators.attention_calls import OptionValues
-from ._operators.eager import NUMBER_TYPES, check_tensors, number
+from ._operators.eager import (
+    NUMBER_TYPES, check_axis, check_floating, check_tensors, is_causal_bias, number)
 
 # Calls of this function are checked by its own rules, and remembered apart from others.
 _RULE = "scaled_dot_product_attention"
+# The operator's arguments, as they are called here.
+_NAMES = {
+    "queries": "query", "keys": "key", "values": "value", "bias": "attn_mask",
+    "key_mask": "attn_mask"}
 
 
 def scaled_dot_product_attention(
@@ -36,7 +42,7 @@ def scaled_dot_product_attention(
         key: [..., heads, keys, dimension]. Dimensions before the last two broadcast.
         value: [..., heads, keys, value dimension].
         attn_mask: Broadcasts to [..., heads, length, keys]: bool, true where a key may be attended,
-            or numbers that are added to the scores.
+            or numbers that are added to the scores; or a `torch.nn.attention.bias.CausalBias`.
         dropout_p: 0; the kernels have no dropout.
         is_causal: Query i sees keys 0 to i, whatever the lengths. Not together with `attn_mask`.
         scale: Multiplies the scores; by default 1/√dimension.
@@ -45,8 +51,28 @@ def scaled_dot_product_attention(
 
     Raises:
         ValueError: An argument does not fit the others; the message says which.
-        TypeError: An element type that there is no attention of.
+        TypeError: An element type, or a kind of tensor, that there is no attention of.
+
+    Both are a RuntimeError too, as `torch.nn.functional` has it.
     """
+    try:
+        return _attended(query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa)
+    except ValueError as error:
+        raise renamed(error, _NAMES, InvalidArgument) from None
+    except TypeError as error:
+        raise renamed(error, _NAMES, InvalidType) from None
+
+
+def _attended(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Optional[Tensor],
+    dropout_p: float,
+    is_causal: bool,
+    scale: Optional[float],
+    enable_gqa: bool,
+) -> Tensor:
     if type(scale) not in NUMBER_TYPES:
         scale = number("scale", scale)
     is_causal, enable_gqa = bool(is_causal), bool(enable_gqa)
@@ -62,12 +88,17 @@ def scaled_dot_product_attention(
         raise ValueError("is_causal is True; it must be False where attn_mask is given")
     rank = max(query.dim(), key.dim(), value.dim())
     query, key, value, batch = _of_rank_four(query, key, value, enable_gqa)
-    bias, key_mask = (None, None) if attn_mask is None else _mask(attn_mask, query, key, batch)
+    is_top_left, bias, key_mask = True, None, None
+    if is_causal_bias(attn_mask):
+        is_causal, is_top_left = True, _is_top_left(attn_mask, query, key)
+        rule = (*rule, is_causal, is_top_left)
+    elif attn_mask is not None:
+        bias, key_mask = _mask(attn_mask, query, key, batch)
     output = attend(
         (query, key, value, bias, None, None, None, key_mask, None),
         OptionValues(
-            scale=None if scale is None else float(scale), is_causal=is_causal, is_top_left=True,
-            heads_first=True),
+            scale=None if scale is None else float(scale), is_causal=is_causal,
+            is_top_left=is_top_left, heads_first=True),
         rule)[0]
     return output if rank == 4 else output.reshape(*batch, *output.shape[4 - min(rank, 3):])
 
@@ -80,6 +111,9 @@ def _of_rank_four(
     for name, tensor in named.items():
         if tensor.dim() < 2:
             raise ValueError(f"{name} is {list(tensor.shape)}; it must be of rank 2 or more")
+        check_floating(name, tensor)
+    check_axis("key", key, -1, query.shape[-1])
+    check_axis("value", value, -2, key.shape[-2])
     tensors = [t[(None,) * (3 - t.dim())] if t.dim() < 3 else t for t in named.values()]
     heads = [t.shape[-3] for t in tensors]
     most = max(heads)
@@ -113,10 +147,19 @@ def _of_rank_four(
     return query, key, value, tuple(batch)
 
 
+def _is_top_left(bias: Tensor, query: Tensor, key: Tensor) -> bool:
+    """Where a `CausalBias` begins: the tensor itself has never been written."""
+    lengths, own = [query.shape[2], key.shape[2]], [bias.seq_len_q, bias.seq_len_kv]
+    if own != lengths:
+        raise ValueError(f"attn_mask is a CausalBias of {own}; it must be of {lengths}")
+    return bias.variant.name == "UPPER_LEFT"
+
+
 def _mask(
     mask: Tensor, query: Tensor, key: Tensor, batch: Tuple[int, ...]
 ) -> Tuple[Optional[Tensor], Optional[Tensor]]:
     """The mask as bias, or as key mask where it is the same for all heads and queries."""
+    check_tensors(attn_mask=mask)
     if mask.dtype != torch.bool and not mask.is_floating_point():
         raise TypeError(f"attn_mask is of {mask.dtype}; it must be bool or floating-point")
     full = (*batch, query.shape[1], query.shape[2], key.shape[2])

@@ -30,8 +30,10 @@ def mistakes():
     yield ValueError, "is_causal", lambda: sdpa(Q, Q, Q, new(5, 5), is_causal=True)
     yield ValueError, "heads", lambda: sdpa(Q, Q[:, :2], Q[:, :2])
     yield ValueError, "enable_gqa", lambda: sdpa(Q, Q[:, :3], Q[:, :3], enable_gqa=True)
-    yield ValueError, "keys", lambda: sdpa(Q, new(2, 4, 5, 9), Q)
-    yield ValueError, "values", lambda: sdpa(Q, Q, new(2, 4, 6, 8))
+    yield ValueError, r"key is \[2, 4, 5, 9\]; it must be \[2, 4, 5, 8\]", lambda: sdpa(
+        Q, new(2, 4, 5, 9), Q)
+    yield ValueError, r"value is \[2, 4, 6, 8\]; it must be \[2, 4, 5, 8\]", lambda: sdpa(
+        Q, Q, new(2, 4, 6, 8))
     yield ValueError, "batch", lambda: sdpa(Q, new(3, 4, 5, 8), Q)
     yield ValueError, "query", lambda: sdpa(new(8), Q, Q)
     yield ValueError, "attn_mask", lambda: sdpa(Q, Q, Q, new(5, 6))
@@ -40,14 +42,20 @@ def mistakes():
     yield TypeError, "query", lambda: sdpa(None, Q, Q)
     yield TypeError, "key", lambda: sdpa(Q, [1.0], Q)
     yield TypeError, "complex64", lambda: sdpa(*[Q.to(torch.complex64)] * 3)
-    yield ValueError, "int32", lambda: sdpa(*[Q.int()] * 3)
-    yield ValueError, "keys", lambda: sdpa(Q, Q.half(), Q)
+    for function in (sdpa, cosine, attention):
+        yield (TypeError, "int32; it must be of float32, bfloat16, float16 or float64$",
+               lambda f=function: f(*[Q.int()] * 3))
+    yield ValueError, "key is float16", lambda: sdpa(Q, Q.half(), Q)
+    yield ValueError, "v is float16", lambda: cosine(Q, Q, Q.half())
     yield ValueError, "meta", lambda: sdpa(Q, Q.to("meta"), Q)
     yield ValueError, "scale", lambda: sdpa(Q, Q, Q, scale=float("nan"))
     yield ValueError, "dimension", lambda: sdpa(*[new(1, 1, 2, 300)] * 3)
     yield ValueError, "groups", lambda: cosine(Q, Q, Q, groups=3)
     yield ValueError, "k is", lambda: cosine(Q[:, 0], Q, Q)
-    yield ValueError, "keyMask", lambda: cosine(Q, Q, Q, new(2, 5))
+    yield ValueError, r"v is \[2, 4, 6, 8\]; it must be \[2, 4, 5, 8\]", lambda: cosine(
+        Q, Q, new(2, 4, 6, 8))
+    yield ValueError, "^mask is", lambda: cosine(Q, Q, Q, new(2, 5))
+    yield ValueError, "^key_mask is", lambda: attention(Q, Q, Q, key_mask=new(2, 5))
     yield ValueError, "attn_bias", lambda: cosine(Q, Q, Q, attn_bias=new(5, 5))
     yield ValueError, "bias", lambda: cosine(Q, Q, Q, attn_bias=new(3, 5, 5))
     yield ValueError, "tensors", lambda: l2norm_tensors()
@@ -58,9 +66,11 @@ def mistakes():
     yield ValueError, "cuda.flash", lambda: attention(Q, Q, Q, kernel="cuda.flash")
     yield ValueError, "softcap", lambda: attention(Q, Q, Q, softcap=-1.0)
     yield ValueError, "sinks", lambda: attention(Q, Q, Q, sinks=new(3))
-    yield ValueError, "logitDecay", lambda: attention(Q, Q, Q, logit_decay=new(2, 4, 6))
-    yield ValueError, "cumulativeLengths", lambda: attention(
+    yield ValueError, "^logit_decay is", lambda: attention(Q, Q, Q, logit_decay=new(2, 4, 6))
+    yield ValueError, "^cumulative_lengths is", lambda: attention(
         Q[:1], Q[:1], Q[:1], cumulative_lengths=torch.tensor([0, 3, 2], dtype=torch.int32))
+    yield ValueError, "cumulative_lengths", lambda: attention(
+        Q[:1], Q[:1], Q[:1], cumulative_lengths=torch.tensor([0, 2 ** 32 + 4]))
     yield ValueError, "call", lambda: explain(torch.relu, Q)
 
 

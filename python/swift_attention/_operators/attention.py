@@ -74,10 +74,14 @@ def attend_again(
     ):
         return None
     # As `plan_of` has it.
-    plan = FORWARD.get((
-        rule, queries.shape, queries.stride(), queries.dtype, queries.device,
-        keys.shape, keys.stride(), keys.dtype, keys.device,
-        values.shape, values.stride(), values.dtype, values.device, *NO_TERMS))
+    try:
+        plan = FORWARD.get((
+            rule, queries.shape, queries.stride(), queries.dtype, queries.device,
+            keys.shape, keys.stride(), keys.dtype, keys.device,
+            values.shape, values.stride(), values.dtype, values.device, *NO_TERMS))
+    except RuntimeError:
+        # A layout without a shape or strides.
+        return None
     if plan is None or plan.is_empty:
         return None
     if torch.is_grad_enabled() and (

@@ -8,6 +8,7 @@ import torch
 
 from .._library import ATTENTION, Layout, Option, device_number
 from .calls import BACKWARD, FORWARD, Tensors, key_of, pointers_of, run
+from .eager import check_floating
 
 # The tensors of a call in the operator's order; those that may have gradients come first.
 DIFFERENTIABLE = ("queries", "keys", "values", "bias", "head_scales", "logit_decay", "sinks")
@@ -92,13 +93,15 @@ def check(tensors: Tensors) -> None:
 
 
 def check_together(tensors: Tensors) -> None:
-    """Raises for ranks and devices that do not fit, wherever the queries are."""
+    """Raises for ranks, types and devices that do not fit, wherever the queries are."""
     queries = tensors[0]
     for name, tensor in zip(INPUTS, tensors):
         if tensor is None:
             continue
         if name in INPUTS[:3] and tensor.dim() != 4:
             raise ValueError(f"{name} is {list(tensor.shape)}; it must be of rank 4")
+        if name in DIFFERENTIABLE:
+            check_floating(name, tensor)
         is_on_host = name == "cumulative_lengths" and tensor.device.type == "cpu"
         if tensor.device != queries.device and not is_on_host:
             raise ValueError(
