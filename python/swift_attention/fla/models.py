@@ -26,6 +26,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPast, CausalLMOutpu
 from transformers.utils import logging
 
 from ._generation import CACHE_NAMES, OUTPUT_CACHE, StateGenerationMixin, given_cache
+from ._losses import loss_in_chunks, next_labels, penalty_of_largest
 from .layers import Cache, GatedLinearAttention
 from .layers._parts import RMSNorm
 
@@ -38,7 +39,12 @@ _log = logging.get_logger(__name__)
 class GLAConfig(PretrainedConfig):
     """What a GLA model is made of.
 
-    `fuse_norm`, `fuse_swiglu`, `fuse_cross_entropy`, `use_gk` and `use_gv` change nothing here.
+    `fuse_norm`, `fuse_swiglu`, `fuse_cross_entropy`, `use_gk` and `use_gv` change nothing here. With
+    `fuse_linear_cross_entropy` the loss is computed of some logits at a time, and none are returned
+    beside it; `use_l2warp` adds the gradient of a penalty on the largest logits.
+
+    Raises NotImplementedError for hybrid models (`attn`) and attention over residuals
+    (`attnres_block_size`), ValueError for both fused losses at once.
     """
 
     model_type = _TYPE
@@ -76,11 +82,21 @@ class GLAConfig(PretrainedConfig):
         fuse_norm: bool = True,
         fuse_swiglu: bool = True,
         fuse_cross_entropy: bool = True,
+        fuse_linear_cross_entropy: bool = False,
+        use_l2warp: bool = False,
         vocab_size: int = 32000,
+        attnres_block_size: int | None = None,
         **kwargs: Any,
     ) -> None:
         if attn is not None:
             raise NotImplementedError("attn must be None: hybrid models are not there")
+        if attnres_block_size is not None:
+            raise NotImplementedError(
+                f"attnres_block_size was {attnres_block_size}, must be None: attention over"
+                " residuals is not there")
+        if fuse_cross_entropy and fuse_linear_cross_entropy:
+            raise ValueError(
+                "fuse_cross_entropy was True, must be False with fuse_linear_cross_entropy=True")
         own = dict(locals())
         for name in ("self", "kwargs", "__class__", "pad_token_id", "bos_token_id",
                      "eos_token_id", "tie_word_embeddings"):
@@ -253,16 +269,26 @@ class GLAForCausalLM(StateGenerationMixin, GLAPreTrainedModel):
         cache_params: Cache | None = None,
         **kwargs: Any,
     ) -> CausalLMOutputWithPast:
-        """Logits of the last `logits_to_keep` tokens, 0 for all, and the loss of the `labels`."""
+        """Logits of the last `logits_to_keep` tokens, 0 for all, and the loss of the `labels`.
+
+        With `fuse_linear_cross_entropy` and labels there are no logits.
+        """
         outputs = self.model(
             input_ids, attention_mask, inputs_embeds, past_key_values, use_cache,
             output_hidden_states, cache=cache, cache_params=cache_params, **kwargs)
-        states = outputs.last_hidden_state
-        logits = self.lm_head(states[:, -logits_to_keep:] if labels is None else states)
-        loss = None
-        if labels is not None:
+        states, config = outputs.last_hidden_state, self.config
+        loss = logits = None
+        if labels is None:
+            logits = self.lm_head(states[:, -logits_to_keep:])
+        elif config.fuse_linear_cross_entropy:
+            labels = next_labels(labels).to(states.device)
+            loss = loss_in_chunks(states, labels, self.lm_head, config.use_l2warp)
+        else:
+            logits = self.lm_head(states)
             loss = functional.cross_entropy(
                 logits[:, :-1].flatten(0, 1).float(), labels[:, 1:].flatten().to(logits.device))
+            if config.use_l2warp:
+                loss = loss + penalty_of_largest(logits, labels.numel())
         return CausalLMOutputWithPast(
             loss=loss, logits=logits, hidden_states=outputs.hidden_states,
             **{OUTPUT_CACHE: getattr(outputs, OUTPUT_CACHE)})

@@ -14,6 +14,7 @@ from torch import Tensor
 transformers = pytest.importorskip(
     "transformers", reason="the model is one of the package transformers")
 # Not before it is known that there is transformers.
+from swift_attention.fla import _losses as losses  # noqa: E402
 from swift_attention.fla import models  # noqa: E402
 from swift_attention.fla._generation import OUTPUT_CACHE  # noqa: E402
 from swift_attention.fla.layers import Cache  # noqa: E402
@@ -219,3 +220,54 @@ def test_a_saved_model_is_read(tmp_path: Any) -> None:
     again = transformers.AutoModelForCausalLM.from_pretrained(tmp_path).eval()
     tokens = torch.randint(0, 64, (1, 5))
     assert torch.equal(model(tokens).logits, again(tokens).logits)
+
+
+# --- Losses
+
+
+def _trained(**options: Any) -> tuple:
+    """Loss, logits and gradients of a model of these options: parameters are the same for all."""
+    model = _model(**options).train()
+    tokens = torch.arange(3 * 700).view(3, 700) * 7 % 64
+    labels = tokens.clone()
+    labels[1, 5:600] = -100
+    outputs = model(tokens, labels=labels)
+    (outputs.loss * 3).backward()
+    return outputs, {name: x.grad for name, x in model.named_parameters()}
+
+
+@pytest.mark.parametrize("is_tied", [False, True])
+@pytest.mark.parametrize("has_penalty", [False, True])
+def test_the_fused_loss_is_the_same(has_penalty: bool, is_tied: bool) -> None:
+    options = dict(use_l2warp=has_penalty, tie_word_embeddings=is_tied)
+    plain, expected = _trained(**options)
+    fused, found = _trained(
+        **options, fuse_cross_entropy=False, fuse_linear_cross_entropy=True)
+    assert fused.logits is None and plain.logits.shape == (3, 700, 64)
+    torch.testing.assert_close(fused.loss, plain.loss)
+    for name, gradient in expected.items():
+        torch.testing.assert_close(found[name], gradient, rtol=1e-4, atol=1e-7)
+
+
+def test_the_penalty_is_the_original_s() -> None:
+    """10⁻⁴ / tokens times the largest logit of each token, added to the gradient of the logits."""
+    torch.manual_seed(3)
+    logits = (torch.randn(2, 5, 16) * 10).requires_grad_()
+    loss = losses.penalty_of_largest(logits, 10)
+    assert loss.item() == 0
+    (gradient,) = torch.autograd.grad(loss * 3, logits)
+    largest, places = logits.detach().max(-1, keepdim=True)
+    expected = torch.zeros_like(logits).scatter(-1, places, largest * 3 * 1e-4 / 10)
+    torch.testing.assert_close(gradient, expected)
+    plain, found = (_trained(use_l2warp=flag) for flag in (False, True))
+    assert torch.equal(plain[0].loss, found[0].loss)
+    assert not torch.allclose(plain[1]["lm_head.weight"], found[1]["lm_head.weight"], rtol=1e-6)
+
+
+def test_what_the_configuration_cannot_do_is_refused() -> None:
+    with pytest.raises(NotImplementedError, match="attnres_block_size was 1, must be None"):
+        _config(attnres_block_size=1)
+    with pytest.raises(NotImplementedError, match="attn must be None"):
+        _config(attn={"layers": [0]})
+    with pytest.raises(ValueError, match="fuse_cross_entropy"):
+        _config(fuse_linear_cross_entropy=True)
