@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from typing import Any, Iterable
 
+import torch
 from torch import Tensor
 
 
@@ -60,39 +61,11 @@ def refuse_context_parallel(context: Any) -> None:
         raise NotImplementedError("cp_context must be None: a sequence lies on one device here")
 
 
-def check_packing(
-    tokens: Tensor, cu_seqlens: Tensor | None, initial_state: Tensor | None = None
-) -> None:
-    """Checks that packed sequences are one row of the batch, and have a state each."""
-    if cu_seqlens is None:
-        return
-    if tokens.shape[0] != 1:
-        raise ValueError(
-            f"the batch size was {tokens.shape[0]}, must be 1 with cu_seqlens: "
-            "sequences are packed one behind the other"
-        )
-    count = cu_seqlens.shape[0] - 1
-    if initial_state is not None and initial_state.shape[0] != count:
-        raise ValueError(
-            f"initial_state had {initial_state.shape[0]} states, must have {count}: "
-            "one for each sequence of cu_seqlens"
-        )
-
-
-def check_shape(name: str, tensor: Tensor, expected: Iterable[int]) -> None:
-    """Raises ValueError where `tensor` has not the expected shape."""
-    expected = tuple(expected)
-    if tuple(tensor.shape) != expected:
-        raise ValueError(f"{name} was {list(tensor.shape)}, must be {list(expected)}")
-
-
-def check_value_heads(keys: Tensor, values: Tensor) -> None:
-    """Raises ValueError unless heads of queries and keys divide those of the values."""
-    heads, value_heads = keys.shape[2], values.shape[2]
-    if heads == 0 or value_heads % heads != 0:
-        raise ValueError(
-            f"v had {value_heads} heads, must have a multiple of the {heads} of q and k"
-        )
+def check_float32(**states: Tensor | None) -> None:
+    """Raises ValueError for states that are not in float32, or float64."""
+    for name, state in states.items():
+        if state is not None and state.dtype not in (torch.float32, torch.float64):
+            raise ValueError(f"the dtype of {name} was {state.dtype}, must be float32")
 
 
 def check_eigenvalues(allow_neg_eigval: bool, use_beta_sigmoid_in_kernel: bool) -> None:

@@ -9,8 +9,13 @@ from torch import Tensor
 
 from .._operators.batching import Batching, mapped
 from .._operators.linear_attention import linear_attention, linear_attention_backward
-from ._arguments import check_packing
-from ._recurrence import default_scale, lengths, recurrence, repeated_heads, reversed_tokens
+from ._recurrence import (
+    default_scale,
+    in_one_dtype,
+    recurrence,
+    repeated_heads,
+    reversed_tokens,
+)
 
 
 def recurrence_of_columns(
@@ -50,7 +55,7 @@ def recurrence_of_columns(
     if read_keys is not None:
         if read_keys.ndim == 4:
             read_keys = read_keys.unsqueeze(3).expand(-1, -1, -1, width, -1)
-        read_keys = read_keys.reshape(batch, length, count, -1)
+        read_keys = read_keys.reshape(batch, length, count, read_keys.shape[-1])
     if initial_state is not None:
         if state_v_first:
             initial_state = initial_state.transpose(-1, -2)
@@ -61,7 +66,7 @@ def recurrence_of_columns(
         read_keys=read_keys, initial_state=initial_state, **options,
     )
     if state is not None:
-        state = state.reshape(state.shape[0], heads, width, -1)
+        state = state.reshape(state.shape[0], heads, width, state.shape[2])
         state = state if state_v_first else state.transpose(-1, -2).contiguous()
     return output.reshape(batch, length, heads, width), state
 
@@ -86,18 +91,24 @@ def recurrence_decaying_columns(
     with v for the keys and k for the values. What it gives along the axis that decays is there the
     gradient of the queries, where that of the output is q.
     """
-    check_packing(q, cu_seqlens, initial_state)
+    scale = default_scale(scale, q)
     heads = max(q.shape[2], k.shape[2], v.shape[2])
+    narrow = None
+    if not q.dtype == k.dtype == v.dtype:
+        narrow = q.dtype
+        q, k, v = in_one_dtype(q, k, v)
     tensors = [None if x is None else repeated_heads(x, heads) for x in (q, k, v, decay, beta)]
     if reverse:
         tensors = [None if x is None else reversed_tokens(x, cu_seqlens) for x in tensors]
     if initial_state is not None and not state_v_first:
         initial_state = initial_state.transpose(-1, -2)
     output, state = _ColumnReading.apply(
-        *tensors, initial_state, lengths(cu_seqlens), default_scale(scale, q), output_final_state
+        *tensors, initial_state, cu_seqlens, scale, output_final_state
     )
     if reverse:
         output = reversed_tokens(output, cu_seqlens)
+    if narrow is not None:
+        output = output.to(narrow)
     if not output_final_state:
         return output, None
     return output, state if state_v_first else state.transpose(-1, -2).contiguous()

@@ -7,7 +7,6 @@ from torch import Tensor
 
 from .._operators.eager import number
 from .._operators.linear_attention import linear_attention
-from ._arguments import check_packing
 
 
 def recurrence(
@@ -31,9 +30,14 @@ def recurrence(
     """S = exp(decay) S + k vᵀ and its relatives, o = scale Sᵀ q.
 
     As `swift_attention::linear_attention`, with what its callers here add: the last token first,
-    states [V, K], and no final state unless it is asked for.
+    states [V, K], no final state unless it is asked for, and queries, keys and values of several
+    dtypes, of which the widest is computed in; the output has that of the queries. Arguments are
+    checked already, `cu_seqlens` by `Shapes`.
     """
-    check_packing(q, cu_seqlens, initial_state)
+    narrow = None
+    if not q.dtype == k.dtype == v.dtype:
+        narrow = q.dtype
+        q, k, v = in_one_dtype(q, k, v)
     a, b = (None, None) if low_rank is None else low_rank
     if reverse:
         q, k, v = (reversed_tokens(x, cu_seqlens) for x in (q, k, v))
@@ -46,30 +50,26 @@ def recurrence(
     if state_v_first and initial_state is not None:
         initial_state = initial_state.transpose(-1, -2)
     output, final_state = linear_attention(
-        q, k, v, decay, beta, read_keys, a, b, bonus, initial_state, lengths(cu_seqlens),
+        q, k, v, decay, beta, read_keys, a, b, bonus, initial_state, cu_seqlens,
         scale=scale, normalizes=normalizes,
     )
     if reverse:
         output = reversed_tokens(output, cu_seqlens)
+    if narrow is not None:
+        output = output.to(narrow)
     if not output_final_state:
         return output, None
     return output, final_state.transpose(-1, -2).contiguous() if state_v_first else final_state
 
 
-def on_host(cu_seqlens: Tensor | None, copy: Tensor | None) -> Tensor | None:
-    """Lengths where they are read without waiting for a GPU: their copy, if there is one."""
-    if cu_seqlens is None or copy is None:
-        return cu_seqlens
-    if copy.device.type != "cpu" or copy.shape != cu_seqlens.shape:
-        raise ValueError(
-            f"cu_seqlens_cpu was {list(copy.shape)} on {copy.device}, must be"
-            f" {list(cu_seqlens.shape)} on cpu as a copy of cu_seqlens")
-    return copy
-
-
-def lengths(cu_seqlens: Tensor | None) -> Tensor | None:
-    """Cumulative lengths as the operators read them."""
-    return None if cu_seqlens is None else cu_seqlens.to(torch.int32)
+def in_one_dtype(*tensors: Tensor) -> tuple[Tensor, ...]:
+    """The tensors in the dtype that holds the numbers of all; the same where they are of one."""
+    dtype = tensors[0].dtype
+    if all(x.dtype == dtype for x in tensors):
+        return tensors
+    for x in tensors[1:]:
+        dtype = torch.promote_types(dtype, x.dtype)
+    return tuple(x.to(dtype) for x in tensors)
 
 
 def reversed_tokens(x: Tensor, cu_seqlens: Tensor | None) -> Tensor:

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as functional
 from torch import Tensor
 
+from .._operators.eager import check_tensors
 from ..exact import attention
-from ._arguments import check_packing, check_shape
-from ._recurrence import default_scale, lengths
+from ._recurrence import default_scale, in_one_dtype
+from ._shapes import Shapes
+
+_SHAPES = Shapes(
+    "q [B, T, HQ, K]; k [B, T, H, K]; v [B, T, H, V]; g? [B, T, HQ]; sink_bias? [HQ]")
+_STEP_SHAPES = Shapes(
+    "q [1, N, HQ, K]; k [1, T, H, K]; v [1, T, H, V]; g? [1, T, HQ]; sink_bias? [HQ]")
 
 
 def parallel_attn(
@@ -25,17 +32,22 @@ def parallel_attn(
     """o_i = Σ_j softmax_j(scale · q_i·k_j + g_{j+1} + … + g_i) v_j over j ≤ i.
 
     q [B, T, HQ, K]; k [B, T, H, K]; v [B, T, H, V], H dividing HQ; g [B, T, HQ], logarithms. With
-    `window_size` only the last so many keys count, the token's own among them; `sink_bias` [HQ] is
-    one more logit in the softmax's sum. Returns the output [B, T, HQ, V].
+    `window_size` only the last so many keys count, the token's own among them: with 0 none does,
+    and the output is zero. `sink_bias` [HQ] is one more logit in the softmax's sum. Returns the
+    output [B, T, HQ, V].
     """
-    check_packing(q, cu_seqlens)
-    check_shape("k", k, (*q.shape[:2], *k.shape[2:]))
-    if window_size is not None and window_size < 1:
-        raise ValueError(f"window_size was {window_size}, must be at least 1")
-    return attention(
-        q, k, v, scale=default_scale(scale, k), is_causal=True,
-        window=None if window_size is None else (window_size - 1, None),
-        cumulative_lengths=lengths(cu_seqlens), logit_decay=g, sinks=sink_bias)
+    cu_seqlens = _SHAPES.check(cu_seqlens, q=q, k=k, v=v, g=g, sink_bias=sink_bias)
+    _check_window(window_size)
+    options = dict(scale=default_scale(scale, k), is_causal=True, logit_decay=g, sinks=sink_bias)
+    if window_size == 0:
+        # No key counts, whichever sequence it is of.
+        options["key_mask"] = torch.zeros(k.shape[:2], dtype=torch.bool, device=k.device)
+    else:
+        options["cumulative_lengths"] = cu_seqlens
+        options["window"] = None if window_size is None else (window_size - 1, None)
+    wide = in_one_dtype(q, k, v)
+    output = attention(*wide, **options)
+    return output if wide[0] is q else output.to(q.dtype)
 
 
 def parallel_forgetting_attn(
@@ -48,6 +60,7 @@ def parallel_forgetting_attn(
     cu_seqlens: Tensor | None = None,
 ) -> Tensor:
     """As `parallel_attn`, with the forget gate g [B, T, HQ]."""
+    check_tensors(g=g)
     return parallel_attn(q, k, v, g, scale, window_size, cu_seqlens)
 
 
@@ -71,12 +84,12 @@ def attn_decoding_one_step(
     """
     if cu_seqlens is None:
         raise ValueError("cu_seqlens was None, must be given")
-    if window_size is not None and window_size < 0:
-        raise ValueError(f"window_size was {window_size}, must be at least 0")
-    check_packing(k, cu_seqlens, q[0])
+    _check_window(window_size)
+    cu_seqlens = _STEP_SHAPES.check(cu_seqlens, q=q, k=k, v=v, g=g, sink_bias=sink_bias)
     scale = default_scale(scale, k)
     # The sums of gates are not rounded to half precision: beside it a bias may be float32.
-    wide = torch.promote_types(q.dtype, torch.float32)
+    queries, k, v = in_one_dtype(q, k, v)
+    wide = torch.promote_types(queries.dtype, torch.float32)
     ends = cu_seqlens.tolist()
     outputs = []
     for index, (first, end) in enumerate(zip(ends[:-1], ends[1:])):
@@ -84,11 +97,19 @@ def attn_decoding_one_step(
             first = max(first, end - window_size)
         bias = None
         if g is not None:
-            gates = g[:, first:end].to(wide).transpose(1, 2)
             # What each key has lost since: the gates behind it.
-            behind = gates.flip(-1).cumsum(-1).flip(-1) - gates
+            gates = g[:, first:end].to(wide).transpose(1, 2)
+            behind = functional.pad(gates, (0, 1))[..., 1:].flip(-1).cumsum(-1).flip(-1)
             bias = (behind * scale if do_gate_scale else behind).unsqueeze(2)
         outputs.append(attention(
-            q[:, index:index + 1], k[:, first:end], v[:, first:end], scale=scale,
+            queries[:, index:index + 1], k[:, first:end], v[:, first:end], scale=scale,
             bias=bias, sinks=sink_bias))
-    return torch.cat(outputs, 1) if outputs else q.new_empty(1, 0, q.shape[2], v.shape[-1])
+    if not outputs:
+        return q.new_empty(1, 0, q.shape[2], v.shape[-1])
+    output = torch.cat(outputs, 1)
+    return output if queries is q else output.to(q.dtype)
+
+
+def _check_window(window_size: int | None) -> None:
+    if window_size is not None and window_size < 0:
+        raise ValueError(f"window_size was {window_size}, must be at least 0")

@@ -6,7 +6,9 @@ import torch
 from torch import Tensor
 
 from ._recurrence import default_scale, recurrence, widened
+from ._shapes import Shapes
 
+_SHAPES = Shapes("q, k [B, T, H, K]; v [B, T, H, V]")
 _EPSILON = 1e-6
 # What a state has at most for rows: of more features there are several states.
 _FEATURES_OF_A_STATE = 128
@@ -20,7 +22,7 @@ def parallel_based(
     q, k [B, T, H, K], K at most 128; v [B, T, H, V]. To the sum 10⁻⁶ is added; without `use_norm`
     nothing is divided.
     """
-    _check_width(q, 128)
+    _check(q, k, v, 128)
     output, total = _polynomial(q, k, v, default_scale(scale, q), has_lower_terms=True)
     return (output / (total + _EPSILON) if use_norm else output).to(q.dtype)
 
@@ -29,7 +31,7 @@ def fused_chunk_based(
     q: Tensor, k: Tensor, v: Tensor, scale: float | None = None, use_norm: bool = True
 ) -> Tensor:
     """As `parallel_based`, for K of at most 16."""
-    _check_width(q, 16)
+    _check(q, k, v, 16)
     return parallel_based(q, k, v, scale, use_norm)
 
 
@@ -47,7 +49,7 @@ def parallel_rebased(
     q, k [B, T, H, K], K at most 128; v [B, T, H, V]. Without `use_scale` s is q_i·k_j. With
     `return_both` the results are the undivided sums, [B, H, T, V] and [B, H, T].
     """
-    _check_width(q, 128)
+    _check(q, k, v, 128)
     scale = default_scale(None, q) if use_scale else 1.0
     output, total = _polynomial(q, k, v, scale, has_lower_terms=False)
     if return_both:
@@ -58,7 +60,8 @@ def parallel_rebased(
     return (output / (total + eps) if use_normalize else output).to(q.dtype)
 
 
-def _check_width(q: Tensor, most: int) -> None:
+def _check(q: Tensor, k: Tensor, v: Tensor, most: int) -> None:
+    _SHAPES.check(q=q, k=k, v=v)
     if q.shape[-1] > most:
         raise ValueError(f"q had dimension {q.shape[-1]}, must have at most {most}")
 

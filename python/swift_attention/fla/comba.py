@@ -5,8 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ._arguments import check_value_heads
-from ._recurrence import on_host, recurrence, repeated_heads, unit_vectors, widened
+from ._recurrence import recurrence, repeated_heads, unit_vectors, widened
+from ._shapes import Shapes
+
+_SHAPES = Shapes(
+    "q, k, p? [B, T, H, K]; v [B, T, HV, V]; g, beta? [B, T, HV]; initial_state? [N, HV, K, V]")
 
 
 def chunk_comba(
@@ -30,8 +33,9 @@ def chunk_comba(
     `use_qk_l2norm_in_kernel` q, k and p become unit vectors first. Returns the output
     [B, T, HV, V] and the final state, None unless `output_final_state`.
     """
-    cu_seqlens = on_host(cu_seqlens, cu_seqlens_cpu)
-    check_value_heads(k, v)
+    cu_seqlens = _SHAPES.check(
+        cu_seqlens, cu_seqlens_cpu, q=q, k=k, v=v, p=p, g=g, beta=beta,
+        initial_state=initial_state)
     if p is None:
         p = k
     if use_qk_l2norm_in_kernel:

@@ -9,8 +9,13 @@ from torch import Tensor
 
 from ._arguments import refuse_head_first, refuse_others, take_chunk_size
 from ._columns import recurrence_of_columns
-from ._recurrence import default_scale, on_host, recurrence, widened
+from ._recurrence import default_scale, recurrence, widened
+from ._shapes import Shapes
 
+_SHAPES = Shapes("q, k [B, T, H, K]; v [B, T, H, V]; beta [B, T, H]; initial_state? [N, H, K, V]")
+_BY_COLUMN = Shapes(
+    "q, k [B, T, H, K]; v [B, T, H, V]; beta? [B, T, H] or [B, T, H, V];"
+    " initial_state? [N, H, K, V]")
 _CHUNKS = (16, 32, 64)
 
 
@@ -34,10 +39,11 @@ def chunk_delta_rule(
     which flash-linear-attention refuses. Returns the output [B, T, H, V] and the final state, None
     unless `output_final_state`.
     """
-    cu_seqlens = on_host(cu_seqlens, cu_seqlens_cpu)
     refuse_head_first(kwargs)
     take_chunk_size(kwargs, _CHUNKS)
     refuse_others("chunk_delta_rule", kwargs)
+    cu_seqlens = _SHAPES.check(
+        cu_seqlens, cu_seqlens_cpu, q=q, k=k, v=v, beta=beta, initial_state=initial_state)
     return recurrence(
         q, k, v, beta=beta, scale=scale, initial_state=initial_state,
         output_final_state=output_final_state, normalizes=use_qk_l2norm_in_kernel,
@@ -64,6 +70,8 @@ def fused_recurrent_delta_rule(
     """As `chunk_delta_rule`; beta may be absent, for 1, or [B, T, H, V], one a column of S."""
     if scale is not None and scale <= 0:
         raise ValueError(f"scale was {scale}, must be positive")
+    cu_seqlens = _BY_COLUMN.check(
+        cu_seqlens, q=q, k=k, v=v, beta=beta, initial_state=initial_state)
     if beta is None:
         beta = torch.ones_like(v[..., 0])
     apply = recurrence_of_columns if beta.ndim == v.ndim else recurrence
@@ -87,6 +95,7 @@ def parallel_delta_rule(
     With `output_attentions` the second result is what multiplies β v, [B, H, T, T]:
     tril(scale Q Kᵀ) (1 + strict_tril(β K Kᵀ))⁻¹.
     """
+    _SHAPES.check(q=q, k=k, v=v, beta=beta)
     output, _ = recurrence(q, k, v, beta=beta, scale=scale)
     if not output_attentions:
         return output, None

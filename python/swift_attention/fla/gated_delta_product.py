@@ -7,8 +7,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ._arguments import check_packing, check_shape, refuse_context_parallel
-from ._recurrence import on_host, recurrence, widened
+from ._arguments import refuse_context_parallel
+from ._recurrence import recurrence, widened
+from ._shapes import Shapes
+
+_SHAPES = Shapes(
+    "q [B, T, H, K]; k [B, T·n, H, K]; v [B, T·n, H, V]; beta [B, T·n, H]; g? [B, T, H];"
+    " initial_state? [N, H, K, V]")
 
 
 def chunk_gated_delta_product(
@@ -29,24 +34,21 @@ def chunk_gated_delta_product(
     """S = e^g S, then n times S = S + β k (v − Sᵀ k)ᵀ, and o = scale Sᵀ q.
 
     q [B, T, H, K]; k [B, T·n, H, K], v [B, T·n, H, V] and beta [B, T·n, H] with the n =
-    `num_householder` steps of a token one behind the other; g [B, T, H], a natural logarithm, at
+    `num_householder` steps of a token one behind the other; g? [B, T, H], a natural logarithm, at
     most 0, or None; states [N, H, K, V]; `cu_seqlens` counts tokens. Returns the output
     [B, T, H, V] and the final state, None unless `output_final_state`.
     """
-    cu_seqlens = on_host(cu_seqlens, cu_seqlens_cpu)
     refuse_context_parallel(cp_context)
-    check_packing(q, cu_seqlens, initial_state)
-    batch, length, heads, width = q.shape
     steps = num_householder
     if steps < 1:
         raise ValueError(f"num_householder was {steps}, must be at least 1")
-    check_shape("k", k, (batch, length * steps, heads, width))
-    check_shape("v", v, (batch, length * steps, heads, v.shape[-1]))
-    check_shape("beta", beta, v.shape[:3])
+    cu_seqlens = _SHAPES.check(
+        cu_seqlens, cu_seqlens_cpu, sizes={"n": steps}, q=q, k=k, v=v, beta=beta, g=g,
+        initial_state=initial_state)
+    batch, length, heads, width = q.shape
     # A token decays the state before its first step, and reads it after its last.
     decay = None
     if g is not None:
-        check_shape("g", g, q.shape[:3])
         rest = widened(g).new_zeros(batch, length, steps - 1, heads)
         decay = torch.cat([widened(g).unsqueeze(2), rest], 2).reshape(v.shape[:3])
     rest = q.new_zeros(batch, length, steps - 1, heads, width)
@@ -56,4 +58,5 @@ def chunk_gated_delta_product(
         output_final_state=output_final_state, normalizes=use_qk_l2norm_in_kernel,
         cu_seqlens=None if cu_seqlens is None else cu_seqlens * steps,
     )
-    return output.reshape(batch, length, steps, heads, -1)[:, :, -1].contiguous(), state
+    output = output.reshape(batch, length, steps, heads, v.shape[-1])
+    return output[:, :, -1].contiguous(), state

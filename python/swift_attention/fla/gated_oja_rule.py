@@ -7,10 +7,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ._arguments import check_value_heads, refuse_head_first, refuse_others, take_chunk_size
+from .._operators.eager import check_tensors
+from ._arguments import refuse_head_first, refuse_others, take_chunk_size
 from ._columns import recurrence_decaying_columns
-from ._recurrence import on_host, unit_vectors
+from ._recurrence import unit_vectors
+from ._shapes import Shapes
 
+_SHAPES = Shapes(
+    "q, k [B, T, H, K]; v, gv? [B, T, HV, V]; beta? [B, T, HV]; initial_state? [N, HV, K, V]")
 _CHUNKS = (16, 32, 64)
 
 
@@ -35,9 +39,11 @@ def chunk_gated_oja_rule(
     most 0; beta [B, T, HV]; states [N, HV, K, V]. Returns the output [B, T, HV, V] and the final
     state, None unless `output_final_state`.
     """
-    cu_seqlens = on_host(cu_seqlens, cu_seqlens_cpu)
     refuse_head_first(kwargs)
     take_chunk_size(kwargs, _CHUNKS)
+    check_tensors(gv=gv, beta=beta)
+    cu_seqlens = _SHAPES.check(
+        cu_seqlens, cu_seqlens_cpu, q=q, k=k, v=v, gv=gv, beta=beta, initial_state=initial_state)
     return fused_recurrent_gated_oja_rule(
         q, k, v, gv, beta, scale, initial_state, output_final_state, use_q_l2norm, use_k_l2norm,
         cu_seqlens, **kwargs,
@@ -64,7 +70,8 @@ def fused_recurrent_gated_oja_rule(
     """
     uses_both = kwargs.pop("use_qk_l2norm_in_kernel", False)
     refuse_others("gated_oja_rule", kwargs)
-    check_value_heads(k, v)
+    cu_seqlens = _SHAPES.check(
+        cu_seqlens, q=q, k=k, v=v, gv=gv, beta=beta, initial_state=initial_state)
     if beta is None:
         beta = torch.ones_like(v[..., 0])
     return recurrence_decaying_columns(

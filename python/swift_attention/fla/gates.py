@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Callable, Iterator
+
 import torch
 import torch.nn.functional as functional
 from torch import Tensor
 
+from .._operators.gated_scan import gated_scan
 from ._recurrence import widened
+from ._shapes import Shapes
+
+_GDN_SHAPES = Shapes("g […, HV]; A_log, dt_bias? (HV)")
+_KDA_SHAPES = Shapes("g […, H, K]; A_log? (H); dt_bias? (H·K)")
+_ADDITIVE_SHAPES = Shapes("x [B, T, H, K]; initial_state? [N, 1, H, K]")
+
+# Below it softplus and sigmoid are the exponential, but for less than float32 holds.
+_TAIL = -16.0
+# e to this is in float32, and so is its product with e to the next.
+_LARGEST_LOGARITHM, _FURTHER_LOGARITHM = 88.0, 80.0
+# A sigmoid of more than this is 1, one of less than its negative 0.
+_SATURATED = 128.0
 
 
 def fused_gdn_gate(
@@ -17,12 +32,10 @@ def fused_gdn_gate(
 ) -> Tensor:
     """−exp(A_log) · softplus(g + dt_bias): the decay of Gated DeltaNet.
 
-    g [B, T, H]; A_log and dt_bias [H].
+    g […, H]; A_log and dt_bias [H]. Neither factor overflows or is lost where the product is not.
     """
-    g = widened(g)
-    if dt_bias is not None:
-        g = g + widened(dt_bias)
-    return (-widened(A_log).exp() * functional.softplus(g)).to(output_dtype)
+    _GDN_SHAPES.check(g=g, A_log=A_log, dt_bias=dt_bias)
+    return gdn_gate(g, A_log, dt_bias).to(output_dtype)
 
 
 def fused_kda_gate(
@@ -34,19 +47,12 @@ def fused_kda_gate(
 ) -> Tensor:
     """−exp(A_log) · softplus(h), or lower_bound · sigmoid(exp(A_log) h), with h = g + dt_bias.
 
-    The decay of Kimi Delta Attention, of the second form where there is a bound: g [B, T, H, K];
-    A_log [H], absent for 0 beside a bound; dt_bias [H·K].
+    The decay of Kimi Delta Attention, of the second form where there is a bound: g […, H, K];
+    A_log [H], absent for 0 beside a bound; dt_bias [H·K]. Neither factor overflows or is lost where
+    the product is not.
     """
-    if A_log is None and lower_bound is None:
-        raise ValueError("A_log was None, must be given where lower_bound is not")
-    heads, width = g.shape[-2:]
-    g = widened(g)
-    if dt_bias is not None:
-        g = g + widened(dt_bias).reshape(heads, width)
-    rate = 1 if A_log is None else widened(A_log).exp().reshape(heads, 1)
-    if lower_bound is not None:
-        return (lower_bound * torch.sigmoid(rate * g)).to(output_dtype)
-    return (-rate * functional.softplus(g)).to(output_dtype)
+    _KDA_SHAPES.check(g=g, A_log=A_log, dt_bias=dt_bias)
+    return kda_gate(g, A_log, dt_bias, lower_bound).to(output_dtype)
 
 
 def fused_additive_gate(
@@ -58,43 +64,164 @@ def fused_additive_gate(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """exp(x_t − z_t), z_{t−1} − z_t and the last z, with z_t = log(exp(z_{t−1}) + exp(x_t)).
 
-    x [B, T, H, K] are logits; z begins with `initial_state` [N, 1, H, K], absent for −∞, beside
-    which the first gate is 0. An empty sequence ends in what it began with.
+    x [B, T, H, K] are logits; z begins with `initial_state` [N, 1, H, K], absent for −∞. As long as
+    z is −∞ the weights and the next gate are 0. An empty sequence ends in what it began with.
     """
-    if cu_seqlens is not None and x.shape[0] != 1:
-        raise ValueError(f"the batch size was {x.shape[0]}, must be 1 with cu_seqlens")
-    count = x.shape[0] if cu_seqlens is None else cu_seqlens.shape[0] - 1
-    expected = (count, 1, *x.shape[2:])
-    if initial_state is not None and tuple(initial_state.shape) != expected:
-        raise ValueError(
-            f"initial_state was {list(initial_state.shape)}, must be {list(expected)}"
-        )
-    logits = widened(x)
-    first = logits.new_full(expected, -torch.inf) if initial_state is None else initial_state
-    if cu_seqlens is None:
-        sums = torch.logcumsumexp(torch.cat([first.to(logits.dtype), logits], 1), 1)
-        last = sums[:, -1:]
-    else:
-        rows = [
-            torch.logcumsumexp(torch.cat([start, piece], 0), 0)
-            for start, piece in zip(
-                first.to(logits.dtype).unbind(0), logits[0].split(cu_seqlens.diff().tolist())
-            )
-        ]
-        last = torch.stack([row[-1:] for row in rows])
-        # The z before each token, and after it, without what lies between the sequences.
-        before = torch.cat([row[:-1] for row in rows]).unsqueeze(0)
-        sums = torch.cat([row[1:] for row in rows]).unsqueeze(0)
-    if cu_seqlens is None:
-        before, sums = sums[:, :-1], sums[:, 1:]
-    gate = torch.where(before == -torch.inf, torch.zeros_like(sums), before - sums)
-    weights = torch.exp(logits - sums)
+    cu_seqlens = _ADDITIVE_SHAPES.check(cu_seqlens, x=x, initial_state=initial_state)
+    weights, gate, last = additive_gate(x, initial_state, cu_seqlens)
     return weights.to(output_dtype or x.dtype), gate.to(gate_dtype or x.dtype), last.float()
+
+
+# --- Of arguments that are checked, in float32 or float64
+
+
+def gdn_gate(g: Tensor, A_log: Tensor, dt_bias: Tensor | None) -> Tensor:
+    """`fused_gdn_gate`."""
+    heads = g.shape[-1]
+    g = widened(g)
+    if dt_bias is not None:
+        g = g + widened(dt_bias).reshape(heads)
+    return _SoftplusGate.apply(widened(A_log).reshape(heads), g)
+
+
+def kda_gate(
+    g: Tensor, A_log: Tensor | None, dt_bias: Tensor | None, lower_bound: float | None
+) -> Tensor:
+    """`fused_kda_gate`."""
+    if A_log is None and lower_bound is None:
+        raise ValueError("A_log was None, must be given where lower_bound is not")
+    heads, width = g.shape[-2:]
+    g = widened(g)
+    if dt_bias is not None:
+        g = g + widened(dt_bias).reshape(heads, width)
+    if A_log is not None:
+        A_log = widened(A_log).reshape(heads, 1)
+    if lower_bound is None:
+        return _SoftplusGate.apply(A_log, g)
+    return lower_bound * _sigmoid(g if A_log is None else _logits(A_log, g))
+
+
+def _scaled(logarithm: Tensor, function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """exp(logarithm) · function(x), the function being eˣ for x far below 0.
+
+    What x is below there goes into the exponent, which comes in two halves.
+    """
+    root = torch.exp(logarithm * 0.5 - torch.relu(torch.sub(_TAIL / 2, x, alpha=0.5)))
+    return root * function(x.clamp(min=_TAIL)) * root
+
+
+class _SoftplusGate(torch.autograd.Function):
+    """−exp(logarithm) · softplus(x), whose gradients are products too, each by itself."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(logarithm: Tensor, x: Tensor) -> Tensor:
+        return -_scaled(logarithm, functional.softplus, x)
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        ctx.save_for_backward(*inputs, output)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        logarithm, x, gate = ctx.saved_tensors
+        slope = -_scaled(logarithm, torch.sigmoid, x)
+        return (gradient * gate).sum_to_size(logarithm.shape), gradient * slope
+
+
+def _logits(logarithm: Tensor, x: Tensor) -> Tensor:
+    """exp(logarithm) · x, finite and with finite gradients, for a sigmoid.
+
+    A product that saturates it is one that just does.
+    """
+    largest = torch.finfo(x.dtype).max
+    product = torch.exp(logarithm.clamp(max=_LARGEST_LOGARITHM)) * x.clamp(-largest, largest)
+    further = torch.exp((logarithm - _LARGEST_LOGARITHM).clamp(0, _FURTHER_LOGARITHM))
+    return product.clamp(-_SATURATED, _SATURATED) * further
+
+
+def additive_gate(
+    x: Tensor, initial_state: Tensor | None, cu_seqlens: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """`fused_additive_gate`: weights, gates and the last z.
+
+    The sums are of exponentials below the largest logit so far, so that they neither overflow nor
+    lose digits, however large it is.
+    """
+    batch, length, heads, width = x.shape
+    count = batch if cu_seqlens is None else cu_seqlens.shape[0] - 1
+    logits = widened(x).reshape(batch, length, heads * width)
+    if initial_state is None:
+        first = logits.new_full((count, heads * width), -torch.inf)
+    else:
+        first = initial_state.to(logits.dtype).reshape(count, heads * width)
+    before, largest, last = _running_maxima(logits.detach(), first.detach(), cu_seqlens)
+    decay = torch.where(before == largest, 0.0, before - largest)
+    added = _exponential(logits, largest)
+    begun = _exponential(first, first.detach())
+    sums, final = gated_scan(added, decay, begun, cu_seqlens)
+    earlier = _preceded(sums, begun, cu_seqlens)
+    sums, earlier, final = (torch.where(x == 0, 1.0, x) for x in (sums, earlier, final))
+    weights = added / sums
+    # e to the gate is 1 less the weight, and also the quotient of the sums: each where it has more
+    # digits.
+    gate = torch.where(
+        weights < 0.5, torch.log1p(-weights.clamp(max=0.5)), decay + earlier.log() - sums.log())
+    gate = torch.where(before == -torch.inf, 0.0, gate)
+    return (
+        weights.reshape(x.shape), gate.reshape(x.shape),
+        (last + final.log()).reshape(count, 1, heads, width))
+
+
+def _exponential(x: Tensor, largest: Tensor) -> Tensor:
+    """exp(x − largest) for x of at most the largest: 1 where both are ∞, 0 where both are −∞."""
+    of_infinities = torch.where(x == torch.inf, 0.0, -torch.inf)
+    return torch.exp(torch.where(largest.isfinite(), x - largest, of_infinities))
+
+
+def _running_maxima(
+    rows: Tensor, first: Tensor, cu_seqlens: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The largest of `first` [N, D] and the rows [B, T, D] of a sequence: before each and with it
+    [B, T, D], and of all [N, D]."""
+    if cu_seqlens is None:
+        maxima = torch.cat([first.unsqueeze(1), rows], 1).cummax(1).values
+        return maxima[:, :-1], maxima[:, 1:], maxima[:, -1]
+    maxima = [
+        torch.cat([start.unsqueeze(0), piece]).cummax(0).values
+        for start, piece in _sequences(first, rows, cu_seqlens)
+    ]
+    before, largest, last = (
+        torch.cat([rows[0, :0], *(x[places] for x in maxima)])
+        for places in (slice(-1), slice(1, None), slice(-1, None)))
+    return before.unsqueeze(0), largest.unsqueeze(0), last
+
+
+def _preceded(rows: Tensor, first: Tensor, cu_seqlens: Tensor | None) -> Tensor:
+    """Before each of the rows [B, T, D] of a sequence the one before, `first` [N, D] before all."""
+    if cu_seqlens is None:
+        return torch.cat([first.unsqueeze(1), rows], 1)[:, :-1]
+    pieces = (
+        torch.cat([start.unsqueeze(0), piece])[:-1]
+        for start, piece in _sequences(first, rows, cu_seqlens))
+    return torch.cat([rows[0, :0], *pieces]).unsqueeze(0)
+
+
+def _sequences(
+    first: Tensor, rows: Tensor, cu_seqlens: Tensor
+) -> Iterator[tuple[Tensor, Tensor]]:
+    return zip(first.unbind(0), rows[0].split(cu_seqlens.diff().tolist()))
 
 
 def write_strength(beta: Tensor, use_sigmoid: bool, allow_neg_eigval: bool) -> Tensor:
     """β of the delta rules: as given, or its sigmoid, twice that with `allow_neg_eigval`."""
     if not use_sigmoid:
         return beta
-    gate = torch.sigmoid(widened(beta))
+    gate = _sigmoid(widened(beta))
     return 2 * gate if allow_neg_eigval else gate
+
+
+def _sigmoid(x: Tensor) -> Tensor:
+    """σ(x), whose gradient σ(x) σ(−x) keeps its digits where σ(x) is almost 1."""
+    return functional.logsigmoid(x).exp()

@@ -12,7 +12,11 @@ from ._arguments import (
     refuse_others,
     take_chunk_size,
 )
-from ._recurrence import on_host, recurrence
+from ._recurrence import recurrence
+from ._shapes import Shapes
+
+_SHAPES = Shapes(
+    "q, k, a, b, gk [B, T, H, K]; v [B, T, H, V]; initial_state? [N, H, K, V]")
 
 
 def chunk_dplr_delta_rule(
@@ -40,15 +44,17 @@ def chunk_dplr_delta_rule(
     [N, H, K, V]. Returns the output [B, T, H, V] and the final state, None unless
     `output_final_state`.
     """
-    cu_seqlens = on_host(cu_seqlens, cu_seqlens_cpu)
     refuse_head_first(kwargs)
     take_chunk_size({"chunk_size": chunk_size})
     refuse_context_parallel(cp_context)
     refuse_others("chunk_dplr_delta_rule", kwargs)
     if lower_bound is not None and lower_bound >= 0:
         raise ValueError(f"lower_bound was {lower_bound}, must be negative")
-    return fused_recurrent_dplr_delta_rule(
-        q, k, v, a, b, gk, scale, initial_state, output_final_state, cu_seqlens=cu_seqlens
+    cu_seqlens = _SHAPES.check(
+        cu_seqlens, cu_seqlens_cpu, q=q, k=k, v=v, a=a, b=b, gk=gk, initial_state=initial_state)
+    return recurrence(
+        q, k, v, decay=gk, low_rank=(a, b), scale=scale, initial_state=initial_state,
+        output_final_state=output_final_state, cu_seqlens=cu_seqlens,
     )
 
 
@@ -66,6 +72,8 @@ def fused_recurrent_dplr_delta_rule(
     cu_seqlens: Tensor | None = None,
 ) -> tuple[Tensor, Tensor | None]:
     """As `chunk_dplr_delta_rule`; with `reverse` from the last token to the first."""
+    cu_seqlens = _SHAPES.check(
+        cu_seqlens, q=q, k=k, v=v, a=a, b=b, gk=gk, initial_state=initial_state)
     return recurrence(
         q, k, v, decay=gk, low_rank=(a, b), scale=scale, initial_state=initial_state,
         output_final_state=output_final_state, reverse=reverse, cu_seqlens=cu_seqlens,
@@ -86,12 +94,14 @@ def chunk_iplr_delta_rule(
     **kwargs: Any,
 ) -> tuple[Tensor, Tensor | None]:
     """S = S₋ + b (S₋ᵀ a)ᵀ + k vᵀ, o = scale Sᵀ q: as `chunk_dplr_delta_rule` without a decay."""
-    cu_seqlens = on_host(cu_seqlens, cu_seqlens_cpu)
     refuse_head_first(kwargs)
     take_chunk_size(kwargs)
     refuse_others("chunk_iplr_delta_rule", kwargs)
-    return fused_recurrent_iplr_delta_rule(
-        q, k, v, a, b, scale, initial_state, output_final_state, cu_seqlens
+    cu_seqlens = _SHAPES.check(
+        cu_seqlens, cu_seqlens_cpu, q=q, k=k, v=v, a=a, b=b, initial_state=initial_state)
+    return recurrence(
+        q, k, v, low_rank=(a, b), scale=scale, initial_state=initial_state,
+        output_final_state=output_final_state, cu_seqlens=cu_seqlens,
     )
 
 
@@ -107,6 +117,8 @@ def fused_recurrent_iplr_delta_rule(
     cu_seqlens: Tensor | None = None,
 ) -> tuple[Tensor, Tensor | None]:
     """As `chunk_iplr_delta_rule`."""
+    cu_seqlens = _SHAPES.check(
+        cu_seqlens, q=q, k=k, v=v, a=a, b=b, initial_state=initial_state)
     return recurrence(
         q, k, v, low_rank=(a, b), scale=scale, initial_state=initial_state,
         output_final_state=output_final_state, cu_seqlens=cu_seqlens,

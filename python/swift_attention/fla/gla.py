@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from ._arguments import check_shape, refuse_others, take_layout
+from ._arguments import check_float32, refuse_others, take_layout
 from ._columns import recurrence_decaying_columns, recurrence_of_columns
-from ._recurrence import on_host, recurrence
+from ._recurrence import recurrence
+from ._shapes import Shapes
+
+_SHAPES = Shapes(
+    "q, k, g, gk? [B, T, H, K]; v, gv? [B, T, H, V]; initial_state? [N, H, K, V]")
 
 
 def chunk_gla(
@@ -30,12 +33,10 @@ def chunk_gla(
     float32 [N, H, K, V], or [N, H, V, K] with `state_v_first`. Returns the output [B, T, H, V] and
     the final state, None unless `output_final_state`.
     """
-    cu_seqlens = on_host(cu_seqlens, cu_seqlens_cpu)
-    check_shape("k", k, q.shape)
-    check_shape("g", g, q.shape)
-    check_shape("v", v, (*q.shape[:3], v.shape[-1]))
-    if initial_state is not None and initial_state.dtype not in (torch.float32, torch.float64):
-        raise ValueError(f"the dtype of initial_state was {initial_state.dtype}, must be float32")
+    cu_seqlens = _SHAPES.check(
+        cu_seqlens, cu_seqlens_cpu, values_first=state_v_first, q=q, k=k, v=v, g=g,
+        initial_state=initial_state)
+    check_float32(initial_state=initial_state)
     return recurrence(
         q, k, v, decay=g, scale=scale, initial_state=initial_state,
         output_final_state=output_final_state, state_v_first=state_v_first, cu_seqlens=cu_seqlens,
@@ -68,6 +69,9 @@ def fused_recurrent_gla(
     """
     state_v_first = take_layout(state_v_first, kwargs)
     refuse_others("fused_recurrent_gla", kwargs)
+    cu_seqlens = _SHAPES.check(
+        cu_seqlens, values_first=state_v_first, q=q, k=k, v=v, gk=gk, gv=gv,
+        initial_state=initial_state)
     options = dict(
         scale=scale, initial_state=initial_state, output_final_state=output_final_state,
         reverse=reverse, state_v_first=state_v_first, cu_seqlens=cu_seqlens,

@@ -6,12 +6,19 @@ from typing import Any, Optional, Tuple
 
 from torch import Tensor
 
-from ._arguments import check_packing, refuse_head_first, refuse_others, take_chunk_size
+from ._arguments import refuse_head_first, refuse_others, take_chunk_size
 from ._columns import recurrence_decaying_columns
-from ._recurrence import on_host, recurrence, repeated_heads, widened
-from .gates import fused_additive_gate
+from ._recurrence import recurrence, repeated_heads, widened
+from ._shapes import Shapes
+from .gates import additive_gate
 
 SlotStates = Tuple[Optional[Tensor], Optional[Tensor]]
+_SHAPES = Shapes(
+    "q [B, T, HQ, K]; k [B, T, H, K]; v [B, T, H, V]; s, g? [B, T, H, M];"
+    " initial_state[0]? [N, H, K, M]; initial_state[1]? [N, H, M, V]")
+_UNGROUPED = Shapes(
+    "q, k [B, T, H, K]; v [B, T, H, V]; s, g? [B, T, H, M];"
+    " initial_state[0]? [N, H, K, M]; initial_state[1]? [N, H, M, V]")
 
 
 def chunk_gsa(
@@ -35,15 +42,14 @@ def chunk_gsa(
     both. States are pairs of [N, H, K, M] and [N, H, M, V]. Returns the output [B, T, HQ, V] and
     the final states, both None unless `output_final_state`.
     """
-    cu_seqlens = on_host(cu_seqlens, cu_seqlens_cpu)
     refuse_head_first(kwargs)
     take_chunk_size(kwargs)
     refuse_others("chunk_gsa", kwargs)
     if checkpoint_level not in (0, 1, 2):
         raise ValueError(f"checkpoint_level was {checkpoint_level}, must be 0, 1 or 2")
-    return fused_recurrent_gsa(
-        q, k, v, s, g, scale, initial_state, output_final_state, cu_seqlens=cu_seqlens
-    )
+    return _gsa(
+        q, k, v, s, g, scale, initial_state, output_final_state, False,
+        _checked(_SHAPES, q, k, v, s, g, initial_state, cu_seqlens, cu_seqlens_cpu))
 
 
 def fused_recurrent_gsa(
@@ -59,15 +65,49 @@ def fused_recurrent_gsa(
     cu_seqlens: Tensor | None = None,
 ) -> tuple[Tensor, SlotStates]:
     """As `chunk_gsa`; with `reverse` from the last token to the first."""
+    return _gsa(
+        q, k, v, s, g, scale, initial_state, output_final_state, reverse,
+        _checked(_SHAPES, q, k, v, s, g, initial_state, cu_seqlens, None))
+
+
+def chunk_abc(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    s: Tensor,
+    initial_state: SlotStates | None = None,
+    output_final_state: bool = False,
+) -> tuple[Tensor, SlotStates | None]:
+    """Attention with bounded memory: `chunk_gsa` of logits s without a gate.
+
+    The final states are one None unless `output_final_state`.
+    """
+    _checked(_UNGROUPED, q, k, v, s, None, initial_state, None, None)
+    output, states = _gsa(
+        q, k, v, s, None, None, initial_state, output_final_state, False, None)
+    return output, states if output_final_state else None
+
+
+def _checked(
+    shapes: Shapes, q: Tensor, k: Tensor, v: Tensor, s: Tensor, g: Tensor | None,
+    states: SlotStates | None, cu_seqlens: Tensor | None, cu_seqlens_cpu: Tensor | None,
+) -> Tensor | None:
+    keys, values = (None, None) if states is None else states
+    return shapes.check(
+        cu_seqlens, cu_seqlens_cpu, q=q, k=k, v=v, s=s, g=g,
+        **{"initial_state[0]": keys, "initial_state[1]": values})
+
+
+def _gsa(
+    q: Tensor, k: Tensor, v: Tensor, s: Tensor, g: Tensor | None, scale: float | None,
+    initial_state: SlotStates | None, output_final_state: bool, reverse: bool,
+    cu_seqlens: Tensor | None,
+) -> tuple[Tensor, SlotStates]:
     key_state, value_state = (None, None) if initial_state is None else initial_state
-    check_packing(q, cu_seqlens, key_state)
     heads, own = q.shape[2], k.shape[2]
-    if own == 0 or heads % own:
-        raise ValueError(f"q had {heads} heads, must have a multiple of the {own} of k")
     if g is None:
-        s, g, _ = fused_additive_gate(
-            s, cu_seqlens=cu_seqlens, output_dtype=k.dtype, gate_dtype=widened(s).dtype
-        )
+        s, g, _ = additive_gate(s, None, cu_seqlens)
+        s = s.to(k.dtype)
     k, v, s, g = (repeated_heads(x, heads) for x in (k, v, s, g))
     key_state, value_state = (
         None if x is None else repeated_heads(x, heads, axis=1) for x in (key_state, value_state)
@@ -88,21 +128,3 @@ def fused_recurrent_gsa(
     if group > 1:
         keys, values = (x[:, ::group].contiguous() for x in (keys, values))
     return output, (keys, values)
-
-
-def chunk_abc(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    s: Tensor,
-    initial_state: SlotStates | None = None,
-    output_final_state: bool = False,
-) -> tuple[Tensor, SlotStates | None]:
-    """Attention with bounded memory: `chunk_gsa` of logits s without a gate.
-
-    The final states are one None unless `output_final_state`.
-    """
-    output, states = fused_recurrent_gsa(
-        q, k, v, s, None, None, initial_state, output_final_state
-    )
-    return output, states if output_final_state else None

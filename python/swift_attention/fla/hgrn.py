@@ -5,8 +5,9 @@ from __future__ import annotations
 from torch import Tensor
 
 from .._operators.gated_scan import gated_scan
-from ._arguments import check_packing
-from ._recurrence import lengths
+from ._shapes import Shapes
+
+_SHAPES = Shapes("x, g [B, T, D]; initial_state? [N, D]")
 
 
 def chunk_hgrn(
@@ -30,6 +31,6 @@ def fused_recurrent_hgrn(
     cu_seqlens: Tensor | None = None,
 ) -> tuple[Tensor, Tensor | None]:
     """As `chunk_hgrn`, for packed sequences too, with states [N, D]."""
-    check_packing(x, cu_seqlens, initial_state)
-    output, state = gated_scan(x, g, initial_state, lengths(cu_seqlens))
+    cu_seqlens = _SHAPES.check(cu_seqlens, x=x, g=g, initial_state=initial_state)
+    output, state = gated_scan(x, g, initial_state, cu_seqlens)
     return output, state if output_final_state else None

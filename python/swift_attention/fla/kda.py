@@ -8,18 +8,24 @@ from torch import Tensor
 
 from ._arguments import (
     check_eigenvalues,
-    check_shape,
-    check_value_heads,
+    check_float32,
     refuse_context_parallel,
     refuse_others,
     take_chunk_size,
     take_layout,
 )
 from ._columns import recurrence_of_columns
-from ._recurrence import on_host, recurrence, widened
+from ._recurrence import recurrence
+from ._shapes import Shapes
 from ._snapshots import states_before_chunks
-from .gates import fused_kda_gate, write_strength
+from .gates import kda_gate, write_strength
 
+_SHAPES = Shapes(
+    "q, k [B, T, H, K]; v [B, T, HV, V]; g [B, T, HV, K]; beta [B, T, HV]; A_log? (HV);"
+    " dt_bias? (HV·K); initial_state? [N, HV, K, V]")
+_BY_COLUMN = Shapes(
+    "q, k [B, T, H, K]; v [B, T, HV, V]; g [B, T, HV, K]; beta [B, T, HV] or [B, T, HV, V];"
+    " A_log? (HV); dt_bias? (HV·K); initial_state? [N, HV, K, V]")
 _CHUNK = 64
 _CHUNKS = (32, _CHUNK)
 
@@ -59,7 +65,6 @@ def chunk_kda(
     `output_final_state`; with `return_intermediate_states` also the states before each chunk of
     64 tokens (or `chunk_size`) [B, chunks, HV, K, V] in bfloat16, without gradients.
     """
-    cu_seqlens = on_host(cu_seqlens, cu_seqlens_cpu)
     state_v_first = take_layout(state_v_first, kwargs)
     refuse_context_parallel(cp_context)
     chunk = kwargs.get("chunk_size", _CHUNK)
@@ -67,20 +72,21 @@ def chunk_kda(
     A_log, dt_bias = kwargs.pop("A_log", None), kwargs.pop("dt_bias", None)
     refuse_others("chunk_kda", kwargs)
     check_safe_gate(safe_gate and use_gate_in_kernel, lower_bound)
-    check_shape("k", k, q.shape)
-    check_value_heads(k, v)
-    check_shape("beta", beta, v.shape[:3])
+    check_eigenvalues(allow_neg_eigval, use_beta_sigmoid_in_kernel)
+    cu_seqlens = _SHAPES.check(
+        cu_seqlens, cu_seqlens_cpu, values_first=state_v_first, q=q, k=k, v=v, g=g, beta=beta,
+        A_log=A_log, dt_bias=dt_bias, initial_state=initial_state)
+    check_float32(initial_state=initial_state)
+    if use_gate_in_kernel:
+        g = kda_gate(g, A_log, dt_bias, lower_bound)
+    beta = write_strength(beta, use_beta_sigmoid_in_kernel, allow_neg_eigval)
     options = dict(
-        A_log=A_log, dt_bias=dt_bias, scale=scale, initial_state=initial_state,
-        output_final_state=output_final_state, use_qk_l2norm_in_kernel=use_qk_l2norm_in_kernel,
-        use_gate_in_kernel=use_gate_in_kernel,
-        use_beta_sigmoid_in_kernel=use_beta_sigmoid_in_kernel,
-        allow_neg_eigval=allow_neg_eigval, lower_bound=lower_bound, state_v_first=state_v_first,
-        cu_seqlens=cu_seqlens,
+        scale=scale, initial_state=initial_state, output_final_state=output_final_state,
+        normalizes=use_qk_l2norm_in_kernel, state_v_first=state_v_first, cu_seqlens=cu_seqlens,
     )
     if return_intermediate_states:
-        return states_before_chunks(fused_recurrent_kda, chunk, (q, k, v, g, beta), options)
-    return fused_recurrent_kda(q, k, v, g, beta, **options)
+        return states_before_chunks(_kda, chunk, (q, k, v, g, beta), options)
+    return _kda(q, k, v, g, beta, **options)
 
 
 def fused_recurrent_kda(
@@ -107,16 +113,23 @@ def fused_recurrent_kda(
     state_v_first = take_layout(state_v_first, kwargs)
     refuse_others("fused_recurrent_kda", kwargs)
     check_eigenvalues(allow_neg_eigval, use_beta_sigmoid_in_kernel)
-    check_shape("g", g, (*v.shape[:3], k.shape[-1]))
+    cu_seqlens = _BY_COLUMN.check(
+        cu_seqlens, values_first=state_v_first, q=q, k=k, v=v, g=g, beta=beta, A_log=A_log,
+        dt_bias=dt_bias, initial_state=initial_state)
     if use_gate_in_kernel:
-        g = fused_kda_gate(g, A_log, dt_bias, lower_bound, widened(g).dtype)
-    apply = recurrence_of_columns if beta.ndim == v.ndim else recurrence
-    return apply(
-        q, k, v, decay=g,
-        beta=write_strength(beta, use_beta_sigmoid_in_kernel, allow_neg_eigval), scale=scale,
-        initial_state=initial_state, output_final_state=output_final_state,
+        g = kda_gate(g, A_log, dt_bias, lower_bound)
+    return _kda(
+        q, k, v, g, write_strength(beta, use_beta_sigmoid_in_kernel, allow_neg_eigval),
+        scale=scale, initial_state=initial_state, output_final_state=output_final_state,
         normalizes=use_qk_l2norm_in_kernel, state_v_first=state_v_first, cu_seqlens=cu_seqlens,
     )
+
+
+def _kda(
+    q: Tensor, k: Tensor, v: Tensor, g: Tensor, beta: Tensor, **options: Any
+) -> tuple[Tensor, Tensor | None]:
+    apply = recurrence_of_columns if beta.ndim == v.ndim else recurrence
+    return apply(q, k, v, decay=g, beta=beta, **options)
 
 
 def check_safe_gate(is_safe: bool, lower_bound: float | None) -> None:

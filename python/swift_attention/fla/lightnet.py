@@ -6,10 +6,14 @@ from typing import Optional, Tuple
 
 from torch import Tensor
 
+from ._shapes import Shapes
 from .gates import fused_additive_gate
 from .gla import fused_recurrent_gla
 
 LightNetState = Tuple[Optional[Tensor], Optional[Tensor]]
+_SHAPES = Shapes(
+    "q, k [B, T, H, K]; v [B, T, H, V];"
+    " initial_state[0]? [N, H, K, V]; initial_state[1]? [N, 1, H, K]")
 
 
 def chunk_lightnet(
@@ -29,6 +33,9 @@ def chunk_lightnet(
     final one is always there.
     """
     state, sums = (None, None) if initial_state is None else initial_state
+    cu_seqlens = _SHAPES.check(
+        cu_seqlens, values_first=state_v_first, q=q, k=k, v=v,
+        **{"initial_state[0]": state, "initial_state[1]": sums})
     k, g, last = fused_additive_gate(k, sums, cu_seqlens)
     output, state = fused_recurrent_gla(
         q, k, v, g, scale=scale, initial_state=state, output_final_state=output_final_state,

@@ -7,7 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ._shapes import Shapes
 from .simple_gla import chunk_simple_gla, fused_recurrent_simple_gla
+
+_QUERIES = Shapes("q [B, T, H, K]")
 
 
 def chunk_lightning_attn(
@@ -54,6 +57,8 @@ def fused_recurrent_lightning_attn(
 
 
 def _decay(q: Tensor, layer: int, layers: int) -> Tensor:
+    """[H]: the natural logarithms."""
+    _QUERIES.check(q=q)
     heads = q.shape[2]
-    slope = 8 / heads * (1 - layer / layers)
+    slope = 8 / max(heads, 1) * (1 - layer / layers)
     return -slope * torch.arange(heads, dtype=torch.float32, device=q.device)

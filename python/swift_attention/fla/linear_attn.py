@@ -8,11 +8,15 @@ import torch
 from torch import Tensor
 
 from .._operators.gated_scan import gated_scan
-from ._arguments import check_packing
-from ._recurrence import default_scale, lengths, recurrence, reversed_tokens, widened
+from ._recurrence import default_scale, recurrence, reversed_tokens, widened
+from ._shapes import Shapes
 
 LinearState = Union[Tensor, Tuple[Tensor, Tensor], None]
 _EPSILON = 1e-10
+_SHAPES = Shapes("q, k [B, T, H, K]; v [B, T, H, V]; initial_state? [N, H, K, V]")
+_PAIR = Shapes(
+    "q, k [B, T, H, K]; v [B, T, H, V];"
+    " initial_state[0]? [N, H, K, V]; initial_state[1]? [N, 1, H, K]")
 
 
 def chunk_linear_attn(
@@ -85,7 +89,11 @@ def _linear_attention(
         if not normalize:
             raise ValueError("initial_state was a pair, must be a tensor without normalize")
         initial_state, first_sum = initial_state
-    check_packing(q, cu_seqlens, initial_state)
+        cu_seqlens = _PAIR.check(
+            cu_seqlens, q=q, k=k, v=v,
+            **{"initial_state[0]": initial_state, "initial_state[1]": first_sum})
+    else:
+        cu_seqlens = _SHAPES.check(cu_seqlens, q=q, k=k, v=v, initial_state=initial_state)
     scale = default_scale(scale, q)
     output, state = recurrence(
         q, k, v, scale=scale, initial_state=initial_state,
@@ -111,7 +119,7 @@ def _sums_of_keys(
         rows = reversed_tokens(rows, cu_seqlens)
     if first is not None:
         first = widened(first).reshape(-1, heads * width)
-    sums, last = gated_scan(rows, torch.zeros_like(rows), first, lengths(cu_seqlens))
+    sums, last = gated_scan(rows, torch.zeros_like(rows), first, cu_seqlens)
     if reverse:
         sums = reversed_tokens(sums, cu_seqlens)
     return sums.reshape(k.shape), last.reshape(-1, 1, heads, width)

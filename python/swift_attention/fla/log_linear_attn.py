@@ -7,8 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ._arguments import check_packing, check_shape, check_value_heads
 from ._recurrence import default_scale, recurrence, repeated_heads, widened
+from ._shapes import Shapes
+
+_SHAPES = Shapes(
+    "q, k [B, T, G, K]; v [B, T, H, V]; g [B, T, H]; level_scales [B, T, H, levels]")
 
 _CHUNK = 64
 # Buckets that lie within a chunk: the token itself, and those of 1 to half a chunk.
@@ -39,16 +42,14 @@ def chunk_log_linear_attn(
     if initial_state is not None or output_final_state:
         raise NotImplementedError(
             "initial_state must be None and output_final_state False for chunk_log_linear_attn")
-    check_packing(q, cu_seqlens)
-    check_value_heads(k, v)
-    check_shape("g", g, v.shape[:3])
-    check_shape("level_scales", level_scales, (*v.shape[:3], level_scales.shape[-1]))
+    cu_seqlens = _SHAPES.check(cu_seqlens, q=q, k=k, v=v, g=g, level_scales=level_scales)
     scale = default_scale(scale, q)
     if cu_seqlens is None:
         return _of_sequences(q, k, v, g, level_scales, scale), None
     lengths = cu_seqlens.diff().tolist()
     pieces = zip(*(x.split(lengths, dim=1) for x in (q, k, v, g, level_scales)))
-    return torch.cat([_of_sequences(*piece, scale) for piece in pieces], 1), None
+    outputs = [_of_sequences(*piece, scale) for piece in pieces]
+    return torch.cat([v[:, :0], *outputs], 1), None
 
 
 def _of_sequences(

@@ -9,20 +9,29 @@ import torch
 from torch import Tensor
 
 from .._operators.gated_scan import gated_scan
-from ._arguments import (
-    check_packing,
-    check_shape,
-    check_value_heads,
-    refuse_context_parallel,
-    refuse_others,
-)
+from ._arguments import check_float32, refuse_context_parallel, refuse_others
 from ._columns import recurrence_of_columns
-from ._recurrence import lengths, on_host, recurrence, repeated_heads, unit_vectors, widened
-from .gates import fused_kda_gate
+from ._recurrence import recurrence, repeated_heads, unit_vectors, widened
+from ._shapes import Shapes
+from .gates import kda_gate
 from .kda import check_safe_gate
 
 _CENTER = -0.2
 Results = Tuple[Tensor, Optional[Tensor], Optional[Tensor]]
+_COMMON = (
+    "g_atk, beta_atk [B, T, H]; log_atk_scale? [H]; initial_A_state? [N, H, K]")
+_SHAPES = Shapes(
+    "q, k [B, T, H, K]; v [B, T, HV, V]; g, beta [B, T, HV]; initial_state? [N, HV, K, V];"
+    + _COMMON)
+_FURTHER_SHAPES = Shapes(
+    "q, k [B, T, H, K]; v [B, T, HV, V]; g? [B, T, HV]; gk? [B, T, HV, K]; gv? [B, T, HV, V];"
+    " beta? [B, T, HV] or [B, T, HV, V]; initial_state? [N, HV, K, V];" + _COMMON)
+_KDA_SHAPES = Shapes(
+    "q, k, g [B, T, H, K]; v [B, T, H, V]; beta [B, T, H]; A_log? (H); dt_bias? (H·K);"
+    " initial_state? [N, H, K, V];" + _COMMON)
+_GROUPED_KDA_SHAPES = Shapes(
+    "q, k [B, T, H, K]; v [B, T, HV, V]; g [B, T, HV, K]; beta [B, T, HV] or [B, T, HV, V];"
+    " A_log? (HV); dt_bias? (HV·K); initial_state? [N, HV, K, V];" + _COMMON)
 
 
 def chunk_precond_gated_delta_rule(
@@ -54,9 +63,12 @@ def chunk_precond_gated_delta_rule(
     `transpose_state_layout`, and of A [N, H, K]. Returns the output [B, T, HV, V] and both final
     states, None unless `output_final_state`.
     """
-    cu_seqlens = on_host(cu_seqlens, cu_seqlens_cpu)
     refuse_context_parallel(cp_context)
-    return fused_recurrent_precond_gated_delta_rule(
+    cu_seqlens = _SHAPES.check(
+        cu_seqlens, cu_seqlens_cpu, values_first=transpose_state_layout, q=q, k=k, v=v,
+        g_atk=g_atk, g=g, beta_atk=beta_atk, beta=beta, initial_state=initial_state,
+        initial_A_state=initial_A_state, log_atk_scale=_tensor(log_atk_scale))
+    return _preconditioned_rule(
         q, k, v, g, None, None, beta, g_atk, beta_atk, scale, initial_state, initial_A_state,
         output_final_state, use_qk_l2norm_in_kernel, cu_seqlens, transpose_state_layout, x, eps,
         log_atk_scale,
@@ -92,8 +104,38 @@ def fused_recurrent_precond_gated_delta_rule(
     for name, tensor in (("g_atk", g_atk), ("beta_atk", beta_atk)):
         if tensor is None:
             raise ValueError(f"{name} was None, must be given")
-    check_value_heads(k, v)
-    check_packing(q, cu_seqlens, initial_state)
+    cu_seqlens = _FURTHER_SHAPES.check(
+        cu_seqlens, values_first=transpose_state_layout, q=q, k=k, v=v, g=g, gk=gk, gv=gv,
+        beta=beta, g_atk=g_atk, beta_atk=beta_atk, initial_state=initial_state,
+        initial_A_state=initial_A_state, log_atk_scale=_tensor(log_atk_scale))
+    return _preconditioned_rule(
+        q, k, v, g, gk, gv, beta, g_atk, beta_atk, scale, initial_state, initial_A_state,
+        output_final_state, use_qk_l2norm_in_kernel, cu_seqlens, transpose_state_layout, x, eps,
+        log_atk_scale,
+    )
+
+
+def _preconditioned_rule(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    g: Tensor | None,
+    gk: Tensor | None,
+    gv: Tensor | None,
+    beta: Tensor | None,
+    g_atk: Tensor,
+    beta_atk: Tensor,
+    scale: float | None,
+    initial_state: Tensor | None,
+    initial_A_state: Tensor | None,
+    output_final_state: bool,
+    use_qk_l2norm_in_kernel: bool,
+    cu_seqlens: Tensor | None,
+    transpose_state_layout: bool,
+    x: float,
+    eps: float,
+    log_atk_scale: Tensor | float | None,
+) -> Results:
     if use_qk_l2norm_in_kernel:
         q, k = unit_vectors(q), unit_vectors(k)
     if beta is None:
@@ -152,21 +194,29 @@ def chunk_precond_kda(
     """As `chunk_precond_gated_delta_rule`, with a decay g [B, T, H, K] and unit vectors.
 
     With `use_gate_in_kernel` the decay is that of `fused_kda_gate` with the keyword arguments
-    `A_log` and `dt_bias`, and `lower_bound`. All tensors have H heads.
+    `A_log` and `dt_bias`, and `lower_bound`. All tensors have H heads. The keyword argument
+    `use_qk_l2norm_in_kernel` may say that vectors are unit vectors.
     """
-    cu_seqlens = on_host(cu_seqlens, cu_seqlens_cpu)
     refuse_context_parallel(cp_context)
     if return_intermediate_states:
         raise NotImplementedError("return_intermediate_states must be False for chunk_precond_kda")
     A_log, dt_bias = kwargs.pop("A_log", None), kwargs.pop("dt_bias", None)
+    if not kwargs.pop("use_qk_l2norm_in_kernel", True):
+        raise ValueError(
+            "use_qk_l2norm_in_kernel was False, must be True: chunk_precond_kda always normalises")
     refuse_others("chunk_precond_kda", kwargs)
     check_safe_gate(safe_gate and use_gate_in_kernel, lower_bound)
-    check_shape("k", k, q.shape)
-    check_shape("beta", beta, q.shape[:3])
-    return fused_recurrent_precond_kda(
-        q, k, v, g, g_atk, beta_atk, beta, A_log, dt_bias, scale, initial_state,
-        initial_A_state, output_final_state, True, use_gate_in_kernel, lower_bound, cu_seqlens,
-        transpose_state_layout, x, eps, log_atk_scale,
+    cu_seqlens = _KDA_SHAPES.check(
+        cu_seqlens, cu_seqlens_cpu, values_first=transpose_state_layout, q=q, k=k, v=v, g=g,
+        g_atk=g_atk, beta_atk=beta_atk, beta=beta, A_log=A_log, dt_bias=dt_bias,
+        initial_state=initial_state, initial_A_state=initial_A_state,
+        log_atk_scale=_tensor(log_atk_scale))
+    check_float32(initial_state=initial_state)
+    if use_gate_in_kernel:
+        g = kda_gate(g, A_log, dt_bias, lower_bound)
+    return _preconditioned_rule(
+        q, k, v, None, g, None, beta, g_atk, beta_atk, scale, initial_state, initial_A_state,
+        output_final_state, True, cu_seqlens, transpose_state_layout, x, eps, log_atk_scale,
     )
 
 
@@ -196,14 +246,21 @@ def fused_recurrent_precond_kda(
 ) -> Results:
     """As `chunk_precond_kda`; it has gradients too."""
     refuse_others("fused_recurrent_precond_kda", kwargs)
-    check_shape("g", g, (*v.shape[:3], k.shape[-1]))
+    cu_seqlens = _GROUPED_KDA_SHAPES.check(
+        cu_seqlens, values_first=transpose_state_layout, q=q, k=k, v=v, g=g, g_atk=g_atk,
+        beta_atk=beta_atk, beta=beta, A_log=A_log, dt_bias=dt_bias, initial_state=initial_state,
+        initial_A_state=initial_A_state, log_atk_scale=_tensor(log_atk_scale))
     if use_gate_in_kernel:
-        g = fused_kda_gate(g, A_log, dt_bias, lower_bound, widened(g).dtype)
-    return fused_recurrent_precond_gated_delta_rule(
+        g = kda_gate(g, A_log, dt_bias, lower_bound)
+    return _preconditioned_rule(
         q, k, v, None, g, None, beta, g_atk, beta_atk, scale, initial_state, initial_A_state,
         output_final_state, use_qk_l2norm_in_kernel, cu_seqlens, transpose_state_layout, x, eps,
         log_atk_scale,
     )
+
+
+def _tensor(number: Tensor | float | None) -> Tensor | None:
+    return number if isinstance(number, Tensor) else None
 
 
 def _preconditioned(
@@ -225,7 +282,7 @@ def _preconditioned(
         initial = initial.reshape(-1, heads * width)
     sums, last = gated_scan(
         *(each.reshape(batch, length, heads * width) for each in (added, rate)), initial,
-        lengths(cu_seqlens))
+        cu_seqlens)
     if center is None:
         center = _CENTER
     if isinstance(center, Tensor):

@@ -7,12 +7,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ._shapes import Shapes
 from .simple_gla import (
     chunk_simple_gla,
     fused_chunk_simple_gla,
     fused_recurrent_simple_gla,
     parallel_simple_gla,
 )
+
+_QUERIES = Shapes("q [B, T, H, K]")
 
 
 def chunk_retention(
@@ -85,5 +88,6 @@ def parallel_retention(
 
 def _decay(q: Tensor) -> Tensor:
     """[H]: the natural logarithms."""
+    _QUERIES.check(q=q)
     heads = torch.arange(q.shape[2], dtype=torch.float32, device=q.device)
     return torch.log1p(-torch.exp2(-5 - heads))

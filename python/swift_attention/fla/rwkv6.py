@@ -7,7 +7,11 @@ from typing import Any
 from torch import Tensor
 
 from ._arguments import refuse_head_first, refuse_others, take_chunk_size
-from ._recurrence import on_host, recurrence
+from ._recurrence import recurrence
+from ._shapes import Shapes
+
+_SHAPES = Shapes(
+    "r, k, w [B, T, H, K]; v [B, T, H, V]; u [H, K]; initial_state? [N, H, K, V]")
 
 
 def chunk_rwkv6(
@@ -29,12 +33,14 @@ def chunk_rwkv6(
     states [N, H, K, V]. Returns the output [B, T, H, V] and the final state, None unless
     `output_final_state`.
     """
-    cu_seqlens = on_host(cu_seqlens, cu_seqlens_cpu)
     refuse_head_first(kwargs)
     take_chunk_size(kwargs)
     refuse_others("chunk_rwkv6", kwargs)
-    return fused_recurrent_rwkv6(
-        r, k, v, w, u, scale, initial_state, output_final_state, cu_seqlens=cu_seqlens
+    cu_seqlens = _SHAPES.check(
+        cu_seqlens, cu_seqlens_cpu, r=r, k=k, v=v, w=w, u=u, initial_state=initial_state)
+    return recurrence(
+        r, k, v, decay=w, bonus=u, scale=scale, initial_state=initial_state,
+        output_final_state=output_final_state, cu_seqlens=cu_seqlens,
     )
 
 
@@ -51,6 +57,8 @@ def fused_recurrent_rwkv6(
     cu_seqlens: Tensor | None = None,
 ) -> tuple[Tensor, Tensor | None]:
     """As `chunk_rwkv6`; with `reverse` from the last token to the first."""
+    cu_seqlens = _SHAPES.check(
+        cu_seqlens, r=r, k=k, v=v, w=w, u=u, initial_state=initial_state)
     return recurrence(
         r, k, v, decay=w, bonus=u, scale=scale, initial_state=initial_state,
         output_final_state=output_final_state, reverse=reverse, cu_seqlens=cu_seqlens,

@@ -7,7 +7,11 @@ from typing import Any
 from torch import Tensor
 
 from ._recurrence import widened
+from ._shapes import Shapes
 from .generalized_delta_rule import chunk_dplr_delta_rule, fused_recurrent_dplr_delta_rule
+
+_SHAPES = Shapes(
+    "r, w, k, a, b, kk [B, T, H, K]; v [B, T, H, V]; initial_state? [N, H, K, V]")
 
 
 def chunk_rwkv7(
@@ -29,8 +33,10 @@ def chunk_rwkv7(
     lower_bound: float | None = None,
 ) -> tuple[Tensor, Tensor | None]:
     """S = diag(e^w) S₋ + b (S₋ᵀ a)ᵀ + k vᵀ, o = scale Sᵀ r, as `chunk_dplr_delta_rule`."""
+    cu_seqlens = _SHAPES.check(
+        cu_seqlens, cu_seqlens_cpu, r=r, w=w, k=k, v=v, a=a, b=b, initial_state=initial_state)
     return chunk_dplr_delta_rule(
-        r, k, v, a, b, w, scale, initial_state, output_final_state, cu_seqlens, cu_seqlens_cpu,
+        r, k, v, a, b, w, scale, initial_state, output_final_state, cu_seqlens, None,
         safe_gate, chunk_size, disable_recompute, cp_context, lower_bound,
     )
 
@@ -48,6 +54,8 @@ def fused_recurrent_rwkv7(
     cu_seqlens: Tensor | None = None,
 ) -> tuple[Tensor, Tensor | None]:
     """As `chunk_rwkv7`, but that the scale is 1/√K and the final state returned, unless asked."""
+    cu_seqlens = _SHAPES.check(
+        cu_seqlens, r=r, w=w, k=k, v=v, a=a, b=b, initial_state=initial_state)
     return fused_recurrent_dplr_delta_rule(
         r, k, v, a, b, w, scale, initial_state, output_final_state, cu_seqlens=cu_seqlens
     )
@@ -67,6 +75,8 @@ def fused_mul_recurrent_rwkv7(
     cu_seqlens: Tensor | None = None,
 ) -> tuple[Tensor, Tensor | None]:
     """As `fused_recurrent_rwkv7` with −kk for a and kk ⊙ a for b. It has gradients too."""
+    cu_seqlens = _SHAPES.check(
+        cu_seqlens, r=r, w=w, k=k, v=v, kk=kk, a=a, initial_state=initial_state)
     return fused_recurrent_dplr_delta_rule(
         r, k, v, -kk, widened(kk) * a, w, scale, initial_state, output_final_state, reverse,
         cu_seqlens,

@@ -7,14 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ._arguments import (
-    check_packing,
-    refuse_head_first,
-    refuse_others,
-    take_chunk_size,
-    take_layout,
-)
-from ._recurrence import default_scale, on_host, recurrence, widened
+from ._arguments import refuse_head_first, refuse_others, take_chunk_size, take_layout
+from ._recurrence import default_scale, recurrence, widened
+from ._shapes import Shapes
+
+_SHAPES = Shapes(
+    "q, k [B, T, H, K]; v [B, T, H, V]; g? [B, T, H]; g_gamma? [H]; initial_state? [N, H, K, V]")
 
 
 def chunk_simple_gla(
@@ -37,10 +35,12 @@ def chunk_simple_gla(
     0, of which the sum counts. States are [N, H, K, V], or [N, H, V, K] with `state_v_first`.
     Returns the output [B, T, H, V] and the final state, None unless `output_final_state`.
     """
-    cu_seqlens = on_host(cu_seqlens, cu_seqlens_cpu)
     refuse_head_first(kwargs)
     take_chunk_size(kwargs)
     refuse_others("chunk_simple_gla", kwargs)
+    cu_seqlens = _SHAPES.check(
+        cu_seqlens, cu_seqlens_cpu, values_first=state_v_first, q=q, k=k, v=v, g=g,
+        g_gamma=g_gamma, initial_state=initial_state)
     return recurrence(
         q, k, v, decay=_decay(g, g_gamma), scale=scale, initial_state=initial_state,
         output_final_state=output_final_state, state_v_first=state_v_first, cu_seqlens=cu_seqlens,
@@ -81,6 +81,9 @@ def fused_recurrent_simple_gla(
     """As `chunk_simple_gla`; with `reverse` from the last token to the first."""
     state_v_first = take_layout(state_v_first, kwargs)
     refuse_others("fused_recurrent_simple_gla", kwargs)
+    cu_seqlens = _SHAPES.check(
+        cu_seqlens, values_first=state_v_first, q=q, k=k, v=v, g=g, g_gamma=g_gamma,
+        initial_state=initial_state)
     return recurrence(
         q, k, v, decay=_decay(g, g_gamma), scale=scale, initial_state=initial_state,
         output_final_state=output_final_state, reverse=reverse, state_v_first=state_v_first,
@@ -103,8 +106,7 @@ def parallel_simple_gla(
     With `output_attentions` the second result is what multiplies the values, [B, H, T, T]:
     scale · q_i·k_j · exp(g_{j+1} + … + g_i) for j ≤ i.
     """
-    cu_seqlens = on_host(cu_seqlens, cu_seqlens_cpu)
-    check_packing(q, cu_seqlens)
+    cu_seqlens = _SHAPES.check(cu_seqlens, cu_seqlens_cpu, q=q, k=k, v=v, g=g)
     if output_attentions and cu_seqlens is not None:
         raise ValueError("output_attentions was True, must be False with cu_seqlens")
     output, _ = recurrence(q, k, v, decay=g, scale=scale, cu_seqlens=cu_seqlens)

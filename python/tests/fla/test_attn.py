@@ -91,3 +91,29 @@ def test_decoding_keeps_the_sums_of_gates(dtype: torch.dtype) -> None:
     scores = torch.einsum("bqhd,bkhd->bhqk", x[0], x[1]) * 0.3 + behind.transpose(1, 2)[:, :, None]
     expected = torch.einsum("bhqk,bkhd->bqhd", scores.softmax(-1), x[2])
     assert error(output, expected) < {torch.bfloat16: 1e-2, torch.float16: 2e-3}[dtype]
+
+
+@pytest.mark.parametrize("is_packed", [False, True])
+def test_a_window_without_keys(is_packed: bool) -> None:
+    """Zeros, and gradients of zero."""
+    inputs = _inputs("no window", batch=1 if is_packed else 2, has_gate=True, has_sinks=True)
+    leaves = {key: x.requires_grad_() for key, x in inputs.items()}
+    output = fla.parallel_attn(
+        **leaves, window_size=0, cu_seqlens=torch.tensor(_ENDS) if is_packed else None)
+    assert output.shape == (*inputs["q"].shape[:3], 12) and not output.any()
+    for gradient in torch.autograd.grad(output.sum(), list(leaves.values())):
+        assert not gradient.any()
+
+
+def test_decoding_behind_a_closed_gate() -> None:
+    """A gate of −∞ cuts off what is before it, and nothing else."""
+    inputs = _inputs("closed gate", batch=1, has_gate=True)
+    inputs["q"] = inputs["q"][:, -1:]
+    inputs["g"][:, 20] = -torch.inf
+    leaves = {key: x.requires_grad_() for key, x in inputs.items()}
+    output = fla.attn_decoding_one_step(**leaves, cu_seqlens=torch.tensor([0, 37]))
+    rest = {key: x if key == "q" else x[:, 20:] for key, x in inputs.items()}
+    expected = fla.attn_decoding_one_step(**rest, cu_seqlens=torch.tensor([0, 17]))
+    assert error(output.detach(), expected.detach()) < 1e-6
+    gradients = torch.autograd.grad(output.sum(), list(leaves.values()))
+    assert all(x.isfinite().all() for x in gradients)

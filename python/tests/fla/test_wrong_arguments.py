@@ -28,7 +28,7 @@ def test_packed_sequences_are_one_row(function: Callable[..., object]) -> None:
     ends = torch.tensor([0, 2, 6])
     _refused(function, "batch size was 2, must be 1", **_rows(2), cu_seqlens=ends)
     if function is not fla.parallel_retention:
-        _refused(function, "3 states, must have 2", **_rows(), cu_seqlens=ends,
+        _refused(function, r"initial_state was \[3, 2, 4, 4\], must be", **_rows(), cu_seqlens=ends,
                  initial_state=torch.zeros(3, 2, 4, 4))
 
 
@@ -81,12 +81,14 @@ def test_shapes_name_the_argument() -> None:
     _refused(fla.chunk_gla, "initial_state", **rows, g=torch.zeros(1, 6, 2, 4),
              initial_state=torch.zeros(1, 2, 4, 4, dtype=torch.bfloat16))
     _refused(fla.chunk_kda, "beta was", **rows, g=torch.zeros(1, 6, 2, 4), beta=beta[..., :1])
-    _refused(fla.chunk_gated_delta_rule, "multiple of the 2 of q and k",
-             **dict(rows, v=torch.zeros(1, 6, 3, 4)), g=-beta, beta=beta)
-    _refused(fla.chunk_gated_delta_rule, "decay", **rows, g=torch.zeros(1, 6, 3), beta=beta)
-    _refused(fla.chunk_gsa, "multiple of the 2 of k", s=torch.zeros(1, 6, 2, 3),
+    three = torch.zeros(1, 6, 3)
+    _refused(fla.chunk_gated_delta_rule, "v had 3 heads, must have a multiple of the 2 of q",
+             **dict(rows, v=torch.zeros(1, 6, 3, 4)), g=three, beta=three)
+    _refused(fla.chunk_gated_delta_rule, r"g was \[1, 6, 3\], must be \[B, T, HV\] = \[1, 6, 2\]",
+             **rows, g=three, beta=beta)
+    _refused(fla.chunk_gsa, "q had 3 heads, must have a multiple of the 2 of k", s=torch.zeros(1, 6, 2, 3),
              **dict(rows, q=torch.zeros(1, 6, 3, 4)))
-    _refused(fla.parallel_based, "at most 128", **dict(rows, q=torch.zeros(1, 6, 2, 129)))
+    _refused(fla.parallel_based, "at most 128", **dict.fromkeys("qkv", torch.zeros(1, 6, 2, 129)))
     _refused(fla.chunk_gated_delta_product, "k was", **rows, g=None, beta=beta, num_householder=2)
     _refused(fla.chunk_log_linear_attn, "at least 4", **rows, g=-beta,
              level_scales=torch.ones(1, 6, 2, 3))
@@ -106,7 +108,9 @@ def test_options_that_exclude_each_other() -> None:
     _refused(fla.chunk_dplr_delta_rule, "negative", **rows, a=rows["k"], b=rows["k"], gk=channels,
              lower_bound=1.0)
     _refused(fla.fused_recurrent_delta_rule, "scale", **rows, beta=beta, scale=-1.0)
-    _refused(fla.parallel_attn, "window_size", **rows, window_size=0)
+    _refused(fla.parallel_attn, "window_size", **rows, window_size=-1)
+    _refused(fla.chunk_precond_kda, "use_qk_l2norm_in_kernel", **rows, g=channels, g_atk=-beta,
+             beta_atk=beta, beta=beta, use_qk_l2norm_in_kernel=False)
     _refused(fla.chunk_log_linear_attn, "output_final_state", NotImplementedError, **rows,
              g=-beta, level_scales=torch.ones(1, 6, 2, 4), output_final_state=True)
 

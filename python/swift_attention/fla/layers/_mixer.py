@@ -8,11 +8,13 @@ from typing import Any
 from torch import Tensor, nn
 
 from .._recurrence import repeated_heads
+from .._shapes import Shapes
 from ._cache import Cache, keeps_states, state_of
 from ._packing import Tokens
 from ._parts import RMSNorm, ShortConvolution, activation
 
 _CONVOLUTIONS = ("q_conv1d", "k_conv1d", "v_conv1d")
+_SHAPES = Shapes("hidden_states [B, T, D]")
 
 
 class Mixer(nn.Module):
@@ -92,6 +94,7 @@ class Mixer(nn.Module):
             raise TypeError(f"forward() got an unexpected keyword argument {min(kwargs)!r}")
         self._check(hidden_states, attention_mask, past_key_values, bool(use_cache))
         if cu_seqlens is not None:
+            cu_seqlens = _SHAPES.check(cu_seqlens, hidden_states=hidden_states)
             attention_mask = None
         length = hidden_states.shape[1]
         tokens = Tokens(hidden_states, attention_mask, cu_seqlens)
