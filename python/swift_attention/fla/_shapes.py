@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import re
-from typing import Mapping, NamedTuple
+from typing import Iterable, Mapping, NamedTuple
 
 import torch
 from torch import Tensor
@@ -156,7 +155,7 @@ def _fits(
     """Whether the tensor has this form; then the letters that are new are found."""
     axes, counts = form
     if counts:
-        return tensor.numel() == math.prod(_length(axis, found) for axis in axes)
+        return tensor.numel() == _product(axes, found)
     shape = tensor.shape
     if axes[0] == "…":
         axes = axes[1:]
@@ -192,15 +191,23 @@ def _length(axis: str, found: Mapping[str, int]) -> int | None:
     if axis.isdigit():
         return int(axis)
     if "·" in axis:
-        return math.prod(found[letter] for letter in axis.split("·"))
+        return _product(axis.split("·"), found)
     return None
+
+
+def _product(axes: Iterable[str], found: Mapping[str, int]) -> int:
+    """As `math.prod`, which `torch.compile` does not know."""
+    product = 1
+    for axis in axes:
+        product *= _length(axis, found)
+    return product
 
 
 def _wanted(form: _Form, found: Mapping[str, int]) -> str:
     """The form, and the lengths that are known: "[B, T, H, K] = [2, 6, 4, K]"."""
     lengths = [_length(axis, found) for axis in form.axes]
     if form.counts:
-        return f"of {math.prod(lengths)} elements {form}"
+        return f"of {_product(form.axes, found)} elements {form}"
     known = ", ".join(
         axis if length is None else str(length) for axis, length in zip(form.axes, lengths))
     return str(form) if known == ", ".join(form.axes) else f"{form} = [{known}]"

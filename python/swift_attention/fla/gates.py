@@ -16,8 +16,8 @@ _GDN_SHAPES = Shapes("g […, HV]; A_log, dt_bias? (HV)")
 _KDA_SHAPES = Shapes("g […, H, K]; A_log? (H); dt_bias? (H·K)")
 _ADDITIVE_SHAPES = Shapes("x [B, T, H, K]; initial_state? [N, 1, H, K]")
 
-# Below it softplus and sigmoid are the exponential, but for less than float32 holds.
-_TAIL = -16.0
+# Below it softplus and sigmoid are the exponential, but for less than the dtype holds.
+_TAILS = {torch.float32: -16.0, torch.float64: -36.0}
 # e to this is in float32, and so is its product with e to the next.
 _LARGEST_LOGARITHM, _FURTHER_LOGARITHM = 88.0, 80.0
 # A sigmoid of more than this is 1, one of less than its negative 0.
@@ -106,8 +106,9 @@ def _scaled(logarithm: Tensor, function: Callable[[Tensor], Tensor], x: Tensor) 
 
     What x is below there goes into the exponent, which comes in two halves.
     """
-    root = torch.exp(logarithm * 0.5 - torch.relu(torch.sub(_TAIL / 2, x, alpha=0.5)))
-    return root * function(x.clamp(min=_TAIL)) * root
+    tail = _TAILS[x.dtype]
+    root = torch.exp(logarithm * 0.5 - torch.relu(torch.sub(tail / 2, x, alpha=0.5)))
+    return root * function(x.clamp(min=tail)) * root
 
 
 class _SoftplusGate(torch.autograd.Function):
@@ -131,9 +132,9 @@ class _SoftplusGate(torch.autograd.Function):
 
 
 def _logits(logarithm: Tensor, x: Tensor) -> Tensor:
-    """exp(logarithm) · x, finite and with finite gradients, for a sigmoid.
+    """exp(logarithm) · x for a sigmoid, finite and with finite gradients.
 
-    A product that saturates it is one that just does.
+    Beyond what makes the sigmoid 0 or 1 it is any number that does.
     """
     largest = torch.finfo(x.dtype).max
     product = torch.exp(logarithm.clamp(max=_LARGEST_LOGARITHM)) * x.clamp(-largest, largest)

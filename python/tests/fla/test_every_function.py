@@ -95,3 +95,18 @@ def test_no_tokens_have_no_intermediate_states(name: str, sequences: Optional[in
     assert output.numel() == 0 and torch.equal(final, tensors["initial_state"])
     batch = tensors["v"].shape[0]
     assert before.shape == (batch, 0, *tensors["initial_state"].shape[1:])
+
+
+@pytest.mark.parametrize("name", _NAMES)
+def test_every_function_is_one_graph(name: str) -> None:
+    """Checks and gates do not break what `torch.compile` makes of it."""
+    arguments = ARGUMENTS[name]
+    tensors = arguments.drawn()
+    if "cu_seqlens" in arguments.options:
+        pytest.skip("how many keys each sequence has is known when it runs")
+    torch._dynamo.reset()
+    compiled = torch.compile(
+        lambda **tensors: arguments.call(function(name), tensors), backend="eager", fullgraph=True)
+    expected = flat(arguments.call(function(name), tensors))
+    for x, reference in zip(flat(compiled(**tensors)), expected):
+        assert error(x, reference) < 1e-5

@@ -108,6 +108,16 @@ def test_what_used_to_overflow() -> None:
         -math.exp(95 - 120), rel=1e-5)
 
 
+def test_softplus_gates_of_float64_have_its_digits() -> None:
+    h = torch.tensor([-800.0, -40.0, -36.5, -35.5, -17.0, -15.0, 0.0, 30.0], dtype=torch.float64)
+    value = fla.fused_gdn_gate(
+        h, torch.full((8,), 90.0, dtype=torch.float64), output_dtype=torch.float64)
+    expected = [-math.exp(90 + min(x, 0)) * (
+        1 if x < -40 else math.log1p(math.exp(x)) / math.exp(min(x, 0))) for x in h.tolist()]
+    torch.testing.assert_close(
+        value, torch.tensor(expected, dtype=torch.float64), rtol=1e-12, atol=0)
+
+
 @pytest.mark.parametrize("is_doubled", [False, True])
 def test_write_strengths(is_doubled: bool) -> None:
     x = _INPUTS.clone().requires_grad_()
@@ -197,6 +207,11 @@ def test_gates_under_transforms() -> None:
     expected = fla.fused_kda_gate(g, A_log)
     mapped = torch.func.vmap(lambda each: fla.fused_kda_gate(each, A_log))(g)
     torch.testing.assert_close(mapped, expected)
+    slope = torch.func.grad(lambda each, rate: fla.fused_kda_gate(each, rate).sum(), (0, 1))
+    for found, one_by_one in zip(
+        torch.func.vmap(slope, (0, None))(g, A_log), zip(*(slope(each, A_log) for each in g))
+    ):
+        torch.testing.assert_close(found, torch.stack(one_by_one))
     compiled = torch.compile(lambda g, A_log: fla.fused_kda_gate(g, A_log), backend="aot_eager")
     leaf = g.clone().requires_grad_()
     torch.testing.assert_close(compiled(leaf, A_log), expected)
