@@ -12,11 +12,21 @@ static int has_key;
 
 static void make_key(void) { has_key = pthread_key_create(&key, free) == 0; }
 
-void interface_set_error(const char *text) {
+void interface_set_error(const char *text) { interface_keep_error(strdup(text)); }
+
+void interface_keep_error(char *text) {
   pthread_once(&once, make_key);
-  if (!has_key) return;
+  if (!has_key) return free(text);
   free(pthread_getspecific(key));
-  pthread_setspecific(key, strdup(text));
+  pthread_setspecific(key, text);
+}
+
+char *interface_take_error(void) {
+  pthread_once(&once, make_key);
+  if (!has_key) return NULL;
+  char *text = pthread_getspecific(key);
+  pthread_setspecific(key, NULL);
+  return text;
 }
 
 const char *sa_error(void) {

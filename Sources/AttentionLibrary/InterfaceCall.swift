@@ -40,14 +40,29 @@ func answering<Call: InterfaceCall>(
 
 /// Runs the body of an exported function, and makes an error its status and this thread's message.
 func answering(_ body: () throws -> Void) -> sa_status {
-  interface_enter { Threads.forgetParent() }
-  defer { interface_leave() }
-  do {
-    try body()
-    return SA_OK
-  } catch {
-    interface_set_error("\(error)")
-    return status(of: error)
+  withoutActuallyEscaping(body) { body in
+    var answer = Answer(body: body)
+    let failure = withUnsafeMutablePointer(to: &answer) { answer in
+      interface_run(
+        { Threads.forgetParent() }, { $0!.assumingMemoryBound(to: Answer.self).pointee.give() },
+        answer)
+    }
+    return failure == 0 ? answer.status : SA_FAILURE
+  }
+}
+
+/// The body of an exported function, and what came of it.
+private struct Answer {
+  let body: () throws -> Void
+  var status = SA_OK
+
+  mutating func give() {
+    do {
+      try body()
+    } catch {
+      interface_set_error("\(error)")
+      status = AttentionLibrary.status(of: error)
+    }
   }
 }
 

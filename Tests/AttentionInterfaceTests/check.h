@@ -100,5 +100,6 @@ void test_arguments(void);
 void test_dlpack(void);
 void test_texts(void);
 void test_threads(void);
+void test_fork_before_calls(void);
 void test_fork(void);
 void test_fuzz(void);

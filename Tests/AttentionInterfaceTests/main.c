@@ -11,6 +11,7 @@ int main(int count, char **arguments) {
   int on_gpu = count > 1 && strcmp(arguments[1], "gpu") == 0;
   if (count > 2 || (count == 2 && !on_gpu)) give_up("usage: interface-tests [gpu]");
   if (on_gpu) use_gpu();
+  if (!on_gpu) test_fork_before_calls();
   test_texts();
   test_exact();
   test_linear();

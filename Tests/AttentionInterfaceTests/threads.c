@@ -1,10 +1,7 @@
-// Calls from many threads at a time, each with its own errors; and calls of a process that was forked.
+// Calls from many threads at a time, each with its own errors.
 
 #include <pthread.h>
-#include <signal.h>
 #include <string.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include "check.h"
 
@@ -63,55 +60,4 @@ void test_threads(void) {
     if (pthread_create(&threads[i], NULL, repeat, &tasks[i]) != 0) give_up("no thread");
   }
   for (int i = 0; i < thread_count; i++) pthread_join(threads[i], NULL);
-}
-
-// Whether a process that was forked from this one computes what this one does, in time.
-static void child_computes(const task *reference) {
-  enum { seconds = 20, wrong = 1 };
-  pid_t child = fork();
-  if (child < 0) give_up("no process");
-  if (child == 0) {
-    alarm(seconds);
-    static task own;
-    own = *reference;
-    int is_right = 1;
-    for (int round = 0; round < rounds; round++) {
-      is_right &= compute(&own) == SA_OK;
-      is_right &= memcmp(own.output, reference->output, sizeof own.output) == 0;
-    }
-    _exit(is_right ? 0 : wrong);
-  }
-  int status;
-  waitpid(child, &status, 0);
-  if (WIFSIGNALED(status)) {
-    fail(WTERMSIG(status) == SIGALRM ? "a child hangs" : "a child crashes");
-  } else if (WEXITSTATUS(status) != 0) {
-    fail("a child computes something else");
-  }
-}
-
-static int is_done;
-
-static void *keep_busy(void *context) {
-  while (!__atomic_load_n(&is_done, __ATOMIC_ACQUIRE)) compute(context);
-  return NULL;
-}
-
-void test_fork(void) {
-  static task reference, others[2];
-  fill(&reference);
-  begin("a process forked after a call");
-  succeeded("forward", compute(&reference));
-  child_computes(&reference);
-  begin("processes forked while other threads compute");
-  pthread_t threads[COUNT(others)];
-  for (size_t i = 0; i < COUNT(others); i++) {
-    fill(&others[i]);
-    if (pthread_create(&threads[i], NULL, keep_busy, &others[i]) != 0) give_up("no thread");
-  }
-  for (int round = 0; round < rounds; round++) child_computes(&reference);
-  __atomic_store_n(&is_done, 1, __ATOMIC_RELEASE);
-  for (size_t i = 0; i < COUNT(others); i++) pthread_join(threads[i], NULL);
-  begin("the parent afterwards");
-  succeeded("forward", compute(&reference));
 }

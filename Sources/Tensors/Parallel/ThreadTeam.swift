@@ -11,8 +11,9 @@ import Synchronization
 final class ThreadTeam: Sendable {
   static let shared = ThreadTeam()
 
-  /// How long a thread looks out for the next loop before it sleeps.
-  private static let patience = Duration.microseconds(100)
+  /// How long a thread looks out for the next loop before it sleeps. Not static: what members do between
+  /// loops, when the process may be forked, takes no lock, as the first use of a global does.
+  private let patience = Duration.microseconds(100)
 
   /// What the members work on. Written by the caller while the loop is closed, read by members that
   /// have entered it.
@@ -113,7 +114,7 @@ final class ThreadTeam: Sendable {
     let start = clock.now
     while generation.load(ordering: .acquiring) == member.seen {
       cpu_rest()
-      if clock.now - start > Self.patience { member.sleep(while: generation) }
+      if clock.now - start > patience { member.sleep(while: generation) }
     }
     member.seen = generation.load(ordering: .acquiring)
   }
