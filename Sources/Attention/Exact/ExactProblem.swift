@@ -69,6 +69,12 @@ public struct ExactProblem: OperatorProblem {
   var backwardOperations: Double {
     2 * Double(visiblePairs * heads) * Double(3 * keyDimension + 2 * valueDimension)
   }
+  /// Rows of a product that registers hold at the same time.
+  private static let registerRows = 8.0
+  /// The share of them that the queries of a head fill: of fewer than those rows the rest is idle.
+  var filledRegisters: Double {
+    min(Self.registerRows, max(1, Double(queryLength))) / Self.registerRows
+  }
   /// Bytes of inputs and outputs, each moved once.
   var tensorBytes: Double {
     let queries = batch * queryLength * heads * (keyDimension + valueDimension)

@@ -3,13 +3,15 @@ import Tensors
 
 /// What a machine can do at most, for estimates.
 ///
-/// The rates are nominal ones of the instruction set and thread count, not measurements: the same
-/// problem gets the same kernel in every run.
+/// The rates are nominal ones of the instruction set and of all processors, neither measurements nor
+/// those of the threads in use: the same problem gets the same kernel in every run, and with it the
+/// same bits.
 public struct MachineRates: Hashable, Sendable, Codable {
-  /// Float32 multiply-adds counted as two, all threads together.
+  /// Float32 multiply-adds counted as two, all processors together.
   public var operationsPerSecond: Double
-  /// Memory bandwidth, all threads together.
+  /// Memory bandwidth, all processors together.
   public var bytesPerSecond: Double
+  /// Threads that work at the same time: as many as there are processors.
   public var threads: Int
 
   public init(operationsPerSecond: Double, bytesPerSecond: Double, threads: Int) {
@@ -18,9 +20,9 @@ public struct MachineRates: Hashable, Sendable, Codable {
     self.threads = threads
   }
 
-  /// The nominal rates of this processor with the current instruction set and threads.
+  /// The nominal rates of this machine's processors with the current instruction set.
   public static var current: MachineRates {
-    let threads = Threads.count
+    let threads = Threads.processors
     return MachineRates(
       operationsPerSecond: nominalClock * InstructionSet.current.operationsPerCycle
         * Double(threads),
@@ -28,7 +30,7 @@ public struct MachineRates: Hashable, Sendable, Codable {
   }
 
   /// The nominal rates of `device`, of half precision on a GPU. Where the device cannot be asked, no
-  /// kernel runs on it, and the rates are this processor's.
+  /// kernel runs on it, and the rates are those of the processors.
   static func nominal(of device: Device) -> MachineRates {
     guard case .cuda(let index) = device, let limits = try? CUDADevice.at(index).limits else {
       return current

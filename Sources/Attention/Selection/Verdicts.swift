@@ -34,7 +34,8 @@ final class Verdict<K: Sendable>: Sendable {
 /// The verdicts of an operator. Each is worked out once: to judge a problem and to put it into words takes
 /// longer than many a short call.
 final class Verdicts<Problem: OperatorProblem, K: Sendable>: Sendable {
-  /// All that a verdict depends on. The processor's threads and instructions may change between two calls.
+  /// All that a verdict depends on. Instructions, and threads, by which only the memory that kernels say
+  /// they take is counted, may change between two calls.
   private struct Question: Hashable, Sendable {
     let problem: Problem
     let forced: String?

@@ -39,8 +39,8 @@ struct Devices: ParsableCommand {
     print("  threads            \(Threads.count) of \(Threads.available)")
     print(
       "  nominal rates      \(Quantity.digits(rates.operationsPerSecond / giga)) GFLOP/s float32, "
-        + "\(Quantity.digits(rates.bytesPerSecond / giga)) GB/s; estimates use these, "
-        + "--measure measures")
+        + "\(Quantity.digits(rates.bytesPerSecond / giga)) GB/s of \(rates.threads) processors; "
+        + "estimates use these, --measure measures")
     if measure {
       let ceilings = try Ceilings.measure()
       let half = ceilings.bfloat16.map { ", \(Quantity.digits($0 / giga)) bfloat16" } ?? ""

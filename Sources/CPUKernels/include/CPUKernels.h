@@ -258,6 +258,8 @@ const cpu_kernels *cpu_kernels_for(cpu_instruction_set set);
 
 // The number of processors that this process may run on.
 int cpu_available_processors(void);
+// The number of processors that the machine has, whichever of them this process may run on.
+int cpu_machine_processors(void);
 // Tells the processor that this thread waits for another: a rest of some dozen cycles.
 void cpu_rest(void);
 

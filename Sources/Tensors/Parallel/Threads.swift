@@ -12,6 +12,10 @@ public enum Threads {
   /// The number of processors this process may run on.
   public static let available = max(1, Int(cpu_available_processors()))
 
+  /// The number of processors of the machine, whichever of them this process may run on: estimates
+  /// count on all of them, so that no result depends on ``count``.
+  public static let processors = max(1, Int(cpu_machine_processors()))
+
   /// The number of threads that loops use: what was set, or the environment variable
   /// `ATTENTION_THREADS`, or ``available``.
   public static var count: Int {

@@ -218,25 +218,16 @@ struct SelectiveSample: Sendable {
   }
 }
 
-/// The number of threads is global, so this runs alone.
-@Suite(.serialized) struct SelectiveScanThreadTests {
+/// Each kernel by itself; ``ThreadCountTests`` has those that are chosen.
+@Suite struct SelectiveScanThreadTests {
   @Test func resultsDoNotDependOnThreads() throws {
     let sample = try SelectiveSample(batch: 2, length: 70, channels: 140, states: 3)
     let tracked = sample.mapping { $0.tracked() }
-    let before = Threads.count
-    defer { Threads.count = before }
-    var results: [[[Float]]] = []
-    for threads in [1, 2, 3] {
-      Threads.count = threads
+    try expectSameBits {
       let result = try tracked("cpu.scan")
-      let gradients = try result.output.squared().sum().gradients(of: tracked.sources)
       let step = try sample("cpu.step")
-      results.append(
-        try ([result.output, result.finalState, step.output, step.finalState] + gradients).map {
-          try $0.detached().elements(as: Float.self)
-        })
+      return [result.output, result.finalState, step.output, step.finalState]
+        + (try result.output.squared().sum().gradients(of: tracked.sources))
     }
-    #expect(results[0] == results[1])
-    #expect(results[0] == results[2])
   }
 }

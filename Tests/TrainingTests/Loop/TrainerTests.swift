@@ -176,17 +176,24 @@ import Testing
     #expect(try lines(folder, "killed") == lines(folder, "whole"))
   }
 
-  @Test func threadsDoNotChangeCheckpoints() throws {
+  /// Short sequences, and ones that are long enough to be cut among threads.
+  @Test(arguments: [(batchSize: 2, length: 16), (1, 1200)])
+  func threadsDoNotChangeCheckpoints(_ batchSize: Int, _ length: Int) throws {
     let folder = TemporaryFolder()
-    let before = Threads.count
-    defer { Threads.count = before }
-    Threads.count = 1
-    _ = try trainer(in: folder, run: "one").run()
-    Threads.count = 3
-    _ = try trainer(in: folder, run: "three").run()
-    for (name, bytes) in try folder.contents(of: "one/checkpoint-12") {
-      let other = name.replacing("one", with: "three")
-      #expect(try folder.contents(of: "three/checkpoint-12")[other] == bytes, "\(name)")
+    for count in [1, 2, 3, 8] {
+      let run = try trainer(in: folder, run: "on-\(count)") {
+        if length > 16 { $0.training.steps = 3 }
+        $0.training.batchSize = batchSize
+        $0.training.length = length
+      }
+      _ = try withThreads(count) { try run.run() }
+    }
+    let alone = try folder.contents(of: "on-1")
+    for count in [2, 3, 8] {
+      let several = try folder.contents(of: "on-\(count)")
+      for (name, bytes) in alone where name.contains("checkpoint-") {
+        #expect(several[name.replacing("on-1/", with: "on-\(count)/")] == bytes, "\(name)")
+      }
     }
   }
 

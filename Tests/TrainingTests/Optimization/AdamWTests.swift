@@ -1,5 +1,6 @@
 import Glibc
 import Tensors
+import TestSupport
 import Testing
 
 @testable import Training
@@ -98,11 +99,10 @@ import Testing
     let gradients = [try Tensor.normal([300, 301], using: &random)]
     let state = try AdamW.State(for: parameters)
     func result(threads: Int) throws -> ([Float], Double) {
-      let before = Threads.count
-      Threads.count = threads
-      defer { Threads.count = before }
-      let update = try AdamW().step(parameters, gradients: gradients, rate: 0.1, state: state)
-      return (try update.parameters[0].elements(), try GradientNorm.norm(of: gradients))
+      try withThreads(threads) {
+        let update = try AdamW().step(parameters, gradients: gradients, rate: 0.1, state: state)
+        return (try update.parameters[0].elements(), try GradientNorm.norm(of: gradients))
+      }
     }
     #expect(try result(threads: 1) == result(threads: 3))
   }

@@ -41,9 +41,9 @@ struct PlainExactKernel: ExactKernel {
     let elements = Double(matrices(problem) * dtype(of: problem).size) * pairs
     // Masked pairs are computed too. A backward pass computes the forward one again and has twice its
     // products. Each elementary step goes through memory and waits for the one before: a quarter of
-    // the peak is left.
+    // the peak is left, and less of it for few queries.
     return Cost(
-      operations: 2 * pairs * perPair * (problem.needsGradient ? 4 : 1),
+      operations: 2 * pairs * perPair * (problem.needsGradient ? 4 : 1) / problem.filledRegisters,
       bytes: problem.tensorBytes + 2 * elements,
       extraMemory: Int(min(elements, 1e18)), efficiency: isReference ? 0.02 : 0.25,
       overhead: isReference ? 1e-3 : 5e-5, pieces: problem.batch * problem.heads)

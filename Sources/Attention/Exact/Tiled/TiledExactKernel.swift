@@ -34,7 +34,6 @@ struct TiledExactKernel: ExactKernel {
   }
 
   private static let packingRows = 16.0
-  private static let registerRows = 8.0
 
   func cost(of problem: ExactProblem) -> Cost {
     let d = problem.keyDimension + problem.valueDimension
@@ -44,12 +43,10 @@ struct TiledExactKernel: ExactKernel {
     let floats =
       problem.needsGradient
       ? queries * (2 * d + slots * problem.keyDimension) : keys * d
-    // Reading and packing a key takes about as long as this many multiply-adds of its dimension, and
-    // fewer queries than the registers' tile has rows leave the rest of it idle.
+    // Reading and packing a key takes about as long as this many multiply-adds of its dimension.
     let packing = Double(keys * d) * 2 * Self.packingRows
-    let filled = min(1, Double(problem.queryLength) / Self.registerRows)
     return Cost(
-      operations: problem.forwardOperations / max(filled, 1 / Self.registerRows) + packing
+      operations: problem.forwardOperations / problem.filledRegisters + packing
         + (problem.needsGradient ? problem.backwardOperations : 0),
       bytes: problem.tensorBytes + Double(floats * 4), extraMemory: floats * 4,
       efficiency: efficiency,

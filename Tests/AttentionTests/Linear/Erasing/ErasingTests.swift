@@ -86,7 +86,7 @@ import Testing
     }
     let many = try candidates(heads: 64, width: 128)
     #expect(many.chosen == "cpu.erasing")
-    if Threads.count > 1 {
+    if Threads.processors > 1 {
       #expect(try candidates(heads: 1, width: 128).chosen?.hasPrefix("cpu.erasing.columns") == true)
     }
     let narrow = try candidates(heads: 1, width: 66)

@@ -1,0 +1,36 @@
+import Synchronization
+import Testing
+
+@testable import Tensors
+
+private let turn = Mutex(())
+
+/// Runs `body` with loops on `count` threads, one caller at a time. Tests that run meanwhile see the
+/// number too, which changes none of their results.
+package func withThreads<R>(_ count: Int, _ body: () throws -> R) rethrows -> R {
+  try turn.withLock { _ in
+    let before = Threads.count
+    Threads.count = count
+    defer { Threads.count = before }
+    return try body()
+  }
+}
+
+/// Checks that `results` are the same bits on 1, 2, 3 and 8 threads.
+package func expectSameBits(
+  _ label: String = "", sourceLocation: SourceLocation = #_sourceLocation,
+  _ results: () throws -> [Tensor]
+) throws {
+  func bits(_ tensor: Tensor) throws -> [UInt8] {
+    let dense = try tensor.detached().contiguous()
+    return try dense.withUnsafeRawPointer {
+      Array(UnsafeRawBufferPointer(start: $0, count: dense.elementCount * dense.dtype.size))
+    }
+  }
+  let alone = try withThreads(1) { try results().map(bits) }
+  for count in [2, 3, 8] {
+    let several = try withThreads(count) { try results().map(bits) }
+    let isSame = several == alone
+    #expect(isSame, "\(label), \(count) threads", sourceLocation: sourceLocation)
+  }
+}
