@@ -12,7 +12,8 @@ public func sa_attention_forward(_ call: UnsafePointer<sa_attention>!) -> sa_sta
       let places = ExactPlaces(
         output: try site.requiredTarget(call.output, "output"),
         logSumExp: try site.target(call.log_sum_exp, "log_sum_exp"))
-      let inputs = try call.inputs(at: site, needsGradient: false, places: places)
+      let inputs = try call.inputs(
+        at: site, needsGradient: call.needs_gradient != 0, places: places)
       let shapes = ExactShapes(inputs.problem)
       let output = try site.check(places.output, "output", shapes.output, inputs.problem.dtype)
       let logSumExp = try site.check(

@@ -9,7 +9,7 @@ import Tensors
 public func sa_gated_scan_forward(_ call: UnsafePointer<sa_gated_scan>!) -> sa_status {
   answering(call) { call in
     try CallSite.run(call) { site in
-      let arguments = try call.arguments(at: site, needsGradient: false)
+      let arguments = try call.arguments(at: site, needsGradient: call.needs_gradient != 0)
       let inputs = arguments.inputs
       let output = try site.requiredTarget(call.output, "output", inputs.shape, inputs.dtype)
       let finalState = try site.target(

@@ -11,7 +11,7 @@ public func sa_linear_attention_forward(
 ) -> sa_status {
   answering(call) { call in
     try CallSite.run(call) { site in
-      let arguments = try call.arguments(at: site, needsGradient: false)
+      let arguments = try call.arguments(at: site, needsGradient: call.needs_gradient != 0)
       let output = try site.requiredTarget(
         call.output, "output", arguments.outputShape, arguments.problem.dtype)
       let finalState = try site.target(

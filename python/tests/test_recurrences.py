@@ -90,7 +90,8 @@ def test_operator_check(name: str, requires_grad: bool) -> None:
     arguments = _arguments(_CALLS[name], torch.float32, requires_grad)
     for output_final_state in (True, False):
         torch.library.opcheck(
-            _OPERATORS.linear_attention.default, (*arguments, output_final_state, None))
+            _OPERATORS.linear_attention.default,
+            (*arguments, output_final_state, None, requires_grad))
 
 
 def test_backward_operator_check() -> None:
@@ -101,7 +102,8 @@ def test_backward_operator_check() -> None:
         (torch.randn_like(output), torch.randn_like(state), *arguments, True, None,
          [True] * 5 + [False] * 6))
     inputs, decay = torch.randn(2, 7, 5), -torch.rand(2, 7, 5)
-    torch.library.opcheck(_OPERATORS.gated_scan.default, (inputs, decay, None, None, True, None))
+    torch.library.opcheck(
+        _OPERATORS.gated_scan.default, (inputs, decay, None, None, True, None, False))
     torch.library.opcheck(
         _OPERATORS.gated_scan_backward.default,
         (gated_scan(inputs, decay)[0], inputs, None, inputs, decay, None, None, True, None,
@@ -136,7 +138,7 @@ def test_autocast_narrows_what_is_multiplied() -> None:
     decay = -torch.rand(2, 9, 2)
     with torch.autocast("cpu", torch.bfloat16):
         output, state = linear_attention(*rows, decay)
-    narrow = [x.detach().bfloat16() for x in rows]
+    narrow = [x.detach().bfloat16().requires_grad_() for x in rows]
     expected, final = linear_attention(*narrow, decay)
     assert output.dtype == torch.bfloat16 and state.dtype == torch.float32
     assert torch.equal(output, expected) and torch.equal(state, final)

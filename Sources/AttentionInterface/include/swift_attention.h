@@ -106,7 +106,8 @@ sa_status sa_device_count(int32_t *count);
 /// `capacity` bytes with the ending zero; `length` is that of the whole text without it.
 sa_status sa_device_description(int32_t device, char *text, size_t capacity, size_t *length);
 
-/// How many threads calls on the processor use; 0 for as many as there are processors.
+/// How many threads calls on the processor use; 0 for as many as this process may run on. Results do not
+/// depend on it.
 sa_status sa_set_threads(int32_t count);
 
 // --- Exact attention: O = softmax(s) V
@@ -168,7 +169,7 @@ typedef struct sa_attention {
   int32_t has_alibi;
   /// Whether a GPU may round float32 to TF32 (11 bits) in products.
   int32_t allows_tf32;
-  /// For `explain`: whether gradients will be asked for.
+  /// Whether gradients will be asked for: the kernel of both passes is chosen for it. Not read backward.
   int32_t needs_gradient;
   int32_t reserved_end;
 
@@ -224,6 +225,7 @@ typedef struct sa_linear_attention {
   int32_t has_scale;
   /// Whether each query and key x is replaced by x / sqrt(sum x² + 1e-6).
   int32_t normalizes;
+  /// As that of sa_attention.
   int32_t needs_gradient;
   int32_t reserved;
 
@@ -260,6 +262,7 @@ typedef struct sa_gated_scan {
   sa_tensor initial_state;
   /// int32 [n+1]
   sa_tensor cumulative_lengths;
+  /// As that of sa_attention.
   int32_t needs_gradient;
   int32_t reserved;
 

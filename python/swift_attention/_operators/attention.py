@@ -23,7 +23,7 @@ _TENSORS = "Tensor queries, Tensor keys, Tensor values, " + ", ".join(
 _OPTIONS = (
     "float? scale, float softcap, bool is_cosine, int groups, bool is_normalized, bool is_causal,"
     " bool is_top_left, SymInt? window_left, SymInt? window_right, bool has_alibi,"
-    " bool allows_tf32, bool heads_first, str kernel")
+    " bool allows_tf32, bool heads_first, str kernel, bool needs_gradient")
 
 library.define(
     f"attention({_TENSORS}, {_OPTIONS}) -> (Tensor output, Tensor log_sum_exp)",
@@ -53,7 +53,7 @@ def attend(
     plan = plan_of(tensors, values, rule)
     if records_gradients() and any(t is not None and t.requires_grad for t in tensors):
         return _Attention.apply(values, plan, *tensors)
-    return forward(plan, tensors, with_log_sum_exp=True)
+    return forward(plan, tensors, needs_gradient=False)
 
 
 def attend_again(
@@ -103,9 +103,9 @@ class _Attention(Recorded):
     def forward(ctx, values: OptionValues, plan: Optional[Plan], *tensors: Optional[torch.Tensor]):
         if plan is None:
             with below_autograd():
-                results = _attention(*tensors, *values)
+                results = _attention(*tensors, *values._replace(needs_gradient=True))
         else:
-            results = forward(plan, tensors, with_log_sum_exp=True)
+            results = forward(plan, tensors, needs_gradient=True)
         ctx.values = values
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(*tensors, *results)
@@ -137,7 +137,7 @@ def _split(arguments: Sequence) -> Tuple[Tensors, OptionValues]:
 
 def _forward(*arguments):
     tensors, values = _split(arguments)
-    return forward(plan_of(tensors, values), tensors, with_log_sum_exp=True)
+    return forward(plan_of(tensors, values), tensors, values.needs_gradient)
 
 
 def _backward(*arguments) -> List[torch.Tensor]:
@@ -197,10 +197,7 @@ def _autocast(device: str, key: str):
 
 def _explained(*arguments) -> Tuple[str, object]:
     tensors, values = _split(arguments)
-    plan = plan_of(tensors, values)
-    needs_gradient = any(tensor is not None and tensor.requires_grad for tensor in tensors)
-    template = plan.recording if needs_gradient else plan.template
-    return ATTENTION.explain(template), _fake(*arguments)
+    return ATTENTION.explain(plan_of(tensors, values).template), _fake(*arguments)
 
 
 explainers[_attention] = _explained

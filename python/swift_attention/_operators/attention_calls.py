@@ -6,7 +6,7 @@ from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 import torch
 
-from .._library import ATTENTION, Layout, Option, device_number
+from .._library import ATTENTION, Layout, Option, Template, device_number
 from .calls import BACKWARD, FORWARD, Tensors, key_of, pointers_of, run
 from .eager import check_floating
 
@@ -37,6 +37,8 @@ class OptionValues(NamedTuple):
     # Whether queries, keys, values and output are [b,h,t,d] in place of [b,t,h,d].
     heads_first: bool = False
     kernel: str = ""
+    # Whether the backward pass will be asked for: the kernel of both is chosen for it.
+    needs_gradient: bool = False
 
     @property
     def fields(self) -> Dict[str, Option]:
@@ -45,7 +47,7 @@ class OptionValues(NamedTuple):
             softcap=self.softcap, similarity=int(self.is_cosine), groups=self.groups,
             is_normalized=self.is_normalized, is_causal=self.is_causal,
             alignment=int(self.is_top_left), has_alibi=self.has_alibi,
-            allows_tf32=self.allows_tf32)
+            allows_tf32=self.allows_tf32, needs_gradient=self.needs_gradient)
         if self.scale is not None:
             fields.update(has_scale=1, scale=self.scale)
         if self.window_left is not None or self.window_right is not None:
@@ -63,7 +65,7 @@ class Plan:
 
     __slots__ = (
         "values", "device", "is_empty", "output", "log_sum_exp", "is_like_queries", "template",
-        "recording")
+        "_layouts", "_with_log_sum_exp")
 
     def __init__(self, tensors: Tensors, values: OptionValues) -> None:
         check(tensors)
@@ -79,9 +81,17 @@ class Plan:
         layouts = _layouts(tensors, values.heads_first)
         layouts["output"] = _heads_second(self.output, values.heads_first)
         self.template = ATTENTION.template(self.device, layouts, values.fields)
-        layouts["log_sum_exp"] = self.log_sum_exp
-        self.recording = ATTENTION.template(
-            self.device, layouts, dict(values.fields, needs_gradient=1))
+        self._layouts = dict(layouts, log_sum_exp=self.log_sum_exp)
+        self._with_log_sum_exp: List[Optional[Template]] = [None, None]
+
+    def with_log_sum_exp(self, needs_gradient: bool) -> Template:
+        """The call that gives the log-sum-exp too; made when it is first asked for."""
+        template = self._with_log_sum_exp[needs_gradient]
+        if template is None:
+            template = ATTENTION.template(
+                self.device, self._layouts, dict(self.values.fields, needs_gradient=needs_gradient))
+            self._with_log_sum_exp[needs_gradient] = template
+        return template
 
 
 def check(tensors: Tensors) -> None:
@@ -164,18 +174,17 @@ def plan_of(tensors: Tensors, values: OptionValues, rule: Optional[tuple] = None
 
 
 def forward(
-    plan: Plan, tensors: Tensors, with_log_sum_exp: bool
-) -> Tuple[torch.Tensor, Optional[torch.Tensor]]:
-    """Output and log-sum-exp."""
+    plan: Plan, tensors: Tensors, needs_gradient: bool
+) -> Tuple[torch.Tensor, torch.Tensor]:
+    """Output and log-sum-exp; `needs_gradient` says whether the backward pass will be asked for."""
     queries = tensors[0]
-    output = allocated(plan, queries)
-    template, log_sum_exp = plan.template, None
-    if with_log_sum_exp:
-        template, layout = plan.recording, plan.log_sum_exp
-        log_sum_exp = torch.empty_strided(
-            layout.shape, layout.strides, dtype=layout.dtype, device=queries.device)
+    output, layout = allocated(plan, queries), plan.log_sum_exp
+    log_sum_exp = torch.empty_strided(
+        layout.shape, layout.strides, dtype=layout.dtype, device=queries.device)
     if not plan.is_empty:
-        run(template, ATTENTION.forward, pointers_of((*tensors, output, log_sum_exp)))
+        run(
+            plan.with_log_sum_exp(needs_gradient), ATTENTION.forward,
+            pointers_of((*tensors, output, log_sum_exp)))
     return output, log_sum_exp
 
 
@@ -215,7 +224,7 @@ def backward(
                 layouts[name] = _heads_second(
                     Layout.of(tensor), values.heads_first and name in turned)
         template = ATTENTION.template(
-            device_number(results[0].device), layouts, dict(values.fields, needs_gradient=1))
+            device_number(results[0].device), layouts, values.fields)
         BACKWARD.keep(key, template)
     run(template, ATTENTION.backward, pointers_of((*tensors, *others)))
     return gradients

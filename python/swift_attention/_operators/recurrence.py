@@ -25,7 +25,8 @@ class Recurrence:
 
     Registers `swift_attention::<name>` and `swift_attention::<name>_backward`, both with what
     `torch.compile` needs, and autograd and autocast for the first. After its tensors come its
-    options, whether the final state is asked for, and the kernel.
+    options, whether the final state is asked for, and the kernel; then, of the first, whether
+    the backward pass will be asked for, by which the kernel of both is chosen.
     """
 
     def __init__(
@@ -57,7 +58,8 @@ class Recurrence:
         flags = f"{given}, bool output_final_state, str? kernel"
         read = ", ".join(f"Tensor? {name}" for name in self._read)
         name = operator.name
-        library.define(f"{name}({inputs}{flags}) -> (Tensor, Tensor)", tags=_TAGS)
+        library.define(
+            f"{name}({inputs}{flags}, bool needs_gradient) -> (Tensor, Tensor)", tags=_TAGS)
         library.define(
             f"{name}_backward({read}, {inputs}{flags}, bool[] needed) -> Tensor[]", tags=_TAGS)
         operators = getattr(torch.ops, NAMESPACE)
@@ -85,13 +87,13 @@ class Recurrence:
     def forward(self, *arguments: object) -> Tuple[Tensor, Tensor]:
         """Output and final state of the operator's arguments."""
         if torch.compiler.is_compiling():
-            return self._forward(*arguments)
+            return self._forward(*arguments, False)
         tensors = arguments[:self._count]
         if not (is_plain() and all(map(is_plain_tensor, tensors))):
-            return self._forward(*arguments)
+            return self._forward(*arguments, False)
         if records_gradients() and any(x is not None and x.requires_grad for x in tensors):
             return _Recorded.apply(self, False, arguments[self._count:], *tensors)
-        return self._calls.forward(tensors, arguments[self._count:])
+        return self._calls.forward(tensors, arguments[self._count:], needs_gradient=False)
 
     def backward(
         self, read: Sequence[Optional[Tensor]], arguments: Sequence[object], needed: Sequence[bool]
@@ -114,7 +116,8 @@ class Recurrence:
     # --- What the dispatcher is told
 
     def _run_forward(self, *arguments):
-        return self._calls.forward(arguments[:self._count], arguments[self._count:])
+        return self._calls.forward(
+            arguments[:self._count], arguments[self._count:-1], needs_gradient=arguments[-1])
 
     def _run_backward(self, *arguments):
         places = len(self._read), len(self._read) + self._count
@@ -127,7 +130,7 @@ class Recurrence:
         return [name for name, is_needed in zip(self._names, needed) if is_needed]
 
     def _fake_forward(self, *arguments):
-        return self._calls.results(arguments[:self._count], needs_state=arguments[-2])
+        return self._calls.results(arguments[:self._count], needs_state=arguments[-3])
 
     def _fake_backward(self, *arguments):
         tensors = arguments[len(self._read):len(self._read) + self._count]
@@ -139,7 +142,7 @@ class Recurrence:
     def _autograd(self, *arguments):
         tensors = arguments[:self._count]
         if is_differentiated(tensors):
-            return apply_in_kernel(_Recorded, self, True, arguments[self._count:], *tensors)
+            return apply_in_kernel(_Recorded, self, True, arguments[self._count:-1], *tensors)
         with torch._C._AutoDispatchBelowAutograd():
             return self._forward(*arguments)
 
@@ -168,9 +171,9 @@ class Recurrence:
         return run
 
     def _explain(self, *arguments) -> Tuple[str, object]:
-        tensors, flags = arguments[:self._count], arguments[self._count:]
-        needs_gradient = any(x is not None and x.requires_grad for x in tensors)
-        return self._calls.explain(tensors, flags, needs_gradient), self._fake_forward(*arguments)
+        verdict = self._calls.explain(
+            arguments[:self._count], arguments[self._count:-1], needs_gradient=arguments[-1])
+        return verdict, self._fake_forward(*arguments)
 
 
 class _Recorded(Recorded):
@@ -180,9 +183,9 @@ class _Recorded(Recorded):
     def forward(ctx, owner: Recurrence, is_dispatched: bool, flags: tuple, *tensors):
         if is_dispatched:
             with below_autograd():
-                results = owner._forward(*tensors, *flags)
+                results = owner._forward(*tensors, *flags, True)
         else:
-            results = owner._calls.forward(tensors, flags)
+            results = owner._calls.forward(tensors, flags, needs_gradient=True)
         ctx.owner, ctx.flags = owner, flags
         ctx.set_materialize_grads(False)
         kept = results[:1] if owner._read[0] == "output" else ()

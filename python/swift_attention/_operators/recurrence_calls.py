@@ -59,12 +59,17 @@ class Calls:
         self._options = tuple(options)
         self._shapes = shapes
 
-    def forward(self, tensors: Tensors, flags: tuple) -> Tuple[Tensor, Tensor]:
-        """Output and final state; `flags` are options, whether the state is asked for, kernel."""
-        key = (self, flags, *key_of(tensors))
+    def forward(
+        self, tensors: Tensors, flags: tuple, needs_gradient: bool
+    ) -> Tuple[Tensor, Tensor]:
+        """Output and final state; `flags` are options, whether the state is asked for, kernel.
+
+        `needs_gradient` says whether the backward pass will be asked for.
+        """
+        key = (self, flags, needs_gradient, *key_of(tensors))
         plan = FORWARD.get(key)
         if plan is None:
-            plan = FORWARD.keep(key, self._forward_plan(tensors, flags))
+            plan = FORWARD.keep(key, self._forward_plan(tensors, flags, needs_gradient))
         first = tensors[0]
         output = torch.empty(plan.output, dtype=first.dtype, device=first.device)
         pointers = pointers_of(tensors)
@@ -111,16 +116,18 @@ class Calls:
     def explain(self, tensors: Tensors, flags: tuple, needs_gradient: bool) -> str:
         """Which kernel runs a call with these arguments, and why not the others."""
         template = self._template(
-            dict(zip(self.names, tensors)), flags, needs_gradient=int(needs_gradient))
+            dict(zip(self.names, tensors)), flags, needs_gradient=needs_gradient)
         return self.operator.explain(template)
 
-    def _forward_plan(self, tensors: Tensors, flags: tuple) -> ForwardPlan:
-        output, state = self.results(tensors, needs_state=flags[-2])
+    def _forward_plan(self, tensors: Tensors, flags: tuple, needs_gradient: bool) -> ForwardPlan:
+        needs_state = flags[-2]
+        output, state = self.results(tensors, needs_state)
         named = {**dict(zip(self.names, tensors)), "output": output}
-        if not flags[-2]:
-            return ForwardPlan(self._template(named, flags), output.shape, None, state.dtype)
-        named["final_state"] = state
-        return ForwardPlan(self._template(named, flags), output.shape, state.shape, state.dtype)
+        if needs_state:
+            named["final_state"] = state
+        template = self._template(named, flags, needs_gradient=needs_gradient)
+        return ForwardPlan(
+            template, output.shape, state.shape if needs_state else None, state.dtype)
 
     def _shapes_of(self, tensors: Tensors) -> Shapes:
         return self._shapes({name: x for name, x in zip(self.names, tensors) if x is not None})
