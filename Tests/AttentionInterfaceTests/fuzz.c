@@ -52,7 +52,7 @@ static sa_tensor described(int rank, const int64_t *shape) {
   int64_t stride = 1;
   for (int axis = rank - 1; axis >= 0; axis--) {
     tensor.shape[axis] = shape[axis], tensor.strides[axis] = stride;
-    stride *= shape[axis];
+    if (__builtin_mul_overflow(stride, shape[axis], &stride)) stride = 0;
   }
   return tensor;
 }
@@ -137,6 +137,9 @@ static void exact_calls(void) {
     memset(&c.bias, 0, sizeof c.bias), memset(&c.head_scales, 0, sizeof c.head_scales);
     memset(&c.sinks, 0, sizeof c.sinks), memset(&c.cumulative_lengths, 0, sizeof c.sinks);
     answered(sa_attention_forward(&c));
+    const int64_t *q = c.queries.shape;
+    c.log_sum_exp = described(3, (int64_t[]){q[0], q[2], q[1]});
+    answered(sa_attention_backward(&c));
   }
 }
 
@@ -180,6 +183,7 @@ static void linear_calls(void) {
     memset(&c.decay, 0, sizeof c.decay), memset(&c.bonus, 0, sizeof c.bonus);
     memset(&c.initial_state, 0, sizeof c.initial_state);
     answered(sa_linear_attention_forward(&c));
+    answered(sa_linear_attention_backward(&c));
   }
 }
 
@@ -205,6 +209,7 @@ static void scan_calls(void) {
     c.inputs.shape[1] = c.decay.shape[1] = 0, c.output = c.inputs;
     memset(&c.initial_state, 0, sizeof c.initial_state);
     answered(sa_gated_scan_forward(&c));
+    answered(sa_gated_scan_backward(&c));
   }
 }
 
