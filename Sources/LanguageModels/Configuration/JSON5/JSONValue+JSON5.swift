@@ -84,6 +84,7 @@ extension JSONValue {
     case is any BinaryInteger.Type: "a whole number"
     case is any BinaryFloatingPoint.Type: "a number"
     case is any ArrayType.Type: "an array"
+    case let type as any OptionalType.Type: kind(of: type.wrapped)
     default: "an object"
     }
   }
@@ -102,3 +103,7 @@ extension JSONValue {
 /// Recognises arrays of any element among metatypes.
 private protocol ArrayType {}
 extension Array: ArrayType {}
+
+/// Tells what an optional value is where there is one.
+private protocol OptionalType { static var wrapped: Any.Type { get } }
+extension Optional: OptionalType { static var wrapped: Any.Type { Wrapped.self } }

@@ -125,6 +125,34 @@ import Testing
         ]))
   }
 
+  enum Colour: String, CaseIterable, Codable { case red, green }
+
+  struct Choice: Decodable {
+    let colour: Colour
+    let width: Int?
+
+    enum CodingKeys: String, CodingKey, CaseIterable { case colour, width }
+
+    init(from decoder: any Decoder) throws {
+      let values = try decoder.strictContainer(keyedBy: CodingKeys.self)
+      colour = try values.value(.colour, default: .red)
+      width = try values.value(.width, default: nil)
+    }
+  }
+
+  /// What a value must be is said in words, also where the decoder has others.
+  @Test(arguments: [
+    ("{colour: 'blue'}", "colour is \"blue\"; it must be one of \"red\", \"green\""),
+    ("{colour: 1}", "colour is 1; it must be a string"),
+    ("{width: 1e300}", "width is 1e+300; it must be a whole number"),
+    ("{width: 'a'}", "width is \"a\"; it must be a whole number"),
+  ])
+  func valuesOfFewAndOfNone(text: String, message: String) throws {
+    let value = try JSONValue(json5: Data(text.utf8), source: "test.json5")
+    let error = #expect(throws: ConfigurationError.self) { try value.decoded(as: Choice.self) }
+    #expect(error?.description == message)
+  }
+
   @Test func aMissingFileIsNamed() {
     let error = #expect(throws: ConfigurationError.self) {
       _ = try JSONValue(json5File: "/nowhere/x.json5")
