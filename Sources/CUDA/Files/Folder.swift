@@ -35,20 +35,22 @@ package enum Folder {
   /// Where the name lies in a record of `readdir`, which ends where the name does.
   private static let nameOffset = MemoryLayout<dirent>.offset(of: \.d_name) ?? 0
 
-  /// Makes the folder at `path` and those above it where they do not exist, for their owner alone.
+  /// Makes the folder at `path` and those above it where they do not exist.
   ///
+  /// - Parameter mode: who may do what with them; for their owner alone where nothing is said.
   /// - Throws: ``FileProblem`` if it cannot be made.
-  static func create(_ path: String) throws {
+  package static func create(_ path: String, mode: mode_t = 0o700) throws {
     var status = stat()
     if stat(path, &status) == 0 {
-      guard status.st_mode & S_IFMT == S_IFDIR else { throw FileProblem("is not a folder") }
+      guard status.st_mode & S_IFMT == S_IFDIR else {
+        throw FileProblem("cannot be made: \(path) is not a folder")
+      }
       return
     }
     if let slash = path.lastIndex(of: "/"), slash != path.startIndex {
-      try create(String(path[..<slash]))
+      try create(String(path[..<slash]), mode: mode)
     }
-    let ownerOnly: mode_t = 0o700
-    guard mkdir(path, ownerOnly) == 0 || errno == EEXIST else {
+    guard mkdir(path, mode) == 0 || errno == EEXIST else {
       throw FileProblem.system("cannot be made")
     }
   }

@@ -44,10 +44,9 @@ public enum AtomicFolder {
   ///
   /// - Throws: `TensorError.file(path:reason:)`.
   public static func create(_ path: String) throws {
-    do {
-      try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
-    } catch {
-      throw TensorError.file(path: path, reason: "it cannot be made: \(reason(error))")
+    let everybody: mode_t = 0o777
+    do { try Folder.create(path, mode: everybody) } catch let problem as FileProblem {
+      throw TensorError.file(path: path, reason: problem.reason)
     }
   }
 
@@ -180,7 +179,9 @@ public enum AtomicFolder {
     .file(path: path, reason: "\(what): \(String(cString: strerror(errno)))")
   }
 
+  /// The system's words for why FileManager failed.
   private static func reason(_ error: any Error) -> String {
-    (error as? CocoaError)?.underlying.map { "\($0)" } ?? "\(error)"
+    guard let system = (error as? CocoaError)?.underlying as? POSIXError else { return "\(error)" }
+    return String(cString: strerror(system.code.rawValue))
   }
 }

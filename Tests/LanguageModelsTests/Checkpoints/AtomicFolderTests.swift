@@ -20,6 +20,20 @@ import Testing
     #expect(try folder.contents() == ["a/two": [50]])
   }
 
+  /// Why a folder cannot be made is said in words, and names what is in the way.
+  @Test func reasonsAreWords() throws {
+    let folder = TemporaryFolder()
+    let file = try folder.write("file", "x")
+    #expect(
+      throws: TensorError.file(
+        path: file + "/a/b", reason: "cannot be made: \(file) is not a folder")
+    ) { try AtomicFolder.create(file + "/a/b") }
+    let long = folder.path + "/" + String(repeating: "n", count: Int(NAME_MAX) + 1)
+    #expect(
+      throws: TensorError.file(path: long, reason: "cannot be made: File name too long")
+    ) { try AtomicFolder.create(long) }
+  }
+
   @Test func afterAFailureEverythingIsAsBefore() throws {
     let folder = TemporaryFolder()
     try AtomicFolder.write(to: folder.path + "/a") { try write("1", to: $0 + "/one") }
