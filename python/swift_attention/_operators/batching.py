@@ -104,7 +104,12 @@ def _rows(
     for name, is_mapped in zip(names, are_mapped):
         has = name in shapes and batching.has_batch(name, shapes[name], batch)
         differs = is_mapped or name in needed
-        if differs and not has or has and not differs and name in batching.unrepeated:
+        if has and not differs and name in batching.unrepeated:
+            # A batch of one is repeated by broadcasting.
+            if batch != 1:
+                return []
+            has = False
+        if differs and not has:
             return []
         rows.append(has)
     return rows
