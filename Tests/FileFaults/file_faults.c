@@ -4,7 +4,7 @@
 //
 //   FAULT_FOLDER   the folder; the rest of the disk is left alone
 //   FAULT_KILL_AT  SIGKILL instead of the operation of this number, from 1
-//   FAULT_FAIL     "fsync" or "close": those of folders and of files open for appending fail with EIO
+//   FAULT_FAIL     "fsync": that of folders fails with EIO; "close": that of files open for appending
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>

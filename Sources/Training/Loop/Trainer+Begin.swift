@@ -20,7 +20,6 @@ extension Trainer {
   /// of them can be begun again like one that was killed before.
   func begin(_ start: Start) throws -> Run {
     let folder = settings.outputDirectory
-    try MemoryNeed(of: configuration).check(settings, on: device)
     let held = try lockIfThere(folder)
     let latest = held == nil || start == .startOver ? nil : try store.ownSteps.last
     let done = latest ?? 0
@@ -31,6 +30,7 @@ extension Trainer {
       throw TrainingError.checkpoint(
         path: folder, reason: "there is no checkpoint to continue from")
     }
+    if done < settings.steps { try MemoryNeed(of: configuration).check(settings, on: device) }
     let session =
       try latest.map(resume(at:))
       ?? TrainingSession(configuration, corpus: corpus, device: device)
@@ -97,6 +97,10 @@ extension Trainer {
     if let difference {
       throw TrainingError.cannotContinue(store.path(step: step), because: difference)
     }
-    return try TrainingSession(configuration, corpus: corpus, device: device, from: snapshot)
+    do {
+      return try TrainingSession(configuration, corpus: corpus, device: device, from: snapshot)
+    } catch let error as TrainingError {
+      throw TrainingError.cannotContinue(store.path(step: step), because: "\(error)")
+    }
   }
 }

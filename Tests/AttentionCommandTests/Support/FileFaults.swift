@@ -9,14 +9,18 @@ enum FileFaults {
     ["LD_PRELOAD=\(try library.get())", "FAULT_FOLDER=\(folder)", fault]
   }
 
-  /// Compiles it beside the tool, with the compiler that the package's C targets are built with.
+  /// Compiles it beside the tool, with the compiler of the toolchain or of the system.
   private static func compiled() throws -> String {
     let tests = "/" + #filePath.split(separator: "/").dropLast(3).joined(separator: "/")
     let built = Tool.executable + "-file-faults.so"
-    let outcome = try Tool().run(
-      executable: "/usr/bin/env",
-      ["clang", "-shared", "-fPIC", "-o", built, "\(tests)/FileFaults/file_faults.c"])
-    guard outcome.exitCode == 0 else { throw Tool.Failure(outcome.error) }
-    return built
+    var messages: [String] = []
+    for compiler in ["clang", "cc", "gcc"] {
+      let outcome = try Tool().run(
+        executable: "/usr/bin/env",
+        [compiler, "-shared", "-fPIC", "-o", built, "\(tests)/FileFaults/file_faults.c", "-ldl"])
+      if outcome.exitCode == 0 { return built }
+      messages.append(outcome.error)
+    }
+    throw Tool.Failure(messages.joined())
   }
 }

@@ -105,7 +105,8 @@ import Testing
   @Test(arguments: [
     ("step", "9223372036854775807"), ("step", "-4"), ("group.steps", "9223372036854775807"),
     ("group.steps", "-1"), ("position.epoch", "9223372036854775807"), ("position.epoch", "-1"),
-    ("position.window", "-1"), ("position.window", "9223372036854775807"),
+    ("position.window", "-1"), ("position.window", "1000"),
+    ("position.window", "9223372036854775807"),
     ("group.loss_sum", "'nan'"), ("curve.training.0.step", "-1"),
     ("curve.training.0.step", "9223372036854775807"), ("curve.training.0.bits_per_byte", "1e308"),
     ("curve.training.0.bits_per_byte", "-1e308"), ("curve.validation.0.step", "99"),

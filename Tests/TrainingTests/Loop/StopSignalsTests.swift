@@ -20,6 +20,40 @@ import Testing
     }
   }
 
+  /// The system and the shell both tell of a terminal that closes.
+  @Test func theEndOfATerminalMayComeTwice() async {
+    await #expect(processExitsWith: .success) {
+      StopSignals.install()
+      for _ in 0..<2 {
+        kill(getpid(), SIGHUP)
+        waitForStop()
+      }
+      usleep(100_000)
+      precondition(StopSignals.signal == SIGHUP)
+      exit(EXIT_SUCCESS)
+    }
+  }
+
+  @Test func whatNohupIgnoresStaysIgnored() async {
+    await #expect(processExitsWith: .success) {
+      signal(SIGHUP, SIG_IGN)
+      StopSignals.install()
+      kill(getpid(), SIGHUP)
+      usleep(100_000)
+      precondition(!StopSignals.isStopRequested)
+      exit(EXIT_SUCCESS)
+    }
+  }
+
+  @Test func afterwardsSignalsEndTheProcessAgain() async {
+    await #expect(processExitsWith: .signal(SIGINT)) {
+      StopSignals.install()
+      StopSignals.uninstall()
+      kill(getpid(), SIGINT)
+      pauseForLong()
+    }
+  }
+
   @Test func theSecondSignalEndsTheProcess() async {
     await #expect(processExitsWith: .exitCode(128 + SIGTERM)) {
       StopSignals.install()
