@@ -21,20 +21,25 @@ let package = Package(
   targets: [
     // The innermost loops. Optimised in debug builds too, so that tests run at kernel speed.
     .target(name: "CPUKernels", cSettings: [.unsafeFlags(["-O3"])]),
+    // The system's C library, by one name on every system.
+    .target(name: "AttentionCLibrary"),
     // NVIDIA's libraries, opened at run time: nothing of CUDA is needed to build.
     .target(name: "CUDAInterface"),
     // The sources of GPU kernels, embedded in one C file.
     .target(
       name: "CUDAKernels",
       exclude: ["tile", "ladder", "attention", "layers", "linear", "scan", "tensors", "training"]),
-    .target(name: "CUDA", dependencies: ["CUDAInterface", "CUDAKernels"]),
-    .target(name: "Tensors", dependencies: ["CPUKernels", "CUDA"]),
-    .target(name: "Attention", dependencies: ["Tensors", "CPUKernels", "CUDA"]),
-    .target(name: "Layers", dependencies: ["Attention", "CPUKernels", "CUDA"]),
-    .target(name: "LanguageModels", dependencies: ["Layers", "CUDA"]),
+    .target(
+      name: "CUDA", dependencies: ["CUDAInterface", "CUDAKernels", "AttentionCLibrary"]),
+    .target(name: "Tensors", dependencies: ["CPUKernels", "CUDA", "AttentionCLibrary"]),
+    .target(
+      name: "Attention", dependencies: ["Tensors", "CPUKernels", "CUDA", "AttentionCLibrary"]),
+    .target(
+      name: "Layers", dependencies: ["Attention", "CPUKernels", "CUDA", "AttentionCLibrary"]),
+    .target(name: "LanguageModels", dependencies: ["Layers", "CUDA", "AttentionCLibrary"]),
     .target(
       name: "Training",
-      dependencies: ["LanguageModels", "CPUKernels", "CUDA"]),
+      dependencies: ["LanguageModels", "CPUKernels", "CUDA", "AttentionCLibrary"]),
     .target(name: "Conformance", dependencies: ["Attention"]),
     // The C interface: its header with what is easier in C, and its functions.
     .target(name: "AttentionInterface"),
@@ -55,7 +60,7 @@ let package = Package(
     .executableTarget(
       name: "AttentionCommand",
       dependencies: [
-        "Training", "Conformance", "CUDA",
+        "Training", "Conformance", "CUDA", "AttentionCLibrary",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]),
     // What tests share. It has none of its own.

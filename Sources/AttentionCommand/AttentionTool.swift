@@ -1,5 +1,5 @@
 import ArgumentParser
-import Glibc
+import AttentionCLibrary
 
 /// The command line tool `attention`.
 @main
@@ -17,7 +17,7 @@ struct AttentionTool: AsyncParsableCommand {
   static func main() async {
     StandardOutput.occupyClosedStreams()
     restoreQuit()
-    Glibc.exit(await run(Array(CommandLine.arguments.dropFirst())))
+    AttentionCLibrary.exit(await run(Array(CommandLine.arguments.dropFirst())))
   }
 
   /// Parses and runs `arguments`, and returns the exit code: 0, 2 for a mistake of the caller (one

@@ -1,4 +1,4 @@
-import Glibc
+import AttentionCLibrary
 import Tensors
 
 /// The environment variables that set how kernels run.

@@ -1,5 +1,5 @@
 import CUDA
-import Glibc
+import AttentionCLibrary
 import Tensors
 
 /// What stops a training run.

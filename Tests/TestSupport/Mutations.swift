@@ -1,4 +1,4 @@
-import Glibc
+import AttentionCLibrary
 import Tensors
 
 /// Damaged copies of right inputs, for tests that whatever is read is answered: by a value or by an error, never

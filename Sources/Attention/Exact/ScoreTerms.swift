@@ -1,4 +1,4 @@
-import Glibc
+import AttentionCLibrary
 import Tensors
 
 /// A penalty that grows with distance: − slope · |distance|.

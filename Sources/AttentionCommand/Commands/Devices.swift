@@ -1,7 +1,7 @@
 import ArgumentParser
 import Attention
 import CUDA
-import Glibc
+import AttentionCLibrary
 import Tensors
 
 /// `attention devices`

@@ -1,5 +1,5 @@
 import ArgumentParser
-import Glibc
+import AttentionCLibrary
 import Tensors
 
 /// `attention time`

@@ -1,5 +1,5 @@
 import ArgumentParser
-import Glibc
+import AttentionCLibrary
 import LanguageModels
 import Tensors
 import Training

@@ -2,7 +2,7 @@ import ArgumentParser
 import Attention
 import CUDA
 import Conformance
-import Glibc
+import AttentionCLibrary
 import Tensors
 
 /// `attention verify`

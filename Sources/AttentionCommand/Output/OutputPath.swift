@@ -1,4 +1,4 @@
-import Glibc
+import AttentionCLibrary
 
 /// Where a result will be written.
 enum OutputPath {

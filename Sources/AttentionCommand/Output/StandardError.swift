@@ -1,5 +1,5 @@
 import CUDA
-import Glibc
+import AttentionCLibrary
 
 /// Lines for people beside the results: mistakes and progress.
 enum StandardError {
@@ -16,6 +16,6 @@ enum StandardError {
 
   private static func emit(_ text: String) {
     var text = text
-    text.withUTF8 { _ = Glibc.write(STDERR_FILENO, $0.baseAddress, $0.count) }
+    text.withUTF8 { _ = AttentionCLibrary.write(STDERR_FILENO, $0.baseAddress, $0.count) }
   }
 }

@@ -1,4 +1,4 @@
-@preconcurrency import Glibc
+@preconcurrency import AttentionCLibrary
 
 /// Results, which `print` collects.
 enum StandardOutput {

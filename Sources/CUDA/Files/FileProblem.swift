@@ -1,4 +1,4 @@
-import Glibc
+import AttentionCLibrary
 
 /// Why a file or folder cannot be used, in words that follow its name. Whoever asked for it knows the name
 /// and makes an error of both.

@@ -1,4 +1,4 @@
-import Glibc
+import AttentionCLibrary
 
 /// Folders as lists of names.
 package enum Folder {

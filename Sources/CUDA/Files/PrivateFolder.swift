@@ -1,4 +1,4 @@
-import Glibc
+import AttentionCLibrary
 
 /// A folder that nobody but its owner can change, opened. What is in it is found by way of the opened
 /// folder, so that no link and no folder that takes its place leads elsewhere.
@@ -11,7 +11,7 @@ final class PrivateFolder: Sendable {
   /// - Throws: ``FileProblem`` if it is not a folder, belongs to another user but root, or others may write
   ///   to it.
   init?(_ path: String) throws {
-    descriptor = Glibc.open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+    descriptor = AttentionCLibrary.open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
     if descriptor < 0 {
       if errno == ENOENT { return nil }
       throw FileProblem.system("cannot be opened")

@@ -1,4 +1,4 @@
-import Glibc
+import AttentionCLibrary
 
 /// A regular file opened for reading. Nothing else is opened as one: a pipe would be waited for without end.
 ///

@@ -1,4 +1,4 @@
-import Glibc
+import AttentionCLibrary
 
 /// Machine code on disk, so that a kernel is compiled once on a machine and not once a process.
 ///

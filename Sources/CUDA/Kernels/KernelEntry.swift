@@ -1,4 +1,4 @@
-import Glibc
+import AttentionCLibrary
 
 /// Entries of the kernel cache, the files of a private folder: `<hash>.cubin`, beside it `<hash>.lock`, and
 /// `<hash>.<random>.unfinished` while it is written.
@@ -46,7 +46,9 @@ extension PrivateFolder {
       let bytes = Self.head(hash, code[...]) + code
       var rest = bytes[...]
       while !rest.isEmpty {
-        let count = rest.withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress, $0.count) }
+        let count = rest.withUnsafeBytes {
+          AttentionCLibrary.write(descriptor, $0.baseAddress, $0.count)
+        }
         guard count >= 0 || errno == EINTR else { throw FileProblem.system("cannot be written") }
         rest = rest.dropFirst(max(0, count))
       }

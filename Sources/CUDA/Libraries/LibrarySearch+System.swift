@@ -1,4 +1,4 @@
-import Glibc
+import AttentionCLibrary
 
 extension LibrarySearch {
   /// The search on this machine.

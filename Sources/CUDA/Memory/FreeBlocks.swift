@@ -1,4 +1,4 @@
-import Glibc
+import AttentionCLibrary
 import Synchronization
 
 /// Small pieces of a device's memory that were given back in the order of a stream, and are handed out

@@ -1,4 +1,4 @@
-import Glibc
+import AttentionCLibrary
 
 /// The most memory of a device that this process may hold, as the environment says.
 public enum MemoryCap {

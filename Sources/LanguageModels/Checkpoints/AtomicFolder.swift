@@ -1,6 +1,6 @@
 import CUDA
 import FoundationEssentials
-import Glibc
+import AttentionCLibrary
 import Tensors
 
 /// Folders that are either complete or not there.
@@ -150,7 +150,7 @@ public enum AtomicFolder {
   }
 
   private static func rename(_ from: String, to: String) throws {
-    guard Glibc.rename(from, to) == 0 else { throw failure(to, "it cannot be renamed") }
+    guard AttentionCLibrary.rename(from, to) == 0 else { throw failure(to, "it cannot be renamed") }
   }
 
   /// Exchanges two names; false where the C library, the kernel or the file system cannot.

@@ -1,4 +1,4 @@
-import Glibc
+import AttentionCLibrary
 import Tensors
 
 /// Chooses tokens from logits. The n-th choice depends on the options, the n-th logits and n only.

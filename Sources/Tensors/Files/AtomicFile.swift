@@ -1,4 +1,4 @@
-import Glibc
+import AttentionCLibrary
 
 /// Files that are either complete or not there.
 ///
@@ -18,7 +18,7 @@ public enum AtomicFile {
       var rest = bytes[...]
       while !rest.isEmpty {
         let chunk = UnsafeRawBufferPointer(rebasing: rest)
-        let count = Glibc.write(descriptor, chunk.baseAddress, chunk.count)
+        let count = AttentionCLibrary.write(descriptor, chunk.baseAddress, chunk.count)
         if count < 0 {
           if errno == EINTR { continue }
           throw TensorError.system(path, "cannot be written")

@@ -1,4 +1,4 @@
-import Glibc
+import AttentionCLibrary
 
 /// The memory that this process can have at most.
 package enum MachineMemory {

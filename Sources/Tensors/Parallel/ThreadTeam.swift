@@ -1,6 +1,6 @@
 import CPUKernels
 import Dispatch
-import Glibc
+import AttentionCLibrary
 import Synchronization
 
 /// Threads that stay awake for a while after a loop, because the next loop usually follows soon:
@@ -141,23 +141,7 @@ private final class Member: @unchecked Sendable {
   }
 
   /// Starts the thread; false if the system has none to give.
-  func start() -> Bool {
-    var thread = pthread_t()
-    let context = Unmanaged.passRetained(self)
-    let failure = pthread_create(
-      &thread, nil,
-      { context in
-        guard let context else { return nil }
-        let member = Unmanaged<Member>.fromOpaque(context).takeRetainedValue()
-        member.team.serve(member)
-      }, context.toOpaque())
-    guard failure == 0 else {
-      context.release()
-      return false
-    }
-    pthread_detach(thread)
-    return true
-  }
+  func start() -> Bool { startThread { self.team.serve(self) } }
 
   /// Sleeps while `generation` is the one last seen.
   func sleep(while generation: borrowing Atomic<Int>) {

@@ -1,5 +1,5 @@
 import CPUKernels
-import Glibc
+import AttentionCLibrary
 
 /// A counter-based random generator: Philox 4x32-10.
 ///

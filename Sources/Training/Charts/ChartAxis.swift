@@ -1,4 +1,4 @@
-import Glibc
+import AttentionCLibrary
 
 /// One axis of a chart: what it measures, its marks, and where a number lies on it.
 public struct ChartAxis: Sendable {

@@ -1,5 +1,5 @@
 import CUDA
-import Glibc
+import AttentionCLibrary
 import Tensors
 
 /// Finds and reads text files.

@@ -1,4 +1,4 @@
-import Glibc
+import AttentionCLibrary
 import Synchronization
 
 /// Turns Ctrl-C, a polite kill and the end of a terminal into a flag that training reads between steps.
@@ -44,13 +44,13 @@ public enum StopSignals {
   private static func isIgnored(_ number: Int32) -> Bool {
     var action = sigaction()
     sigaction(number, nil, &action)
-    return unsafeBitCast(action.__sigaction_handler.sa_handler, to: Int.self)
+    return unsafeBitCast(action.handler, to: Int.self)
       == unsafeBitCast(SIG_IGN, to: Int.self)
   }
 
-  private static func set(_ number: Int32, _ handler: __sighandler_t?) {
+  private static func set(_ number: Int32, _ handler: SignalHandler?) {
     var action = sigaction()
-    action.__sigaction_handler.sa_handler = handler
+    action.handler = handler
     sigemptyset(&action.sa_mask)
     action.sa_flags = SA_RESTART
     sigaction(number, &action, nil)

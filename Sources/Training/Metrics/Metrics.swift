@@ -1,4 +1,4 @@
-import Glibc
+import AttentionCLibrary
 
 /// What a group of training steps did: a line of `metrics.jsonl`.
 public struct TrainingMetrics: Codable, Hashable, Sendable {

@@ -1,5 +1,5 @@
 import FoundationEssentials
-import Glibc
+import AttentionCLibrary
 import Tensors
 
 /// The log of a run: a JSON object a line, appended as the run goes.
@@ -44,7 +44,7 @@ struct MetricsFile {
   private func write(_ text: Data, to file: Int32) throws {
     var rest = text[...]
     while !rest.isEmpty {
-      let count = rest.withUnsafeBytes { Glibc.write(file, $0.baseAddress, $0.count) }
+      let count = rest.withUnsafeBytes { AttentionCLibrary.write(file, $0.baseAddress, $0.count) }
       if count < 0, errno == EINTR { continue }
       guard count > 0 else { throw TrainingError.notWritten(path: path) }
       rest = rest.dropFirst(count)

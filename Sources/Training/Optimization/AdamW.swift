@@ -1,5 +1,5 @@
 import CPUKernels
-import Glibc
+import AttentionCLibrary
 import Tensors
 
 /// Adam with decoupled weight decay, as a function from parameters to parameters.

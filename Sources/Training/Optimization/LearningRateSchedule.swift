@@ -1,4 +1,4 @@
-import Glibc
+import AttentionCLibrary
 
 /// The learning rate of each step: a linear warm-up, then half a cosine down.
 ///

@@ -1,5 +1,5 @@
 import CUDA
-import Glibc
+import AttentionCLibrary
 import Tensors
 
 /// Shows a run to a person on standard error: a bar that is redrawn where that is a terminal, a line
@@ -84,7 +84,7 @@ enum Terminal {
     text.withUTF8 { bytes in
       var rest = bytes[...]
       while !rest.isEmpty {
-        let count = Glibc.write(
+        let count = AttentionCLibrary.write(
           STDERR_FILENO, UnsafeBufferPointer(rebasing: rest).baseAddress, rest.count)
         guard count > 0 else { return }
         rest = rest.dropFirst(count)

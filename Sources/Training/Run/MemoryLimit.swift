@@ -1,4 +1,4 @@
-import Glibc
+import AttentionCLibrary
 import Tensors
 
 /// Memory that is asked for all at once, before it is needed.

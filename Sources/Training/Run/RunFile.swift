@@ -1,6 +1,6 @@
 import CUDA
 import FoundationEssentials
-import Glibc
+import AttentionCLibrary
 import LanguageModels
 import Tensors
 

@@ -1,4 +1,4 @@
-import Glibc
+import AttentionCLibrary
 import Tensors
 
 /// A run's folder in the hands of one process: a lock on a file in it, which the system gives back when

@@ -1,4 +1,4 @@
-import Glibc
+import AttentionCLibrary
 
 /// The library that stops or hinders a program at its operations on files.
 enum FileFaults {

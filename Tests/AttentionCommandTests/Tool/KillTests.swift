@@ -1,5 +1,5 @@
 import FoundationEssentials
-import Glibc
+import AttentionCLibrary
 import Testing
 
 /// `attention train` where the process is killed or the disk fails between two operations on files.

@@ -1,4 +1,4 @@
-import Glibc
+import AttentionCLibrary
 import Tensors
 import Testing
 

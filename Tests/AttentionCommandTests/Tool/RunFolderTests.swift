@@ -1,5 +1,5 @@
 import FoundationEssentials
-import Glibc
+import AttentionCLibrary
 import Testing
 
 /// What `attention train` does about other processes, signals, and what lies in its folder.

@@ -1,5 +1,5 @@
 import Dispatch
-import Glibc
+import AttentionCLibrary
 import Synchronization
 import TestSupport
 import Testing

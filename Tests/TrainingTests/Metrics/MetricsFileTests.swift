@@ -1,5 +1,5 @@
 import FoundationEssentials
-import Glibc
+import AttentionCLibrary
 import TestSupport
 import Testing
 

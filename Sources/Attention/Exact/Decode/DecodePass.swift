@@ -1,5 +1,5 @@
 import CPUKernels
-import Glibc
+import AttentionCLibrary
 import Tensors
 
 /// One run of ``DecodeExactKernel``.

@@ -1,5 +1,5 @@
 import CPUKernels
-import Glibc
+import AttentionCLibrary
 import Tensors
 
 /// What a backward pass reads of the forward pass and of the incoming gradients.

@@ -1,5 +1,5 @@
 import CPUKernels
-import Glibc
+import AttentionCLibrary
 import Tensors
 
 /// The forward pass of ``TiledExactKernel`` in one arithmetic.

@@ -1,4 +1,4 @@
-import Glibc
+import AttentionCLibrary
 import Tensors
 
 /// Retention: linear attention whose heads forget at fixed rates,

@@ -1,4 +1,4 @@
-import Glibc
+import AttentionCLibrary
 
 /// The recurrence of one sequence and head as it is defined, token by token in float64.
 ///

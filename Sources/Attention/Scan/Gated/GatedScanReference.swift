@@ -1,4 +1,4 @@
-import Glibc
+import AttentionCLibrary
 import Tensors
 
 /// The gated scan as it is defined, channel by channel in float64. It says what right means for the

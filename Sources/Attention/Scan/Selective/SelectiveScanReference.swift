@@ -1,4 +1,4 @@
-import Glibc
+import AttentionCLibrary
 import Tensors
 
 /// The selective scan as it is defined, state by state in float64. It says what right means for the
