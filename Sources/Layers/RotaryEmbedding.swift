@@ -36,7 +36,7 @@ public struct RotaryEmbedding: Hashable, Sendable {
       x.shape[3] == dimension, x.dtype.isFloatingPoint
     else {
       throw LayerError.invalidArgument(
-        "x", was: "\(x)",
+        "x", was: "\(x.summary)",
         mustBe: "floating-point [\(context.batch), \(context.length), heads, \(dimension)]")
     }
     if x.dtype == .float64 { return try turnedByDefinition(x, context) }

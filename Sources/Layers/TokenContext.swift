@@ -36,7 +36,7 @@ public struct TokenContext: Sendable {
     }
     if let mask = paddingMask, mask.dtype != .bool || mask.shape != [batch, length] {
       throw LayerError.invalidArgument(
-        "paddingMask", was: "\(mask)", mustBe: "bool [\(batch), \(length)]")
+        "paddingMask", was: "\(mask.summary)", mustBe: "bool [\(batch), \(length)]")
     }
     var positions = [Int32](repeating: 0, count: batch * length)
     if let cumulativeLengths {
@@ -69,7 +69,7 @@ public struct TokenContext: Sendable {
     }
     guard lengths.dtype == .int32, lengths.rank == 1, lengths.elementCount >= 1 else {
       throw LayerError.invalidArgument(
-        "cumulativeLengths", was: "\(lengths)", mustBe: "int32 [sequences + 1]")
+        "cumulativeLengths", was: "\(lengths.summary)", mustBe: "int32 [sequences + 1]")
     }
     let ends = try lengths.elements(as: Int32.self).map(Int.init)
     guard ends.first == 0, ends.last == length, zip(ends, ends.dropFirst()).allSatisfy({ $0 <= $1 })

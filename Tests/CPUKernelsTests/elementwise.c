@@ -1,7 +1,7 @@
 // bodies/elementwise.h
 #include "check.h"
 
-enum { UNARY = CPU_RELU + 1, BINARY = CPU_MINIMUM + 1 };
+enum { UNARY = CPU_ERFC + 1, BINARY = CPU_POWER + 1 };
 
 static double unary(cpu_unary op, double x) {
   switch (op) {
@@ -18,6 +18,7 @@ static double unary(cpu_unary op, double x) {
     case CPU_LOG_SIGMOID: return x < 0 ? x - log1p(exp(x)) : -log1p(exp(-x));
     case CPU_SILU: return x / (1 + exp(-x));
     case CPU_RELU: return x > 0 || isnan(x) ? x : 0;
+    case CPU_ERFC: return erfc(x);
   }
   return NAN;
 }
@@ -40,7 +41,7 @@ static double roundings(cpu_unary op) {
     case CPU_RSQRT: return 2;
     case CPU_EXP: case CPU_LOG: return 4;
     case CPU_TANH: case CPU_SIGMOID: return 6;
-    case CPU_SILU: case CPU_LOG_SIGMOID: return 8;
+    case CPU_SILU: case CPU_LOG_SIGMOID: case CPU_ERFC: return 8;
   }
   return 0;
 }
@@ -108,6 +109,7 @@ static double binary(cpu_binary op, double a, double b) {
     case CPU_DIVIDE: return a / b;
     case CPU_MAXIMUM: return isnan(a) || isnan(b) ? (double)NAN : a > b ? a : b;
     case CPU_MINIMUM: return isnan(a) || isnan(b) ? (double)NAN : a < b ? a : b;
+    case CPU_POWER: return pow(a, b);
   }
   return NAN;
 }
@@ -122,6 +124,7 @@ static int64_t binary_integer(cpu_binary op, int64_t a, int64_t b, unsigned bits
     case CPU_DIVIDE: result = b == 0 ? 0 : b == -1 ? 0 - u : (uint64_t)(a / b); break;
     case CPU_MAXIMUM: result = a > b ? u : v; break;
     case CPU_MINIMUM: result = a < b ? u : v; break;
+    case CPU_POWER: break;
   }
   return bits == 32 ? (int32_t)(uint32_t)result : (int64_t)result;
 }

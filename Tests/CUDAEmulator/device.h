@@ -25,10 +25,10 @@ void *memcpy(void *, const void *, unsigned long);
 float fmaf(float, float, float), fmaxf(float, float), fminf(float, float), fabsf(float);
 float sqrtf(float), expf(float), exp2f(float), logf(float), log2f(float), log1pf(float);
 float expm1f(float), tanhf(float), floorf(float), ceilf(float), powf(float, float), rintf(float);
-float truncf(float), sinf(float), cosf(float), erff(float), roundf(float), copysignf(float, float);
+float truncf(float), sinf(float), cosf(float), erff(float), erfcf(float), roundf(float), copysignf(float, float);
 double fma(double, double, double), fmax(double, double), fmin(double, double), fabs(double);
 double sqrt(double), exp(double), exp2(double), log(double), log2(double), log1p(double);
-double expm1(double), tanh(double), floor(double), ceil(double), pow(double, double);
+double expm1(double), tanh(double), erfc(double), floor(double), ceil(double), pow(double, double);
 double trunc(double), rint(double), sin(double), cos(double), copysign(double, double);
 }
 

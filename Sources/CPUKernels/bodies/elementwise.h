@@ -27,6 +27,7 @@ static void unary_f32(cpu_unary op, size_t n, const float *x, float *y) {
     case CPU_LOG_SIGMOID: UNARY_LOOP(v_log_sigmoid(v))
     case CPU_SILU: UNARY_LOOP(v * v_sigmoid(v))
     case CPU_RELU: UNARY_LOOP(v_max((vf){0}, v))
+    case CPU_ERFC: UNARY_LOOP(v_erfc(v))
   }
 }
 
@@ -51,6 +52,7 @@ static void unary_f64(cpu_unary op, size_t n, const double *x, double *y) {
     case CPU_LOG_SIGMOID: UNARY_F64(fmin(v, 0) - log1p(exp(-fabs(v))))
     case CPU_SILU: UNARY_F64(v / (1 + exp(-v)))
     case CPU_RELU: UNARY_F64(v > 0 ? v : (v != v ? v : 0))
+    case CPU_ERFC: UNARY_F64(erfc(v))
   }
 #undef UNARY_F64
 }
@@ -73,7 +75,7 @@ static void unary_f64(cpu_unary op, size_t n, const double *x, double *y) {
   }                                                                                  \
   break;
 
-#define BINARY(name, type, quotient)                                                          \
+#define BINARY(name, type, quotient, power)                                                   \
   static void name(cpu_binary op, size_t n, const type *a, ptrdiff_t a_stride, const type *b, \
                    ptrdiff_t b_stride, type *restrict y) {                                    \
     typedef type T;                                                                           \
@@ -84,14 +86,17 @@ static void unary_f64(cpu_unary op, size_t n, const double *x, double *y) {
       case CPU_DIVIDE: BINARY_LOOPS(quotient)                                                 \
       case CPU_MAXIMUM: BINARY_LOOPS(u > v || u != u ? u : v)                                 \
       case CPU_MINIMUM: BINARY_LOOPS(u < v || u != u ? u : v)                                 \
+      case CPU_POWER: BINARY_LOOPS(power)                                                     \
     }                                                                                         \
   }
-BINARY(binary_f32, float, u / v)
-BINARY(binary_f64, double, u / v)
-// Integers wrap, and dividing by zero gives zero: no input traps.
+BINARY(binary_f32, float, u / v, powf(u, v))
+BINARY(binary_f64, double, u / v, pow(u, v))
+// Integers wrap, and dividing by zero gives zero: no input traps. They have no powers: those are
+// zero.
+#define INTEGER_POWER ((void)u, (void)v, 0)
 #define INTEGER_QUOTIENT (v == 0 ? 0 : v == -1 ? (T)(0 - (uint64_t)u) : u / v)
-BINARY(binary_i32, int32_t, INTEGER_QUOTIENT)
-BINARY(binary_i64, int64_t, INTEGER_QUOTIENT)
+BINARY(binary_i32, int32_t, INTEGER_QUOTIENT, INTEGER_POWER)
+BINARY(binary_i64, int64_t, INTEGER_QUOTIENT, INTEGER_POWER)
 
 static void axpy(size_t n, float alpha, const float *x, float *y) {
   for (size_t i = 0; i < n; i++) y[i] += alpha * x[i];

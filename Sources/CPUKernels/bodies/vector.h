@@ -218,6 +218,35 @@ INLINE vf v_tanh(vf x) {
   large = v_select(x < (vf){0}, -large, large);
   return v_select(v_abs(x) < v_set(0.25f), small, large);
 }
+// The complementary error function.
+//
+// For z = |x| it is t e^(-z*z + p(t)) with t = 1 / (1 + z/2) and the polynomial p of Press et al., Numerical
+// recipes, which is off by at most 1.2e-7 of the result.
+INLINE vf v_erfc(vf x) {
+  // Beyond 20 the result is 0 or 2.
+  vf z = v_min(v_set(20.0f), v_abs(x));
+  vf t = 1.0f / (1.0f + 0.5f * z);
+  vf p = v_set(0.17087277f);
+  p = p * t - 0.82215223f;
+  p = p * t + 1.48851587f;
+  p = p * t - 1.13520398f;
+  p = p * t + 0.27886807f;
+  p = p * t - 0.18628806f;
+  p = p * t + 0.09678418f;
+  p = p * t + 0.37409196f;
+  p = p * t + 1.00002368f;
+  p = p * t - 1.26551223f;
+  // A large z * z would lose the digits that its exponential needs: the square of the upper half of z is
+  // exact.
+  vf high = (vf)((vi)z & ~0xFFF);
+  vf tail = t * v_exp(-high * high) * v_exp((high - z) * (high + z) + p);
+  tail = v_select(x < (vf){0}, 2.0f - tail, tail);
+  // Near zero 1 - erf(x), by the series of erf.
+  const float two_over_root_pi = 1.12837916709551257f;
+  vf q = x * x;
+  vf series = 1.0f - q * (1.0f / 3 - q * (1.0f / 10 - q * (1.0f / 42 - q * (1.0f / 216))));
+  return v_select(v_abs(x) < v_set(0.25f), 1.0f - two_over_root_pi * x * series, tail);
+}
 INLINE vf v_log_sigmoid(vf x) {
   // min(x, 0) - log(1 + e) with e = e^-|x|; what 1 + e loses of e is added to the logarithm.
   vf e = v_exp_nonpositive(-v_abs(x));

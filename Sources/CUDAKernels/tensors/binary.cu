@@ -1,7 +1,7 @@
 // y = a ∘ b, element by element.
 //
 // Compiled with NUMBER, what is computed with: float (elements of float32 and half precision), double,
-// int or i64.
+// int or i64; and with POWER for that operation alone, which takes more registers than the others.
 
 #include "tensors/elements.cuh"
 #include "tensors/real.cuh"
@@ -18,7 +18,7 @@ struct Parameters {
 };
 
 // In the order of `cpu_binary`; the last is b times the gradient of silu at a.
-enum { add, subtract, multiply, divide, maximum, minimum, silu_gradient };
+enum { add, subtract, multiply, divide, maximum, minimum, power, silu_gradient };
 
 // Integers wrap like those without a sign.
 template <typename T>
@@ -67,11 +67,15 @@ DEVICE T combine_reals(int operation, T u, T v) {
 
 template <typename T>
 DEVICE T combine(int operation, T u, T v) {
+#ifdef POWER
+  return Real::pow(u, v);
+#else
   if constexpr (is_real<T>) {
     return combine_reals(operation, u, v);
   } else {
     return combine_integers(operation, u, v);
   }
+#endif
 }
 
 extern "C" __global__ void tensors_binary(const __grid_constant__ Parameters p) {

@@ -14,6 +14,10 @@ struct Real {
   DEVICE double log1p(double x) { return ::log1p(x); }
   DEVICE float tanh(float x) { return ::tanhf(x); }
   DEVICE double tanh(double x) { return ::tanh(x); }
+  DEVICE float erfc(float x) { return ::erfcf(x); }
+  DEVICE double erfc(double x) { return ::erfc(x); }
+  DEVICE float pow(float x, float y) { return ::powf(x, y); }
+  DEVICE double pow(double x, double y) { return ::pow(x, y); }
   DEVICE float abs(float x) { return ::fabsf(x); }
   DEVICE double abs(double x) { return ::fabs(x); }
 };

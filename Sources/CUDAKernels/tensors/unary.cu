@@ -18,7 +18,7 @@ struct Parameters {
 // In the order of `cpu_unary`.
 enum {
   negate, absolute, square, square_root, reciprocal_square_root, reciprocal, exponential, logarithm,
-  hyperbolic_tangent, sigmoid, log_sigmoid, silu, relu
+  hyperbolic_tangent, sigmoid, log_sigmoid, silu, relu, complementary_error
 };
 
 template <typename T>
@@ -36,7 +36,8 @@ DEVICE T apply(int operation, T x) {
     case sigmoid: return 1 / (1 + Real::exp(-x));
     case log_sigmoid: return (x < 0 || x != x ? x : 0) - Real::log1p(Real::exp(-Real::abs(x)));
     case silu: return x / (1 + Real::exp(-x));
-    default: return x > 0 || x != x ? x : 0;
+    case relu: return x > 0 || x != x ? x : 0;
+    default: return Real::erfc(x);
   }
 }
 

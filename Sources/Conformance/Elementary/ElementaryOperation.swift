@@ -32,6 +32,7 @@ struct ElementaryOperation: Sendable {
     .init("maximum", pairShapes) { try $0[0].maximum($0[1]) },
     .init("minimum", pairShapes) { try $0[0].minimum($0[1]) },
     .init("select", pairShapes) { try .select($0[0].isGreater(than: $0[1]), $0[1], $0[0]) },
+    .init("power", pairShapes, (0.5, 2)) { try $0[0].power($0[1]) },
     .init("numbers", singleShapes) { try (($0[0] + 0.3) * 1.7 - 0.1) / 3 },
   ]
 
@@ -54,6 +55,15 @@ struct ElementaryOperation: Sendable {
     function("logarithm", (2, 9)) { try $0.logarithm() }, function("tanh") { try $0.tanh() },
     function("sigmoid") { try $0.sigmoid() }, function("relu") { try $0.relu() },
     function("silu") { try $0.silu() },
+    function("complementaryErrorFunction", (-1, 1)) { try $0.complementaryErrorFunction() },
+    function("gelu", (-0.5, 3)) { try $0.gelu() },
+    function("gelu by tanh", (-0.5, 3)) { try $0.gelu(usesTanh: true) },
+    function("power of a number", (0.5, 4)) { try $0.power(2.5) },
+    function("clamped") { try $0.clamped(to: -1...2) },
+    function("dropout") {
+      var generator = Philox(seed: 7, position: 5)
+      return try $0.dropout(0.3, using: &generator)
+    },
   ]
 
   private static let views: [ElementaryOperation] = [
@@ -66,6 +76,10 @@ struct ElementaryOperation: Sendable {
     .init("concatenated", [[[3, 4, 5], [3, 9, 5]], [[70, 1, 33], [70, 130, 33]]]) {
       try .concatenated($0, 1)
     },
+    .init("subscripts", [[[7, 5, 33]], [[300, 6, 71]]]) {
+      try $0[0][1...4, .newAxis, .ellipsis, 2...].contiguous()
+    },
+    .init("stacked", [[[3, 4], [3, 4]], [[70, 33], [70, 33]]]) { try .stacked($0, 1) },
     .init("expanded", [[[3, 1, 5]], [[33, 1, 129]]]) {
       try $0[0].expanded(to: [4, $0[0].shape[0], 7, $0[0].shape[2]]).contiguous()
     },

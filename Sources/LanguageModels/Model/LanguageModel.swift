@@ -81,7 +81,7 @@ public struct LanguageModel: Sendable {
   ) throws -> Tensor {
     guard targets.shape == tokens.shape, targets.dtype == .int32 else {
       throw LayerError.invalidArgument(
-        "targets", was: "\(targets)", mustBe: "int32 \(tokens.shape), as the tokens")
+        "targets", was: "\(targets.summary)", mustBe: "int32 \(tokens.shape), as the tokens")
     }
     let count = targets.elementCount
     return try states(tokens, cumulativeLengths: cumulativeLengths, paddingMask: paddingMask)
@@ -149,7 +149,7 @@ public struct LanguageModel: Sendable {
   ) throws -> TokenContext {
     guard tokens.rank == 2, tokens.dtype == .int32 else {
       throw LayerError.invalidArgument(
-        "tokens", was: "\(tokens)", mustBe: "int32 [batch, length]")
+        "tokens", was: "\(tokens.summary)", mustBe: "int32 [batch, length]")
     }
     return try TokenContext(
       batch: tokens.shape[0], length: tokens.shape[1], offset: offset,

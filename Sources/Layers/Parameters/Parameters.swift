@@ -42,7 +42,7 @@ public struct Parameters: Sendable {
       let own = tensors[place]
       guard replacement.shape == own.shape, replacement.dtype == own.dtype else {
         throw LayerError.mismatchedParameter(
-          path: paths[place], was: "\(replacement)", mustBe: "\(own)")
+          path: paths[place], was: "\(replacement.summary)", mustBe: "\(own.summary)")
       }
     }
     var result = self

@@ -36,7 +36,8 @@ extension Tensor {
         mustBe: "tracked() before it is used")
     }
     if let seed, seed.shape != shape || seed.dtype != dtype {
-      throw TensorError.invalidArgument("seed", was: "\(seed)", mustBe: "like \(self)")
+      throw TensorError.invalidArgument(
+        "seed", was: "\(seed.summary)", mustBe: "like \(self.summary)")
     }
     guard seed != nil || elementCount == 1 else {
       throw TensorError.invalidArgument(

@@ -10,7 +10,19 @@ public struct Shape: Hashable, Sendable, RandomAccessCollection, ExpressibleByAr
   public var rank: Int { dimensions.count }
   public var startIndex: Int { 0 }
   public var endIndex: Int { dimensions.count }
-  public subscript(axis: Int) -> Int { dimensions[axis] }
+  /// The extent of `axis`, which must be in 0..<``rank``, as indices of a collection must;
+  /// ``extent(_:)`` throws otherwise.
+  public subscript(axis: Int) -> Int {
+    guard dimensions.indices.contains(axis) else {
+      fatalError("axis \(axis) of shape \(self) must be in 0..<\(rank); extent(_:) throws instead")
+    }
+    return dimensions[axis]
+  }
+
+  /// The extent of `axis`; negative axes count from the end.
+  ///
+  /// - Throws: ``TensorError/invalidArgument(_:was:mustBe:)`` if there is no such axis.
+  public func extent(_ axis: Int) throws -> Int { dimensions[try resolve(axis: axis)] }
 
   /// The number of elements. Tensors exist only where this does not overflow.
   public var elementCount: Int { dimensions.reduce(1, *) }

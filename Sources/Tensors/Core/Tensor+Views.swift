@@ -102,6 +102,9 @@ extension Tensor {
       .recorded(from: [self]) { gradient, _ in [try gradient.unsqueezed(axis)] }
   }
 
+  /// A view without the axes of extent one.
+  public func squeezed() throws -> Tensor { try reshaped(Shape(shape.filter { $0 != 1 })) }
+
   /// A view that repeats axes of extent one, and adds leading axes, to fill `target`.
   public func expanded(to target: Shape) throws -> Tensor {
     _ = try target.validated(elementSize: dtype.size)

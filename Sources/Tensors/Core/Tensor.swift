@@ -46,9 +46,5 @@ public struct Tensor: Sendable {
   }
 
   /// The extent of `axis`; negative axes count from the end.
-  public func extent(_ axis: Int) throws -> Int { shape[try shape.resolve(axis: axis)] }
-}
-
-extension Tensor: CustomStringConvertible {
-  public var description: String { "Tensor(\(dtype.rawValue) \(shape))" }
+  public func extent(_ axis: Int) throws -> Int { try shape.extent(axis) }
 }

@@ -83,7 +83,7 @@ public struct GrowableRows: Sendable {
       && Array(rows.shape.dimensions.dropFirst(2)) == rowShape.dimensions && rows.dtype == dtype
     guard agrees else {
       throw TensorError.invalidArgument(
-        "rows", was: "\(rows)",
+        "rows", was: "\(rows.summary)",
         mustBe: "\(dtype.rawValue) [\(batch), n] followed by \(rowShape)")
     }
     guard rows.device == device else {

@@ -51,12 +51,12 @@ extension Tensor {
     }
   }
 
-  private typealias Pullback =
+  typealias Pullback =
     @Sendable (_ g: Tensor, _ history: OperationHistory) throws -> Tensor
 
   /// Applies `operation`; `left` and `right` turn its gradient into those of the operands, before
   /// what was broadcast is summed. Only those that are needed are kept.
-  private static func differentiable(
+  static func differentiable(
     _ name: String, _ operation: cpu_binary, _ a: Tensor, _ b: Tensor, _ left: @escaping Pullback,
     _ right: @escaping Pullback
   ) throws -> Tensor {

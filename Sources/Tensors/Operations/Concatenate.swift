@@ -12,7 +12,8 @@ extension Tensor {
         && tensor.shape.indices.allSatisfy { $0 == axis || tensor.shape[$0] == first.shape[$0] }
       guard agrees else {
         throw TensorError.invalidArgument(
-          "tensors[\(index)]", was: "\(tensor)", mustBe: "like \(first) except on axis \(axis)")
+          "tensors[\(index)]", was: "\(tensor.summary)",
+          mustBe: "like \(first.summary) except on axis \(axis)")
       }
     }
     let sizes = tensors.map { $0.shape[axis] }
@@ -29,6 +30,17 @@ extension Tensor {
     return result.recorded(from: tensors) { gradient, _ in
       try zip(gradient.split(axis, sizes: sizes), devices).map { try $0.moved(to: $1) }
     }
+  }
+
+  /// The tensors, all of one shape and dtype, as the places of a new axis before `axis` (counted in the
+  /// result).
+  public static func stacked(_ tensors: [Tensor], _ axis: Int = 0) throws -> Tensor {
+    for (index, tensor) in tensors.enumerated()
+    where tensor.shape != tensors[0].shape || tensor.dtype != tensors[0].dtype {
+      throw TensorError.invalidArgument(
+        "tensors[\(index)]", was: "\(tensor.summary)", mustBe: "like \(tensors[0].summary)")
+    }
+    return try concatenated(tensors.map { try $0.unsqueezed(axis) }, axis)
   }
 
   /// This tensor between zeros along `axis`.

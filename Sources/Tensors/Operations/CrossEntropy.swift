@@ -14,7 +14,7 @@ extension Tensor {
   public func crossEntropy(_ targets: Tensor) throws -> Tensor {
     guard rank == 2, dtype.isFloatingPoint else {
       throw TensorError.invalidArgument(
-        "logits", was: "\(self)", mustBe: "a floating-point tensor [rows, classes]")
+        "logits", was: "\(self.summary)", mustBe: "a floating-point tensor [rows, classes]")
     }
     try targets.requireClasses(rows: shape[0], below: shape[1], atLeast: 0)
     let targets = try targets.detached().moved(to: device)
@@ -30,7 +30,8 @@ extension Tensor {
   /// below `classes` and, where `least` is not nil, at least that. Targets on a device are not read.
   func requireClasses(rows: Int, below classes: Int, atLeast least: Int32?) throws {
     guard dtype == .int32, shape == [rows] else {
-      throw TensorError.invalidArgument("targets", was: "\(self)", mustBe: "int32 [\(rows)]")
+      throw TensorError.invalidArgument(
+        "targets", was: "\(self.summary)", mustBe: "int32 [\(rows)]")
     }
     guard device == .cpu else { return }
     for (row, target) in try elements(as: Int32.self).enumerated()

@@ -20,12 +20,12 @@ extension Tensor {
   public func linearCrossEntropy(weight: Tensor, targets: Tensor) throws -> Tensor {
     guard rank == 2, dtype.isFloatingPoint else {
       throw TensorError.invalidArgument(
-        "operand of linearCrossEntropy", was: "\(self)",
+        "operand of linearCrossEntropy", was: "\(self.summary)",
         mustBe: "a floating-point tensor [rows, width]")
     }
     guard weight.rank == 2, weight.shape[1] == shape[1], weight.dtype == dtype else {
       throw TensorError.invalidArgument(
-        "weight", was: "\(weight)", mustBe: "\(dtype.rawValue) [classes, \(shape[1])]")
+        "weight", was: "\(weight.summary)", mustBe: "\(dtype.rawValue) [classes, \(shape[1])]")
     }
     try targets.requireClasses(rows: shape[0], below: weight.shape[0], atLeast: nil)
     let targets = targets.detached()

@@ -12,11 +12,7 @@ extension Tensor {
   public func rmsNorm(weight: Tensor, epsilon: Double = 1e-6) throws -> Tensor {
     try requireRows("rmsNorm", epsilon)
     let n = shape[rank - 1]
-    let fits = weight.dtype == dtype || (dtype.isHalfPrecision && weight.dtype == .float32)
-    guard weight.shape == [n], fits else {
-      throw TensorError.invalidArgument(
-        "weight", was: "\(weight)", mustBe: "\(dtype.rawValue) [\(n)], as the operand \(self)")
-    }
+    try requireRowParameter("weight", weight)
     // Rows without elements are not gone through, however many there are.
     if n == 0 { return self }
     switch dtype {
@@ -50,10 +46,22 @@ extension Tensor {
     return try rmsNorm(weight: weight, epsilon: epsilon / Double(n))
   }
 
-  private func requireRows(_ operation: String, _ epsilon: Double) throws {
+  /// Throws unless `parameter` has a number for each place of a row.
+  func requireRowParameter(_ name: String, _ parameter: Tensor) throws {
+    let n = shape[rank - 1]
+    let fits = parameter.dtype == dtype || (dtype.isHalfPrecision && parameter.dtype == .float32)
+    guard parameter.shape == [n], fits else {
+      throw TensorError.invalidArgument(
+        name, was: "\(parameter.summary)",
+        mustBe: "\(dtype.rawValue) [\(n)], as the operand \(self.summary)")
+    }
+  }
+
+  func requireRows(_ operation: String, _ epsilon: Double) throws {
     guard rank >= 1, dtype.isFloatingPoint else {
       throw TensorError.invalidArgument(
-        "operand of \(operation)", was: "\(self)", mustBe: "a floating-point tensor [..., n]")
+        "operand of \(operation)", was: "\(self.summary)",
+        mustBe: "a floating-point tensor [..., n]")
     }
     guard epsilon > 0, epsilon.isFinite else {
       throw TensorError.invalidArgument("epsilon", was: "\(epsilon)", mustBe: "a number above 0")

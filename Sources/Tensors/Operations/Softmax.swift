@@ -10,7 +10,7 @@ extension Tensor {
   public func softmax() throws -> Tensor {
     guard rank >= 1, dtype.isFloatingPoint else {
       throw TensorError.invalidArgument(
-        "operand of softmax", was: "\(self)", mustBe: "a floating-point tensor [..., n]")
+        "operand of softmax", was: "\(self.summary)", mustBe: "a floating-point tensor [..., n]")
     }
     // Rows without elements are not gone through, however many there are.
     if elementCount == 0 { return self }

@@ -9,7 +9,7 @@ extension Tensor {
   public static func swiglu(_ gate: Tensor, _ up: Tensor) throws -> Tensor {
     guard gate.shape == up.shape, gate.dtype == up.dtype, gate.dtype.isFloatingPoint else {
       throw TensorError.invalidArgument(
-        "operands of swiglu", was: "\(gate) and \(up)",
+        "operands of swiglu", was: "\(gate.summary) and \(up.summary)",
         mustBe: "floating-point tensors of one shape and dtype")
     }
     switch gate.dtype {

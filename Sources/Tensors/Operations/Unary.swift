@@ -26,7 +26,7 @@ extension Tensor {
 
   /// What turns the gradient of y into that of x, from g and what it reads: that one is kept with the
   /// tape.
-  private enum Derivative {
+  enum Derivative {
     case constant(@Sendable (_ g: Tensor) throws -> Tensor)
     case ofInput(@Sendable (_ g: Tensor, _ x: Tensor) throws -> Tensor)
     case ofOutput(@Sendable (_ g: Tensor, _ y: Tensor) throws -> Tensor)
@@ -34,13 +34,10 @@ extension Tensor {
 
   /// `operation` with its derivative, of recorded operations. Half precision goes by way of float32,
   /// forward and back; kernels of a GPU do so by themselves.
-  private func differentiable(
+  func differentiable(
     _ name: String, _ operation: cpu_unary, _ derivative: Derivative
   ) throws -> Tensor {
-    guard dtype.isFloatingPoint else {
-      throw TensorError.invalidArgument(
-        "operand of \(name)", was: dtype.rawValue, mustBe: "a floating-point tensor")
-    }
+    try requireFloatingPoint(name)
     if dtype.isHalfPrecision, device == .cpu || isTracked {
       return try cast(to: .float32).differentiable(name, operation, derivative).cast(to: dtype)
     }
@@ -52,6 +49,13 @@ extension Tensor {
       return y.recorded(from: [self]) { g, history in [try pullback(g, history.input(0, x))] }
     case .ofOutput(let pullback):
       return y.recorded(from: [self]) { g, history in [try pullback(g, history.output(y))] }
+    }
+  }
+
+  func requireFloatingPoint(_ operation: String) throws {
+    guard dtype.isFloatingPoint else {
+      throw TensorError.invalidArgument(
+        "operand of \(operation)", was: dtype.rawValue, mustBe: "a floating-point tensor")
     }
   }
 

@@ -54,6 +54,7 @@ struct DeviceOperation: Sendable, CustomTestStringConvertible {
       name: "isEqual", dtypes: DType.allCases, shapes: pairs, range: (0, 3),
       isDifferentiable: false
     ) { try $0[0].cast(to: .int32).cast(to: $0[0].dtype).isEqual(to: $0[1]) },
+    DeviceOperation(name: "power", shapes: pairs, range: (0.5, 2)) { try $0[0].power($0[1]) },
     DeviceOperation(name: "+ number", dtypes: numbers, shapes: singles) { try $0[0] + 3 },
     DeviceOperation(name: "- number", dtypes: numbers, shapes: singles) { try $0[0] - 3 },
     DeviceOperation(name: "* number", shapes: singles) { try $0[0] * 0.3 },
@@ -81,6 +82,15 @@ struct DeviceOperation: Sendable, CustomTestStringConvertible {
     function("logarithm", (2, 9)) { try $0.logarithm() }, function("tanh") { try $0.tanh() },
     function("sigmoid") { try $0.sigmoid() }, function("relu") { try $0.relu() },
     function("silu") { try $0.silu() },
+    function("complementaryErrorFunction") { try $0.complementaryErrorFunction() },
+    function("gelu", (-2, 4)) { try $0.gelu() },
+    function("gelu by tanh", (-2, 4)) { try $0.gelu(usesTanh: true) },
+    function("power of a number", (0.5, 4)) { try $0.power(2.5) },
+    function("clamped") { try $0.clamped(to: -1.5...2) },
+    function("dropout") {
+      var generator = Philox(seed: 4, position: 3)
+      return try $0.dropout(0.3, using: &generator)
+    },
   ]
 
   private static let other =
@@ -98,6 +108,27 @@ struct DeviceOperation: Sendable, CustomTestStringConvertible {
         let pieces = try $0[0].split(1, sizes: [2, 0, 3])
         return try .concatenated([pieces[2].sliced(0, 2..<5), pieces[0].sliced(0, 0..<3) * 2], 1)
           .transposed().reshaped([-1])
+      },
+      DeviceOperation(name: "subscripts", dtypes: numbers, shapes: [[[6, 5, 4]]]) {
+        try $0[0][1...3, .newAxis, .ellipsis, 2...].contiguous()
+      },
+      DeviceOperation(name: "stacked", dtypes: numbers, shapes: [[[2, 3], [2, 3]], [[0], [0]]]) {
+        try .stacked($0, 1)
+      },
+      // Of one sign, so that terms do not cancel.
+      DeviceOperation(
+        name: "cumulativeSum", dtypes: numbers, shapes: [[[5, 1]], [[3, 67, 2]], [[2, 0]]],
+        range: (0.5, 1.5)
+      ) { try $0[0].cumulativeSum(1) },
+      DeviceOperation(
+        name: "cumulativeSum from the end", shapes: [[[67]]], range: (0.5, 1.5)
+      ) { try $0[0].cumulativeSum(0, reversed: true) },
+      DeviceOperation(
+        name: "argmax", dtypes: DType.allCases, shapes: [[[5, 1]], [[3, 67, 2]], [[2, 16]]],
+        isDifferentiable: false
+      ) { try $0[0].argmax(1) },
+      DeviceOperation(name: "layerNorm", shapes: [[[3, 5], [5], [5]]]) {
+        try $0[0].layerNorm(weight: $0[1], bias: $0[2])
       },
       DeviceOperation(name: "reshaped", shapes: [[[6, 5, 4]]]) {
         try $0[0].transposed(0, 1).reshaped([5, -1]).expanded(to: [3, 5, 24])

@@ -56,6 +56,10 @@ import Testing
       Function(
         name: "silu", units: 4, smallest: 128 * .leastNormalMagnitude, apply: { try $0.silu() },
         limits: [nan, 0, 0, infinity]),
+      Function(
+        name: "complementaryErrorFunction", units: 6, smallest: 128 * .leastNormalMagnitude,
+        apply: { try $0.complementaryErrorFunction() },
+        domain: [-3, -1, -0.26, -0.2, 0.1, 0.7, 2.5], limits: [2, 1, 1, 0]),
     ]
   }()
 

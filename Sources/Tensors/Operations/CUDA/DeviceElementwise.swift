@@ -11,8 +11,14 @@ extension Tensor {
     fileprivate var number: Int32 {
       switch self {
       case .plain(let operation): Int32(operation.rawValue)
-      case .siluGradient: Int32(CPU_MINIMUM.rawValue) + 1
+      case .siluGradient: Int32(CPU_POWER.rawValue) + 1
       }
+    }
+
+    /// What `tensors/binary.cu` is compiled with.
+    fileprivate func definitions(_ dtype: DType) -> [String] {
+      if case .plain(CPU_POWER) = self { return [dtype.kernelNumber, "POWER=1"] }
+      return [dtype.kernelNumber]
     }
   }
 
@@ -28,7 +34,7 @@ extension Tensor {
       shape: shape, strides: [result.strides, left.strides, right.strides])
     try withExtendedLifetime((left, right)) {
       try DeviceQueue.shared(for: device).launch(
-        "tensors/binary", definitions: [dtype.kernelNumber], blocks: layout.blocks,
+        "tensors/binary", definitions: operation.definitions(dtype), blocks: layout.blocks,
         threads: DeviceLayout.threads,
         BinaryParameters(
           a: DeviceOperand(a), b: DeviceOperand(b), y: result.deviceAddress(),

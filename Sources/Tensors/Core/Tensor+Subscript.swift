@@ -1,0 +1,90 @@
+extension Tensor {
+  /// A view of the places that the indices select, one index an axis from the first; axes without an index
+  /// are whole. Gradients flow back to those places.
+  ///
+  ///     try x[0]                  // the first of the first axis, without that axis
+  ///     try x[-1, 2...]           // the last of the first axis, the second from place 2
+  ///     try x[1..<3, .newAxis]    // two rows, then an axis of extent one
+  ///     try x[.all, 0]            // the first column, as selected(1, 0)
+  ///     try x[..., 0]             // the first of the last axis, as x[.ellipsis, 0]
+  ///
+  /// Negative numbers count from the end. Swift itself asks that a range's bounds be in order: the last two
+  /// are `x[(-2)...]`.
+  ///
+  /// - Throws: ``TensorError/invalidArgument(_:was:mustBe:)`` naming the index that selects what is not
+  ///   there, if there are more indices than axes, or a second ellipsis.
+  public subscript(indices: any TensorIndex...) -> Tensor {
+    get throws { try selecting(indices.map(\.axisSelection)) }
+  }
+
+  /// The same with an ellipsis as the first index.
+  public subscript(
+    ellipsis: (UnboundedRange_) -> Void, indices: any TensorIndex...
+  ) -> Tensor {
+    get throws { try selecting([.remainingAxes] + indices.map(\.axisSelection)) }
+  }
+
+  private func selecting(_ selections: [AxisSelection]) throws -> Tensor {
+    let named = selections.count { $0 != .insertedAxis && $0 != .remainingAxes }
+    guard named <= rank else {
+      throw TensorError.invalidArgument(
+        "indices", was: "\(named) of axes", mustBe: "at most \(rank) for shape \(shape)")
+    }
+    var result = self
+    var axis = 0
+    var hasEllipsis = false
+    for (number, selection) in selections.enumerated() {
+      let name = "indices[\(number)]"
+      switch selection {
+      case .place(let place):
+        result = try result.selected(
+          axis, Tensor.place(place, of: result.shape[axis], name))
+      case .places(let first, let end):
+        result = try result.sliced(axis, first ?? 0, end, isClosed: false, name)
+        axis += 1
+      case .placesThrough(let first, let last):
+        result = try result.sliced(axis, first ?? 0, last, isClosed: true, name)
+        axis += 1
+      case .insertedAxis:
+        result = try result.unsqueezed(axis)
+        axis += 1
+      case .remainingAxes:
+        guard !hasEllipsis else {
+          throw TensorError.invalidArgument(name, was: "a second ellipsis", mustBe: "the only one")
+        }
+        hasEllipsis = true
+        axis += rank - named
+      }
+    }
+    return result
+  }
+
+  /// `place` counted from the front.
+  private static func place(_ place: Int, of extent: Int, _ name: String) throws -> Int {
+    let resolved = place < 0 ? place + extent : place
+    guard resolved >= 0, resolved < extent else {
+      throw TensorError.invalidArgument(
+        name, was: "\(place)",
+        mustBe: extent == 0 ? "a range, as the axis is empty" : "in \(-extent)..<\(extent)")
+    }
+    return resolved
+  }
+
+  /// The places of `axis` from `first` to `end`, which belongs to them if the range is closed; all from
+  /// `first` if it is nil.
+  private func sliced(
+    _ axis: Int, _ first: Int, _ end: Int?, isClosed: Bool, _ name: String
+  ) throws -> Tensor {
+    let extent = shape[axis]
+    let low = first < 0 ? first + extent : first
+    var high = end.map { $0 < 0 ? $0 + extent : $0 } ?? extent
+    if isClosed, high < extent { high += 1 }
+    let reachesFurther = isClosed && end.map { $0 >= extent } == true
+    guard low >= 0, low <= high, high <= extent, !reachesFurther else {
+      throw TensorError.invalidArgument(
+        name, was: "\(first)\(isClosed ? "..." : "..<")\(end.map(String.init) ?? "")",
+        mustBe: "within 0..<\(extent), negative numbers counted from the end")
+    }
+    return low == 0 && high == extent ? self : try sliced(axis, low..<high)
+  }
+}
