@@ -111,7 +111,7 @@ import Testing
     let error = #expect(throws: TensorError.self) {
       try AtomicFolder.write(to: file + "/a") { _ in }
     }
-    #expect(error == .file(path: file, reason: "it cannot be made: File exists"))
+    #expect(error == .file(path: file, reason: "cannot be made: \(file) is not a folder"))
   }
 
   @Test func aFileIsNotReplaced() throws {
