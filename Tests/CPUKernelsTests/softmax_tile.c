@@ -1,5 +1,7 @@
 // bodies/softmax_tile.h: what is done to a tile of scores before and after its softmax. The softmax
 // itself is in softmax_weights.c.
+#include <float.h>
+
 #include "check.h"
 #include "tile.h"
 
@@ -29,7 +31,22 @@ static void mask_keys(void) {
   }
 }
 
+// Sums out of range are the largest numbers there are, unless the summand is infinite.
+static void add_rows_out_of_range(void) {
+  static const float pairs[][3] = {
+      {-2e38f, -FLT_MAX, -FLT_MAX}, {-INFINITY, -1e9f, -FLT_MAX}, {2e38f, 3e38f, FLT_MAX},
+      {INFINITY, 1, FLT_MAX},       {1, -INFINITY, -INFINITY},    {1, INFINITY, INFINITY},
+      {NAN, -1e9f, NAN},            {1, NAN, NAN},                {1, -FLT_MAX, -FLT_MAX},
+      {3, -1e9f, -1e9f},            {FLT_MAX, -FLT_MAX, 0}};
+  begin("%zu pairs", COUNT(pairs));
+  float s[COUNT(pairs)], b[COUNT(pairs)];
+  for (size_t j = 0; j < COUNT(pairs); j++) s[j] = pairs[j][0], b[j] = pairs[j][1];
+  kernels->add_rows(1, COUNT(pairs), s, COUNT(pairs), b, 0, 1);
+  for (size_t j = 0; j < COUNT(pairs); j++) equal("s", j, s[j], pairs[j][2]);
+}
+
 static void add_rows(void) {
+  add_rows_out_of_range();
   FOR_TILES(rows, columns) for (int form = 0; form < 4; form++) {
     // Whole, a row for all, a column for all, every second element.
     const ptrdiff_t strides[][2] = {

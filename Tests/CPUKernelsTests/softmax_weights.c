@@ -1,4 +1,6 @@
 // bodies/softmax_tile.h: the softmax of a tile, with weights in float32 and in bfloat16.
+#include <float.h>
+
 #include "check.h"
 
 // What a row holds: the states that a row can be in when a tile comes, and what a tile can bring.
@@ -35,16 +37,19 @@ static int has_nan(size_t r) {
 static double power_roundings(double x, double y) {
   return 8 + ln2 * (fabs(x) + fabs(y) + fabs(x - y));
 }
+// The same where t is a difference, rounded, times a factor, rounded.
+static double difference_roundings(double t) { return 8 + ln2 * 2 * fabs(t); }
 // Weights below the smallest normal number may be zero.
 static double weight_size(double weight) { return fmax(weight, SMALLEST / ROUNDING); }
 
 // A weight in s or, rounded to bfloat16, in half.
-static void weight(const float *s, const uint16_t *half, size_t at, double x, double y) {
+static void weight(const float *s, const uint16_t *half, size_t at, double x, double y,
+                   double units) {
   if (x == -INFINITY || y == INFINITY) {
     equal("weights", at, half ? element(CPU_BF16, half, at) : s[at], 0);
     return;
   }
-  double want = exp2(x - y), units = power_roundings(x, y);
+  double want = exp2(x - y);
   if (half)
     near("half", at, element(CPU_BF16, half, at), want, weight_size(want), units + BF16_ROUNDINGS);
   else
@@ -93,18 +98,18 @@ static void online(int in_halves) {
         continue;
       }
       double high = m0[r], total = 0, units = 0;
-      for (size_t j = 0; j < columns; j++)
-        high = fmax(high, (double)scored[r * stride + j] * factor);
-      near("m", r, m[r], high, fabs(high), 1);
+      for (size_t j = 0; j < columns; j++) high = fmax(high, (double)scored[r * stride + j]);
+      equal("m", r, m[r], high);
       for (size_t j = 0; j < columns; j++) {
-        double x = (double)scored[r * stride + j] * factor;
-        weight(s, half, r * stride + j, x, m[r]);
+        double x = (double)scored[r * stride + j] * factor, t = x - high * factor;
+        weight(s, half, r * stride + j, x, high * factor, difference_roundings(t));
         if (x == -INFINITY) continue;
-        total += exp2(x - m[r]);
-        units = fmax(units, power_roundings(x, m[r]));
+        total += exp2(t);
+        units = fmax(units, difference_roundings(t));
       }
-      double kept = m0[r] == -INFINITY ? 0 : exp2((double)m0[r] - m[r]);
-      double kept_units = m0[r] == -INFINITY ? 0 : power_roundings(m0[r], m[r]);
+      double shrink = ((double)m0[r] - high) * factor;
+      double kept = m0[r] == -INFINITY ? 0 : exp2(shrink);
+      double kept_units = m0[r] == -INFINITY ? 0 : difference_roundings(shrink);
       double sum = l0[r] * kept + total;
       near("l", r, l[r], sum, sum, fmax(units, kept_units) + (double)columns / 4 + 4);
       for (size_t j = 0; j < OUTPUTS; j++) {
@@ -117,7 +122,38 @@ static void online(int in_halves) {
     gaps_untouched("o", o, ROWS, OUTPUTS, OUTPUTS + 2);
   }
 }
-static void softmax_online(void) { online(0); }
+// Scores that are large, finite and near each other: weights are those of their differences, to the bit
+// where those are 0, and the sums fit them.
+static void online_large(void) {
+  static const float sizes[] = {-1e4f, -1e9f, -1e10f, -1e12f, -1e30f, -FLT_MAX, 1e6f, 1e12f, 1e30f};
+  enum { COLUMNS = 37 };
+  for (size_t i = 0; i < COUNT(sizes); i++) {
+    float size = sizes[i];
+    begin("scores around %g", size);
+    float *s = floats(COLUMNS), m = -INFINITY, l = 0, o = 0;
+    float below = nextafterf(nextafterf(size, -INFINITY), -INFINITY);
+    if (below == -INFINITY) below = size;
+    for (size_t j = 0; j < COLUMNS; j++) s[j] = j % 3 ? size : below;
+    const float *scored = copy(s, COLUMNS);
+    kernels->softmax_online(1, COLUMNS, s, COLUMNS, factor, &m, &l, &o, 0, 1);
+    equal("m", 0, m, size);
+    double total = 0;
+    for (size_t j = 0; j < COLUMNS; j++) {
+      double t = ((double)scored[j] - size) * factor, want = exp2(t);
+      near("weights", j, s[j], want, weight_size(want), difference_roundings(t));
+      total += want;
+    }
+    near("l", 0, l, total, total, 20);
+    float *y = floats(1), *lse = floats(1);
+    kernels->finish_rows(CPU_F32, 1, 1, &o, 1, &m, factor, &l, 1, y, 1, lse);
+    double want = (double)size * factor * ln2 + log(total);
+    near("lse", 0, lse[0], want, fabs(want), 2);
+  }
+}
+static void softmax_online(void) {
+  online(0);
+  online_large();
+}
 static void softmax_online_bf16(void) { online(1); }
 
 static void shifted(int in_halves) {
@@ -141,7 +177,8 @@ static void shifted(int in_halves) {
         double x = (double)scored[r * stride + j] * factor;
         sum += exp2(x - shift);
         if (isfinite(x)) units = fmax(units, power_roundings(x, shift));
-        if (!has_nan(r)) weight(s, half, r * stride + j, x, shift);
+        if (!has_nan(r))
+          weight(s, half, r * stride + j, x, shift, power_roundings(x, shift));
       }
       near("l", r, l[r], sum, sum, units + (double)columns / 4 + 4);
       if (half) row_end(half, poison, r, columns, stride);
@@ -178,7 +215,7 @@ static void gradient(int in_halves) {
           continue;
         }
         double p = exp2(x - lse[j]), size = weight_size(p) * (fabs(d0[at]) + fabs(delta[j]));
-        weight(s, half, at, x, lse[j]);
+        weight(s, half, at, x, lse[j], power_roundings(x, lse[j]));
         if (isfinite(x) && isfinite(lse[j]))
           near("d", at, d[at], p * up, size, power_roundings(x, lse[j]) + 3);
         else
@@ -203,6 +240,7 @@ static void finish_rows(void) {
     float *o = random_rows(FINISHED, n, o_stride, -1, 1);
     float *m = random_floats(STEP * FINISHED, -30, 30);
     float *l = random_floats(STEP * FINISHED, 0.5, 900);
+    const float unit = 1.5f;
     // A row that has seen nothing, one of NaN, and a sum of one.
     m[0] = -INFINITY, l[0] = 0;
     l[STEP] = NAN;
@@ -212,9 +250,10 @@ static void finish_rows(void) {
     char *y = memory(size * y_count);
     const char *poison = memory(size * y_count);
     float *lse = floats(FINISHED);
-    kernels->finish_rows(type, FINISHED, n, o, o_stride, m, l, STEP, y, y_stride, lse);
+    kernels->finish_rows(type, FINISHED, n, o, o_stride, m, unit, l, STEP, y, y_stride,
+                         lse);
     for (size_t r = 0; r < FINISHED; r++) {
-      double sum = l[r * STEP], high = m[r * STEP], logarithm = log2(sum);
+      double sum = l[r * STEP], high = (double)m[r * STEP] * unit, logarithm = log2(sum);
       if (r == 0) equal("lse", r, lse[r], -INFINITY);
       else near("lse", r, lse[r], (high + logarithm) * ln2, fabs(high) + fabs(logarithm), 4);
       for (size_t j = 0; j < n; j++) {

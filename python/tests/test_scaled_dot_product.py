@@ -84,6 +84,67 @@ def test_mask_of_float32_beside_half(device: torch.device) -> None:
     assert error(scaled_dot_product_attention(q, k, v, mask), reference) < 1e-2
 
 
+FILLS = [-1e7, -1e9, -1e10, -1e12, -1e30, 1e9, 1e30, "smallest", "largest"]
+
+
+@pytest.mark.parametrize("fill", FILLS)
+@pytest.mark.parametrize("queries", [1, 4, 33])
+def test_masks_of_one_number(queries: int, fill: object, device: torch.device) -> None:
+    """Every key counts alike, whatever their number, in the output and in all gradients."""
+    for dtype in dtypes_on(device):
+        limits = torch.finfo(dtype)
+        number = {"smallest": limits.min, "largest": limits.max}.get(fill, fill)
+        # Beside numbers of float64 scores do not vanish.
+        if abs(number) > limits.max or dtype == torch.float64:
+            continue
+        q, k, v = (torch.randn(2, 3, n, 16, device=device).mul(0.1).to(dtype) for n in (queries, 37, 37))
+        mask = torch.full((2, 1, queries, 37), number, dtype=dtype, device=device)
+        upstream = torch.randn_like(q)
+        inputs = [x.clone().requires_grad_() for x in (q, k, v)]
+        output = scaled_dot_product_attention(*inputs, attn_mask=mask)
+        output.backward(upstream)
+        # Beside 10^30 scores vanish in float64 too; beside float16's largest they do not in float32.
+        vanished = mask.double().sign() * 1e30 if abs(number) > 1e6 else mask.double()
+        wide = [x.double().requires_grad_() for x in (q, k, v)]
+        expected = plain(*wide, attn_mask=vanished)
+        expected.backward(upstream.double())
+        bound = {torch.bfloat16: 1e-2, torch.float16: 2e-3}.get(dtype, 1e-5)
+        name = f"{dtype} {number} {queries}"
+        assert error(output, expected) < bound, name
+        for own, right in zip(inputs, wide):
+            assert error(own.grad, right.grad) < 10 * bound, name
+
+
+def test_padding_masks_of_transformers(device: torch.device) -> None:
+    """Rows of left padding see nothing but `finfo.min`: they are means, and nothing is NaN."""
+    q, k, v = (torch.randn(2, 2, 9, 16, device=device, requires_grad=True) for _ in range(3))
+    smallest = torch.finfo(torch.float32).min
+    mask = torch.full((9, 9), smallest, device=device).triu(1).expand(2, 1, 9, 9).clone()
+    mask[1, :, :, :4] = smallest
+    output = scaled_dot_product_attention(q, k, v, attn_mask=mask)
+    output.square().sum().backward()
+    own = [output] + [x.grad for x in (q, k, v)]
+    wide = [x.detach().double().requires_grad_() for x in (q, k, v)]
+    expected = plain(*wide, attn_mask=mask.double())
+    expected.square().sum().backward()
+    for x, y in zip(own, [expected] + [x.grad for x in wide]):
+        assert error(x, y) < 1e-4
+
+
+def test_large_queries_and_keys_choose_one(device: torch.device) -> None:
+    chosen = torch.eye(8, device=device)[None, None] * 1e6
+    values = torch.randn(1, 1, 8, 8, device=device)
+    q, k, v = (x.clone().requires_grad_() for x in (chosen, chosen, values))
+    output = scaled_dot_product_attention(q, k, v)
+    upstream = torch.randn_like(output)
+    output.backward(upstream)
+    assert error(output, values) < 1e-6
+    assert error(v.grad, upstream) < 1e-6
+    # What rounding leaves of a gradient of zero, times keys of 1e6.
+    for own in (q, k):
+        assert own.grad.abs().max() < 1e6 * 1e-5
+
+
 def test_query_without_keys_gives_zeros(device: torch.device) -> None:
     q, k, v = (torch.randn(1, 2, n, 16, device=device, requires_grad=True) for n in (5, 7, 7))
     mask = torch.ones(5, 7, dtype=torch.bool, device=device)

@@ -23,9 +23,12 @@ public final class ExactInputs: Sendable {
   /// A float32 view [b,h,t,s] of the bias (float64 of float64) with zero strides where it broadcasts, and its own shape.
   let bias: Tensor?
   let biasShape: Shape?
-  /// The running sums of the logit decay, [b,h,t] row-major, restarted at each packed sequence; nil on a
-  /// GPU, which sums itself.
+  /// The running sums of the logit decay, [b,h,t] row-major, restarted at each packed sequence and each
+  /// cut; nil on a GPU, which sums itself.
   let decaySums: [Double]?
+  /// The number of cuts up to each token, in the same order; nil where there is none. See
+  /// ``cuttingDecay``.
+  let decayCuts: [Int32]?
   let logitDecay: Tensor?
   /// One for each query head; nil on a GPU.
   let sinks: [Float]?
@@ -94,7 +97,8 @@ public final class ExactInputs: Sendable {
     biasShape = terms.bias?.shape
     logitDecay = terms.logitDecay?.detached()
     try ExactInputs.check(logitDecay: terms.logitDecay, shape: [batch, t, heads], keys: s)
-    decaySums = isReadable ? try ExactInputs.runningSums(terms.logitDecay, segments: segments) : nil
+    let sums = isReadable ? try ExactInputs.runningSums(terms.logitDecay, segments: segments) : nil
+    (decaySums, decayCuts) = (sums?.sums, sums?.cuts)
     sinkLogits = try terms.sinks.map { try vector($0, "sinks", count: heads) }
     sinks = isReadable ? try sinkLogits?.elements(as: Float.self) : nil
 
@@ -150,25 +154,43 @@ extension ExactInputs {
     }
   }
 
-  private static func runningSums(_ decay: Tensor?, segments: Segments) throws -> [Double]? {
+  /// A logit decay up to this one, −∞ above all, cuts its head's sequence: tokens from it on and those
+  /// before it do not see each other. No sum goes over it, so that what lies behind keeps its digits.
+  static let cuttingDecay = -0x1p64
+
+  private static func runningSums(_ decay: Tensor?, segments: Segments) throws
+    -> (sums: [Double], cuts: [Int32]?)?
+  {
     guard let decay else { return nil }
     let (t, heads) = (decay.shape[1], decay.shape[2])
     let values = try decay.elements(as: Double.self)
     var sums = [Double](repeating: 0, count: values.count)
+    var cuts = [Int32](repeating: 0, count: values.count)
     for segment in segments {
       for head in 0..<heads {
         var total = 0.0
+        var count: Int32 = 0
         for i in segment.queryStart..<segment.queryStart + segment.queryCount {
-          total += values[(segment.batch * t + i) * heads + head]
+          let value = values[(segment.batch * t + i) * heads + head]
+          let isCut = value <= cuttingDecay
+          total = isCut ? 0 : total + value
+          if isCut { count += 1 }
           sums[(segment.batch * heads + head) * t + i] = total
+          cuts[(segment.batch * heads + head) * t + i] = count
         }
       }
     }
-    return sums
+    return (sums, cuts.contains { $0 > 0 } ? cuts : nil)
   }
 }
 
 extension ExactInputs {
+  /// The sink of a query head; nil where there is none, or one of −∞, which adds nothing.
+  func sink(head: Int) -> Float? {
+    guard let sink = sinks?[head], sink != -.infinity else { return nil }
+    return sink
+  }
+
   /// Whether the key mask leaves any of the keys `columns`, counted in the sequence: tiles of padding
   /// are passed over.
   func leavesKeys(_ segment: Segment, _ columns: Range<Int>) throws -> Bool {

@@ -27,9 +27,11 @@ public struct ScoreTerms: Sendable {
   /// Added; broadcasts to [batch, heads, queries, keys]; tracked tensors get a gradient.
   public var bias: Tensor?
   /// [batch, length, heads], natural log: adds c_i − c_j, c the running sum along the sequence
-  /// (forgetting attention; Lin et al., *Forgetting Transformer*, 2025).
+  /// (forgetting attention; Lin et al., *Forgetting Transformer*, 2025). A decay of −∞, or up to −2⁶⁴, cuts
+  /// the sequence: tokens from it on and those before it do not see each other.
   public var logitDecay: Tensor?
-  /// [heads]: one more logit in the softmax's sum, with no value.
+  /// [heads]: one more logit in the softmax's sum, with no value. One of −∞ adds nothing, one of ∞ leaves
+  /// zeros.
   public var sinks: Tensor?
 
   public init(

@@ -107,5 +107,11 @@ struct ScoreTile: Sendable {
       let row = memory.baseAddress!
       kernels.add_difference(down.count, across.count, s, stride, row, row + down.count)
     }
+    guard let cuts = inputs.decayCuts else { return }
+    for (r, i) in down.enumerated() {
+      for (c, j) in across.enumerated() where cuts[base + i] != cuts[base + j] {
+        s[r * stride + c] = -.infinity
+      }
+    }
   }
 }

@@ -15,13 +15,22 @@ static void mask_keys(size_t rows, size_t columns, float *s, size_t stride, cons
     for (size_t j = 0; j < columns; j++) s[j] = keep[j] ? s[j] : -INFINITY;
 }
 
+// x + y, where it overflows the largest finite number of its sign, unless y is infinite: a score that is
+// out of range is still one of a key, which only an infinite y rules out. NaN stays NaN.
+INLINE float add_in_range(float x, float y) {
+  float low = y < -FLT_MAX ? y : -FLT_MAX, high = y > FLT_MAX ? y : FLT_MAX;
+  float sum = x + y;
+  sum = sum < low ? low : sum;
+  return sum > high ? high : sum;
+}
+
 static void add_rows(size_t rows, size_t columns, float *s, size_t stride, const float *b,
                      ptrdiff_t b_row, ptrdiff_t b_column) {
   for (size_t r = 0; r < rows; r++, s += stride, b += b_row) {
     if (b_column == 1) {
-      for (size_t j = 0; j < columns; j++) s[j] += b[j];
+      for (size_t j = 0; j < columns; j++) s[j] = add_in_range(s[j], b[j]);
     } else {
-      for (size_t j = 0; j < columns; j++) s[j] += b[(ptrdiff_t)j * b_column];
+      for (size_t j = 0; j < columns; j++) s[j] = add_in_range(s[j], b[(ptrdiff_t)j * b_column]);
     }
   }
 }
@@ -69,14 +78,16 @@ static void scale_tile(size_t rows, size_t columns, float *s, size_t stride, con
     for (size_t j = 0; j < columns; j++) s[j] *= row[r] * column[j];
 }
 
-// One row of weights 2^(s * factor - shift), to s itself, or rounded to bfloat16 to `half` (a
-// constant NULL or not at each call). Returns the sum of the weights before rounding.
-INLINE float weight_row(size_t n, float *s, float factor, float shift, uint16_t *half) {
-  vf total0 = {0}, total1 = {0}, high = v_set(shift), f = v_set(factor);
+// One row of weights 2^((s - high) * factor - shift), to s itself, or rounded to bfloat16 to `half` (a
+// constant NULL or not at each call). Returns the sum of the weights before rounding. One of `high`
+// and `shift` is a constant 0 at each call.
+INLINE float weight_row(size_t n, float *s, float high, float factor, float shift,
+                        uint16_t *half) {
+  vf total0 = {0}, total1 = {0}, h = v_set(high), f = v_set(factor), t = v_set(shift);
   size_t j = 0;
   for (; j + 2 * LANES <= n; j += 2 * LANES) {
-    vf p0 = v_power_of_two(v_load(s + j) * f - high);
-    vf p1 = v_power_of_two(v_load(s + j + LANES) * f - high);
+    vf p0 = v_power_of_two((v_load(s + j) - h) * f - t);
+    vf p1 = v_power_of_two((v_load(s + j + LANES) - h) * f - t);
     total0 += p0;
     total1 += p1;
 #if HAS_BFLOAT16_DOT
@@ -91,7 +102,7 @@ INLINE float weight_row(size_t n, float *s, float factor, float shift, uint16_t 
   for (; j < n; j += LANES) {
     size_t count = n - j < LANES ? n - j : LANES;
     vf x = count == LANES ? v_load(s + j) : v_load_part(s + j, count, -INFINITY);
-    vf p = v_power_of_two(x * f - high);
+    vf p = v_power_of_two((x - h) * f - t);
     total0 += p;
 #if HAS_BFLOAT16_DOT
     if (half) {
@@ -121,7 +132,7 @@ INLINE void online_rows(size_t rows, size_t columns, float *s, size_t stride, fl
     if (ahead == 0)
       for (size_t i = 0; i < MAXIMA_AHEAD && r + i < rows; i++)
         highest[i] = row_maximum_of_numbers(columns, s + i * stride);
-    float before = m[r], high = highest[ahead] * factor;
+    float before = m[r], high = highest[ahead];
     float now = before >= high ? before : high;
     // NaN reaches the sums through its weight, except where there is nothing but NaN.
     if (now == -INFINITY && (now = row_maximum(columns, s)) == -INFINITY) {
@@ -131,9 +142,11 @@ INLINE void online_rows(size_t rows, size_t columns, float *s, size_t stride, fl
         memset(s, 0, columns * sizeof(float));
       continue;
     }
-    float total = weight_row(columns, s, factor, now, half ? half + r * stride : NULL);
+    // The maximum is taken from the scores before they are multiplied: what rounding a product of large
+    // scores loses is more than what they differ by.
+    float total = weight_row(columns, s, now, factor, 0, half ? half + r * stride : NULL);
     if (now != before) {
-      float correction = before == -INFINITY ? 0 : exp2f(before - now);
+      float correction = before == -INFINITY ? 0 : exp2f((before - now) * factor);
       l[r] *= correction;
       for (size_t j = 0; j < o_columns; j++) o[j] *= correction;
       m[r] = now;
@@ -150,13 +163,14 @@ static void softmax_online(size_t rows, size_t columns, float *s, size_t stride,
 static void softmax_shifted(size_t rows, size_t columns, float *s, size_t stride, float factor,
                             float shift, float *l) {
   for (size_t r = 0; r < rows; r++, s += stride)
-    l[r] += weight_row(columns, s, factor, shift, NULL);
+    l[r] += weight_row(columns, s, 0, factor, shift, NULL);
 }
 
 static void finish_rows(cpu_float_type type, size_t rows, size_t n, const float *o, size_t o_stride,
-                        const float *m, const float *l, size_t l_stride, void *y, size_t y_stride,
-                        float *lse) {
-  const float log2_e = 1.44269504088896341f;
+                        const float *m, float factor, const float *l, size_t l_stride, void *y,
+                        size_t y_stride, float *lse) {
+  // 1 for natural scores, to the bit.
+  const double unit = factor / (double)1.44269504088896341f;
   const size_t size = type == CPU_F32 ? sizeof(float) : sizeof(uint16_t);
   for (size_t r = 0; r < rows; r++, o += o_stride, m += l_stride, l += l_stride) {
     // An empty sum leaves zeros; NaN stays NaN.
@@ -174,7 +188,7 @@ static void finish_rows(cpu_float_type type, size_t rows, size_t n, const float 
         narrow(type, count, piece, row + first * size);
       }
     }
-    lse[r] = is_empty ? -INFINITY : (*m + log2f(*l)) / log2_e;
+    lse[r] = is_empty ? -INFINITY : (float)(*m * unit + log(*l));
   }
 }
 
@@ -188,7 +202,7 @@ static void softmax_online_bf16(size_t rows, size_t columns, float *s, size_t st
 static void softmax_shifted_bf16(size_t rows, size_t columns, float *s, size_t stride,
                                  float factor, float shift, uint16_t *half, float *l) {
   for (size_t r = 0; r < rows; r++, s += stride, half += stride)
-    l[r] += weight_row(columns, s, factor, shift, half);
+    l[r] += weight_row(columns, s, 0, factor, shift, half);
 }
 #endif
 

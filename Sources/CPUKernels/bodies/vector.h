@@ -1,4 +1,5 @@
 // Vectors of VECTOR_BYTES bytes and the functions on them. Included once per instruction set.
+#include <float.h>
 #include <math.h>
 #include <stdint.h>
 #include <string.h>

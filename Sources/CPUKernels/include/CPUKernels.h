@@ -196,7 +196,8 @@ typedef struct {
                     ptrdiff_t high);
   // s = -inf where keep[j] is 0.
   void (*mask_keys)(size_t rows, size_t columns, float *s, size_t stride, const uint8_t *keep);
-  // s += b[r*b_row + j*b_column]
+  // s += b[r*b_row + j*b_column]; a sum that overflows is the largest finite number of its sign, unless
+  // b is infinite.
   void (*add_rows)(size_t rows, size_t columns, float *s, size_t stride, const float *b,
                    ptrdiff_t b_row, ptrdiff_t b_column);
   // s += slope * -|r + offset - j|
@@ -214,18 +215,19 @@ typedef struct {
   void (*scale_tile)(size_t rows, size_t columns, float *s, size_t stride, const float *row,
                      const float *column);
   // Online softmax of logits s * factor in base 2 (factor is log2(e) for natural scores, above 0):
-  // with m' = max(m, max(s) * factor): s = 2^(s*factor - m'), l = l*2^(m - m') + sum(s),
-  // o *= 2^(m - m'), m = m'. A row that has seen nothing keeps m = -inf and zeros.
+  // with m' = max(m, max(s)): s = 2^((s - m')*factor), l = l*2^((m - m')*factor) + sum(s),
+  // o *= 2^((m - m')*factor), m = m'. A row that has seen nothing keeps m = -inf and zeros.
   void (*softmax_online)(size_t rows, size_t columns, float *s, size_t stride, float factor,
                          float *m, float *l, float *o, size_t o_columns, size_t o_stride);
   // The same with a constant for m: s = 2^(s*factor - shift), l += sum(s).
   void (*softmax_shifted)(size_t rows, size_t columns, float *s, size_t stride, float factor,
                           float shift, float *l);
-  // Rows of attention behind their last key: y = o/l, rounded to `type`, and lse = (m + log2(l))
-  // ln(2). A row with l = 0 gets zeros and -inf. lse lies dense, m and l at l_stride.
+  // Rows of attention behind their last key: y = o/l, rounded to `type`, and lse = m factor ln(2) +
+  // log(l), m and factor as softmax_online has them. A row with l = 0 gets zeros and -inf. lse lies
+  // dense, m and l at l_stride.
   void (*finish_rows)(cpu_float_type type, size_t rows, size_t n, const float *o, size_t o_stride,
-                      const float *m, const float *l, size_t l_stride, void *y, size_t y_stride,
-                      float *lse);
+                      const float *m, float factor, const float *l, size_t l_stride, void *y,
+                      size_t y_stride, float *lse);
   // A transposed tile, a row a key and a column a query; from scores s and d = V dO^T:
   // s = 2^(s*factor - lse[j]), d = s * (d - delta[j]). lse in base 2.
   void (*softmax_gradient)(size_t rows, size_t columns, float *s, float *d, size_t stride,

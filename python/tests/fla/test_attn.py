@@ -56,6 +56,31 @@ def test_packed_forgetting_attention(window: int) -> None:
         _inputs("forgetting", batch=1, has_gate=True))
 
 
+def test_a_gate_that_forgets_everything_cuts_the_past_off() -> None:
+    """Tokens from it on are a sequence of their own, whole and token by token."""
+    inputs = _inputs("cut", batch=1, has_gate=True)
+    tensors = {name: x.clone().requires_grad_() for name, x in inputs.items()}
+    with torch.no_grad():
+        tensors["g"][:, 21] = float("-inf")
+    output = fla.parallel_forgetting_attn(**tensors)
+    own = output.detach()
+    whole = torch.tensor([0, 21, 37])
+    parts = {name: x.clone().requires_grad_() for name, x in inputs.items()}
+    expected = fla.parallel_forgetting_attn(**parts, cu_seqlens=whole)
+    assert error(own, expected.detach()) < 1e-5
+    upstream = torch.randn_like(output)
+    output.backward(upstream)
+    expected.backward(upstream)
+    for name in ("q", "k", "v"):
+        assert error(tensors[name].grad, parts[name].grad) < 1e-5, name
+    gate = tensors["g"].grad
+    assert torch.isfinite(gate).all() and gate[:, 21].abs().max() < 1e-5
+    last = fla.attn_decoding_one_step(
+        tensors["q"][:, 36:].detach(), tensors["k"].detach(), tensors["v"].detach(),
+        tensors["g"].detach(), cu_seqlens=torch.tensor([0, 37]))
+    assert error(last, own[:, 36:]) < 1e-5
+
+
 @pytest.mark.parametrize("window", [None, 0, 5])
 @pytest.mark.parametrize("scales_gate", [False, True])
 def test_decoding(scales_gate: bool, window: int) -> None:

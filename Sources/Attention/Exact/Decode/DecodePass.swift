@@ -20,8 +20,10 @@ final class DecodePass: Sendable {
   private let keyRows: HeadRows
   private let valueRows: HeadRows
   /// What the softmax may multiply all scores by to make base-2 logits of them; nil where they must
-  /// be scaled before, by head or for the terms that follow.
+  /// be scaled before, by head or for the terms and sinks that follow.
   private let commonFactor: Float?
+  /// What makes base-2 logits of scores.
+  private var factor: Float { commonFactor ?? logTwoOfE }
   private let group: Int
   private let keyHeads: Int
 
@@ -35,7 +37,8 @@ final class DecodePass: Sendable {
     valueRows = try HeadRows(inputs.values, type)
     let scale = inputs.scale.first ?? 1
     commonFactor =
-      !scores.addsTerms && scale > 0 && inputs.scale.allSatisfy { $0 == scale }
+      !scores.addsTerms && inputs.sinks == nil && scale > 0
+        && inputs.scale.allSatisfy { $0 == scale }
       ? scale * logTwoOfE : nil
     group = inputs.headsPerGroup
     keyHeads = inputs.problem.keyValueHeads
@@ -44,7 +47,7 @@ final class DecodePass: Sendable {
   /// What one piece of the keys gives for each row: row (head · queries + i) · group + g is query i
   /// of the head g of a key/value head's group.
   private struct Part {
-    /// [rows, v], [rows] and [rows]; the maximum is in base 2.
+    /// [rows, v], [rows] and [rows]; the maximum is that of scores before ``factor``.
     let output: UnsafeMutablePointer<Float>
     let high: UnsafeMutablePointer<Float>
     let sum: UnsafeMutablePointer<Float>
@@ -196,7 +199,7 @@ final class DecodePass: Sendable {
       }
     }
     kernels.softmax_online(
-      keyHeads * m, n, s, block, commonFactor ?? logTwoOfE, part.high, part.sum, part.output, v, v)
+      keyHeads * m, n, s, block, factor, part.high, part.sum, part.output, v, v)
     let values = valueRows.at(
       batch: segment.batch, head: 0, start: segment.keyStart + columns.lowerBound)
     kernels.product_rows(
@@ -232,13 +235,13 @@ final class DecodePass: Sendable {
     let (v, first) = (valueRows.dimension, parts[0])
     for row in 0..<segment.queryCount * keyHeads * group {
       let head = row / group / segment.queryCount * group + row % group
-      let sink = inputs.sinks.map { $0[head] * logTwoOfE }
+      let sink = inputs.sink(head: head)
       var high = sink ?? -.infinity
       // The maximum of the pieces, or NaN if one has it.
       for part in parts where !(part.high[row] <= high) { high = part.high[row] }
-      var sum: Float = sink.map { exp2($0 - high) } ?? 0
+      var sum: Float = sink.map { $0 == high ? 1 : exp2(($0 - high) * factor) } ?? 0
       for part in parts where part.sum[row] != 0 {
-        let share = exp2(part.high[row] - high)
+        let share = part.high[row] == high ? 1 : exp2((part.high[row] - high) * factor)
         sum += part.sum[row] * share
         if part.output == first.output {
           kernels.scale(v, share, part.output + row * v)
@@ -261,7 +264,7 @@ final class DecodePass: Sendable {
     for head in 0..<heads {
       let row = head / group * segment.queryCount * group + head % group
       kernels.finish_rows(
-        type, segment.queryCount, v, part.output + row * v, group * v, part.high + row,
+        type, segment.queryCount, v, part.output + row * v, group * v, part.high + row, factor,
         part.sum + row, group, output + (first * heads + head) * v * problem.dtype.size, heads * v,
         sums + (segment.batch * heads + head) * problem.queryLength + segment.queryStart)
     }

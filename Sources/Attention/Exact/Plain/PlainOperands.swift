@@ -59,11 +59,19 @@ struct PlainOperands {
       s = try s - Tensor(slopes, [heads, 1, 1]).cast(to: dtype) * distances(inputs)
     }
     if let bias { s = try s + bias }
+    let masked = try Tensor.full([], -.infinity, dtype: dtype)
     if let logitDecay {
-      let c = try sumMatrix(inputs).matmul(logitDecay).permuted([0, 2, 1])
+      let limit = try Tensor.full([], ExactInputs.cuttingDecay.nextUp, dtype: .float64)
+      let isCut = try limit.isGreater(than: logitDecay.detached().cast(to: .float64))
+      let decay = try Tensor.select(isCut, .zeros([], dtype: dtype), logitDecay)
+      let c = try sumMatrix(inputs).matmul(decay).permuted([0, 2, 1])
       s = try s + c.unsqueezed(3) - c.unsqueezed(2)
+      if let cuts = inputs.decayCuts {
+        let cuts = try Tensor(cuts, [problem.batch, heads, problem.queryLength])
+        s = try .select(cuts.unsqueezed(3).isEqual(to: cuts.unsqueezed(2)), s, masked)
+      }
     }
-    return try .select(visible(inputs), s, .full([], -.infinity, dtype: dtype))
+    return try .select(visible(inputs), s, masked)
   }
 
   private func unitSlices(_ x: Tensor, _ groups: Int) throws -> Tensor {

@@ -3,14 +3,19 @@ import AttentionCLibrary
 import Tensors
 
 /// The softmax of [b,h,t,s] scores over the keys, and the log-sum-exp [b,h,t], by elementary
-/// operations. A sink [h] is one more logit in the sum. Empty rows give zeros and −∞.
+/// operations. A sink [h] is one more logit in the sum; an infinite one takes all of it. Empty rows give
+/// zeros and −∞.
 func plainSoftmax(_ scores: Tensor, sinks: Tensor?) throws -> (weights: Tensor, lse: Tensor) {
   let dtype = scores.dtype
   let (zero, one) = (try Tensor.zeros([], dtype: dtype), try Tensor.ones([], dtype: dtype))
   let infinite = try Tensor.full([], -.infinity, dtype: dtype)
   var logits = scores
   if let sinks {
-    let column = try sinks.reshaped([sinks.elementCount, 1, 1])
+    // An infinite one has no difference to itself; the largest number leaves others as little.
+    let largest = try Tensor.full([], .greatestFiniteMagnitude, dtype: dtype)
+    let isInfinite = try sinks.isEqual(to: .full([], .infinity, dtype: dtype))
+    let column = try Tensor.select(isInfinite, largest, sinks)
+      .reshaped([sinks.elementCount, 1, 1])
       .expanded(to: Shape(scores.shape.dropLast() + [1]))
     logits = try .concatenated([scores, column], -1)
   }
@@ -53,24 +58,30 @@ func fusedSoftmax(_ scores: Tensor, sinks: Tensor?) throws -> (weights: Tensor, 
   let source = try scores.detached().contiguous()
   let logits = try sinks?.elements(as: Float.self)
   let rowShape = Shape(Array(scores.shape.dropLast()))
-  var lse: Tensor?
-  let weights = try Tensor.filling(scores.shape, as: Float.self) { target in
-    lse = try Tensor.filling(rowShape, as: Float.self) { sums in
-      try source.withUnsafePointer(to: Float.self) { x in
-        Threads.forEach(rows) { row in
-          let y = target + row * width
-          y.update(from: x + row * width, count: width)
-          var high = logits.map { $0[row / t % heads] * logTwoOfE } ?? -.infinity
-          var sum: Float = logits == nil ? 0 : 1
-          var none: Float = 0
-          kernels.softmax_online(1, width, y, width, logTwoOfE, &high, &sum, &none, 0, 0)
-          kernels.scale(width, sum == 0 ? 0 : 1 / sum, y)
-          sums[row] = sum == 0 ? -.infinity : (high + log2(sum)) / logTwoOfE
-        }
+  let results = try Tensor.filling([
+    (shape: scores.shape, dtype: .float32), (shape: rowShape, dtype: .float32),
+    (shape: logits == nil ? [0] : rowShape, dtype: .float32),
+  ]) { pointers in
+    let floats = pointers.map { $0.assumingMemoryBound(to: Float.self) }
+    try source.withUnsafePointer(to: Float.self) { x in
+      Threads.forEach(rows) { row in
+        let y = floats[0] + row * width
+        y.update(from: x + row * width, count: width)
+        let sink = logits?[row / t % heads] ?? -.infinity
+        var high = sink
+        var sum: Float = sink == -.infinity ? 0 : 1
+        var none: Float = 0
+        kernels.softmax_online(1, width, y, width, logTwoOfE, &high, &sum, &none, 0, 0)
+        kernels.scale(width, sum == 0 ? 0 : 1 / sum, y)
+        floats[1][row] = sum == 0 ? -.infinity : high + log(sum)
+        guard logits != nil else { return }
+        // Not from the log-sum-exp, which has no place for the sum beside a large maximum.
+        floats[2][row] =
+          sum == 0 ? 0 : (sink == high ? 1 : exp2((sink - high) * logTwoOfE)) / sum
       }
     }
   }
-  let (p, l) = (weights, lse!)
+  let (p, l, share) = (results[0], results[1], results[2])
   let recorded = Tensor.recording(
     [p, l], from: [scores] + (sinks.map { [$0] } ?? []), operation: "attention"
   ) { incoming in
@@ -79,9 +90,7 @@ func fusedSoftmax(_ scores: Tensor, sinks: Tensor?) throws -> (weights: Tensor, 
     let dl = try incoming[1] ?? .zeros(l.shape)
     let delta = try (p * g).sum([-1]) - dl
     let ds = try p * (g - delta.unsqueezed(3))
-    guard let sinks else { return [ds] }
-    let share = try (sinks.detached().reshaped([heads, 1]) - l).exponential()
-    return [ds, try -(share * delta).sum([0, 2])]
+    return sinks == nil ? [ds] : [ds, try -(share * delta).sum([0, 2])]
   }
   return (recorded[0], recorded[1])
 }

@@ -51,6 +51,25 @@ struct BackwardBlock {
   /// In base 2; +∞ where nothing was seen, so that every weight becomes zero.
   let logSumExp: UnsafeMutablePointer<Float>
   let delta: UnsafeMutablePointer<Float>
+  /// What is added to a row's scores first: zero, but minus their maximum in a row whose log-sum-exp is
+  /// large; ``logSumExp`` is then that of what is left. NaN until ``LargeSums`` finds it.
+  let offset: UnsafeMutablePointer<Float>
+  /// The share that the sink has in a row's sum, where there are sinks.
+  let sinkShare: UnsafeMutablePointer<Float>
+  /// Whether any row has an offset.
+  let hasOffsets: Bool
+
+  /// Numbers for each query that lie behind the operands, in the order above.
+  static let numbers = 4
+
+  /// Up to here a rounded log-sum-exp, and its rounded product with log2(e), change a weight by at most
+  /// 2⁻¹⁴ of itself.
+  private static let largestSum: Float = 512
+
+  /// Whether a log-sum-exp is finite and large.
+  static func isLarge(_ logSumExp: Float) -> Bool {
+    abs(logSumExp) > largestSum && logSumExp.isFinite
+  }
 }
 
 /// One block of keys and values of one head of one sequence, the tile that is worked on, and the

@@ -33,6 +33,8 @@ struct BackwardQueries: Sendable {
   private let queryRows: HeadRows
   private let operandFloats: Int
   private let memory: Scratch
+  /// Not zero for blocks with a row whose log-sum-exp is large.
+  private let largeSums: Scratch
   private let segments: Range<Int>
   private let heads: Range<Int>
   /// The number of query blocks of the segments before each.
@@ -65,7 +67,8 @@ struct BackwardQueries: Sendable {
     self.firstBlocks = firstBlocks
     self.places = places
     blocks = places.count * heads.count
-    memory = try Scratch(floats: blocks * (operandFloats + 2 * tile.queries))
+    memory = try Scratch(floats: blocks * (operandFloats + BackwardBlock.numbers * tile.queries))
+    largeSums = try Scratch(floats: blocks)
   }
 
   /// The block of `head` whose first query is `start` (counted in the segment).
@@ -79,11 +82,18 @@ struct BackwardQueries: Sendable {
   private func block(_ index: Int) -> BackwardBlock {
     let (head, place) = (heads.lowerBound + index / places.count, index % places.count)
     let (segment, start) = places[place]
-    let base = memory.base + index * (operandFloats + 2 * tile.queries)
+    let base = memory.base + index * (operandFloats + BackwardBlock.numbers * tile.queries)
+    let numbers = base + operandFloats
     return BackwardBlock(
       index: index, segment: segment, head: head,
       rows: start..<min(start + tile.queries, inputs.segments[segment].queryCount), memory: base,
-      logSumExp: base + operandFloats, delta: base + operandFloats + tile.queries)
+      logSumExp: numbers, delta: numbers + tile.queries, offset: numbers + 2 * tile.queries,
+      sinkShare: numbers + 3 * tile.queries, hasOffsets: largeSums.base[index] != 0)
+  }
+
+  /// The blocks that have a row whose log-sum-exp is large.
+  var blocksOfLargeSums: [BackwardBlock] {
+    (0..<blocks).filter { largeSums.base[$0] != 0 }.map(block)
   }
 
   /// Reads all blocks.
@@ -106,12 +116,20 @@ struct BackwardQueries: Sendable {
       try sources.logSumExpGradient?.withUnsafePointer(to: Float.self) {
         for r in 0..<m { block.delta[r] -= $0[first + r] }
       }
+      let sink = inputs.sink(head: block.head)
+      var hasLarge = false
       try sources.logSumExp.withUnsafePointer(to: Float.self) { lse in
         for r in 0..<m {
-          block.logSumExp[r] =
-            lse[first + r] == -.infinity ? .infinity : lse[first + r] * logTwoOfE
+          let sum = lse[first + r]
+          block.logSumExp[r] = sum == -.infinity ? .infinity : sum * logTwoOfE
+          block.offset[r] = BackwardBlock.isLarge(sum) ? .nan : 0
+          // An infinite sink has all of an infinite sum.
+          block.sinkShare[r] =
+            sink.map { $0 == sum ? 1 : exp2($0 * logTwoOfE - block.logSumExp[r]) } ?? 0
+          if block.offset[r].isNaN { hasLarge = true }
         }
       }
+      largeSums.base[index] = hasLarge ? 1 : 0
     }
   }
 
@@ -147,7 +165,7 @@ struct BackwardQueries: Sendable {
         for start in stride(from: 0, to: inputs.segments[segment].queryCount, by: tile.queries) {
           let block = block(segment: segment, head: head, start: start)
           scale += Double(scaleSums.base[block.index])
-          if let sinks = inputs.sinks { sink += sinkGradient(block, sinks[head]) }
+          if inputs.sinks != nil { sink += sinkGradient(block) }
         }
         targets.scaleSums[segment * heads + head] = Float(scale)
         targets.sinkSums[segment * heads + head] = Float(sink)
@@ -191,9 +209,9 @@ struct BackwardQueries: Sendable {
   }
 
   /// A sink takes a share of the softmax's sum and brings no value: its gradient is −Σ share · δ.
-  private func sinkGradient(_ block: BackwardBlock, _ sink: Float) -> Double {
+  private func sinkGradient(_ block: BackwardBlock) -> Double {
     (0..<block.rows.count).reduce(0.0) {
-      $0 - exp2(Double(sink * logTwoOfE - block.logSumExp[$1])) * Double(block.delta[$1])
+      $0 - Double(block.sinkShare[$1]) * Double(block.delta[$1])
     }
   }
 }

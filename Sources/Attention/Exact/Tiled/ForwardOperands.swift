@@ -37,7 +37,8 @@ struct ForwardBlock {
   let scores: UnsafeMutablePointer<Float>
   /// [queries, v]
   let output: UnsafeMutablePointer<Float>
-  /// [queries]: the running maximum of base-2 logits, and the sum of weights.
+  /// [queries]: the running maximum of the scores, before the factor that makes base-2 logits of them,
+  /// or the shift; and the sum of weights.
   let high: UnsafeMutablePointer<Float>
   let sum: UnsafeMutablePointer<Float>
   /// What ``ForwardOperands/blockFloats(rows:tileKeys:)`` asked for.

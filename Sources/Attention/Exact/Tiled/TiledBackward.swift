@@ -92,6 +92,7 @@ struct TiledBackward<Operands: BackwardOperands>: Sendable {
       heads: part.keyHeads.lowerBound * group..<part.keyHeads.upperBound * group,
       operandFloats: operands.queryFloats, kernels: kernels)
     try queries.prepare(sources, operands)
+    try LargeSums(self).resolve(queries.blocksOfLargeSums)
     let slotFloats = queries.blocks * tile.queries * (inputs.problem.keyDimension + 1)
     let partial = try Scratch(floats: tile.slots * slotFloats)
     let keyHeads = part.keyHeads.count
@@ -118,12 +119,22 @@ struct TiledBackward<Operands: BackwardOperands>: Sendable {
 
   /// One tile: weights, and their gradient dS as it is before the cap's share.
   func weights(_ block: BackwardBlock, _ keys: BackwardKeys) {
+    let factor = computeScores(block, keys)
+    if block.hasOffsets {
+      kernels.add_rows(
+        keys.columns.count, block.rows.count, keys.scores, tile.queries, block.offset, 0, 1)
+    }
+    operands.weights(block, keys, factor: factor)
+  }
+
+  /// The scores of a tile, masked. Returns the number that makes base-2 logits of them.
+  func computeScores(_ block: BackwardBlock, _ keys: BackwardKeys) -> Float {
     let factor = operands.similarity(block, keys, isFinal: !scores.addsTerms)
     scores.apply(
       inputs.segments[block.segment], head: block.head, rows: block.rows, columns: keys.columns,
       keys.scores, stride: tile.queries, isTransposed: true,
       capped: inputs.softcap == nil ? nil : keys.capped)
-    operands.weights(block, keys, factor: factor)
+    return factor
   }
 
   /// The memory of a task for blocks of keys.
@@ -164,6 +175,12 @@ struct TiledBackward<Operands: BackwardOperands>: Sendable {
         var total = 0.0
         for i in (segment.queryStart..<segment.queryStart + segment.queryCount).reversed() {
           total += Double(rowSums[base + i]) - Double(columnSums[base + i])
+          // Nothing that comes after a cut sees what lies before.
+          if let cuts = inputs.decayCuts,
+            cuts[base + i] != (i > segment.queryStart ? cuts[base + i - 1] : 0)
+          {
+            total = 0
+          }
           gradient[(segment.batch * t + i) * heads + head] = Float(total)
         }
       }

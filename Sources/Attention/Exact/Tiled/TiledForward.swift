@@ -65,13 +65,15 @@ struct TiledForward<Operands: ForwardOperands> {
       tileKeys: tile.keys, shift: shift, scores: scratch.base, output: o, high: o + m * v,
       sum: o + m * (v + 1), memory: o + m * (v + 2))
     operands.readQueries(block)
-    // A sink is a logit that was seen before the first key.
-    let sink = inputs.sinks.map { $0[head] * logTwoOfE }
+    // A sink is a logit that was seen before the first key. It is natural, so scores must be.
+    let sink = inputs.sink(head: head)
+    let isFinal = !scores.addsTerms && sink == nil
     block.high.update(repeating: shift ?? sink ?? -.infinity, count: m)
     block.sum.update(repeating: sink == nil ? 0 : 1, count: m)
     o.update(repeating: 0, count: m * v)
 
     let visible = segment.band.visibleKeys(rows: rows, keys: segment.keyCount)
+    var factor = logTwoOfE
     // Tiles begin where a panel does.
     for first in stride(
       from: visible.lowerBound / kernels.tile_columns * kernels.tile_columns,
@@ -80,17 +82,17 @@ struct TiledForward<Operands: ForwardOperands> {
       let columns = first..<min(first + tile.keys, visible.upperBound)
       guard try inputs.leavesKeys(segment, columns) else { continue }
       // S = Q Kᵀ, terms and mask, P = exp(S − m), O += P V
-      let factor = operands.similarity(block, columns, isFinal: !scores.addsTerms)
+      factor = operands.similarity(block, columns, isFinal: isFinal)
       scores.apply(
         segment, head: head, rows: rows, columns: columns, block.scores, stride: tile.keys)
       operands.attend(block, columns, factor: factor)
     }
-    finish(block, output, sums)
+    finish(block, factor: shift == nil ? factor : 1, output, sums)
   }
 
-  /// Divides by the sums, rounds, and writes a block's rows.
+  /// Divides by the sums, rounds, and writes a block's rows. `factor` makes base-2 logits of ``ForwardBlock/high``.
   private func finish(
-    _ block: ForwardBlock, _ output: UnsafeMutableRawPointer,
+    _ block: ForwardBlock, factor: Float, _ output: UnsafeMutableRawPointer,
     _ sums: UnsafeMutablePointer<Float>
   ) {
     let problem = inputs.problem
@@ -103,7 +105,7 @@ struct TiledForward<Operands: ForwardOperands> {
       * rowBytes
     kernels.prefetch(block.rows.count, rowBytes, place, problem.heads * rowBytes, 1)
     kernels.finish_rows(
-      type, block.rows.count, v, block.output, v, block.high, block.sum, 1, place,
+      type, block.rows.count, v, block.output, v, block.high, factor, block.sum, 1, place,
       problem.heads * v,
       sums + (segment.batch * problem.heads + block.head) * problem.queryLength + first)
   }
