@@ -15,6 +15,9 @@ static const char operands_cuh[] = {
 static const char softmax_cuh[] = {
 #embed "attention/softmax.cuh" suffix(, 0)
 };
+static const char large_sums_cuh[] = {
+#embed "attention/large_sums.cuh" suffix(, 0)
+};
 static const char backward_cuh[] = {
 #embed "attention/backward.cuh" suffix(, 0)
 };
@@ -82,6 +85,7 @@ static const struct cuda_source sources[] = {
     SOURCE("attention/terms.cuh", terms_cuh),
     SOURCE("attention/operands.cuh", operands_cuh),
     SOURCE("attention/softmax.cuh", softmax_cuh),
+    SOURCE("attention/large_sums.cuh", large_sums_cuh),
     SOURCE("attention/backward.cuh", backward_cuh),
     SOURCE("attention/forward.cuh", forward_cuh),
     SOURCE("attention/forward.cu", forward_cu),

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "attention/large_sums.cuh"
 #include "attention/operands.cuh"
 #include "tile/matrix.cuh"
 
@@ -33,15 +34,49 @@ struct BackwardParameters {
   Rows<Gradient> queries_gradient;
   Rows<Gradient> keys_gradient;
   Rows<Gradient> values_gradient;
-  const float *shift;           // [batch, heads, queries]: log Σ as a power of two; ∞ for none
+  // [batch, heads, queries]: log Σ as a power of two, ∞ for none; and where that is large, once it is resolved,
+  // what is left of it by the offset, the row's largest product, which is 0 in others.
+  float *shift;
+  float *offset;
+  const int *large;             // [batch, heads, groups]: whether any of 32 queries has such a row
+  const float *sinks;           // [heads], or null
+  float *sinks_gradient;        // [batch, heads, queries]: a query's part of it, with sinks
   const float *delta;           // [batch, heads, queries]
   float *scale_gradient;        // [batch, heads, queries]: a query's part of it, or null
   float *query_sums;            // [batch, heads, queries]: Σ dS over keys, or null
   float *key_sums;              // [batch, heads, keys]: Σ dS over queries, or null
+
+  // Whether any of a head's queries, counted in the sequence, has a large sum: a thread looks at every `step`-th
+  // group of them, from `first` on.
+  __device__ bool sees_large(const Segment &segment, int head, Range queries, int first, int step) const {
+    const int groups = (operands.query_length + warp_threads - 1) / warp_threads;
+    const int *own = large + ((i64)segment.batch * operands.heads + head) * groups;
+    bool any = false;
+#pragma unroll 1
+    for (int group = (segment.query_start + queries.first) / warp_threads + first;
+         group * warp_threads < segment.query_start + queries.end; group += step) {
+      any |= own[group] != 0;
+    }
+    return any;
+  }
+
+  // The same of all of them. A warp looks together.
+  __device__ bool has_large(const Segment &segment, int head, Range queries) const {
+    return __any_sync(~0u, sees_large(segment, head, queries, threadIdx.x % warp_threads, warp_threads));
+  }
+
+  __device__ float sink(int head) const { return sinks ? sinks[head] : -infinity; }
+
+  // Keeps what a query's owner has found. Threads that share the row write the same.
+  __device__ void keep_shift(i64 place, const RowShift &row) const {
+    shift[place] = row.shift;
+    offset[place] = row.offset;
+    if (sinks) sinks_gradient[place] = -row.sink_share * delta[place];
+  }
 };
 
 // Starts copying what goes by where keys are owned: the queries of a head from `first` on, the gradient of
-// their output, and a number each of the shift, δ and, with COSINE, the reciprocal of its length.
+// their output, and a number each of the shift, δ, the offset and, with COSINE, the reciprocal of its length.
 template <typename Queries, typename Outputs, int Threads>
 DEVICE void copy_query_step(const BackwardParameters &p, u32 queries, u32 outputs, u32 numbers,
                             int first, int head) {
@@ -56,8 +91,9 @@ DEVICE void copy_query_step(const BackwardParameters &p, u32 queries, u32 output
   const u32 target = numbers + thread * 4;
   copy_number(target, p.shift + place, exists);
   copy_number(target + Queries::rows * 4, p.delta + place, exists);
+  copy_number(target + 2 * Queries::rows * 4, p.offset + place, exists);
   if (COSINE) {
-    copy_number(target + 2 * Queries::rows * 4, o.query_length_at(o.batch_entry(), query, head),
+    copy_number(target + 3 * Queries::rows * 4, o.query_length_at(o.batch_entry(), query, head),
                 exists);
   }
 }

@@ -16,8 +16,8 @@
 constexpr int threads = WARPS * warp_threads;
 constexpr int strips = KEY_ROWS / WARPS / 16;
 constexpr int query_columns = QUERY_ROWS / 8;
-// Of a query: the shift, δ, the reciprocal of its length.
-constexpr int numbers = COSINE ? 3 : 2;
+// Of a query: the shift, δ, the offset, the reciprocal of its length.
+constexpr int numbers = COSINE ? 4 : 3;
 
 using KeyTile = Tile<Element, KEY_ROWS, KEY_DIMENSION>;
 using ValueTile = Tile<Element, KEY_ROWS, VALUE_DIMENSION>;
@@ -103,12 +103,13 @@ extern "C" __global__ void __launch_bounds__(threads, BLOCKS)
     const float2 *shifts = (const float2 *)(shared + (number_tiles - key_tile)) +
                            stage * numbers * (QUERY_ROWS / 2);
     const float2 *deltas = shifts + QUERY_ROWS / 2;
-    const float2 *lengths = deltas + QUERY_ROWS / 2;
+    const float2 *offsets = deltas + QUERY_ROWS / 2;
+    const float2 *lengths = offsets + QUERY_ROWS / 2;
 
     // 2. Sᵀ = K Qᵀ, Pᵀ = exp(scale Sᵀ − log Σ), masked
     float weight[strips][query_columns][4] = {};
-    multiply_rows<Element, KEY_DIMENSION>(weight, key_operands,
-                                          RightOperands<QueryTile>(query_tile));
+    multiply_rows<Element, KEY_DIMENSION, true>(weight, key_operands,
+                                                RightOperands<QueryTile>(query_tile));
     const Range rows = {tile * QUERY_ROWS, min((tile + 1) * QUERY_ROWS, segment.query_count)};
     const Range whole = segment.band.whole_tiles(rows, KEY_ROWS);
     const bool masked = KEY_MASK || (int)blockIdx.x < whole.first || (int)blockIdx.x >= whole.end;
@@ -116,36 +117,67 @@ extern "C" __global__ void __launch_bounds__(threads, BLOCKS)
     const HeadTerms terms(o.terms, segment, head, o.heads, o.query_length);
     float change[strips][query_columns][4];
 #endif
+    // Scores that `factor` makes powers of two of, as where queries are owned.
+    if (COSINE || TERMS) {
+#pragma unroll
+      for (int column = 0; column < query_columns; ++column) {
+        float size[2] = {scale, scale};
+        if (COSINE) {
+          const float2 two = lengths[column * 4 + lane % 4];
+          size[0] *= two.x;
+          size[1] *= two.y;
+        }
+#pragma unroll
+        for (int strip = 0; strip < strips; ++strip) {
+#pragma unroll
+          for (int i = 0; i < 4; ++i) {
+            float &value = weight[strip][column][i];
+            if (COSINE) value *= reciprocal[strip][i / 2];
+#if TERMS
+            const int query = rows.first + column * 8 + lane % 4 * 2 + i % 2;
+            const int key = key_of(strip, i / 2);
+            value *= size[i % 2];
+            change[strip][column][i] = 1;
+            if (query < rows.end && key < segment.band.keys) {
+              const TermScore term = terms.apply(value, query, key);
+              value = term.score;
+              change[strip][column][i] = term.slope;
+            }
+#endif
+          }
+        }
+      }
+    }
+    if (any_offset<QUERY_ROWS>(offsets)) {
+#pragma unroll
+      for (int column = 0; column < query_columns; ++column) {
+        const float2 offset = offsets[column * 4 + lane % 4];
+#pragma unroll
+        for (int strip = 0; strip < strips; ++strip) {
+#pragma unroll
+          for (int i = 0; i < 4; ++i) {
+            weight[strip][column][i] -= i % 2 ? offset.y : offset.x;
+            settle(weight[strip][column][i]);
+          }
+        }
+      }
+    }
 #pragma unroll
     for (int column = 0; column < query_columns; ++column) {
       const float2 two_shifts = shifts[column * 4 + lane % 4];
       const float shift[2] = {two_shifts.x, two_shifts.y};
-      float factor[2] = {scale * log2_e, scale * log2_e};
-      if (COSINE) {
+      float factor[2] = {TERMS ? log2_e : scale * log2_e, TERMS ? log2_e : scale * log2_e};
+      if (COSINE && !TERMS) {
         const float2 two = lengths[column * 4 + lane % 4];
-        factor[0] *= two.x;
-        factor[1] *= two.y;
+        factor[0] = scale * two.x * log2_e;
+        factor[1] = scale * two.y * log2_e;
       }
 #pragma unroll
       for (int strip = 0; strip < strips; ++strip) {
 #pragma unroll
         for (int i = 0; i < 4; ++i) {
           float &value = weight[strip][column][i];
-          if (COSINE) value *= reciprocal[strip][i / 2];
-#if TERMS
-          const int query = rows.first + column * 8 + lane % 4 * 2 + i % 2;
-          const int key = key_of(strip, i / 2);
-          float exponent = factor[i % 2] * value;
-          change[strip][column][i] = 1;
-          if (query < rows.end && key < segment.band.keys) {
-            const TermScore term = terms.apply(exponent / log2_e, query, key);
-            exponent = term.score * log2_e;
-            change[strip][column][i] = term.slope;
-          }
-          value = exp2_fast(exponent - shift[i % 2]);
-#else
           value = exp2_fast(fmaf(factor[i % 2], value, -shift[i % 2]));
-#endif
         }
       }
     }

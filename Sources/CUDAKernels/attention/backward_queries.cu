@@ -62,7 +62,11 @@ extern "C" __global__ void __launch_bounds__(threads, BLOCKS)
     return first_row + warp_row + strip * 16 + half * 8 + lane / 4;
   };
   const float scale = o.scale_of(head);
-  float factor[strips][2], shift[strips][2], delta[strips][2];
+  // What makes powers of two of scores, and, with TERMS, true scores of products.
+  PerRow<strips> factor, shift, delta;
+#if TERMS
+  PerRow<strips> sizes;
+#endif
 #pragma unroll
   for (int strip = 0; strip < strips; ++strip) {
 #pragma unroll
@@ -72,8 +76,14 @@ extern "C" __global__ void __launch_bounds__(threads, BLOCKS)
       const i64 place = o.query_place(segment.batch, head, query);
       shift[strip][half] = p.shift[place];
       delta[strip][half] = p.delta[place];
-      factor[strip][half] = scale * log2_e;
-      if (COSINE) factor[strip][half] *= *o.query_length_at(segment.batch, query, head);
+      float size = scale;
+      if (COSINE) size *= *o.query_length_at(segment.batch, query, head);
+#if TERMS
+      sizes[strip][half] = size;
+      factor[strip][half] = log2_e;
+#else
+      factor[strip][half] = size * log2_e;
+#endif
     }
   }
 #if TERMS
@@ -82,6 +92,100 @@ extern "C" __global__ void __launch_bounds__(threads, BLOCKS)
 #endif
   const LeftOperands<QueryTile> query_operands(query_tile, warp_row);
   const LeftOperands<OutputTile> output_operands(output_tile, warp_row);
+
+  // A tile's products become scores that `factor` makes powers of two of; and what they change by with them.
+  using Scores = float[strips][score_columns][4];
+  auto finish_scores = [&](int tile, Scores &score, Scores &change) {
+    const float2 *lengths =
+        (const float2 *)(shared + (key_length_tiles - query_tile)) + tile % stages * (KEY_ROWS / 2);
+#pragma unroll
+    for (int column = 0; column < score_columns; ++column) {
+      float2 length = {1, 1};
+      if (COSINE) length = lengths[column * 4 + lane % 4];
+#pragma unroll
+      for (int strip = 0; strip < strips; ++strip) {
+#pragma unroll
+        for (int i = 0; i < 4; ++i) {
+          float &value = score[strip][column][i];
+          if (COSINE) value *= i % 2 ? length.y : length.x;
+#if TERMS
+          const int query = query_of(strip, i / 2);
+          const int key = tile * KEY_ROWS + column * 8 + lane % 4 * 2 + i % 2;
+          change[strip][column][i] = 1;
+          value *= sizes[strip][i / 2];
+          if (query < queries.end && key < segment.band.keys) {
+            const TermScore term = terms.apply(value, query, key);
+            value = term.score;
+            change[strip][column][i] = term.slope;
+          }
+#endif
+        }
+      }
+    }
+  };
+  auto hide_unseen = [&](int tile, Scores &c, float hidden) {
+    if (!KEY_MASK && tile >= whole.first && tile < whole.end) return;
+    const Band band = o.band();
+#pragma unroll
+    for (int column = 0; column < score_columns; ++column) {
+#pragma unroll
+      for (int odd = 0; odd < 2; ++odd) {
+        const int key = tile * KEY_ROWS + column * 8 + lane % 4 * 2 + odd;
+        const bool kept = o.keeps(segment, key);
+#pragma unroll
+        for (int strip = 0; strip < strips; ++strip) {
+#pragma unroll
+          for (int half = 0; half < 2; ++half) {
+            if (!kept || !band.sees(query_of(strip, half), key)) c[strip][column][2 * half + odd] = hidden;
+          }
+        }
+      }
+    }
+  };
+  // Rows of large sums are rare: nothing is kept in registers for them.
+  auto for_each_row = [&](auto body) {
+    const int first = (gridDim.x - 1 - blockIdx.x) * QUERY_ROWS;
+    const i64 place = o.query_place(o.batch_entry(), blockIdx.y, o.query_start());
+    const int thread = read_thread_index();
+#pragma unroll
+    for (int strip = 0; strip < strips; ++strip) {
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        const int row = first + thread / warp_threads * strips * 16 + strip * 16 + half * 8 +
+                        thread % warp_threads / 4;
+        body(strip, half, place + min(row, o.query_count() - 1), row < o.query_count());
+      }
+    }
+  };
+
+  // Rows of large sums go over the keys once before.
+  const bool has_large = p.has_large(segment, head, queries);
+  if (has_large) {
+    RowSums<strips> sums(factor);
+#pragma unroll 1
+    for (int tile = tiles.first; tile < tiles.end; ++tile) {
+      wait_for_copies<0>();
+      __syncthreads();
+      if (tile + 1 < tiles.end) copy_stage(tile + 1);
+      close_copies();
+      Scores score = {}, change;
+      multiply_rows<Element, KEY_DIMENSION>(
+          score, query_operands, RightOperands<KeyTile>(key_tiles + tile % stages * KeyTile::bytes));
+      finish_scores(tile, score, change);
+      sums.add(score, [&](Scores &c) { hide_unseen(tile, c, -infinity); });
+    }
+    for_each_row([&](int strip, int half, i64 place, bool exists) {
+      const RowShift row =
+          sums.resolve(strip, half, TERMS ? 1 : factor[strip][half] / log2_e, p.sink(head));
+      if (!isnan(shift[strip][half])) return;
+      shift[strip][half] = row.shift;
+      if (exists) p.keep_shift(place, row);
+    });
+    wait_for_copies<0>();
+    __syncthreads();
+    if (tiles.first < tiles.end) copy_stage(tiles.first);
+    close_copies();
+  }
   float gradient[strips][KEY_DIMENSION / 8][4] = {};
 
   for (int tile = tiles.first; tile < tiles.end; ++tile) {
@@ -92,67 +196,43 @@ extern "C" __global__ void __launch_bounds__(threads, BLOCKS)
     close_copies();
     const int stage = tile % stages;
 
-    // 2. S = Q Kᵀ and dP = dO Vᵀ
-    float weight[strips][score_columns][4] = {};
-    multiply_rows<Element, KEY_DIMENSION>(
-        weight, query_operands, RightOperands<KeyTile>(key_tiles + stage * KeyTile::bytes));
-    float slope[strips][score_columns][4] = {};
-    multiply_rows<Element, VALUE_DIMENSION>(
-        slope, output_operands, RightOperands<ValueTile>(value_tiles + stage * ValueTile::bytes));
-
-    // 3. P = exp(scale S − log Σ), masked
+    // 2. S = Q Kᵀ
     const float2 *lengths =
         (const float2 *)(shared + (key_length_tiles - query_tile)) + stage * (KEY_ROWS / 2);
-#if TERMS
-    float change[strips][score_columns][4];
-#endif
+    Scores weight = {}, change;
+    multiply_rows<Element, KEY_DIMENSION>(
+        weight, query_operands, RightOperands<KeyTile>(key_tiles + stage * KeyTile::bytes));
+    finish_scores(tile, weight, change);
+    if (has_large) {
+      for_each_row([&](int strip, int half, i64 place, bool) {
+        const float offset = p.offset[place];
+#pragma unroll
+        for (int column = 0; column < score_columns; ++column) {
+#pragma unroll
+          for (int i = 2 * half; i < 2 * half + 2; ++i) {
+            weight[strip][column][i] -= offset;
+            settle(weight[strip][column][i]);
+          }
+        }
+      });
+    }
+
+    // 3. dP = dO Vᵀ, and P = exp(scale S − log Σ), masked
+    Scores slope = {};
+    multiply_rows<Element, VALUE_DIMENSION>(
+        slope, output_operands, RightOperands<ValueTile>(value_tiles + stage * ValueTile::bytes));
 #pragma unroll
     for (int column = 0; column < score_columns; ++column) {
-      float2 length = {1, 1};
-      if (COSINE) length = lengths[column * 4 + lane % 4];
 #pragma unroll
       for (int strip = 0; strip < strips; ++strip) {
 #pragma unroll
         for (int i = 0; i < 4; ++i) {
           float &value = weight[strip][column][i];
-          if (COSINE) value *= i % 2 ? length.y : length.x;
-#if TERMS
-          const int query = query_of(strip, i / 2);
-          const int key = tile * KEY_ROWS + column * 8 + lane % 4 * 2 + i % 2;
-          float exponent = factor[strip][i / 2] * value;
-          change[strip][column][i] = 1;
-          if (query < queries.end && key < segment.band.keys) {
-            const TermScore term = terms.apply(exponent / log2_e, query, key);
-            exponent = term.score * log2_e;
-            change[strip][column][i] = term.slope;
-          }
-          value = exp2_fast(exponent - shift[strip][i / 2]);
-#else
           value = exp2_fast(fmaf(factor[strip][i / 2], value, -shift[strip][i / 2]));
-#endif
         }
       }
     }
-    if (KEY_MASK || tile < whole.first || tile >= whole.end) {
-      const Band band = o.band();
-#pragma unroll
-      for (int column = 0; column < score_columns; ++column) {
-#pragma unroll
-        for (int odd = 0; odd < 2; ++odd) {
-          const int key = tile * KEY_ROWS + column * 8 + lane % 4 * 2 + odd;
-          const bool kept = o.keeps(segment, key);
-#pragma unroll
-          for (int strip = 0; strip < strips; ++strip) {
-#pragma unroll
-            for (int half = 0; half < 2; ++half) {
-              if (!kept || !band.sees(query_of(strip, half), key)) {
-                weight[strip][column][2 * half + odd] = 0;
-              }
-            }
-          }
-        }
-      }
-    }
+    hide_unseen(tile, weight, 0);
 
     // 4. dS = P ∘ (dP − δ)
 #pragma unroll

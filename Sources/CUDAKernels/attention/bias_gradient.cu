@@ -91,6 +91,7 @@ extern "C" __global__ void __launch_bounds__(threads)
       if (row >= row_count) continue;
       const int query = first_query + row;
       const i64 place = o.query_place(s.batch, head, s.query_start + query);
+      const float offset = p.backward.offset[place];
       float size = scale;
       if (COSINE) size *= *o.query_length_at(s.batch, s.query_start + query, head);
 #pragma unroll
@@ -99,11 +100,13 @@ extern "C" __global__ void __launch_bounds__(threads)
         for (int odd = 0; odd < 2; ++odd) {
           const int key = first_key + column * 8 + lane % 4 * 2 + odd;
           if (!s.band.sees(query, key) || !o.keeps(s, key)) continue;
-          float score = weight[0][column][2 * half + odd] * size;
+          float score = weight[0][column][2 * half + odd];
           if (COSINE) score *= *o.key_length_at(s.batch, s.key_start + key, group);
-          const float exponent = terms.apply(score, query, key).score * log2_e;
+          score *= size;
+          // As where queries are owned: a large row's offset is its maximum.
+          const float exponent = terms.apply(score, query, key).score - offset;
           sum[column][2 * half + odd] +=
-              exp2_fast(exponent - p.backward.shift[place]) *
+              exp2_fast(fmaf(log2_e, exponent, -p.backward.shift[place])) *
               (slope[0][column][2 * half + odd] - p.backward.delta[place]);
         }
       }

@@ -96,7 +96,11 @@ extern "C" __global__ void __launch_bounds__(threads, BLOCKS)
 #if TERMS && !SPLIT
   const HeadTerms head_terms(o.terms, segment, head, o.heads, o.query_length);
 #endif
+  // What makes powers of two of scores, and, with TERMS, true scores of products.
   PerRow<strips> factor;
+#if TERMS
+  PerRow<strips> sizes;
+#endif
 #pragma unroll
   for (int strip = 0; strip < strips; ++strip) {
 #pragma unroll
@@ -110,7 +114,12 @@ extern "C" __global__ void __launch_bounds__(threads, BLOCKS)
       if (COSINE) {
         size *= *o.query_length_at(segment.batch, segment.query_start + query_of(row), head_of(row));
       }
+#if TERMS
+      sizes[strip][half] = size;
+      factor[strip][half] = log2_e;
+#else
       factor[strip][half] = fmaxf(size * log2_e, smallest_factor);
+#endif
     }
   }
 
@@ -164,13 +173,12 @@ extern "C" __global__ void __launch_bounds__(threads, BLOCKS)
             const int query = query_of(row);
             float &value = score[strip][column][2 * half + odd];
 #if TERMS
-            // Terms are added to true scores: the factor is undone after them.
+            // Terms are added to true scores.
             if (row < row_count && key < band.keys) {
 #if SPLIT
               const HeadTerms head_terms(o.terms, segment, head_of(row), o.heads, o.query_length);
 #endif
-              const float size = factor[strip][half] / log2_e;
-              value = head_terms.apply(value * size, query, key).score / size;
+              value = head_terms.apply(value * sizes[strip][half], query, key).score;
             }
 #endif
             if (!kept || !band.sees(query, key)) value = -infinity;
@@ -242,12 +250,12 @@ extern "C" __global__ void __launch_bounds__(threads, BLOCKS)
       const int head = head_of(min(row, row_count - 1));
       const bool takes_sink = p.sinks && split == 0;
       const RowWeights weights = finish_row(row_sum(softmax.sum[strip][half]),
-                                            softmax.bound(strip, half, factor),
-                                            takes_sink ? p.sinks[head] * log2_e : -infinity);
+                                            softmax.log_bound(strip, half, factor),
+                                            takes_sink ? p.sinks[head] : -infinity);
       if (row >= row_count) continue;
       const i64 place = (i64)split * o.batch * o.heads * o.query_length +
                         o.query_place(segment.batch, head, segment.query_start + query_of(row));
-      if (lane % 4 == 0) p.partial_log_sums[place] = weights.log_sum;
+      if (lane % 4 == 0) p.partial_sums[place] = weights.part;
       float *target = p.partial_output + place * VALUE_DIMENSION + lane % 4 * 2;
 #pragma unroll
       for (int column = 0; column < value_columns; ++column) {

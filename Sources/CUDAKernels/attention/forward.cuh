@@ -5,35 +5,48 @@
 
 // What the kernels of the forward pass share.
 
+// The sum of a part of a row's weights, in units of exp(bound). They stay apart: beside a large bound there
+// is no place for the logarithm of a sum.
+struct PartialSum {
+  float bound;
+  float sum;
+};
+
 struct ForwardParameters {
   Operands operands;
   Rows<Number> output;
   float *log_sum_exp;         // [batch, heads, queries]
   const float *sinks;         // [heads], or null
   float *partial_output;      // with SPLIT [splits, batch, heads, queries, VALUE_DIMENSION]
-  float *partial_log_sums;    // with SPLIT [splits, batch, heads, queries]
+  PartialSum *partial_sums;   // with SPLIT [splits, batch, heads, queries]
   float bound_factor;         // with CONSTANT_BOUND: scores are at most this times |scale|,
   float bound_rise;           // of which this much is left,
   float bound_range;          // if twice that is no more than this
   int splits;
 };
 
-// The weights of a row: what its outputs are multiplied with, and the logarithm of their sum.
+// The weights of a row: what its outputs are multiplied with, and their sum.
 struct RowWeights {
   float reciprocal;
-  float log_sum;
+  PartialSum part;
+
+  __device__ float log_sum() const {
+    return part.sum > 0 ? part.bound + ln_2 * log2f(part.sum) : -infinity;
+  }
 };
 
-// `sink` is one more score in the sum, without a value, in powers of two; −∞ if there is none.
+// `bound` is natural, and so is `sink`: one more score in the sum, without a value; −∞ if there is none.
 DEVICE RowWeights finish_row(float sum, float bound, float sink) {
   float shrink = 1;
   if (sink != -infinity) {
-    const float raised = fmaxf(sum > 0 ? bound : -infinity, sink);
-    shrink = sum > 0 ? exp2_fast(bound - raised) : 0;
-    sum = sum * shrink + exp2_fast(sink - raised);
-    bound = raised;
+    // The one of the two that is the larger has no difference to itself, which an infinite sink needs.
+    const float above = sum > 0 ? (sink - bound) * log2_e : infinity;
+    const float share = exp2_fast(-fabsf(above));
+    shrink = above > 0 ? share : 1;
+    sum = above > 0 ? sum * share + 1 : sum + share;
+    bound = above > 0 ? sink : bound;
   }
-  return {sum > 0 ? shrink / sum : 0, sum > 0 ? ln_2 * (bound + log2f(sum)) : -infinity};
+  return {sum > 0 ? shrink / sum : 0, {bound, sum}};
 }
 
 // O / Σ P of a thread's rows goes into shared memory that nobody reads any more, and the logarithms of
@@ -43,14 +56,15 @@ DEVICE void finish_rows(const ForwardParameters &p, const Segment &segment, cons
                         const float (&output)[Strips][Columns][4], const PerRow<Strips> &factor,
                         int warp_row, int first_row, int row_count, int head, u8 *shared) {
   const int lane = threadIdx.x % warp_threads;
-  const float sink = p.sinks ? p.sinks[head] * log2_e : -infinity;
+  const float sink = p.sinks ? p.sinks[head] : -infinity;
 #pragma unroll
   for (int strip = 0; strip < Strips; ++strip) {
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
       const int row = warp_row + strip * 16 + half * 8 + lane / 4;
       const RowWeights weights = finish_row(row_sum(softmax.sum[strip][half]),
-                                            softmax.bound(strip, half, factor), sink);
+                                            softmax.log_bound(strip, half, factor), sink);
+      const float log_sum = weights.log_sum();
 #pragma unroll
       for (int column = 0; column < Columns; ++column) {
         const float *two = output[strip][column] + 2 * half;
@@ -59,7 +73,7 @@ DEVICE void finish_rows(const ForwardParameters &p, const Segment &segment, cons
       }
       if (lane % 4 == 0 && row < row_count) {
         const int query = segment.query_start + first_row + row;
-        p.log_sum_exp[p.operands.query_place(segment.batch, head, query)] = weights.log_sum;
+        p.log_sum_exp[p.operands.query_place(segment.batch, head, query)] = log_sum;
       }
     }
   }

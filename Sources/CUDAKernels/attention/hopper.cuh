@@ -85,6 +85,34 @@ DEVICE void hide(float (&c)[Columns][4], float hidden, const Sees &sees) {
   }
 }
 
+// Subtracts the offsets of a thread's two rows of products, or of the columns. See large_sums.cuh.
+template <int Columns>
+DEVICE void subtract_from_rows(float (&c)[Columns][4], float first, float second) {
+#pragma unroll
+  for (int column = 0; column < Columns; ++column) {
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      c[column][i] -= i < 2 ? first : second;
+      settle(c[column][i]);
+    }
+  }
+}
+
+// `unit` is that of the thread's rows, a power of two.
+template <int Columns>
+DEVICE void subtract_from_columns(float (&c)[Columns][4], const float2 *offsets, const float (&unit)[2]) {
+  const int lane = threadIdx.x % warp_threads;
+#pragma unroll
+  for (int column = 0; column < Columns; ++column) {
+    const float2 offset = offsets[column * 4 + lane % 4];
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      c[column][i] -= (i % 2 ? offset.y : offset.x) * __frcp_rn(unit[i / 2]);
+      settle(c[column][i]);
+    }
+  }
+}
+
 // Warpgroups issue products in turn: who has issued its own lets the next one, and computes meanwhile.
 struct Turns {
   int count;

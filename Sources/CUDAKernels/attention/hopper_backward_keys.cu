@@ -15,8 +15,8 @@
 constexpr int key_rows = group_rows * WARPGROUPS;
 constexpr int query_columns = QUERY_ROWS / 8;
 constexpr int stages = STAGES;
-// Of a query: the shift, δ.
-constexpr int numbers = 2;
+// Of a query: the shift, δ, the offset.
+constexpr int numbers = 3;
 
 using KeyTile = BlockedTile<Element, key_rows, KEY_DIMENSION>;
 using ValueTile = BlockedTile<Element, key_rows, VALUE_DIMENSION>;
@@ -44,7 +44,7 @@ struct Layout {
   __device__ Layout(u32 shared) : keys(shared) {}
   __device__ u32 query_tile(int turn) const { return queries + turn % stages * QueryTile::bytes; }
   __device__ u32 output_tile(int turn) const { return outputs + turn % stages * OutputTile::bytes; }
-  // Where the shifts of a turn's queries begin; behind them lie their δ.
+  // Where the shifts of a turn's queries begin; behind them lie their δ and offsets.
   __device__ u32 shifts(int turn) const {
     return number_tiles + turn % stages * numbers * QUERY_ROWS * 4;
   }
@@ -87,6 +87,7 @@ DEVICE void copy_numbers(const BackwardParameters &p, const Layout &layout, cons
       for (int part = 0; part < QUERY_ROWS / warp_threads; ++part) {
         shift[0] = rest > 0 ? p.shift[place] : infinity;
         shift[QUERY_ROWS] = rest > 0 ? p.delta[place] : 0;
+        shift[2 * QUERY_ROWS] = rest > 0 ? p.offset[place] : 0;
         shift += warp_threads;
         place += warp_threads;
         rest -= warp_threads;
@@ -181,6 +182,8 @@ extern "C" __global__ void __launch_bounds__(block_threads, 1)
     const Range whole = segment.band.whole_tiles(rows, key_rows);
     const bool masked = (int)blockIdx.x < whole.first || (int)blockIdx.x >= whole.end;
     const float factor = scale * log2_e;
+    const float2 *offsets = deltas + QUERY_ROWS / 2;
+    if (any_offset<QUERY_ROWS>(offsets)) subtract_from_columns(weight, offsets, {1, 1});
 #pragma unroll
     for (int column = 0; column < query_columns; ++column) {
       const float2 shift = shifts[column * 4 + lane % 4];

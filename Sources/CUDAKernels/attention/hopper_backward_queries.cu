@@ -43,22 +43,26 @@ struct Layout {
   __device__ u32 value_tile(int turn) const { return values + turn % stages * ValueTile::bytes; }
 };
 
-// What the copying thread does.
+// What the copying thread does. Where sums are large, keys go by twice.
 DEVICE void copy_all(const HopperParameters &p, const Layout &layout, const Segment &segment, Range tiles,
-                     int first_row, int head) {
-  const int group = head / p.backward.operands.heads_per_group;
+                     Range queries, int head) {
+  const int first_row = queries.first;
   const int query = segment.query_start + first_row;
   arrive_expecting(layout.query_barrier, QueryTile::bytes + OutputTile::bytes);
   copy_blocks<QueryTile>(layout.queries, p.maps.queries, layout.query_barrier, head, query, segment.batch);
   copy_blocks<OutputTile>(layout.outputs, p.output_gradient, layout.query_barrier, head, query,
                           segment.batch);
-  for (int tile = tiles.first; tile < tiles.end; ++tile) {
-    const int turn = tile - tiles.first;
+  const int group = head / p.backward.operands.heads_per_group;
+  const int last = tiles.end - tiles.first - 1;
+  int tile = tiles.first;
+#pragma unroll 1
+  for (int turn = 0; tile < tiles.end; ++turn, ++tile) {
     const int row = segment.key_start + tile * KEY_ROWS;
     copy_blocks<KeyTile>(layout.key_tile(turn), p.maps.keys, layout.key_ring.claim(turn, KeyTile::bytes),
                          group, row, segment.batch);
     copy_blocks<ValueTile>(layout.value_tile(turn), p.maps.values,
                            layout.value_ring.claim(turn, ValueTile::bytes), group, row, segment.batch);
+    if (turn == last && p.backward.sees_large(segment, head, queries, 0, 1)) tile = tiles.first - 1;
   }
 }
 
@@ -87,7 +91,7 @@ extern "C" __global__ void __launch_bounds__(block_threads, 1)
   __syncthreads();
   if (threadIdx.x >= readers) {
     give_registers<copying_registers>();
-    if (threadIdx.x == readers) copy_all(mapped, layout, segment, tiles, first_row, head);
+    if (threadIdx.x == readers) copy_all(mapped, layout, segment, tiles, queries, head);
     return;
   }
   take_registers<reading_registers>();
@@ -97,22 +101,61 @@ extern "C" __global__ void __launch_bounds__(block_threads, 1)
   const int warp_row = threadIdx.x / warp_threads * 16;
   const float scale = o.scale_of(head);
   const float factor = scale * log2_e;
+  auto place_of = [&](int half) {
+    const int row = first_row + min(warp_row + half * 8 + lane / 4, row_count - 1);
+    return o.query_place(segment.batch, head, segment.query_start + row);
+  };
   float shift[2], delta[2];
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
-    const int row = first_row + min(warp_row + half * 8 + lane / 4, row_count - 1);
-    const i64 place = o.query_place(segment.batch, head, segment.query_start + row);
-    shift[half] = p.shift[place];
-    delta[half] = p.delta[place];
+    shift[half] = p.shift[place_of(half)];
+    delta[half] = p.delta[place_of(half)];
+  }
+  const bool has_large = p.has_large(segment, head, queries);
+  const int first_turn = has_large ? tiles.end - tiles.first : 0;
+  const int end_turn = first_turn + tiles.end - tiles.first;
+  const Turns order(end_turn);
+  wait_for_phase(layout.query_barrier, 0);
+  auto hide_unseen = [&](int tile, float (&c)[score_columns][4], float hidden) {
+    if (tile >= whole.first && tile < whole.end) return;
+    hide(c, hidden, [&](int row, int column) {
+      return segment.band.sees(first_row + warp_row + row, tile * KEY_ROWS + column);
+    });
+  };
+
+  // Rows of large sums go over the keys once before.
+  if (has_large) {
+    RowSums<1> sums(PerRow<1>{{factor, factor}});
+    for (int turn = 0; turn < first_turn; ++turn) {
+      float score[1][score_columns][4];
+      layout.key_ring.wait(turn);
+      layout.value_ring.wait(turn);
+      order.await();
+      open_products();
+      multiply_tiles<Element, QueryTile, KeyTile>(score[0], layout.queries, group_row, layout.key_tile(turn));
+      close_products();
+      order.pass_on(turn);
+      wait_for_products<0>();
+      keep(score[0]);
+      release(layout.key_ring, turn);
+      release(layout.value_ring, turn);
+      sums.add(score, [&](float (&c)[1][score_columns][4]) {
+        hide_unseen(tiles.first + turn, c[0], -infinity);
+      });
+    }
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      const RowShift row = sums.resolve(0, half, scale, p.sink(head));
+      if (!isnan(shift[half])) continue;
+      shift[half] = row.shift;
+      if (warp_row + half * 8 + lane / 4 < row_count) p.keep_shift(place_of(half), row);
+    }
   }
   float gradient[KEY_DIMENSION / 8][4] = {};
   Element::Left a[KEY_ROWS / 16] = {};
-  const int turns = tiles.end - tiles.first;
-  const Turns order(turns);
-  wait_for_phase(layout.query_barrier, 0);
 
-  for (int turn = 0; turn < turns; ++turn) {
-    const int tile = tiles.first + turn;
+  for (int turn = first_turn; turn < end_turn; ++turn) {
+    const int tile = tiles.first + turn - first_turn;
     // 1. This tile is there.
     layout.key_ring.wait(turn);
     layout.value_ring.wait(turn);
@@ -129,7 +172,7 @@ extern "C" __global__ void __launch_bounds__(block_threads, 1)
     // edge, where the compiler would wait for it; before the first tile dS is zero.
     order.await();
     open_products();
-    add_registers<Element, KeyTile>(gradient, a, layout.key_tile(max(0, turn - 1)));
+    add_registers<Element, KeyTile>(gradient, a, layout.key_tile(max(first_turn, turn - 1)));
     close_products();
     float weight[score_columns][4], slope[score_columns][4];
     open_products();
@@ -142,12 +185,12 @@ extern "C" __global__ void __launch_bounds__(block_threads, 1)
     order.pass_on(turn);
     wait_for_products<2>();
     keep(gradient);
-    if (turn > 0) release(layout.key_ring, turn - 1);
+    if (turn > first_turn) release(layout.key_ring, turn - 1);
 
     // 3. P = exp(scale S − log Σ), masked
     wait_for_products<1>();
     keep(weight);
-    const bool masked = tile < whole.first || tile >= whole.end;
+    if (has_large) subtract_from_rows(weight, p.offset[place_of(0)], p.offset[place_of(1)]);
 #pragma unroll
     for (int column = 0; column < score_columns; ++column) {
 #pragma unroll
@@ -156,11 +199,7 @@ extern "C" __global__ void __launch_bounds__(block_threads, 1)
         value = exp2_fast(fmaf(factor, value, -shift[i / 2]));
       }
     }
-    if (masked) {
-      hide(weight, 0, [&](int row, int column) {
-        return segment.band.sees(first_row + warp_row + row, tile * KEY_ROWS + column);
-      });
-    }
+    hide_unseen(tile, weight, 0);
 
     // 4. dS = P ∘ (dP − δ)
     wait_for_products<0>();
@@ -177,7 +216,7 @@ extern "C" __global__ void __launch_bounds__(block_threads, 1)
     }
   }
   open_products();
-  if (turns > 0) add_registers<Element, KeyTile>(gradient, a, layout.key_tile(turns - 1));
+  if (end_turn > 0) add_registers<Element, KeyTile>(gradient, a, layout.key_tile(end_turn - 1));
   close_products();
   wait_for_products<0>();
   keep(gradient);

@@ -83,11 +83,11 @@ struct PassingKeys {
     show_barriers();
   }
 
-  // What the copying thread does.
-  __device__ void copy(const OperandMaps &maps, const Segment &segment, Range tiles, int group) const {
+  // What the copying thread does, from the rings' turn `turn` on.
+  __device__ void copy(const OperandMaps &maps, const Segment &segment, Range tiles, int group,
+                       int turn = 0) const {
 #pragma unroll 1
-    for (int tile = tiles.first; tile < tiles.end; ++tile) {
-      const int turn = tile - tiles.first;
+    for (int tile = tiles.first; tile < tiles.end; ++tile, ++turn) {
       const int row = segment.key_start + tile * rows;
       copy_planes<KeyTile>(key_tile(turn), maps.keys, key_ring.claim(turn, KeyTile::bytes), group, row,
                            segment.batch);
@@ -97,13 +97,13 @@ struct PassingKeys {
   }
 
   // What another warp does. `place` is that of the sequence's first key.
-  __device__ void copy_units(const Units &units, i64 place, int count, Range tiles) const {
+  __device__ void copy_units(const Units &units, i64 place, int count, Range tiles, int turn = 0) const {
     const float *key = units.keys + place + tiles.first * rows;
     const float *value = units.values + place + tiles.first * rows;
     int rest = count - tiles.first * rows;
-    const int turns = tiles.end - tiles.first;
+    const int end = turn + tiles.end - tiles.first;
 #pragma unroll 1
-    for (int turn = 0; turn < turns; ++turn) {
+    for (; turn < end; ++turn) {
       key_ring.wait_for_place(turn);
       copy_numbers<rows>(key_units_of(turn), key, rest, 0);
       key_ring.fill(turn);

@@ -32,8 +32,8 @@ struct HopperParameters {
   BackwardParameters backward;
 };
 
-// Where what the block shares lies. With a tile of queries go their shifts and units, with one of their outputs'
-// gradients their δ and units.
+// Where what the block shares lies. With a tile of queries go their shifts, units and offsets, with one of their
+// outputs' gradients their δ and units.
 struct Layout {
   static constexpr u32 number_bytes = QUERY_ROWS * 4;
 
@@ -42,7 +42,7 @@ struct Layout {
   u32 queries = values + ValueTile::bytes;
   u32 outputs = queries + stages * QueryTile::bytes;
   u32 query_numbers = outputs + stages * OutputTile::bytes;
-  u32 output_numbers = query_numbers + stages * 2 * number_bytes;
+  u32 output_numbers = query_numbers + stages * 3 * number_bytes;
   u32 key_barrier = output_numbers + stages * 2 * number_bytes;
   Ring<stages> query_ring = {key_barrier + 8};
   Ring<stages> output_ring = {key_barrier + 8 + Ring<stages>::bytes};
@@ -50,8 +50,9 @@ struct Layout {
   __device__ Layout(u32 shared) : keys(shared) {}
   __device__ u32 query_tile(int turn) const { return queries + turn % stages * QueryTile::bytes; }
   __device__ u32 output_tile(int turn) const { return outputs + turn % stages * OutputTile::bytes; }
-  __device__ u32 shifts(int turn) const { return query_numbers + turn % stages * 2 * number_bytes; }
+  __device__ u32 shifts(int turn) const { return query_numbers + turn % stages * 3 * number_bytes; }
   __device__ u32 query_units(int turn) const { return shifts(turn) + number_bytes; }
+  __device__ u32 offsets(int turn) const { return shifts(turn) + 2 * number_bytes; }
   __device__ u32 deltas(int turn) const { return output_numbers + turn % stages * 2 * number_bytes; }
   __device__ u32 output_units(int turn) const { return deltas(turn) + number_bytes; }
 };
@@ -78,10 +79,12 @@ DEVICE void copy_all(const HopperParameters &p, const Layout &layout, const Segm
   }
 }
 
-// What another warp does for one of the rings, and one more for the other: a number of each query, and its unit.
+// What another warp does for one of the rings, and one more for the other: a number of each query, its unit, and,
+// with three `Kinds` of them, its offset.
+template <int Kinds>
 DEVICE void copy_query_numbers(const Operands &o, const Ring<stages> &ring, u32 targets, const float *numbers,
-                               const float *units, float missing, const Segment &segment,
-                               const Passing &passing) {
+                               const float *units, const float *offsets, float missing,
+                               const Segment &segment, const Passing &passing) {
   int turn = 0;
 #pragma unroll 1
   for (int head = passing.first_head; turn < passing.turns; ++head) {
@@ -91,9 +94,12 @@ DEVICE void copy_query_numbers(const Operands &o, const Ring<stages> &ring, u32 
 #pragma unroll 1
     for (int tile = 0; tile < passing.tile_count; ++tile, ++turn) {
       ring.wait_for_place(turn);
-      const u32 target = targets + turn % stages * 2 * Layout::number_bytes;
+      const u32 target = targets + turn % stages * Kinds * Layout::number_bytes;
       copy_numbers<QUERY_ROWS>(target, numbers + place, rest, missing);
       copy_numbers<QUERY_ROWS>(target + Layout::number_bytes, units + place, rest, 0);
+      if (Kinds > 2) {
+        copy_numbers<QUERY_ROWS>(target + 2 * Layout::number_bytes, offsets + place, rest, 0);
+      }
       ring.fill(turn);
       place += QUERY_ROWS;
       rest -= QUERY_ROWS;
@@ -144,11 +150,11 @@ extern "C" __global__ void __launch_bounds__(block_threads, 1)
     if (threadIdx.x == readers) {
       copy_all(mapped, layout, segment, passing, first_key, group);
     } else if (warp == 1) {
-      copy_query_numbers(o, layout.query_ring, layout.query_numbers, p.shift, mapped.units.queries, infinity,
-                         segment, passing);
+      copy_query_numbers<3>(o, layout.query_ring, layout.query_numbers, p.shift, mapped.units.queries,
+                            p.offset, infinity, segment, passing);
     } else if (warp == 2) {
-      copy_query_numbers(o, layout.output_ring, layout.output_numbers, p.delta,
-                         mapped.units.output_gradient, 0, segment, passing);
+      copy_query_numbers<2>(o, layout.output_ring, layout.output_numbers, p.delta,
+                            mapped.units.output_gradient, nullptr, 0, segment, passing);
     }
     return;
   }
@@ -196,7 +202,7 @@ extern "C" __global__ void __launch_bounds__(block_threads, 1)
     };
     order.await();
     open_products();
-    multiply_planes<KeyTile, QueryTile>(weight, layout.keys, group_row, layout.query_tile(turn));
+    multiply_planes<KeyTile, QueryTile, true>(weight, layout.keys, group_row, layout.query_tile(turn));
     close_products();
     if (has_room) multiply_outputs();
     order.pass_on(turn);
@@ -210,6 +216,8 @@ extern "C" __global__ void __launch_bounds__(block_threads, 1)
     const Range whole = segment.band.whole_tiles(rows, key_rows);
     const bool masked = (int)blockIdx.x < whole.first || (int)blockIdx.x >= whole.end;
     const float factor = scale * log2_e;
+    const float2 *offsets = numbers_at(layout.offsets(turn));
+    if (any_offset<QUERY_ROWS>(offsets)) subtract_from_columns(weight, offsets, key_unit);
 #pragma unroll
     for (int column = 0; column < query_columns; ++column) {
       const float2 shift = shifts[column * 4 + lane % 4];

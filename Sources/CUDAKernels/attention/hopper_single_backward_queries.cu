@@ -50,6 +50,15 @@ extern "C" __global__ void __launch_bounds__(block_threads, 1)
   if (threadIdx.x >= readers) {
     give_registers<copying_warp_registers>();
     const int group = head / o.heads_per_group;
+    const int warp = (threadIdx.x - readers) / warp_threads;
+    if (warp > 1) return;
+    auto copy_keys = [&](int turn) {
+      if (threadIdx.x == readers) passing.copy(mapped.maps, segment, tiles, group, turn);
+      if (warp == 1) {
+        passing.copy_units(mapped.units, o.group_key_place(segment.batch, group, segment.key_start),
+                           segment.band.keys, tiles, turn);
+      }
+    };
     if (threadIdx.x == readers) {
       const int query = segment.query_start + first_row;
       arrive_expecting(passing.query_barrier, QueryTile::bytes + OutputTile::bytes);
@@ -57,11 +66,10 @@ extern "C" __global__ void __launch_bounds__(block_threads, 1)
                              segment.batch);
       copy_planes<OutputTile>(output_tile, mapped.output_gradient, passing.query_barrier, head, query,
                               segment.batch);
-      passing.copy(mapped.maps, segment, tiles, group);
-    } else if (threadIdx.x / warp_threads == readers / warp_threads + 1) {
-      passing.copy_units(mapped.units, o.group_key_place(segment.batch, group, segment.key_start),
-                         segment.band.keys, tiles);
     }
+    copy_keys(0);
+    // Where sums are large, keys go by twice.
+    if (p.has_large(segment, head, queries)) copy_keys(tiles.end - tiles.first);
     return;
   }
   take_registers<planes_registers>();
@@ -70,24 +78,71 @@ extern "C" __global__ void __launch_bounds__(block_threads, 1)
   const int group_row = threadIdx.x / group_threads * group_rows;
   const int warp_row = threadIdx.x / warp_threads * 16;
   const float scale = o.scale_of(head);
+  auto place_of = [&](int half) {
+    const int row = first_row + min(warp_row + half * 8 + lane / 4, row_count - 1);
+    return o.query_place(segment.batch, head, segment.query_start + row);
+  };
   float shift[2], delta[2], factor[2], output_unit[2];
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
-    const int row = first_row + min(warp_row + half * 8 + lane / 4, row_count - 1);
-    const i64 place = o.query_place(segment.batch, head, segment.query_start + row);
+    const i64 place = place_of(half);
     shift[half] = p.shift[place];
     delta[half] = p.delta[place];
     factor[half] = scale * log2_e * mapped.units.queries[place];
     output_unit[half] = mapped.units.output_gradient[place];
   }
-  float gradient[KEY_DIMENSION / 8][4] = {};
-  const int turns = tiles.end - tiles.first;
-  const Turns order(turns);
+  const bool has_large = p.has_large(segment, head, queries);
+  const int first_turn = has_large ? tiles.end - tiles.first : 0;
+  const int end_turn = first_turn + tiles.end - tiles.first;
+  const Turns order(end_turn);
   auto at = [&](u32 address) { return shared + (address - query_tile); };
   wait_for_phase(passing.query_barrier, 0);
+  auto hide_unseen = [&](int tile, float (&c)[score_columns][4], float hidden) {
+    if (tile >= whole.first && tile < whole.end) return;
+    hide(c, hidden, [&](int row, int column) {
+      return segment.band.sees(first_row + warp_row + row, tile * KEY_ROWS + column);
+    });
+  };
 
-  for (int turn = 0; turn < turns; ++turn) {
-    const int tile = tiles.first + turn;
+  // Rows of large sums go over the keys once before.
+  if (has_large) {
+    RowSums<1> sums(PerRow<1>{{factor[0], factor[1]}});
+    for (int turn = 0; turn < first_turn; ++turn) {
+      float score[1][score_columns][4];
+      passing.key_ring.wait(turn);
+      passing.value_ring.wait(turn);
+      order.await();
+      open_products();
+      multiply_planes<QueryTile, KeyTile>(score[0], query_tile, group_row, passing.key_tile(turn));
+      close_products();
+      order.pass_on(turn);
+      wait_for_products<0>();
+      keep(score[0]);
+      const float2 *key_units = (const float2 *)at(passing.key_units_of(turn));
+#pragma unroll
+      for (int column = 0; column < score_columns; ++column) {
+        const float2 unit = key_units[column * 4 + lane % 4];
+#pragma unroll
+        for (int i = 0; i < 4; ++i) score[0][column][i] *= i % 2 ? unit.y : unit.x;
+      }
+      release_together(passing.key_ring, turn);
+      release_together(passing.value_ring, turn);
+      sums.add(score, [&](float (&c)[1][score_columns][4]) {
+        hide_unseen(tiles.first + turn, c[0], -infinity);
+      });
+    }
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      const RowShift row = sums.resolve(0, half, factor[half] / log2_e, p.sink(head));
+      if (!isnan(shift[half])) continue;
+      shift[half] = row.shift;
+      if (warp_row + half * 8 + lane / 4 < row_count) p.keep_shift(place_of(half), row);
+    }
+  }
+  float gradient[KEY_DIMENSION / 8][4] = {};
+
+  for (int turn = first_turn; turn < end_turn; ++turn) {
+    const int tile = tiles.first + turn - first_turn;
     // 1. This tile is there.
     passing.key_ring.wait(turn);
     passing.value_ring.wait(turn);
@@ -115,7 +170,19 @@ extern "C" __global__ void __launch_bounds__(block_threads, 1)
     wait_for_products<1>();
     keep(weight);
     const float2 *key_units = (const float2 *)at(passing.key_units_of(turn));
-    const bool masked = tile < whole.first || tile >= whole.end;
+    if (has_large) {
+      // Products are in the keys' units too, which are powers of two.
+      const float offset[2] = {p.offset[place_of(0)], p.offset[place_of(1)]};
+#pragma unroll
+      for (int column = 0; column < score_columns; ++column) {
+        const float2 unit = key_units[column * 4 + lane % 4];
+#pragma unroll
+        for (int i = 0; i < 4; ++i) {
+          weight[column][i] -= offset[i / 2] * __frcp_rn(i % 2 ? unit.y : unit.x);
+          settle(weight[column][i]);
+        }
+      }
+    }
 #pragma unroll
     for (int column = 0; column < score_columns; ++column) {
       const float2 unit = key_units[column * 4 + lane % 4];
@@ -125,11 +192,7 @@ extern "C" __global__ void __launch_bounds__(block_threads, 1)
         value = exp2_fast(fmaf(factor[i / 2] * (i % 2 ? unit.y : unit.x), value, -shift[i / 2]));
       }
     }
-    if (masked) {
-      hide(weight, 0, [&](int row, int column) {
-        return segment.band.sees(first_row + warp_row + row, tile * KEY_ROWS + column);
-      });
-    }
+    hide_unseen(tile, weight, 0);
 
     // 4. dS = P ∘ (dP − δ)
     wait_for_products<0>();

@@ -1,6 +1,6 @@
 // Exact attention of few queries: merges what blocks found that shared the keys of a row. See forward.cu.
 //
-// Each part has its own softmax: O = Σ wᵢ Oᵢ / Σ wᵢ with wᵢ = exp(log Σᵢ). A block works on one row: its
+// Each part has its own softmax: O = Σ wᵢ Oᵢ / Σ wᵢ with wᵢ = exp(boundᵢ) Σᵢ. A block works on one row: its
 // threads share the columns, four a thread, and the parts, every so many of which are summed before the sums
 // are, always in the same order. Compiled with ELEMENT.
 
@@ -13,7 +13,7 @@ constexpr int threads = 256;
 
 struct Parameters {
   const float *partial_output;      // [splits, rows, pitch], rows = batch × heads × queries
-  const float *partial_log_sums;    // [splits, rows]
+  const float2 *partial_sums;       // [splits, rows]: bound and sum
   Number *output;                   // [batch, queries, heads, pitch]
   float *log_sum_exp;               // [rows]
   i64 rows;
@@ -38,15 +38,20 @@ extern "C" __global__ void __launch_bounds__(threads)
   const i64 row = blockIdx.x;
   const int lane = threadIdx.x % warp_threads;
 
-  // 1. The logarithm of the whole sum; every warp for itself.
-  const float *log_sums = p.partial_log_sums + row;
+  // 1. The whole sum in units of the largest part's; every warp for itself.
+  const float2 *parts_of_sum = p.partial_sums + row;
   float largest = -infinity;
   for (int split = lane; split < p.splits; split += warp_threads) {
-    largest = fmaxf(largest, log_sums[split * p.rows]);
+    const float2 part = parts_of_sum[split * p.rows];
+    largest = fmaxf(largest, part.y > 0 ? part.x : -infinity);
   }
   largest = warp_maximum(largest);
   const float shift = largest == -infinity ? 0 : largest;
-  auto weight = [&](int split) { return exp2_fast((log_sums[split * p.rows] - shift) * log2_e); };
+  auto weight = [&](int split) {
+    const float2 part = parts_of_sum[split * p.rows];
+    // An infinite bound has no difference to itself.
+    return part.y * (part.x == shift ? 1 : exp2_fast((part.x - shift) * log2_e));
+  };
   float sum = 0;
   for (int split = lane; split < p.splits; split += warp_threads) sum += weight(split);
   sum = warp_sum(sum);

@@ -1,11 +1,12 @@
 // What the backward pass needs of each query: δ = Σ dO ∘ O − dlog Σ, which the softmax's gradient
-// subtracts, log Σ as a power of two, and what the query gives the gradient of its head's sink.
+// subtracts, log Σ as a power of two, and what the query gives the gradient of its head's sink. Where log Σ
+// is too large for that, the kernel that owns the query finds its maximum and sum (attention/large_sums.cuh).
 //
 // Compiled with ELEMENT. One warp works on 32 queries of a head, so that what it reads and writes of them
 // lies together: eight lanes read a row.
 
+#include "attention/large_sums.cuh"
 #include "attention/rows.cuh"
-#include "tile/matrix.cuh"
 
 struct Parameters {
   Rows<const Number> output;            // [batch, queries, heads, dimension]
@@ -15,6 +16,8 @@ struct Parameters {
   const float *sinks;                   // [heads], or null
   float *delta;                         // [batch, heads, queries]
   float *shift;                         // [batch, heads, queries]
+  float *offset;                        // [batch, heads, queries]: zeros, until a maximum is found
+  int *large;                           // [batch, heads, groups]: whether any of 32 queries has a large sum
   float *sinks_gradient;                // [batch, heads, queries], with sinks
   i64 count;                            // warps: batch × heads × queries in groups of 32
   int queries;
@@ -68,16 +71,22 @@ extern "C" __global__ void attention_rows(const __grid_constant__ Parameters p) 
   }
 
   // 2. What the query's other numbers make of it.
-  const int query = first + lane;
-  if (query >= p.queries) return;
-  const i64 place = ((i64)batch * p.heads + head) * p.queries + query;
+  const bool exists = first + lane < p.queries;
+  const i64 place = ((i64)batch * p.heads + head) * p.queries + min(first + lane, p.queries - 1);
   const float log_sum = p.log_sum_exp[place];
+  const bool is_large = exists && is_large_sum(log_sum);
+  const bool any_large = __any_sync(~0u, is_large);
+  if (lane == 0) p.large[((i64)batch * p.heads + head) * groups + first / warp_threads] = any_large;
+  if (!exists) return;
   const float delta = sum - (p.log_sum_exp_gradient ? p.log_sum_exp_gradient[place] : 0);
   p.delta[place] = delta;
   // A query that sees nothing has a log-sum of −∞, and no weights.
-  p.shift[place] = log_sum == -infinity ? infinity : log_sum * log2_e;
+  p.shift[place] = is_large ? unknown_shift() : log_sum == -infinity ? infinity : log_sum * log2_e;
+  p.offset[place] = 0;
   if (p.sinks) {
-    // A sink has a weight, and no value whose product with dO could be added.
-    p.sinks_gradient[place] = log_sum == -infinity ? 0 : -expf(p.sinks[head] - log_sum) * delta;
+    // A sink has a weight, and no value whose product with dO could be added. An infinite one has all of it.
+    const float sink = p.sinks[head];
+    const float share = log_sum == -infinity ? 0 : sink == log_sum ? 1 : expf(sink - log_sum);
+    p.sinks_gradient[place] = -share * delta;
   }
 }

@@ -14,14 +14,21 @@ using PerRow = float[Strips][2];
 // What a row's factor is at least. With a factor of zero a masked score of −∞ would be no number.
 constexpr float smallest_factor = 1e-30f;
 
+// Whether a bound, as a power of two, is subtracted by the step that multiplies a score by its factor. It is
+// rounded then, by up to 2^-13, which the weights of a tile have in common. Where more would be lost, scores have
+// their maximum subtracted before.
+DEVICE bool is_fused(float bound) { return fabsf(bound) <= 0x1p12f; }
+
 // Bounds that follow the scores. A bound need not be the largest score: it is raised, and what was
 // summed before scaled down, only when a score exceeds it by more than `slack` powers of two. Weights
 // are then at most 2^slack, which changes neither their relative rounding nor the result, for the sum
 // of the weights and that of the values have the same factor.
 template <int Strips>
 struct RunningBound {
-  static constexpr float slack = 8;
+  static constexpr float usual_slack = 8;
 
+  // −∞ while a row is large: then its scores have their maximum subtracted tile by tile.
+  float slack = usual_slack;
   PerRow<Strips> maximum;
   PerRow<Strips> sum;
 
@@ -37,16 +44,24 @@ struct RunningBound {
     }
   }
 
-  // The bound of a row, as a power of two.
+  // What is subtracted from a row's scores times their factor: nothing where the maximum has been before, or
+  // where nothing has been seen yet, so that weights are zero.
   __device__ float bound(int strip, int half, const PerRow<Strips> &factor) const {
-    return factor[strip][half] * maximum[strip][half];
+    const float bound = factor[strip][half] * maximum[strip][half];
+    return is_fused(bound) ? bound : 0;
   }
 
-  // Raises the bounds for a tile of scores where they must be, and the sums with them.
+  // The same as a natural logarithm, whether it was subtracted then or before.
+  __device__ float log_bound(int strip, int half, const PerRow<Strips> &factor) const {
+    return factor[strip][half] * ln_2 * maximum[strip][half];
+  }
+
+  // Raises the bounds for a tile of scores where they must be, and the sums with them. Subtracts those that
+  // are too large for the weights' one step.
   //
   // Returns whether outputs must be scaled too, by `shrink`.
   template <int Columns>
-  __device__ bool raise_bounds(const float (&score)[Strips][Columns][4],
+  __device__ bool raise_bounds(float (&score)[Strips][Columns][4],
                                const PerRow<Strips> &factor, PerRow<Strips> &shrink) {
     PerRow<Strips> largest;
     bool exceeds = false;
@@ -65,6 +80,7 @@ struct RunningBound {
       }
     }
     if (!__any_sync(~0u, exceeds)) return false;
+    bool is_large = false;
 #pragma unroll
     for (int strip = 0; strip < Strips; ++strip) {
 #pragma unroll
@@ -75,9 +91,34 @@ struct RunningBound {
             raised == -infinity ? 1 : exp2_fast(factor[strip][half] * (before - raised));
         maximum[strip][half] = raised;
         sum[strip][half] *= shrink[strip][half];
+        is_large |= !is_fused(factor[strip][half] * raised);
       }
     }
+    is_large = __any_sync(~0u, is_large);
+    slack = is_large ? -infinity : usual_slack;
+    if (is_large) subtract_large(score, factor);
     return true;
+  }
+
+  // Where all scores are −∞ there is nothing to subtract.
+  template <int Columns>
+  __device__ void subtract_large(float (&score)[Strips][Columns][4], const PerRow<Strips> &factor) const {
+#pragma unroll
+    for (int strip = 0; strip < Strips; ++strip) {
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        const float own = maximum[strip][half];
+        const float offset = own == -infinity || is_fused(factor[strip][half] * own) ? 0 : own;
+#pragma unroll
+        for (int column = 0; column < Columns; ++column) {
+#pragma unroll
+          for (int i = 2 * half; i < 2 * half + 2; ++i) {
+            score[strip][column][i] -= offset;
+            settle(score[strip][column][i]);
+          }
+        }
+      }
+    }
   }
 
   template <int Outputs>
@@ -94,8 +135,8 @@ struct RunningBound {
 
   // Both at once.
   template <int Columns, int Outputs>
-  __device__ void raise(const float (&score)[Strips][Columns][4],
-                        float (&output)[Strips][Outputs][4], const PerRow<Strips> &factor) {
+  __device__ void raise(float (&score)[Strips][Columns][4], float (&output)[Strips][Outputs][4],
+                        const PerRow<Strips> &factor) {
     PerRow<Strips> shrink;
     if (raise_bounds(score, factor, shrink)) scale(output, shrink);
   }
@@ -113,9 +154,10 @@ struct ConstantBound {
   }
 
   __device__ float bound(int, int, const PerRow<Strips> &) const { return shift; }
+  __device__ float log_bound(int, int, const PerRow<Strips> &) const { return ln_2 * shift; }
 
   template <int Columns, int Outputs>
-  __device__ void raise(const float (&)[Strips][Columns][4], float (&)[Strips][Outputs][4],
+  __device__ void raise(float (&)[Strips][Columns][4], float (&)[Strips][Outputs][4],
                         const PerRow<Strips> &) {}
 };
 
@@ -145,8 +187,8 @@ struct TestedBound : RunningBound<Strips> {
   }
 
   template <int Columns, int Outputs>
-  __device__ void raise(const float (&score)[Strips][Columns][4],
-                        float (&output)[Strips][Outputs][4], const PerRow<Strips> &factor) {
+  __device__ void raise(float (&score)[Strips][Columns][4], float (&output)[Strips][Outputs][4],
+                        const PerRow<Strips> &factor) {
     if (!is_constant) RunningBound<Strips>::raise(score, output, factor);
   }
 };
@@ -159,9 +201,7 @@ DEVICE void weigh(Softmax &softmax, float (&score)[Strips][Columns][4], int step
   for (int strip = 0; strip < Strips; ++strip) {
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
-      // A row that has seen nothing yet has weights of zero.
-      const float bound = softmax.bound(strip, half, factor);
-      const float shift = bound == -infinity ? 0 : bound;
+      const float shift = softmax.bound(strip, half, factor);
 #pragma unroll
       for (int column = 2 * step; column < 2 * step + 2; ++column) {
 #pragma unroll

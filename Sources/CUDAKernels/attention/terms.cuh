@@ -2,6 +2,14 @@
 
 #include "attention/mask.cuh"
 
+// A running sum of logit decays since the last cut, in two parts, and the number of cuts up to a token.
+struct alignas(16) DecaySum {
+  float large;
+  float rest;
+  int cuts;
+  int unused;
+};
+
 // What is done to scaled scores before the mask, in this order; a term that is absent has a null
 // pointer, and no cap is 0.
 struct Terms {
@@ -13,7 +21,7 @@ struct Terms {
   i64 bias_head;
   i64 bias_query;
   i64 bias_key;
-  const float2 *decay_sums;  // [batch, heads, length]: + c_i − c_j, each in two parts
+  const DecaySum *decay_sums;  // [batch, heads, length]: + c_i − c_j
 };
 
 // A score with its terms, and what it changes by with the score that it was.
@@ -30,7 +38,7 @@ struct HeadTerms {
   const float *bias;
   i64 bias_query;
   i64 bias_key;
-  const float2 *decay_sums;
+  const DecaySum *decay_sums;
 
   __device__ HeadTerms(const Terms &t, const Segment &s, int head, int heads, int length) {
     softcap = t.softcap;
@@ -54,12 +62,20 @@ struct HeadTerms {
       result = {softcap * share, 1 - share * share};
     }
     result.score -= slope * fabsf((float)(query + place - key));
-    if (bias) result.score += bias[query * bias_query + key * bias_key];
+    if (bias) {
+      const float own = bias[query * bias_query + key * bias_key];
+      result.score += own;
+      // A sum that overflows is the largest number: only a bias of −∞ rules a key out.
+      if (fabsf(result.score) == infinity && fabsf(own) < infinity) {
+        result.score = copysignf(largest_number, result.score);
+      }
+    }
     if (decay_sums) {
       // Long sums differ by little: their large parts are subtracted first.
-      const float2 at_query = decay_sums[query];
-      const float2 at_key = decay_sums[key];
-      result.score += (at_query.x - at_key.x) + (at_query.y - at_key.y);
+      const DecaySum at_query = decay_sums[query];
+      const DecaySum at_key = decay_sums[key];
+      result.score += (at_query.large - at_key.large) + (at_query.rest - at_key.rest);
+      if (at_query.cuts != at_key.cuts) result.score = -infinity;
     }
     return result;
   }

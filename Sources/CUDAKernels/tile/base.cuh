@@ -12,6 +12,7 @@ using u64 = unsigned long long;
 #define DEVICE static __device__ __forceinline__
 
 constexpr float infinity = __builtin_bit_cast(float, 0x7f800000u);
+constexpr float largest_number = __builtin_bit_cast(float, 0x7f7fffffu);
 constexpr float log2_e = 1.44269504088896340736f;
 constexpr float ln_2 = 0.69314718055994530942f;
 

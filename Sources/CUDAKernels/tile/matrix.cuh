@@ -109,8 +109,10 @@ struct TransposedOperands {
   }
 };
 
-// c += rows of `left` times rows of `right`, summed over `Columns` columns of both.
-template <typename Element, int Columns, int Strips, int Rows, typename Left, typename Right>
+// c += rows of `left` times rows of `right`, summed over `Columns` columns of both. `Turned`, it is the transpose
+// of the product with left and right exchanged, to the bit.
+template <typename Element, int Columns, bool Turned = false, int Strips, int Rows, typename Left,
+          typename Right>
 DEVICE void multiply_rows(float (&c)[Strips][Rows][4], const Left &left, const Right &right) {
 #pragma unroll
   for (int step = 0; step < Columns / 16; ++step) {
@@ -122,7 +124,7 @@ DEVICE void multiply_rows(float (&c)[Strips][Rows][4], const Left &left, const R
       const typename Element::Right b = right.load(pair, step);
 #pragma unroll
       for (int strip = 0; strip < Strips; ++strip) {
-        Element::multiply_add(c[strip][2 * pair], c[strip][2 * pair + 1], a[strip], b);
+        Element::template multiply_add<Turned>(c[strip][2 * pair], c[strip][2 * pair + 1], a[strip], b);
       }
     }
   }

@@ -102,16 +102,18 @@ DEVICE constexpr int left_plane(int product) { return product == 0; }
 DEVICE constexpr int right_plane(int product) { return product == 1; }
 
 // c = the left tile's rows `row` … + 63 times rows of the right tile, summed over the columns, in their units.
-template <typename Left, typename Right, int Columns>
+// `Turned`, it is the transpose of the product with left and right exchanged, to the bit.
+template <typename Left, typename Right, bool Turned = false, int Columns>
 DEVICE void multiply_planes(float (&c)[Columns][4], u32 left, int row, u32 right) {
 #pragma unroll
-  for (int product = 0; product < plane_products; ++product) {
+  for (int turn = 0; turn < plane_products; ++turn) {
+    const int product = Turned && turn < 2 ? 1 - turn : turn;
 #pragma unroll
     for (int step = 0; step < Left::columns / 16; ++step) {
       multiply_shared_f16(
           c, Left::Plane::along_rows(left + left_plane(product) * Left::Plane::bytes, row, step),
           Right::Plane::along_rows(right + right_plane(product) * Right::Plane::bytes, 0, step),
-          product + step > 0);
+          turn + step > 0);
     }
   }
 }

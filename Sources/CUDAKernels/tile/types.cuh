@@ -39,7 +39,8 @@ struct HalfPrecision {
              Own::pack(second[0], second[1]), Own::pack(second[2], second[3])}};
   }
 
-  // first, second += a b
+  // first, second += a b. Products are exact and summed in one order, so that they are the same `Turned` around.
+  template <bool Turned = false>
   DEVICE void multiply_add(float (&first)[4], float (&second)[4], const Left &a, const Right &b) {
     Own::multiply(first, a.word, b.word[0], b.word[1]);
     Own::multiply(second, a.word, b.word[2], b.word[3]);
@@ -122,12 +123,14 @@ struct Float32 {
     return result;
   }
 
+  // `Turned`, where the operands are those of the transposed product, its sums are the same to the bit.
+  template <bool Turned = false>
   DEVICE void multiply_add(float (&first)[4], float (&second)[4], const Left &a, const Right &b) {
     float sum[2][4] = {};
 #pragma unroll
     for (int order = 2 * Parts - 2; order >= 0; --order) {
       // The small products first: small × large, large × small, large × large.
-      const int left = order == 2, right = order == 1;
+      const int left = order == (Turned ? 1 : 2), right = order == (Turned ? 2 : 1);
 #pragma unroll
       for (int step = 0; step < 2; ++step) {
 #pragma unroll

@@ -55,6 +55,10 @@ struct FlashBackward {
       operands: try DeviceOperands(inputs, features, read, operands), outputGradient: slope.place,
       queriesGradient: queries.place, keysGradient: keys.place, valuesGradient: values.place,
       shift: try operands.address(holding: rows.shift),
+      offset: try operands.address(holding: rows.offset),
+      large: try operands.address(holding: rows.large),
+      sinks: try operands.address(inputs.sinkLogits, .float32),
+      sinksGradient: try rows.sinks?.deviceAddress() ?? 0,
       delta: try operands.address(holding: rows.delta),
       scaleGradient: try scale?.deviceAddress() ?? 0,
       querySums: inputs.logitDecay == nil
@@ -134,6 +138,9 @@ struct FlashBackward {
   private struct Rows {
     let delta: Tensor
     let shift: Tensor
+    let offset: Tensor
+    /// int32 [batch, heads, groups of 32 queries].
+    let large: Tensor
     /// A query's part of the gradient of its head's sink.
     let sinks: Tensor?
   }
@@ -144,14 +151,16 @@ struct FlashBackward {
     func numbers() throws -> Tensor {
       try .onDevice(sumShape, dtype: .float32, device: inputs.device)
     }
-    let rows = Rows(
-      delta: try numbers(), shift: try numbers(), sinks: inputs.hasSinks ? try numbers() : nil)
     let dimension = FlashTile.padded(problem.valueDimension)
     let warps = 8
     let threads = FlashTile.threadsPerWarp
     // A warp works on as many queries as it has threads.
     let groups =
       problem.batch * problem.heads * (problem.queryLength.rounded(up: threads) / threads)
+    let rows = Rows(
+      delta: try numbers(), shift: try numbers(), offset: try numbers(),
+      large: try .onDevice([groups], dtype: .int32, device: inputs.device),
+      sinks: inputs.hasSinks ? try numbers() : nil)
     try operands.queue.launch(
       features.element.kernel("attention/rows"),
       grid: (groups.rounded(up: warps) / warps, 1, 1), threads: warps * threads,
@@ -162,6 +171,7 @@ struct FlashBackward {
         logSumExpGradient: try operands.address(logSumExpGradient, .float32),
         sinks: try operands.address(inputs.sinkLogits, .float32),
         delta: try rows.delta.deviceAddress(), shift: try rows.shift.deviceAddress(),
+        offset: try rows.offset.deviceAddress(), large: try rows.large.deviceAddress(),
         sinksGradient: try rows.sinks?.deviceAddress() ?? 0, count: Int64(groups),
         queries: Int32(problem.queryLength), heads: Int32(problem.heads),
         dimension: Int32(dimension)))
@@ -192,6 +202,8 @@ struct FlashBackward {
     var sinks: UInt64
     var delta: UInt64
     var shift: UInt64
+    var offset: UInt64
+    var large: UInt64
     var sinksGradient: UInt64
     var count: Int64
     var queries: Int32
@@ -209,6 +221,10 @@ struct FlashBackwardParameters: BitwiseCopyable {
   var keysGradient: DeviceRows.Place
   var valuesGradient: DeviceRows.Place
   var shift: UInt64
+  var offset: UInt64
+  var large: UInt64
+  var sinks: UInt64
+  var sinksGradient: UInt64
   var delta: UInt64
   var scaleGradient: UInt64
   var querySums: UInt64

@@ -156,7 +156,7 @@ struct FlashBackwardTile: Hashable, Sendable {
     let (own, others, numbers) =
       owner == .queries
       ? (tile.rows.queries, tile.rows.keys, hasLengths ? 1 : 0)
-      : (tile.rows.keys, tile.rows.queries, hasLengths ? 3 : 2)
+      : (tile.rows.keys, tile.rows.queries, hasLengths ? 4 : 3)
     return (columns.keyBytes + columns.valueBytes) * (own + tile.stages * others)
       + tile.stages * others * numbers * DType.float32.size
   }

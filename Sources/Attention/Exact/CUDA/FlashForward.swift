@@ -54,8 +54,10 @@ struct FlashForward {
         ? 0
         : try operands.fresh(
           parts * count * tile.columns.values * DType.float32.size, "parts of the output"),
-      partialLogSums: parts == 0
-        ? 0 : try operands.fresh(parts * count * DType.float32.size, "parts of the sums"),
+      partialSums: parts == 0
+        ? 0
+        : try operands.fresh(
+          parts * count * MemoryLayout<PartialSum>.stride, "parts of the sums"),
       boundFactor: bound?.factor ?? 0, boundRise: bound?.rise ?? 0, boundRange: bound?.range ?? 0,
       splits: Int32(max(1, parts)))
     if tile.usesPlanes {
@@ -97,10 +99,16 @@ struct FlashForward {
         "attention/merge", sharedBytes: threads * 4 * DType.float32.size),
       grid: (count, 1, 1), threads: threads,
       MergeParameters(
-        partialOutput: parts.partialOutput, partialLogSums: parts.partialLogSums,
+        partialOutput: parts.partialOutput, partialSums: parts.partialSums,
         output: output.place.base, logSumExp: parts.logSumExp, rows: Int64(count),
         splits: parts.splits, heads: Int32(problem.heads), queries: Int32(problem.queryLength),
         pitch: Int32(tile.columns.values)))
+  }
+
+  /// `PartialSum` of `attention/forward.cuh`.
+  private struct PartialSum {
+    var bound: Float
+    var sum: Float
   }
 
   /// The kernel's parameters, field by field as it declares them.
@@ -110,7 +118,7 @@ struct FlashForward {
     var logSumExp: UInt64
     var sinks: UInt64
     var partialOutput: UInt64
-    var partialLogSums: UInt64
+    var partialSums: UInt64
     var boundFactor: Float
     var boundRise: Float
     var boundRange: Float
@@ -133,7 +141,7 @@ struct FlashForward {
   /// The parameters of `attention/merge.cu`, field by field.
   private struct MergeParameters: BitwiseCopyable {
     var partialOutput: UInt64
-    var partialLogSums: UInt64
+    var partialSums: UInt64
     var output: UInt64
     var logSumExp: UInt64
     var rows: Int64

@@ -21,11 +21,11 @@ struct LogitDecaySums {
     inputs.problem.batch * inputs.problem.heads * inputs.problem.queryLength
   }
 
-  /// The address of the sums [batch, heads, length], each in two parts.
+  /// The address of the sums [batch, heads, length], `DecaySum` of `attention/terms.cuh`.
   func forward() throws -> UInt64 {
     guard let decay = try inputs.logitDecay?.cast(to: .float32) else { return 0 }
-    let parts = 2
-    let sums = try operands.fresh(parts * count * DType.float32.size, "logit decay's sums")
+    let words = 4
+    let sums = try operands.fresh(words * count * DType.float32.size, "logit decay's sums")
     try launch(
       isBackward: false,
       Parameters(
@@ -40,13 +40,18 @@ struct LogitDecaySums {
   /// a token's sum adds to the scores of its query, and what it takes from those of its key.
   func backward(querySums: UInt64, keySums: UInt64) throws -> Tensor {
     let problem = inputs.problem
+    guard let decay = try inputs.logitDecay?.cast(to: .float32) else {
+      return try .zeros([0]).moved(to: inputs.device)
+    }
     let gradient = try Tensor.onDevice(
       [problem.batch, problem.queryLength, problem.heads], dtype: .float32, device: inputs.device)
     try launch(
       isBackward: true,
       Parameters(
-        segments: segments, decay: 0, batch: 0, row: 0, head: 0, sums: 0, querySums: querySums,
-        keySums: keySums, gradient: try gradient.deviceAddress(),
+        segments: segments, decay: try operands.address(holding: decay),
+        batch: Int64(decay.strides[0]), row: Int64(decay.strides[1]),
+        head: Int64(decay.strides[2]), sums: 0, querySums: querySums, keySums: keySums,
+        gradient: try gradient.deviceAddress(),
         length: Int32(problem.queryLength), heads: Int32(problem.heads)))
     return gradient
   }
@@ -55,7 +60,13 @@ struct LogitDecaySums {
     try operands.queue.launch(
       "attention/decay", definitions: ["BACKWARD=\(isBackward ? 1 : 0)"],
       grid: (inputs.problem.heads, inputs.segments.count, 1), threads: Self.threads,
-      sharedBytes: Self.threads * DType.float64.size, parameters)
+      sharedBytes: Self.threads * MemoryLayout<PartOfSum>.stride, parameters)
+  }
+
+  /// What a thread of the kernel leaves of its stretch.
+  private struct PartOfSum {
+    var sum: Double
+    var cuts: Int32
   }
 
   /// The kernel's parameters, field by field as it declares them.
