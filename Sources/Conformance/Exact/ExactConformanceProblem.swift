@@ -32,6 +32,12 @@ struct ExactConformanceProblem: ConformanceProblem {
     var queries = try draw.normal("queries", queryShape, size: sharpness * length, dtype: dtype)
     var keys = try draw.normal("keys", keyShape, size: length, dtype: dtype)
     var values = try draw.normal("values", valueShape, dtype: dtype)
+    if settings.has(.scoresHuge) {
+      // The plain computation keeps scores in float16, which ends at 65,504.
+      let (query, key) = dtype == .float16 ? (4, 4) : (1 << 17, 1 << 13)
+      queries = try Self.steps(queryShape, dtype) { ($0 % 3 + 1) * ($0 % 2 == 0 ? query : -query) }
+      keys = try Self.steps(keyShape, dtype) { ($0 % 7 + 1) * key }
+    }
     if settings.has(.zeroVectors) {
       queries = try queries.clearing(rows: [0, t / 2])
       keys = try keys.clearing(rows: [1, s - 1])
@@ -48,6 +54,38 @@ struct ExactConformanceProblem: ConformanceProblem {
       settings.has(.logSumExpGradient)
       ? try draw.normal("log_sum_exp_gradient", [b, h, t]) : nil
     try drawTerms(draw)
+  }
+
+  /// A tensor whose row of each token is one small multiple of one number: products are exact, their few
+  /// sizes far apart, so that in any arithmetic the keys of the largest share all the weight.
+  private static func steps(_ shape: Shape, _ dtype: DType, _ number: (Int) -> Int) throws
+    -> Tensor
+  {
+    try Tensor((0..<shape[1]).map { Float(number($0)) }, [1, shape[1], 1, 1])
+      .expanded(to: shape).contiguous().cast(to: dtype)
+  }
+
+  /// A bias [t,s] beside which scores vanish, in float32 as in float64: rows of one number, whose keys count
+  /// alike, rows that rise so steeply that the last key is all that is left, and rows of which some keys are
+  /// left.
+  private static func hugeBias(_ draw: Draw, queries: Int, keys: Int) throws -> Tensor {
+    let largest = Float.greatestFiniteMagnitude
+    let flat: [Float] = [-1e30, 1e30, -largest, largest]
+    let steep: [Float] = [-1e10, -1e12]
+    let hidden = draw.flags("hidden", count: queries * keys, probability: 0.5)
+    var bias = try draw.normal("bias", [queries, keys]).elements(as: Float.self)
+    for i in 0..<queries {
+      for j in 0..<keys {
+        let place = i * keys + j
+        switch i % 4 {
+        case 0: bias[place] = flat[i / 4 % flat.count]
+        case 1: bias[place] = steep[i / 4 % steep.count] + 0x1p20 * Float(j)
+        case 2: bias[place] = -1e9 + 0x1p12 * Float(j)
+        default: if hidden[place] { bias[place] = flat[i / 4 % 2 * 2] }
+        }
+      }
+    }
+    return try Tensor(bias, [queries, keys])
   }
 
   private mutating func drawTerms(_ draw: Draw) throws {
@@ -73,9 +111,23 @@ struct ExactConformanceProblem: ConformanceProblem {
         inputs["bias"] = try Tensor.select(
           Tensor(draw.flags("bias places", count: b * s, probability: 0.7), shape),
           draw.normal("bias", shape), .full([], -.infinity))
+      case .biasHuge: inputs["bias"] = try Self.hugeBias(draw, queries: t, keys: s)
       case .logitDecay:
         inputs["logit_decay"] = try -draw.normal("logit_decay", [b, t, h]).absolute()
+      case .logitDecayCut:
+        let shape: Shape = [b, t, h]
+        let count = shape.elementCount
+        let lowest = try Tensor.select(
+          Tensor(draw.flags("lowest", count: count, probability: 0.5), shape),
+          .full([], -.infinity), .full([], -Double(Float.greatestFiniteMagnitude)))
+        inputs["logit_decay"] = try Tensor.select(
+          Tensor(draw.flags("decay places", count: count, probability: 0.2), shape), lowest,
+          -draw.normal("logit_decay", shape).absolute())
       case .sinks: inputs["sinks"] = try draw.normal("sinks", [h])
+      case .sinksExtreme:
+        // The plain computation keeps sums in bfloat16, which ends a little before float32.
+        let largest: Float = 3e38
+        inputs["sinks"] = try Tensor((0..<h).map { [-.infinity, -largest, largest, 1][$0 % 4] })
       case .scaleHeads:
         // One of the heads prefers what is unlike.
         let sizes = try draw.uniform("scale", [h], from: 0.5, to: 1.5)

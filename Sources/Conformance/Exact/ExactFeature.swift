@@ -32,11 +32,18 @@ public enum ExactFeature: String, CaseFeature {
   case moreKeys = "more keys"
   case moreQueries = "more queries"
   case bfloat16, float16
+  case biasHuge = "bias [t,s] of -1e9 to 3e38"
+  case logitDecayCut = "logit decay with -inf"
+  case sinksExtreme = "sinks of -inf to 3e38"
+  case scoresHuge = "scores of 1e9"
 
   public var group: String {
     switch self {
     case .causal, .causalTopLeft, .window, .windowLeft, .windowRight: "band"
-    case .biasFull, .biasHeads, .biasBatch, .biasMatrix, .biasInfinite: "bias"
+    case .biasFull, .biasHeads, .biasBatch, .biasMatrix, .biasInfinite, .biasHuge: "bias"
+    case .logitDecay, .logitDecayCut: "logit decay"
+    case .sinks, .sinksExtreme: "sinks"
+    case .sharp, .scoresHuge: "sharpness"
     case .alibi, .slopes: "alibi"
     case .groupedQuery, .multiQuery: "heads"
     case .scaleNumber, .scaleHeads: "scale"
@@ -49,6 +56,14 @@ public enum ExactFeature: String, CaseFeature {
 
   public func excludes(_ other: Self) -> Bool {
     // Packed sequences and running sums belong to queries and keys of one length.
-    (self == .packed || self == .logitDecay) && (other == .moreKeys || other == .moreQueries)
+    if [.packed, .logitDecay, .logitDecayCut].contains(self) {
+      return other == .moreKeys || other == .moreQueries
+    }
+    // The plain computation has bias and sums in the inputs' type, whose range or digits these leave.
+    if [.biasHuge, .sinksExtreme].contains(self) && other.group == "dtype" { return true }
+    // Beside huge scores float32 has no place for small terms, which tell equal keys apart in float64; and
+    // nothing but rounding is left of gradients that vanish, of the scale's in units of the scores.
+    return self == .scoresHuge
+      && ["bias", "alibi", "logit decay", "scale", "dtype"].contains(other.group)
   }
 }
