@@ -100,3 +100,10 @@ def hopper(dimensions, element="bf16", **rows):
 def linear(update, keys, columns):
     """Macros of linear/forward.cu and linear/backward.cu."""
     return [f"UPDATE={update}", f"KEYS={keys}", f"COLUMNS={columns}"]
+
+
+def linear_hopper(update, keys, columns, **features):
+    """Macros of linear/hopper_forward.cu."""
+    macros = {"UPDATE": update, "KEYS": keys, "COLUMNS": columns, "DECAYS": 1, "NORMALIZES": 0, "OUTPUTS": 1,
+              **features}
+    return ["ELEMENT=bf16"] + [f"{name}={value}" for name, value in macros.items()]

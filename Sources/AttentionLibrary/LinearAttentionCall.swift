@@ -11,11 +11,12 @@ public func sa_linear_attention_forward(
 ) -> sa_status {
   answering(call) { call in
     try CallSite.run(call) { site in
-      let arguments = try call.arguments(at: site, needsGradient: call.needs_gradient != 0)
+      var arguments = try call.arguments(at: site, needsGradient: call.needs_gradient != 0)
       let output = try site.requiredTarget(
         call.output, "output", arguments.outputShape, arguments.problem.dtype)
       let finalState = try site.target(
         call.final_state, "final_state", arguments.stateShape, arguments.stateDType)
+      arguments.places = LinearPlaces(output: output, finalState: finalState)
       let outputs = try LinearAttention.forward(arguments, kernel: call.kernelName)
       try outputs.output.write(to: output)
       if let finalState { try outputs.finalState.write(to: finalState) }

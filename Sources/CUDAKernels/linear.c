@@ -18,6 +18,30 @@ static const char forward_cu[] = {
 static const char backward_cu[] = {
 #embed "linear/backward.cu" suffix(, 0)
 };
+static const char operands_cuh[] = {
+#embed "linear/operands.cuh" suffix(, 0)
+};
+static const char piece_cuh[] = {
+#embed "linear/piece.cuh" suffix(, 0)
+};
+static const char hopper_cuh[] = {
+#embed "linear/hopper.cuh" suffix(, 0)
+};
+static const char inverse_cuh[] = {
+#embed "linear/inverse.cuh" suffix(, 0)
+};
+static const char gates_cuh[] = {
+#embed "linear/gates.cuh" suffix(, 0)
+};
+static const char scores_cuh[] = {
+#embed "linear/scores.cuh" suffix(, 0)
+};
+static const char hopper_forward_cu[] = {
+#embed "linear/hopper_forward.cu" suffix(, 0)
+};
+static const char join_pieces_cu[] = {
+#embed "linear/join_pieces.cu" suffix(, 0)
+};
 static const char step_cu[] = {
 #embed "linear/step.cu" suffix(, 0)
 };
@@ -32,6 +56,14 @@ static const struct cuda_source sources[] = {
     SOURCE("linear/pairs.cuh", pairs_cuh),
     SOURCE("linear/forward.cu", forward_cu),
     SOURCE("linear/backward.cu", backward_cu),
+    SOURCE("linear/operands.cuh", operands_cuh),
+    SOURCE("linear/piece.cuh", piece_cuh),
+    SOURCE("linear/hopper.cuh", hopper_cuh),
+    SOURCE("linear/inverse.cuh", inverse_cuh),
+    SOURCE("linear/gates.cuh", gates_cuh),
+    SOURCE("linear/scores.cuh", scores_cuh),
+    SOURCE("linear/hopper_forward.cu", hopper_forward_cu),
+    SOURCE("linear/join_pieces.cu", join_pieces_cu),
     SOURCE("linear/step.cu", step_cu),
     SOURCE("linear/sum_slots.cu", sum_slots_cu),
 };

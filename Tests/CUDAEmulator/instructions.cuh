@@ -140,6 +140,29 @@ DEVICE void load_matrices_transposed(u32 (&r)[4], u32 address) {
   machine::together(MatrixLoad<true>::execute, &own);
 }
 
+struct TransposedMatrixStore {
+  const u32 *r;
+  u32 address;
+
+  static void execute(void *const *arguments) {
+    for (int lane = 0; lane < 32; ++lane) {
+      const u32 *r = ((const TransposedMatrixStore *)arguments[lane])->r;
+      for (int matrix = 0; matrix < 4; ++matrix) {
+        for (int odd = 0; odd < 2; ++odd) {
+          const int row = lane % 4 * 2 + odd, column = lane / 4;
+          const u32 address = ((const TransposedMatrixStore *)arguments[matrix * 8 + row])->address;
+          ((u16 *)at_shared(address))[column] = (u16)(r[matrix] >> 16 * odd);
+        }
+      }
+    }
+  }
+};
+
+DEVICE void store_matrices_transposed(u32 address, const u32 (&r)[4]) {
+  TransposedMatrixStore own = {r, address};
+  machine::together(TransposedMatrixStore::execute, &own);
+}
+
 DEVICE u32 load_word(u32 address) { return *(const u32 *)at_shared(address); }
 DEVICE void store_number(u32 address, float number) { *(float *)at_shared(address) = number; }
 

@@ -33,7 +33,8 @@ struct Operand {
   }
 };
 
-template <int Columns, float (*Widen)(u16), bool FromRegisters>
+// `OverRows`: sums run over the rows of the right tile.
+template <int Columns, float (*Widen)(u16), bool FromRegisters, bool OverRows>
 struct GroupProduct {
   float *c;
   const u32 *a;
@@ -49,8 +50,8 @@ struct GroupProduct {
     }
     for (int column = 0; column < Columns * 8; ++column) {
       for (int k = 0; k < 16; ++k) {
-        columns[k][column] = Widen(FromRegisters ? right.along_columns(column, k)
-                                                 : right.along_rows(column, k));
+        columns[k][column] =
+            Widen(OverRows ? right.along_columns(column, k) : right.along_rows(column, k));
       }
     }
     for (int thread = 0; thread < 128; ++thread) {
@@ -88,17 +89,25 @@ struct GroupProduct {
 
 template <int Columns>
 DEVICE void multiply_shared_bf16(float (&c)[Columns][4], u64 left, u64 right, bool adds) {
-  GroupProduct<Columns, emulated_bf16, false>::run(&c[0][0], nullptr, left, right, adds);
+  GroupProduct<Columns, emulated_bf16, false, false>::run(&c[0][0], nullptr, left, right, adds);
 }
 template <int Columns>
 DEVICE void multiply_shared_f16(float (&c)[Columns][4], u64 left, u64 right, bool adds) {
-  GroupProduct<Columns, widen_f16, false>::run(&c[0][0], nullptr, left, right, adds);
+  GroupProduct<Columns, widen_f16, false, false>::run(&c[0][0], nullptr, left, right, adds);
 }
 template <int Columns>
 DEVICE void multiply_registers_bf16(float (&c)[Columns][4], const u32 (&a)[4], u64 right, bool adds) {
-  GroupProduct<Columns, emulated_bf16, true>::run(&c[0][0], a, 0, right, adds);
+  GroupProduct<Columns, emulated_bf16, true, true>::run(&c[0][0], a, 0, right, adds);
 }
 template <int Columns>
 DEVICE void multiply_registers_f16(float (&c)[Columns][4], const u32 (&a)[4], u64 right, bool adds) {
-  GroupProduct<Columns, widen_f16, true>::run(&c[0][0], a, 0, right, adds);
+  GroupProduct<Columns, widen_f16, true, true>::run(&c[0][0], a, 0, right, adds);
+}
+template <int Columns>
+DEVICE void multiply_rows_bf16(float (&c)[Columns][4], const u32 (&a)[4], u64 right, bool adds) {
+  GroupProduct<Columns, emulated_bf16, true, false>::run(&c[0][0], a, 0, right, adds);
+}
+template <int Columns>
+DEVICE void multiply_rows_f16(float (&c)[Columns][4], const u32 (&a)[4], u64 right, bool adds) {
+  GroupProduct<Columns, widen_f16, true, false>::run(&c[0][0], a, 0, right, adds);
 }

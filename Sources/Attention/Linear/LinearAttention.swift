@@ -105,7 +105,8 @@ public enum LinearAttention {
   public static let kernels: [any LinearKernel] = [
     AdditiveChunked(), AdditiveSplit(), AdditiveStep(), ErasingChunked(),
     ErasingColumns(slices: 2), ErasingColumns(slices: 4), ErasingStep(), LinearReference(),
-    DeviceChunked(erases: false), DeviceChunked(erases: true), DeviceStep(),
+    HopperKernel(splits: false), HopperKernel(splits: true), DeviceChunked(erases: false),
+    DeviceChunked(erases: true), DeviceStep(),
   ]
 
   /// The verdict on a call with these arguments, without running it.

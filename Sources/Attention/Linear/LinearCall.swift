@@ -18,6 +18,8 @@ public struct LinearCall: CheckedCall {
   public let scale: Double
   /// The sequences, one a state.
   public let sequences: TokenSequences
+  /// Memory of the caller that results are wanted in.
+  package var places = LinearPlaces()
 
   /// The factor that turns a key into a unit vector is 1/√(Σ x² + ε), with this ε.
   public static let normalizationEpsilon = 1e-6
@@ -32,6 +34,18 @@ public struct LinearCall: CheckedCall {
 
   /// The query and key head that value head `head` reads.
   func queryHead(of head: Int) -> Int { head / (problem.valueHeads / problem.heads) }
+}
+
+/// Memory of the caller that results of linear attention are wanted in; nil for fresh memory. Kernels may
+/// disregard it.
+package struct LinearPlaces: Sendable {
+  package var output: Tensor?
+  package var finalState: Tensor?
+
+  package init(output: Tensor? = nil, finalState: Tensor? = nil) {
+    self.output = output
+    self.finalState = finalState
+  }
 }
 
 extension LinearCall {

@@ -176,7 +176,7 @@ extern "C" __global__ void __launch_bounds__(block_threads, 1)
   const ChunkGradients gradients = {reads, writes, room.take(KEYS),
                                     room.take(read_count * write_count * scores_size)};
   const Operands &o = p.operands;
-  const Place at(o);
+  const Place at(o, chunk_tokens);
   const float *bonus = at.bonus(o);
 
   float bonus_gradient = 0;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "linear/operands.cuh"
 #include "linear/product.cuh"
 
 // One chunk of 16 tokens of a recurrence with a matrix state, for some columns of the values.
@@ -38,61 +39,6 @@ constexpr int state_size = KEYS * column_pitch;
 // A result for each token and column.
 using TokenProduct = SharedProduct<COLUMNS>;
 constexpr int key_steps = KEYS / piece_size;
-
-// What all passes read.
-struct Operands {
-  Rows queries;                 // [b, t, h, k]
-  Rows keys;                    // [b, t, h, k]
-  Rows values;                  // [b, t, hv, v]
-  Rows decay;                   // [b, t, hv, 1 or k]
-  Rows first_update;            // β [b, t, hv, 1], y or a [b, t, hv, k]
-  Rows second_update;           // b [b, t, hv, k]
-  const float *bonus;           // [hv, k], or null: queries read behind their token
-  const float *initial_state;   // [n, hv, k, v], or null
-  const Sequence *sequences;    // [n]
-  float scale;
-  float epsilon;                // of the normalisation of queries and keys; negative for none
-  int decay_width;              // 0, 1 or k
-  int is_delta;
-  int heads;
-  int value_heads;
-  int key_dimension;
-  int value_dimension;
-  int slices;                   // blocks that share the columns of the values
-  int unused;
-};
-
-// What a block works on.
-struct Place {
-  int slice;
-  int head;
-  int query_head;
-  int number;
-  int first_column;
-  Sequence sequence;
-
-  __device__ explicit Place(const Operands &o) {
-    slice = blockIdx.x % o.slices;
-    head = blockIdx.x / o.slices % o.value_heads;
-    number = blockIdx.x / o.slices / o.value_heads;
-    query_head = head / (o.value_heads / o.heads);
-    first_column = slice * COLUMNS;
-    sequence = o.sequences[number];
-  }
-
-  // Where the state [k, v] of this sequence and head begins in [n, hv, k, v].
-  __device__ i64 state(const Operands &o) const {
-    return ((i64)number * o.value_heads + head) * o.key_dimension * o.value_dimension;
-  }
-  // The same before a chunk of the sequence, in states of all chunks.
-  __device__ i64 chunk_state(const Operands &o, int chunk) const {
-    return ((i64)(sequence.chunk + chunk) * o.value_heads + head) * o.key_dimension *
-           o.value_dimension;
-  }
-  __device__ const float *bonus(const Operands &o) const {
-    return o.bonus ? o.bonus + head * o.key_dimension : nullptr;
-  }
-};
 
 // The tokens of a chunk.
 struct Chunk {

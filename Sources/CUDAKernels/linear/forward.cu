@@ -19,7 +19,7 @@ extern "C" __global__ void __launch_bounds__(block_threads, 2)
   float *state = room.take(state_size);
   const Chunk chunk(room);
   const Operands &o = p.operands;
-  const Place at(o);
+  const Place at(o, chunk_tokens);
   const float *bonus = at.bonus(o);
 
   load_state(state, o.initial_state ? o.initial_state + at.state(o) : nullptr, o, at);

@@ -74,6 +74,14 @@ DEVICE void load_matrices_transposed(u32 (&r)[4], u32 address) {
                : "memory");
 }
 
+// Stores four matrices of 8 × 8 numbers transposed, from where `load_matrices` would have them: for sm_90.
+DEVICE void store_matrices_transposed(u32 address, const u32 (&r)[4]) {
+  asm volatile("stmatrix.sync.aligned.m8n8.x4.trans.shared.b16 [%0], {%1,%2,%3,%4};"
+               :
+               : "r"(address), "r"(r[0]), "r"(r[1]), "r"(r[2]), "r"(r[3])
+               : "memory");
+}
+
 // Four bytes of shared memory.
 DEVICE u32 load_word(u32 address) {
   u32 result;

@@ -39,7 +39,8 @@ struct Ring {
 
   __device__ void wait(int turn) const { wait_for_phase(full(turn % Stages), turn / Stages % 2); }
 
-  // A reader needs the place no more.
+  // A reader needs the place no more: what it loaded from there has been used, or has at least arrived in
+  // registers. Arriving does not wait for loads under way.
   __device__ void release(int turn) const { arrive(free(turn % Stages)); }
 
  private:

@@ -32,7 +32,7 @@ struct BlockedTile {
   // Rows `row` … of the tile, the operand's sums running along 16 columns from 16 `step` on: eight rows
   // further are 1024 bytes further.
   DEVICE u64 along_rows(u32 tile, int row, int step) {
-    return descriptor(tile + step / 4 * block_bytes + step % 4 * 32 + row * block_row_bytes, 16, 1024);
+    return descriptor(tile + row * block_row_bytes, 16, 1024) + (step / 4 * block_bytes + step % 4 * 32) / 16;
   }
 
   // The same for sums along rows 16 `step` … + 15: the operand's columns are the tile's, of which 64 are a
@@ -64,6 +64,10 @@ struct Warpgroup<bf16> {
   DEVICE void multiply_registers(float (&c)[Columns][4], const u32 (&a)[4], u64 right, bool adds) {
     multiply_registers_bf16(c, a, right, adds);
   }
+  template <int Columns>
+  DEVICE void multiply_rows(float (&c)[Columns][4], const u32 (&a)[4], u64 right, bool adds) {
+    multiply_rows_bf16(c, a, right, adds);
+  }
 };
 
 template <>
@@ -75,6 +79,10 @@ struct Warpgroup<f16> {
   template <int Columns>
   DEVICE void multiply_registers(float (&c)[Columns][4], const u32 (&a)[4], u64 right, bool adds) {
     multiply_registers_f16(c, a, right, adds);
+  }
+  template <int Columns>
+  DEVICE void multiply_rows(float (&c)[Columns][4], const u32 (&a)[4], u64 right, bool adds) {
+    multiply_rows_f16(c, a, right, adds);
   }
 };
 
@@ -95,5 +103,15 @@ DEVICE void add_registers(float (&c)[Columns][4], const typename Element::Left (
 #pragma unroll
   for (int step = 0; step < Steps; ++step) {
     Warpgroup<Element>::multiply_registers(c, a[step].word, Right::along_columns(right, step), true);
+  }
+}
+
+// c (+)= a times the tile's rows transposed: sums run along them, 16 numbers an entry of a.
+template <typename Element, typename Right, int Steps, int Columns>
+DEVICE void multiply_transposed(float (&c)[Columns][4], const typename Element::Left (&a)[Steps], u32 right,
+                                bool adds) {
+#pragma unroll
+  for (int step = 0; step < Steps; ++step) {
+    Warpgroup<Element>::multiply_rows(c, a[step].word, Right::along_rows(right, 0, step), adds || step > 0);
   }
 }

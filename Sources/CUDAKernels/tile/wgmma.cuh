@@ -59,11 +59,14 @@ DEVICE void keep(float (&c)[Columns][4]) {
                : "l"(left), "l"(right), "r"((int)adds)                                            \
                : "memory")
 
-// c (+)= a b, for a in registers; of b, numbers of a row lie one behind the other, and sums run over rows.
-#define REGISTER_PRODUCT(N, TYPE, A0, A1, A2, A3, RIGHT, ADDS)                              \
+// c (+)= a b, for a in registers. Numbers of a row of b's tile lie one behind the other; sums run over its rows,
+// or, with OVER_ROWS 0, along them.
+#define REGISTER_PRODUCT(N, TYPE, A0, A1, A2, A3, RIGHT, ADDS) \
+  REGISTER_PRODUCT_BY(1, N, TYPE, A0, A1, A2, A3, RIGHT, ADDS)
+#define REGISTER_PRODUCT_BY(OVER_ROWS, N, TYPE, A0, A1, A2, A3, RIGHT, ADDS)                \
   asm volatile("{.reg .pred adds; setp.ne.b32 adds, %" ADDS ", 0;"                                \
                "wgmma.mma_async.sync.aligned.m64n" #N "k16.f32." TYPE "." TYPE " {" PLACES_##N    \
-               "}, {%" A0 ",%" A1 ",%" A2 ",%" A3 "}, %" RIGHT ", adds, 1, 1, 1;}"                \
+               "}, {%" A0 ",%" A1 ",%" A2 ",%" A3 "}, %" RIGHT ", adds, 1, 1, " #OVER_ROWS ";}"   \
                : SUMS_##N                                                                          \
                : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(right), "r"((int)adds)           \
                : "memory")
@@ -111,4 +114,12 @@ DEVICE void multiply_shared_f16(float (&c)[16][4], u64 left, u64 right, bool add
 }
 DEVICE void multiply_registers_f16(float (&c)[16][4], const u32 (&a)[4], u64 right, bool adds) {
   REGISTER_PRODUCT(128, "f16", "64", "65", "66", "67", "68", "69");
+}
+
+// The same with sums along the rows of the right tile.
+DEVICE void multiply_rows_bf16(float (&c)[8][4], const u32 (&a)[4], u64 right, bool adds) {
+  REGISTER_PRODUCT_BY(0, 64, "bf16", "32", "33", "34", "35", "36", "37");
+}
+DEVICE void multiply_rows_f16(float (&c)[8][4], const u32 (&a)[4], u64 right, bool adds) {
+  REGISTER_PRODUCT_BY(0, 64, "f16", "32", "33", "34", "35", "36", "37");
 }

@@ -40,7 +40,35 @@ extension LinearCase {
       make(
         features, length: lengths[index % lengths.count],
         dimension: dimensions[index % dimensions.count])
-    } + long
+    } + wide(isQuick: isQuick) + long
+  }
+
+  /// What kernels of tensor cores compute: bfloat16 in whole blocks of 64 channels, over several of their
+  /// chunks.
+  private static func wide(isQuick: Bool) -> [LinearCase] {
+    let lengths = isQuick ? [65, 9, 130] : [65, 200, 64, 1, 300]
+    let sizes =
+      isQuick ? [(64, 64), (64, 128), (128, 64)] : [(64, 64), (128, 128), (64, 192), (128, 64)]
+    let updates: [[LinearFeature]] = [[], [.delta]]
+    let decays: [[LinearFeature]] = [[], [.decayHeads], [.decayTokens], [.decayTokens, .strong]]
+    let others: [[LinearFeature]] = [
+      [], [.normalized], [.packed, .initialState], [.groupedValue, .scaleNumber],
+      [.strided, .initialState, .finalStateGradient],
+      [.packed, .initialState, .finalStateGradient, .groupedValue, .normalized, .strided],
+    ]
+    var cases: [LinearCase] = []
+    for update in updates {
+      for decay in decays {
+        for other in others {
+          let (k, v) = sizes[cases.count % sizes.count]
+          let features = update + decay + other + [.bfloat16]
+          var wide = make(features, length: lengths[cases.count % lengths.count], dimension: k)
+          wide.valueDimension = v
+          cases.append(wide)
+        }
+      }
+    }
+    return cases
   }
 
   /// Sequences long enough to be cut into pieces.
@@ -51,7 +79,13 @@ extension LinearCase {
       [.oneHead], [.oneHead, .decayHeads], [.packed, .decayTokens, .initialState],
       [.oneHead, .decayChannels, .strong, .finalStateGradient],
     ]
+    let wide: [[LinearFeature]] = [
+      [.oneHead, .bfloat16], [.decayTokens, .initialState, .groupedValue, .bfloat16],
+      [.oneHead, .delta, .decayTokens, .initialState, .bfloat16],
+      [.packed, .delta, .normalized, .decayHeads, .initialState, .finalStateGradient, .bfloat16],
+    ]
     return features.map { make($0, length: length, dimension: dimension) }
+      + wide.map { make($0, length: length, dimension: 64) }
   }()
 
   private static func make(_ features: [LinearFeature], length: Int, dimension: Int) -> LinearCase {

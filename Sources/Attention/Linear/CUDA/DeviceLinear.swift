@@ -5,19 +5,23 @@ import Tensors
 struct DeviceLinear {
   let call: LinearCall
   let queue: DeviceQueue
-  let sequences: DeviceSequences
+  /// nil where each batch entry is a sequence: the kernels know those.
+  private let sequences: DeviceSequences?
 
   init(_ call: LinearCall) throws {
     self.call = call
     queue = try DeviceQueue.shared(for: call.device)
-    sequences = try DeviceSequences(call.sequences, chunk: LinearTile.chunk, queue)
+    sequences =
+      call.problem.isPacked
+      ? try DeviceSequences(call.sequences, chunk: LinearTile.chunk, queue) : nil
   }
 
   private var problem: LinearProblem { call.problem }
 
-  /// Fresh memory for a result.
-  func fresh(_ shape: Shape, _ dtype: DType = .float32) throws -> Tensor {
-    try .onDevice(shape, dtype: dtype, device: call.device)
+  /// Memory for a result: `wanted` where it is dense and on the device, fresh otherwise.
+  func fresh(_ shape: Shape, _ dtype: DType = .float32, into wanted: Tensor? = nil) throws -> Tensor
+  {
+    try .onDevice(shape, dtype: dtype, device: call.device, into: wanted)
   }
 
   /// The tile for a pass, for whose problem there is no objection.
@@ -31,16 +35,17 @@ struct DeviceLinear {
   }
 
   func forward(_ tile: LinearTile) throws -> LinearOutputs {
-    let output = try fresh(call.outputShape, problem.dtype)
-    let finalState = try fresh(call.stateShape)
+    let output = try fresh(call.outputShape, problem.dtype, into: call.places.output)
+    let finalState = try fresh(call.stateShape, into: call.places.finalState)
     try launch(tile, output: output, finalState: finalState)
     return LinearOutputs(output: output, finalState: finalState)
   }
 
   /// The state before every chunk, [chunks, hv, k, v].
   func states(_ tile: LinearTile) throws -> Tensor {
+    let chunks = sequences?.chunks ?? problem.batch * problem.length.pieces(of: LinearTile.chunk)
     let states = try fresh([
-      sequences.chunks, problem.valueHeads, problem.keyDimension, problem.valueDimension,
+      chunks, problem.valueHeads, problem.keyDimension, problem.valueDimension,
     ])
     try launch(tile, states: states)
     return states
@@ -60,8 +65,8 @@ struct DeviceLinear {
 
   /// Token by token, by `linear/step.cu`.
   func step(_ tile: LinearStepTile) throws -> LinearOutputs {
-    let output = try fresh(call.outputShape, problem.dtype)
-    let finalState = try fresh(call.stateShape)
+    let output = try fresh(call.outputShape, problem.dtype, into: call.places.output)
+    let finalState = try fresh(call.stateShape, into: call.places.finalState)
     guard problem.recurrences > 0 else {
       return LinearOutputs(output: output, finalState: finalState)
     }
@@ -89,13 +94,13 @@ struct DeviceLinear {
       firstUpdate: try DeviceTokenRows(updates.first),
       secondUpdate: try DeviceTokenRows(updates.dropFirst().first),
       bonus: try Tensor.deviceAddress(bonus),
-      initialState: try Tensor.deviceAddress(call.initialState), sequences: sequences.address,
+      initialState: try Tensor.deviceAddress(call.initialState), sequences: sequences?.address ?? 0,
       scale: Float(call.scale),
       epsilon: problem.normalizesQueriesAndKeys ? Float(LinearCall.normalizationEpsilon) : -1,
       decayWidth: Int32(call.decay?.shape[3] ?? 0), isDelta: problem.update == .delta ? 1 : 0,
       heads: Int32(problem.heads), valueHeads: Int32(problem.valueHeads),
       keyDimension: Int32(problem.keyDimension), valueDimension: Int32(problem.valueDimension),
-      slices: Int32(slices))
+      slices: Int32(slices), length: Int32(problem.length))
   }
 
   /// As `linear/chunk.cuh` declares it.
@@ -118,7 +123,7 @@ struct DeviceLinear {
     var keyDimension: Int32
     var valueDimension: Int32
     var slices: Int32
-    var unused: Int32 = 0
+    var length: Int32
   }
 
   /// As `linear/forward.cu` declares it.

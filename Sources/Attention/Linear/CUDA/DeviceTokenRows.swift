@@ -53,7 +53,7 @@ struct DeviceSequences {
   var address: UInt64 { memory.address }
 
   /// - Parameter chunk: the tokens of a chunk.
-  init(_ sequences: TokenSequences, chunk: Int, _ queue: DeviceQueue) throws {
+  init(_ sequences: some Sequence<TokenSequence>, chunk: Int, _ queue: DeviceQueue) throws {
     var chunks = 0
     let all = sequences.map { sequence in
       defer { chunks += sequence.tokens.count.pieces(of: chunk) }

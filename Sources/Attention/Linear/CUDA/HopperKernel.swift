@@ -1,0 +1,115 @@
+import CUDA
+import Tensors
+
+/// Linear attention on Hopper in chunks of 64 tokens: additive updates and the delta rule, with a decay per
+/// token, per head or none, in bfloat16. The state stays in registers as the left operand of the matrix
+/// instructions; states and sums are float32.
+struct HopperKernel: LinearKernel {
+  /// Whether sequences are cut into pieces that are worked on side by side: for few long ones.
+  let splits: Bool
+
+  var name: String { splits ? "cuda.hopper.split" : "cuda.hopper" }
+
+  /// The compute capability whose instructions it uses.
+  private static let capability = 90
+  /// Key dimensions that it is compiled for.
+  private static let keyDimensions = [64, 128]
+  /// Seconds that a block takes for a chunk, of an additive update and of one that erases (an H200).
+  private static func chunkSeconds(_ isErasing: Bool) -> Double { isErasing ? 4.2e-6 : 2.1e-6 }
+  /// Launches and what goes before them.
+  private static let overhead = 8e-6
+  private static let splitOverhead = 25e-6
+  /// The share of the portable kernels' time for both passes that their backward pass takes.
+  private static let shareOfBackward = 0.8
+  /// Multiprocessors of an H200, for estimates without one.
+  private static let nominalMultiprocessors = 132
+
+  func objection(to device: Device) -> Objection? { .unlessGPU(device) }
+
+  func objection(to problem: LinearProblem) -> Objection? {
+    if problem.dtype != .bfloat16 {
+      return Objection("needs bfloat16 inputs, was \(problem.dtype.rawValue)")
+    }
+    if problem.update != .additive && problem.update != .delta {
+      return Objection("the update is \(problem.update.rawValue); needs additive or delta")
+    }
+    if problem.decay == .perChannel {
+      return Objection("the decay is per channel; needs one per token, one per head or none")
+    }
+    if !Self.keyDimensions.contains(problem.keyDimension) {
+      return Objection("key dimension \(problem.keyDimension); needs 64 or 128")
+    }
+    if problem.valueDimension % HopperTile.groupColumns != 0 {
+      return Objection("value dimension \(problem.valueDimension); needs a multiple of 64")
+    }
+    if let limits = Self.limits(problem), limits.capability != Self.capability {
+      return Objection("needs compute capability 9.0, \(limits.name) has \(limits.capability)")
+    }
+    let pieces = splits ? HopperPieces.count(problem, Self.multiprocessors(problem)) : 1
+    if splits, pieces < 2 {
+      return Objection(
+        "\(problem.length) tokens and \(problem.recurrences) recurrences leave nothing to split")
+    }
+    let slices = (problem.valueDimension + problem.keyDimension) / HopperTile.groupColumns
+    if let objection = Objection.beyondGrid(
+      tokens: problem.batch * problem.length,
+      blocks: max(problem.recurrences * pieces * slices, problem.valueDimension))
+    {
+      return objection
+    }
+    return problem.needsGradient
+      ? DeviceChunked.objection(to: problem, passes: [.backward]) : nil
+  }
+
+  func cost(of problem: LinearProblem) -> Cost {
+    let multiprocessors = Self.multiprocessors(problem)
+    let isErasing = problem.update.isErasing
+    let chunks = (problem.batch * problem.length).pieces(of: max(1, problem.sequences))
+      .pieces(of: HopperTile.chunk)
+    let count = splits ? HopperPieces.count(problem, multiprocessors) : 1
+    /// Chunks that pass one after the other, where every block takes those of a piece.
+    func rounds(hasOutputs: Bool) -> Double {
+      let tile = HopperTile(
+        problem, recurrences: problem.recurrences * count, multiprocessors: multiprocessors,
+        hasOutputs: hasOutputs)
+      let blocks = problem.recurrences * count * tile.slices
+      return Double(blocks.pieces(of: multiprocessors) * chunks.pieces(of: count))
+    }
+    let all = rounds(hasOutputs: true) + (splits ? rounds(hasOutputs: false) : 0)
+    let seconds =
+      all * Self.chunkSeconds(isErasing) + (splits ? Self.splitOverhead : Self.overhead)
+    let states = splits ? problem.recurrences * count * problem.keyDimension : 0
+    var cost = Cost(
+      operations: 0, bytes: problem.bytes,
+      extraMemory: states * (problem.valueDimension + (isErasing ? problem.keyDimension : 0))
+        * MemoryLayout<Float>.size,
+      efficiency: 1, overhead: seconds, pieces: 1)
+    guard problem.needsGradient else { return cost }
+    // The backward pass is the portable kernels'.
+    let portable = DeviceChunked(erases: isErasing).cost(of: problem)
+    cost.overhead += portable.overhead * Self.shareOfBackward
+    cost.extraMemory += portable.extraMemory
+    return cost
+  }
+
+  private static func limits(_ problem: LinearProblem) -> DeviceLimits? {
+    guard case .cuda(let index) = problem.device else { return nil }
+    return try? CUDADevice.at(index).limits
+  }
+
+  private static func multiprocessors(_ problem: LinearProblem) -> Int {
+    limits(problem)?.multiprocessors ?? nominalMultiprocessors
+  }
+
+  func forward(_ call: LinearCall) throws -> LinearOutputs {
+    let hopper = try HopperForward(call)
+    return try splits ? hopper.runSplit() : hopper.run()
+  }
+
+  func backward(
+    _ call: LinearCall, outputGradient: Tensor?, finalStateGradient: Tensor?
+  ) throws -> LinearGradients {
+    try DeviceChunked(erases: call.problem.update.isErasing).backward(
+      call, outputGradient: outputGradient, finalStateGradient: finalStateGradient)
+  }
+}

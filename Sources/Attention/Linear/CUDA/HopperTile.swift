@@ -1,0 +1,92 @@
+/// How `linear/hopper_forward.cu` cuts a problem: how many columns of the values a block takes, and what
+/// it is compiled with.
+struct HopperTile: Hashable, Sendable {
+  /// Tokens of a chunk, as in `linear/hopper.cuh`.
+  static let chunk = 64
+  /// Columns of a warpgroup, and of a row of shared memory.
+  static let groupColumns = 64
+  private static let groupThreads = 128
+  /// The stages of the kernel's rings: keys and queries, values, scores,
+  /// outputs, gates.
+  private static let (keyStages, valueStages, scoreStages, outputStages, gateStages) = (
+    3, 2, 2, 2, 3
+  )
+  /// Bytes of a number of half precision.
+  private static let numberBytes = 2
+
+  let keys: Int
+  /// Columns of the values that a block takes.
+  let columns: Int
+  /// Blocks that share the columns.
+  let slices: Int
+  let update: LinearProblem.Update
+  let decays: Bool
+  let normalizes: Bool
+  /// Whether blocks write outputs; otherwise what a piece of a sequence does to the state.
+  let hasOutputs: Bool
+
+  /// Blocks of `columns` columns; those without outputs also go through the columns of a map of states, if
+  /// tokens erase.
+  private init(_ problem: LinearProblem, columns: Int, hasOutputs: Bool) {
+    keys = problem.keyDimension
+    self.columns = columns
+    let maps = hasOutputs || !problem.update.isErasing ? 0 : keys / columns
+    slices = problem.valueDimension / columns + maps
+    update = problem.update
+    decays = problem.decay != .none
+    normalizes = problem.normalizesQueriesAndKeys
+    self.hasOutputs = hasOutputs
+  }
+
+  /// Wide blocks, whose score groups serve two state groups, unless they leave multiprocessors idle.
+  ///
+  /// For example, 128 recurrences of 128 columns fill 128 of 132 multiprocessors with wide blocks; 32
+  /// recurrences are cut into 64 narrow ones.
+  ///
+  /// - Parameters:
+  ///   - problem: what is computed.
+  ///   - recurrences: sequences, or pieces of them, times value heads.
+  ///   - multiprocessors: of the device.
+  ///   - hasOutputs: as ``hasOutputs``.
+  init(
+    _ problem: LinearProblem, recurrences: Int, multiprocessors: Int, hasOutputs: Bool = true
+  ) {
+    let wide = 2 * Self.groupColumns
+    let canBeWide =
+      problem.valueDimension % wide == 0
+      && (hasOutputs || !problem.update.isErasing || problem.keyDimension % wide == 0)
+    let wideBlocks = recurrences * (problem.valueDimension / wide)
+    self.init(
+      problem, columns: canBeWide && 2 * wideBlocks > multiprocessors ? wide : Self.groupColumns,
+      hasOutputs: hasOutputs)
+  }
+
+  /// Warpgroups with the state, one for scores and one that copies.
+  var threads: Int { (columns / Self.groupColumns + 2) * Self.groupThreads }
+
+  /// What the kernel takes of shared memory, in its order.
+  var sharedBytes: Int {
+    let chunk = Self.chunk
+    let isErasing = update.isErasing
+    let tiles =
+      2 * Self.keyStages * chunk * keys + Self.valueStages * chunk * columns
+      + (isErasing ? 2 : 1) * Self.scoreStages * chunk * chunk
+      + Self.outputStages * chunk * columns
+    // Eight numbers per token and one for each of the score group's four warps, and the chunk's.
+    let gates = Self.gateStages * ((8 + 4) * chunk + 4)
+    let lower = isErasing ? chunk * (chunk + 8) : 0
+    let lengths = 2 * chunk
+    let barriers = 2 * (2 * Self.keyStages + Self.valueStages + Self.scoreStages + Self.gateStages)
+    return tiles * Self.numberBytes + (gates + lower + lengths) * MemoryLayout<Float>.size
+      + barriers * MemoryLayout<UInt64>.size
+  }
+
+  /// The macros of the kernel.
+  var definitions: [String] {
+    [
+      "UPDATE=\(update.kernelNumber)", "KEYS=\(keys)", "COLUMNS=\(columns)",
+      "DECAYS=\(decays ? 1 : 0)", "NORMALIZES=\(normalizes ? 1 : 0)",
+      "OUTPUTS=\(hasOutputs ? 1 : 0)",
+    ]
+  }
+}

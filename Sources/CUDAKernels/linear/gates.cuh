@@ -1,0 +1,127 @@
+#pragma once
+
+#include "linear/hopper.cuh"
+
+// What follows from a chunk's gates and from the lengths of its queries and keys, computed by warps of the
+// copying group ahead of everybody who needs it.
+
+// A decay beyond this leaves nothing in float32; sums stay small enough for differences of near tokens.
+constexpr float strongest_decay = -88;
+// Rows of a chunk that a warp of the score group has.
+constexpr int warp_rows = chunk_tokens / group_warps;
+
+// Factors of a chunk's tokens, with G the inclusive sum of the log-decay and γ the whole chunk's.
+struct Gates {
+  // For the state groups.
+  float read[chunk_tokens];    // scale e^G, over the query's length if it is normalised
+  float erase[chunk_tokens];   // e^G, over the key's length
+  float write[chunk_tokens];   // e^(γ − G), over the key's length
+  // For the score group. What decays between a token and an earlier one, in rows of different warps, are two
+  // factors at most 1: from the earlier one to the token before the warp's first, and from there.
+  float sums[chunk_tokens];                      // G, in powers of two
+  float betas[chunk_tokens];
+  float query_rows[chunk_tokens];                // scale over the query's length
+  float key_rows[chunk_tokens];                  // β over the key's length
+  float passed[chunk_tokens];                    // from before the warp's rows to the token
+  float columns[group_warps][chunk_tokens];      // to before a warp's rows, over the key's length
+  float whole;                                   // e^γ
+  float unused[3];
+};
+
+// The gates of two tokens of a chunk, `lane` and 32 further, which a thread loads a chunk ahead. What they are
+// as numbers is found when they are used: the loads are under way together.
+struct LoadedGates {
+  u32 decay[2], beta[2];
+
+  __device__ LoadedGates(const Operands &o, const Place &at, int first) {
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      const int token = first + (int)threadIdx.x % warp_threads + half * warp_threads;
+      const bool exists = token < at.sequence.count;
+      auto load = [&](const Rows &rows) -> u32 {
+        const i64 place = rows.place(at.sequence.batch, at.sequence.first + token, at.head);
+        if (!exists) return 0;
+        return rows.type == type_f32 ? ((const u32 *)rows.base)[place] : ((const u16 *)rows.base)[place];
+      };
+      decay[half] = DECAYS ? load(o.decay) : 0;
+      beta[half] = UPDATE == 1 ? load(o.first_update) : 0;
+    }
+  }
+
+  DEVICE float number(u32 bits, int type) {
+    return type == type_f32    ? __uint_as_float(bits)
+           : type == type_bf16 ? bf16::widen((u16)bits)
+                               : f16::widen((u16)bits);
+  }
+};
+
+DEVICE float inclusive_sum(float x) {
+  const int lane = threadIdx.x % warp_threads;
+#pragma unroll
+  for (int distance = 1; distance < warp_threads; distance *= 2) {
+    const float before = __shfl_up_sync(~0u, x, distance);
+    if (lane >= distance) x += before;
+  }
+  return x;
+}
+
+// By one warp. `sizes` are the reciprocal lengths of queries and keys, [2][64].
+DEVICE void find_gates(Gates &gates, const LoadedGates &loaded, const float *sizes, int count,
+                       const Operands &o) {
+  const int lane = threadIdx.x % warp_threads;
+  float sums[2] = {}, before[group_warps] = {};
+  if (DECAYS) {
+    sums[0] = inclusive_sum(fmaxf(LoadedGates::number(loaded.decay[0], o.decay.type), strongest_decay) * log2_e);
+    before[2] = __shfl_sync(~0u, sums[0], warp_threads - 1);
+    sums[1] = inclusive_sum(fmaxf(LoadedGates::number(loaded.decay[1], o.decay.type), strongest_decay) * log2_e) + before[2];
+    before[1] = __shfl_sync(~0u, sums[0], warp_rows - 1);
+    before[3] = __shfl_sync(~0u, sums[1], warp_rows - 1);
+  }
+  const float whole = DECAYS ? __shfl_sync(~0u, sums[1], warp_threads - 1) : 0;
+#pragma unroll
+  for (int half = 0; half < 2; ++half) {
+    const int token = lane + half * warp_threads;
+    const float sum = sums[half];
+    const float beta = UPDATE == 1 ? LoadedGates::number(loaded.beta[half], o.first_update.type) : 0;
+    const float query_size = NORMALIZES && OUTPUTS ? sizes[token] : 1;
+    // Behind the end there is nothing, of which the length may be no number.
+    const float key_size = token >= count ? 0 : NORMALIZES ? sizes[chunk_tokens + token] : 1;
+    const float decayed = DECAYS ? exp2_fast(sum) : 1;
+    gates.read[token] = o.scale * query_size * decayed;
+    gates.erase[token] = key_size * decayed;
+    gates.write[token] = key_size * (DECAYS ? exp2_fast(whole - sum) : 1);
+    gates.sums[token] = sum;
+    gates.betas[token] = beta;
+    gates.query_rows[token] = o.scale * query_size;
+    gates.key_rows[token] = beta * key_size;
+    // The warp whose row this is: one of two that lie in this half.
+    const bool is_second = lane >= warp_rows;
+    const float start = is_second ? before[2 * half + 1] : before[2 * half];
+    gates.passed[token] = DECAYS ? exp2_fast(sum - start) : 1;
+#pragma unroll
+    for (int warp = 2 * half; warp < group_warps; ++warp) {
+      const bool is_before = token < warp * warp_rows;
+      gates.columns[warp][token] = key_size * (DECAYS && is_before ? exp2_fast(before[warp] - sum) : 1);
+    }
+  }
+  if (lane == 0) gates.whole = exp2_fast(whole);
+}
+
+// Reciprocal lengths of the rows of a tile, by one warp: two rows a lane.
+DEVICE void measure_rows(float *sizes, const u8 *tile, float epsilon) {
+#pragma unroll 1
+  for (int row = threadIdx.x % warp_threads; row < chunk_tokens; row += warp_threads) {
+    float sum = 0;
+#pragma unroll 4
+    for (int n = 0; n < KeyTile::chunks; ++n) {
+      const uint4 numbers = *(const uint4 *)(tile + KeyTile::place(row, n));
+      const u32 pairs[4] = {numbers.x, numbers.y, numbers.z, numbers.w};
+#pragma unroll
+      for (u32 pair : pairs) {
+        const float low = Element::widen((u16)pair), high = Element::widen((u16)(pair >> 16));
+        sum += low * low + high * high;
+      }
+    }
+    sizes[row] = rsqrtf(sum + epsilon);
+  }
+}

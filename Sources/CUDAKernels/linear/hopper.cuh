@@ -1,0 +1,148 @@
+#pragma once
+
+#include "linear/operands.cuh"
+#include "tile/ring.cuh"
+#include "tile/warpgroup.cuh"
+
+// What the kernels of linear attention for Hopper share.
+//
+// A block owns 64 or 128 columns of the values of one sequence and head, and goes through the sequence in
+// chunks of 64 tokens. Its warpgroups have roles: a state group for each 64 columns keeps the state,
+// transposed, in registers; the score group computes, a chunk ahead, what does not depend on the state; the
+// copying group fills the rings of tiles, and of what follows from gates.
+//
+// Compiled with
+//   ELEMENT      bf16 or f16
+//   UPDATE       0 additive, 1 delta rule
+//   KEYS         the key dimension, 64 or 128
+//   COLUMNS      value columns of a block, 64 or 128
+//   DECAYS       whether there is a decay, one per token and head
+//   NORMALIZES   whether queries and keys are scaled to unit length
+
+using Element = ELEMENT;
+
+constexpr int chunk_tokens = 64;
+constexpr int group_threads = 4 * warp_threads;
+constexpr int group_warps = group_threads / warp_threads;
+constexpr int group_columns = 64;
+constexpr int state_groups = COLUMNS / group_columns;
+constexpr int score_group = state_groups;
+constexpr int block_threads = (state_groups + 2) * group_threads;
+// Warps of the state and score groups.
+constexpr int computing_warps = (state_groups + 1) * group_warps;
+
+// Registers of a thread in each role. A block starts with equal shares.
+constexpr int first_registers = 65536 / block_threads / 8 * 8;
+constexpr int state_registers = state_groups == 2 ? 192 : 232;
+constexpr int score_registers = state_groups == 2 ? 96 : 152;
+constexpr int copying_registers = 32;
+static_assert(state_registers * state_groups + score_registers + copying_registers <=
+              first_registers * (state_groups + 2));
+
+using KeyTile = BlockedTile<Element, chunk_tokens, KEYS>;
+using ValueTile = BlockedTile<Element, chunk_tokens, COLUMNS>;
+// Token by token, and a group's columns of the output.
+using ScoreTile = BlockedTile<Element, chunk_tokens, chunk_tokens>;
+using OutputTile = BlockedTile<Element, chunk_tokens, group_columns>;
+
+// A warpgroup's sums of 64 × 64 and of 64 × KEYS numbers.
+using TokenSums = float[chunk_tokens / 8][4];
+using StateSums = float[KEYS / 8][4];
+// The same of 64 × 64 rounded, as left operand.
+using TokenLeft = Element::Left[chunk_tokens / 16];
+
+// Barriers of the block by number; 0 is `__syncthreads`.
+DEVICE void meet_own_group() { synchronize(1 + threadIdx.x / group_threads, group_threads); }
+
+// A thread's place in its warpgroup, read anew each time: addresses that follow from it would otherwise be kept
+// in registers through the loop over chunks.
+DEVICE int own_thread() { return read_thread_index() % group_threads; }
+DEVICE int own_warp() { return own_thread() / warp_threads; }
+DEVICE int own_lane() { return read_thread_index() % warp_threads; }
+
+// A warp no longer needs a stage.
+template <int Stages>
+DEVICE void release(const Ring<Stages> &ring, int turn) {
+  __syncwarp();
+  if (threadIdx.x % warp_threads == 0) ring.release(turn);
+}
+
+// Requests a tile's rows from `row` on, 64 columns at a time from `column` on.
+template <typename T>
+DEVICE void copy_blocks(u32 tile, const TensorMap &map, u32 barrier, int column, int head, int row,
+                        int batch) {
+#pragma unroll
+  for (int block = 0; block < T::columns / block_columns; ++block) {
+    copy_box(tile + block * T::block_bytes, map, barrier, column + block * block_columns, head, row, batch);
+  }
+}
+
+// The factors of the two columns 8 `j` + 2 (lane mod 4) and + 1 of a sum.
+DEVICE float2 factors_at(const float *factors, int j) {
+  return *(const float2 *)(factors + 8 * j + threadIdx.x % 4 * 2);
+}
+
+// Each column of the sums times its factor.
+DEVICE void scale_columns(TokenSums &c, const float *factors) {
+#pragma unroll
+  for (int j = 0; j < chunk_tokens / 8; ++j) {
+    const float2 factor = factors_at(factors, j);
+    c[j][0] *= factor.x;
+    c[j][1] *= factor.y;
+    c[j][2] *= factor.x;
+    c[j][3] *= factor.y;
+  }
+}
+
+template <int Columns>
+DEVICE void scale(float (&c)[Columns][4], float factor) {
+#pragma unroll
+  for (int j = 0; j < Columns; ++j) {
+#pragma unroll
+    for (int i = 0; i < 4; ++i) c[j][i] *= factor;
+  }
+}
+
+template <int Steps>
+DEVICE void round_left(Element::Left (&a)[Steps], const float (&c)[2 * Steps][4]) {
+#pragma unroll
+  for (int step = 0; step < Steps; ++step) a[step] = Element::as_left(c[2 * step], c[2 * step + 1]);
+}
+
+// A left operand as sums.
+template <int Steps>
+DEVICE void widen_left(float (&c)[2 * Steps][4], const Element::Left (&a)[Steps]) {
+#pragma unroll
+  for (int j = 0; j < 2 * Steps; ++j) {
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      c[j][i] = Element::widen((u16)(a[j / 2].word[j % 2 * 2 + i / 2] >> 16 * (i % 2)));
+    }
+  }
+}
+
+// Where lane l of a warp finds, of a tile of tokens × columns, its row of the four matrices that are, transposed,
+// the left operand of the warp's 16 columns from `column` on and of 16 tokens.
+template <typename T>
+DEVICE u32 transposed_place(int column, int step) {
+  const int lane = threadIdx.x % warp_threads;
+  return T::place(step * 16 + lane / 16 * 8 + lane % 8, column / 8 + lane / 8 % 2);
+}
+
+// By `Threads` threads, 16 bytes at a time.
+template <int Threads>
+DEVICE void clear(u8 *memory, u32 bytes) {
+  for (u32 place = threadIdx.x % Threads * 16; place < bytes; place += Threads * 16) {
+    *(uint4 *)(memory + place) = {0, 0, 0, 0};
+  }
+}
+
+// Rows from `count` on become zeros: behind a sequence lies another, whose numbers may be no numbers.
+template <typename T>
+DEVICE void clear_rows(u8 *tile, int count) {
+  for (int index = count * T::chunks + threadIdx.x % group_threads; index < T::rows * T::chunks;
+       index += group_threads) {
+    *(uint4 *)(tile + T::place(index / T::chunks, index % T::chunks)) = {0, 0, 0, 0};
+  }
+  show_to_products();
+}

@@ -1,0 +1,180 @@
+#pragma once
+
+#include "linear/gates.cuh"
+
+// (I + L)⁻¹ of a strictly lower triangular L [64, 64], by a warpgroup: diagonal blocks of 8 by
+// substitution in float32, then two blocks of n beside each other become one of 2 n,
+//
+//     [ A₁        ]        with A₂₁ = −A₂ L₂₁ A₁
+//     [ A₂₁   A₂  ]
+//
+// by the matrix units in TF32, whose 11 bits are at least those of half precision. L becomes its inverse
+// in place, block by block; blocks of 16 above the diagonal are zeros that nobody writes.
+
+// Rows are padded so that the rows of a fragment lie in different banks.
+constexpr int lower_pitch = chunk_tokens + 8;
+constexpr int lower_size = chunk_tokens * lower_pitch;
+constexpr int small_block = 8;
+constexpr int large_block = 16;
+
+// A thread's place in the score group.
+struct Member {
+  int warp;
+  int lane;
+
+  __device__ Member() : warp(own_warp()), lane(own_lane()) {}
+  // Of sums of 16 × 8: rows `row` and + 8, columns `column` and + 1.
+  __device__ int row() const { return lane / 4; }
+  __device__ int column() const { return lane % 4 * 2; }
+};
+
+// The matrix units cut off all but 11 bits: half of the last of them rounds.
+DEVICE u32 nearest_tf32(float number) { return __float_as_uint(number) + 0x1000; }
+
+// sums [16, 8] += the left operand, in registers as sums of [16, 8] have it, times right [8, 8].
+DEVICE void add_block(float (&sum)[4], const float (&left)[4], const float *right, const Member &own) {
+  // Columns 2 t and 2 t + 1 of the sums are numbers t and t + 4 of what is summed here.
+  const u32 a[4] = {nearest_tf32(left[0]), nearest_tf32(left[2]), nearest_tf32(left[1]),
+                    nearest_tf32(left[3])};
+  const float *first = right + own.column() * lower_pitch + own.lane / 4;
+  multiply_add_tf32(sum, a, nearest_tf32(first[0]), nearest_tf32(first[lower_pitch]));
+}
+
+// Rows of a matrix as sums of [16, 8] have them; `Rows` of 8 leaves the others zero.
+template <int Rows>
+DEVICE void load_block(float (&block)[4], const float *matrix, const Member &own) {
+#pragma unroll
+  for (int half = 0; half < 2; ++half) {
+    const float2 pair = half * 8 < Rows ? *(const float2 *)(matrix + (own.row() + half * 8) * lower_pitch +
+                                                            own.column())
+                                        : float2{0, 0};
+    block[2 * half] = pair.x;
+    block[2 * half + 1] = pair.y;
+  }
+}
+
+template <int Rows>
+DEVICE void store_negative(float *matrix, const float (&block)[4], const Member &own) {
+#pragma unroll
+  for (int half = 0; half < Rows / 8; ++half) {
+    *(float2 *)(matrix + (own.row() + half * 8) * lower_pitch + own.column()) = {-block[2 * half],
+                                                                                 -block[2 * half + 1]};
+  }
+}
+
+// The two diagonal blocks of 8 in a warp's rows, a lane for each column.
+DEVICE void invert_smallest(float *lower, const Member &own) {
+  const int column = own.lane % small_block;
+  float *block = lower + (own.warp * warp_rows + own.lane / small_block % 2 * small_block) * (lower_pitch + 1);
+  float x[small_block];
+#pragma unroll
+  for (int row = 0; row < small_block; ++row) {
+    float l[small_block];
+#pragma unroll
+    for (int m = 0; m < row; m += 4) {
+      const float4 four = *(const float4 *)(block + row * lower_pitch + m);
+      l[m] = four.x;
+      l[m + 1] = four.y;
+      l[m + 2] = four.z;
+      l[m + 3] = four.w;
+    }
+    x[row] = row == column ? 1 : 0;
+#pragma unroll
+    for (int m = 0; m < row; ++m) x[row] -= l[m] * x[m];
+  }
+  __syncwarp();
+  if (own.lane < 2 * small_block) {
+#pragma unroll
+    for (int row = 0; row < small_block; ++row) block[row * lower_pitch + column] = x[row];
+  }
+  __syncwarp();
+}
+
+// Two blocks of 8 in a warp's rows become one of 16.
+DEVICE void join_small(float *lower, const Member &own) {
+  float *first = lower + own.warp * warp_rows * (lower_pitch + 1);
+  float *corner = first + small_block * lower_pitch;
+  float left[4], outer[4] = {}, sum[4] = {};
+  load_block<small_block>(left, corner + small_block, own);
+  add_block(outer, left, corner, own);
+  add_block(sum, outer, first, own);
+  __syncwarp();
+  store_negative<small_block>(corner, sum, own);
+  __syncwarp();
+}
+
+// Two of 16 become one of 32: the first and third warps take half of the corner's columns each of their own and
+// the next warp's rows.
+DEVICE void join_large(float *lower, const Member &own) {
+  const int pair = own.warp / 2, half = own.warp % 2 * small_block;
+  float *first = lower + pair * 2 * large_block * (lower_pitch + 1);
+  float *corner = first + large_block * lower_pitch;
+  float left[4], outer[2][4] = {}, sum[4] = {};
+#pragma unroll
+  for (int step = 0; step < 2; ++step) {
+    load_block<large_block>(left, corner + large_block + step * 8, own);
+#pragma unroll
+    for (int n = 0; n < 2; ++n) add_block(outer[n], left, corner + step * 8 * lower_pitch + n * 8, own);
+  }
+#pragma unroll
+  for (int n = 0; n < 2; ++n) add_block(sum, outer[n], first + n * 8 * lower_pitch + half, own);
+  // The other warp reads the corner, too.
+  meet_own_group();
+  store_negative<large_block>(corner + half, sum, own);
+}
+
+// And two of 32 one of 64: a warp for each 16 × 16 of the corner. Blocks above the diagonal are zeros, which costs
+// less than another piece of code for each warp.
+DEVICE void join_halves(float *lower, const Member &own) {
+  const int row = (2 + own.warp / 2) * large_block, column = own.warp % 2 * large_block;
+  float outer[4][4] = {}, sum[2][4] = {};
+#pragma unroll
+  for (int step = 0; step < 4; ++step) {
+    float left[4];
+    const float *middle = lower + (2 * large_block + step * 8) * lower_pitch;
+    load_block<large_block>(left, lower + row * lower_pitch + 2 * large_block + step * 8, own);
+#pragma unroll
+    for (int n = 0; n < 4; ++n) add_block(outer[n], left, middle + n * 8, own);
+  }
+#pragma unroll
+  for (int step = 0; step < 4; ++step) {
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      add_block(sum[half], outer[step], lower + step * 8 * lower_pitch + column + half * 8, own);
+    }
+  }
+  meet_own_group();
+#pragma unroll
+  for (int half = 0; half < 2; ++half) {
+    store_negative<large_block>(lower + row * lower_pitch + column + half * 8, sum[half], own);
+  }
+}
+
+// L [64, 64] in `lower` becomes (I + L)⁻¹. The warpgroup has met since L was written, and meets behind.
+DEVICE void invert(float *lower, const Member &own) {
+  invert_smallest(lower, own);
+  join_small(lower, own);
+  meet_own_group();
+  join_large(lower, own);
+  meet_own_group();
+  join_halves(lower, own);
+  // A warp rounds what others have joined.
+  meet_own_group();
+}
+
+// The lower blocks of `lower`, its columns times `factors`, rounded to a tile: a warp's own rows.
+DEVICE void round_lower(u8 *tile, const float *lower, const float *factors, const Member &own) {
+  const int first = own.warp * warp_rows + own.row();
+#pragma unroll
+  for (int j = 0; j < chunk_tokens / 8; ++j) {
+    const float2 factor = *(const float2 *)(factors + j * 8 + own.column());
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      const int row = first + half * 8;
+      const float2 pair = *(const float2 *)(lower + row * lower_pitch + j * 8 + own.column());
+      if (j / 2 <= own.warp) {
+        Element::store(tile + ScoreTile::pair_place(row, j, own.lane), pair.x * factor.x, pair.y * factor.y);
+      }
+    }
+  }
+}

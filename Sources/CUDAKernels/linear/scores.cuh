@@ -1,0 +1,83 @@
+#pragma once
+
+#include "linear/gates.cuh"
+#include "linear/inverse.cuh"
+
+// What the score group computes of a chunk, none of which depends on the state:
+//
+//     P_ij = scale q_i·k_j e^(G_i − G_j) for j ≤ i ,   L_ij = β_i k_i·k_j e^(G_i − G_j) for j < i ,
+//     A = (I + L)⁻¹ diag β
+
+// Calls body(j, half, first, second) for each pair of sums that a thread has in the lower blocks, in columns 8 j …
+// and row `half` of its two: the sums times what decays in between and times the factors of row and column;
+// zero beyond the diagonal or, with IsStrict, on it too. The code is the same for all warps, which would
+// otherwise evict one another's instructions.
+template <bool IsStrict, typename Body>
+DEVICE void each_pair(const Gates &gates, const float *row_factors, const TokenSums &sums, const Member &own,
+                      const Body &body) {
+  const int first = own.warp * warp_rows + own.row();
+  const float *column_factors = gates.columns[own.warp];
+  float near[2], far[2];
+#pragma unroll
+  for (int half = 0; half < 2; ++half) {
+    near[half] = row_factors[first + half * 8];
+    far[half] = near[half] * gates.passed[first + half * 8];
+  }
+  // Before the diagonal block.
+  float diagonal[2][4];
+#pragma unroll
+  for (int j = 0; j < chunk_tokens / 8; ++j) {
+    const float2 columns = *(const float2 *)(column_factors + j * 8 + own.column());
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      if (j < 2 || j / 2 == own.warp) diagonal[j % 2][i] = sums[j][i];
+    }
+    if (j < chunk_tokens / 8 - 2) {
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        const float left = sums[j][2 * half] * (columns.x * far[half]);
+        const float right = sums[j][2 * half + 1] * (columns.y * far[half]);
+        if (j / 2 < own.warp) body(j, half, left, right);
+      }
+    }
+  }
+  // On it.
+#pragma unroll
+  for (int n = 0; n < 2; ++n) {
+    const int j = 2 * own.warp + n;
+    const int column = j * 8 + own.column();
+    const float2 columns = *(const float2 *)(column_factors + column);
+    const float2 column_sums = *(const float2 *)(gates.sums + column);
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      const int row = first + half * 8;
+      float left = diagonal[n][2 * half] * columns.x * near[half];
+      float right = diagonal[n][2 * half + 1] * columns.y * near[half];
+      if (DECAYS) {
+        // What is not seen may have a positive exponent.
+        const float row_sum = gates.sums[row];
+        left *= exp2_fast(fminf(row_sum - column_sums.x, 0));
+        right *= exp2_fast(fminf(row_sum - column_sums.y, 0));
+      }
+      const bool sees_left = IsStrict ? column < row : column <= row;
+      const bool sees_right = IsStrict ? column + 1 < row : column + 1 <= row;
+      body(j, half, sees_left ? left : 0, sees_right ? right : 0);
+    }
+  }
+}
+
+// P to its tile, of the products of queries with keys.
+DEVICE void store_scores(u8 *tile, const Gates &gates, const TokenSums &sums, const Member &own) {
+  const int first = own.warp * warp_rows + own.row();
+  each_pair<false>(gates, gates.query_rows, sums, own, [&](int j, int half, float left, float right) {
+    Element::store(tile + ScoreTile::pair_place(first + half * 8, j, own.lane), left, right);
+  });
+}
+
+// L, of the products of keys with keys.
+DEVICE void store_lower(float *lower, const Gates &gates, const TokenSums &sums, const Member &own) {
+  const int first = own.warp * warp_rows + own.row();
+  each_pair<true>(gates, gates.key_rows, sums, own, [&](int j, int half, float left, float right) {
+    *(float2 *)(lower + (first + half * 8) * lower_pitch + j * 8 + own.column()) = {left, right};
+  });
+}

@@ -1,0 +1,135 @@
+import Tensors
+import TestSupport
+import Testing
+
+@testable import Attention
+
+/// The choice of tiles and pieces, which needs no GPU.
+@Suite struct HopperTileTests {
+  private static let multiprocessors = 132
+  /// Shared memory of a block of an H100.
+  private static let room = 227 << 10
+
+  private static func problem(
+    _ update: LinearProblem.Update = .delta, batch: Int = 1, length: Int = 4096, heads: Int = 16,
+    keyDimension: Int = 128, valueDimension: Int = 128, dtype: DType = .bfloat16,
+    decay: LinearProblem.Decay = .perToken
+  ) -> LinearProblem {
+    LinearProblem(
+      batch: batch, length: length, sequences: batch, isPacked: false, heads: heads,
+      valueHeads: heads, keyDimension: keyDimension, valueDimension: valueDimension, dtype: dtype,
+      decay: decay, update: update, normalizesQueriesAndKeys: true, hasInitialState: false,
+      needsGradient: false)
+  }
+
+  @Test func everyTileFits() {
+    for update in [LinearProblem.Update.additive, .delta] {
+      for (k, v) in [(64, 64), (64, 128), (128, 64), (128, 128), (128, 192), (64, 512)] {
+        for (recurrences, hasOutputs) in [(1, true), (1, false), (500, true), (500, false)] {
+          let tile = HopperTile(
+            Self.problem(update, keyDimension: k, valueDimension: v), recurrences: recurrences,
+            multiprocessors: Self.multiprocessors, hasOutputs: hasOutputs)
+          let words = "\(update) \(k) \(v) \(recurrences) \(hasOutputs)"
+          #expect(tile.sharedBytes <= Self.room, "\(words)")
+          let maps = update == .delta && !hasOutputs ? k : 0
+          #expect(tile.columns * tile.slices == v + maps, "\(words)")
+        }
+      }
+    }
+  }
+
+  @Test func blocksAreWideWhereTheyFillTheDevice() {
+    func columns(_ recurrences: Int) -> Int {
+      HopperTile(
+        Self.problem(), recurrences: recurrences, multiprocessors: Self.multiprocessors
+      ).columns
+    }
+    #expect(columns(128) == 128)
+    #expect(columns(67) == 128)
+    #expect(columns(66) == 64)
+  }
+
+  @Test func piecesFillTheDeviceWithTheHeadsOfOneSequence() {
+    func count(_ length: Int, heads: Int, batch: Int = 1) -> Int {
+      HopperPieces.count(
+        Self.problem(batch: batch, length: length, heads: heads), Self.multiprocessors)
+    }
+    #expect(count(16384, heads: 16) == 8)
+    #expect(count(65536, heads: 4) == 32)
+    // A piece has at least eight chunks, and many heads need none.
+    #expect(count(1024, heads: 1) == 2)
+    #expect(count(512, heads: 1) == 1)
+    #expect(count(16384, heads: 132) == 1)
+    // What else is in the batch changes nothing.
+    #expect(count(16384, heads: 16, batch: 64) == 8)
+    #expect(count(0, heads: 1) == 1)
+  }
+
+  @Test func objectionsNameWhatIsMissing() {
+    let kernel = HopperKernel(splits: false)
+    func words(_ problem: LinearProblem) -> String? { kernel.objection(to: problem)?.reason }
+    #expect(words(Self.problem()) == nil)
+    #expect(words(Self.problem(dtype: .float32)) == "needs bfloat16 inputs, was float32")
+    #expect(
+      words(Self.problem(.lowRank)) == "the update is low rank; needs additive or delta")
+    #expect(
+      words(Self.problem(decay: .perChannel))
+        == "the decay is per channel; needs one per token, one per head or none")
+    #expect(words(Self.problem(keyDimension: 96)) == "key dimension 96; needs 64 or 128")
+    #expect(
+      words(Self.problem(valueDimension: 80)) == "value dimension 80; needs a multiple of 64")
+    #expect(
+      HopperKernel(splits: true).objection(to: Self.problem(length: 512))?.reason
+        == "512 tokens and 16 recurrences leave nothing to split")
+  }
+}
+
+@Suite(.onGPU, .serialized) struct HopperDeviceTests {
+  private static func arguments(_ update: LinearProblem.Update, length: Int, packed: [Int]? = nil)
+    throws -> LinearCase.Arguments
+  {
+    try LinearCase(
+      batch: 1, length: length, heads: 1, valueHeads: 2, keyDimension: 64, valueDimension: 64,
+      dtype: .bfloat16, decay: .perToken, update: update, packed: packed, normalizes: true
+    ).arguments()
+  }
+
+  /// A sequence may be cut anywhere, its state carried over, by kernels of any kind.
+  @Test(arguments: [LinearProblem.Update.additive, .delta])
+  func continuesWhereItWasCut(_ update: LinearProblem.Update) throws {
+    let length = 150
+    let arguments = try Self.arguments(update, length: length)
+    let expected = try arguments.wide()("cpu.reference")
+    let onDevice = try arguments.moved(to: GPU.device)
+    let portable = update.isErasing ? "cuda.erasing" : "cuda.chunked"
+    for (place, kernels) in [
+      (64, ["cuda.hopper", "cuda.hopper"]), (37, [portable, "cuda.hopper"]),
+      (149, ["cuda.hopper", "cuda.step"]),
+    ] {
+      let first = try onDevice.sliced(0..<place, from: onDevice.initialState)(kernels[0])
+      let second = try onDevice.sliced(place..<length, from: first.finalState)(kernels[1])
+      let output = try Tensor.concatenated([first.output, second.output], 1)
+      #expect(try relativeError(output, expected.output) <= 1e-2, "\(kernels) at \(place)")
+      #expect(try relativeError(second.finalState, expected.finalState) <= 1e-2)
+    }
+  }
+
+  /// The same bits whatever else is in the batch.
+  @Test(arguments: ["cuda.hopper", "cuda.hopper.split"])
+  func packedSequencesDoNotKnowEachOther(_ kernel: String) throws {
+    let ends = [0, 1100, 1103, 2253]
+    var arguments = try Self.arguments(.delta, length: 2253, packed: ends).moved(to: GPU.device)
+    let packed = try arguments(kernel)
+    let initial = try #require(arguments.initialState)
+    arguments.cumulativeLengths = nil
+    for number in [0, 2] {
+      let tokens = ends[number]..<ends[number + 1]
+      let state = try initial.sliced(0, number..<number + 1)
+      let alone = try arguments.sliced(tokens, from: state)(kernel).output.cast(to: .float32)
+      let whole = try packed.output.sliced(1, tokens).cast(to: .float32)
+      #expect(
+        try alone.elements(as: Float.self) == whole.elements(as: Float.self),
+        "\(kernel), sequence \(number)")
+    }
+  }
+}
