@@ -73,6 +73,7 @@ let package = Package(
       name: "LanguageModelsTests", dependencies: ["LanguageModels", "CUDA", "TestSupport"]),
     .testTarget(name: "TrainingTests", dependencies: ["Training", "CUDA", "TestSupport"]),
     .testTarget(
-      name: "AttentionCommandTests", dependencies: ["AttentionCommand", "Attention", "Tensors"]),
+      name: "AttentionCommandTests",
+      dependencies: ["AttentionCommand", "Attention", "Training", "Tensors"]),
   ]
 )

@@ -25,3 +25,10 @@ extension sigaction {
     }
   }
 }
+
+/// Whether the process was told to ignore the signal, as a shell tells those that it starts in the background.
+package func isIgnored(signal number: Int32) -> Bool {
+  var action = sigaction()
+  sigaction(number, nil, &action)
+  return unsafeBitCast(action.handler, to: Int.self) == unsafeBitCast(SIG_IGN, to: Int.self)
+}

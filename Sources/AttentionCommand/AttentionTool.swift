@@ -57,13 +57,8 @@ struct AttentionTool: AsyncParsableCommand {
 
   /// Ctrl-\ ends the tool. Swift's runtime would print the stack and go on.
   private static func restoreQuit() {
-    var action = sigaction()
-    sigaction(SIGQUIT, nil, &action)
     // Whoever starts programs in the background may have asked for it to be ignored.
-    guard
-      unsafeBitCast(action.__sigaction_handler.sa_handler, to: Int.self)
-        != unsafeBitCast(SIG_IGN, to: Int.self)
-    else { return }
+    guard !isIgnored(signal: SIGQUIT) else { return }
     signal(SIGQUIT, SIG_DFL)
   }
 

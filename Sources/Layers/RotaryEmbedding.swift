@@ -1,5 +1,5 @@
-import CPUKernels
 import AttentionCLibrary
+import CPUKernels
 import Tensors
 
 /// Turns pairs of a head's numbers by angles that grow with the token's position, so that products

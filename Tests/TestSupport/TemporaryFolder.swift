@@ -1,5 +1,5 @@
-import FoundationEssentials
 import AttentionCLibrary
+import FoundationEssentials
 
 /// A folder of one test, removed with everything in it when the test lets go of it.
 package final class TemporaryFolder {

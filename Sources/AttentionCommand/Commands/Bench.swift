@@ -1,6 +1,6 @@
 import ArgumentParser
-import AttentionCLibrary
 import Attention
+import AttentionCLibrary
 import Tensors
 import Training
 

@@ -1,7 +1,7 @@
 import ArgumentParser
 import Attention
-import CUDA
 import AttentionCLibrary
+import CUDA
 import Tensors
 
 /// `attention devices`

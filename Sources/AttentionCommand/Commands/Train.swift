@@ -17,11 +17,14 @@ struct Train: ParsableCommand {
       The same command continues a run that was stopped, bit for bit. Ctrl-C stops it with a \
       checkpoint and exit code 130, a kill (SIGTERM) with 143, a terminal that closes with 129; a \
       second Ctrl-C ends it at once.
+
+      --keys prints every key of a configuration with its default and meaning; the page is \
+      CONFIGURATION.md in the repository too.
       """)
 
   @Argument(
     help: ArgumentHelp("The model, the text and the training.", valueName: "config.json5"))
-  var configuration: String
+  var configuration: String?
 
   @Argument(
     help: ArgumentHelp("Other values, as training.steps=20.", valueName: "key=value"))
@@ -30,13 +33,24 @@ struct Train: ParsableCommand {
   @Option(help: "cpu, cuda or cuda:N. A run may be continued on another.")
   var device = "cpu"
 
+  @Flag(help: "Print the keys of configurations, and do nothing else.")
+  var keys = false
+
   @Flag(help: "Continue from the latest checkpoint; it is a mistake if there is none.")
   var resume = false
 
   @Flag(help: "Remove the checkpoints of an earlier run and begin anew.")
   var startOver = false
 
+  func validate() throws {
+    guard keys || configuration != nil else {
+      throw ValidationError("Missing expected argument '<config.json5>'")
+    }
+  }
+
   func run() throws {
+    if keys { return print(try TrainingConfiguration.keysPage(), terminator: "") }
+    guard let configuration else { return }
     guard !(resume && startOver) else {
       throw CommandError("--resume and --start-over are both given; one must be absent")
     }

@@ -1,8 +1,8 @@
 import ArgumentParser
 import Attention
+import AttentionCLibrary
 import CUDA
 import Conformance
-import AttentionCLibrary
 import Tensors
 
 /// `attention verify`

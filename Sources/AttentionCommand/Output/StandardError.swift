@@ -1,5 +1,5 @@
-import CUDA
 import AttentionCLibrary
+import CUDA
 
 /// Lines for people beside the results: mistakes and progress.
 enum StandardError {

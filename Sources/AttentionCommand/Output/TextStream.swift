@@ -1,5 +1,5 @@
-import CUDA
 import AttentionCLibrary
+import CUDA
 import LanguageModels
 
 /// Text that a model writes, on standard output as it comes. A terminal gets escapes for characters that it

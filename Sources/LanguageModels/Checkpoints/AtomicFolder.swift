@@ -1,6 +1,6 @@
+import AttentionCLibrary
 import CUDA
 import FoundationEssentials
-import AttentionCLibrary
 import Tensors
 
 /// Folders that are either complete or not there.

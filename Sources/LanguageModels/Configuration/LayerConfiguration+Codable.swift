@@ -3,14 +3,14 @@ import Layers
 extension LayerConfiguration: Codable {
   private enum TypeKey: String, CodingKey { case type }
 
-  private enum ExactKeys: String, CodingKey, CaseIterable {
+  enum ExactKeys: String, CodingKey, CaseIterable {
     case type, heads, window, scale
     case keyValueHeads = "key_value_heads"
     case headDimension = "head_dimension"
     case rotaryTheta = "rotary_theta"
   }
 
-  private enum GatedLinearKeys: String, CodingKey, CaseIterable {
+  enum GatedLinearKeys: String, CodingKey, CaseIterable {
     case type, heads, gate
     case keyExpansion = "key_expansion"
     case valueExpansion = "value_expansion"
@@ -44,8 +44,9 @@ extension LayerConfiguration: Codable {
   {
     let values = try decoder.strictContainer(keyedBy: ExactKeys.self)
     guard hasScale || !values.contains(.scale) else {
+      let known = ExactKeys.allCases.filter { $0 != .scale }.map(\.stringValue)
       throw ConfigurationError.unknownKey(
-        (decoder.codingPath + [ExactKeys.scale]).dotted, nearest: nil)
+        (decoder.codingPath + [ExactKeys.scale]).dotted, nearest: nil, known: known)
     }
     var options = ExactAttentionOptions(heads: try values.value(.heads, default: defaultHeads))
     options.keyValueHeads = try values.value(.keyValueHeads, default: nil)

@@ -112,13 +112,14 @@ extension Tensor {
   /// Attaches a vector-Jacobian product that is made of recorded operations, so that it has
   /// derivatives itself, to freshly computed tensors.
   ///
-  /// - Parameter pullback: as in ``recording(_:from:operation:pullback:)``. What it reads of inputs
-  ///   and outputs it asks `history` for, which knows where they come from:
+  /// What the product reads of inputs and outputs it asks `history` for, which knows where they come from:
   ///
-  ///       let (x, y) = (self.detached(), other.detached())
-  ///       return try product(x, y).recorded(from: [self, other]) { gradient, history in
-  ///         [try gradient * history.input(1, y), try gradient * history.input(0, x)]
-  ///       }
+  ///     let (x, y) = (self.detached(), other.detached())
+  ///     return try product(x, y).recorded(from: [self, other]) { gradient, history in
+  ///       [try gradient * history.input(1, y), try gradient * history.input(0, x)]
+  ///     }
+  ///
+  /// Otherwise it is as in ``recording(_:from:operation:pullback:)``.
   public static func recording(
     _ outputs: [Tensor], from inputs: [Tensor],
     pullback:

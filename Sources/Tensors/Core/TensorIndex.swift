@@ -1,5 +1,6 @@
 /// What a subscript of a tensor takes of one axis: an integer, a range, `.all`, `.newAxis` or `.ellipsis`.
 public protocol TensorIndex {
+  /// What this index selects.
   var axisSelection: AxisSelection { get }
 }
 

@@ -1,5 +1,5 @@
-import CUDA
 import AttentionCLibrary
+import CUDA
 import Synchronization
 
 /// Host memory for tensors: freed blocks are kept and handed out again, so that a training step

@@ -1,5 +1,5 @@
-import CPUKernels
 import AttentionCLibrary
+import CPUKernels
 
 /// The vector instructions that CPU kernels use: the best the processor has, unless told otherwise.
 public enum InstructionSet: String, CaseIterable, Hashable, Sendable {

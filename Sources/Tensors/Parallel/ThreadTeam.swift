@@ -1,6 +1,6 @@
+import AttentionCLibrary
 import CPUKernels
 import Dispatch
-import AttentionCLibrary
 import Synchronization
 
 /// Threads that stay awake for a while after a loop, because the next loop usually follows soon:

@@ -1,5 +1,5 @@
-import CPUKernels
 import AttentionCLibrary
+import CPUKernels
 import Synchronization
 
 /// How many threads operations use, and the loop that uses them.

@@ -1,5 +1,5 @@
-import CPUKernels
 import AttentionCLibrary
+import CPUKernels
 
 /// A counter-based random generator: Philox 4x32-10.
 ///

@@ -55,7 +55,8 @@ public struct ConfigurationOverride: Hashable, Sendable {
       guard let index = Int(key), elements.indices.contains(index) else {
         throw ConfigurationError.invalidValue(
           path.joined(separator: "."), was: "element \(key) of an array of \(elements.count)",
-          mustBe: "an element that there is")
+          mustBe: elements.isEmpty
+            ? "an element that there is" : "an element in 0..<\(elements.count)")
       }
       try set(rest.dropFirst(), in: &elements[index])
       node = .array(elements)

@@ -1,5 +1,5 @@
-import CUDA
 import AttentionCLibrary
+import CUDA
 import Tensors
 
 /// Finds and reads text files.

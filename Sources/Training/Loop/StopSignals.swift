@@ -26,7 +26,7 @@ public enum StopSignals {
   public static func install() {
     // Also makes sure that the flag exists before a handler reads it.
     received.store(0, ordering: .relaxed)
-    for number in handled where number != SIGHUP || !isIgnored(number) {
+    for number in handled where number != SIGHUP || !isIgnored(signal: number) {
       set(number) { number in
         let (isFirst, _) = StopSignals.received.compareExchange(
           expected: 0, desired: number, ordering: .relaxed)
@@ -38,14 +38,7 @@ public enum StopSignals {
 
   /// Lets the signals end the process again, as they do before ``install()``.
   public static func uninstall() {
-    for number in handled where !isIgnored(number) { set(number, SIG_DFL) }
-  }
-
-  private static func isIgnored(_ number: Int32) -> Bool {
-    var action = sigaction()
-    sigaction(number, nil, &action)
-    return unsafeBitCast(action.handler, to: Int.self)
-      == unsafeBitCast(SIG_IGN, to: Int.self)
+    for number in handled where !isIgnored(signal: number) { set(number, SIG_DFL) }
   }
 
   private static func set(_ number: Int32, _ handler: SignalHandler?) {

@@ -1,5 +1,5 @@
-import FoundationEssentials
 import AttentionCLibrary
+import FoundationEssentials
 import Tensors
 
 /// The log of a run: a JSON object a line, appended as the run goes.

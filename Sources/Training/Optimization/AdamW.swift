@@ -1,5 +1,5 @@
-import CPUKernels
 import AttentionCLibrary
+import CPUKernels
 import Tensors
 
 /// Adam with decoupled weight decay, as a function from parameters to parameters.

@@ -1,5 +1,5 @@
-import CUDA
 import AttentionCLibrary
+import CUDA
 import Tensors
 
 /// Shows a run to a person on standard error: a bar that is redrawn where that is a terminal, a line

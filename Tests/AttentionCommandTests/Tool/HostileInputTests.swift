@@ -1,5 +1,5 @@
-import FoundationEssentials
 import AttentionCLibrary
+import FoundationEssentials
 import Tensors
 import Testing
 

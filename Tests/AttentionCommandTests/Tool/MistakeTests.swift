@@ -1,6 +1,7 @@
 import AttentionCLibrary
 import Tensors
 import Testing
+import Training
 
 /// Every mistake is one line and exit code 2, and leaves nothing behind.
 @Suite struct MistakeTests {
@@ -14,6 +15,10 @@ import Testing
     expectMistake(try tool("run", "gated", "in", "-o", "out"), "softmax, cosine, linear, scan")
     expectMistake(try tool("explain", "softmax"), "--shape")
     expectMistake(try tool("train"), "config.json5")
+    let keys = try tool("train", "--keys")
+    #expect(keys.exitCode == 0)
+    #expect(keys.output == (try TrainingConfiguration.keysPage()))
+    #expect(try tool("train", "--help").output.contains("CONFIGURATION.md"))
     expectMistake(try tool("generate"), "checkpoint")
     expectMistake(try tool("verify", "--seed", "many"), "--seed")
   }

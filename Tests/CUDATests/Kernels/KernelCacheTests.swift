@@ -1,5 +1,5 @@
-import Dispatch
 import AttentionCLibrary
+import Dispatch
 import Synchronization
 import TestSupport
 import Testing

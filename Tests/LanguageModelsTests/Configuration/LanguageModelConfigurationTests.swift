@@ -77,15 +77,16 @@ import Testing
       #"layers.0.type is "sofmax"; it must be one of "softmax", "cosine", "gated_linear""#
     ),
     (
-      "{ hiden_size: 8, layers: [] }", "unknown key hiden_size; did you mean hidden_size?"
+      "{ hiden_size: 8, layers: [] }",
+      "unknown key hiden_size; did you mean hidden_size? The keys are vocabulary_size, hidden_size, feed_forward_size, norm_epsilon, tied_embeddings, layers"
     ),
     (
       "{ hidden_size: 8, layers: [{ type: 'cosine', hedas: 2 }] }",
-      "unknown key layers.0.hedas; did you mean heads?"
+      "unknown key layers.0.hedas; did you mean heads? The keys are type, heads, window, scale, key_value_heads, head_dimension, rotary_theta"
     ),
     (
       "{ hidden_size: 8, layers: [{ type: 'softmax', scale: 2 }] }",
-      "unknown key layers.0.scale"
+      "unknown key layers.0.scale; the keys are type, heads, window, key_value_heads, head_dimension, rotary_theta"
     ),
     (
       "{ hidden_size: 8, layers: [{ type: 'softmax', heads: 3 }] }",

@@ -36,7 +36,11 @@ import Testing
   }
 
   @Test(arguments: [
-    ("step: 5", "unknown key step; did you mean steps?"),
+    (
+      "step: 5",
+      "unknown key step; did you mean steps? The keys are "
+        + TrainingSettings.CodingKeys.allCases.map(\.stringValue).joined(separator: ", ")
+    ),
     ("steps: 0", "steps is 0; it must be at least 1"),
     ("steps: 'many'", "steps is \"many\"; it must be a whole number"),
     ("steps: 2.5", "steps is 2.5; it must be a whole number"),
@@ -107,8 +111,8 @@ import Testing
 
   @Test(arguments: [
     ("a.b.c=1", "a.b is 1; it must be an object or an array to have c"),
-    ("a.list.2=1", "a.list.2 is element 2 of an array of 2; it must be an element that there is"),
-    ("a.list.x=1", "a.list.x is element x of an array of 2; it must be an element that there is"),
+    ("a.list.2=1", "a.list.2 is element 2 of an array of 2; it must be an element in 0..<2"),
+    ("a.list.x=1", "a.list.x is element x of an array of 2; it must be an element in 0..<2"),
   ])
   func overridesThatLeadNowhereAreNamed(text: String, message: String) {
     let error = #expect(throws: ConfigurationError.self) {

@@ -1,5 +1,5 @@
-import FoundationEssentials
 import AttentionCLibrary
+import FoundationEssentials
 import LanguageModels
 import Layers
 import Tensors
@@ -397,7 +397,11 @@ import Testing
     let error = #expect(throws: ConfigurationError.self) {
       _ = try TrainingConfiguration(file: file, overrides: ["training.step=7"])
     }
-    #expect(error == .unknownKey("training.step", nearest: "steps"))
+    #expect(
+      error
+        == .unknownKey(
+          "training.step", nearest: "steps",
+          known: TrainingSettings.CodingKeys.allCases.map(\.stringValue)))
     #expect(throws: ConfigurationError.self) {
       _ = try TrainingConfiguration(file: file, overrides: ["trainings.steps=7"])
     }

@@ -1,5 +1,5 @@
-import CPUKernels
 import AttentionCLibrary
+import CPUKernels
 import Tensors
 
 /// One run of ``DecodeExactKernel``.

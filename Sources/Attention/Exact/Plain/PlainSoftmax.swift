@@ -1,5 +1,5 @@
-import CPUKernels
 import AttentionCLibrary
+import CPUKernels
 import Tensors
 
 /// The softmax of [b,h,t,s] scores over the keys, and the log-sum-exp [b,h,t], by elementary

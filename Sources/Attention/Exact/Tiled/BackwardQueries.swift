@@ -1,5 +1,5 @@
-import CPUKernels
 import AttentionCLibrary
+import CPUKernels
 import Tensors
 
 /// What a backward pass reads of the forward pass and of the incoming gradients.

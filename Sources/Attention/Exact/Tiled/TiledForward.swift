@@ -1,5 +1,5 @@
-import CPUKernels
 import AttentionCLibrary
+import CPUKernels
 import Tensors
 
 /// The forward pass of ``TiledExactKernel`` in one arithmetic.

@@ -1,5 +1,5 @@
-import CPUKernels
 import AttentionCLibrary
+import CPUKernels
 import Tensors
 
 /// The working memory of one tile of channels, and the passes over a piece of its tokens. States and

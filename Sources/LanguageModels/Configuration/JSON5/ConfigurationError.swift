@@ -6,8 +6,9 @@ public enum ConfigurationError: Error, Equatable, CustomStringConvertible {
   case file(path: String, reason: String)
   /// The text is not JSON5.
   case syntax(source: String, reason: String)
-  /// A key that the configuration does not have; the known key it may have been meant to be.
-  case unknownKey(_ path: String, nearest: String?)
+  /// A key that the configuration does not have; the known key it may have been meant to be, and all that
+  /// there are in its place.
+  case unknownKey(_ path: String, nearest: String?, known: [String])
   /// A key that has no default is absent.
   case missingKey(_ path: String)
   /// A value of the wrong kind, or one that makes no sense.
@@ -19,8 +20,9 @@ public enum ConfigurationError: Error, Equatable, CustomStringConvertible {
       return "\(path.shown): \(reason.shown)"
     case .syntax(let source, let reason):
       return "\(source.shown): not JSON5: \(reason.shown)"
-    case .unknownKey(let path, let nearest):
-      return "unknown key \(path.shown)" + (nearest.map { "; did you mean \($0)?" } ?? "")
+    case .unknownKey(let path, let nearest, let known):
+      let guess = nearest.map { "; did you mean \($0)? The" } ?? "; the"
+      return "unknown key \(path.shown)\(guess) keys are \(known.joined(separator: ", "))"
     case .missingKey(let path):
       return "\(path.shown) is missing"
     case .invalidValue(let path, let was, let mustBe):

@@ -72,6 +72,13 @@ extension JSONValue {
     return try encoder.encode(self) + Data([UInt8(ascii: "\n")])
   }
 
+  /// The value as JSON in one line, keys in alphabetical order.
+  func line() throws -> String {
+    let encoder = JSONEncoder()
+    encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+    return String(decoding: try encoder.encode(self), as: UTF8.self)
+  }
+
   private func mismatch(at path: [any CodingKey], mustBe: String) -> ConfigurationError {
     .invalidValue(path.dotted, was: self[path]?.summary ?? "absent", mustBe: mustBe)
   }

@@ -1,7 +1,7 @@
 extension Decoder {
   /// The container of an object whose keys must all be among `Key.allCases`.
   ///
-  /// - Throws: ``ConfigurationError/unknownKey(_:nearest:)`` for the first other key in
+  /// - Throws: ``ConfigurationError/unknownKey(_:nearest:known:)`` for the first other key in
   ///   alphabetical order.
   public func strictContainer<Key: CodingKey & CaseIterable>(
     keyedBy type: Key.Type
@@ -10,7 +10,8 @@ extension Decoder {
     let present = try container(keyedBy: AnyKey.self).allKeys.map(\.stringValue)
     if let unknown = present.sorted().first(where: { !known.contains($0) }) {
       throw ConfigurationError.unknownKey(
-        (codingPath + [AnyKey(unknown)]).dotted, nearest: nearest(to: unknown, among: known))
+        (codingPath + [AnyKey(unknown)]).dotted, nearest: nearest(to: unknown, among: known),
+        known: known)
     }
     return try container(keyedBy: type)
   }

@@ -36,9 +36,15 @@ import Testing
   }
 
   @Test(arguments: [
-    ("{model: {hiden_size: 5}}", "unknown key model.hiden_size; did you mean hidden_size?"),
-    ("{model: {colour: 5}}", "unknown key model.colour"),
-    ("{model: {}, list: [{}, {nam: 1}]}", "unknown key list.1.nam; did you mean names?"),
+    (
+      "{model: {hiden_size: 5}}",
+      "unknown key model.hiden_size; did you mean hidden_size? The keys are hidden_size, names"
+    ),
+    ("{model: {colour: 5}}", "unknown key model.colour; the keys are hidden_size, names"),
+    (
+      "{model: {}, list: [{}, {nam: 1}]}",
+      "unknown key list.1.nam; did you mean names? The keys are hidden_size, names"
+    ),
     ("{model: {hidden_size: 'a'}}", "model.hidden_size is \"a\"; it must be a whole number"),
     ("{model: {hidden_size: 1.5}}", "model.hidden_size is 1.5; it must be a whole number"),
     ("{model: {hidden_size: 1e30}}", "model.hidden_size is 1e+30; it must be a whole number"),

@@ -1,0 +1,61 @@
+/// A key of a configuration that says what it means, for the list of all keys. Each section's type has an
+/// enum of its keys, so none can be left out.
+package protocol DocumentedKey: CodingKey, CaseIterable, Hashable {
+  /// What the value means, in a few words.
+  var meaning: String { get }
+  /// What holds where the key is absent, if it is not a value that the section has by default.
+  var absence: String? { get }
+}
+
+extension DocumentedKey {
+  package var absence: String? { nil }
+}
+
+/// The keys of one section of a configuration, with their defaults and meanings.
+package struct DocumentedSection {
+  package struct Entry {
+    package let key: String
+    package let absence: String
+    package let meaning: String
+  }
+
+  package let title: String
+  package let introduction: String
+  package let entries: [Entry]
+
+  /// - Parameters:
+  ///   - title: the section's path, and what kind of it this is.
+  ///   - introduction: a sentence or two.
+  ///   - keys: those that the section takes.
+  ///   - defaults: the section as it is where nothing is given.
+  package init<Key: DocumentedKey>(
+    _ title: String, _ introduction: String, _ keys: [Key], defaults: some Encodable
+  ) throws {
+    self.title = title
+    self.introduction = introduction
+    let values = try JSONValue(encoding: defaults)
+    entries = try keys.map { key in
+      var absence = key.absence
+      if absence == nil, let value = values[[key]] { absence = "`\(try value.line())`" }
+      return Entry(key: key.stringValue, absence: absence ?? "none", meaning: key.meaning)
+    }
+  }
+
+  /// A heading and a table in Markdown, its columns aligned so that it reads well as it is.
+  package var markdown: String {
+    let rows =
+      [["key", "default", "meaning"]]
+      + entries.map { ["`\($0.key)`", $0.absence, $0.meaning] }
+    let widths = (0..<3).map { column in rows.map { $0[column].count }.max() ?? 0 }
+    func line(_ cells: [String]) -> String {
+      let padded = zip(cells.dropLast(), widths).map {
+        $0 + String(repeating: " ", count: $1 - $0.count)
+      }
+      return "| " + (padded + [cells[2]]).joined(separator: " | ") + " |"
+    }
+    let rule = "| " + ["---", "---", "---"].joined(separator: " | ") + " |"
+    return
+      (["## \(title)", "", introduction, "", line(rows[0]), rule] + rows.dropFirst().map(line))
+      .joined(separator: "\n")
+  }
+}
