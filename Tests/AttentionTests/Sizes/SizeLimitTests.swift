@@ -46,7 +46,7 @@ import Testing
       let (left, right) = (draw.extent(), draw.extent())
       let terms = (draw.flag(), draw.flag(), draw.flag())
       expectAnswer("round \(round): \([b, t, s, h, g, k, v])") {
-        let explanation = try ExactAttention.explain(
+        _ = try ExactAttention.explain(
           queries: Self.placeholder([b, t, h, k]), keys: Self.placeholder([b, s, g, k]),
           values: Self.placeholder([b, s, g, v]),
           mask: AttentionMask(
