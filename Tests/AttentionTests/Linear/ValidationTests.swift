@@ -125,7 +125,7 @@ import Testing
           Issue.record("\(error)")
           continue
         }
-        #expect(["queries", "values"].contains(name), "\(error)")
+        #expect(["queries", "keys", "values"].contains(name), "\(error)")
       }
     }
     #expect(throws: AttentionError.self) {
