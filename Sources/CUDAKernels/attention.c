@@ -18,6 +18,12 @@ static const char softmax_cuh[] = {
 static const char large_sums_cuh[] = {
 #embed "attention/large_sums.cuh" suffix(, 0)
 };
+static const char again_cuh[] = {
+#embed "attention/again.cuh" suffix(, 0)
+};
+static const char backward_again_cuh[] = {
+#embed "attention/backward_again.cuh" suffix(, 0)
+};
 static const char backward_cuh[] = {
 #embed "attention/backward.cuh" suffix(, 0)
 };
@@ -87,6 +93,8 @@ static const struct cuda_source sources[] = {
     SOURCE("attention/softmax.cuh", softmax_cuh),
     SOURCE("attention/large_sums.cuh", large_sums_cuh),
     SOURCE("attention/backward.cuh", backward_cuh),
+    SOURCE("attention/again.cuh", again_cuh),
+    SOURCE("attention/backward_again.cuh", backward_again_cuh),
     SOURCE("attention/forward.cuh", forward_cuh),
     SOURCE("attention/forward.cu", forward_cu),
     SOURCE("attention/hopper.cuh", hopper_cuh),

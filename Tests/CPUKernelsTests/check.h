@@ -91,4 +91,4 @@ typedef struct {
 extern const suite convert_tests, elementwise_tests, reduce_tests, product_tests, few_rows_tests,
     normalize_tests, layer_tests, softmax_tile_tests, softmax_weight_tests, recurrence_tests,
     channel_tests, erasing_tests, scan_tests, selective_tests, convolution_tests, bf16_tests,
-    rounded_tests;
+    rounded_tests, selected_tests;

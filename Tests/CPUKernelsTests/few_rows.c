@@ -41,7 +41,26 @@ static double units(size_t t, size_t k) {
   return (double)k + 2 + (types[t] == CPU_BF16 && kernels->has_bf16 ? BF16_ROUNDINGS : 0);
 }
 
+// The rows of B are empty.
+static void product_rows_of_nothing(void) {
+  for (size_t t = 0; t < COUNT(types); t++) {
+    begin("%s, n 0", names[t]);
+    kernels->product_rows(types[t], 2, 3, 0, 4, random_floats(24, -1, 1), 12, 4, floats(0), 0, 0,
+                          floats(0), 0, 0);
+  }
+}
+
+static void dot_rows_of_nothing(void) {
+  for (size_t t = 0; t < COUNT(types); t++) {
+    begin("%s, k 0", names[t]);
+    float *c = floats(2 * 3 * 5);
+    kernels->dot_rows(types[t], 2, 3, 5, 0, floats(0), 0, 0, floats(0), 0, 0, c, 15, 5);
+    for (size_t i = 0; i < 30; i++) equal("c", i, c[i], 0);
+  }
+}
+
 static void product_rows(void) {
+  product_rows_of_nothing();
   FOR_CASES(t, heads, m, n, k) {
     begin("%s, heads %zu, m %zu, n %zu, k %zu", names[t], heads, m, n, k);
     layout la = side_by_side(heads, m, k, 3), lb = side_by_side(heads, k, n, 5);
@@ -69,6 +88,7 @@ static void product_rows(void) {
 }
 
 static void dot_rows(void) {
+  dot_rows_of_nothing();
   FOR_CASES(t, heads, m, n, k) {
     begin("%s, heads %zu, m %zu, n %zu, k %zu", names[t], heads, m, n, k);
     layout la = side_by_side(heads, m, k, 3), lb = side_by_side(heads, n, k, 5);

@@ -54,11 +54,17 @@ static void add_rows(void) {
     ptrdiff_t b_row = strides[form][0], b_column = strides[form][1];
     BEGIN_TILE(", strides %td and %td", b_row, b_column);
     size_t count = (rows - 1) * (size_t)b_row + (columns - 1) * (size_t)b_column + 1;
-    const float *b = random_floats(count, -1, 1);
+    float *b = random_floats(count, -1, 1);
+    // Hidden by the bias, with a score that may be anything.
+    size_t hidden = random_bits() % columns;
+    b[(ptrdiff_t)hidden * b_column] = -INFINITY;
+    s[hidden] = NAN;
     kernels->add_rows(rows, columns, s, stride, b, b_row, b_column);
-    FOR_TILE(r, j)
+    FOR_TILE(r, j) {
+      float added = b[(ptrdiff_t)r * b_row + (ptrdiff_t)j * b_column];
       equal("s", r * stride + j, S(r, j),
-            (float)(BEFORE(r, j) + b[(ptrdiff_t)r * b_row + (ptrdiff_t)j * b_column]));
+            added == -INFINITY ? -INFINITY : (float)(BEFORE(r, j) + added));
+    }
     gaps_untouched("s", s, rows, columns, stride);
   }
 }

@@ -18,7 +18,9 @@ public struct AttentionResult: Sendable {
 ///     let scores = try queries.matmul(keys.transposed()) * scale
 ///     let output = try scores.softmax().matmul(values)
 ///
-/// A query that sees no key gets a zero output, a log-sum-exp of −∞ and zero gradients. Queries,
+/// A query that sees no key gets a zero output, a log-sum-exp of −∞ and zero gradients. What is hidden, by the
+/// mask or by a bias of −∞, has no part in anything and may hold NaN and infinity: padding, or pages of a cache
+/// that nobody has written. Queries,
 /// keys, values, a scale per head, bias, logit decay and sinks have gradients where they are
 /// tracked.
 ///

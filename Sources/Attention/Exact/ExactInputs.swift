@@ -34,6 +34,9 @@ public final class ExactInputs: Sendable {
   let sinks: [Float]?
   /// The same as the caller gave them.
   let sinkLogits: Tensor?
+  /// Whether a query may not see a key of its own sequence. A bias of −∞ hides as a mask does, and so does a
+  /// decay that cuts.
+  let hidesPairs: Bool
   /// Where results are wanted.
   let places: ExactPlaces
 
@@ -97,8 +100,11 @@ public final class ExactInputs: Sendable {
     biasShape = terms.bias?.shape
     logitDecay = terms.logitDecay?.detached()
     try ExactInputs.check(logitDecay: terms.logitDecay, shape: [batch, t, heads], keys: s)
-    let sums = isReadable ? try ExactInputs.runningSums(terms.logitDecay, segments: segments) : nil
+    let sums =
+      isReadable
+      ? try ExactInputs.runningSums(terms.logitDecay, segments: segments, keyMask: keyMask) : nil
     (decaySums, decayCuts) = (sums?.sums, sums?.cuts)
+    hidesPairs = keyMask != nil || bias != nil || decayCuts != nil || segments.hidesPairs
     sinkLogits = try terms.sinks.map { try vector($0, "sinks", count: heads) }
     sinks = isReadable ? try sinkLogits?.elements(as: Float.self) : nil
 
@@ -158,29 +164,38 @@ extension ExactInputs {
   /// before it do not see each other. No sum goes over it, so that what lies behind keeps its digits.
   static let cuttingDecay = -0x1p64
 
-  private static func runningSums(_ decay: Tensor?, segments: Segments) throws
+  /// The sums begin behind the first key of each sequence that the mask leaves: decays up to there lie between
+  /// no query and a key that it sees, and may be anything. Before it they count backwards.
+  private static func runningSums(_ decay: Tensor?, segments: Segments, keyMask: Tensor?) throws
     -> (sums: [Double], cuts: [Int32]?)?
   {
     guard let decay else { return nil }
     let (t, heads) = (decay.shape[1], decay.shape[2])
     let values = try decay.elements(as: Double.self)
+    let keep = try keyMask?.elements(as: Bool.self)
     var sums = [Double](repeating: 0, count: values.count)
     var cuts = [Int32](repeating: 0, count: values.count)
     for segment in segments {
+      let places = segment.queryStart..<segment.queryStart + segment.queryCount
+      guard let origin = places.first(where: { keep?[segment.batch * t + $0] != false }) else {
+        continue
+      }
       for head in 0..<heads {
-        var total = 0.0
-        var count: Int32 = 0
-        for i in segment.queryStart..<segment.queryStart + segment.queryCount {
-          let value = values[(segment.batch * t + i) * heads + head]
-          let isCut = value <= cuttingDecay
-          total = isCut ? 0 : total + value
-          if isCut { count += 1 }
-          sums[(segment.batch * heads + head) * t + i] = total
-          cuts[(segment.batch * heads + head) * t + i] = count
+        let base = (segment.batch * heads + head) * t
+        func value(_ i: Int) -> Double { values[(segment.batch * t + i) * heads + head] }
+        for i in places.suffix(from: origin + 1) {
+          let isCut = value(i) <= cuttingDecay
+          sums[base + i] = isCut ? 0 : sums[base + i - 1] + value(i)
+          cuts[base + i] = cuts[base + i - 1] + (isCut ? 1 : 0)
+        }
+        for i in places.prefix(upTo: origin).reversed() {
+          let isCut = value(i + 1) <= cuttingDecay
+          sums[base + i] = isCut ? 0 : sums[base + i + 1] - value(i + 1)
+          cuts[base + i] = cuts[base + i + 1] - (isCut ? 1 : 0)
         }
       }
     }
-    return (sums, cuts.contains { $0 > 0 } ? cuts : nil)
+    return (sums, cuts.contains { $0 != 0 } ? cuts : nil)
   }
 }
 
@@ -189,6 +204,16 @@ extension ExactInputs {
   func sink(head: Int) -> Float? {
     guard let sink = sinks?[head], sink != -.infinity else { return nil }
     return sink
+  }
+
+  /// The keys of `columns`, counted in the sequence, that the key mask takes away; counted from the first.
+  func maskedKeys(_ segment: Segment, _ columns: Range<Int>) throws -> [Int] {
+    guard let keyMask else { return [] }
+    let first = segment.batch * problem.keyLength + segment.keyStart + columns.lowerBound
+    return try keyMask.withUnsafeRawPointer {
+      let keep = UnsafeRawBufferPointer(start: $0 + first, count: columns.count)
+      return keep.indices.filter { keep[$0] == 0 }
+    }
   }
 
   /// Whether the key mask leaves any of the keys `columns`, counted in the sequence: tiles of padding

@@ -2,8 +2,6 @@ import Tensors
 
 /// The extents of queries, keys and values, checked against each other.
 struct ExactSizes {
-  static let largestKeyDimension = 256
-
   let batch: Int
   let queries: Int
   let keys: Int
@@ -46,11 +44,6 @@ struct ExactSizes {
         "key/value heads", was: "\(keyValueHeads)",
         mustBe: "at least 1 and a divisor of the \(heads) query heads")
     }
-    guard (1...Self.largestKeyDimension).contains(keyDimension), valueDimension >= 1 else {
-      throw AttentionError.invalidArgument(
-        "dimensions", was: "\(keyDimension) of keys and \(valueDimension) of values",
-        mustBe: "1 to \(Self.largestKeyDimension) of keys and at least 1 of values")
-    }
     try ProblemSize.check(sequences: batch, "queries")
     try ProblemSize.check(heads: heads, "queries")
     try ProblemSize.check(row: valueDimension, "values")
@@ -76,10 +69,10 @@ func vector(_ tensor: Tensor, _ name: String, count: Int) throws -> Tensor {
   return tensor.detached()
 }
 
-/// The factor of all heads; 1 where each has its own.
+/// The factor of all heads; 1 where each has its own, and where there is nothing that it would multiply.
 func resolve(factor scale: Scale?, dimension: Int) throws -> Double {
   switch scale {
-  case nil: return 1 / Double(dimension).squareRoot()
+  case nil: return dimension == 0 ? 1 : 1 / Double(dimension).squareRoot()
   case .number(let number):
     guard number.isFinite else {
       throw AttentionError.invalidArgument("scale", was: "\(number)", mustBe: "finite")

@@ -10,7 +10,7 @@ struct HeadRows: Sendable {
   private let batchStride: Int
   private let elementSize: Int
   private let elements: HostElements
-  private let type: cpu_float_type
+  let type: cpu_float_type
 
   /// - Parameter type: the C loops' name of the tensor's dtype.
   init(_ tensor: Tensor, _ type: cpu_float_type) throws {

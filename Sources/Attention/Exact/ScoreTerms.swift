@@ -24,7 +24,8 @@ public struct ScoreTerms: Sendable {
   /// s ← c · tanh(s / c)
   public var softcap: Double?
   public var alibi: ALiBi?
-  /// Added; broadcasts to [batch, heads, queries, keys]; tracked tensors get a gradient.
+  /// Added; broadcasts to [batch, heads, queries, keys]; tracked tensors get a gradient. −∞ hides a pair as
+  /// the mask does.
   public var bias: Tensor?
   /// [batch, length, heads], natural log: adds c_i − c_j, c the running sum along the sequence
   /// (forgetting attention; Lin et al., *Forgetting Transformer*, 2025). A decay of −∞, or up to −2⁶⁴, cuts

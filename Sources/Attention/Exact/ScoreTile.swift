@@ -15,6 +15,13 @@ struct ScoreTile: Sendable {
     keyMask = try inputs.keyMask?.hostElements()
   }
 
+  /// Whether the key mask leaves a key, counted in the sequence.
+  func keeps(_ segment: ExactInputs.Segment, _ key: Int) -> Bool {
+    guard let keyMask else { return true }
+    let place = segment.batch * inputs.problem.keyLength + segment.keyStart + key
+    return keyMask.base.assumingMemoryBound(to: UInt8.self)[place] != 0
+  }
+
   /// Whether anything but the mask changes a score.
   var addsTerms: Bool {
     inputs.softcap != nil || inputs.slopes != nil || inputs.bias != nil || inputs.decaySums != nil
@@ -93,7 +100,8 @@ struct ScoreTile: Sendable {
   ) {
     let problem = inputs.problem
     let base = (segment.batch * problem.heads + head) * problem.queryLength + segment.queryStart
-    let origin = sums[base + rows.lowerBound]
+    // That of a hidden token may be anything.
+    let origin = rows.lazy.map { sums[base + $0] }.first(where: \.isFinite) ?? 0
     // row[r] − column[c]: queries minus keys, or minus keys less minus queries.
     let sign: Double = isTransposed ? -1 : 1
     let (down, across) = isTransposed ? (columns, rows) : (rows, columns)

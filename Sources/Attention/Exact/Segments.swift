@@ -51,6 +51,14 @@ struct Segments: RandomAccessCollection, Sendable {
     visiblePairs = all.reduce(0) { $0 + pairs($1) }
   }
 
+  /// Whether causality or a window hides a pair of a sequence.
+  var hidesPairs: Bool {
+    switch source {
+    case .rows(_, let first): first.hidesPairs
+    case .packed(let all): all.contains(where: \.hidesPairs)
+    }
+  }
+
   var startIndex: Int { 0 }
   var endIndex: Int {
     switch source {

@@ -15,6 +15,7 @@
 #include "softmax_tile.h"
 #include "decay.h"
 #include "rows.h"
+#include "selected.h"
 #include "recurrence.h"
 #include "erasing.h"
 #include "scan.h"

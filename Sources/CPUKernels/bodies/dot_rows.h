@@ -284,6 +284,12 @@ static void dot_rows(cpu_float_type type, size_t heads, size_t m, size_t n, size
                      const float *a, ptrdiff_t a_head, ptrdiff_t a_row, const void *b,
                      ptrdiff_t b_head, ptrdiff_t b_row, float *c, ptrdiff_t c_head,
                      ptrdiff_t c_row) {
+  if (k == 0) {
+    for (size_t h = 0; h < heads; h++)
+      for (size_t i = 0; i < m; i++)
+        memset(c + (ptrdiff_t)h * c_head + (ptrdiff_t)i * c_row, 0, n * sizeof(float));
+    return;
+  }
   head_rows rows = {b, b_head, b_row, heads, k};
   if (type == CPU_F32) dot_rows_of(CPU_F32, m, n, a, a_head, a_row, rows, c, c_head, c_row);
   else if (type == CPU_BF16) dot_rows_of(CPU_BF16, m, n, a, a_head, a_row, rows, c, c_head, c_row);

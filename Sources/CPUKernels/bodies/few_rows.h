@@ -209,6 +209,7 @@ static void product_rows(cpu_float_type type, size_t heads, size_t m, size_t n, 
                          const float *a, ptrdiff_t a_head, ptrdiff_t a_row, const void *b,
                          ptrdiff_t b_head, ptrdiff_t b_row, float *c, ptrdiff_t c_head,
                          ptrdiff_t c_row) {
+  if (n == 0) return;
   head_rows rows = {b, b_head, b_row, heads, n};
   if (type == CPU_F32) product_rows_of(CPU_F32, m, k, a, a_head, a_row, rows, c, c_head, c_row);
   else if (type == CPU_BF16)

@@ -16,10 +16,10 @@ static void mask_keys(size_t rows, size_t columns, float *s, size_t stride, cons
 }
 
 // x + y, where it overflows the largest finite number of its sign, unless y is infinite: a score that is
-// out of range is still one of a key, which only an infinite y rules out. NaN stays NaN.
+// out of range is still one of a key, which only an infinite y rules out. NaN stays NaN, but beside −∞.
 INLINE float add_in_range(float x, float y) {
   float low = y < -FLT_MAX ? y : -FLT_MAX, high = y > FLT_MAX ? y : FLT_MAX;
-  float sum = x + y;
+  float sum = y == -INFINITY ? y : x + y;
   sum = sum < low ? low : sum;
   return sum > high ? high : sum;
 }

@@ -19,6 +19,7 @@ const cpu_kernels TABLE = {
     .add_difference = add_difference, .softcap = softcap, .softcap_backward = softcap_backward,
     .scale_tile = scale_tile, .softmax_online = softmax_online, .softmax_shifted = softmax_shifted,
     .finish_rows = finish_rows, .softmax_gradient = softmax_gradient, .transpose = transpose,
+    .rows_are_finite = rows_are_finite, .add_selected = add_selected,
 #if HAS_BFLOAT16_DOT
     .bf16 = {.pack_pairs_of_columns = pack_pairs_of_columns,
              .pack_pairs_of_rows = pack_pairs_of_rows, .product = product_bf16,

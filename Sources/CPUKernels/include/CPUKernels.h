@@ -161,7 +161,8 @@ typedef struct {
 
   // MARK: bodies/unit.h
   // Each of `groups` slices of each row divided by its length; slices shorter than `shortest` become
-  // zero. inverse [rows*groups] keeps the reciprocal lengths. y may be x.
+  // zero. inverse [rows*groups] keeps the reciprocal lengths; of rows without numbers, nothing. y may be
+  // x.
   void (*unit_slices)(size_t rows, size_t n, size_t groups, float shortest, const float *x,
                       float *y, float *inverse);
   // dx = inverse * (dy - y (y . dy)). dx may be dy.
@@ -197,7 +198,7 @@ typedef struct {
   // s = -inf where keep[j] is 0.
   void (*mask_keys)(size_t rows, size_t columns, float *s, size_t stride, const uint8_t *keep);
   // s += b[r*b_row + j*b_column]; a sum that overflows is the largest finite number of its sign, unless
-  // b is infinite.
+  // b is infinite. A b of -inf makes -inf of every s, NaN too.
   void (*add_rows)(size_t rows, size_t columns, float *s, size_t stride, const float *b,
                    ptrdiff_t b_row, ptrdiff_t b_column);
   // s += slope * -|r + offset - j|
@@ -235,6 +236,15 @@ typedef struct {
   // y[j*y_stride + i] = x[i*x_stride + j]
   void (*transpose)(size_t rows, size_t columns, const float *x, size_t x_stride, float *y,
                     size_t y_stride);
+
+  // MARK: bodies/selected.h
+  // Whether no number of the rows, `x_row` apart, is NaN or infinite: 1 or 0.
+  int (*rows_are_finite)(cpu_float_type type, size_t rows, size_t columns, const void *x,
+                         ptrdiff_t x_row);
+  // C += A B, row by row. Where A is zero, its row of B adds nothing, whatever it holds.
+  void (*add_selected)(size_t m, size_t n, size_t k, const float *a, ptrdiff_t a_row,
+                       ptrdiff_t a_column, const float *b, ptrdiff_t b_row, float *c,
+                       ptrdiff_t c_row);
 
   // MARK: bodies/product_bf16.h; present where has_bf16 is not 0
   int has_bf16;

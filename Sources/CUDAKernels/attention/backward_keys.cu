@@ -11,7 +11,7 @@
 //   STAGES                           1 or 2: tiles of queries that there is room for
 //   OF_KEYS, OF_VALUES               0 or 1: which gradients; both fit the registers up to 128 columns
 
-#include "attention/backward.cuh"
+#include "attention/backward_again.cuh"
 
 constexpr int threads = WARPS * warp_threads;
 constexpr int strips = KEY_ROWS / WARPS / 16;
@@ -86,6 +86,8 @@ extern "C" __global__ void __launch_bounds__(threads, BLOCKS)
   float values_gradient[strips][OF_VALUES ? VALUE_DIMENSION / 8 : 1][4] = {};
 #if TERMS
   float sums[strips][2] = {};
+  // Those of all heads times zero.
+  float sum_zeros[strips][2] = {};
 #endif
 
   for (int step = 0; step < step_count; ++step) {
@@ -260,6 +262,7 @@ extern "C" __global__ void __launch_bounds__(threads, BLOCKS)
             p.key_sums[o.key_place(segment.batch, head, segment.key_start + key)] = sum;
           }
           sums[strip][half] = 0;
+          sum_zeros[strip][half] += sum * 0;
         }
       }
     }
@@ -274,6 +277,7 @@ extern "C" __global__ void __launch_bounds__(threads, BLOCKS)
   __syncthreads();
 
   // 5. The rows' gradients.
+  UnfitRows unfit;
 #pragma unroll
   for (int strip = 0; strip < strips; ++strip) {
 #pragma unroll
@@ -281,10 +285,16 @@ extern "C" __global__ void __launch_bounds__(threads, BLOCKS)
       const int row = warp_row + strip * 16 + half * 8 + lane / 4;
       const float length = reciprocal[strip][half];
       const int key = segment.key_start + first_key + row;
-      float along = 0;
+      float along = 0, zeros = 0;
       if constexpr (OF_KEYS && COSINE) {
         along = dot_with_row<KeyTile>(keys_gradient[strip], half, shared, row) * length;
       }
+      if constexpr (OF_KEYS) zeros += zeros_of(keys_gradient[strip], half) + (length + along) * 0;
+      if constexpr (OF_VALUES) zeros += zeros_of(values_gradient[strip], half);
+#if TERMS
+      zeros += sum_zeros[strip][half];
+#endif
+      unfit.note(strip * 16 + half * 8, zeros);
       if (row >= key_count) continue;
       if constexpr (OF_KEYS) {
         store_row<KeyTile>(p.keys_gradient.at(segment.batch, key, group), keys_gradient[strip], half,
@@ -295,5 +305,8 @@ extern "C" __global__ void __launch_bounds__(threads, BLOCKS)
                              values_gradient[strip], half, 1, 0, shared, row);
       }
     }
+  }
+  if (unfit.rows != 0) {
+    key_gradients_again<OF_KEYS, OF_VALUES>(p, group, first_key + warp_row, first_key + key_count, unfit);
   }
 }

@@ -8,7 +8,7 @@
 //   QUERY_ROWS, KEY_ROWS, WARPS      the tile: QUERY_ROWS / WARPS is a multiple of 16
 //   BLOCKS                           blocks that share a multiprocessor
 
-#include "attention/backward.cuh"
+#include "attention/backward_again.cuh"
 
 constexpr int threads = WARPS * warp_threads;
 constexpr int strips = QUERY_ROWS / WARPS / 16;
@@ -265,6 +265,7 @@ extern "C" __global__ void __launch_bounds__(threads, BLOCKS)
   __syncthreads();
 
   // 6. The rows' gradients, and their parts of the scale's.
+  UnfitRows unfit;
 #pragma unroll
   for (int strip = 0; strip < strips; ++strip) {
 #pragma unroll
@@ -279,9 +280,12 @@ extern "C" __global__ void __launch_bounds__(threads, BLOCKS)
       if (COSINE || p.scale_gradient) {
         along = dot_with_row<QueryTile>(gradient[strip], half, shared, row) * reciprocal;
       }
+      float zeros = zeros_of(gradient[strip], half) + reciprocal * 0 + along * 0;
 #if TERMS
       const float sum = row_sum(sums[strip][half]);
+      zeros += sum * 0;
 #endif
+      unfit.note(strip * 16 + half * 8, zeros);
       if (row >= row_count) continue;
       const i64 place = o.query_place(segment.batch, head, query);
       if (p.scale_gradient && lane % 4 == 0) p.scale_gradient[place] = along;
@@ -292,4 +296,5 @@ extern "C" __global__ void __launch_bounds__(threads, BLOCKS)
                            scale * reciprocal, COSINE ? along * reciprocal : 0, shared, row);
     }
   }
+  if (unfit.rows != 0) query_gradients_again(p, head, first_row + warp_row, queries.end, unfit);
 }

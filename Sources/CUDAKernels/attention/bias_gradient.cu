@@ -105,9 +105,12 @@ extern "C" __global__ void __launch_bounds__(threads)
           score *= size;
           // As where queries are owned: a large row's offset is its maximum.
           const float exponent = terms.apply(score, query, key).score - offset;
+          // What is hidden may be no number.
+          if (exponent == -infinity) continue;
+          const float weight = exp2_fast(fmaf(log2_e, exponent, -p.backward.shift[place]));
+          if (weight == 0) continue;
           sum[column][2 * half + odd] +=
-              exp2_fast(fmaf(log2_e, exponent, -p.backward.shift[place])) *
-              (slope[0][column][2 * half + odd] - p.backward.delta[place]);
+              weight * (slope[0][column][2 * half + odd] - p.backward.delta[place]);
         }
       }
     }

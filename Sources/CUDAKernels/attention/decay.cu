@@ -4,6 +4,9 @@
 // A decay that cuts the sequence, −∞ above all, is in no sum: those behind it begin anew. What is summed
 // backward ends there too.
 //
+// The sums begin behind the first key of a sequence that the mask leaves: decays up to there lie between no
+// query and a key that it sees, and may be anything. Before it they count backwards.
+//
 // Compiled with BACKWARD, 0 or 1. A block works on one head of one sequence: each thread on a stretch of
 // it, in float64, because a sum over a long sequence is subtracted from another.
 
@@ -29,6 +32,7 @@ struct Parameters {
   i64 batch;
   i64 row;
   i64 head;
+  const u8 *key_mask;         // [batch, length], or null
   DecaySum *sums;             // [batch, heads, length]
   const float *query_sums;    // backward: [batch, heads, length], the gradient of a query's sum,
   const float *key_sums;      // and of a key's, which is subtracted
@@ -37,39 +41,66 @@ struct Parameters {
   int heads;
 };
 
-extern "C" __global__ void attention_decay(const __grid_constant__ Parameters p) {
-  extern __shared__ __align__(1024) u8 shared[];
-  PartOfSum *totals = (PartOfSum *)shared;
-  const Segment s = p.segments[blockIdx.y];
-  const int head = blockIdx.x;
-  const i64 own = ((i64)s.batch * p.heads + head) * p.length + s.query_start;
-  const int stretch = (s.query_count + blockDim.x - 1) / blockDim.x;
+// The sums of `count` numbers, each with those before it, given to `take`. All threads of the block.
+template <typename Numbers, typename Take>
+DEVICE void sum_along(PartOfSum *totals, int count, const Numbers &number, const Take &take) {
+  const int stretch = (count + blockDim.x - 1) / blockDim.x;
   const int first = threadIdx.x * stretch;
-  const int end = min(s.query_count, first + stretch);
-
-  // Places count from where the sums begin: backward, from the end.
-  auto token = [&](int place) { return BACKWARD ? s.query_count - 1 - place : place; };
-  auto number = [&](int place) -> PartOfSum {
-    const int i = token(place);
-    const float decay = p.decay[s.batch * p.batch + (s.query_start + i) * p.row + head * p.head];
-    if (is_cut(decay)) return {0, 1};
-    if (BACKWARD) return {(double)p.query_sums[own + i] - (double)p.key_sums[own + i], 0};
-    return {decay, 0};
-  };
+  const int end = min(count, first + stretch);
   PartOfSum total = {0, 0};
   for (int place = first; place < end; ++place) total.add(number(place));
+  __syncthreads();
   totals[threadIdx.x] = total;
   __syncthreads();
   PartOfSum sum = {0, 0};
   for (int thread = 0; thread < threadIdx.x; ++thread) sum.add(totals[thread]);
   for (int place = first; place < end; ++place) {
     sum.add(number(place));
-    const int i = token(place);
-    if (BACKWARD) {
-      p.gradient[((i64)s.batch * p.length + s.query_start + i) * p.heads + head] = (float)sum.sum;
-    } else {
-      const float large = (float)sum.sum;
-      p.sums[own + i] = {large, (float)(sum.sum - large), sum.cuts, 0};
-    }
+    take(place, sum);
   }
+}
+
+extern "C" __global__ void attention_decay(const __grid_constant__ Parameters p) {
+  extern __shared__ __align__(1024) u8 shared[];
+  PartOfSum *totals = (PartOfSum *)shared;
+  const Segment s = p.segments[blockIdx.y];
+  const int head = blockIdx.x;
+  const i64 own = ((i64)s.batch * p.heads + head) * p.length + s.query_start;
+  auto decay = [&](int i) {
+    return p.decay[s.batch * p.batch + (s.query_start + i) * p.row + head * p.head];
+  };
+  if (BACKWARD) {
+    auto token = [&](int place) { return s.query_count - 1 - place; };
+    sum_along(
+        totals, s.query_count,
+        [&](int place) -> PartOfSum {
+          const int i = token(place);
+          if (is_cut(decay(i))) return {0, 1};
+          return {(double)p.query_sums[own + i] - (double)p.key_sums[own + i], 0};
+        },
+        [&](int place, const PartOfSum &sum) {
+          const i64 row = (i64)s.batch * p.length + s.query_start + token(place);
+          p.gradient[row * p.heads + head] = (float)sum.sum;
+        });
+    return;
+  }
+  const u8 *kept = p.key_mask ? p.key_mask + (i64)s.batch * p.length + s.query_start : nullptr;
+  int origin = 0;
+  while (kept && origin < s.query_count && !kept[origin]) ++origin;
+  // `sign` is −1 for sums that count backwards.
+  auto part = [&](int i, int sign) -> PartOfSum {
+    return is_cut(decay(i)) ? PartOfSum{0, 1} : PartOfSum{(double)sign * decay(i), 0};
+  };
+  auto store = [&](int i, const PartOfSum &sum, int sign) {
+    const float large = (float)sum.sum;
+    p.sums[own + i] = {large, (float)(sum.sum - large), sign * sum.cuts, 0};
+  };
+  sum_along(
+      totals, s.query_count - origin,
+      [&](int place) { return place == 0 ? PartOfSum{0, 0} : part(origin + place, 1); },
+      [&](int place, const PartOfSum &sum) { store(origin + place, sum, 1); });
+  sum_along(
+      totals, origin,
+      [&](int place) { return origin - place < s.query_count ? part(origin - place, -1) : PartOfSum{0, 0}; },
+      [&](int place, const PartOfSum &sum) { store(origin - 1 - place, sum, -1); });
 }

@@ -242,6 +242,11 @@ extern "C" __global__ void __launch_bounds__(threads, BLOCKS)
   wait_for_copies<0>();
   __syncthreads();
 #if SPLIT
+  UnfitRows unfit;
+  auto place_of = [&](int row) {
+    return (i64)split * o.batch * o.heads * o.query_length +
+           o.query_place(segment.batch, head_of(row), segment.query_start + query_of(row));
+  };
 #pragma unroll
   for (int strip = 0; strip < strips; ++strip) {
 #pragma unroll
@@ -252,9 +257,15 @@ extern "C" __global__ void __launch_bounds__(threads, BLOCKS)
       const RowWeights weights = finish_row(row_sum(softmax.sum[strip][half]),
                                             softmax.log_bound(strip, half, factor),
                                             takes_sink ? p.sinks[head] : -infinity);
+      float zeros = 0;
+#pragma unroll
+      for (int column = 0; column < value_columns; ++column) {
+        const float *two = output[strip][column] + 2 * half;
+        zeros = fmaf(two[0] * weights.reciprocal, 0, fmaf(two[1] * weights.reciprocal, 0, zeros));
+      }
+      unfit.note(strip * 16 + half * 8, zeros);
       if (row >= row_count) continue;
-      const i64 place = (i64)split * o.batch * o.heads * o.query_length +
-                        o.query_place(segment.batch, head, segment.query_start + query_of(row));
+      const i64 place = place_of(row);
       if (lane % 4 == 0) p.partial_sums[place] = weights.part;
       float *target = p.partial_output + place * VALUE_DIMENSION + lane % 4 * 2;
 #pragma unroll
@@ -264,6 +275,18 @@ extern "C" __global__ void __launch_bounds__(threads, BLOCKS)
       }
     }
   }
+  if (unfit.rows == 0 || !hides_pairs(o, segment, queries, {0, segment.band.keys})) return;
+  unfit.for_each([&](int index) {
+    const int row = warp_row + index;
+    if (row >= row_count) return;
+    const i64 place = place_of(row);
+    const int head = head_of(row);
+    const Range keys = {tiles.first * KEY_ROWS, tiles.end * KEY_ROWS};
+    const float sink = p.sinks && split == 0 ? p.sinks[head] : -infinity;
+    attend_again(o, segment, head, query_of(row), keys, sink, [&](int column, float number) {
+      p.partial_output[place * VALUE_DIMENSION + column] = number;
+    });
+  });
 #else
   finish_rows<OutputTile>(p, segment, softmax, output, factor, warp_row, first_row, row_count, head,
                           shared);

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "attention/again.cuh"
 #include "attention/operands.cuh"
 #include "attention/softmax.cuh"
 
@@ -31,22 +32,41 @@ struct RowWeights {
   PartialSum part;
 
   __device__ float log_sum() const {
-    return part.sum > 0 ? part.bound + ln_2 * log2f(part.sum) : -infinity;
+    return part.sum == 0 ? -infinity : part.bound + ln_2 * log2f(part.sum);
   }
 };
 
-// `bound` is natural, and so is `sink`: one more score in the sum, without a value; −∞ if there is none.
+// `bound` is natural, and so is `sink`: one more score in the sum, without a value; −∞ if there is none. A sum
+// that is no number stays none.
 DEVICE RowWeights finish_row(float sum, float bound, float sink) {
   float shrink = 1;
   if (sink != -infinity) {
     // The one of the two that is the larger has no difference to itself, which an infinite sink needs.
-    const float above = sum > 0 ? (sink - bound) * log2_e : infinity;
+    const float above = sum == 0 ? infinity : (sink - bound) * log2_e;
     const float share = exp2_fast(-fabsf(above));
     shrink = above > 0 ? share : 1;
     sum = above > 0 ? sum * share + 1 : sum + share;
     bound = above > 0 ? sink : bound;
   }
-  return {sum > 0 ? shrink / sum : 0, {bound, sum}};
+  return {sum == 0 ? 0 : shrink / sum, {bound, sum}};
+}
+
+// Computes the warp's rows `unfit` again, and puts them into shared memory where the others are. See again.cuh.
+template <typename T>
+SELDOM void outputs_again(const ForwardParameters &p, int head, int first_row, int row_count, int warp_row,
+                          UnfitRows unfit, u8 *shared) {
+  const Segment segment = p.operands.segment();
+  const Range queries = {first_row, first_row + row_count}, keys = {0, segment.band.keys};
+  if (!hides_pairs(p.operands, segment, queries, keys)) return;
+  unfit.for_each([&](int index) {
+    const int row = warp_row + index;
+    if (row >= row_count) return;
+    const float sink = p.sinks ? p.sinks[head] : -infinity;
+    attend_again(p.operands, segment, head, first_row + row, keys, sink, [&](int column, float number) {
+      const u32 chunk = T::place(row, column / T::chunk_numbers);
+      ((Number *)(shared + chunk))[column % T::chunk_numbers] = Element::narrow(number);
+    });
+  });
 }
 
 // O / Σ P of a thread's rows goes into shared memory that nobody reads any more, and the logarithms of
@@ -57,6 +77,7 @@ DEVICE void finish_rows(const ForwardParameters &p, const Segment &segment, cons
                         int warp_row, int first_row, int row_count, int head, u8 *shared) {
   const int lane = threadIdx.x % warp_threads;
   const float sink = p.sinks ? p.sinks[head] : -infinity;
+  UnfitRows unfit;
 #pragma unroll
   for (int strip = 0; strip < Strips; ++strip) {
 #pragma unroll
@@ -65,18 +86,22 @@ DEVICE void finish_rows(const ForwardParameters &p, const Segment &segment, cons
       const RowWeights weights = finish_row(row_sum(softmax.sum[strip][half]),
                                             softmax.log_bound(strip, half, factor), sink);
       const float log_sum = weights.log_sum();
+      float zeros = 0;
 #pragma unroll
       for (int column = 0; column < Columns; ++column) {
-        const float *two = output[strip][column] + 2 * half;
-        Element::store(shared + T::pair_place(row, column, lane), two[0] * weights.reciprocal,
-                       two[1] * weights.reciprocal);
+        const float first = output[strip][column][2 * half] * weights.reciprocal;
+        const float second = output[strip][column][2 * half + 1] * weights.reciprocal;
+        Element::store(shared + T::pair_place(row, column, lane), first, second);
+        zeros = fmaf(first, 0, fmaf(second, 0, zeros));
       }
+      unfit.note(strip * 16 + half * 8, zeros);
       if (lane % 4 == 0 && row < row_count) {
         const int query = segment.query_start + first_row + row;
         p.log_sum_exp[p.operands.query_place(segment.batch, head, query)] = log_sum;
       }
     }
   }
+  if (unfit.rows != 0) outputs_again<T>(p, head, first_row, row_count, warp_row, unfit, shared);
 }
 
 // `Threads` threads, of which this one is `thread`, write rows of a tile out in whole chunks, once all of

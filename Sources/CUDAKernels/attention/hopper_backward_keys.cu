@@ -9,7 +9,7 @@
 //   STAGES                           tiles of what goes by that there is room for
 //   WARPGROUPS                       as hopper.cuh has it
 
-#include "attention/backward.cuh"
+#include "attention/backward_again.cuh"
 #include "attention/hopper.cuh"
 
 constexpr int key_rows = group_rows * WARPGROUPS;
@@ -239,14 +239,19 @@ extern "C" __global__ void __launch_bounds__(block_threads, 1)
   keep(keys_gradient);
 
   // 6. The rows' gradients.
+  UnfitRows unfit;
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
     const int row = warp_row + half * 8 + lane / 4;
+    unfit.note(half * 8, zeros_of(keys_gradient, half) + zeros_of(values_gradient, half));
     if (row >= key_count) continue;
     const int key = segment.key_start + first_key + row;
     store_row<KeyTile>(p.keys_gradient.at(segment.batch, key, group), keys_gradient, half,
                                 largest_scale, 0, shared, row);
     store_row<ValueTile>(p.values_gradient.at(segment.batch, key, group), values_gradient,
                                   half, 1, 0, shared, row);
+  }
+  if (unfit.rows != 0) {
+    key_gradients_again<true, true>(p, group, first_key + warp_row, first_key + key_count, unfit);
   }
 }

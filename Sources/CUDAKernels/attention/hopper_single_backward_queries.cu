@@ -10,7 +10,7 @@
 //   STAGES                           tiles of what goes by that there is room for
 //   WARPGROUPS                       as hopper.cuh has it
 
-#include "attention/backward.cuh"
+#include "attention/backward_again.cuh"
 #include "attention/hopper_single.cuh"
 
 constexpr int query_rows = group_rows * WARPGROUPS;
@@ -223,6 +223,7 @@ extern "C" __global__ void __launch_bounds__(block_threads, 1)
   }
 
   // 6. The rows' gradients, and their parts of the scale's.
+  UnfitRows unfit;
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
     const int row = warp_row + half * 8 + lane / 4;
@@ -237,6 +238,7 @@ extern "C" __global__ void __launch_bounds__(block_threads, 1)
       }
       along = row_sum(along);
     }
+    unfit.note(half * 8, zeros_of(gradient, half) + along * 0);
     if (row >= row_count) continue;
     if (p.scale_gradient && lane % 4 == 0) {
       p.scale_gradient[o.query_place(segment.batch, head, query)] = along;
@@ -244,4 +246,5 @@ extern "C" __global__ void __launch_bounds__(block_threads, 1)
     store_row<QueryTile::Plane>(p.queries_gradient.at(segment.batch, query, head), gradient, half, scale, 0,
                                 shared, row);
   }
+  if (unfit.rows != 0) query_gradients_again(p, head, first_row + warp_row, queries.end, unfit);
 }

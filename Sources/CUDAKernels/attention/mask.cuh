@@ -18,6 +18,11 @@ struct Band {
     return key >= query + low && key < query + high && key < keys;
   }
 
+  // Whether any of the queries does not see any of the keys, of those that exist.
+  __device__ bool cuts(Range queries, Range own) const {
+    return own.first < queries.end - 1 + low || min(own.end, keys) > queries.first + high;
+  }
+
   // The tiles of `size` keys in which any of the queries sees any key.
   __device__ Range visible_tiles(Range queries, int size) const {
     const int first = max(0, queries.first + low);

@@ -78,7 +78,7 @@ extern "C" __global__ void __launch_bounds__(threads)
   __syncthreads();
 
   // 3. The teams' sums.
-  if (threadIdx.x == 0) p.log_sum_exp[row] = sum > 0 ? shift + logf(sum) : -infinity;
+  if (threadIdx.x == 0) p.log_sum_exp[row] = sum == 0 ? -infinity : shift + logf(sum);
   if (team > 0) return;
   for (int other = 1; other < teams; ++other) {
     const float4 part = sums[other * chunks + chunk];
@@ -87,7 +87,7 @@ extern "C" __global__ void __launch_bounds__(threads)
     total.z += part.z;
     total.w += part.w;
   }
-  const float reciprocal = sum > 0 ? 1 / sum : 0;
+  const float reciprocal = sum == 0 ? 0 : 1 / sum;
   const i64 head = row / p.queries % p.heads;
   const i64 token = row / p.queries / p.heads * p.queries + row % p.queries;
   Number *target = p.output + (token * p.heads + head) * p.pitch + chunk * 4;

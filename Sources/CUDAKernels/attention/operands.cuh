@@ -104,11 +104,23 @@ struct Operands {
            key_mask[(i64)s.batch * key_length + s.key_start + key] != 0;
   }
 
-  // Starts copying the tile of keys or values from `first` on.
+  // Whether a key of the block's sequence exists and the key mask leaves it.
+  __device__ bool counts(int key) const {
+    return key < key_count() &&
+           (!KEY_MASK || key_mask[(i64)batch_entry() * key_length + key_start() + key] != 0);
+  }
+
+  // Starts copying the tile of keys or values from `first` on. Those that the key mask takes away are zeros.
   template <typename T, int Threads>
   __device__ void copy_keys(u32 target, const Rows<const Number> &rows, int first, int group) const {
-    copy_tile<T, Threads>(target, rows.at(batch_entry(), key_start() + first, group), rows.row,
-                          key_count() - first);
+    const Number *source = rows.at(batch_entry(), key_start() + first, group);
+    if (KEY_MASK) {
+      copy_rows_where<T, Threads>(
+          target, [&](int row) { return counts(first + row); },
+          [&](int row) { return source + row * rows.row; });
+    } else {
+      copy_tile<T, Threads>(target, source, rows.row, key_count() - first);
+    }
   }
 
   // The same of a tile of rows that queries have.
@@ -126,7 +138,7 @@ struct Operands {
     for (int start = 0; start < Count; start += Threads) {
       const int index = start + read_thread_index();
       if (index >= Count) return;
-      const bool exists = first + index < key_count();
+      const bool exists = counts(first + index);
       copy_number(target + index * 4,
                   key_length_at(batch_entry(), key_start() + first + (exists ? index : 0), group),
                   exists);

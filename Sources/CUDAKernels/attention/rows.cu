@@ -40,8 +40,9 @@ DEVICE float multiply_chunks(const Number *left, const Number *right, int dimens
     for (int pair = 0; pair < chunk_numbers; pair += 2) {
       const float2 x = Element::pair((const Number *)&a + pair);
       const float2 y = Element::pair((const Number *)&b + pair);
-      sum += x.x * y.x;
-      sum += x.y * y.y;
+      // An output of zero may be that of a query that sees nothing but a sink, and its gradient anything.
+      sum += x.x == 0 ? 0 : x.x * y.x;
+      sum += x.y == 0 ? 0 : x.y * y.y;
     }
   }
   return sum;
@@ -78,9 +79,10 @@ extern "C" __global__ void attention_rows(const __grid_constant__ Parameters p) 
   const bool any_large = __any_sync(~0u, is_large);
   if (lane == 0) p.large[((i64)batch * p.heads + head) * groups + first / warp_threads] = any_large;
   if (!exists) return;
-  const float delta = sum - (p.log_sum_exp_gradient ? p.log_sum_exp_gradient[place] : 0);
-  p.delta[place] = delta;
   // A query that sees nothing has a log-sum of −∞, and no weights.
+  const float delta =
+      log_sum == -infinity ? 0 : sum - (p.log_sum_exp_gradient ? p.log_sum_exp_gradient[place] : 0);
+  p.delta[place] = delta;
   p.shift[place] = is_large ? unknown_shift() : log_sum == -infinity ? infinity : log_sum * log2_e;
   p.offset[place] = 0;
   if (p.sinks) {

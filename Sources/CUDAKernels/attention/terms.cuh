@@ -62,11 +62,11 @@ struct HeadTerms {
       result = {softcap * share, 1 - share * share};
     }
     result.score -= slope * fabsf((float)(query + place - key));
+    const float added = bias ? bias[query * bias_query + key * bias_key] : 0;
     if (bias) {
-      const float own = bias[query * bias_query + key * bias_key];
-      result.score += own;
+      result.score += added;
       // A sum that overflows is the largest number: only a bias of −∞ rules a key out.
-      if (fabsf(result.score) == infinity && fabsf(own) < infinity) {
+      if (fabsf(result.score) == infinity && fabsf(added) < infinity) {
         result.score = copysignf(largest_number, result.score);
       }
     }
@@ -77,6 +77,8 @@ struct HeadTerms {
       result.score += (at_query.large - at_key.large) + (at_query.rest - at_key.rest);
       if (at_query.cuts != at_key.cuts) result.score = -infinity;
     }
+    // It hides the pair, whatever the score was.
+    if (added == -infinity) result.score = -infinity;
     return result;
   }
 };

@@ -29,18 +29,21 @@ extern "C" __global__ void attention_unit_gradient(const __grid_constant__ Param
         p.rows.at(row / p.heads / p.length, row / p.heads % p.length, row % p.heads) +
         group * slice;
     const float *gradient = p.gradient + row * p.pitch + group * slice;
-    float squares = 0, along = 0;
+    float squares = 0, along = 0, size = 0;
     for (int i = lane; i < slice; i += warp_threads) {
       const float x = Element::widen(numbers[i]);
       squares += x * x;
       along += x * gradient[i];
+      size += fabsf(gradient[i]);
     }
+    // A slice that nobody saw may hold anything, and gets nothing.
+    const bool is_unseen = warp_sum(size) == 0;
     const float length = sqrtf(warp_sum(squares));
     const float reciprocal = length < p.shortest ? 0 : 1 / length;
     const float share = warp_sum(along) * reciprocal * reciprocal;
     for (int i = lane; i < slice; i += warp_threads) {
       p.result[row * p.dimension + group * slice + i] =
-          (gradient[i] - share * Element::widen(numbers[i])) * reciprocal;
+          is_unseen ? 0 : (gradient[i] - share * Element::widen(numbers[i])) * reciprocal;
     }
   }
 }

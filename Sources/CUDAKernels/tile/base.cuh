@@ -10,6 +10,8 @@ using i64 = long long;
 using u64 = unsigned long long;
 
 #define DEVICE static __device__ __forceinline__
+// For what is seldom called: the registers of what it is called from are as they would be without.
+#define SELDOM static __device__ __noinline__
 
 constexpr float infinity = __builtin_bit_cast(float, 0x7f800000u);
 constexpr float largest_number = __builtin_bit_cast(float, 0x7f7fffffu);

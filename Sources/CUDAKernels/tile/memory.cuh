@@ -30,16 +30,23 @@ struct Tile {
   }
 };
 
-// Starts copying a tile of which row i is at `source_row(i)`; rows from `count` on are filled with zeros.
-template <typename T, int Threads, typename Row>
-DEVICE void copy_rows(u32 target, int count, const Row &source_row) {
+// Starts copying a tile of which row i is at `source_row(i)`; rows where `exists(i)` is false are filled with
+// zeros. Row 0 is in memory.
+template <typename T, int Threads, typename Exists, typename Row>
+DEVICE void copy_rows_where(u32 target, const Exists &row_exists, const Row &source_row) {
   for (int index = threadIdx.x; index < T::rows * T::chunks; index += Threads) {
     const int row = index / T::chunks;
     const int chunk = index % T::chunks;
-    const bool exists = row < count;
+    const bool exists = row_exists(row);
     copy_chunk(target + T::place(row, chunk),
                source_row(exists ? row : 0) + chunk * T::chunk_numbers, exists);
   }
+}
+
+// The same for the rows up to `count`.
+template <typename T, int Threads, typename Row>
+DEVICE void copy_rows(u32 target, int count, const Row &source_row) {
+  copy_rows_where<T, Threads>(target, [&](int row) { return row < count; }, source_row);
 }
 
 // Starts copying a tile whose first row is at `source`, rows `stride` elements apart; rows from

@@ -26,6 +26,24 @@ public struct ExactCase: ConformanceCase {
   /// Whether the similarity is a cosine.
   var isCosine: Bool { has(.cosine) || has(.cosineGroups) || has(.cosinePlain) }
 
+  /// Whether garbage is planted where the mask hides it.
+  var hidesGarbage: Bool { has(.hiddenPadding) || has(.edgeKey) || has(.edgeQuery) }
+
+  var isTopLeft: Bool { has(.causalTopLeft) || has(.windowRight) }
+
+  /// An edge is needed where garbage is planted at one.
+  var isCausal: Bool {
+    has(.causal) || has(.causalTopLeft) || has(.windowLeft)
+      || (has(.edgeKey) || has(.edgeQuery)) && window == nil && !has(.packed)
+  }
+
+  var window: Window? {
+    if has(.window) { return Window(left: 7, right: 5) }
+    if has(.windowLeft) { return Window(left: 9, right: nil) }
+    if has(.windowRight) { return Window(left: nil, right: 3) }
+    return nil
+  }
+
   public func makeProblem(seed: UInt64) throws -> any ConformanceProblem {
     try ExactConformanceProblem(self, Draw(seed: seed, label: name))
   }
@@ -44,7 +62,21 @@ extension ExactCase {
         features, length: lengths[index % lengths.count],
         dimension: dimensions[index % dimensions.count])
     }
-    return cases + decoding(keyLength: isQuick ? 40 : 301, dimensions) + (isQuick ? [] : long)
+    return cases + decoding(keyLength: isQuick ? 40 : 301, dimensions) + unusual
+      + (isQuick ? [] : long)
+  }
+
+  /// Dimensions of nothing, where all scores or outputs are empty sums, and larger ones than GPU kernels take.
+  private static let unusual: [ExactCase] = [(0, 24), (24, 0), (0, 0), (328, 272)].flatMap {
+    (keys: Int, values: Int) in
+    [[], [.causal], [.cosine], [.moreKeys, .bfloat16], [.sinks, .float16]].flatMap {
+      (features: [ExactFeature]) in
+      [1, 33].map { length in
+        var result = make(features, length: length, dimension: keys)
+        result.valueDimension = values
+        return result
+      }
+    }
   }
 
   /// Dimensions of whole blocks without masks and terms, for which there are kernels that do nothing else: in

@@ -8,8 +8,8 @@ struct ExactConformanceProblem: ConformanceProblem {
   private var inputs: [String: Tensor] = [:]
   private var keyMask: Tensor?
   private var cumulativeLengths: Tensor?
-  private let outputGradient: Tensor
-  private let logSumExpGradient: Tensor?
+  private var outputGradient: Tensor
+  private var logSumExpGradient: Tensor?
 
   var dtype: DType { settings.dtype }
   var reference: String { "cpu.reference" }
@@ -54,6 +54,17 @@ struct ExactConformanceProblem: ConformanceProblem {
       settings.has(.logSumExpGradient)
       ? try draw.normal("log_sum_exp_gradient", [b, h, t]) : nil
     try drawTerms(draw)
+    if settings.hidesGarbage { try plantGarbage() }
+  }
+
+  /// NaN and infinity wherever the mask says that nobody looks, and one row of NaN where some do.
+  private mutating func plantGarbage() throws {
+    let garbage = try HiddenPlaces(
+      settings, keyMask: keyMask, cumulativeLengths,
+      bias: settings.has(.biasInfinite) ? inputs["bias"] : nil)
+    inputs = try garbage.planted(in: inputs)
+    outputGradient = try garbage.planted(inQueries: outputGradient, axis: 1)
+    logSumExpGradient = try logSumExpGradient.map { try garbage.planted(inQueries: $0, axis: 2) }
   }
 
   /// A tensor whose row of each token is one small multiple of one number: products are exact, their few
@@ -94,7 +105,7 @@ struct ExactConformanceProblem: ConformanceProblem {
     )
     for feature in settings.features {
       switch feature {
-      case .keyMask:
+      case .keyMask, .hiddenPadding:
         // The last row of the batch sees nothing, and neither do the first causal queries.
         var flags = draw.flags("key_mask", count: b * s, probability: 0.7)
         for j in 0..<s { flags[(b - 1) * s + j] = false }
@@ -291,11 +302,9 @@ extension ExactConformanceProblem {
           scale: scale ?? .number(problem.number), groups: problem.groups,
           normalizes: !settings.has(.cosinePlain))
         : .dotProduct(scale: scale)
-      let isTopLeft = settings.has(.causalTopLeft) || settings.has(.windowRight)
       mask = AttentionMask(
-        isCausal: settings.has(.causal) || settings.has(.causalTopLeft)
-          || settings.has(.windowLeft),
-        alignment: isTopLeft ? .topLeft : .bottomRight, window: Self.window(settings),
+        isCausal: settings.isCausal,
+        alignment: settings.isTopLeft ? .topLeft : .bottomRight, window: settings.window,
         keyMask: try problem.keyMask?.moved(to: device),
         cumulativeLengths: problem.cumulativeLengths)
       terms = ScoreTerms(
@@ -303,13 +312,6 @@ extension ExactConformanceProblem {
         alibi: settings.has(.alibi)
           ? .standard : settings.has(.slopes) ? .slopes([0.5, 0, 0.25, 1]) : nil,
         bias: inputs["bias"], logitDecay: inputs["logit_decay"], sinks: inputs["sinks"])
-    }
-
-    private static func window(_ settings: ExactCase) -> Window? {
-      if settings.has(.window) { return Window(left: 7, right: 5) }
-      if settings.has(.windowLeft) { return Window(left: 9, right: nil) }
-      if settings.has(.windowRight) { return Window(left: nil, right: 3) }
-      return nil
     }
   }
 }

@@ -31,6 +31,9 @@ public enum ExactFeature: String, CaseFeature {
   case logSumExpGradient = "log-sum-exp gradient"
   case moreKeys = "more keys"
   case moreQueries = "more queries"
+  case hiddenPadding = "garbage in padding"
+  case edgeKey = "garbage, a key at the edge"
+  case edgeQuery = "garbage, a query at the edge"
   case bfloat16, float16
   case biasHuge = "bias [t,s] of -1e9 to 3e38"
   case logitDecayCut = "logit decay with -inf"
@@ -49,12 +52,15 @@ public enum ExactFeature: String, CaseFeature {
     case .scaleNumber, .scaleHeads: "scale"
     case .cosine, .cosineGroups, .cosinePlain: "similarity"
     case .moreKeys, .moreQueries: "lengths"
+    case .hiddenPadding, .edgeKey, .edgeQuery: "garbage"
     case .bfloat16, .float16: "dtype"
     default: rawValue
     }
   }
 
   public func excludes(_ other: Self) -> Bool {
+    // Padding is a key mask, in which each part of the garbage has its place.
+    if self == .hiddenPadding, other == .keyMask { return true }
     // Packed sequences and running sums belong to queries and keys of one length.
     if [.packed, .logitDecay, .logitDecayCut].contains(self) {
       return other == .moreKeys || other == .moreQueries

@@ -7,7 +7,7 @@ struct LinearConformanceProblem: ConformanceProblem {
   /// The inputs with gradients, by the names of the command line.
   private var inputs: [String: Tensor]
   private var cumulativeLengths: Tensor?
-  private let outputGradient: Tensor
+  private var outputGradient: Tensor
   private let finalStateGradient: Tensor?
 
   var dtype: DType { settings.dtype }
@@ -58,6 +58,11 @@ struct LinearConformanceProblem: ConformanceProblem {
       } else if settings.has(.decayChannels) { [b, t, hv, k] } else { nil }
     if let decayShape {
       inputs["decay"] = try draw.decay(decayShape, isStrong: settings.has(.strong))
+    }
+    if settings.has(.garbage) {
+      let garbage = try OtherSequence(b, t, cumulativeLengths)
+      inputs = try inputs.mapValues(garbage.planted)
+      outputGradient = try garbage.planted(in: outputGradient)
     }
   }
 

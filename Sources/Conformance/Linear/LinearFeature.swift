@@ -17,6 +17,7 @@ public enum LinearFeature: String, CaseFeature {
   case valueDimension = "value dimension"
   case strided
   case oneHead = "one head"
+  case garbage = "garbage in another sequence"
   case bfloat16, float16
 
   public var group: String {

@@ -7,7 +7,7 @@ struct ScanConformanceProblem: ConformanceProblem {
   /// The inputs with gradients, by the names of the command line.
   private var inputs: [String: Tensor]
   private var cumulativeLengths: Tensor?
-  private let outputGradient: Tensor
+  private var outputGradient: Tensor
   private let finalStateGradient: Tensor?
 
   var dtype: DType { settings.dtype }
@@ -44,6 +44,11 @@ struct ScanConformanceProblem: ConformanceProblem {
     outputGradient = try draw.normal("output_gradient", shape, dtype: settings.dtype)
     finalStateGradient =
       settings.has(.finalStateGradient) ? try draw.normal("final_state_gradient", stateShape) : nil
+    if settings.has(.garbage) {
+      let garbage = try OtherSequence(settings.batch, settings.length, cumulativeLengths)
+      inputs = try inputs.mapValues(garbage.planted)
+      outputGradient = try garbage.planted(in: outputGradient)
+    }
   }
 
   func kernels(needsGradient: Bool) throws -> [String] {

@@ -9,6 +9,7 @@ public enum ScanFeature: String, CaseFeature {
   case strided
   case oneChannel = "one channel"
   case sameDType = "decay of the inputs' dtype"
+  case garbage = "garbage in another sequence"
   case bfloat16, float16
 
   public var group: String {

@@ -74,9 +74,10 @@ class Plan:
         self.device = device_number(queries.device)
         shape, strides = output_layout(queries, tensors[2], values.heads_first)
         self.output = Layout(shape, strides, queries.dtype)
-        self.is_empty = 0 in shape
         self.is_like_queries = shape == queries.shape and strides == queries.stride()
         lse = log_sum_exp_shape(queries, values.heads_first)
+        # Without a dimension of the values there still is a log-sum-exp.
+        self.is_empty = 0 in lse
         self.log_sum_exp = Layout(lse, (lse[1] * lse[2], lse[2], 1), torch.float32)
         layouts = _layouts(tensors, values.heads_first)
         layouts["output"] = _heads_second(self.output, values.heads_first)
@@ -209,7 +210,7 @@ def backward(
     """
     gradients = [
         torch.empty_like(tensor) for tensor, is_needed in zip(tensors, needed) if is_needed]
-    if results[0].numel() == 0 or not gradients:
+    if results[1].numel() == 0 or not gradients:
         return [gradient.zero_() for gradient in gradients]
     others = [*results, *incoming, *gradients]
     key = (values, tuple(needed), *key_of(tensors), *key_of(others))

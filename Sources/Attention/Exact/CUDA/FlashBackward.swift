@@ -21,7 +21,7 @@ struct FlashBackward {
   func run(
     _ outputs: ExactOutputs, outputGradient: Tensor?, logSumExpGradient: Tensor?
   ) throws -> ExactGradients {
-    guard sumShape.elementCount > 0, inputs.keys.elementCount > 0, !inputs.segments.isEmpty else {
+    guard sumShape.elementCount > 0, problem.keyLength > 0, !inputs.segments.isEmpty else {
       return try nothing()
     }
     // Gradients of normalised slices go on to `unit_gradient.cu`, unrounded.

@@ -21,7 +21,7 @@ struct FlashTile: Hashable, Sendable {
   private static let step = 16
   private static let stages = 2
 
-  static func padded(_ dimension: Int) -> Int { dimension.rounded(up: step) }
+  static func padded(_ dimension: Int) -> Int { max(1, dimension).rounded(up: step) }
 
   /// The tile for a problem on a device.
   ///

@@ -31,7 +31,9 @@ struct LogitDecaySums {
       Parameters(
         segments: segments, decay: try operands.address(holding: decay),
         batch: Int64(decay.strides[0]), row: Int64(decay.strides[1]),
-        head: Int64(decay.strides[2]), sums: sums, querySums: 0, keySums: 0, gradient: 0,
+        head: Int64(decay.strides[2]),
+        keyMask: try operands.address(inputs.keyMask, .bool), sums: sums, querySums: 0, keySums: 0,
+        gradient: 0,
         length: Int32(inputs.problem.queryLength), heads: Int32(inputs.problem.heads)))
     return sums
   }
@@ -50,7 +52,7 @@ struct LogitDecaySums {
       Parameters(
         segments: segments, decay: try operands.address(holding: decay),
         batch: Int64(decay.strides[0]), row: Int64(decay.strides[1]),
-        head: Int64(decay.strides[2]), sums: 0, querySums: querySums, keySums: keySums,
+        head: Int64(decay.strides[2]), keyMask: 0, sums: 0, querySums: querySums, keySums: keySums,
         gradient: try gradient.deviceAddress(),
         length: Int32(problem.queryLength), heads: Int32(problem.heads)))
     return gradient
@@ -76,6 +78,7 @@ struct LogitDecaySums {
     var batch: Int64
     var row: Int64
     var head: Int64
+    var keyMask: UInt64
     var sums: UInt64
     var querySums: UInt64
     var keySums: UInt64

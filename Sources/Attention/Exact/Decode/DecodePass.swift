@@ -118,7 +118,7 @@ final class DecodePass: Sendable {
     part.output.update(repeating: 0, count: rows * v)
     for first in stride(from: seen.lowerBound, to: seen.upperBound, by: block) {
       let columns = first..<min(first + block, seen.upperBound)
-      if try inputs.leavesKeys(segment, columns) { attend(segment, columns, memory, part) }
+      if try inputs.leavesKeys(segment, columns) { try attend(segment, columns, memory, part) }
     }
   }
 
@@ -179,7 +179,7 @@ final class DecodePass: Sendable {
   /// One block of keys for the queries of all heads.
   private func attend(
     _ segment: ExactInputs.Segment, _ columns: Range<Int>, _ memory: BlockMemory, _ part: Part
-  ) {
+  ) throws {
     let (v, n, block) = (valueRows.dimension, columns.count, memory.block)
     let m = segment.queryCount * group
     let s = memory.scores
@@ -198,13 +198,46 @@ final class DecodePass: Sendable {
           s + (head / group * m + head % group) * block, stride: group * block)
       }
     }
+    let valuesAreFinite = hiddenValuesAreFinite(segment, columns, memory)
     kernels.softmax_online(
       keyHeads * m, n, s, block, factor, part.high, part.sum, part.output, v, v)
+    guard valuesAreFinite else {
+      for head in 0..<keyHeads {
+        try valueRows.withFloats(
+          batch: segment.batch, head: head, start: segment.keyStart + columns.lowerBound, count: n,
+          normalizedGroups: nil, kernels
+        ) { values, stride in
+          kernels.add_selected(
+            m, v, n, s + head * m * block, block, 1, values, stride, part.output + head * m * v, v)
+        }
+      }
+      return
+    }
     let values = valueRows.at(
       batch: segment.batch, head: 0, start: segment.keyStart + columns.lowerBound)
     kernels.product_rows(
       type, keyHeads, m, v, n, s, m * block, block, values, valueRows.headStride,
       valueRows.rowStride, part.output, m * v, v)
+  }
+
+  /// Whether the values of a block that some query does not see, where its score is −∞, are finite; others
+  /// are not looked at.
+  private func hiddenValuesAreFinite(
+    _ segment: ExactInputs.Segment, _ columns: Range<Int>, _ memory: BlockMemory
+  ) -> Bool {
+    let queries = 0..<segment.queryCount
+    guard scores.hides(segment, rows: queries, columns: columns) else { return true }
+    let rows = keyHeads * segment.queryCount * group
+    return columns.enumerated().allSatisfy { place, key in
+      // A bias and cuts hide what they do from some heads and queries.
+      let isSeen =
+        scores.keeps(segment, key) && segment.band.covers(rows: queries, columns: key..<key + 1)
+        && (inputs.bias == nil && inputs.decayCuts == nil
+          || (0..<rows).allSatisfy { memory.scores[$0 * memory.block + place] != -.infinity })
+      return isSeen
+        || valueRows.areFinite(
+          batch: segment.batch, heads: keyHeads, row: segment.keyStart + key, kernels)
+    }
   }
 
   /// The products of all queries with a block of keys.

@@ -50,7 +50,8 @@ struct PlainExactKernel: ExactKernel {
   }
 
   func forward(_ inputs: ExactInputs) throws -> ExactOutputs {
-    let operands = try PlainOperands(inputs, dtype: dtype(of: inputs.problem), tracks: false)
+    let operands = try PlainOperands(
+      inputs, dtype: dtype(of: inputs.problem), tracks: false, selects: hidesUnfit(inputs))
     return try run(operands, inputs)
   }
 
@@ -59,7 +60,11 @@ struct PlainExactKernel: ExactKernel {
     logSumExpGradient: Tensor?
   ) throws -> ExactGradients {
     let dtype = dtype(of: inputs.problem)
-    let operands = try PlainOperands(inputs, dtype: dtype, tracks: true)
+    let selects = try hidesUnfit(inputs, outputGradient)
+    let operands = try PlainOperands(
+      inputs, dtype: dtype, tracks: true,
+      silent: selects ? silentQueries(inputs, outputGradient, logSumExpGradient) : nil,
+      selects: selects)
     let again = try run(operands, inputs)
     var total = try Tensor.zeros([], dtype: dtype)
     if let outputGradient {
@@ -74,12 +79,38 @@ struct PlainExactKernel: ExactKernel {
     return try operands.gradients(of: total)
   }
 
+  /// Whether pairs are hidden, those of different sequences too, and something that products read is NaN
+  /// or infinite.
+  private func hidesUnfit(_ inputs: ExactInputs, _ outputGradient: Tensor? = nil) throws -> Bool {
+    guard inputs.hidesPairs || inputs.problem.packedSequences != nil else { return false }
+    let read = [inputs.queries, inputs.keys, inputs.values, inputs.logitDecay, outputGradient]
+    return try read.contains { try $0?.isFinite() == false }
+  }
+
+  /// The queries all of whose gradients are zero, bool [b,h,t]: they give nothing, whatever they saw.
+  private func silentQueries(
+    _ inputs: ExactInputs, _ outputGradient: Tensor?, _ logSumExpGradient: Tensor?
+  ) throws -> Tensor {
+    let problem = inputs.problem
+    let (b, h, t, v) = (
+      problem.batch, problem.heads, problem.queryLength, problem.valueDimension
+    )
+    let outputs = try outputGradient?.elements(as: Double.self)
+    let sums = try logSumExpGradient?.elements(as: Double.self)
+    let flags = (0..<b * h * t).map { row in
+      let place = ((row / (h * t) * t + row % t) * h + row / t % h) * v
+      return (sums?[row] ?? 0) == 0
+        && (outputs?[place..<place + v].allSatisfy { $0 == 0 } ?? true)
+    }
+    return try Tensor(flags, [b, h, t])
+  }
+
   private func run(_ operands: PlainOperands, _ inputs: ExactInputs) throws -> ExactOutputs {
     let scores = try operands.scores(inputs)
     let (weights, logSumExp) =
       try isReference
       ? plainSoftmax(scores, sinks: operands.sinks) : fusedSoftmax(scores, sinks: operands.sinks)
-    let output = try weights.matmul(operands.spread(operands.values)).permuted([0, 2, 1, 3])
+    let output = try operands.output(weights).permuted([0, 2, 1, 3])
     guard operands.tracks else {
       return ExactOutputs(
         output: try output.cast(to: inputs.dtype).contiguous(),

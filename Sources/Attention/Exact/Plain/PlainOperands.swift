@@ -9,13 +9,20 @@ struct PlainOperands {
   let queries: Tensor
   let keys: Tensor
   let values: Tensor
+  /// Which pairs count, bool [b, 1, t, s].
+  let visible: Tensor
+  /// Whether something that is hidden is not finite, so that products must select.
+  let selects: Bool
   /// [h]
   let scale: Tensor
   let bias: Tensor?
   let logitDecay: Tensor?
   let sinks: Tensor?
 
-  init(_ inputs: ExactInputs, dtype: DType, tracks: Bool) throws {
+  /// - Parameter silent: bool [b, h, t], true for queries that count like those that see nothing.
+  init(_ inputs: ExactInputs, dtype: DType, tracks: Bool, silent: Tensor? = nil, selects: Bool)
+    throws
+  {
     func operand(_ tensor: Tensor) throws -> Tensor {
       let converted = try tensor.cast(to: dtype)
       return tracks ? converted.tracked() : converted
@@ -23,6 +30,22 @@ struct PlainOperands {
     self.dtype = dtype
     self.tracks = tracks
     headsPerGroup = inputs.headsPerGroup
+    self.selects = selects
+    var left = try Self.visible(inputs)
+    if selects {
+      let none = try Tensor([false], [])
+      if let silent { left = try .select(silent.unsqueezed(3), none, left) }
+      if let bias = inputs.bias {
+        left = try .select(bias.isEqual(to: .full([], -.infinity, dtype: bias.dtype)), none, left)
+      }
+      if let cuts = inputs.decayCuts {
+        let problem = inputs.problem
+        let cuts = try Tensor(cuts, [problem.batch, problem.heads, problem.queryLength])
+        let isSame = try cuts.unsqueezed(3).isEqual(to: cuts.unsqueezed(2))
+        left = try .select(isSame, left, none)
+      }
+    }
+    visible = left
     queries = try operand(inputs.queries)
     keys = try operand(inputs.keys)
     values = try operand(inputs.values)
@@ -46,14 +69,21 @@ struct PlainOperands {
     let problem = inputs.problem
     var q = queries
     var k = keys
+    if selects {
+      // Rows of which nothing is seen take no part, whatever they hold.
+      q = try .select(visible.anyTrue([3]).permuted([0, 2, 1, 3]), q, zero())
+      k = try seen(k)
+    }
     if let groups = inputs.normalizedGroups {
       q = try unitSlices(q, groups)
       k = try unitSlices(k, groups)
     }
     let heads = problem.heads
-    var s =
-      try q.permuted([0, 2, 1, 3]).matmul(spread(k).transposed())
-      * scale.reshaped([heads, 1, 1])
+    let rows = try q.permuted([0, 2, 1, 3])
+    let products =
+      try selects
+      ? rows.visibleProducts(spread(k), visible) : rows.matmul(spread(k).transposed())
+    var s = try products * scale.reshaped([heads, 1, 1])
     if let cap = inputs.softcap { s = try (s / Double(cap)).tanh() * Double(cap) }
     if let slopes = inputs.slopes {
       s = try s - Tensor(slopes, [heads, 1, 1]).cast(to: dtype) * distances(inputs)
@@ -64,14 +94,31 @@ struct PlainOperands {
       let limit = try Tensor.full([], ExactInputs.cuttingDecay.nextUp, dtype: .float64)
       let isCut = try limit.isGreater(than: logitDecay.detached().cast(to: .float64))
       let decay = try Tensor.select(isCut, .zeros([], dtype: dtype), logitDecay)
-      let c = try sumMatrix(inputs).matmul(decay).permuted([0, 2, 1])
+      let matrix = try sumMatrix(inputs)
+      let c = try (selects ? decay.selectedSums(matrix) : matrix.matmul(decay))
+        .permuted([0, 2, 1])
       s = try s + c.unsqueezed(3) - c.unsqueezed(2)
       if let cuts = inputs.decayCuts {
         let cuts = try Tensor(cuts, [problem.batch, heads, problem.queryLength])
         s = try .select(cuts.unsqueezed(3).isEqual(to: cuts.unsqueezed(2)), s, masked)
       }
     }
-    return try .select(visible(inputs), s, masked)
+    return try .select(visible, s, masked)
+  }
+
+  /// The output [b,h,t,v] with these weights.
+  func output(_ weights: Tensor) throws -> Tensor {
+    guard selects else { return try weights.matmul(spread(values)) }
+    // The weights of a row that sees NaN are all NaN.
+    return try Tensor.select(visible, weights, zero())
+      .visibleSums(spread(seen(values)), visible)
+  }
+
+  private func zero() throws -> Tensor { try .zeros([], dtype: dtype) }
+
+  /// Rows of keys or values, zeros in place of those that no query sees.
+  private func seen(_ rows: Tensor) throws -> Tensor {
+    try .select(visible.anyTrue([1, 2]).permuted([0, 3, 1, 2]), rows, zero())
   }
 
   private func unitSlices(_ x: Tensor, _ groups: Int) throws -> Tensor {
@@ -88,37 +135,48 @@ struct PlainOperands {
   /// |place of query i − j| as [b or 1, 1, t, s].
   private func distances(_ inputs: ExactInputs) throws -> Tensor {
     let problem = inputs.problem
-    return try table(inputs) { segment, i, j in
+    return try Self.table(inputs) { index, i, j in
+      let segment = inputs.segments[index]
       let place = problem.alignment == .bottomRight ? segment.keyCount - segment.queryCount : 0
       return Double(abs(i + place - j))
     }.cast(to: dtype)
   }
 
-  /// The matrix that sums along each sequence, [b, t, t].
+  /// The matrix that sums along each sequence, [b, t, t], from behind the first key that the mask leaves: see
+  /// ``ExactInputs/decaySums``.
   private func sumMatrix(_ inputs: ExactInputs) throws -> Tensor {
-    try table(inputs) { _, i, j in j <= i ? 1 : 0 }.squeezed(1).cast(to: dtype)
+    let keep = try inputs.keyMask?.elements(as: Bool.self)
+    let origins = inputs.segments.map { segment in
+      (0..<segment.keyCount).first {
+        keep?[segment.batch * inputs.problem.keyLength + segment.keyStart + $0] != false
+      } ?? 0
+    }
+    return try Self.table(inputs) { index, i, j in
+      j > origins[index] ? (j <= i ? 1 : 0) : (j > i ? -1 : 0)
+    }.squeezed(1).cast(to: dtype)
   }
 
   /// Which pairs the mask leaves, bool [b, 1, t, s].
-  private func visible(_ inputs: ExactInputs) throws -> Tensor {
+  private static func visible(_ inputs: ExactInputs) throws -> Tensor {
     let s = inputs.problem.keyLength
     let keep = try inputs.keyMask?.elements(as: Bool.self)
-    return try table(inputs) { segment, i, j in
+    return try table(inputs) { index, i, j in
+      let segment = inputs.segments[index]
       let inBand = segment.band.visibleKeys(rows: i..<i + 1, keys: segment.keyCount).contains(j)
       return inBand && keep?[segment.batch * s + segment.keyStart + j] != false ? 1 : 0
     }.cast(to: .bool)
   }
 
   /// `value` of each pair of places inside one sequence, 0 between sequences; [b, 1, t, s].
-  private func table(
-    _ inputs: ExactInputs, _ value: (_ segment: ExactInputs.Segment, Int, Int) -> Double
+  private static func table(
+    _ inputs: ExactInputs, _ value: (_ segment: Int, Int, Int) -> Double
   ) throws -> Tensor {
     let (t, s) = (inputs.problem.queryLength, inputs.problem.keyLength)
     var values = [Double](repeating: 0, count: inputs.problem.batch * t * s)
-    for segment in inputs.segments {
+    for (index, segment) in inputs.segments.enumerated() {
       for i in 0..<segment.queryCount {
         let row = (segment.batch * t + segment.queryStart + i) * s + segment.keyStart
-        for j in 0..<segment.keyCount { values[row + j] = value(segment, i, j) }
+        for j in 0..<segment.keyCount { values[row + j] = value(index, i, j) }
       }
     }
     return try Tensor(values, [inputs.problem.batch, 1, t, s])

@@ -120,6 +120,11 @@ struct BFloat16Gradients: BackwardOperands {
     valueRows.read(
       batch: segment.batch, head: keys.head, start: start, count: n, into: values,
       stride: layout.valueDepth, lengths: keys.memory + layout.ones, kernels)
+    for key in try inputs.maskedKeys(segment, keys.columns) {
+      (rows + key * layout.depth).update(repeating: 0, count: d)
+      (values + key * layout.valueDepth).update(repeating: 0, count: v)
+      factors[key] = 0
+    }
     let transposed = half(keys.memory, layout.transposedKeys)
     for i in 0..<d {
       for c in 0..<n { transposed[i * tile.keys + c] = rows[c * layout.depth + i] }
@@ -181,6 +186,21 @@ struct BFloat16Gradients: BackwardOperands {
     kernels.bf16.product!(
       d, m, n, half(keys.memory, layout.transposedKeys), tile.keys, packed, tile.keys * panel,
       queryGradient, tile.queries, panel, 1)
+  }
+
+  func widenWeights(_ block: BackwardBlock, _ keys: BackwardKeys) {
+    let weights = half(keys.memory, layout.weights)
+    for c in 0..<keys.columns.count {
+      let row = c * tile.queries
+      kernels.widen(CPU_BF16, block.rows.count, weights + row, keys.scores + row)
+    }
+  }
+
+  func add(_ rows: UnsafePointer<Float>, count: Int, to sum: UnsafeMutablePointer<Float>) {
+    let d = queryRows.dimension
+    for r in 0..<count {
+      for i in 0..<d { sum[i * tile.queries + r] += rows[r * d + i] }
+    }
   }
 
   func rows(

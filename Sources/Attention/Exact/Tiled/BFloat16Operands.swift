@@ -13,6 +13,8 @@ struct BFloat16Operands: ForwardOperands {
   private let inputs: ExactInputs
   private let kernels: cpu_kernels
   private let queryRows: BFloat16Rows
+  /// The values in float32, for tiles that hold what is hidden and not finite.
+  private let wideValues: HeadRows
   private let layout: PackedLayout
   /// For each head: panels of Kᵀ, then panels of V.
   private let memory: Scratch
@@ -20,6 +22,7 @@ struct BFloat16Operands: ForwardOperands {
   private let keyLengths: Scratch?
   /// The key dimension with its padding to whole pairs.
   private let depth: Int
+  private let unfit: UnfitPieces
 
   init(_ inputs: ExactInputs, _ kernels: cpu_kernels) throws {
     let problem = inputs.problem
@@ -32,6 +35,8 @@ struct BFloat16Operands: ForwardOperands {
     layout = PackedLayout(inputs, panel: panel, perRow: depth + valueColumns)
     memory = try Scratch(floats: (layout.count + 1) / 2)
     keyLengths = inputs.normalizedGroups == 1 ? try Scratch(floats: layout.rowCount) : nil
+    wideValues = try HeadRows(inputs.values, CPU_BF16)
+    unfit = try UnfitPieces(inputs)
     try pack(
       BFloat16Rows(inputs.keys, inputs.normalizedGroups), BFloat16Rows(inputs.values, nil))
   }
@@ -64,6 +69,15 @@ struct BFloat16Operands: ForwardOperands {
           piece.count, v, rows, stride, values(index, head, from: piece.lowerBound),
           layout.paddedRows[index] * panel)
       }
+      let masked = try inputs.maskedKeys(segment, piece)
+      for key in masked {
+        // Pairs of rows lie together.
+        let pair = values(index, head, from: piece.lowerBound + key / 2 * 2) + key % 2
+        for column in stride(from: 0, to: v, by: panel) {
+          for j in 0..<panel { pair[column * layout.paddedRows[index] + 2 * j] = 0 }
+        }
+      }
+      unfit.note(wideValues, index, segment, head: head, piece: piece, except: masked, kernels)
     }
   }
 
@@ -122,7 +136,7 @@ struct BFloat16Operands: ForwardOperands {
     return logTwoOfE
   }
 
-  func attend(_ block: ForwardBlock, _ columns: Range<Int>, factor: Float) {
+  func attend(_ block: ForwardBlock, _ columns: Range<Int>, factor: Float, hides: Bool) throws {
     let (m, n, v) = (block.rows.count, columns.count, inputs.problem.valueDimension)
     let weights = parts(block).weights
     if let shift = block.shift {
@@ -132,6 +146,13 @@ struct BFloat16Operands: ForwardOperands {
       kernels.bf16.softmax_online!(
         m, n, block.scores, block.tileKeys, factor, weights, block.high, block.sum, block.output,
         v, v)
+    }
+    if hides, unfit.contain(block.segment, block.keyHead, columns) {
+      for r in 0..<m {
+        let place = r * block.tileKeys
+        kernels.widen(CPU_BF16, n, weights + place, block.scores + place)
+      }
+      return try block.addSelected(wideValues, inputs, columns, kernels)
     }
     kernels.bf16.product!(
       m, v, n, weights, block.tileKeys,

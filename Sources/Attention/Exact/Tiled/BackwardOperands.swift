@@ -34,9 +34,15 @@ protocol BackwardOperands: Sendable {
   func accumulate(
     _ block: BackwardBlock, _ keys: BackwardKeys, queryGradient: UnsafeMutablePointer<Float>)
 
+  /// Leaves the weights of a tile in ``BackwardKeys/scores`` as float32.
+  func widenWeights(_ block: BackwardBlock, _ keys: BackwardKeys)
+
   /// Turns a sum of ``accumulate(_:_:queryGradient:)`` into rows [count, k].
   func rows(
     _ sum: UnsafePointer<Float>, count: Int, into rows: UnsafeMutablePointer<Float>)
+
+  /// The other way round: adds rows [count, k] to a sum.
+  func add(_ rows: UnsafePointer<Float>, count: Int, to sum: UnsafeMutablePointer<Float>)
 }
 
 /// One block of queries of one head of one sequence.
@@ -58,6 +64,8 @@ struct BackwardBlock {
   let sinkShare: UnsafeMutablePointer<Float>
   /// Whether any row has an offset.
   let hasOffsets: Bool
+  /// Whether something of the queries is NaN or infinite.
+  let isUnfit: Bool
 
   /// Numbers for each query that lie behind the operands, in the order above.
   static let numbers = 4
@@ -85,6 +93,8 @@ struct BackwardKeys {
   let scores: UnsafeMutablePointer<Float>
   let gradient: UnsafeMutablePointer<Float>
   let capped: UnsafeMutablePointer<Float>
+  /// Whether some of the keys or values are NaN or infinite.
+  let isUnfit: Bool
   /// Sums [keys, k] and [keys, v].
   let dk: UnsafeMutablePointer<Float>
   let dv: UnsafeMutablePointer<Float>

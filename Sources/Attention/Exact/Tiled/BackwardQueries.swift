@@ -35,6 +35,8 @@ struct BackwardQueries: Sendable {
   private let memory: Scratch
   /// Not zero for blocks with a row whose log-sum-exp is large.
   private let largeSums: Scratch
+  /// Not zero for blocks in which something is NaN or infinite.
+  private let unfit: Scratch
   private let segments: Range<Int>
   private let heads: Range<Int>
   /// The number of query blocks of the segments before each.
@@ -69,6 +71,7 @@ struct BackwardQueries: Sendable {
     blocks = places.count * heads.count
     memory = try Scratch(floats: blocks * (operandFloats + BackwardBlock.numbers * tile.queries))
     largeSums = try Scratch(floats: blocks)
+    unfit = try Scratch(floats: blocks)
   }
 
   /// The block of `head` whose first query is `start` (counted in the segment).
@@ -88,7 +91,8 @@ struct BackwardQueries: Sendable {
       index: index, segment: segment, head: head,
       rows: start..<min(start + tile.queries, inputs.segments[segment].queryCount), memory: base,
       logSumExp: numbers, delta: numbers + tile.queries, offset: numbers + 2 * tile.queries,
-      sinkShare: numbers + 3 * tile.queries, hasOffsets: largeSums.base[index] != 0)
+      sinkShare: numbers + 3 * tile.queries, hasOffsets: largeSums.base[index] != 0,
+      isUnfit: unfit.base[index] != 0)
   }
 
   /// The blocks that have a row whose log-sum-exp is large.
@@ -117,7 +121,6 @@ struct BackwardQueries: Sendable {
         for r in 0..<m { block.delta[r] -= $0[first + r] }
       }
       let sink = inputs.sink(head: block.head)
-      var hasLarge = false
       try sources.logSumExp.withUnsafePointer(to: Float.self) { lse in
         for r in 0..<m {
           let sum = lse[first + r]
@@ -126,10 +129,40 @@ struct BackwardQueries: Sendable {
           // An infinite sink has all of an infinite sum.
           block.sinkShare[r] =
             sink.map { $0 == sum ? 1 : exp2($0 * logTwoOfE - block.logSumExp[r]) } ?? 0
-          if block.offset[r].isNaN { hasLarge = true }
         }
       }
-      largeSums.base[index] = hasLarge ? 1 : 0
+      unfit.base[index] = 0
+      if inputs.hidesPairs {
+        try judge(block, outputs: o, gradients: g, sources.logSumExpGradient, first: first)
+      }
+      largeSums.base[index] = (0..<m).contains { block.offset[$0].isNaN } ? 1 : 0
+    }
+  }
+
+  /// Notes whether a block is unfit. In one that is, a query whose gradients are all zero counts like one
+  /// that sees nothing; and an output of zero takes nothing to δ of a gradient that is not finite: it
+  /// may be that of a query that sees a sink only.
+  private func judge(
+    _ block: BackwardBlock, outputs o: UnsafePointer<Float>, gradients g: UnsafePointer<Float>,
+    _ logSumExpGradient: Tensor?, first: Int
+  ) throws {
+    let segment = inputs.segments[block.segment]
+    let (m, v) = (block.rows.count, inputs.problem.valueDimension)
+    let areFinite =
+      kernels.rows_are_finite(CPU_F32, 1, m, block.delta, 0) != 0
+      && (0..<m).allSatisfy { !block.logSumExp[$0].isNaN }
+      && kernels.rows_are_finite(CPU_F32, m, v, g, v) != 0
+      && queryRows.areFinite(
+        batch: segment.batch, head: block.head, start: segment.queryStart + block.rows.lowerBound,
+        count: m, kernels)
+    guard !areFinite else { return }
+    unfit.base[block.index] = 1
+    let sumGradients = try logSumExpGradient?.hostElements()
+    for r in 0..<m {
+      let less = sumGradients?.base.assumingMemoryBound(to: Float.self)[first + r] ?? 0
+      if isZero(o + r * v, v) { block.delta[r] = -less }
+      if less == 0, isZero(g + r * v, v) { (block.logSumExp[r], block.offset[r]) = (.infinity, 0) }
+      if block.logSumExp[r] == .infinity { block.delta[r] = 0 }
     }
   }
 
@@ -191,6 +224,10 @@ struct BackwardQueries: Sendable {
     }
     operands.rows(total, count: m, into: sum)
     readQueries(block, into: q, lengths: lengths)
+    if inputs.hidesPairs {
+      clearUntouched(
+        q, lengths, gradients: sum, count: m, width: d, groups: inputs.normalizedGroups)
+    }
     let scaleSum = kernels.dot(m * d, q, sum)
     kernels.scale(m * d, inputs.scale[block.head], sum)
     if let groups = inputs.normalizedGroups {

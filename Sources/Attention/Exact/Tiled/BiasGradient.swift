@@ -70,7 +70,7 @@ struct BiasGradient<Operands: BackwardOperands> {
         let taken = block.rows.clamped(
           to: rows.lowerBound - segment.queryStart..<rows.upperBound - segment.queryStart)
         guard !taken.isEmpty else { continue }
-        pass.weights(block, keys)
+        _ = pass.weights(block, keys)
         // Rows of the bias are rows of queries.
         pass.kernels.transpose(
           columns.count, block.rows.count, keys.gradient, tile.queries, ds, tile.keys)

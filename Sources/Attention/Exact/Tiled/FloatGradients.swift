@@ -86,11 +86,17 @@ struct FloatGradients: BackwardOperands {
       kernels.unit_slices(
         n, d, groups, Similarity.shortestSlice, rows, rows, keys.memory + layout.lengths)
     }
+    let masked = try inputs.maskedKeys(segment, keys.columns)
+    for key in masked { (rows + key * d).update(repeating: 0, count: d) }
     kernels.pack(
       n, d, rows, d, 1, keys.memory + layout.packedKeys, tile.keys * kernels.tile_columns)
     valueRows.read(
       batch: segment.batch, head: keys.head, start: start, count: n,
       into: keys.memory + layout.values, kernels)
+    let v = valueRows.dimension
+    for key in masked {
+      (keys.memory + layout.values + key * v).update(repeating: 0, count: v)
+    }
   }
 
   func similarity(_ block: BackwardBlock, _ keys: BackwardKeys, isFinal: Bool) -> Float {
@@ -125,6 +131,12 @@ struct FloatGradients: BackwardOperands {
     kernels.product(
       m, d, n, keys.gradient, 1, tile.queries, keys.memory + layout.packedKeys,
       tile.keys * panel, queryGradient, d, panel, 1)
+  }
+
+  func widenWeights(_ block: BackwardBlock, _ keys: BackwardKeys) {}
+
+  func add(_ rows: UnsafePointer<Float>, count: Int, to sum: UnsafeMutablePointer<Float>) {
+    kernels.axpy(count * queryRows.dimension, 1, rows, sum)
   }
 
   func rows(

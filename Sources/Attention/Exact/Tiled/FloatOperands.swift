@@ -6,9 +6,11 @@ struct FloatOperands: ForwardOperands {
   private let inputs: ExactInputs
   private let kernels: cpu_kernels
   private let queryRows: HeadRows
+  private let valueRows: HeadRows
   private let layout: PackedLayout
   /// For each head: panels of Kᵀ, then panels of V.
   private let memory: Scratch
+  private let unfit: UnfitPieces
 
   init(_ inputs: ExactInputs, _ kernels: cpu_kernels) throws {
     let type = inputs.dtype.floatType ?? CPU_F32
@@ -20,10 +22,12 @@ struct FloatOperands: ForwardOperands {
     queryRows = try HeadRows(inputs.queries, type)
     layout = PackedLayout(inputs, panel: panel, perRow: problem.keyDimension + valueColumns)
     memory = try Scratch(floats: layout.count)
-    try pack(HeadRows(inputs.keys, type), HeadRows(inputs.values, type))
+    valueRows = try HeadRows(inputs.values, type)
+    unfit = try UnfitPieces(inputs)
+    try pack(HeadRows(inputs.keys, type))
   }
 
-  private func pack(_ keyRows: HeadRows, _ valueRows: HeadRows) throws {
+  private func pack(_ keyRows: HeadRows) throws {
     let (d, v, panel) = (keyRows.dimension, valueRows.dimension, kernels.tile_columns)
     try inputs.forEachKeyPiece { index, head, piece in
       let segment = inputs.segments[index]
@@ -42,6 +46,14 @@ struct FloatOperands: ForwardOperands {
           n, v, rows, stride, 1, values(index, head, from: piece.lowerBound),
           layout.paddedRows[index] * panel)
       }
+      let masked = try inputs.maskedKeys(segment, piece)
+      for key in masked {
+        for column in stride(from: 0, to: v, by: panel) {
+          (values(index, head, from: piece.lowerBound + key) + column * layout.paddedRows[index])
+            .update(repeating: 0, count: panel)
+        }
+      }
+      unfit.note(valueRows, index, segment, head: head, piece: piece, except: masked, kernels)
     }
   }
 
@@ -80,13 +92,16 @@ struct FloatOperands: ForwardOperands {
     return logTwoOfE
   }
 
-  func attend(_ block: ForwardBlock, _ columns: Range<Int>, factor: Float) {
+  func attend(_ block: ForwardBlock, _ columns: Range<Int>, factor: Float, hides: Bool) throws {
     let (m, n, v) = (block.rows.count, columns.count, inputs.problem.valueDimension)
     if let shift = block.shift {
       kernels.softmax_shifted(m, n, block.scores, block.tileKeys, factor, shift, block.sum)
     } else {
       kernels.softmax_online(
         m, n, block.scores, block.tileKeys, factor, block.high, block.sum, block.output, v, v)
+    }
+    if hides, unfit.contain(block.segment, block.keyHead, columns) {
+      return try block.addSelected(valueRows, inputs, columns, kernels)
     }
     kernels.product(
       m, v, n, block.scores, block.tileKeys, 1,

@@ -19,7 +19,9 @@ protocol ForwardOperands: Sendable {
   func similarity(_ block: ForwardBlock, _ columns: Range<Int>, isFinal: Bool) -> Float
 
   /// P = softmax weights of S, O += P V.
-  func attend(_ block: ForwardBlock, _ columns: Range<Int>, factor: Float)
+  ///
+  /// - Parameter hides: whether pairs of the tile are hidden.
+  func attend(_ block: ForwardBlock, _ columns: Range<Int>, factor: Float, hides: Bool) throws
 }
 
 /// A block of queries of one head on its way through the keys.
@@ -43,6 +45,23 @@ struct ForwardBlock {
   let sum: UnsafeMutablePointer<Float>
   /// What ``ForwardOperands/blockFloats(rows:tileKeys:)`` asked for.
   let memory: UnsafeMutablePointer<Float>
+}
+
+extension ForwardBlock {
+  /// O += P V with the weights in ``scores``: of values with a weight of zero nothing is read.
+  func addSelected(
+    _ valueRows: HeadRows, _ inputs: ExactInputs, _ columns: Range<Int>, _ kernels: cpu_kernels
+  ) throws {
+    let place = inputs.segments[segment]
+    let v = valueRows.dimension
+    try valueRows.withFloats(
+      batch: place.batch, head: keyHead, start: place.keyStart + columns.lowerBound,
+      count: columns.count, normalizedGroups: nil, kernels
+    ) { values, stride in
+      kernels.add_selected(
+        rows.count, v, columns.count, scores, tileKeys, 1, values, stride, output, v)
+    }
+  }
 }
 
 /// Natural scores times this are base-2 logits.

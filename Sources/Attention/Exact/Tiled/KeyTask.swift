@@ -72,7 +72,7 @@ struct KeyTask<Operands: BackwardOperands> {
         let block = queries.block(segment: self.segment, head: head, start: start)
         let m = block.rows.count
         let target = partial + block.index * partialSize
-        pass.weights(block, keys)
+        let selects = pass.weights(block, keys)
         if inputs.decaySums != nil {
           let rowSums = target + tile.queries * inputs.problem.keyDimension
           for c in 0..<columns.count {
@@ -84,7 +84,11 @@ struct KeyTask<Operands: BackwardOperands> {
           kernels.softcap_backward(
             columns.count, m, keys.capped, keys.gradient, tile.queries, cap)
         }
-        pass.operands.accumulate(block, keys, queryGradient: target)
+        if selects {
+          try pass.accumulateSelected(block, keys, queryGradient: target)
+        } else {
+          pass.operands.accumulate(block, keys, queryGradient: target)
+        }
       }
     }
     try finish(keys)
@@ -102,6 +106,9 @@ struct KeyTask<Operands: BackwardOperands> {
       keyRows.read(
         batch: segment.batch, head: keyHead, start: start, count: n, into: rows, kernels)
       kernels.unit_slices(n, d, groups, Similarity.shortestSlice, rows, rows, lengths)
+      if inputs.hidesPairs {
+        clearUntouched(rows, lengths, gradients: keys.dk, count: n, width: d, groups: groups)
+      }
       kernels.unit_slices_backward(n, d, groups, rows, lengths, keys.dk, keys.dk)
     }
     let heads = inputs.problem.keyValueHeads

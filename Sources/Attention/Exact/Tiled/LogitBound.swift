@@ -52,14 +52,18 @@ struct LogitBound: Sendable {
   ) throws -> [Float] {
     let heads = inputs.problem.keyValueHeads
     var longest = [Float](repeating: 0, count: inputs.segments.count * heads)
+    let keyMask = try inputs.keyMask?.hostElements()
+    nonisolated(unsafe) let keep = keyMask?.base.assumingMemoryBound(to: UInt8.self)
     try longest.withUnsafeMutableBufferPointer { longest in
       nonisolated(unsafe) let longest = longest
       try Threads.tryForEach(longest.count) { index in
         let segment = inputs.segments[index / heads]
         for start in stride(from: 0, to: segment.keyCount, by: ExactInputs.pieceRows) {
+          let first = segment.keyStart + start
           let length = try Self.longest(
-            rows, batch: segment.batch, head: index % heads, start: segment.keyStart + start,
-            count: min(ExactInputs.pieceRows, segment.keyCount - start), kernels)
+            rows, batch: segment.batch, head: index % heads, start: first,
+            count: min(ExactInputs.pieceRows, segment.keyCount - start),
+            keep: keep.map { $0 + segment.batch * inputs.problem.keyLength + first }, kernels)
           // Once NaN, always NaN: then no bound is used.
           if !(length <= longest[index]) { longest[index] = length }
         }
@@ -68,15 +72,17 @@ struct LogitBound: Sendable {
     return longest
   }
 
-  /// The length of the longest of some rows; NaN if one of them has it.
+  /// The length of the longest of some rows; NaN if one of them has it. Rows where `keep` is 0 do not
+  /// count.
   private static func longest(
-    _ rows: HeadRows, batch: Int, head: Int, start: Int, count: Int, _ kernels: cpu_kernels
+    _ rows: HeadRows, batch: Int, head: Int, start: Int, count: Int,
+    keep: UnsafePointer<UInt8>? = nil, _ kernels: cpu_kernels
   ) throws -> Float {
     var square: Float = 0
     try rows.withFloats(
       batch: batch, head: head, start: start, count: count, normalizedGroups: nil, kernels
     ) { row, stride in
-      for r in 0..<count {
+      for r in 0..<count where keep?[r] != 0 {
         let own = kernels.dot(rows.dimension, row + r * stride, row + r * stride)
         if !(own <= square) { square = own }
       }

@@ -16,6 +16,8 @@ struct TiledBackward<Operands: BackwardOperands>: Sendable {
   let scores: ScoreTile
   let operands: Operands
   let sources: BackwardSources
+  let keyRows, valueRows: HeadRows
+  private let queryRows: HeadRows
 
   init(
     _ inputs: ExactInputs, _ outputs: ExactOutputs, outputGradient: Tensor?,
@@ -28,6 +30,10 @@ struct TiledBackward<Operands: BackwardOperands>: Sendable {
     scores = try ScoreTile(inputs, kernels)
     operands = try Operands(inputs, outputGradient: gradient, tile: tile, kernels)
     sources = try BackwardSources(inputs, outputs, gradient, logSumExpGradient)
+    let type = inputs.dtype.floatType ?? CPU_F32
+    queryRows = try HeadRows(inputs.queries, type)
+    keyRows = try HeadRows(inputs.keys, type)
+    valueRows = try HeadRows(inputs.values, type)
   }
 
   /// Sequences and key/value heads whose queries are prepared together.
@@ -118,13 +124,29 @@ struct TiledBackward<Operands: BackwardOperands>: Sendable {
   }
 
   /// One tile: weights, and their gradient dS as it is before the cap's share.
-  func weights(_ block: BackwardBlock, _ keys: BackwardKeys) {
+  ///
+  /// Returns whether the products with them must select: something in the tile is not finite that a
+  /// pair does not see. Then the weights are left as float32, and both are zero for such pairs.
+  func weights(_ block: BackwardBlock, _ keys: BackwardKeys) -> Bool {
     let factor = computeScores(block, keys)
     if block.hasOffsets {
       kernels.add_rows(
         keys.columns.count, block.rows.count, keys.scores, tile.queries, block.offset, 0, 1)
     }
+    let segment = inputs.segments[block.segment]
+    guard
+      block.isUnfit
+        || keys.isUnfit && scores.hides(segment, rows: block.rows, columns: keys.columns)
+    else {
+      operands.weights(block, keys, factor: factor)
+      return false
+    }
+    let hidden = HiddenPairs(
+      block, keys: keys.columns.count, keys.scores, stride: tile.queries)
     operands.weights(block, keys, factor: factor)
+    operands.widenWeights(block, keys)
+    for tile in [keys.scores, keys.gradient, keys.capped] { hidden.clear(tile) }
+    return true
   }
 
   /// The scores of a tile, masked. Returns the number that makes base-2 logits of them.
@@ -135,6 +157,38 @@ struct TiledBackward<Operands: BackwardOperands>: Sendable {
       keys.scores, stride: tile.queries, isTransposed: true,
       capped: inputs.softcap == nil ? nil : keys.capped)
     return factor
+  }
+
+  /// As ``BackwardOperands/accumulate(_:_:queryGradient:)``, in float32: a weight of zero takes nothing.
+  func accumulateSelected(
+    _ block: BackwardBlock, _ keys: BackwardKeys, queryGradient: UnsafeMutablePointer<Float>
+  ) throws {
+    let segment = inputs.segments[block.segment]
+    let (n, m, side) = (keys.columns.count, block.rows.count, tile.queries)
+    let (d, v) = (keyRows.dimension, valueRows.dimension)
+    let start = segment.queryStart + block.rows.lowerBound
+    try sources.gradientRows.withFloats(
+      batch: segment.batch, head: block.head, start: start, count: m, normalizedGroups: nil, kernels
+    ) { rows, stride in
+      kernels.add_selected(n, v, m, keys.scores, side, 1, rows, stride, keys.dv, v)
+    }
+    let sums = try Scratch(floats: max(n, m) * d)
+    try queryRows.withFloats(
+      batch: segment.batch, head: block.head, start: start, count: m,
+      normalizedGroups: inputs.normalizedGroups, kernels
+    ) { rows, stride in
+      sums.base.update(repeating: 0, count: n * d)
+      kernels.add_selected(n, d, m, keys.gradient, side, 1, rows, stride, sums.base, d)
+      kernels.axpy(n * d, inputs.scale[block.head], sums.base, keys.dk)
+    }
+    try keyRows.withFloats(
+      batch: segment.batch, head: keys.head, start: segment.keyStart + keys.columns.lowerBound,
+      count: n, normalizedGroups: inputs.normalizedGroups, kernels
+    ) { rows, stride in
+      sums.base.update(repeating: 0, count: m * d)
+      kernels.add_selected(m, d, n, keys.gradient, 1, side, rows, stride, sums.base, d)
+      operands.add(sums.base, count: m, to: queryGradient)
+    }
   }
 
   /// The memory of a task for blocks of keys.
@@ -153,12 +207,24 @@ struct TiledBackward<Operands: BackwardOperands>: Sendable {
     let size = tile.keys * tile.queries
     let keys = BackwardKeys(
       segment: segment, head: head, columns: columns, memory: memory.base, scores: scores,
-      gradient: scores + size, capped: scores + 2 * size, dk: scores + 3 * size,
+      gradient: scores + size, capped: scores + 2 * size,
+      isUnfit: try inputs.hidesPairs && !areFinite(segment, head, columns), dk: scores + 3 * size,
       dv: scores + 3 * size + tile.keys * problem.keyDimension)
     try operands.readKeys(keys)
     keys.dk.update(repeating: 0, count: columns.count * problem.keyDimension)
     keys.dv.update(repeating: 0, count: columns.count * problem.valueDimension)
     return keys
+  }
+
+  /// Whether no key or value of a block that the key mask leaves holds NaN or infinity.
+  private func areFinite(_ segment: Int, _ head: Int, _ columns: Range<Int>) throws -> Bool {
+    let place = inputs.segments[segment]
+    let masked = try inputs.maskedKeys(place, columns)
+    return [keyRows, valueRows].allSatisfy {
+      $0.areFinite(
+        batch: place.batch, head: head, start: place.keyStart + columns.lowerBound,
+        count: columns.count, except: masked, kernels)
+    }
   }
 
   /// The logit decay of token t is in the running sums of all later tokens: its gradient is the sum,

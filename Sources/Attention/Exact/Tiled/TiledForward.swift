@@ -85,7 +85,9 @@ struct TiledForward<Operands: ForwardOperands> {
       factor = operands.similarity(block, columns, isFinal: isFinal)
       scores.apply(
         segment, head: head, rows: rows, columns: columns, block.scores, stride: tile.keys)
-      operands.attend(block, columns, factor: factor)
+      try operands.attend(
+        block, columns, factor: factor,
+        hides: scores.hides(segment, rows: rows, columns: columns))
     }
     finish(block, factor: shift == nil ? factor : 1, output, sums)
   }

@@ -1,0 +1,127 @@
+import CPUKernels
+import Tensors
+
+/// Memory that the mask hides may hold anything: padding, unwritten pages of a cache. A weight of zero does
+/// not make NaN or infinity harmless, so kernels that multiply whole tiles ask, of tiles in which a pair is
+/// hidden, whether all numbers are finite. Where they are not, the tile's weights say what is added, one by
+/// one.
+
+extension ExactInputs.Segment {
+  /// Whether causality or a window hides a pair.
+  var hidesPairs: Bool { !band.covers(rows: 0..<queryCount, columns: 0..<keyCount) }
+}
+
+extension ScoreTile {
+  /// Whether a pair of a tile is hidden, or may be.
+  func hides(_ segment: ExactInputs.Segment, rows: Range<Int>, columns: Range<Int>) -> Bool {
+    inputs.keyMask != nil || inputs.bias != nil || inputs.decayCuts != nil
+      || !segment.band.covers(rows: rows, columns: columns)
+  }
+}
+
+/// The hidden pairs of a transposed tile, a row a key and a column a query.
+struct HiddenPairs {
+  private let places: [Int]
+
+  /// - Parameter tile: the scores with the mask, −∞ where a pair is hidden. In the columns of queries that
+  ///   ``BackwardBlock/logSumExp`` says do not count, all are.
+  init(
+    _ block: BackwardBlock, keys: Int, _ tile: UnsafePointer<Float>, stride: Int
+  ) {
+    places = (0..<keys).flatMap { c in
+      block.rows.indices.lazy.map { $0 - block.rows.lowerBound }.filter { r in
+        tile[c * stride + r] == -.infinity || block.logSumExp[r] == .infinity
+      }.map { c * stride + $0 }
+    }
+  }
+
+  /// Writes zeros at these pairs of another tile.
+  func clear(_ tile: UnsafeMutablePointer<Float>) {
+    for place in places { tile[place] = 0 }
+  }
+}
+
+extension HeadRows {
+  /// Whether none of the rows, but for those `masked` in rising order, holds NaN or infinity.
+  func areFinite(
+    batch: Int, head: Int, start: Int, count: Int, except masked: [Int] = [],
+    _ kernels: cpu_kernels
+  ) -> Bool {
+    var first = 0
+    for end in masked + [count] {
+      let rows = at(batch: batch, head: head, start: start + first)
+      if kernels.rows_are_finite(type, end - first, dimension, rows, rowStride) == 0 {
+        return false
+      }
+      first = end + 1
+    }
+    return true
+  }
+
+  /// The same of one row of each of `heads` heads.
+  func areFinite(batch: Int, heads: Int, row: Int, _ kernels: cpu_kernels) -> Bool {
+    kernels.rows_are_finite(
+      type, heads, dimension, at(batch: batch, head: 0, start: row), headStride) != 0
+  }
+}
+
+/// Of the pieces in which values are packed, those that hold NaN or infinity.
+struct UnfitPieces: Sendable {
+  /// A number for each piece of each key/value head, not 0 for an unfit one; nil where nothing is hidden.
+  private let flags: Scratch?
+  private let heads: Int
+  /// For each sequence, the pieces of those before it.
+  private let firsts: [Int]
+
+  init(_ inputs: ExactInputs) throws {
+    heads = inputs.problem.keyValueHeads
+    var total = 0
+    firsts = inputs.segments.map { segment in
+      defer { total += (segment.keyCount + ExactInputs.pieceRows - 1) / ExactInputs.pieceRows }
+      return total
+    }
+    flags = inputs.hidesPairs ? try Scratch(floats: total * heads) : nil
+  }
+
+  private func place(_ segment: Int, _ head: Int, _ key: Int) -> Int {
+    (firsts[segment] + key / ExactInputs.pieceRows) * heads + head
+  }
+
+  /// Notes a piece of the values. The rows `masked`, counted from its first, do not count.
+  func note(
+    _ rows: HeadRows, _ segment: Int, _ place: ExactInputs.Segment, head: Int, piece: Range<Int>,
+    except masked: [Int], _ kernels: cpu_kernels
+  ) {
+    guard let flags else { return }
+    let areFinite = rows.areFinite(
+      batch: place.batch, head: head, start: place.keyStart + piece.lowerBound,
+      count: piece.count, except: masked, kernels)
+    flags.base[self.place(segment, head, piece.lowerBound)] = areFinite ? 0 : 1
+  }
+
+  /// Whether a piece that has any of the keys `columns`, which are not none, is unfit.
+  func contain(_ segment: Int, _ head: Int, _ columns: Range<Int>) -> Bool {
+    guard let flags else { return false }
+    return stride(
+      from: columns.lowerBound / ExactInputs.pieceRows,
+      through: (columns.upperBound - 1) / ExactInputs.pieceRows, by: 1
+    ).contains { flags.base[place(segment, head, $0 * ExactInputs.pieceRows)] != 0 }
+  }
+}
+
+func isZero(_ row: UnsafePointer<Float>, _ count: Int) -> Bool {
+  (0..<count).allSatisfy { row[$0] == 0 }
+}
+
+/// Clears normalised rows whose gradient is zero, and their reciprocal lengths: rows that nothing saw take
+/// no part in what follows, whatever they held.
+func clearUntouched(
+  _ rows: UnsafeMutablePointer<Float>, _ lengths: UnsafeMutablePointer<Float>,
+  gradients: UnsafePointer<Float>, count: Int, width: Int, groups: Int?
+) {
+  guard width > 0 else { return }
+  for r in 0..<count where isZero(gradients + r * width, width) {
+    (rows + r * width).update(repeating: 0, count: width)
+    if let groups { (lengths + r * groups).update(repeating: 0, count: groups) }
+  }
+}

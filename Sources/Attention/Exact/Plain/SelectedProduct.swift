@@ -1,0 +1,70 @@
+import CPUKernels
+import Tensors
+
+extension Tensor {
+  /// The product of the last two axes, in which a zero of this tensor takes nothing of its row of `other`,
+  /// whatever is there: NaN and infinity too. In float64, rounded to this tensor's dtype.
+  func selectedProduct(_ other: Tensor) throws -> Tensor {
+    let (m, k) = (shape[rank - 2], shape[rank - 1])
+    let n = other.shape[other.rank - 1]
+    let batches = Shape(shape.dropLast(2))
+    let a = try elements(as: Double.self)
+    let b = try other.elements(as: Double.self)
+    var c = [Double](repeating: 0, count: batches.elementCount * m * n)
+    for batch in 0..<batches.elementCount {
+      for i in 0..<m {
+        let row = (batch * m + i) * n
+        for p in 0..<k where a[(batch * m + i) * k + p] != 0 {
+          let weight = a[(batch * m + i) * k + p]
+          for j in 0..<n { c[row + j] += weight * b[(batch * k + p) * n + j] }
+        }
+      }
+    }
+    return try Tensor(c, Shape(batches.dimensions + [m, n])).cast(to: dtype)
+  }
+
+  /// The products of this tensor's rows [b,h,t,d] and those of `keys` [b,h,s,d] where `visible` [b,1,t,s] is
+  /// true, elsewhere 0: to neither the product nor a gradient adds what is hidden.
+  func visibleProducts(_ keys: Tensor, _ visible: Tensor) throws -> Tensor {
+    let (q, k, dtype) = (detached(), keys.detached(), dtype)
+    let products = try Tensor.select(
+      visible, q.matmul(k.transposed()), .zeros([], dtype: dtype))
+    return products.recorded(from: [self, keys]) { g in
+      let seen = try Tensor.select(visible, g, .zeros([], dtype: dtype))
+      return [try seen.selectedProduct(k), try seen.transposed().selectedProduct(q)]
+    }
+  }
+
+  /// The sums of `values` [b,h,s,v] with these weights [b,h,t,s], which are 0 where `visible` is false.
+  func visibleSums(_ values: Tensor, _ visible: Tensor) throws -> Tensor {
+    let (p, v, dtype) = (detached(), values.detached(), dtype)
+    return try p.selectedProduct(v).recorded(from: [self, values]) { g in
+      [
+        try .select(visible, g.matmul(v.transposed()), .zeros([], dtype: dtype)),
+        try p.transposed().selectedProduct(g),
+      ]
+    }
+  }
+
+  /// The running sums that `matrix` [b,t,t] makes of this tensor [b,t,h].
+  func selectedSums(_ matrix: Tensor) throws -> Tensor {
+    try matrix.selectedProduct(detached()).recorded(from: [self]) { g in
+      [try matrix.transposed().selectedProduct(g)]
+    }
+  }
+
+  /// Whether no element is NaN or infinite.
+  func isFinite() throws -> Bool {
+    guard let type = dtype.floatType else {
+      return try elements(as: Double.self).allSatisfy(\.isFinite)
+    }
+    return try contiguous().withUnsafeRawPointer {
+      InstructionSet.current.kernels.rows_are_finite(type, 1, elementCount, $0, 0) != 0
+    }
+  }
+
+  /// Bool: whether any flag of `axes` is true; the axes are kept.
+  func anyTrue(_ axes: [Int]) throws -> Tensor {
+    try cast(to: .float32).sum(axes, keepsAxes: true).isGreater(than: .zeros([]))
+  }
+}

@@ -1,0 +1,151 @@
+#pragma once
+
+#include "attention/again.cuh"
+#include "attention/backward.cuh"
+
+// Gradients that are computed again: see again.cuh.
+
+// The sum of a row's gradients times zero.
+template <int Columns>
+DEVICE float zeros_of(const float (&gradient)[Columns][4], int half) {
+  float zeros = 0;
+#pragma unroll
+  for (int column = 0; column < Columns; ++column) {
+    zeros = fmaf(gradient[column][2 * half], 0, fmaf(gradient[column][2 * half + 1], 0, zeros));
+  }
+  return zeros;
+}
+
+DEVICE void store_gradient(Gradient *place, float number) {
+#if WIDE
+  *place = number;
+#else
+  *place = Element::narrow(number);
+#endif
+}
+
+// Writes scale (gradient − share row): the gradient is that of products with the row, and its share along the
+// row does not count where the products are divided by lengths, of which `length` is the row's reciprocal. A row
+// that nobody saw may have any length, and gets nothing.
+template <int Columns>
+DEVICE void store_again(Gradient *target, LaneRow<Columns> gradient, const LaneRow<Columns> &row, float length,
+                        float scale) {
+  if (COSINE && !gradient.is_zero()) gradient.add(-gradient.times(row) * length * length, row);
+  gradient.for_each([&](int column, float number) { store_gradient(target + column, scale * number); });
+}
+
+struct PairGradient {
+  // P, and dS of the score with its terms.
+  float weight;
+  float slope;
+  // dS of the product of the rows.
+  float product_slope;
+};
+
+template <int Keys, int Values>
+DEVICE PairGradient pair_gradient(const BackwardParameters &p, const Segment &s, int head, int query, int key,
+                                  const LaneRow<Keys> &own_query, const LaneRow<Values> &output_gradient,
+                                  const LaneRow<Keys> &own_key, const LaneRow<Values> &own_value) {
+  const Operands &o = p.operands;
+  const i64 place = o.query_place(s.batch, head, s.query_start + query);
+  const PairScore pair = score_pair(o, s, head, query, key, own_query.times(own_key));
+  // The offset of a large row is a product without the scale, or with terms a score.
+  float unit = 1;
+  if (!TERMS) unit = o.scale_of(head) * (COSINE ? *o.query_length_at(s.batch, s.query_start + query, head) : 1);
+  const float shift = p.shift[place];
+  const bool is_hidden = pair.score == -infinity || shift == infinity;
+  const float weight =
+      is_hidden ? 0 : exp2_fast(fmaf(pair.score - unit * p.offset[place], log2_e, -shift));
+  const float slope = weight == 0 ? 0 : weight * (output_gradient.times(own_value) - p.delta[place]);
+  return {weight, slope, slope == 0 ? 0 : slope * pair.change * pair.lengths};
+}
+
+// The gradient of a query. One warp.
+DEVICE void query_gradient_again(const BackwardParameters &p, const Segment &s, int head, int query) {
+  const Operands &o = p.operands;
+  const int group = head / o.heads_per_group;
+  const int row = s.query_start + query;
+  const i64 place = o.query_place(s.batch, head, row);
+  const LaneRow<KEY_DIMENSION> own(o.queries.at(s.batch, row, head));
+  const LaneRow<VALUE_DIMENSION> output_gradient(p.output_gradient.at(s.batch, row, head));
+  LaneRow<KEY_DIMENSION> gradient(0.0f);
+  float sum = 0;
+  const Range seen = seen_keys(s, query, {0, s.band.keys});
+  for (int key = seen.first; key < seen.end; ++key) {
+    if (!o.keeps(s, key)) continue;
+    const LaneRow<KEY_DIMENSION> own_key(o.keys.at(s.batch, s.key_start + key, group));
+    const LaneRow<VALUE_DIMENSION> own_value(o.values.at(s.batch, s.key_start + key, group));
+    const PairGradient pair =
+        pair_gradient(p, s, head, query, key, own, output_gradient, own_key, own_value);
+    sum += pair.slope;
+    gradient.add(pair.product_slope, own_key);
+    // Once NaN, always NaN.
+    if (isnan(pair.product_slope)) break;
+  }
+  const float length = COSINE ? *o.query_length_at(s.batch, row, head) : 1;
+  store_again(p.queries_gradient.at(s.batch, row, head), gradient, own, length, o.scale_of(head));
+  const float along = gradient.is_zero() ? 0 : gradient.times(own);
+  if (threadIdx.x % warp_threads != 0) return;
+  if (p.scale_gradient) p.scale_gradient[place] = along;
+  if (p.query_sums) p.query_sums[place] = sum;
+}
+
+// The same of the warp's rows `unfit`, of which the first is query `first`, up to query `end`.
+SELDOM void query_gradients_again(const BackwardParameters &p, int head, int first, int end,
+                                  UnfitRows unfit) {
+  const Segment s = p.operands.segment();
+  if (!hides_pairs(p.operands, s, {first, end}, {0, s.band.keys})) return;
+  unfit.for_each([&](int row) {
+    if (first + row < end) query_gradient_again(p, s, head, first + row);
+  });
+}
+
+// The gradients of a key and its value. One warp.
+template <bool OfKeys, bool OfValues>
+DEVICE void key_gradients_again(const BackwardParameters &p, const Segment &s, int group, int key) {
+  const Operands &o = p.operands;
+  const int row = s.key_start + key;
+  const LaneRow<KEY_DIMENSION> own_key(o.keys.at(s.batch, row, group));
+  const LaneRow<VALUE_DIMENSION> own_value(o.values.at(s.batch, row, group));
+  LaneRow<KEY_DIMENSION> keys_gradient(0.0f);
+  LaneRow<VALUE_DIMENSION> values_gradient(0.0f);
+  const Range seeing = o.keeps(s, key) ? s.band.seeing({key, key + 1}, s.query_count) : Range{0, 0};
+  for (int head = group * o.heads_per_group; head < (group + 1) * o.heads_per_group; ++head) {
+    float sum = 0;
+    for (int query = seeing.first; query < seeing.end; ++query) {
+      const LaneRow<KEY_DIMENSION> own_query(o.queries.at(s.batch, s.query_start + query, head));
+      const LaneRow<VALUE_DIMENSION> output_gradient(
+          p.output_gradient.at(s.batch, s.query_start + query, head));
+      const PairGradient pair =
+          pair_gradient(p, s, head, query, key, own_query, output_gradient, own_key, own_value);
+      sum += pair.slope;
+      keys_gradient.add(pair.product_slope * o.scale_of(head), own_query);
+      values_gradient.add(pair.weight, output_gradient);
+      // Once NaN, always NaN.
+      if (isnan(pair.slope) && (!OfValues || values_gradient.is_nan())) break;
+    }
+    if (OfKeys && p.key_sums && threadIdx.x % warp_threads == 0) {
+      p.key_sums[o.key_place(s.batch, head, row)] = sum;
+    }
+  }
+  if (OfKeys) {
+    const float length = COSINE ? *o.key_length_at(s.batch, row, group) : 1;
+    store_again(p.keys_gradient.at(s.batch, row, group), keys_gradient, own_key, length, 1);
+  }
+  if (OfValues) {
+    values_gradient.for_each([&](int column, float number) {
+      store_gradient(p.values_gradient.at(s.batch, row, group) + column, number);
+    });
+  }
+}
+
+// The same of the warp's rows `unfit`, of which the first is key `first`, up to key `end`.
+template <bool OfKeys, bool OfValues>
+SELDOM void key_gradients_again(const BackwardParameters &p, int group, int first, int end,
+                                UnfitRows unfit) {
+  const Segment s = p.operands.segment();
+  if (!hides_pairs(p.operands, s, {0, s.query_count}, {first, end})) return;
+  unfit.for_each([&](int row) {
+    if (first + row < end) key_gradients_again<OfKeys, OfValues>(p, s, group, first + row);
+  });
+}

@@ -1,0 +1,36 @@
+import Tensors
+
+/// The tokens of one sequence, that others must not learn of: they are NaN.
+struct OtherSequence {
+  private let batch: Int
+  private let length: Int
+  /// [batch, length]
+  private let isOther: Tensor
+
+  /// The longest of packed sequences, or the last of the batch.
+  init(_ batch: Int, _ length: Int, _ cumulativeLengths: Tensor?) throws {
+    (self.batch, self.length) = (batch, length)
+    let bounds = try cumulativeLengths?.elements(as: Int32.self).map { Int($0) }
+    let tokens =
+      bounds.flatMap { zip($0, $0.dropFirst()).map { $0..<$1 }.max { $0.count < $1.count } }
+      ?? (batch - 1) * length..<batch * length
+    isOther = try Tensor((0..<batch * length).map(tokens.contains), [batch, length])
+  }
+
+  /// A tensor [batch, length, …] with NaN at the sequence's tokens, axes in memory as they were; others are
+  /// not of tokens and stay.
+  func planted(in tensor: Tensor) throws -> Tensor {
+    guard tensor.rank >= 3, tensor.shape[0] == batch, tensor.shape[1] == length else {
+      return tensor
+    }
+    let flags = try isOther.reshaped(
+      Shape([batch, length] + [Int](repeating: 1, count: tensor.rank - 2)))
+    // In the order of memory, so that strides stay what the case is about.
+    let order = (0..<tensor.rank).sorted { tensor.strides[$0] > tensor.strides[$1] }
+    let places = (0..<tensor.rank).map { axis in order.firstIndex(of: axis) ?? axis }
+    return try Tensor.select(
+      flags.permuted(order), Tensor([Double.nan], []).cast(to: tensor.dtype),
+      tensor.permuted(order)
+    ).permuted(places)
+  }
+}
