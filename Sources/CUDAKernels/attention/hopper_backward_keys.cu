@@ -85,9 +85,14 @@ DEVICE void copy_numbers(const BackwardParameters &p, const Layout &layout, cons
       float *shift = (float *)(shared + (layout.shifts(turn) - layout.keys)) + threadIdx.x % warp_threads;
 #pragma unroll 1
       for (int part = 0; part < QUERY_ROWS / warp_threads; ++part) {
-        shift[0] = rest > 0 ? p.shift[place] : infinity;
-        shift[QUERY_ROWS] = rest > 0 ? p.delta[place] : 0;
-        shift[2 * QUERY_ROWS] = rest > 0 ? p.offset[place] : 0;
+        // Loads before stores, which the compiler would not pass: one latency, not three.
+        const bool exists = rest > 0;
+        const float own_shift = exists ? __ldg(p.shift + place) : infinity;
+        const float own_delta = exists ? __ldg(p.delta + place) : 0;
+        const float own_offset = exists ? __ldg(p.offset + place) : 0;
+        shift[0] = own_shift;
+        shift[QUERY_ROWS] = own_delta;
+        shift[2 * QUERY_ROWS] = own_offset;
         shift += warp_threads;
         place += warp_threads;
         rest -= warp_threads;
