@@ -69,7 +69,9 @@ public enum ExactFeature: String, CaseFeature {
     if [.biasHuge, .sinksExtreme].contains(self) && other.group == "dtype" { return true }
     // Where a row's sums are huge they are found by a second pass over its keys, which does not yet
     // leave out what some queries of a tile see and others do not.
-    if [.biasHuge, .sinksExtreme, .scoresHuge].contains(self), [.edgeKey, .edgeQuery].contains(other) {
+    if [.biasHuge, .sinksExtreme, .scoresHuge].contains(self),
+      [.edgeKey, .edgeQuery].contains(other)
+    {
       return true
     }
     // Beside huge scores float32 has no place for small terms, which tell equal keys apart in float64; and
