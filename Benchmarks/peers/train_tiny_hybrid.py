@@ -53,8 +53,8 @@ LOSS_TOLERANCE = 1e-4
 
 
 def read_text(data, folder):
-    """The bytes of all text files of the section `data`, one behind the other."""
-    endings = tuple("." + e for e in data.get("extensions", ["swift", "md"]))
+    """The bytes of all text files of the section `data`, which names their extensions, one behind the other."""
+    endings = tuple("." + e for e in data["extensions"])
     text = bytearray()
     for path in data.get("paths", ["."]):
         path = os.path.join(folder, path)

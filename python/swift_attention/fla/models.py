@@ -15,6 +15,15 @@ from typing import Any
 
 import torch.nn.functional as functional
 from torch import Tensor, nn
+
+try:
+    import transformers as _transformers  # noqa: F401
+except ModuleNotFoundError as missing:
+    if missing.name != "transformers":
+        raise
+    raise ImportError(
+        "swift_attention.fla.models has models of the package transformers, which is not installed: "
+        "pip install transformers") from missing
 from transformers import (
     AutoConfig,
     AutoModel,
