@@ -4,8 +4,12 @@ import LanguageModels
 public struct DataConfiguration: Codable, Hashable, Sendable {
   /// Files and folders. Relative paths are taken from the configuration file's folder.
   public var paths = ["."]
-  /// Which files of a folder are text, by the end of their names, without the dot.
-  public var extensions = ["swift", "md"]
+  /// Which files of a folder are text, by the end of their names, without the dot; "" for names that have
+  /// none. Default text and the sources of common languages.
+  public var extensions = [
+    "c", "cc", "cpp", "cu", "cuh", "go", "h", "hpp", "java", "js", "kt", "md", "py", "rb", "rs",
+    "rst", "sh", "swift", "tex", "ts", "txt",
+  ]
   /// The share of the text that is held out: above 0, at most 0.5.
   public var validationFraction = 0.1
 

@@ -2,7 +2,7 @@ import LanguageModels
 
 /// What the trained model writes at the end of a run: the section `sample`.
 public struct SampleConfiguration: Codable, Hashable, Sendable {
-  public var prompt = "import "
+  public var prompt = "\n"
   /// How many tokens are written; 0 writes none.
   public var tokens = 400
   /// Divides the logits; 0 takes the likeliest token.

@@ -4,7 +4,8 @@ extension DataConfiguration.CodingKeys: DocumentedKey {
   package var meaning: String {
     switch self {
     case .paths: "files and folders, from the configuration file's folder"
-    case .extensions: "which files of a folder are text, by the end of their names"
+    case .extensions:
+      "which files of a folder are text, by the end of their names; `\"\"` for names without a dot"
     case .validationFraction: "the share of the text that is held out, at most 0.5"
     }
   }

@@ -13,7 +13,7 @@ public enum TextFiles {
   ///
   /// - Parameters:
   ///   - paths: files and folders; absolute, or relative.
-  ///   - extensions: without the dot.
+  ///   - extensions: without the dot; "" for names without one.
   ///   - folder: what relative paths are relative to.
   /// - Throws: ``TrainingError/text(path:reason:)`` for a path that does not exist or cannot be
   ///   read, for a named file that is empty, and where nothing is found at all;
@@ -42,7 +42,7 @@ public enum TextFiles {
       }
     }
     guard !found.isEmpty else {
-      let endings = extensions.map { "." + $0 }.joined(separator: ", ")
+      let endings = extensions.map { $0.isEmpty ? "nothing" : "." + $0 }.joined(separator: ", ")
       throw TrainingError.text(
         path: paths.joined(separator: ", "), reason: "no text in files that end in \(endings)")
     }
@@ -108,7 +108,8 @@ public enum TextFiles {
       switch try kind(of: path, followingLinks: false) {
       case .folder: found += try files(in: path, extensions: extensions)
       case .file(let size):
-        if let place = name.lastIndex(of: dot), extensions.contains(Array(name[(place + 1)...])) {
+        let ending = name.lastIndex(of: dot).map { Array(name[($0 + 1)...]) } ?? []
+        if extensions.contains(ending) {
           found.append(File(path: path, size: size, isNamed: false))
         }
       case .other: continue

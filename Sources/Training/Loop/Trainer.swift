@@ -33,10 +33,10 @@ public struct Trainer: Sendable {
     _ configuration: TrainingConfiguration, relativeTo folder: String, device: Device = .cpu
   ) throws {
     try configuration.model.validate(path: [TrainingConfiguration.CodingKeys.model])
-    guard configuration.model.vocabularySize >= ByteTokenizer.vocabularySize else {
+    guard configuration.model.vocabularySize == ByteTokenizer.vocabularySize else {
       throw ConfigurationError.invalidValue(
         "model.vocabulary_size", was: "\(configuration.model.vocabularySize)",
-        mustBe: "at least \(ByteTokenizer.vocabularySize), one token a byte")
+        mustBe: "\(ByteTokenizer.vocabularySize), one token a byte")
     }
     try configuration.data.validate()
     try configuration.training.validate()

@@ -29,6 +29,10 @@ import Testing
       names(documents, below: folder) == ["text/a/again.swift", "text/a/z.md", "text/a.swift"])
     #expect(documents[1].bytes == Array("# z".utf8))
 
+    let unnamed = try TextFiles.documents(
+      at: ["text"], extensions: ["", "txt"], relativeTo: folder.path)
+    #expect(names(unnamed, below: folder) == ["text/e.txt", "text/swift"])
+
     // A named file needs no extension, and an absolute path no folder.
     let named = try TextFiles.documents(
       at: [folder.path + "/text/e.txt", "text"], extensions: ["md"], relativeTo: folder.path)

@@ -242,9 +242,11 @@ import Testing
         _ = try trainer(in: folder) { $0.model = changed }.run()
       }?.description
     }
-    #expect(
-      try error("vocabulary_size=100")
-        == "model.vocabulary_size is 100; it must be at least 256, one token a byte")
+    for size in [100, 1000] {
+      #expect(
+        try error("vocabulary_size=\(size)")
+          == "model.vocabulary_size is \(size); it must be 256, one token a byte")
+    }
     #expect(try error("layers.0.heads=3")?.contains("layers.0") == true)
     #expect(access(folder.path + "/run", F_OK) != 0)
   }
