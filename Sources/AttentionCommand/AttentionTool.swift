@@ -8,11 +8,14 @@ struct AttentionTool: AsyncParsableCommand {
     commandName: "attention",
     abstract: "Fast exact and linear attention: run, explain, verify, measure, train, generate.",
     discussion: "Every mistake is one line on standard error and exit code 2.",
-    version: "0.1.0",
+    version: version,
     subcommands: [
       Devices.self, Explain.self, Run.self, Verify.self, Bench.self, Time.self, Train.self,
       Generate.self, Kernels.self,
     ])
+
+  /// As CHANGELOG.md has it: a version that is not out yet says so.
+  static let version = "0.1.0 (unreleased)"
 
   static func main() async {
     StandardOutput.occupyClosedStreams()
@@ -50,7 +53,7 @@ struct AttentionTool: AsyncParsableCommand {
         print(fullMessage(for: error))
         return 0
       }
-      report(message(for: error))
+      report(ToolNames.message(of: error) ?? message(for: error))
       return mistake
     }
   }

@@ -7,12 +7,21 @@ package struct ExplanationTable {
   package init(_ explanation: Explanation) { self.explanation = explanation }
 
   /// The choice in one line, then a row a kernel: those that can run, the cheapest first, with their
-  /// estimates and what these rest on, then the others with their objections.
+  /// estimates and what these rest on, then the others with their objections. Kernels that object for the
+  /// same reason, as those for another device, share a line at the end.
   package func text(width: Int = 100) -> String {
     var table = TextTable([
       "": .left, "kernel": .left, "estimate": .right, "extra memory": .right, "why": .left,
     ])
+    let objectors = Dictionary(grouping: explanation.candidates) { $0.objection }
+    var shared: [String] = []
     for candidate in explanation.candidates {
+      if let objection = candidate.objection, let alike = objectors[objection], alike.count > 1 {
+        guard alike.first == candidate else { continue }
+        let names = alike.map(\.kernel).joined(separator: ", ")
+        shared += TextTable.wrap("\(names): \(objection)", width - Self.indent.count)
+        continue
+      }
       table.append([
         candidate.kernel == explanation.chosen ? ">" : "", candidate.kernel,
         candidate.seconds.map(Quantity.seconds) ?? "-",
@@ -22,8 +31,12 @@ package struct ExplanationTable {
     }
     let choice =
       explanation.chosen == nil ? "\(explanation.operation): no kernel" : "\(explanation)"
-    return ([choice] + table.lines(width: width)).joined(separator: "\n")
+    return ([choice] + table.lines(width: width) + shared.map { Self.indent + $0 })
+      .joined(separator: "\n")
   }
+
+  /// Where the names of kernels begin in the table.
+  private static let indent = "   "
 
   /// Why nothing would run; nil if something would.
   package var failure: String? {

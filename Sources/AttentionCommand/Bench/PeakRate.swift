@@ -12,11 +12,6 @@ struct Ceilings: Encodable {
   /// Bytes a second of memory that no cache holds, read once.
   let readBandwidth: Double
 
-  enum CodingKeys: String, CodingKey {
-    case float32, bfloat16
-    case readBandwidth = "read_bandwidth"
-  }
-
   static func measure() throws -> Ceilings {
     Ceilings(
       float32: PeakRate.measure(), bfloat16: PeakRate.measureBFloat16(),

@@ -72,7 +72,7 @@ struct TimedCall {
         mustBe: "left and right")
     }
     guard pass == .forward else {
-      throw CommandError("pass", was: pass.rawValue, mustBe: "forward for matmul")
+      throw CommandError("--pass", was: pass.rawValue, mustBe: "forward for matmul")
     }
     return TimedCall(kernel: "matmul") { _ = try left.matmul(right) }
   }

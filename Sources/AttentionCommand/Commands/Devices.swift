@@ -12,13 +12,12 @@ struct Devices: ParsableCommand {
   @Flag(help: "Measure the ceilings: arithmetic in registers, reading from memory.")
   var measure = false
 
-  @Flag(help: "With --measure: as JSON, in operations and bytes a second.")
+  @Flag(help: "As JSON, in operations and bytes a second; measured ceilings with --measure only.")
   var json = false
 
   func run() throws {
     if json {
-      guard measure else { throw CommandError("--json needs --measure") }
-      print(try JSON.line(Ceilings.measure()))
+      print(try JSON.line(DeviceReport(ceilings: measure ? Ceilings.measure() : nil)))
       return
     }
     try describe()
@@ -28,7 +27,6 @@ struct Devices: ParsableCommand {
     let rates = MachineRates.current
     let giga = 1e9
     let gibibyte = Double(1 << 30)
-    let memory = Double(sysconf(Int32(_SC_PHYS_PAGES))) * Double(sysconf(Int32(_SC_PAGESIZE)))
     print("cpu")
     print("  processor          \(Self.processorName ?? "unknown")")
     print(
@@ -48,7 +46,7 @@ struct Devices: ParsableCommand {
         "  measured           \(Quantity.digits(ceilings.float32 / giga)) GFLOP/s float32\(half), "
           + "\(Quantity.digits(ceilings.readBandwidth / giga)) GB/s read")
     }
-    print("  memory             \(Quantity.digits(memory / gibibyte)) GiB")
+    print("  memory             \(Quantity.digits(Double(Self.memoryBytes) / gibibyte)) GiB")
     for line in GraphicsReport.lines() { print(line) }
     print(
       "ATTENTION_THREADS and ATTENTION_ISA set other threads and instructions, "
@@ -56,8 +54,13 @@ struct Devices: ParsableCommand {
         + "memory that is taken of a GPU.")
   }
 
+  /// The machine's memory, without what it swaps to.
+  static var memoryBytes: Int {
+    Int(sysconf(Int32(_SC_PHYS_PAGES))) * Int(sysconf(Int32(_SC_PAGESIZE)))
+  }
+
   /// The name that Linux gives the first processor.
-  private static var processorName: String? {
+  static var processorName: String? {
     guard let file = fopen("/proc/cpuinfo", "r") else { return nil }
     defer { fclose(file) }
     var line = [CChar](repeating: 0, count: 512)

@@ -49,7 +49,7 @@ struct Kernels: ParsableCommand {
   private func compileAhead(_ cache: KernelCache) throws {
     let device = try OperatorFlags.device(named: device)
     guard case .cuda(let index) = device else {
-      throw CommandError("device", was: "\(device)", mustBe: "a GPU, as cuda:0")
+      throw CommandError("--device", was: "\(device)", mustBe: "a GPU, as cuda:0")
     }
     _ = try CUDADevice.at(index)
     for operation in ConformanceSuite.Operator.allCases {

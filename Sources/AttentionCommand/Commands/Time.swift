@@ -32,10 +32,13 @@ struct Time: ParsableCommand {
       """)
   var pass = TimedPass.forward
 
-  @Option(help: "Turns.")
+  @Option(parsing: .unconditional, help: "Turns.", transform: Number.whole)
   var turns = 10
 
-  @Option(help: "Seconds that a turn takes at least: a short call is repeated, and divided.")
+  @Option(
+    parsing: .unconditional,
+    help: "Seconds that a turn takes at least: a short call is repeated, and divided.",
+    transform: Number.real)
   var turnSeconds = 0.02
 
   @Flag(help: "On a GPU: a turn is one call, the cache emptied before it.")
@@ -45,10 +48,10 @@ struct Time: ParsableCommand {
   var interactive = false
 
   func run() throws {
-    guard turns > 0 else { throw CommandError("turns", was: "\(turns)", mustBe: "at least 1") }
+    guard turns > 0 else { throw CommandError("--turns", was: "\(turns)", mustBe: "at least 1") }
     guard turnSeconds >= 0, turnSeconds <= Self.longestTurn else {
       throw CommandError(
-        "turn-seconds", was: "\(turnSeconds)", mustBe: "from 0 to \(Int(Self.longestTurn))")
+        "--turn-seconds", was: "\(turnSeconds)", mustBe: "from 0 to \(Int(Self.longestTurn))")
     }
     let call = try TimedCall(operation, path: input, flags, pass)
     let timer = try TurnTimer(OperatorFlags.device(named: flags.device))
@@ -78,10 +81,5 @@ struct Time: ParsableCommand {
     let kernel: String
     let seconds: Double
     let extraBytes: Int
-
-    enum CodingKeys: String, CodingKey {
-      case kernel, seconds
-      case extraBytes = "extra_bytes"
-    }
   }
 }

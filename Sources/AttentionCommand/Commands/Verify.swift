@@ -27,7 +27,9 @@ struct Verify: ParsableCommand {
   @Option(help: "Exact attention's cases in this type, whatever their own is.")
   var dtype: DType?
 
-  @Option(help: "Other numbers for every case. Default 0.")
+  @Option(
+    parsing: .unconditional, help: "Other numbers for every case. Default 0.",
+    transform: Number.seed)
   var seed: UInt64 = 0
 
   @Flag(help: "A share of the cases, at short lengths.")
@@ -39,7 +41,7 @@ struct Verify: ParsableCommand {
   func run() throws {
     if let dtype, !dtype.isFloatingPoint {
       throw CommandError(
-        "dtype", was: dtype.rawValue, mustBe: "float32, bfloat16, float16 or float64")
+        "--dtype", was: dtype.rawValue, mustBe: "float32, bfloat16, float16 or float64")
     }
     let device = try OperatorFlags.device(named: device)
     // Without the GPU every kernel would object to every case, and nothing would be verified.

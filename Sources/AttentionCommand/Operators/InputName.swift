@@ -37,6 +37,11 @@ struct InputName {
     }
   }
 
+  /// Whether any operator has a tensor of this name.
+  static func isTensor(_ name: String) -> Bool {
+    [exact, linear, scan].contains { $0.contains { $0.name == name } }
+  }
+
   private static let exact = [
     InputName(
       name: "queries", shape: "[b,t,h,k]", kind: .floatingPoint, purpose: "", isRequired: true),

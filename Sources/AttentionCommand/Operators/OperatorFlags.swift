@@ -19,21 +19,25 @@ struct OperatorFlags: ParsableArguments {
   @Option(
     help: ArgumentHelp(
       "Keys from LEFT before to RIGHT after the query's place; `all` for no limit.",
-      valueName: "left,right"))
+      valueName: "left,right"),
+    transform: WindowLimits.init(argument:))
   var window: WindowLimits?
 
   @Option(
     parsing: .unconditional,
-    help: "Multiplies the similarity. Default 1/sqrt(k), for cosine 8.")
+    help: "Multiplies the similarity. Default 1/sqrt(k), for cosine 8.", transform: Number.real)
   var scale: Double?
 
-  @Option(parsing: .unconditional, help: "cosine: equal slices that are normalised. Default 1.")
+  @Option(
+    parsing: .unconditional, help: "cosine: equal slices that are normalised. Default 1.",
+    transform: Number.whole)
   var groups: Int?
 
   @Flag(name: .customLong("no-normalize"), help: "cosine: queries and keys are used as they are.")
   var skipsNormalization = false
 
-  @Option(parsing: .unconditional, help: "exact: scores become c*tanh(s/c).")
+  @Option(
+    parsing: .unconditional, help: "exact: scores become c*tanh(s/c).", transform: Number.real)
   var softcap: Double?
 
   @Flag(help: "exact: subtracts 2^(-8(i+1)/h) * |distance| for head i.")
@@ -98,36 +102,34 @@ struct OperatorFlags: ParsableArguments {
     _ = try Self.device(named: device)
     if let dtype, !dtype.isFloatingPoint {
       throw CommandError(
-        "dtype", was: dtype.rawValue, mustBe: "float32, bfloat16, float16 or float64")
+        "--dtype", was: dtype.rawValue, mustBe: "float32, bfloat16, float16 or float64")
     }
   }
 
   /// - Throws: ``CommandError`` if `device` is none that there is.
   static func device(named device: String) throws -> Device {
     guard let found = Device(name: device) else {
-      throw CommandError("device", was: device, mustBe: "cpu, cuda or cuda:N")
+      throw CommandError("--device", was: device, mustBe: "cpu, cuda or cuda:N")
     }
     return found
   }
 }
 
 /// What `--window` says: limits before and after the query's place, nil for none.
-struct WindowLimits: ExpressibleByArgument {
+struct WindowLimits {
   let left: Int?
   let right: Int?
 
-  init?(argument: String) {
+  /// - Throws: ``CommandError`` unless it is two limits with a comma between them.
+  init(argument: String) throws {
     let parts = argument.split(separator: ",", omittingEmptySubsequences: false)
-    guard parts.count == 2 else { return nil }
-    var limits: [Int?] = []
-    for part in parts {
-      if part == "all" {
-        limits.append(nil)
-      } else {
-        guard let limit = Int(part), limit >= 0 else { return nil }
-        limits.append(limit)
-      }
+    let limits = parts.map { $0 == "all" ? Int.max : Int($0) ?? -1 }
+    guard limits.count == 2, limits.allSatisfy({ $0 >= 0 }) else {
+      throw CommandError(
+        "--window", was: argument,
+        mustBe: "LEFT,RIGHT, each a whole number or all, as 128,0 for 128 keys before a query")
     }
-    (left, right) = (limits[0], limits[1])
+    left = parts[0] == "all" ? nil : limits[0]
+    right = parts[1] == "all" ? nil : limits[1]
   }
 }

@@ -1,6 +1,7 @@
 import FoundationEssentials
 
-/// Values as JSON for other programs: keys sorted, so that equal values give equal text.
+/// Values as JSON for other programs: keys in snake_case, as in every file that the tool reads and writes, and
+/// sorted, so that equal values give equal text.
 enum JSON {
   static func text(_ value: some Encodable) throws -> String {
     try encoded(value, [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes])
@@ -16,6 +17,7 @@ enum JSON {
   ) throws -> String {
     let encoder = JSONEncoder()
     encoder.outputFormatting = formatting
+    encoder.keyEncodingStrategy = .convertToSnakeCase
     encoder.nonConformingFloatEncodingStrategy = .convertToString(
       positiveInfinity: "inf", negativeInfinity: "-inf", nan: "nan")
     return String(decoding: try encoder.encode(value), as: UTF8.self)

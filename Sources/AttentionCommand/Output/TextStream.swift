@@ -9,7 +9,15 @@ struct TextStream {
   let options: GenerationOptions
 
   /// Writes `prompt` and what the model puts behind it, and ends the line.
+  ///
+  /// - Throws: ``CommandError`` if the model has tokens that are no bytes.
   func write(prompt: String) throws {
+    let vocabulary = model.configuration.vocabularySize
+    guard vocabulary == ByteTokenizer.vocabularySize else {
+      throw CommandError(
+        "the model's vocabulary_size", was: "\(vocabulary)",
+        mustBe: "\(ByteTokenizer.vocabularySize), one token a byte")
+    }
     var generator = try TokenGenerator(
       model, prompt: ByteTokenizer().encode(prompt), options: options)
     var decoder = StreamingDecoder()

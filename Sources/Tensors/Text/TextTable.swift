@@ -47,7 +47,8 @@ package struct TextTable {
     return line
   }
 
-  private static func wrap(_ text: String, _ width: Int) -> [String] {
+  /// The words of `text` in lines of at most `width` characters, longer words alone in theirs.
+  package static func wrap(_ text: String, _ width: Int) -> [String] {
     var lines = [""]
     for word in text.split(separator: " ") {
       if lines[lines.count - 1].isEmpty {

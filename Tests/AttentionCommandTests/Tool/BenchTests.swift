@@ -21,7 +21,10 @@ import Testing
       let peak: Double
       let rows: [Row]
     }
-    let report = try JSONDecoder().decode(Report.self, from: Data(outcome.output.utf8))
+    #expect(!outcome.output.contains(/"[a-z]+[A-Z]\w*" :/))
+    let decoder = JSONDecoder()
+    decoder.keyDecodingStrategy = .convertFromSnakeCase
+    let report = try decoder.decode(Report.self, from: Data(outcome.output.utf8))
     #expect(report.peak > 1e9)
     let additive = report.rows.filter { $0.operation == "linear" }
     #expect(Set(additive.map(\.kernel)) == ["cpu.chunked", "cpu.split", "cpu.step", "cpu.unfused"])

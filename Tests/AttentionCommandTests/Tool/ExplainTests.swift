@@ -20,9 +20,23 @@ import Testing
     let outcome = try tool(
       "explain", "linear", "--shape", "queries=1x4096x4x64,decay=1x4096x4", "--json")
     #expect(outcome.exitCode == 0, "\(outcome.error)")
-    let verdict = try JSONDecoder().decode(Explanation.self, from: Data(outcome.output.utf8))
+    #expect(!outcome.output.contains(/"[a-z]+[A-Z]\w*" :/))
+    let decoder = JSONDecoder()
+    decoder.keyDecodingStrategy = .convertFromSnakeCase
+    let verdict = try decoder.decode(Explanation.self, from: Data(outcome.output.utf8))
     #expect(verdict.chosen != nil && verdict.chosen == verdict.candidates.first?.kernel)
     #expect(Set(verdict.candidates.map(\.kernel)) == Set(LinearAttention.kernels.map(\.name)))
+  }
+
+  @Test func kernelsThatObjectForTheSameReasonShareALine() throws {
+    let outcome = try Tool()("explain", "softmax", "--shape", "queries=1x1024x8x64")
+    #expect(outcome.exitCode == 0, "\(outcome.error)")
+    let lines = outcome.output.split(separator: "\n").map(String.init)
+    let other = ExactAttention.kernels.map(\.name).filter { $0.hasPrefix("cuda.") }
+    #expect(other.count > 1)
+    #expect(
+      lines.filter { $0.contains("cuda.") }
+        == ["   " + other.joined(separator: ", ") + ": cpu asked for; it runs on a GPU"])
   }
 
   @Test func scansNeedFewShapes() throws {

@@ -109,7 +109,7 @@ import Training
     expectMistake(
       try outcome("linear") { $0["initial_value_state"] = $0["keys"] }, "without slots")
     expectMistake(
-      try outcome("linear") { $0["read_keys"] = $0["keys"] }, "readKeys", "[1, 9, 4, 8]")
+      try outcome("linear") { $0["read_keys"] = $0["keys"] }, "read_keys", "[1, 9, 4, 8]")
     expectMistake(
       try outcome("softmax") {
         $0["keys"] = try .zeros([2, 7, 3, 8])
@@ -129,7 +129,7 @@ import Training
       "output_gradient", "[2, 5, 4, 6]")
     expectMistake(
       try outcome("softmax") { $0["cumulative_lengths"] = try Tensor([0, 9] as [Int32]) },
-      "cumulativeLengths")
+      "cumulative_lengths is")
     expectMistake(try outcome("linear") { $0["values"] = try .zeros([1, 9, 3, 6]) }, "values")
     expectMistake(
       try outcome("linear") { $0["initial_state"] = try .zeros([1, 4, 8, 7]) }, "[1, 4, 8, 7]")
@@ -190,14 +190,14 @@ import Training
       ("queries=1x5x2x4,cumulative_lengths=99999999999", "cumulative_lengths"),
       ("queries=1x5x2x4,levels=1x5x2x2", "levels"), ("queries=1x5x2x4,slots=1x5x2x9", "decay"),
       ("queries=1x5x2x4,slots=1x5x2x9,decay=1x5x2", "decay"),
-      ("queries=1x5x2x4,slots=1x5x2x9,decay=1x5x2x9,initial_state=3", "initialKeyState"),
+      ("queries=1x5x2x4,slots=1x5x2x9,decay=1x5x2x9,initial_state=3", "initial_state"),
     ] {
       expectMistake(try tool("explain", "linear", "--shape", shape), word)
     }
     expectMistake(
       try tool(
         "explain", "linear", "--shape", "queries=1x5x2x4,initial_state=1x2x4x4",
-        "--normalize-weights"), "initialState", "[1, 2, 4, 5]")
+        "--normalize-weights"), "initial_state", "[1, 2, 4, 5]")
     expectMistake(try tool("explain", "scan", "--shape", "inputs=1000000000x1x1"), "inputs")
   }
 

@@ -1,3 +1,4 @@
+import FoundationEssentials
 import Testing
 
 /// `attention train` and `attention generate`, from a text to what the model writes.
@@ -28,10 +29,44 @@ import Testing
     #expect(text.output.hasPrefix("func ") && text.output.utf8.count > 20)
     #expect(try tool.run(generate).output == text.output)
     #expect(try tool.run(generate + ["--temperature", "0"]).exitCode == 0)
-    expectMistake(try tool("generate", tool.path("run"), "--prompt", ""), "prompt")
-    expectMistake(try tool("generate", tool.path("run"), "--top-k", "0"), "topK")
-    expectMistake(try tool("generate", tool.path("run"), "--top-p", "1.5"), "topP")
-    expectMistake(try tool("generate", tool.path("run"), "--tokens", "-1"), "maximumTokens")
+    expectMistake(try tool("generate", tool.path("run"), "--prompt", ""), "--prompt")
+    expectMistake(
+      try tool("generate", tool.path("run"), "--tokens", "many"), "--tokens", "a whole number")
+    expectMistake(try tool("generate", tool.path("run"), "--top-k", "0"), "--top-k is 0")
+    expectMistake(try tool("generate", tool.path("run"), "--top-p", "1.5"), "--top-p is 1.5")
+    expectMistake(try tool("generate", tool.path("run"), "--tokens", "-1"), "--tokens is -1")
+  }
+
+  @Test func withoutAPromptStandardInputIsContinued() throws {
+    let tool = try makeTool()
+    #expect(try tool("train", tool.path("tiny.json5")).exitCode == 0)
+    func generate(_ input: String, _ more: String...) throws -> Tool.Outcome {
+      try Data(input.utf8).write(to: URL(filePath: tool.path("input")))
+      let command = "exec \"$0\" generate \"$1\" --tokens 9 \"${@:3}\" < \"$2\""
+      return try tool.run(
+        executable: "/bin/bash",
+        ["-c", command, Tool.executable, tool.path("run"), tool.path("input")] + more)
+    }
+    let piped = try generate("func f(\n")
+    #expect(piped.exitCode == 0, "\(piped.error)")
+    #expect(piped.output.hasPrefix("func f(\n"))
+    let prompt = try tool("generate", tool.path("run"), "--tokens", "9", "--prompt", "func f(\n")
+    #expect(piped.output == prompt.output)
+    #expect(try generate("other", "--prompt", "func f(\n").output == prompt.output)
+    #expect(try generate("").output.hasPrefix("\n"))
+    try Data([0x66, 0xFF]).write(to: URL(filePath: tool.path("bytes")))
+    expectMistake(
+      try tool.run(
+        executable: "/bin/bash",
+        [
+          "-c", "exec \"$0\" generate \"$1\" < \"$2\"", Tool.executable, tool.path("run"),
+          tool.path("bytes"),
+        ]), "standard input", "UTF-8")
+    expectMistake(
+      try tool.run(
+        executable: "/bin/bash",
+        ["-c", "exec \"$0\" generate \"$1\" < /", Tool.executable, tool.path("run")]),
+      "standard input", "--prompt")
   }
 
   @Test func devicesThatAreNotThereAreNamed() throws {

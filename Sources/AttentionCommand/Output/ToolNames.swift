@@ -1,0 +1,40 @@
+import Attention
+import LanguageModels
+
+/// The libraries' names of arguments, as the tool has them: tensors by their names in files, options by their
+/// flags.
+enum ToolNames {
+  /// Names that are not those in Swift with other letters.
+  private static let names = [
+    "groups": "--groups", "softcap": "--softcap", "temperature": "--temperature",
+    "topK": "--top-k", "topP": "--top-p", "maximumTokens": "--tokens", "prompt": "--prompt",
+    "initialKeyState": "initial_state", "writes": "slots",
+  ]
+
+  /// The message of `error` with the tool's names of arguments; nil if it is no error about an argument.
+  static func message(of error: any Error) -> String? {
+    switch error {
+    case AttentionError.invalidArgument(let name, let was, let mustBe):
+      CommandError(names[name] ?? namingTensors(name), was: was, mustBe: namingTensors(mustBe))
+        .description
+    case GenerationError.invalidArgument(let name, let was, let mustBe):
+      CommandError(names[name] ?? name, was: was, mustBe: mustBe).description
+    default: nil
+    }
+  }
+
+  /// `dtype of keyMask` as `dtype of key_mask`.
+  private static func namingTensors(_ text: String) -> String {
+    text.replacing(/[a-z]+([A-Z][a-z]*)*/) { match -> String in
+      snakeCased(String(match.output.0))
+    }
+  }
+
+  /// `keyMask` as `key_mask`, where there is a tensor that is called so.
+  private static func snakeCased(_ word: String) -> String {
+    let name = word.reduce(into: "") { result, letter in
+      result += letter.isUppercase ? "_" + letter.lowercased() : String(letter)
+    }
+    return InputName.isTensor(name) ? name : word
+  }
+}
