@@ -6,7 +6,7 @@ private final class ThreadBody: Sendable {
 
 /// Calls `body` on a thread of its own that nobody waits for.
 ///
-/// - Returns: false if the system has no thread to give.
+/// - Returns: `false` if the system has no thread to give.
 package func startThread(_ body: @escaping @Sendable () -> Void) -> Bool {
   let context = Unmanaged.passRetained(ThreadBody(body))
   let failure: Int32

@@ -35,7 +35,7 @@ public struct ShortConvolution: Sendable {
   /// Convolves all tokens of `x`. Tokens that `context` marks as padding are zeros.
   ///
   /// - Parameters:
-  ///   - x: [batch, length, channels].
+  ///   - x: `[batch, length, channels]`.
   ///   - context: of the same batch and length.
   ///   - state: the inputs before `x`, [batch, channels, width − 1], nil before the first token; nil
   ///     where sequences are packed. Afterwards that behind `x`, one for each sequence.

@@ -19,9 +19,9 @@ public struct TokenContext: Sendable {
   ///   - batch: how many rows of tokens there are.
   ///   - length: how many tokens a row has.
   ///   - offset: how many tokens of the same sequences came before; 0 for packed ones.
-  ///   - cumulativeLengths: int32 [sequences + 1], from 0 to `length` and never falling, for a batch
+  ///   - cumulativeLengths: `int32 [sequences + 1]`, from 0 to `length` and never falling, for a batch
   ///     of 1.
-  ///   - paddingMask: bool [batch, length], false for tokens that are padding.
+  ///   - paddingMask: `bool [batch, length]`, false for tokens that are padding.
   ///   - device: where the tokens are: mask and positions are copied there once for all layers.
   /// - Throws: ``LayerError/invalidArgument(_:was:mustBe:)``.
   public init(

@@ -31,9 +31,9 @@ public struct AttentionResult: Sendable {
 /// for cosine similarity Henry et al., *Query-key normalization for transformers* (2020).
 ///
 /// - Parameters:
-///   - queries: [batch, t, heads, k], floating-point, any strides.
-///   - keys: [batch, s, key/value heads, k]; the key/value heads divide the heads.
-///   - values: [batch, s, key/value heads, v].
+///   - queries: `[batch, t, heads, k]`, floating-point, any strides.
+///   - keys: `[batch, s, key/value heads, k]`; the key/value heads divide the heads.
+///   - values: `[batch, s, key/value heads, v]`.
 ///   - similarity: scaled dot product or cosine.
 ///   - mask: which keys a query may attend.
 ///   - terms: what is added to the scores.

@@ -25,18 +25,18 @@ public struct LinearAttentionResult: Sendable {
 /// the update's tensors and the initial state, from the output and the final state.
 ///
 /// - Parameters:
-///   - queries: [b, t, h, k] in float32, bfloat16, float16 or (reference only) float64. Views are
+///   - queries: `[b, t, h, k]` in float32, bfloat16, float16 or (reference only) float64. Views are
 ///     read through their strides.
-///   - keys: [b, t, h, k] in the dtype of the queries.
-///   - values: [b, t, hv, v] in the dtype of the queries; h divides hv.
+///   - keys: `[b, t, h, k]` in the dtype of the queries.
+///   - values: `[b, t, hv, v]` in the dtype of the queries; h divides hv.
 ///   - decay: the natural logarithm of the decay, at most 0, in any floating-point dtype: [hv],
 ///     [b, t, hv] or [b, t, hv, k]; nil for none.
 ///   - update: how a token changes the decayed state.
 ///   - scale: multiplies the queries; nil is 1/√k.
 ///   - normalizesQueriesAndKeys: whether each query and key x is replaced by x / √(Σ x² + 10⁻⁶).
-///   - initialState: [n, hv, k, v] in any floating-point dtype, n being the batch or the number of
+///   - initialState: `[n, hv, k, v]` in any floating-point dtype, n being the batch or the number of
 ///     packed sequences; nil is zero.
-///   - cumulativeLengths: int32 [n + 1], from 0 to t, where n sequences, empty ones allowed, are
+///   - cumulativeLengths: `int32 [n + 1]`, from 0 to t, where n sequences, empty ones allowed, are
 ///     packed one behind the other into one row of the batch.
 ///   - kernel: the name of the kernel to run; nil takes the one with the lowest estimate.
 /// - Throws: ``AttentionError`` naming the argument that is wrong, or saying why the kernel cannot

@@ -10,8 +10,8 @@ public protocol LinearKernel: Kernel<LinearProblem> {
   ///
   /// - Parameters:
   ///   - call: what ``forward(_:)`` computed.
-  ///   - outputGradient: [b, t, hv, v] in the dtype of the queries; nil is zero.
-  ///   - finalStateGradient: [n, hv, k, v] in the dtype of the state; nil is zero.
+  ///   - outputGradient: `[b, t, hv, v]` in the dtype of the queries; nil is zero.
+  ///   - finalStateGradient: `[n, hv, k, v]` in the dtype of the state; nil is zero.
   func backward(
     _ call: LinearCall, outputGradient: Tensor?, finalStateGradient: Tensor?
   ) throws -> LinearGradients

@@ -86,8 +86,8 @@ extension RecurrenceReader {
   /// Turns gradients of what was loaded into gradients of what was read, in place.
   ///
   /// - Parameters:
-  ///   - queryGradient: [tokens, k]
-  ///   - keyGradient: [tokens, k]
+  ///   - queryGradient: `[tokens, k]`
+  ///   - keyGradient: `[tokens, k]`
   ///   - scratch: room for [tokens + 1, k].
   func backward(
     _ count: Int, _ tokens: ChunkTokens, queryGradient: UnsafeMutablePointer<Float>,

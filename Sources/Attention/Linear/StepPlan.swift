@@ -5,7 +5,7 @@ import Tensors
 protocol TokenStepper {
   /// - Parameters:
   ///   - before: the state [k, v] before the piece.
-  ///   - state: [k, v]: the state after it; may be `before`.
+  ///   - state: `[k, v]`: the state after it; may be `before`.
   ///   - pastCaches: whether the state after the piece's last token goes past the caches.
   func run(
     _ piece: RecurrenceReader.Piece, from before: UnsafePointer<Float>,

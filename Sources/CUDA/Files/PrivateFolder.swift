@@ -7,7 +7,7 @@ final class PrivateFolder: Sendable {
 
   /// Opens the folder at `path`.
   ///
-  /// - Returns: nil if there is none.
+  /// - Returns: `nil` if there is none.
   /// - Throws: ``FileProblem`` if it is not a folder, belongs to another user but root, or others may write
   ///   to it.
   init?(_ path: String) throws {

@@ -56,9 +56,9 @@ public struct LanguageModel: Sendable {
   /// The logits of the token after each: int32 [batch, length] → [batch, length, vocabulary].
   ///
   /// - Parameters:
-  ///   - tokens: int32 [batch, length].
-  ///   - cumulativeLengths: int32 [sequences + 1] for packed sequences of a batch of 1.
-  ///   - paddingMask: bool [batch, length], false for tokens that are padding.
+  ///   - tokens: `int32 [batch, length]`.
+  ///   - cumulativeLengths: `int32 [sequences + 1]` for packed sequences of a batch of 1.
+  ///   - paddingMask: `bool [batch, length]`, false for tokens that are padding.
   /// - Throws: `LayerError` or `TensorError`.
   public func callAsFunction(
     _ tokens: Tensor, cumulativeLengths: Tensor? = nil, paddingMask: Tensor? = nil
@@ -71,10 +71,10 @@ public struct LanguageModel: Sendable {
   /// The mean over tokens of −log p(target), in nats: a float32 scalar, 0 if no target counts.
   ///
   /// - Parameters:
-  ///   - tokens: int32 [batch, length].
+  ///   - tokens: `int32 [batch, length]`.
   ///   - targets: the token after each, int32 [batch, length]; negative ones do not count.
-  ///   - cumulativeLengths: int32 [sequences + 1] for packed sequences of a batch of 1.
-  ///   - paddingMask: bool [batch, length], false for tokens that are padding.
+  ///   - cumulativeLengths: `int32 [sequences + 1]` for packed sequences of a batch of 1.
+  ///   - paddingMask: `bool [batch, length]`, false for tokens that are padding.
   /// - Throws: `LayerError` or `TensorError`.
   public func loss(
     tokens: Tensor, targets: Tensor, cumulativeLengths: Tensor? = nil, paddingMask: Tensor? = nil

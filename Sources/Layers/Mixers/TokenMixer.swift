@@ -6,7 +6,7 @@ public protocol TokenMixer: Sendable {
   /// Mixes all tokens of `x`, which follow those that `cache` remembers.
   ///
   /// - Parameters:
-  ///   - x: [batch, length, hidden].
+  ///   - x: `[batch, length, hidden]`.
   ///   - context: of the same batch and length.
   ///   - cache: what is kept of earlier tokens, from ``makeCache()``; afterwards the new tokens are
   ///     in it. Nil where a call has whole sequences. Gradients do not reach into a cache, so with

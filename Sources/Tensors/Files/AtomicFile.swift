@@ -165,7 +165,7 @@ public enum AtomicFile {
 
   /// Makes the new name itself last through a power failure, where the file system can.
   ///
-  /// - Returns: false, with the reason in `errno`, if it should and did not.
+  /// - Returns: `false`, with the reason in `errno`, if it should and did not.
   private static func synchronizeFolder(of target: String) -> Bool {
     let descriptor = open(folder(of: target), O_RDONLY | O_DIRECTORY | O_CLOEXEC)
     // A folder may be one to write into and not to read.

@@ -27,8 +27,8 @@ struct BFloat16MatrixProduct {
   private var paddedDepth: Int { (depth + 1) / 2 * 2 }
 
   /// - Parameters:
-  ///   - left: [..., m, k], expanded to all matrices.
-  ///   - right: [..., k, n], expanded to all matrices.
+  ///   - left: `[..., m, k]`, expanded to all matrices.
+  ///   - right: `[..., k, n]`, expanded to all matrices.
   ///   - leftOffsets: where each of the `matrices` begins in the left operand.
   init(
     _ left: Tensor, _ right: Tensor, _ matrices: Int, _ leftOffsets: [Int], _ rightOffsets: [Int]

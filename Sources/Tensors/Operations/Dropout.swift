@@ -8,7 +8,7 @@ extension Tensor {
   /// (2014).
   ///
   /// - Parameters:
-  ///   - probability: p, from 0 to 1.
+  ///   - probability: `p`, from 0 to 1.
   ///   - generator: the stream, which goes on by as many numbers as there are elements.
   /// - Throws: ``TensorError/invalidArgument(_:was:mustBe:)`` if the probability is none, or this is no
   ///   floating-point tensor.

@@ -12,8 +12,8 @@ extension Tensor {
   /// device targets are not looked at before; one that is no class makes the loss NaN.
   ///
   /// - Parameters:
-  ///   - weight: [classes, width], of this tensor's dtype; this is [rows, width].
-  ///   - targets: int32 [rows]. Rows whose target is negative do not count.
+  ///   - weight: `[classes, width]`, of this tensor's dtype; this is [rows, width].
+  ///   - targets: `int32 [rows]`. Rows whose target is negative do not count.
   /// - Returns: a scalar in nats, float32, or float64 where this tensor is; 0 if no row counts.
   /// - Throws: ``TensorError/invalidArgument(_:was:mustBe:)`` if a shape or dtype does not fit, or a
   ///   target is no class.

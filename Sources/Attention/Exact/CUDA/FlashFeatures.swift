@@ -9,7 +9,7 @@ enum FlashElement: String, Hashable, Sendable, CaseIterable {
   /// float32, rounded to TF32.
   case tf32
 
-  /// - Returns: nil for types without a kernel.
+  /// - Returns: `nil` for types without a kernel.
   init?(_ dtype: DType, allowsTF32: Bool) {
     switch dtype {
     case .bfloat16: self = .bf16

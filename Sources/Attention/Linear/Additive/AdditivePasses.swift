@@ -36,7 +36,7 @@ final class AdditivePasses: Sendable {
     return LinearOutputs(output: tensors[0], finalState: tensors[1])
   }
 
-  /// - Parameter states: [pieces, k, v]: the state before each piece, and afterwards that behind it.
+  /// - Parameter states: `[pieces, k, v]`: the state before each piece, and afterwards that behind it.
   func run(_ pieces: SequencePieces, states: Rows, to output: TokenRowsOutput) throws {
     let tasks = TaskPlan(pieces.count, stateSize: stateSize, tokens: pieces.longest)
     try Threads.tryForEach(tasks.count) { task in
@@ -107,8 +107,8 @@ extension AdditivePasses {
   }
 
   /// - Parameters:
-  ///   - states: [pieces, k, v]: the state before each piece.
-  ///   - stateGradients: [pieces, k, v]: the gradient of the state behind each piece, and afterwards
+  ///   - states: `[pieces, k, v]`: the state before each piece.
+  ///   - stateGradients: `[pieces, k, v]`: the gradient of the state behind each piece, and afterwards
   ///     of that before it.
   func run(
     _ pieces: SequencePieces, states: Rows, gradients stateGradients: Rows, _ gradients: Gradients

@@ -97,7 +97,7 @@ private struct AdditiveStepper: TokenStepper {
     target.store(row: piece.row, tokens: piece.tokens, head: piece.head, from: output)
   }
 
-  /// - Parameter bonus: [k], where queries read the state before their token.
+  /// - Parameter bonus: `[k]`, where queries read the state before their token.
   private func step(
     _ count: Int, from before: UnsafePointer<Float>, _ state: UnsafeMutablePointer<Float>,
     pastCaches: Int32, bonus: UnsafePointer<Float>?

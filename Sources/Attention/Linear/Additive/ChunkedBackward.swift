@@ -159,8 +159,8 @@ final class ChunkedBackward {
   /// Runs over `pieces` from the last and writes the gradients of each.
   ///
   /// - Parameters:
-  ///   - initialState: [k, v]
-  ///   - gradient: [k, v]: that of the final state, and afterwards that of the initial state.
+  ///   - initialState: `[k, v]`
+  ///   - gradient: `[k, v]`: that of the final state, and afterwards that of the initial state.
   ///   - incoming: the gradient of the output, dO.
   ///   - bonus: what an update that reads before it writes adds.
   ///   - targets: where the gradients go.

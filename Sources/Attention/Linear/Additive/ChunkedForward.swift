@@ -57,7 +57,7 @@ final class ChunkedForward {
   /// Runs over `pieces` and writes the output rows of each.
   ///
   /// - Parameters:
-  ///   - finalState: [k, v]: the initial state, and afterwards the final one.
+  ///   - finalState: `[k, v]`: the initial state, and afterwards the final one.
   ///   - bonus: what an update that reads before it writes adds to the output.
   func run(
     _ pieces: [RecurrenceReader.Piece], _ finalState: UnsafeMutablePointer<Float>,
@@ -83,7 +83,7 @@ final class ChunkedForward {
 
   /// The state behind `pieces`, without their output.
   ///
-  /// - Parameter finalState: [k, v]: the state before them, and afterwards that behind them.
+  /// - Parameter finalState: `[k, v]`: the state before them, and afterwards that behind them.
   func advance(
     _ pieces: [RecurrenceReader.Piece], _ finalState: UnsafeMutablePointer<Float>
   ) {
@@ -103,7 +103,7 @@ final class ChunkedForward {
   /// without other gradients.
   ///
   /// - Parameters:
-  ///   - gradient: [k, v]: that of the state behind them, and afterwards that of the state before.
+  ///   - gradient: `[k, v]`: that of the state behind them, and afterwards that of the state before.
   ///   - incoming: the gradient of the output, dO.
   func retreat(
     _ pieces: [RecurrenceReader.Piece], _ gradient: UnsafeMutablePointer<Float>,

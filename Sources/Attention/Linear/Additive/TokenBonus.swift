@@ -48,8 +48,8 @@ final class TokenBonus {
   /// Adds to the output of the tokens that `piece` reads.
   ///
   /// - Parameters:
-  ///   - queries: [tokens, k], scaled.
-  ///   - output: [tokens, v].
+  ///   - queries: `[tokens, k]`, scaled.
+  ///   - output: `[tokens, v]`.
   func add(_ piece: Piece, queries: UnsafePointer<Float>, to output: Rows) {
     tokens.loadWrites(piece.atReading)
     for t in 0..<piece.reading.count {

@@ -148,7 +148,7 @@ final class ChunkScores {
   /// Decays what is written to the end of a chunk of `count` tokens.
   ///
   /// - Parameters:
-  ///   - keys: [count, k] for each write.
+  ///   - keys: `[count, k]` for each write.
   ///   - g: logarithms of the decay [count, 1 or k].
   func decayWrites(_ count: Int, _ keys: [UnsafePointer<Float>], _ g: UnsafePointer<Float>) {
     for (index, keys) in keys.enumerated() {
@@ -163,9 +163,9 @@ final class ChunkScores {
   /// Decays what reads from the start of a chunk of `count` tokens.
   ///
   /// - Parameters:
-  ///   - sources: [count, k] for each read.
+  ///   - sources: `[count, k]` for each read.
   ///   - g: logarithms of the decay [count, 1 or k].
-  ///   - total: [1 or k]: e^γ, where all reads are after the write.
+  ///   - total: `[1 or k]`: e^γ, where all reads are after the write.
   func decayReads(
     _ count: Int, _ sources: [UnsafePointer<Float>], _ g: UnsafePointer<Float>,
     total: UnsafeMutablePointer<Float>
@@ -185,8 +185,8 @@ final class ChunkScores {
   /// Everything about a chunk of `count` tokens.
   ///
   /// - Parameters:
-  ///   - sources: [count, k] for each read; queries carry the scale.
-  ///   - keys: [count, k] for each write.
+  ///   - sources: `[count, k]` for each read; queries carry the scale.
+  ///   - keys: `[count, k]` for each write.
   ///   - g: logarithms of the decay [count, 1 or k].
   ///   - firstScored: the first read whose scores are computed; of those before it only `reads`.
   func compute(

@@ -105,8 +105,8 @@ final class ErasingBackward {
   /// Runs over `pieces` from the last and writes the gradients of each.
   ///
   /// - Parameters:
-  ///   - initialState: [k, v]
-  ///   - gradient: [k, v]: that of the final state, and afterwards that of the initial state.
+  ///   - initialState: `[k, v]`
+  ///   - gradient: `[k, v]`: that of the final state, and afterwards that of the initial state.
   ///   - incoming: the gradient of the output, dO.
   func run(
     _ pieces: [Piece], initialState: UnsafePointer<Float>, gradient: Rows, incoming: TokenRows,

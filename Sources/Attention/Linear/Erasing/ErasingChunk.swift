@@ -61,7 +61,7 @@ final class ErasingChunk {
 
   /// Computes u into `solution` [64, v], after the scores.
   ///
-  /// - Parameter state: [k, v]: before the chunk.
+  /// - Parameter state: `[k, v]`: before the chunk.
   func solve(_ count: Int, _ state: Panels, into solution: Panels) {
     let read = scores.reads[1]
     let blocks = ChunkScores.blocks(count)

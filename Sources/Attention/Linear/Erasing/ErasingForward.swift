@@ -42,7 +42,7 @@ final class ErasingForward {
 
   /// Runs over `pieces` and writes the output rows of each.
   ///
-  /// - Parameter finalState: [k, v]: the initial state, and afterwards the final one.
+  /// - Parameter finalState: `[k, v]`: the initial state, and afterwards the final one.
   func run(
     _ pieces: [RecurrenceReader.Piece], _ finalState: UnsafeMutablePointer<Float>,
     to target: TokenRowsOutput

@@ -9,15 +9,15 @@ import Tensors
 /// (2024).
 ///
 /// - Parameters:
-///   - queries: [b, t, h, k]
-///   - keys: [b, t, h, k]
-///   - values: [b, t, hv, v]
+///   - queries: `[b, t, h, k]`
+///   - keys: `[b, t, h, k]`
+///   - values: `[b, t, hv, v]`
 ///   - decay: g = ln α [b, t, hv], at most 0.
 ///   - beta: β [b, t, hv], from 0 to 1; to 2 where eigenvalues may be negative.
 ///   - scale: multiplies the queries; nil is 1/√k.
 ///   - normalizesQueriesAndKeys: whether queries and keys become unit vectors first.
-///   - initialState: [n, hv, k, v]; nil is zero.
-///   - cumulativeLengths: int32 [n + 1], for packed sequences.
+///   - initialState: `[n, hv, k, v]`; nil is zero.
+///   - cumulativeLengths: `int32 [n + 1]`, for packed sequences.
 ///   - kernel: the name of the kernel to run; nil takes the one with the lowest estimate.
 /// - Throws: ``AttentionError``, as the operator does.
 public func gatedDeltaNet(

@@ -11,16 +11,16 @@ import Tensors
 /// (2026).
 ///
 /// - Parameters:
-///   - queries: [b, t, h, k]
-///   - keys: [b, t, h, k]
-///   - values: [b, t, hv, v]
+///   - queries: `[b, t, h, k]`
+///   - keys: `[b, t, h, k]`
+///   - values: `[b, t, hv, v]`
 ///   - decay: g = ln α [b, t, hv, k], at most 0.
-///   - eraseGate: b [b, t, hv, k], from 0 to 1.
+///   - eraseGate: `b` [b, t, hv, k], from 0 to 1.
 ///   - writeGate: w [b, t, hv, v], from 0 to 1.
 ///   - scale: multiplies the queries; nil is 1/√k.
 ///   - normalizesQueriesAndKeys: whether queries and keys become unit vectors first.
-///   - initialState: [n, hv, k, v]; nil is zero.
-///   - cumulativeLengths: int32 [n + 1], for packed sequences.
+///   - initialState: `[n, hv, k, v]`; nil is zero.
+///   - cumulativeLengths: `int32 [n + 1]`, for packed sequences.
 ///   - kernel: the name of the kernel to run; nil takes the one with the lowest estimate.
 /// - Throws: ``AttentionError``, as the operator does, and for gates of another shape.
 public func gatedDeltaNet2(

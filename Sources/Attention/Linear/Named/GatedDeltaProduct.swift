@@ -13,15 +13,15 @@ import Tensors
 /// (2025).
 ///
 /// - Parameters:
-///   - queries: [b, t, h, k]
-///   - keys: [b, t, n, h, k]
-///   - values: [b, t, n, hv, v]
+///   - queries: `[b, t, h, k]`
+///   - keys: `[b, t, n, h, k]`
+///   - values: `[b, t, n, hv, v]`
 ///   - decay: ln α [b, t, hv], at most 0; nil for none.
 ///   - beta: β [b, t, n, hv], from 0 to 2.
 ///   - scale: multiplies the queries; nil is 1/√k.
 ///   - normalizesQueriesAndKeys: whether queries and keys become unit vectors first.
-///   - initialState: [sequences, hv, k, v]; nil is zero.
-///   - cumulativeLengths: int32 [sequences + 1] in tokens, for packed sequences.
+///   - initialState: `[sequences, hv, k, v]`; nil is zero.
+///   - cumulativeLengths: `int32 [sequences + 1]` in tokens, for packed sequences.
 ///   - kernel: the name of the kernel to run; nil takes the one with the lowest estimate.
 /// - Throws: ``AttentionError``, as the operator does, and for keys, values and β that do not have
 ///   the same updates.

@@ -8,13 +8,13 @@ import Tensors
 /// [*Gated linear attention transformers*](https://arxiv.org/abs/2312.06635) (2023).
 ///
 /// - Parameters:
-///   - queries: [b, t, h, k]
-///   - keys: [b, t, h, k]
-///   - values: [b, t, hv, v]; h divides hv.
+///   - queries: `[b, t, h, k]`
+///   - keys: `[b, t, h, k]`
+///   - values: `[b, t, hv, v]`; h divides hv.
 ///   - decay: g [b, t, hv, k], a natural logarithm, at most 0.
 ///   - scale: multiplies the queries; nil is 1/√k.
-///   - initialState: [n, hv, k, v]; nil is zero.
-///   - cumulativeLengths: int32 [n + 1] for packed sequences.
+///   - initialState: `[n, hv, k, v]`; nil is zero.
+///   - cumulativeLengths: `int32 [n + 1]` for packed sequences.
 ///   - kernel: the name of the kernel to run; nil takes the one with the lowest estimate.
 /// - Throws: ``AttentionError`` naming the argument that is wrong.
 public func gatedLinearAttention(

@@ -26,15 +26,15 @@ public struct GatedSlotAttentionResult: Sendable {
 /// [*Gated slot attention*](https://arxiv.org/abs/2409.07146) (2024).
 ///
 /// - Parameters:
-///   - queries: [b, t, h, k]
-///   - keys: [b, t, h, k]
-///   - values: [b, t, h, v]
+///   - queries: `[b, t, h, k]`
+///   - keys: `[b, t, h, k]`
+///   - values: `[b, t, h, v]`
 ///   - decay: g [b, t, h, m], a natural logarithm, at most 0.
 ///   - writes: s [b, t, h, m], how much each slot takes of a token; nil is 1 − e^g.
 ///   - scale: multiplies the queries; nil is 1/√k.
-///   - initialKeyState: [n, h, m, k]; nil is zero.
-///   - initialValueState: [n, h, m, v]; nil is zero.
-///   - cumulativeLengths: int32 [n + 1] for packed sequences.
+///   - initialKeyState: `[n, h, m, k]`; nil is zero.
+///   - initialValueState: `[n, h, m, v]`; nil is zero.
+///   - cumulativeLengths: `int32 [n + 1]` for packed sequences.
 ///   - kernel: the name of the kernel to run; nil takes the one with the lowest estimate.
 /// - Throws: ``AttentionError`` naming the argument that is wrong.
 public func gatedSlotAttention(

@@ -13,8 +13,8 @@ import Tensors
 ///   - logForget: g [b, t, h, k], the natural logarithm of the forget gate, at most 0.
 ///   - inputs: i [b, t, h, v]
 ///   - scale: multiplies the queries; nil is 1/√k.
-///   - initialState: [n, h, k, v]; nil is zero.
-///   - cumulativeLengths: int32 [n + 1] for packed sequences.
+///   - initialState: `[n, h, k, v]`; nil is zero.
+///   - cumulativeLengths: `int32 [n + 1]` for packed sequences.
 ///   - kernel: the name of the kernel to run; nil takes the one with the lowest estimate.
 /// - Throws: ``AttentionError`` naming the argument that is wrong.
 public func hgrn2(

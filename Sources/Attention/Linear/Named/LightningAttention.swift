@@ -11,14 +11,14 @@ import Tensors
 /// [*Lightning Attention-2*](https://arxiv.org/abs/2401.04658) (2024).
 ///
 /// - Parameters:
-///   - queries: [b, t, h, k]
-///   - keys: [b, t, h, k]
-///   - values: [b, t, hv, v]; h divides hv.
+///   - queries: `[b, t, h, k]`
+///   - keys: `[b, t, h, k]`
+///   - values: `[b, t, hv, v]`; h divides hv.
 ///   - layer: the layer's number, from 0 to `layers` − 1.
 ///   - layers: how many layers the model has.
 ///   - scale: multiplies the queries; nil is 1/√k.
-///   - initialState: [n, hv, k, v]; nil is zero.
-///   - cumulativeLengths: int32 [n + 1] for packed sequences.
+///   - initialState: `[n, hv, k, v]`; nil is zero.
+///   - cumulativeLengths: `int32 [n + 1]` for packed sequences.
 ///   - kernel: the name of the kernel to run; nil takes the one with the lowest estimate.
 /// - Throws: ``AttentionError`` naming the argument that is wrong.
 public func lightningAttention(

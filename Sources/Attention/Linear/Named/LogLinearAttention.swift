@@ -16,16 +16,16 @@ import Tensors
 /// [*Log-linear attention*](https://arxiv.org/abs/2506.04761) (2025).
 ///
 /// - Parameters:
-///   - queries: [b, t, h, k]
-///   - keys: [b, t, h, k]
-///   - values: [b, t, hv, v]; h divides hv.
+///   - queries: `[b, t, h, k]`
+///   - keys: `[b, t, h, k]`
+///   - values: `[b, t, hv, v]`; h divides hv.
 ///   - decay: g [b, t, hv], a natural logarithm, at most 0; nil for none.
 ///   - levels: λ [b, t, hv, levels], in any floating-point dtype: at least
 ///   ``logLinearLevels(length:)`` of them.
 ///   - scale: multiplies the queries; nil is 1/√k.
 ///   - kernel: the name of the kernel that runs the levels above a chunk; nil takes the one with the
 ///   lowest estimate.
-/// - Returns: [b, t, hv, v] in the dtype of the queries.
+/// - Returns: `[b, t, hv, v]` in the dtype of the queries.
 /// - Throws: ``AttentionError`` naming the argument that is wrong.
 public func logLinearAttention(
   queries: Tensor, keys: Tensor, values: Tensor, decay: Tensor? = nil, levels: Tensor,

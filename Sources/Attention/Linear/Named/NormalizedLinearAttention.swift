@@ -12,14 +12,14 @@ import Tensors
 /// the distance and still sum to one.
 ///
 /// - Parameters:
-///   - queries: [b, t, h, k]
-///   - keys: [b, t, h, k]
-///   - values: [b, t, hv, v]; h divides hv.
+///   - queries: `[b, t, h, k]`
+///   - keys: `[b, t, h, k]`
+///   - values: `[b, t, hv, v]`; h divides hv.
 ///   - decay: the natural logarithm of the decay, as ``linearAttention(queries:keys:values:decay:update:scale:normalizesQueriesAndKeys:initialState:cumulativeLengths:kernel:)``
 ///   takes it; nil for none.
 ///   - epsilon: ε, which keeps the quotient finite where all weights are zero.
-///   - initialState: [n, hv, k, v + 1], the last column being the summed keys; nil is zero.
-///   - cumulativeLengths: int32 [n + 1] for packed sequences.
+///   - initialState: `[n, hv, k, v + 1]`, the last column being the summed keys; nil is zero.
+///   - cumulativeLengths: `int32 [n + 1]` for packed sequences.
 ///   - kernel: the name of the kernel to run; nil takes the one with the lowest estimate.
 /// - Returns: the output [b, t, hv, v], and the state with the summed keys as its last column.
 /// - Throws: ``AttentionError`` naming the argument that is wrong.

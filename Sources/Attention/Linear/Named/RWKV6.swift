@@ -10,13 +10,13 @@ import Tensors
 ///
 /// - Parameters:
 ///   - receptances: r [b, t, h, k]
-///   - keys: [b, t, h, k]
-///   - values: [b, t, hv, v]; h divides hv.
+///   - keys: `[b, t, h, k]`
+///   - values: `[b, t, hv, v]`; h divides hv.
 ///   - decay: g [b, t, hv, k], a natural logarithm, at most 0.
 ///   - bonus: u [hv, k]
 ///   - scale: multiplies the receptances.
-///   - initialState: [n, hv, k, v]; nil is zero.
-///   - cumulativeLengths: int32 [n + 1] for packed sequences.
+///   - initialState: `[n, hv, k, v]`; nil is zero.
+///   - cumulativeLengths: `int32 [n + 1]` for packed sequences.
 ///   - kernel: the name of the kernel to run; nil takes the one with the lowest estimate.
 /// - Throws: ``AttentionError`` naming the argument that is wrong.
 public func rwkv6(

@@ -13,13 +13,13 @@ import Tensors
 ///
 /// - Parameters:
 ///   - receptances: r [b, t, h, k], not scaled.
-///   - keys: k [b, t, h, k], the replacement keys.
+///   - keys: `k` [b, t, h, k], the replacement keys.
 ///   - values: v [b, t, hv, v]
 ///   - decay: ln w [b, t, hv, k], at most 0.
 ///   - removalKeys: κ̂ [b, t, hv, k], unit vectors.
 ///   - learningRates: a [b, t, hv, k], from 0 to 1.
-///   - initialState: [n, hv, k, v]; nil is zero.
-///   - cumulativeLengths: int32 [n + 1], for packed sequences.
+///   - initialState: `[n, hv, k, v]`; nil is zero.
+///   - cumulativeLengths: `int32 [n + 1]`, for packed sequences.
 ///   - kernel: the name of the kernel to run; nil takes the one with the lowest estimate.
 /// - Throws: ``AttentionError``, as the operator does, and for rows of another shape.
 public func rwkv7(

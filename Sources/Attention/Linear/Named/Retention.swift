@@ -8,13 +8,13 @@ import Tensors
 /// Reference: Sun et al., [*Retentive Network*](https://arxiv.org/abs/2307.08621) (2023).
 ///
 /// - Parameters:
-///   - queries: [b, t, h, k], rotated by their positions if the model does so.
-///   - keys: [b, t, h, k], as the queries.
-///   - values: [b, t, hv, v]; h divides hv.
+///   - queries: `[b, t, h, k]`, rotated by their positions if the model does so.
+///   - keys: `[b, t, h, k]`, as the queries.
+///   - values: `[b, t, hv, v]`; h divides hv.
 ///   - decay: ln γ [hv], in place of the rates above.
 ///   - scale: multiplies the queries; nil is 1/√k.
-///   - initialState: [n, hv, k, v]; nil is zero.
-///   - cumulativeLengths: int32 [n + 1] for packed sequences.
+///   - initialState: `[n, hv, k, v]`; nil is zero.
+///   - cumulativeLengths: `int32 [n + 1]` for packed sequences.
 ///   - kernel: the name of the kernel to run; nil takes the one with the lowest estimate.
 /// - Throws: ``AttentionError`` naming the argument that is wrong.
 public func retention(

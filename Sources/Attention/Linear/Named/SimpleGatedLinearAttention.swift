@@ -9,13 +9,13 @@ import Tensors
 /// a whole head; Mamba-2 by its own names is ``stateSpaceDuality(inputs:steps:rates:inputWeights:outputWeights:skip:initialState:cumulativeLengths:kernel:)``.
 ///
 /// - Parameters:
-///   - queries: [b, t, h, k]
-///   - keys: [b, t, h, k]
-///   - values: [b, t, hv, v]; h divides hv.
+///   - queries: `[b, t, h, k]`
+///   - keys: `[b, t, h, k]`
+///   - values: `[b, t, hv, v]`; h divides hv.
 ///   - decay: g [b, t, hv], a natural logarithm, at most 0.
 ///   - scale: multiplies the queries; nil is 1/√k.
-///   - initialState: [n, hv, k, v]; nil is zero.
-///   - cumulativeLengths: int32 [n + 1] for packed sequences.
+///   - initialState: `[n, hv, k, v]`; nil is zero.
+///   - cumulativeLengths: `int32 [n + 1]` for packed sequences.
 ///   - kernel: the name of the kernel to run; nil takes the one with the lowest estimate.
 /// - Throws: ``AttentionError`` naming the argument that is wrong.
 public func simpleGatedLinearAttention(

@@ -14,8 +14,8 @@ import Tensors
 ///   - inputWeights: B [b, t, groups, n]; groups divide h.
 ///   - outputWeights: C [b, t, groups, n]
 ///   - skip: D [h]; nil for none.
-///   - initialState: [sequences, h, n, p]; nil is zero.
-///   - cumulativeLengths: int32 [sequences + 1] for packed sequences.
+///   - initialState: `[sequences, h, n, p]`; nil is zero.
+///   - cumulativeLengths: `int32 [sequences + 1]` for packed sequences.
 ///   - kernel: the name of the kernel to run; nil takes the one with the lowest estimate.
 /// - Returns: y [b, t, h, p] and the state [sequences, h, n, p].
 /// - Throws: ``AttentionError`` naming the argument that is wrong.

@@ -22,13 +22,13 @@ public struct ShortConvolutionResult: Sendable {
 ///
 /// - Parameters:
 ///   - inputs: x, [b, t, d] in any floating-point dtype. Views are read through their strides.
-///   - weight: [d, W] in any floating-point dtype, W from 2 to 4; the last column meets the newest
+///   - weight: `[d, W]` in any floating-point dtype, W from 2 to 4; the last column meets the newest
 ///     token.
-///   - bias: [d] in any floating-point dtype; nil is zero.
+///   - bias: `[d]` in any floating-point dtype; nil is zero.
 ///   - appliesSiLU: whether silu(y) = y / (1 + e^−y) is applied.
-///   - initialState: [n, d, W − 1] in any floating-point dtype, the oldest first, n being the batch or
+///   - initialState: `[n, d, W − 1]` in any floating-point dtype, the oldest first, n being the batch or
 ///     the number of packed sequences; nil is zero.
-///   - cumulativeLengths: int32 [n + 1], from 0 to t, where n sequences, empty ones allowed, are
+///   - cumulativeLengths: `int32 [n + 1]`, from 0 to t, where n sequences, empty ones allowed, are
 ///     packed one behind the other into one row of the batch.
 /// - Throws: ``AttentionError/invalidArgument(_:was:mustBe:)`` naming the argument that is wrong.
 public func shortConvolution(

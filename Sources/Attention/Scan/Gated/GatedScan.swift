@@ -23,12 +23,12 @@ public struct GatedScanResult: Sendable {
 /// float32; the gradient of the decay reads the states as the output has them.
 ///
 /// - Parameters:
-///   - inputs: [b, t, d] in float32, bfloat16, float16 or (reference only) float64. Views are read
+///   - inputs: `[b, t, d]` in float32, bfloat16, float16 or (reference only) float64. Views are read
 ///     through their strides.
-///   - decay: [b, t, d], the natural logarithm of the decay, at most 0, in any floating-point dtype.
-///   - initialState: [n, d] in any floating-point dtype, n being the batch or the number of packed
+///   - decay: `[b, t, d]`, the natural logarithm of the decay, at most 0, in any floating-point dtype.
+///   - initialState: `[n, d]` in any floating-point dtype, n being the batch or the number of packed
 ///     sequences; nil is zero.
-///   - cumulativeLengths: int32 [n + 1], from 0 to t, where n sequences, empty ones allowed, are
+///   - cumulativeLengths: `int32 [n + 1]`, from 0 to t, where n sequences, empty ones allowed, are
 ///     packed one behind the other into one row of the batch.
 ///   - kernel: the name of the kernel to run; nil takes the one with the lowest estimate.
 /// - Throws: ``AttentionError`` naming the argument that is wrong, or saying why the kernel cannot

@@ -62,7 +62,7 @@ struct ScanBackward: Sendable {
   ///
   /// - Parameters:
   ///   - first: the states [d] before the tokens.
-  ///   - gradient: [d]: what flows into the states after the tokens, then into those before.
+  ///   - gradient: `[d]`: what flows into the states after the tokens, then into those before.
   func run(
     _ row: Int, _ tokens: Range<Int>, _ channels: Range<Int>, first: UnsafePointer<Float>,
     gradient: UnsafeMutablePointer<Float>, to targets: Targets

@@ -15,8 +15,8 @@ import Tensors
 ///   - candidates: c, [b, t, d] in any floating-point dtype.
 ///   - forgetLogits: f, [b, t, d].
 ///   - lowerBound: γ, [d], above 0 and below 1; nil is 0.
-///   - initialState: [n, d]; nil is zero.
-///   - cumulativeLengths: int32 [n + 1] for packed sequences.
+///   - initialState: `[n, d]`; nil is zero.
+///   - cumulativeLengths: `int32 [n + 1]` for packed sequences.
 ///   - kernel: of `gatedScan`; nil takes the one with the lowest estimate.
 /// - Returns: the states h as `output`, in the candidates' dtype.
 /// - Throws: ``AttentionError`` naming the argument of `gatedScan` that is wrong, or `TensorError` if

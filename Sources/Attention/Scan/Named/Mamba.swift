@@ -10,14 +10,14 @@ import Tensors
 /// - Parameters:
 ///   - inputs: x, [b, t, d] in any floating-point dtype.
 ///   - gate: z, [b, t, d] in the dtype of the inputs; nil leaves its factor out.
-///   - step: [b, t, d].
-///   - stepBias: [d]; nil is zero.
-///   - logStateMatrix: [d, s].
+///   - step: `[b, t, d]`.
+///   - stepBias: `[d]`; nil is zero.
+///   - logStateMatrix: `[d, s]`.
 ///   - inputMatrix: B, [b, t, s].
 ///   - outputMatrix: C, [b, t, s].
 ///   - skip: D, [d]; nil is zero.
-///   - initialState: [n, d, s]; nil is zero.
-///   - cumulativeLengths: int32 [n + 1] for packed sequences.
+///   - initialState: `[n, d, s]`; nil is zero.
+///   - cumulativeLengths: `int32 [n + 1]` for packed sequences.
 ///   - kernel: of `selectiveScan`; nil takes the one with the lowest estimate.
 /// - Returns: y as `output`, in the inputs' dtype, and the final states h.
 /// - Throws: ``AttentionError`` naming the argument of `selectiveScan` that is wrong, or `TensorError`

@@ -9,10 +9,10 @@ import Tensors
 /// variant makes candidates positive first; here they have any sign.
 ///
 /// - Parameters:
-///   - candidates: h̃, [b, t, d] in any floating-point dtype.
-///   - updateLogits: k, [b, t, d].
-///   - initialState: [n, d]; nil is zero.
-///   - cumulativeLengths: int32 [n + 1] for packed sequences.
+///   - candidates: `h̃`, [b, t, d] in any floating-point dtype.
+///   - updateLogits: `k`, [b, t, d].
+///   - initialState: `[n, d]`; nil is zero.
+///   - cumulativeLengths: `int32 [n + 1]` for packed sequences.
 ///   - kernel: of `gatedScan`; nil takes the one with the lowest estimate.
 /// - Returns: the states h as `output`, in the candidates' dtype.
 /// - Throws: ``AttentionError`` naming the argument of `gatedScan` that is wrong, or `TensorError` if

@@ -13,12 +13,12 @@ import Tensors
 ///
 /// - Parameters:
 ///   - inputs: x, [b, t, d] in any floating-point dtype.
-///   - recurrenceLogits: [b, t, d]: before the sigmoid of the recurrence gate r.
-///   - inputLogits: [b, t, d]: before the sigmoid of the input gate i.
+///   - recurrenceLogits: `[b, t, d]`: before the sigmoid of the recurrence gate r.
+///   - inputLogits: `[b, t, d]`: before the sigmoid of the input gate i.
 ///   - decayLogits: Λ, [d]: σ(Λ) is the decay of an open recurrence gate at c = 1.
 ///   - sharpness: c, 8 in the paper.
-///   - initialState: [n, d]; nil is zero.
-///   - cumulativeLengths: int32 [n + 1] for packed sequences.
+///   - initialState: `[n, d]`; nil is zero.
+///   - cumulativeLengths: `int32 [n + 1]` for packed sequences.
 ///   - kernel: of `gatedScan`; nil takes the one with the lowest estimate.
 /// - Returns: the states h as `output`, in the inputs' dtype.
 /// - Throws: ``AttentionError`` naming the argument of `gatedScan` that is wrong, or `TensorError` if

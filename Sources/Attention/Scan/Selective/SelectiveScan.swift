@@ -32,11 +32,11 @@ public struct SelectiveScanResult: Sendable {
 ///   - inputMatrix: B, [b, t, s] in any floating-point dtype.
 ///   - outputMatrix: C, [b, t, s] in any floating-point dtype.
 ///   - skip: D, [d] in any floating-point dtype; nil is zero.
-///   - stepBias: [d], added to the step before the softplus; nil is zero.
+///   - stepBias: `[d]`, added to the step before the softplus; nil is zero.
 ///   - appliesSoftplus: whether Δ is log(1 + e^(step + bias)).
-///   - initialState: [n, d, s] in any floating-point dtype, n being the batch or the number of packed
+///   - initialState: `[n, d, s]` in any floating-point dtype, n being the batch or the number of packed
 ///     sequences; nil is zero.
-///   - cumulativeLengths: int32 [n + 1], from 0 to t, where n sequences, empty ones allowed, are
+///   - cumulativeLengths: `int32 [n + 1]`, from 0 to t, where n sequences, empty ones allowed, are
 ///     packed one behind the other into one row of the batch.
 ///   - kernel: the name of the kernel to run; nil takes the one with the lowest estimate.
 /// - Throws: ``AttentionError`` naming the argument that is wrong, or saying why the kernel cannot

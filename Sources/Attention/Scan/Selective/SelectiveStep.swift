@@ -58,7 +58,7 @@ struct SelectiveStep: SelectiveScanKernel {
   ///
   /// - Parameters:
   ///   - scratch: room for four rows of the channels.
-  ///   - states: [channels, s]: the final states, which begin at number `first` of all.
+  ///   - states: `[channels, s]`: the final states, which begin at number `first` of all.
   private func run(
     _ reader: SelectiveReader, _ number: Int, _ channels: Range<Int>,
     _ scratch: UnsafeMutablePointer<Float>, _ states: UnsafeMutablePointer<Float>, _ first: Int,
