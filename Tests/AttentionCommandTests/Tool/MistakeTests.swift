@@ -129,7 +129,7 @@ import Training
       "output_gradient", "[2, 5, 4, 6]")
     expectMistake(
       try outcome("softmax") { $0["cumulative_lengths"] = try Tensor([0, 9] as [Int32]) },
-      "cumulative_lengths is")
+      "keys is of length 7", "with cumulative_lengths")
     expectMistake(try outcome("linear") { $0["values"] = try .zeros([1, 9, 3, 6]) }, "values")
     expectMistake(
       try outcome("linear") { $0["initial_state"] = try .zeros([1, 4, 8, 7]) }, "[1, 4, 8, 7]")
