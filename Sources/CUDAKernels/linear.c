@@ -36,6 +36,9 @@ static const char gates_cuh[] = {
 static const char scores_cuh[] = {
 #embed "linear/scores.cuh" suffix(, 0)
 };
+static const char hopper_block_cuh[] = {
+#embed "linear/hopper_block.cuh" suffix(, 0)
+};
 static const char hopper_forward_cu[] = {
 #embed "linear/hopper_forward.cu" suffix(, 0)
 };
@@ -62,6 +65,7 @@ static const struct cuda_source sources[] = {
     SOURCE("linear/inverse.cuh", inverse_cuh),
     SOURCE("linear/gates.cuh", gates_cuh),
     SOURCE("linear/scores.cuh", scores_cuh),
+    SOURCE("linear/hopper_block.cuh", hopper_block_cuh),
     SOURCE("linear/hopper_forward.cu", hopper_forward_cu),
     SOURCE("linear/join_pieces.cu", join_pieces_cu),
     SOURCE("linear/step.cu", step_cu),

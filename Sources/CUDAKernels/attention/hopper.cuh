@@ -1,8 +1,7 @@
 #pragma once
 
 #include "attention/operands.cuh"
-#include "tile/ring.cuh"
-#include "tile/warpgroup.cuh"
+#include "tile/blocks.cuh"
 
 // What the kernels for Hopper share. A block has warpgroups that own 64 rows each, the readers, and one more
 // that asks for tiles as places for them become free: readers wait for copies only, and take turns.
@@ -10,7 +9,6 @@
 // Compiled with
 //   WARPGROUPS    readers of a block
 
-constexpr int group_threads = 4 * warp_threads;
 constexpr int group_rows = 64;
 constexpr int readers = WARPGROUPS * group_threads;
 constexpr int block_threads = readers + group_threads;
@@ -34,26 +32,6 @@ struct OperandMaps {
   TensorMap keys;
   TensorMap values;
 };
-
-// Asks for a tile's rows from `row` on, 64 columns at a time.
-template <typename T>
-DEVICE void copy_blocks(u32 tile, const TensorMap &map, u32 barrier, int head, int row, int batch) {
-#pragma unroll
-  for (int block = 0; block < T::columns / block_columns; ++block) {
-    copy_box(tile + block * T::block_bytes, map, barrier, block * block_columns, head, row, batch);
-  }
-}
-
-// The copying unit knows where a tensor ends, not where a sequence in it does. What lies behind may be no
-// number, which a weight of zero does not make harmless: rows from `count` on become zeros.
-template <typename T>
-DEVICE void clear_rows(u8 *tile, int count) {
-  for (int index = max(0, count) * T::chunks + threadIdx.x % group_threads; index < T::rows * T::chunks;
-       index += group_threads) {
-    *(uint4 *)(tile + T::place(index / T::chunks, index % T::chunks)) = {0, 0, 0, 0};
-  }
-  show_to_products();
-}
 
 // What goes by where keys are owned: every tile of `Rows` queries that see one of the block's keys, of each head
 // of the group.
@@ -133,9 +111,3 @@ struct Turns {
  private:
   DEVICE int group() { return threadIdx.x / group_threads; }
 };
-
-// A warp is done with a place.
-template <int Stages>
-DEVICE void release(const Ring<Stages> &ring, int turn) {
-  if (threadIdx.x % warp_threads == 0) ring.release(turn);
-}

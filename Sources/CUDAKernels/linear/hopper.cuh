@@ -1,8 +1,7 @@
 #pragma once
 
 #include "linear/operands.cuh"
-#include "tile/ring.cuh"
-#include "tile/warpgroup.cuh"
+#include "tile/blocks.cuh"
 
 // What the kernels of linear attention for Hopper share.
 //
@@ -22,7 +21,6 @@
 using Element = ELEMENT;
 
 constexpr int chunk_tokens = 64;
-constexpr int group_threads = 4 * warp_threads;
 constexpr int group_warps = group_threads / warp_threads;
 constexpr int group_columns = 64;
 constexpr int state_groups = COLUMNS / group_columns;
@@ -60,21 +58,11 @@ DEVICE int own_thread() { return read_thread_index() % group_threads; }
 DEVICE int own_warp() { return own_thread() / warp_threads; }
 DEVICE int own_lane() { return read_thread_index() % warp_threads; }
 
-// A warp no longer needs a stage.
+// A warp has read a stage with loads of its own, of which each lane's must have come.
 template <int Stages>
-DEVICE void release(const Ring<Stages> &ring, int turn) {
+DEVICE void leave(const Ring<Stages> &ring, int turn) {
   __syncwarp();
-  if (threadIdx.x % warp_threads == 0) ring.release(turn);
-}
-
-// Requests a tile's rows from `row` on, 64 columns at a time from `column` on.
-template <typename T>
-DEVICE void copy_blocks(u32 tile, const TensorMap &map, u32 barrier, int column, int head, int row,
-                        int batch) {
-#pragma unroll
-  for (int block = 0; block < T::columns / block_columns; ++block) {
-    copy_box(tile + block * T::block_bytes, map, barrier, column + block * block_columns, head, row, batch);
-  }
+  release(ring, turn);
 }
 
 // The factors of the two columns 8 `j` + 2 (lane mod 4) and + 1 of a sum.
@@ -135,14 +123,4 @@ DEVICE void clear(u8 *memory, u32 bytes) {
   for (u32 place = threadIdx.x % Threads * 16; place < bytes; place += Threads * 16) {
     *(uint4 *)(memory + place) = {0, 0, 0, 0};
   }
-}
-
-// Rows from `count` on become zeros: behind a sequence lies another, whose numbers may be no numbers.
-template <typename T>
-DEVICE void clear_rows(u8 *tile, int count) {
-  for (int index = count * T::chunks + threadIdx.x % group_threads; index < T::rows * T::chunks;
-       index += group_threads) {
-    *(uint4 *)(tile + T::place(index / T::chunks, index % T::chunks)) = {0, 0, 0, 0};
-  }
-  show_to_products();
 }

@@ -1,0 +1,117 @@
+#pragma once
+
+#include "linear/scores.cuh"
+
+// A block of linear/hopper_forward.cu: its parameters, what its warpgroups share, and the work of the copying
+// group, which fills the rings of tiles and of gates.
+
+struct Parameters {
+  TensorMap queries, keys, values;
+  Operands operands;
+  Rows output;          // [b, t, hv, v]
+  float *final_state;   // [n, hv, k, v], or null
+  float *maps;          // M [n, hv, k, k] or, of additive tokens, [n, hv]; without outputs
+};
+
+constexpr int key_stages = 3;
+constexpr int value_stages = 2;
+constexpr int score_stages = 2;
+constexpr int output_stages = 2;
+constexpr int gate_stages = 3;
+// Warps of the copying group: one copies, one has the gates, up to two measure queries and keys.
+constexpr int measuring_warps = NORMALIZES ? 1 + OUTPUTS : 0;
+constexpr int gate_threads = (1 + measuring_warps) * warp_threads;
+
+// Barriers of the block by number, beside those of the warpgroups: lengths have been measured; and used.
+enum Meeting { measured = state_groups + 3, used };
+
+// Offsets in shared memory of what the block shares.
+struct Layout {
+  u32 base;
+  u32 queries = base;
+  u32 keys = queries + key_stages * KeyTile::bytes;
+  u32 values = keys + key_stages * KeyTile::bytes;
+  u32 scores = values + value_stages * ValueTile::bytes;
+  u32 inverses = scores + score_stages * ScoreTile::bytes;
+  u32 outputs = inverses + (UPDATE == 1 ? score_stages * ScoreTile::bytes : 0);
+  u32 gates = outputs + output_stages * state_groups * OutputTile::bytes;
+  u32 lower = gates + gate_stages * (u32)sizeof(Gates);
+  u32 sizes = lower + (UPDATE == 1 ? lower_size * (u32)sizeof(float) : 0);
+  u32 barriers = sizes + 2 * chunk_tokens * (u32)sizeof(float);
+  Ring<key_stages> query_ring = {barriers};
+  Ring<key_stages> key_ring = {barriers + Ring<key_stages>::bytes};
+  Ring<value_stages> value_ring = {barriers + 2 * Ring<key_stages>::bytes};
+  Ring<score_stages> score_ring = {barriers + 2 * Ring<key_stages>::bytes + Ring<value_stages>::bytes};
+  Ring<gate_stages> gate_ring = {barriers + 2 * Ring<key_stages>::bytes + Ring<value_stages>::bytes +
+                                 Ring<score_stages>::bytes};
+
+  __device__ explicit Layout(u32 base) : base(base) {}
+  __device__ u32 query_tile(int turn) const { return queries + turn % key_stages * KeyTile::bytes; }
+  __device__ u32 key_tile(int turn) const { return keys + turn % key_stages * KeyTile::bytes; }
+  __device__ u32 value_tile(int turn) const { return values + turn % value_stages * ValueTile::bytes; }
+  __device__ u32 score_tile(int turn) const { return scores + turn % score_stages * ScoreTile::bytes; }
+  __device__ u32 inverse_tile(int turn) const {
+    return inverses + turn % score_stages * ScoreTile::bytes;
+  }
+  __device__ u32 output_tile(int turn, int group) const {
+    return outputs + (turn % output_stages * state_groups + group) * OutputTile::bytes;
+  }
+};
+
+// Where memory of the block is, by offsets in it.
+struct Memory {
+  u8 *shared;
+  const Layout &layout;
+
+  __device__ u8 *at(u32 address) const { return shared + (address - layout.base); }
+  __device__ Gates &gates(int turn) const { return ((Gates *)at(layout.gates))[turn % gate_stages]; }
+  __device__ float *lower() const { return (float *)at(layout.lower); }
+  // Reciprocal lengths of queries and keys, [2][64].
+  __device__ float *sizes() const { return (float *)at(layout.sizes); }
+};
+
+// The copying group's work: one thread requests the tiles in the order in which they are read.
+DEVICE void copy_all(const Parameters &p, const Layout &layout, const Place &at, bool is_map, int turns) {
+  for (int turn = 0; turn < turns; ++turn) {
+    const int row = at.sequence.first + turn * chunk_tokens;
+    copy_blocks<KeyTile>(layout.key_tile(turn), p.keys, layout.key_ring.claim(turn, KeyTile::bytes),
+                         at.query_head, row, at.sequence.batch);
+#if OUTPUTS
+    copy_blocks<KeyTile>(layout.query_tile(turn), p.queries,
+                         layout.query_ring.claim(turn, KeyTile::bytes), at.query_head, row, at.sequence.batch);
+#endif
+    if (is_map) continue;
+    copy_blocks<ValueTile>(layout.value_tile(turn), p.values,
+                           layout.value_ring.claim(turn, ValueTile::bytes), at.head, row, at.sequence.batch,
+                           at.first_column);
+  }
+}
+
+// The gates, by a warp that waits for the two that measure, if there are any.
+DEVICE void find_all_gates(const Parameters &p, const Layout &layout, const Place &at, const Memory &memory,
+                           int turns) {
+  LoadedGates loaded(p.operands, at, 0);
+  for (int turn = 0; turn < turns; ++turn) {
+    layout.gate_ring.wait_for_place(turn);
+    if (NORMALIZES) synchronize(measured, gate_threads);
+    find_gates(memory.gates(turn), loaded, memory.sizes(), at.sequence.count - turn * chunk_tokens,
+               p.operands);
+    layout.gate_ring.fill(turn);
+    loaded = LoadedGates(p.operands, at, (turn + 1) * chunk_tokens);
+    if (NORMALIZES) synchronize(used, gate_threads);
+  }
+}
+
+// The lengths of queries, or of keys, by a warp.
+DEVICE void measure_all(const Parameters &p, const Layout &layout, const Memory &memory, bool of_keys,
+                        int turns) {
+  const Ring<key_stages> &ring = of_keys ? layout.key_ring : layout.query_ring;
+  for (int turn = 0; turn < turns; ++turn) {
+    ring.wait(turn);
+    const u32 tile = of_keys ? layout.key_tile(turn) : layout.query_tile(turn);
+    measure_rows(memory.sizes() + of_keys * chunk_tokens, memory.at(tile), p.operands.epsilon);
+    leave(ring, turn);
+    synchronize(measured, gate_threads);
+    synchronize(used, gate_threads);
+  }
+}
