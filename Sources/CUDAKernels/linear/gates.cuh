@@ -13,9 +13,9 @@ constexpr int warp_rows = chunk_tokens / group_warps;
 // Factors of a chunk's tokens, with G the inclusive sum of the log-decay and γ the whole chunk's.
 struct Gates {
   // For the state groups.
-  float read[chunk_tokens];    // scale e^G, over the query's length if it is normalised
+  float read[chunk_tokens];    // scale e^G, over the query's length if it is normalised; reversed e^(γ − G)
   float erase[chunk_tokens];   // e^G, over the key's length
-  float write[chunk_tokens];   // e^(γ − G), over the key's length
+  float write[chunk_tokens];   // e^(γ − G), over the key's length; reversed scale e^G
   // For the score group. What decays between a token and an earlier one, in rows of different warps, are two
   // factors at most 1: from the earlier one to the token before the warp's first, and from there.
   float sums[chunk_tokens];                      // G, in powers of two
@@ -37,7 +37,7 @@ struct LoadedGates {
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
       const int token = first + (int)threadIdx.x % warp_threads + half * warp_threads;
-      const bool exists = token < at.sequence.count;
+      const bool exists = token >= 0 && token < at.sequence.count;
       auto load = [&](const Rows &rows) -> u32 {
         const i64 place = rows.place(at.sequence.batch, at.sequence.first + token, at.head);
         if (!exists) return 0;
@@ -86,10 +86,11 @@ DEVICE void find_gates(Gates &gates, const LoadedGates &loaded, const float *siz
     const float query_size = NORMALIZES && OUTPUTS ? sizes[token] : 1;
     // Behind the end there is nothing, of which the length may be no number.
     const float key_size = token >= count ? 0 : NORMALIZES ? sizes[chunk_tokens + token] : 1;
-    const float decayed = DECAYS ? exp2_fast(sum) : 1;
-    gates.read[token] = o.scale * query_size * decayed;
-    gates.erase[token] = key_size * decayed;
-    gates.write[token] = key_size * (DECAYS ? exp2_fast(whole - sum) : 1);
+    // What decays from the chunk's beginning to the token, and from there to its end.
+    const float before_it = DECAYS ? exp2_fast(sum) : 1, behind = DECAYS ? exp2_fast(whole - sum) : 1;
+    gates.read[token] = REVERSED ? behind : o.scale * query_size * before_it;
+    gates.erase[token] = key_size * before_it;
+    gates.write[token] = REVERSED ? o.scale * before_it : key_size * behind;
     gates.sums[token] = sum;
     gates.betas[token] = beta;
     gates.query_rows[token] = o.scale * query_size;

@@ -17,6 +17,7 @@
 //   COLUMNS      value columns of a block, 64 or 128
 //   DECAYS       whether there is a decay, one per token and head
 //   NORMALIZES   whether queries and keys are scaled to unit length
+//   REVERSED     0 from the first token to the last; 1 from the last to the first
 
 using Element = ELEMENT;
 
@@ -48,6 +49,9 @@ using TokenSums = float[chunk_tokens / 8][4];
 using StateSums = float[KEYS / 8][4];
 // The same of 64 × 64 rounded, as left operand.
 using TokenLeft = Element::Left[chunk_tokens / 16];
+
+// The chunk of a turn.
+DEVICE int chunk_of(int turn, int turns) { return REVERSED ? turns - 1 - turn : turn; }
 
 // Barriers of the block by number; 0 is `__syncthreads`.
 DEVICE void meet_own_group() { synchronize(1 + threadIdx.x / group_threads, group_threads); }

@@ -9,8 +9,12 @@ struct Parameters {
   TensorMap queries, keys, values;
   Operands operands;
   Rows output;          // [b, t, hv, v]
-  float *final_state;   // [n, hv, k, v], or null
+  float *final_state;   // as the initial one, or null
   float *maps;          // M [n, hv, k, k] or, of additive tokens, [n, hv]; without outputs
+  // Value heads that share a head of the queries, of the keys and of the values.
+  int query_group, key_group, value_group;
+  // Whether states lie transposed in memory, [n, hv, v, k].
+  int is_transposed;
 };
 
 constexpr int key_stages = 3;
@@ -73,31 +77,31 @@ struct Memory {
 // The copying group's work: one thread requests the tiles in the order in which they are read.
 DEVICE void copy_all(const Parameters &p, const Layout &layout, const Place &at, bool is_map, int turns) {
   for (int turn = 0; turn < turns; ++turn) {
-    const int row = at.sequence.first + turn * chunk_tokens;
+    const int row = at.sequence.first + chunk_of(turn, turns) * chunk_tokens;
     copy_blocks<KeyTile>(layout.key_tile(turn), p.keys, layout.key_ring.claim(turn, KeyTile::bytes),
-                         at.query_head, row, at.sequence.batch);
+                         at.head / p.key_group, row, at.sequence.batch);
 #if OUTPUTS
     copy_blocks<KeyTile>(layout.query_tile(turn), p.queries,
-                         layout.query_ring.claim(turn, KeyTile::bytes), at.query_head, row, at.sequence.batch);
+                         layout.query_ring.claim(turn, KeyTile::bytes), at.head / p.query_group, row,
+                         at.sequence.batch);
 #endif
     if (is_map) continue;
     copy_blocks<ValueTile>(layout.value_tile(turn), p.values,
-                           layout.value_ring.claim(turn, ValueTile::bytes), at.head, row, at.sequence.batch,
-                           at.first_column);
+                           layout.value_ring.claim(turn, ValueTile::bytes), at.head / p.value_group, row,
+                           at.sequence.batch, at.first_column);
   }
 }
 
 // The gates, by a warp that waits for the two that measure, if there are any.
 DEVICE void find_all_gates(const Parameters &p, const Layout &layout, const Place &at, const Memory &memory,
                            int turns) {
-  LoadedGates loaded(p.operands, at, 0);
+  LoadedGates loaded(p.operands, at, chunk_of(0, turns) * chunk_tokens);
   for (int turn = 0; turn < turns; ++turn) {
     layout.gate_ring.wait_for_place(turn);
     if (NORMALIZES) synchronize(measured, gate_threads);
-    find_gates(memory.gates(turn), loaded, memory.sizes(), at.sequence.count - turn * chunk_tokens,
-               p.operands);
+    find_gates(memory.gates(turn), loaded, memory.sizes(), at.sequence.count - chunk_of(turn, turns) * chunk_tokens, p.operands);
     layout.gate_ring.fill(turn);
-    loaded = LoadedGates(p.operands, at, (turn + 1) * chunk_tokens);
+    loaded = LoadedGates(p.operands, at, chunk_of(turn + 1, turns) * chunk_tokens);
     if (NORMALIZES) synchronize(used, gate_threads);
   }
 }

@@ -34,7 +34,7 @@ DEVICE void score_all(const Parameters &p, const Layout &layout, const Place &at
   auto issue_lower = [&](int turn) {
     const u32 keys = layout.key_tile(turn);
     layout.key_ring.wait(turn);
-    clear_behind(memory.at(keys), at.sequence.count - turn * chunk_tokens);
+    clear_behind(memory.at(keys), at.sequence.count - chunk_of(turn, turns) * chunk_tokens);
     open_products();
     multiply_tiles<Element, KeyTile, KeyTile>(sums, keys, 0, keys);
     close_products();
@@ -56,14 +56,18 @@ DEVICE void score_all(const Parameters &p, const Layout &layout, const Place &at
     invert(memory.lower(), own);
 #else
     layout.key_ring.wait(turn);
-    clear_behind(memory.at(keys), at.sequence.count - turn * chunk_tokens);
+    clear_behind(memory.at(keys), at.sequence.count - chunk_of(turn, turns) * chunk_tokens);
 #endif
 
     // 2. Q Kᵀ while the inverse is rounded.
 #if OUTPUTS
     layout.query_ring.wait(turn);
     open_products();
-    multiply_tiles<Element, KeyTile, KeyTile>(sums, layout.query_tile(turn), 0, keys);
+    if (REVERSED) {
+      multiply_tiles<Element, KeyTile, KeyTile>(sums, keys, 0, layout.query_tile(turn));
+    } else {
+      multiply_tiles<Element, KeyTile, KeyTile>(sums, layout.query_tile(turn), 0, keys);
+    }
     close_products();
 #endif
     layout.score_ring.wait_for_place(turn);
@@ -92,21 +96,21 @@ DEVICE void score_all(const Parameters &p, const Layout &layout, const Place &at
   }
 }
 
-// The first number of the state [k, v] that a thread has, in memory; `step` columns of the state further are
-// as many rows of memory.
+// The first number of the state [k, v] that a thread has, in memory, and how far the next row and column are.
 struct StatePlace {
   float *first;
-  i64 step;
+  i64 row_step, column_step;
 
-  // In states of rows of `width`, columns from `column` on.
-  __device__ StatePlace(const float *states, const Operands &o, const Place &at, int width, int column)
-      : step(width) {
+  // In states of `width` columns, those from `column` on.
+  __device__ StatePlace(const float *states, const Operands &o, const Place &at, int width, int column,
+                        bool is_transposed)
+      : row_step(is_transposed ? 1 : width), column_step(is_transposed ? KEYS : 1) {
     const int lane = threadIdx.x % warp_threads;
     const i64 number = (i64)at.number * o.value_heads + at.head;
-    first = (float *)states + number * KEYS * width + column + threadIdx.x / warp_threads * 16 + lane / 4 +
-            lane % 4 * 2 * step;
+    first = (float *)states + number * KEYS * width + (column + threadIdx.x / warp_threads * 16 + lane / 4) * column_step +
+            lane % 4 * 2 * row_step;
   }
-  __device__ float &at(int j, int i) const { return first[(j * 8 + i % 2) * step + i / 2 * 8]; }
+  __device__ float &at(int j, int i) const { return first[(j * 8 + i % 2) * row_step + i / 2 * 8 * column_step]; }
 };
 
 // A warp's 16 columns of the values as left operand; tokens from `count` on are zero.
@@ -137,7 +141,8 @@ DEVICE void recur(const Parameters &p, const Layout &layout, const Place &at, co
   const int warp_column = threadIdx.x / warp_threads * 16;
   StateSums state = {};
   if (o.initial_state) {
-    const StatePlace initial(o.initial_state, o, at, o.value_dimension, at.first_column);
+    const StatePlace initial(o.initial_state, o, at, o.value_dimension, at.first_column,
+                             p.is_transposed);
 #pragma unroll
     for (int j = 0; j < KEYS / 8; ++j) {
 #pragma unroll
@@ -160,7 +165,8 @@ DEVICE void recur(const Parameters &p, const Layout &layout, const Place &at, co
   float passed = 1;
 
   for (int turn = 0; turn < turns; ++turn) {
-    const int count = min(chunk_tokens, at.sequence.count - turn * chunk_tokens);
+    const int chunk = chunk_of(turn, turns);
+    const int count = min(chunk_tokens, at.sequence.count - chunk * chunk_tokens);
     const u32 keys = layout.key_tile(turn);
     const Gates &gates = memory.gates(turn);
 #if OUTPUTS
@@ -203,7 +209,7 @@ DEVICE void recur(const Parameters &p, const Layout &layout, const Place &at, co
     } else {
       load_values(written, layout.value_tile(turn), warp_column, count);
     }
-#if UPDATE == 1 || DECAYS || NORMALIZES
+#if UPDATE == 1 || DECAYS || NORMALIZES || REVERSED
     TokenSums sums;
     widen_left(sums, written);
 #endif
@@ -227,14 +233,18 @@ DEVICE void recur(const Parameters &p, const Layout &layout, const Place &at, co
 
     // 3. O = scale e^G Q S + P W
 #if OUTPUTS
-    scale_columns(output, gates.read);
+    if (DECAYS || NORMALIZES || !REVERSED) scale_columns(output, gates.read);
     open_products();
-    multiply_transposed<Element, ScoreTile>(output, written, layout.score_tile(turn), true);
+    if (REVERSED) {
+      add_registers<Element, ScoreTile>(output, written, layout.score_tile(turn));
+    } else {
+      multiply_transposed<Element, ScoreTile>(output, written, layout.score_tile(turn), true);
+    }
     close_products();
 #endif
 
     // 4. S = e^γ S + (e^(γ − G) K)ᵀ W
-#if DECAYS || NORMALIZES
+#if DECAYS || NORMALIZES || REVERSED
     TokenLeft decayed;
     scale_columns(sums, gates.write);
     round_left(decayed, sums);
@@ -263,11 +273,11 @@ DEVICE void recur(const Parameters &p, const Layout &layout, const Place &at, co
     meet_own_group();
     for (int index = threadIdx.x % group_threads; index < count * OutputTile::chunks;
          index += group_threads) {
-      const int row = index / OutputTile::chunks, chunk = index % OutputTile::chunks;
-      const int token = at.sequence.first + turn * chunk_tokens + row;
+      const int row = index / OutputTile::chunks, part = index % OutputTile::chunks;
+      const int token = at.sequence.first + chunk * chunk_tokens + row;
       u16 *target = (u16 *)p.output.base + p.output.place(at.sequence.batch, token, at.head) +
-                    at.first_column + group * group_columns + chunk * OutputTile::chunk_numbers;
-      *(uint4 *)target = *(const uint4 *)(memory.at(tile) + OutputTile::place(row, chunk));
+                    at.first_column + group * group_columns + part * OutputTile::chunk_numbers;
+      *(uint4 *)target = *(const uint4 *)(memory.at(tile) + OutputTile::place(row, part));
     }
 #endif
     wait_for_products<0>();
@@ -278,7 +288,8 @@ DEVICE void recur(const Parameters &p, const Layout &layout, const Place &at, co
   }
 
   if (float *states = is_map ? p.maps : p.final_state) {
-    const StatePlace final(states, o, at, is_map ? KEYS : o.value_dimension, is_map ? map_column : at.first_column);
+    const StatePlace final(states, o, at, is_map ? KEYS : o.value_dimension, is_map ? map_column : at.first_column,
+                           p.is_transposed && !is_map);
 #pragma unroll
     for (int j = 0; j < KEYS / 8; ++j) {
 #pragma unroll

@@ -12,7 +12,7 @@ struct Parameters {
   const float *maps;            // M [pieces, hv, k, k] or [pieces, hv]
   const float *effects;         // B [pieces, hv, k, v]
   float *states;                // [pieces, hv, k, v]: before each piece
-  float *final_state;           // [n, hv, k, v]
+  float *final_state;           // [n, hv, k, v], or null
   const int *first_pieces;      // [n + 1]
   int value_heads;
   int value_dimension;
@@ -106,5 +106,7 @@ extern "C" __global__ void __launch_bounds__(block_threads)
     }
   }
 #pragma unroll
-  for (int i = 0; i < thread_rows; ++i) p.final_state[place(number, i)] = own[i];
+  for (int i = 0; i < thread_rows; ++i) {
+    if (p.final_state) p.final_state[place(number, i)] = own[i];
+  }
 }

@@ -13,7 +13,9 @@ struct HopperKernel: LinearKernel {
   /// The compute capability whose instructions it uses.
   private static let capability = 90
   /// Key dimensions that it is compiled for.
-  private static let keyDimensions = [64, 128]
+  static let keyDimensions = [64, 128]
+  /// Bytes of output that a thread writes at once.
+  private static let chunkBytes: UInt64 = 16
   /// Seconds that a block takes for a chunk, of an additive update and of one that erases (an H200).
   private static func chunkSeconds(_ isErasing: Bool) -> Double { isErasing ? 4.2e-6 : 2.1e-6 }
   /// Launches and what goes before them.
@@ -57,7 +59,7 @@ struct HopperKernel: LinearKernel {
     {
       return objection
     }
-    return problem.needsGradient
+    return problem.needsGradient && !HopperBackward.serves(problem)
       ? DeviceChunked.objection(to: problem, passes: [.backward]) : nil
   }
 
@@ -68,23 +70,32 @@ struct HopperKernel: LinearKernel {
       .pieces(of: HopperTile.chunk)
     let count = splits ? HopperPieces.count(problem, multiprocessors) : 1
     /// Chunks that pass one after the other, where every block takes those of a piece.
-    func rounds(hasOutputs: Bool) -> Double {
+    func rounds(_ shape: HopperTile.Shape, hasOutputs: Bool) -> Double {
       let tile = HopperTile(
-        problem, recurrences: problem.recurrences * count, multiprocessors: multiprocessors,
+        shape, recurrences: problem.recurrences * count, multiprocessors: multiprocessors,
         hasOutputs: hasOutputs)
       let blocks = problem.recurrences * count * tile.slices
       return Double(blocks.pieces(of: multiprocessors) * chunks.pieces(of: count))
     }
-    let all = rounds(hasOutputs: true) + (splits ? rounds(hasOutputs: false) : 0)
-    let seconds =
-      all * Self.chunkSeconds(isErasing) + (splits ? Self.splitOverhead : Self.overhead)
+    func seconds(_ shape: HopperTile.Shape) -> Double {
+      let all = rounds(shape, hasOutputs: true) + (splits ? rounds(shape, hasOutputs: false) : 0)
+      return all * Self.chunkSeconds(shape.update.isErasing)
+        + (splits ? Self.splitOverhead : Self.overhead)
+    }
+    let forward = HopperTile.Shape(
+      keyDimension: problem.keyDimension, valueDimension: problem.valueDimension,
+      update: problem.update)
     let states = splits ? problem.recurrences * count * problem.keyDimension : 0
     var cost = Cost(
       operations: 0, bytes: problem.bytes,
       extraMemory: states * (problem.valueDimension + (isErasing ? problem.keyDimension : 0))
         * MemoryLayout<Float>.size,
-      efficiency: 1, overhead: seconds, pieces: 1)
+      efficiency: 1, overhead: seconds(forward), pieces: 1)
     guard problem.needsGradient else { return cost }
+    if HopperBackward.serves(problem) {
+      cost.overhead += HopperBackward.shapes(problem).map(seconds).reduce(0, +)
+      return cost
+    }
     // The backward pass is the portable kernels'.
     let portable = DeviceChunked(erases: isErasing).cost(of: problem)
     cost.overhead += portable.overhead * Self.shareOfBackward
@@ -102,14 +113,29 @@ struct HopperKernel: LinearKernel {
   }
 
   func forward(_ call: LinearCall) throws -> LinearOutputs {
-    let hopper = try HopperForward(call)
-    return try splits ? hopper.runSplit() : hopper.run()
+    let linear = try DeviceLinear(call)
+    /// Where threads can write 16 bytes at once.
+    let place = try call.places.output.flatMap {
+      try $0.deviceAddress() % Self.chunkBytes == 0 ? $0 : nil
+    }
+    let output = try linear.fresh(call.outputShape, call.problem.dtype, into: place)
+    let finalState = try linear.fresh(call.stateShape, into: call.places.finalState)
+    let pass = HopperPass(
+      queries: call.queries, keys: call.keys, values: call.values, output: output,
+      update: call.problem.update, normalizes: call.problem.normalizesQueriesAndKeys,
+      initialState: call.initialState, finalState: finalState)
+    try pass.run(linear, splits: splits)
+    return LinearOutputs(output: output, finalState: finalState)
   }
 
   func backward(
     _ call: LinearCall, outputGradient: Tensor?, finalStateGradient: Tensor?
   ) throws -> LinearGradients {
-    try DeviceChunked(erases: call.problem.update.isErasing).backward(
+    if HopperBackward.serves(call.problem) {
+      return try HopperBackward(call, splits: splits).run(
+        outputGradient: outputGradient, finalStateGradient: finalStateGradient)
+    }
+    return try DeviceChunked(erases: call.problem.update.isErasing).backward(
       call, outputGradient: outputGradient, finalStateGradient: finalStateGradient)
   }
 }

@@ -14,27 +14,31 @@ struct HopperTile: Hashable, Sendable {
   /// Bytes of a number of half precision.
   private static let numberBytes = 2
 
-  let keys: Int
+  /// What a pass multiplies, and how.
+  struct Shape: Hashable, Sendable {
+    var keyDimension: Int
+    var valueDimension: Int
+    var update = LinearProblem.Update.additive
+    var decays = false
+    var normalizes = false
+    var isReversed = false
+  }
+
+  let shape: Shape
   /// Columns of the values that a block takes.
   let columns: Int
   /// Blocks that share the columns.
   let slices: Int
-  let update: LinearProblem.Update
-  let decays: Bool
-  let normalizes: Bool
   /// Whether blocks write outputs; otherwise what a piece of a sequence does to the state.
   let hasOutputs: Bool
 
   /// Blocks of `columns` columns; those without outputs also go through the columns of a map of states, if
   /// tokens erase.
-  private init(_ problem: LinearProblem, columns: Int, hasOutputs: Bool) {
-    keys = problem.keyDimension
+  private init(_ shape: Shape, columns: Int, hasOutputs: Bool) {
+    self.shape = shape
     self.columns = columns
-    let maps = hasOutputs || !problem.update.isErasing ? 0 : keys / columns
-    slices = problem.valueDimension / columns + maps
-    update = problem.update
-    decays = problem.decay != .none
-    normalizes = problem.normalizesQueriesAndKeys
+    let maps = hasOutputs || !shape.update.isErasing ? 0 : shape.keyDimension / columns
+    slices = shape.valueDimension / columns + maps
     self.hasOutputs = hasOutputs
   }
 
@@ -44,20 +48,20 @@ struct HopperTile: Hashable, Sendable {
   /// recurrences are cut into 64 narrow ones.
   ///
   /// - Parameters:
-  ///   - problem: what is computed.
+  ///   - shape: what is computed.
   ///   - recurrences: sequences, or pieces of them, times value heads.
   ///   - multiprocessors: of the device.
   ///   - hasOutputs: as ``hasOutputs``.
   init(
-    _ problem: LinearProblem, recurrences: Int, multiprocessors: Int, hasOutputs: Bool = true
+    _ shape: Shape, recurrences: Int, multiprocessors: Int, hasOutputs: Bool = true
   ) {
     let wide = 2 * Self.groupColumns
     let canBeWide =
-      problem.valueDimension % wide == 0
-      && (hasOutputs || !problem.update.isErasing || problem.keyDimension % wide == 0)
-    let wideBlocks = recurrences * (problem.valueDimension / wide)
+      shape.valueDimension % wide == 0
+      && (hasOutputs || !shape.update.isErasing || shape.keyDimension % wide == 0)
+    let wideBlocks = recurrences * (shape.valueDimension / wide)
     self.init(
-      problem, columns: canBeWide && 2 * wideBlocks > multiprocessors ? wide : Self.groupColumns,
+      shape, columns: canBeWide && 2 * wideBlocks > multiprocessors ? wide : Self.groupColumns,
       hasOutputs: hasOutputs)
   }
 
@@ -67,9 +71,9 @@ struct HopperTile: Hashable, Sendable {
   /// What the kernel takes of shared memory, in its order.
   var sharedBytes: Int {
     let chunk = Self.chunk
-    let isErasing = update.isErasing
+    let isErasing = shape.update.isErasing
     let tiles =
-      2 * Self.keyStages * chunk * keys + Self.valueStages * chunk * columns
+      2 * Self.keyStages * chunk * shape.keyDimension + Self.valueStages * chunk * columns
       + (isErasing ? 2 : 1) * Self.scoreStages * chunk * chunk
       + Self.outputStages * chunk * columns
     // Eight numbers per token and one for each of the score group's four warps, and the chunk's.
@@ -84,9 +88,9 @@ struct HopperTile: Hashable, Sendable {
   /// The macros of the kernel.
   var definitions: [String] {
     [
-      "UPDATE=\(update.kernelNumber)", "KEYS=\(keys)", "COLUMNS=\(columns)",
-      "DECAYS=\(decays ? 1 : 0)", "NORMALIZES=\(normalizes ? 1 : 0)",
-      "OUTPUTS=\(hasOutputs ? 1 : 0)",
+      "UPDATE=\(shape.update.kernelNumber)", "KEYS=\(shape.keyDimension)", "COLUMNS=\(columns)",
+      "DECAYS=\(shape.decays ? 1 : 0)", "NORMALIZES=\(shape.normalizes ? 1 : 0)",
+      "OUTPUTS=\(hasOutputs ? 1 : 0)", "REVERSED=\(shape.isReversed ? 1 : 0)",
     ]
   }
 }

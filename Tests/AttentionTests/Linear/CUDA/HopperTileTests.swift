@@ -22,12 +22,20 @@ import Testing
       needsGradient: false)
   }
 
+  private static func shape(
+    _ update: LinearProblem.Update = .delta, keyDimension: Int = 128, valueDimension: Int = 128
+  ) -> HopperTile.Shape {
+    HopperTile.Shape(
+      keyDimension: keyDimension, valueDimension: valueDimension, update: update, decays: true,
+      normalizes: true)
+  }
+
   @Test func everyTileFits() {
     for update in [LinearProblem.Update.additive, .delta] {
       for (k, v) in [(64, 64), (64, 128), (128, 64), (128, 128), (128, 192), (64, 512)] {
         for (recurrences, hasOutputs) in [(1, true), (1, false), (500, true), (500, false)] {
           let tile = HopperTile(
-            Self.problem(update, keyDimension: k, valueDimension: v), recurrences: recurrences,
+            Self.shape(update, keyDimension: k, valueDimension: v), recurrences: recurrences,
             multiprocessors: Self.multiprocessors, hasOutputs: hasOutputs)
           let words = "\(update) \(k) \(v) \(recurrences) \(hasOutputs)"
           #expect(tile.sharedBytes <= Self.room, "\(words)")
@@ -41,7 +49,7 @@ import Testing
   @Test func blocksAreWideWhereTheyFillTheDevice() {
     func columns(_ recurrences: Int) -> Int {
       HopperTile(
-        Self.problem(), recurrences: recurrences, multiprocessors: Self.multiprocessors
+        Self.shape(), recurrences: recurrences, multiprocessors: Self.multiprocessors
       ).columns
     }
     #expect(columns(128) == 128)
