@@ -30,8 +30,11 @@ public func sa_linear_attention_backward(
 ) -> sa_status {
   answering(call) { call in
     try CallSite.run(call) { site in
-      let arguments = try call.arguments(at: site, needsGradient: true)
+      var arguments = try call.arguments(at: site, needsGradient: true)
       let targets = try call.gradientTargets(at: site)
+      arguments.places = LinearPlaces(
+        queriesGradient: targets[0], keysGradient: targets[1], valuesGradient: targets[2])
+      arguments.wantsDecayGradient = targets[3] != nil
       let gradients = try LinearAttention.backward(
         arguments,
         outputGradient: site.optional(

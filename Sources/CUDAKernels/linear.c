@@ -36,6 +36,9 @@ static const char gates_cuh[] = {
 static const char scores_cuh[] = {
 #embed "linear/scores.cuh" suffix(, 0)
 };
+static const char flows_cuh[] = {
+#embed "linear/flows.cuh" suffix(, 0)
+};
 static const char hopper_block_cuh[] = {
 #embed "linear/hopper_block.cuh" suffix(, 0)
 };
@@ -44,6 +47,9 @@ static const char hopper_forward_cu[] = {
 };
 static const char join_pieces_cu[] = {
 #embed "linear/join_pieces.cu" suffix(, 0)
+};
+static const char flow_sums_cu[] = {
+#embed "linear/flow_sums.cu" suffix(, 0)
 };
 static const char step_cu[] = {
 #embed "linear/step.cu" suffix(, 0)
@@ -65,9 +71,11 @@ static const struct cuda_source sources[] = {
     SOURCE("linear/inverse.cuh", inverse_cuh),
     SOURCE("linear/gates.cuh", gates_cuh),
     SOURCE("linear/scores.cuh", scores_cuh),
+    SOURCE("linear/flows.cuh", flows_cuh),
     SOURCE("linear/hopper_block.cuh", hopper_block_cuh),
     SOURCE("linear/hopper_forward.cu", hopper_forward_cu),
     SOURCE("linear/join_pieces.cu", join_pieces_cu),
+    SOURCE("linear/flow_sums.cu", flow_sums_cu),
     SOURCE("linear/step.cu", step_cu),
     SOURCE("linear/sum_slots.cu", sum_slots_cu),
 };

@@ -50,23 +50,29 @@ public func linearAttention(
   let inputs =
     [queries, keys, values] + update.tensors + [decay, initialState].compactMap { $0 }
   let needsGradient = inputs.contains(where: \.isTracked)
-  let call = try LinearCall(
+  var call = try LinearCall(
     queries: queries, keys: keys, values: values, decay: decay, update: update, scale: scale,
     normalizesQueriesAndKeys: normalizesQueriesAndKeys, initialState: initialState,
     cumulativeLengths: cumulativeLengths, needsGradient: needsGradient)
+  call.wantsDecayGradient = decay?.isTracked == true
   let verdict = try LinearAttention.verdicts.verdict(on: call.problem, kernel)
   let chosen = try verdict.kernel()
   let outputs = try chosen.outputs(of: call)
   let places = inputs.map { InputPlace(shape: $0.shape, dtype: $0.dtype) }
+  let recordedCall = call
   let recorded = Tensor.recording(
     [outputs.output, outputs.finalState], from: inputs, operation: "linearAttention"
   ) { incoming in
     let gradients = try chosen.gradients(
-      of: call, outputGradient: incoming[0]?.detached(), finalStateGradient: incoming[1]?.detached()
+      of: recordedCall, outputGradient: incoming[0]?.detached(), finalStateGradient: incoming[1]?.detached()
     )
     let all =
       [gradients.queries, gradients.keys, gradients.values] + gradients.update
-      + [gradients.decay, gradients.initialState].compactMap { $0 }
+      + [
+        // Nobody reads that of a decay that is not tracked.
+        try gradients.decay ?? decay.map { try .zeros($0.shape, device: $0.device) },
+        gradients.initialState,
+      ].compactMap { $0 }
     return try zip(all, places).map { try $1.fold($0) }
   }
   return LinearAttentionResult(

@@ -20,6 +20,8 @@ public struct LinearCall: CheckedCall {
   public let sequences: TokenSequences
   /// Memory of the caller that results are wanted in.
   package var places = LinearPlaces()
+  /// Whether a gradient of the decay is wanted, where there is a decay and gradients are.
+  package var wantsDecayGradient = true
 
   /// The factor that turns a key into a unit vector is 1/√(Σ x² + ε), with this ε.
   public static let normalizationEpsilon = 1e-6
@@ -41,10 +43,22 @@ public struct LinearCall: CheckedCall {
 package struct LinearPlaces: Sendable {
   package var output: Tensor?
   package var finalState: Tensor?
+  /// [b, t, h, k]
+  package var queriesGradient: Tensor?
+  /// [b, t, h, k]
+  package var keysGradient: Tensor?
+  /// [b, t, hv, v]
+  package var valuesGradient: Tensor?
 
-  package init(output: Tensor? = nil, finalState: Tensor? = nil) {
+  package init(
+    output: Tensor? = nil, finalState: Tensor? = nil, queriesGradient: Tensor? = nil,
+    keysGradient: Tensor? = nil, valuesGradient: Tensor? = nil
+  ) {
     self.output = output
     self.finalState = finalState
+    self.queriesGradient = queriesGradient
+    self.keysGradient = keysGradient
+    self.valuesGradient = valuesGradient
   }
 }
 

@@ -73,7 +73,7 @@ public struct LinearGradients: Sendable {
   public let keys: Tensor
   /// [b, t, hv, v]
   public let values: Tensor
-  /// [b, t, hv, 1] or [b, t, hv, k] as ``LinearCall/decay``; nil without decay.
+  /// [b, t, hv, 1] or [b, t, hv, k] as ``LinearCall/decay``; nil without decay, and maybe where nobody wants it.
   public let decay: Tensor?
   /// The gradients of the update's tensors: β [b, t, hv, 1]; read keys, a and b [b, t, hv, k]; the
   /// bonus [hv, k].

@@ -18,6 +18,8 @@
 //   DECAYS       whether there is a decay, one per token and head
 //   NORMALIZES   whether queries and keys are scaled to unit length
 //   REVERSED     0 from the first token to the last; 1 from the last to the first
+//   FLOWS        whether it finds, beside its outputs, what passes through tokens on the way to the gradient of
+//                the decay (linear/flows.cuh)
 
 using Element = ELEMENT;
 
@@ -32,8 +34,8 @@ constexpr int computing_warps = (state_groups + 1) * group_warps;
 
 // Registers of a thread in each role. A block starts with equal shares.
 constexpr int first_registers = 65536 / block_threads / 8 * 8;
-constexpr int state_registers = state_groups == 2 ? 192 : 232;
-constexpr int score_registers = state_groups == 2 ? 96 : 152;
+constexpr int state_registers = state_groups == 2 ? (FLOWS ? 184 : 192) : 232;
+constexpr int score_registers = state_groups == 2 ? (FLOWS ? 112 : 96) : 152;
 constexpr int copying_registers = 32;
 static_assert(state_registers * state_groups + score_registers + copying_registers <=
               first_registers * (state_groups + 2));

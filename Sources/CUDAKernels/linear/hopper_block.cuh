@@ -1,5 +1,6 @@
 #pragma once
 
+#include "linear/flows.cuh"
 #include "linear/scores.cuh"
 
 // A block of linear/hopper_forward.cu: its parameters, what its warpgroups share, and the work of the copying
@@ -7,14 +8,17 @@
 
 struct Parameters {
   TensorMap queries, keys, values;
+  TensorMap partners;   // of FLOWS, as the outputs; as the values are copied
   Operands operands;
   Rows output;          // [b, t, hv, v]
   float *final_state;   // as the initial one, or null
   float *maps;          // M [n, hv, k, k] or, of additive tokens, [n, hv]; without outputs
-  // Value heads that share a head of the queries, of the keys and of the values.
-  int query_group, key_group, value_group;
+  // Value heads that share a head of the queries, of the keys, of the values and of the partners.
+  int query_group, key_group, value_group, partner_group;
   // Whether states lie transposed in memory, [n, hv, v, k].
   int is_transposed;
+  int unused;
+  Flows flows;
 };
 
 constexpr int key_stages = 3;
@@ -35,13 +39,15 @@ struct Layout {
   u32 queries = base;
   u32 keys = queries + key_stages * KeyTile::bytes;
   u32 values = keys + key_stages * KeyTile::bytes;
-  u32 scores = values + value_stages * ValueTile::bytes;
+  u32 partners = values + value_stages * ValueTile::bytes;
+  u32 scores = partners + (FLOWS ? value_stages * ValueTile::bytes : 0);
   u32 inverses = scores + score_stages * ScoreTile::bytes;
   u32 outputs = inverses + (UPDATE == 1 ? score_stages * ScoreTile::bytes : 0);
   u32 gates = outputs + output_stages * state_groups * OutputTile::bytes;
   u32 lower = gates + gate_stages * (u32)sizeof(Gates);
   u32 sizes = lower + (UPDATE == 1 ? lower_size * (u32)sizeof(float) : 0);
-  u32 barriers = sizes + 2 * chunk_tokens * (u32)sizeof(float);
+  u32 shares = sizes + 2 * chunk_tokens * (u32)sizeof(float);
+  u32 barriers = shares + (FLOWS && !REVERSED ? (u32)sizeof(PairShares) : 0);
   Ring<key_stages> query_ring = {barriers};
   Ring<key_stages> key_ring = {barriers + Ring<key_stages>::bytes};
   Ring<value_stages> value_ring = {barriers + 2 * Ring<key_stages>::bytes};
@@ -53,6 +59,7 @@ struct Layout {
   __device__ u32 query_tile(int turn) const { return queries + turn % key_stages * KeyTile::bytes; }
   __device__ u32 key_tile(int turn) const { return keys + turn % key_stages * KeyTile::bytes; }
   __device__ u32 value_tile(int turn) const { return values + turn % value_stages * ValueTile::bytes; }
+  __device__ u32 partner_tile(int turn) const { return partners + turn % value_stages * ValueTile::bytes; }
   __device__ u32 score_tile(int turn) const { return scores + turn % score_stages * ScoreTile::bytes; }
   __device__ u32 inverse_tile(int turn) const {
     return inverses + turn % score_stages * ScoreTile::bytes;
@@ -70,6 +77,7 @@ struct Memory {
   __device__ u8 *at(u32 address) const { return shared + (address - layout.base); }
   __device__ Gates &gates(int turn) const { return ((Gates *)at(layout.gates))[turn % gate_stages]; }
   __device__ float *lower() const { return (float *)at(layout.lower); }
+  __device__ PairShares &shares() const { return *(PairShares *)at(layout.shares); }
   // Reciprocal lengths of queries and keys, [2][64].
   __device__ float *sizes() const { return (float *)at(layout.sizes); }
 };
@@ -86,9 +94,13 @@ DEVICE void copy_all(const Parameters &p, const Layout &layout, const Place &at,
                          at.sequence.batch);
 #endif
     if (is_map) continue;
-    copy_blocks<ValueTile>(layout.value_tile(turn), p.values,
-                           layout.value_ring.claim(turn, ValueTile::bytes), at.head / p.value_group, row,
+    const u32 barrier = layout.value_ring.claim(turn, (1 + FLOWS) * ValueTile::bytes);
+    copy_blocks<ValueTile>(layout.value_tile(turn), p.values, barrier, at.head / p.value_group, row,
                            at.sequence.batch, at.first_column);
+#if FLOWS
+    copy_blocks<ValueTile>(layout.partner_tile(turn), p.partners, barrier, at.head / p.partner_group, row,
+                           at.sequence.batch, at.first_column);
+#endif
   }
 }
 

@@ -87,6 +87,25 @@ DEVICE void score_all(const Parameters &p, const Layout &layout, const Place &at
 #endif
     show_to_products();
     layout.score_ring.fill(turn);
+#if FLOWS && !REVERSED
+    // 4. What passes between tokens of the chunk.
+    TokenSums others;
+    layout.value_ring.wait(turn);
+    open_products();
+    multiply_tiles<Element, ValueTile, ValueTile>(others, layout.partner_tile(turn), 0, layout.value_tile(turn));
+    close_products();
+    wait_for_products<0>();
+    keep(others);
+    leave(layout.value_ring, turn);
+#pragma unroll
+    for (int j = 0; j < chunk_tokens / 8; ++j) {
+#pragma unroll
+      for (int i = 0; i < 4; ++i) sums[j][i] *= others[j][i];
+    }
+    const int chunk = chunk_of(turn, turns);
+    store_pair_sums(memory.shares(), p.flows, p.operands, at, gates, sums, own, chunk,
+                    at.sequence.count - chunk * chunk_tokens);
+#endif
     leave(layout.gate_ring, turn);
     if (UPDATE == 1) {
       if (turn + 1 < turns) issue_lower(turn + 1);
@@ -174,6 +193,11 @@ DEVICE void recur(const Parameters &p, const Layout &layout, const Place &at, co
 #endif
     TokenLeft written;
 
+#if FLOWS && !REVERSED
+    if (chunk % segment_chunks == 0) {
+      store_segment_state(segment_state(p.flows, o, at, chunk / segment_chunks), state);
+    }
+#endif
     // 1. What keys and queries find in the state. Behind the end keys are cleared before the scores are there.
     Element::Left rounded[KEYS / 16];
     round_left(rounded, state);
@@ -234,6 +258,11 @@ DEVICE void recur(const Parameters &p, const Layout &layout, const Place &at, co
     // 3. O = scale e^G Q S + P W
 #if OUTPUTS
     if (DECAYS || NORMALIZES || !REVERSED) scale_columns(output, gates.read);
+#if FLOWS
+    TokenLeft partner;
+    load_values(partner, layout.partner_tile(turn), warp_column, count);
+    store_row_products(p.flows, o, at, output, partner, chunk, count);
+#endif
     open_products();
     if (REVERSED) {
       add_registers<Element, ScoreTile>(output, written, layout.score_tile(turn));
@@ -282,6 +311,9 @@ DEVICE void recur(const Parameters &p, const Layout &layout, const Place &at, co
 #endif
     wait_for_products<0>();
     keep(state);
+#if FLOWS && REVERSED
+    if (chunk % segment_chunks == 0) store_state_product(p.flows, o, at, state, chunk / segment_chunks);
+#endif
     leave(layout.key_ring, turn);
     leave(layout.score_ring, turn);
     leave(layout.gate_ring, turn);
@@ -304,7 +336,7 @@ DEVICE void recur(const Parameters &p, const Layout &layout, const Place &at, co
 extern "C" __global__ void __launch_bounds__(block_threads, 1)
     linear_hopper_forward(const __grid_constant__ Parameters p) {
   extern __shared__ __align__(1024) u8 shared[];
-  const Place at(p.operands);
+  const Place at(p.operands, segment_tokens);
   const Layout layout(shared_address(shared));
   const int turns = (at.sequence.count + chunk_tokens - 1) / chunk_tokens;
   const bool is_map = UPDATE == 1 && !OUTPUTS && at.first_column >= p.operands.value_dimension;
@@ -312,7 +344,7 @@ extern "C" __global__ void __launch_bounds__(block_threads, 1)
   if (threadIdx.x == 0) {
     layout.query_ring.open(computing_warps + NORMALIZES);
     layout.key_ring.open(computing_warps + NORMALIZES);
-    layout.value_ring.open(state_groups * group_warps);
+    layout.value_ring.open(FLOWS && !REVERSED ? computing_warps : state_groups * group_warps);
     layout.score_ring.open(state_groups * group_warps, group_threads);
     layout.gate_ring.open(computing_warps, warp_threads);
     show_barriers();

@@ -7,13 +7,17 @@ struct DeviceLinear {
   let queue: DeviceQueue
   /// nil where each batch entry is a sequence: the kernels know those.
   private let sequences: DeviceSequences?
+  /// Chunks of all sequences.
+  let chunks: Int
 
-  init(_ call: LinearCall) throws {
+  /// - Parameter chunk: the tokens by which the kernels number what they keep of sequences.
+  init(_ call: LinearCall, chunk: Int = LinearTile.chunk) throws {
     self.call = call
     queue = try DeviceQueue.shared(for: call.device)
     sequences =
       call.problem.isPacked
-      ? try DeviceSequences(call.sequences, chunk: LinearTile.chunk, queue) : nil
+      ? try DeviceSequences(call.sequences, chunk: chunk, queue) : nil
+    chunks = sequences?.chunks ?? call.problem.batch * call.problem.length.pieces(of: chunk)
   }
 
   private var problem: LinearProblem { call.problem }
@@ -43,7 +47,6 @@ struct DeviceLinear {
 
   /// The state before every chunk, [chunks, hv, k, v].
   func states(_ tile: LinearTile) throws -> Tensor {
-    let chunks = sequences?.chunks ?? problem.batch * problem.length.pieces(of: LinearTile.chunk)
     let states = try fresh([
       chunks, problem.valueHeads, problem.keyDimension, problem.valueDimension,
     ])

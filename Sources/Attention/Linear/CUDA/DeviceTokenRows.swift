@@ -62,6 +62,15 @@ struct DeviceSequences {
     self.chunks = chunks
     memory = try queue.upload(all, "sequences")
   }
+
+  /// Sequences whose first chunks have these numbers, of `chunks` in all.
+  init(
+    _ sequences: [TokenSequence], firstChunks: [Int], chunks: Int, _ queue: DeviceQueue
+  ) throws {
+    self.chunks = chunks
+    memory = try queue.upload(
+      zip(sequences, firstChunks).map { DeviceSequence($0, number: $1) }, "sequences")
+  }
 }
 
 extension Int {

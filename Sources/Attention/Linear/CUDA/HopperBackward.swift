@@ -14,15 +14,16 @@ struct HopperBackward {
   private let splits: Bool
 
   private var call: LinearCall { linear.call }
+  private var problem: LinearProblem { linear.call.problem }
 
   init(_ call: LinearCall, splits: Bool) throws {
-    linear = try DeviceLinear(call)
+    linear = try DeviceLinear(call, chunk: HopperFlows.segment)
     self.splits = splits
   }
 
   /// Whether it computes the gradients of `problem`, to whose forward pass there is no objection.
   static func serves(_ problem: LinearProblem) -> Bool {
-    problem.update == .additive && problem.decay == .none && !problem.normalizesQueriesAndKeys
+    problem.update == .additive && !problem.normalizesQueriesAndKeys
       && HopperKernel.keyDimensions.contains(problem.valueDimension)
   }
 
@@ -35,7 +36,6 @@ struct HopperBackward {
   }
 
   func run(outputGradient: Tensor?, finalStateGradient: Tensor?) throws -> LinearGradients {
-    let problem = call.problem
     let incoming =
       try outputGradient?.withDenseRows()
       ?? .zeros(call.outputShape, dtype: problem.dtype, device: call.device)
@@ -43,23 +43,59 @@ struct HopperBackward {
     let rows: Shape = [
       problem.batch, problem.length, problem.valueHeads, problem.keyDimension,
     ]
-    let queries = try linear.fresh(rows, problem.dtype)
-    let keys = try linear.fresh(rows, problem.dtype)
-    let values = try linear.fresh(call.outputShape, problem.dtype)
+    let queries = try result(rows, call.places.queriesGradient)
+    let keys = try result(rows, call.places.keysGradient)
+    let values = try result(call.outputShape, call.places.valuesGradient)
     let initialState = try call.initialState.map { _ in try linear.fresh(call.stateShape) }
-    let passes = [
-      HopperPass(
-        queries: incoming, keys: call.values, values: call.keys, output: queries,
-        initialState: call.initialState, hasTransposedStates: true),
-      HopperPass(
-        queries: call.keys, keys: call.queries, values: incoming, output: values, isReversed: true,
-        initialState: final, finalState: initialState),
-      HopperPass(
-        queries: call.values, keys: incoming, values: call.queries, output: keys, isReversed: true,
-        initialState: final, hasTransposedStates: true),
-    ]
-    for pass in passes { try pass.run(linear, splits: splits) }
+    var ofQueries = HopperPass(
+      queries: incoming, keys: call.values, values: call.keys, output: queries,
+      initialState: call.initialState, hasTransposedStates: true)
+    let ofValues = HopperPass(
+      queries: call.keys, keys: call.queries, values: incoming, output: values, isReversed: true,
+      initialState: final, finalState: initialState)
+    var ofKeys = HopperPass(
+      queries: call.values, keys: incoming, values: call.queries, output: keys, isReversed: true,
+      initialState: final, hasTransposedStates: true)
+
+    let multiprocessors = linear.queue.device.limits.multiprocessors
+    let cut = splits ? HopperPieces(call, multiprocessors) : nil
+    let recurrences = cut.map { $0.pieces.count * problem.valueHeads } ?? problem.recurrences
+    let finds = call.decay != nil && call.wantsDecayGradient
+    if finds {
+      let tile = HopperTile(
+        ofQueries.shape(problem), recurrences: recurrences, multiprocessors: multiprocessors)
+      let flows = try HopperFlows.both(
+        linear, segments: cut?.segments ?? linear.chunks, slices: tile.slices)
+      (ofQueries.flows, ofKeys.flows) = (flows[0], flows[1])
+    }
+    if splits {
+      try ofQueries.runInPieces(linear)
+      let states = try ofValues.runInPieces(linear)
+      try ofKeys.runInPieces(linear, states: states)
+    } else {
+      for pass in [ofQueries, ofValues, ofKeys] { try pass.run(linear) }
+    }
+    let flows = [ofQueries.flows, ofKeys.flows].compactMap { $0 }
+    let decay =
+      try finds
+      ? HopperFlows.sum(
+        flows, linear,
+        HopperTile(
+          ofQueries.shape(problem), recurrences: recurrences, multiprocessors: multiprocessors),
+        cut.map {
+          try DeviceSequences(
+            $0.pieces, firstChunks: $0.firstSegments, chunks: $0.segments, linear.queue)
+        }, recurrences: recurrences)
+      : nil
     return LinearGradients(
-      queries: queries, keys: keys, values: values, decay: nil, initialState: initialState)
+      queries: queries, keys: keys, values: values, decay: decay, initialState: initialState)
+  }
+
+  /// Memory for a gradient: `wanted` where it has this shape and threads can write 16 bytes at once.
+  private func result(_ shape: Shape, _ wanted: Tensor?) throws -> Tensor {
+    let place = try wanted.flatMap {
+      try $0.shape == shape && $0.deviceAddress() % HopperKernel.chunkBytes == 0 ? $0 : nil
+    }
+    return try linear.fresh(shape, problem.dtype, into: place)
   }
 }

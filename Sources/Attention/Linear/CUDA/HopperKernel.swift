@@ -15,7 +15,7 @@ struct HopperKernel: LinearKernel {
   /// Key dimensions that it is compiled for.
   static let keyDimensions = [64, 128]
   /// Bytes of output that a thread writes at once.
-  private static let chunkBytes: UInt64 = 16
+  static let chunkBytes: UInt64 = 16
   /// Seconds that a block takes for a chunk, of an additive update and of one that erases (an H200).
   private static func chunkSeconds(_ isErasing: Bool) -> Double { isErasing ? 4.2e-6 : 2.1e-6 }
   /// Launches and what goes before them.
@@ -113,7 +113,7 @@ struct HopperKernel: LinearKernel {
   }
 
   func forward(_ call: LinearCall) throws -> LinearOutputs {
-    let linear = try DeviceLinear(call)
+    let linear = try DeviceLinear(call, chunk: HopperFlows.segment)
     /// Where threads can write 16 bytes at once.
     let place = try call.places.output.flatMap {
       try $0.deviceAddress() % Self.chunkBytes == 0 ? $0 : nil
@@ -124,7 +124,11 @@ struct HopperKernel: LinearKernel {
       queries: call.queries, keys: call.keys, values: call.values, output: output,
       update: call.problem.update, normalizes: call.problem.normalizesQueriesAndKeys,
       initialState: call.initialState, finalState: finalState)
-    try pass.run(linear, splits: splits)
+    if splits {
+      try pass.runInPieces(linear)
+    } else {
+      try pass.run(linear)
+    }
     return LinearOutputs(output: output, finalState: finalState)
   }
 

@@ -18,6 +18,8 @@ struct HopperPass {
   var finalState: Tensor?
   /// Whether states are [n, hv, values, keys] in memory, and not [n, hv, keys, values].
   var hasTransposedStates = false
+  /// What it finds for the gradient of the decay.
+  var flows: HopperFlows?
 }
 
 extension HopperPass {
@@ -25,19 +27,24 @@ extension HopperPass {
   private var valueDimension: Int { values.shape[3] }
 
   /// Runs the pass for a call on `linear`'s queue.
+  func run(_ linear: DeviceLinear) throws { try Run(pass: self, linear: linear).whole() }
+
+  /// Runs it with sequences cut into pieces that are worked on side by side: what each does to the state, then the
+  /// states before the pieces one from the other, then the outputs.
   ///
-  /// - Parameter splits: whether sequences are cut into pieces that are worked on side by side: what each does to
-  ///   the state, then the states before the pieces one from the other, then the outputs.
-  func run(_ linear: DeviceLinear, splits: Bool) throws {
-    let run = try Run(pass: self, linear: linear)
-    try splits ? run.inPieces() : run.whole()
+  /// - Parameter states: those before the pieces, where another pass has found them.
+  /// - Returns: those states, [pieces, …] as the initial one.
+  @discardableResult
+  func runInPieces(_ linear: DeviceLinear, states: Tensor? = nil) throws -> Tensor {
+    try Run(pass: self, linear: linear).inPieces(states)
   }
 
   /// What a tile of this pass is chosen by.
   func shape(_ problem: LinearProblem) -> HopperTile.Shape {
     HopperTile.Shape(
       keyDimension: keyDimension, valueDimension: valueDimension, update: update,
-      decays: problem.decay != .none, normalizes: normalizes, isReversed: isReversed)
+      decays: problem.decay != .none, normalizes: normalizes, isReversed: isReversed,
+      hasFlows: flows != nil)
   }
 
   private struct Run {
@@ -71,26 +78,34 @@ extension HopperPass {
         finalState: pass.finalState)
     }
 
-    func inPieces() throws {
-      let (hv, k, v) = (problem.valueHeads, pass.keyDimension, pass.valueDimension)
-      let cut = HopperPieces(
-        linear.call, valueDimension: v, multiprocessors, isReversed: pass.isReversed)
+    func inPieces(_ known: Tensor?) throws -> Tensor {
+      let hv = problem.valueHeads
+      let cut = HopperPieces(linear.call, multiprocessors, isReversed: pass.isReversed)
       let pieces = cut.pieces.count
-      let sequences = try DeviceSequences(cut.pieces, chunk: HopperTile.chunk, queue)
+      let sequences = try DeviceSequences(
+        cut.pieces, firstChunks: cut.firstSegments, chunks: cut.segments, queue)
+      let states = try known ?? states(cut, sequences)
+      let outputs = tile(recurrences: pieces * hv)
+      try launch(
+        outputs, operands(outputs, initialState: states, sequences), recurrences: pieces * hv)
+      return states
+    }
+
+    /// The states before the pieces; writes the pass's final state.
+    func states(_ cut: HopperPieces, _ sequences: DeviceSequences) throws -> Tensor {
+      let (hv, k, v) = (problem.valueHeads, pass.keyDimension, pass.valueDimension)
+      let pieces = cut.pieces.count
       let first = try queue.upload(cut.first, "first pieces")
       let shape = Shape(pass.hasTransposedStates ? [pieces, hv, v, k] : [pieces, hv, k, v])
       let ownEffects = try linear.fresh(shape)
       let states = try linear.fresh(shape)
       let maps = try linear.fresh(pass.update.isErasing ? [pieces, hv, k, k] : [pieces, hv])
-
       let effects = tile(recurrences: pieces * hv, hasOutputs: false)
       try launch(
         effects, operands(effects, initialState: nil, sequences), recurrences: pieces * hv,
         finalState: ownEffects, maps: maps)
       try join(first, maps: maps, effects: ownEffects, states: states)
-      let outputs = tile(recurrences: pieces * hv)
-      try launch(
-        outputs, operands(outputs, initialState: states, sequences), recurrences: pieces * hv)
+      return states
     }
 
     /// What the kernel reads, in this pass's roles.
@@ -111,17 +126,23 @@ extension HopperPass {
     ) throws {
       let tensorMaps = try rows.map { try $0.map(rows: HopperTile.chunk, on: queue.device) }
       func group(_ tensor: Tensor) -> Int32 { Int32(problem.valueHeads / tensor.shape[2]) }
-      try withExtendedLifetime(rows) {
+      let flows = tile.hasOutputs ? pass.flows : nil
+      try withExtendedLifetime((rows, flows)) {
         try queue.launch(
           "linear/hopper_forward", element: problem.dtype, definitions: tile.definitions,
           isSpecific: true, grid: (recurrences * tile.slices, 1, 1), threads: tile.threads,
           sharedBytes: tile.sharedBytes,
           Parameters(
             queries: tensorMaps[0], keys: tensorMaps[1], values: tensorMaps[2],
+            partners: flows?.partners.map(rows: HopperTile.chunk, on: queue.device)
+              ?? tensorMaps[2],
             operands: operands, output: DeviceTokenRows(pass.output),
             finalState: Tensor.deviceAddress(finalState), maps: Tensor.deviceAddress(maps),
             queryGroup: group(pass.queries), keyGroup: group(pass.keys),
-            valueGroup: group(pass.values), isTransposed: pass.hasTransposedStates ? 1 : 0))
+            valueGroup: group(pass.values),
+            partnerGroup: group(flows?.partners.tensor ?? pass.values),
+            isTransposed: pass.hasTransposedStates ? 1 : 0,
+            flows: HopperFlows.Addresses(flows, problem)))
       }
     }
 
@@ -154,6 +175,7 @@ extension HopperPass {
     var queries: TensorMap
     var keys: TensorMap
     var values: TensorMap
+    var partners: TensorMap
     var operands: DeviceLinear.Operands
     var output: DeviceTokenRows
     var finalState: UInt64
@@ -161,7 +183,10 @@ extension HopperPass {
     var queryGroup: Int32
     var keyGroup: Int32
     var valueGroup: Int32
+    var partnerGroup: Int32
     var isTransposed: Int32
+    var unused: Int32 = 0
+    var flows: HopperFlows.Addresses
   }
 
   /// As `linear/join_pieces.cu` declares it.

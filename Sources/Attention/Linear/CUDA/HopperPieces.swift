@@ -8,39 +8,40 @@ struct HopperPieces {
   /// A piece has at least so many chunks: its state has to be found first, and passed on.
   private static let leastChunks = 8
 
-  let pieces: [TokenSequence]
+  /// In the order in which states pass through them.
+  private(set) var pieces: [TokenSequence] = []
   /// The number of each sequence's first piece, and of all.
-  let first: [Int32]
+  private(set) var first: [Int32] = []
+  /// The number of each piece's first segment (``HopperFlows``); they are counted from first to last token.
+  private(set) var firstSegments: [Int] = []
+  private(set) var segments = 0
 
-  /// - Parameters:
-  ///   - valueDimension: the columns of the states.
-  ///   - isReversed: whether a sequence's last piece comes first.
-  init(
-    _ call: LinearCall, valueDimension: Int, _ multiprocessors: Int, isReversed: Bool = false
-  ) {
-    var pieces: [TokenSequence] = []
-    var first: [Int32] = []
+  /// - Parameter isReversed: whether a sequence's last piece comes first.
+  init(_ call: LinearCall, _ multiprocessors: Int, isReversed: Bool = false) {
     for sequence in call.sequences {
       first.append(Int32(pieces.count))
       let tokens = sequence.tokens
-      let step = Self.length(
-        tokens.count, heads: call.problem.valueHeads, valueDimension, multiprocessors)
-      let own = stride(from: tokens.lowerBound, to: tokens.upperBound, by: step).map {
-        TokenSequence(row: sequence.row, tokens: $0..<min($0 + step, tokens.upperBound))
+      let step = Self.length(tokens.count, call.problem, multiprocessors)
+      var own: [TokenSequence] = []
+      var ownSegments: [Int] = []
+      for start in stride(from: tokens.lowerBound, to: tokens.upperBound, by: step) {
+        let piece = start..<min(start + step, tokens.upperBound)
+        own.append(TokenSequence(row: sequence.row, tokens: piece))
+        ownSegments.append(segments)
+        segments += piece.count.pieces(of: HopperFlows.segment)
       }
       pieces += isReversed ? own.reversed() : own
+      firstSegments += isReversed ? ownSegments.reversed() : ownSegments
     }
     first.append(Int32(pieces.count))
-    self.pieces = pieces
-    self.first = first
   }
 
   /// Tokens of a piece of a sequence: so many pieces that the heads of one sequence fill the device once.
   private static func length(
-    _ tokens: Int, heads: Int, _ valueDimension: Int, _ multiprocessors: Int
+    _ tokens: Int, _ problem: LinearProblem, _ multiprocessors: Int
   ) -> Int {
     let wide = 2 * HopperTile.groupColumns
-    let blocks = heads * valueDimension.pieces(of: wide)
+    let blocks = problem.valueHeads * problem.valueDimension.pieces(of: wide)
     let chunks = tokens.pieces(of: HopperTile.chunk)
     let wanted = max(1, multiprocessors / blocks)
     return max(leastChunks, chunks.pieces(of: wanted)) * HopperTile.chunk
@@ -49,10 +50,6 @@ struct HopperPieces {
   /// The pieces of a sequence of the problem's mean length.
   static func count(_ problem: LinearProblem, _ multiprocessors: Int) -> Int {
     let tokens = (problem.batch * problem.length).pieces(of: max(1, problem.sequences))
-    return max(
-      1,
-      tokens.pieces(
-        of: length(
-          tokens, heads: problem.valueHeads, problem.valueDimension, multiprocessors)))
+    return max(1, tokens.pieces(of: length(tokens, problem, multiprocessors)))
   }
 }

@@ -22,6 +22,8 @@ struct HopperTile: Hashable, Sendable {
     var decays = false
     var normalizes = false
     var isReversed = false
+    /// Whether it finds what passes through tokens, beside its outputs.
+    var hasFlows = false
   }
 
   let shape: Shape
@@ -72,16 +74,20 @@ struct HopperTile: Hashable, Sendable {
   var sharedBytes: Int {
     let chunk = Self.chunk
     let isErasing = shape.update.isErasing
+    let flows = shape.hasFlows && hasOutputs
     let tiles =
-      2 * Self.keyStages * chunk * shape.keyDimension + Self.valueStages * chunk * columns
+      2 * Self.keyStages * chunk * shape.keyDimension + (flows ? 2 : 1) * Self.valueStages * chunk
+      * columns
       + (isErasing ? 2 : 1) * Self.scoreStages * chunk * chunk
       + Self.outputStages * chunk * columns
     // Eight numbers per token and one for each of the score group's four warps, and the chunk's.
     let gates = Self.gateStages * ((8 + 4) * chunk + 4)
     let lower = isErasing ? chunk * (chunk + 8) : 0
     let lengths = 2 * chunk
+    // A number per token, and one for each of four warps.
+    let shares = flows && !shape.isReversed ? 5 * chunk : 0
     let barriers = 2 * (2 * Self.keyStages + Self.valueStages + Self.scoreStages + Self.gateStages)
-    return tiles * Self.numberBytes + (gates + lower + lengths) * MemoryLayout<Float>.size
+    return tiles * Self.numberBytes + (gates + lower + lengths + shares) * MemoryLayout<Float>.size
       + barriers * MemoryLayout<UInt64>.size
   }
 
@@ -91,6 +97,7 @@ struct HopperTile: Hashable, Sendable {
       "UPDATE=\(shape.update.kernelNumber)", "KEYS=\(shape.keyDimension)", "COLUMNS=\(columns)",
       "DECAYS=\(shape.decays ? 1 : 0)", "NORMALIZES=\(shape.normalizes ? 1 : 0)",
       "OUTPUTS=\(hasOutputs ? 1 : 0)", "REVERSED=\(shape.isReversed ? 1 : 0)",
+      "FLOWS=\(shape.hasFlows && hasOutputs ? 1 : 0)",
     ]
   }
 }

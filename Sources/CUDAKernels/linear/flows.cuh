@@ -1,0 +1,156 @@
+#pragma once
+
+#include "linear/scores.cuh"
+
+// What passes through a token t, from tokens before it to tokens from it on, is the gradient of its decay:
+//
+//     dg_t = Σ_{i ≥ t > j} X_ij ,   X_ij = scale e^(G_i − G_j) (q_i·k_j) (dO_i·v_j) .
+//
+// Inside a chunk, with R_i = q_i·dq_i and C_j = k_j·dk_j of what queries and keys owe to the state before and
+// behind the chunk, and with F what passes through all of the chunk,
+//
+//     dg_t = Σ_{i ≥ t} (D_i + R_i) + Σ_{j < t} C_j + F ,   D_i = Σ_{j < i} X_ij − Σ_{l > i} X_li ,
+//
+// where nothing large is taken from something as large: pairs of a token with itself appear nowhere. The pass for
+// dq finds R and D, the pass for dk finds C. F follows from chunk to chunk; every few chunks it begins anew with
+// ⟨S, dS⟩, of the state that the former pass had there and the gradient that the latter has.
+
+// Chunks after which what passes is found anew.
+constexpr int segment_chunks = 8;
+constexpr int segment_tokens = segment_chunks * chunk_tokens;
+
+// All of one pass, where a state group's warp or a block has a place of its own.
+struct Flows {
+  float *rows;        // R or C [slices · warps, b, hv, t]
+  float *pairs;       // D [slices, b, hv, t], of the pass for dq
+  u32 *states;        // [segments, hv, slices, warps, KEYS / 4, 32] pairs of numbers: S at the segments' beginnings
+  float *products;    // ⟨S, dS⟩ there [segments, hv, slices · warps], of the pass for dk
+  i64 tokens;         // of all rows of the batch, times value heads
+};
+
+// What the warps of the score group have of the sums over pairs.
+struct PairShares {
+  float rows[chunk_tokens];
+  float columns[group_warps][chunk_tokens];
+};
+
+// The number of a token of a chunk among those of all heads.
+DEVICE i64 flow_place(const Operands &o, const Place &at, int token) {
+  return ((i64)at.sequence.batch * o.value_heads + at.head) * o.length + at.sequence.first + token;
+}
+
+// Adds over the eight lanes that have the same columns of sums; each lane gets the two tokens of which it is the
+// only one: 8 (lane / 4) + 2 (lane mod 4) and + 1.
+DEVICE float2 sum_over_rows(float (&x)[chunk_tokens / 8][2]) {
+  const int lane = own_lane();
+#pragma unroll
+  for (int width = 4; width >= 1; width /= 2) {
+    const bool has_upper = lane & 4 * width;
+#pragma unroll
+    for (int j = 0; j < 4; ++j) {
+      if (j >= width) break;
+#pragma unroll
+      for (int i = 0; i < 2; ++i) {
+        const float given = has_upper ? x[j][i] : x[j + width][i];
+        const float kept = has_upper ? x[j + width][i] : x[j][i];
+        x[j][i] = kept + __shfl_xor_sync(~0u, given, 4 * width);
+      }
+    }
+  }
+  return {x[0][0], x[0][1]};
+}
+
+// A warp's share of the products of rows of the outputs, transposed, with those of their partners.
+DEVICE void store_row_products(const Flows &flows, const Operands &o, const Place &at, const TokenSums &output,
+                               const TokenLeft &partner, int chunk, int count) {
+  TokenSums numbers;
+  widen_left(numbers, partner);
+  float products[chunk_tokens / 8][2];
+#pragma unroll
+  for (int j = 0; j < chunk_tokens / 8; ++j) {
+#pragma unroll
+    for (int i = 0; i < 2; ++i) products[j][i] = output[j][i] * numbers[j][i] + output[j][i + 2] * numbers[j][i + 2];
+  }
+  const float2 sums = sum_over_rows(products);
+  const int warp = read_thread_index() / warp_threads, token = own_lane() * 2;
+  float *target = flows.rows + (at.slice * (state_groups * group_warps) + warp) * flows.tokens +
+                  flow_place(o, at, chunk * chunk_tokens + token);
+  if (token < count) target[0] = sums.x;
+  if (token + 1 < count) target[1] = sums.y;
+}
+
+// Where a lane's numbers of the state at a segment's beginning are.
+DEVICE u32 *segment_state(const Flows &flows, const Operands &o, const Place &at, int segment) {
+  const i64 block = ((i64)(at.sequence.chunk + segment) * o.value_heads + at.head) * o.slices + at.slice;
+  const int warp = read_thread_index() / warp_threads;
+  return flows.states + (block * (state_groups * group_warps) + warp) * (KEYS / 4 * warp_threads) + own_lane();
+}
+
+DEVICE void store_segment_state(u32 *target, const StateSums &state) {
+#pragma unroll
+  for (int j = 0; j < KEYS / 8; ++j) {
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      target[(j * 2 + half) * warp_threads] = bf16::pack(state[j][2 * half], state[j][2 * half + 1]);
+    }
+  }
+}
+
+// A warp's share of ⟨S, dS⟩, S as it was stored.
+DEVICE void store_state_product(const Flows &flows, const Operands &o, const Place &at, const StateSums &state,
+                                int segment) {
+  const u32 *source = segment_state(flows, o, at, segment);
+  float sum = 0;
+#pragma unroll
+  for (int j = 0; j < KEYS / 8; ++j) {
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      const u32 pair = source[(j * 2 + half) * warp_threads];
+      sum += bf16::widen((u16)pair) * state[j][2 * half] + bf16::widen((u16)(pair >> 16)) * state[j][2 * half + 1];
+    }
+  }
+  sum = warp_sum(sum);
+  const i64 first = ((i64)(at.sequence.chunk + segment) * o.value_heads + at.head) * o.slices + at.slice;
+  const int warp = read_thread_index() / warp_threads;
+  if (own_lane() == 0) flows.products[first * (state_groups * group_warps) + warp] = sum;
+}
+
+// D of a chunk, of the products of queries with keys and of output gradients with values, by the score group.
+DEVICE void store_pair_sums(PairShares &shares, const Flows &flows, const Operands &o, const Place &at,
+                            const Gates &gates, const TokenSums &products, const Member &own, int chunk, int count) {
+  float rows[2] = {};
+  float2 first = {};
+  each_pair<true>(gates, gates.query_rows, products, own, [&](int j, int half, float left, float right) {
+    // Behind the end are no pairs, and maybe no numbers.
+    const bool exists = own.warp * warp_rows + half * 8 + own.row() < count;
+    const float2 pair = {exists ? left : 0, exists ? right : 0};
+    rows[half] += pair.x + pair.y;
+    if (half == 0) {
+      first = pair;
+      return;
+    }
+    float sums[2] = {first.x + pair.x, first.y + pair.y};
+#pragma unroll
+    for (int distance = 4; distance < warp_threads; distance *= 2) {
+#pragma unroll
+      for (int i = 0; i < 2; ++i) sums[i] += __shfl_xor_sync(~0u, sums[i], distance);
+    }
+    if (own.row() == 0) *(float2 *)(shares.columns[own.warp] + j * 8 + own.column()) = {sums[0], sums[1]};
+  });
+#pragma unroll
+  for (int half = 0; half < 2; ++half) {
+    const float sum = lane_sum<4>(rows[half]);
+    if (own.column() == 0) shares.rows[own.warp * warp_rows + half * 8 + own.row()] = sum;
+  }
+  meet_own_group();
+  const int token = own_thread();
+  if (token < min(count, chunk_tokens)) {
+    float sum = shares.rows[token];
+#pragma unroll
+    for (int warp = 0; warp < group_warps; ++warp) {
+      if (warp >= token / warp_rows) sum -= shares.columns[warp][token];
+    }
+    flows.pairs[at.slice * flows.tokens + flow_place(o, at, chunk * chunk_tokens + token)] = sum;
+  }
+  meet_own_group();
+}
