@@ -179,10 +179,12 @@ def calls(function, x, which):
             with torch.no_grad():
                 return function(x)
         return call
-    inputs = {name: tensor.detach().requires_grad_() for name, tensor in x.items()}
+    # Decays per head are constants of retention, of which flash-linear-attention has no gradient.
+    inputs = {name: tensor.detach().requires_grad_(tensor.dim() > 1) for name, tensor in x.items()}
     output = function(inputs)
     slope = torch.randn_like(output)
-    return lambda: torch.autograd.grad(output, list(inputs.values()), slope, retain_graph=True)
+    wanted = [tensor for tensor in inputs.values() if tensor.requires_grad]
+    return lambda: torch.autograd.grad(output, wanted, slope, retain_graph=True)
 
 
 def main():

@@ -42,6 +42,15 @@ static const char flows_cuh[] = {
 static const char hopper_block_cuh[] = {
 #embed "linear/hopper_block.cuh" suffix(, 0)
 };
+static const char hopper_groups_cuh[] = {
+#embed "linear/hopper_groups.cuh" suffix(, 0)
+};
+static const char hopper_corrections_cu[] = {
+#embed "linear/hopper_corrections.cu" suffix(, 0)
+};
+static const char correction_sums_cu[] = {
+#embed "linear/correction_sums.cu" suffix(, 0)
+};
 static const char hopper_forward_cu[] = {
 #embed "linear/hopper_forward.cu" suffix(, 0)
 };
@@ -73,6 +82,9 @@ static const struct cuda_source sources[] = {
     SOURCE("linear/scores.cuh", scores_cuh),
     SOURCE("linear/flows.cuh", flows_cuh),
     SOURCE("linear/hopper_block.cuh", hopper_block_cuh),
+    SOURCE("linear/hopper_groups.cuh", hopper_groups_cuh),
+    SOURCE("linear/hopper_corrections.cu", hopper_corrections_cu),
+    SOURCE("linear/correction_sums.cu", correction_sums_cu),
     SOURCE("linear/hopper_forward.cu", hopper_forward_cu),
     SOURCE("linear/join_pieces.cu", join_pieces_cu),
     SOURCE("linear/flow_sums.cu", flow_sums_cu),

@@ -1,24 +1,34 @@
 // The gradient of the decay of linear attention, of what the passes of the backward pass found to flow through
 // tokens (linear/flows.cuh).
 //
-// One block for a sequence and head, a warp for each segment in turn. Compiled with what linear/hopper.cuh lists
-// for those passes.
+// One block for a segment of a sequence and head, a warp for each of its chunks. Compiled with what linear/hopper.cuh
+// lists for those passes, and
+//   ERASES   whether tokens erase: what flows to where they do is taken from what flows to queries.
+
+#define READS 1
 
 #include "linear/flows.cuh"
 
-struct Parameters {
-  Operands operands;
+// Of one pass for what is read and one for keys.
+struct Shares {
   const float *rows;       // R [slots, b, hv, t]
   const float *columns;    // C, the same
   const float *pairs;      // D [slices, b, hv, t]
   const float *products;   // ⟨S, dS⟩ at the beginning of segments [segments, hv, slots]
+};
+
+struct Parameters {
+  Operands operands;
+  Shares queries;
+  Shares erased;
   Rows decay;              // [b, t, hv, 1] float32
   i64 tokens;
   int slots;
   int slices;
 };
 
-constexpr int warps = 4;
+constexpr int warps = segment_chunks;
+constexpr int halves = chunk_tokens / warp_threads;
 
 // The sums of the lanes before this one, and of this one and those behind it.
 DEVICE float sum_before(float x) {
@@ -32,46 +42,61 @@ DEVICE float sum_from(float x) {
 
 extern "C" __global__ void __launch_bounds__(warps * warp_threads)
     linear_flow_sums(const __grid_constant__ Parameters p) {
+  // What flows more behind a chunk than before it.
+  extern __shared__ __align__(1024) u8 shared[];
+  float *gains = (float *)shared;   // [8]
   const Place at(p.operands, segment_tokens);
-  const int lane = threadIdx.x % warp_threads;
-  const int segments = (at.sequence.count + segment_tokens - 1) / segment_tokens;
+  const int lane = threadIdx.x % warp_threads, warp = threadIdx.x / warp_threads;
+  const int segment = blockIdx.y, chunk = segment * segment_chunks + warp;
+  if (segment * segment_tokens >= at.sequence.count) return;
+
   auto sum = [&](const float *slots, int count, int token) {
     float sum = 0;
     if (token >= at.sequence.count) return sum;
     const float *first = slots + flow_place(p.operands, at, token);
+#pragma unroll 4
     for (int n = 0; n < count; ++n) sum += first[n * p.tokens];
     return sum;
   };
-  for (int segment = threadIdx.x / warp_threads; segment < segments; segment += warps) {
-    const i64 first = ((i64)(at.sequence.chunk + segment) * p.operands.value_heads + at.head) * p.slots;
-    float flow = lane < p.slots ? p.products[first + lane] : 0;
-    flow = warp_sum(flow);
-    for (int n = 0; n < segment_chunks; ++n) {
-      const int chunk = segment * segment_chunks + n;
-      if (chunk * chunk_tokens >= at.sequence.count) break;
-      // Two tokens a lane, 32 apart.
-      float rows[2], both[2], columns[2];
+  // Two tokens a lane, 32 apart.
+  float rows[halves], columns[halves], both[halves];
 #pragma unroll
-      for (int half = 0; half < 2; ++half) {
-        const int token = chunk * chunk_tokens + half * warp_threads + lane;
-        rows[half] = sum(p.rows, p.slots, token);
-        both[half] = rows[half] + sum(p.pairs, p.slices, token);
-        columns[half] = sum(p.columns, p.slots, token);
-      }
-      const float passing = flow - warp_sum(rows[0] + rows[1]);
-      const float second_half = warp_sum(both[1]);
-      const float first_half = warp_sum(columns[0]);
+  for (int half = 0; half < halves; ++half) {
+    const int token = chunk * chunk_tokens + half * warp_threads + lane;
+    rows[half] = sum(p.queries.rows, p.slots, token);
+    columns[half] = sum(p.queries.columns, p.slots, token);
+    float pairs = sum(p.queries.pairs, p.slices, token);
+    if (ERASES) {
+      rows[half] -= sum(p.erased.rows, p.slots, token);
+      columns[half] -= sum(p.erased.columns, p.slots, token);
+      pairs -= sum(p.erased.pairs, p.slices, token);
+    }
+    both[half] = rows[half] + pairs;
+  }
+  const float all_rows = warp_sum(rows[0] + rows[1]);
+  const float first_columns = warp_sum(columns[0]);
+  const float gain = warp_sum(columns[0] + columns[1]) - all_rows;
+  if (lane == 0) gains[warp] = gain;
+  __syncthreads();
+
+  const i64 first = ((i64)(at.sequence.chunk + segment) * p.operands.value_heads + at.head) * p.slots;
+  float flow = 0;
+  for (int n = lane; n < p.slots; n += warp_threads) {
+    flow += p.queries.products[first + n];
+    if (ERASES) flow -= p.erased.products[first + n];
+  }
+  flow = warp_sum(flow);
+  for (int n = 0; n < warp; ++n) flow += gains[n];
+  // What passes through all of the chunk.
+  flow -= all_rows;
+  const float last_half = warp_sum(both[1]);
 #pragma unroll
-      for (int half = 0; half < 2; ++half) {
-        const int token = chunk * chunk_tokens + half * warp_threads + lane;
-        // From the token on, and before it.
-        const float later = sum_from(both[half]) + (half == 0 ? second_half : 0);
-        const float before = sum_before(columns[half]) + (half == 1 ? first_half : 0);
-        if (token < at.sequence.count) {
-          p.decay.store(p.decay.place(at.sequence.batch, at.sequence.first + token, at.head), later + before + passing);
-        }
-      }
-      flow = passing + first_half + warp_sum(columns[1]);
+  for (int half = 0; half < halves; ++half) {
+    const int token = chunk * chunk_tokens + half * warp_threads + lane;
+    const float from = sum_from(both[half]) + (half == 0 ? last_half : 0);
+    const float before = sum_before(columns[half]) + (half == 0 ? 0 : first_columns);
+    if (token < at.sequence.count) {
+      p.decay.store(p.decay.place(at.sequence.batch, at.sequence.first + token, at.head), from + before + flow);
     }
   }
 }

@@ -20,8 +20,16 @@
 //   REVERSED     0 from the first token to the last; 1 from the last to the first
 //   FLOWS        whether it finds, beside its outputs, what passes through tokens on the way to the gradient of
 //                the decay (linear/flows.cuh)
+//   STRICT       whether a token's query does not see its own key
+//   QUERY_BETAS  whether queries are multiplied by β
+//   KEY_BETAS    whether keys are
+//   OUTPUTS      0 none, but what a piece of a sequence does to the state; 1 those of queries; 2 with the delta
+//                rule its corrections, which multiplied by β are what is written
 
 using Element = ELEMENT;
+
+// Whether β is read.
+constexpr bool has_betas = UPDATE == 1 || QUERY_BETAS || KEY_BETAS;
 
 constexpr int chunk_tokens = 64;
 constexpr int group_warps = group_threads / warp_threads;
@@ -45,6 +53,9 @@ using ValueTile = BlockedTile<Element, chunk_tokens, COLUMNS>;
 // Token by token, and a group's columns of the output.
 using ScoreTile = BlockedTile<Element, chunk_tokens, chunk_tokens>;
 using OutputTile = BlockedTile<Element, chunk_tokens, group_columns>;
+
+// Reversed, rows of the tile of scores are keys.
+constexpr bool turned_scores = REVERSED && UPDATE == 0;
 
 // A warpgroup's sums of 64 × 64 and of 64 × KEYS numbers.
 using TokenSums = float[chunk_tokens / 8][4];

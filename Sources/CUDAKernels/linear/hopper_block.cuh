@@ -27,7 +27,7 @@ constexpr int score_stages = 2;
 constexpr int output_stages = 2;
 constexpr int gate_stages = 3;
 // Warps of the copying group: one copies, one has the gates, up to two measure queries and keys.
-constexpr int measuring_warps = NORMALIZES ? 1 + OUTPUTS : 0;
+constexpr int measuring_warps = NORMALIZES ? 1 + READS : 0;
 constexpr int gate_threads = (1 + measuring_warps) * warp_threads;
 
 // Barriers of the block by number, beside those of the warpgroups: lengths have been measured; and used.
@@ -88,7 +88,7 @@ DEVICE void copy_all(const Parameters &p, const Layout &layout, const Place &at,
     const int row = at.sequence.first + chunk_of(turn, turns) * chunk_tokens;
     copy_blocks<KeyTile>(layout.key_tile(turn), p.keys, layout.key_ring.claim(turn, KeyTile::bytes),
                          at.head / p.key_group, row, at.sequence.batch);
-#if OUTPUTS
+#if READS
     copy_blocks<KeyTile>(layout.query_tile(turn), p.queries,
                          layout.query_ring.claim(turn, KeyTile::bytes), at.head / p.query_group, row,
                          at.sequence.batch);

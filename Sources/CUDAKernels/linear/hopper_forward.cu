@@ -11,176 +11,27 @@
 // that a warpgroup has in registers, so that the state never passes through shared memory. P and A come
 // from the score group, a chunk ahead.
 //
-// Compiled with what linear/hopper.cuh lists, and
-//   OUTPUTS   whether there are outputs. Without them a block finds what a piece of a sequence does to the state:
-//             S ↦ M S + B. B is the state that it leaves of none; where tokens erase, columns of M are those
-//             that it leaves, without values, of a one; otherwise M is the piece's decay, a number.
+// Without outputs a block finds what a piece of a sequence does to the state: S ↦ M S + B. B is the state that it
+// leaves of none; where tokens erase, columns of M are those that it leaves, without values, of a one; otherwise M
+// is the piece's decay, a number.
+//
+// Where the corrections are wanted, W = β X, they are X = (I + M)⁻¹ (V − e^G K S), M as L with β of the column.
+// Reversed, an additive update goes from the last token to the first: rows of the tile of scores are keys then.
+//
+// Compiled with what linear/hopper.cuh lists.
 
-#include "linear/hopper_block.cuh"
+// Whether queries are read.
+#define READS (OUTPUTS == 1)
 
-// Keys behind the end are zeros before anybody multiplies with them but the products of keys and queries with
-// the state, whose columns of those tokens nobody reads.
-DEVICE void clear_behind(u8 *keys, int count) {
-  if (count >= chunk_tokens) return;
-  clear_rows<KeyTile>(keys, count);
-  meet_own_group();
-}
-
-// The score group's work.
-DEVICE void score_all(const Parameters &p, const Layout &layout, const Place &at, const Memory &memory,
-                      int turns) {
-  TokenSums sums;
-  // K Kᵀ of a turn whose L will be needed.
-  auto issue_lower = [&](int turn) {
-    const u32 keys = layout.key_tile(turn);
-    layout.key_ring.wait(turn);
-    clear_behind(memory.at(keys), at.sequence.count - chunk_of(turn, turns) * chunk_tokens);
-    open_products();
-    multiply_tiles<Element, KeyTile, KeyTile>(sums, keys, 0, keys);
-    close_products();
-  };
-  if (UPDATE == 1 && turns > 0) issue_lower(0);
-
-  for (int turn = 0; turn < turns; ++turn) {
-    const Member own;
-    const u32 keys = layout.key_tile(turn);
-    const Gates &gates = memory.gates(turn);
-    layout.gate_ring.wait(turn);
-
-    // 1. L, and its inverse.
-#if UPDATE == 1
-    wait_for_products<0>();
-    keep(sums);
-    store_lower(memory.lower(), gates, sums, own);
-    meet_own_group();
-    invert(memory.lower(), own);
-#else
-    layout.key_ring.wait(turn);
-    clear_behind(memory.at(keys), at.sequence.count - chunk_of(turn, turns) * chunk_tokens);
-#endif
-
-    // 2. Q Kᵀ while the inverse is rounded.
-#if OUTPUTS
-    layout.query_ring.wait(turn);
-    open_products();
-    if (REVERSED) {
-      multiply_tiles<Element, KeyTile, KeyTile>(sums, keys, 0, layout.query_tile(turn));
-    } else {
-      multiply_tiles<Element, KeyTile, KeyTile>(sums, layout.query_tile(turn), 0, keys);
-    }
-    close_products();
-#endif
-    layout.score_ring.wait_for_place(turn);
-#if UPDATE == 1
-    round_lower(memory.at(layout.inverse_tile(turn)), memory.lower(), gates.betas, own);
-#endif
-#if OUTPUTS
-    wait_for_products<0>();
-    keep(sums);
-    leave(layout.query_ring, turn);
-#endif
-    leave(layout.key_ring, turn);
-
-    // 3. P, before the next turn's product takes its registers.
-#if OUTPUTS
-    store_scores(memory.at(layout.score_tile(turn)), gates, sums, own);
-#endif
-    show_to_products();
-    layout.score_ring.fill(turn);
-#if FLOWS && !REVERSED
-    // 4. What passes between tokens of the chunk.
-    TokenSums others;
-    layout.value_ring.wait(turn);
-    open_products();
-    multiply_tiles<Element, ValueTile, ValueTile>(others, layout.partner_tile(turn), 0, layout.value_tile(turn));
-    close_products();
-    wait_for_products<0>();
-    keep(others);
-    leave(layout.value_ring, turn);
-#pragma unroll
-    for (int j = 0; j < chunk_tokens / 8; ++j) {
-#pragma unroll
-      for (int i = 0; i < 4; ++i) sums[j][i] *= others[j][i];
-    }
-    const int chunk = chunk_of(turn, turns);
-    store_pair_sums(memory.shares(), p.flows, p.operands, at, gates, sums, own, chunk,
-                    at.sequence.count - chunk * chunk_tokens);
-#endif
-    leave(layout.gate_ring, turn);
-    if (UPDATE == 1) {
-      if (turn + 1 < turns) issue_lower(turn + 1);
-      // L is written again.
-      meet_own_group();
-    }
-  }
-}
-
-// The first number of the state [k, v] that a thread has, in memory, and how far the next row and column are.
-struct StatePlace {
-  float *first;
-  i64 row_step, column_step;
-
-  // In states of `width` columns, those from `column` on.
-  __device__ StatePlace(const float *states, const Operands &o, const Place &at, int width, int column,
-                        bool is_transposed)
-      : row_step(is_transposed ? 1 : width), column_step(is_transposed ? KEYS : 1) {
-    const int lane = threadIdx.x % warp_threads;
-    const i64 number = (i64)at.number * o.value_heads + at.head;
-    first = (float *)states + number * KEYS * width + (column + threadIdx.x / warp_threads * 16 + lane / 4) * column_step +
-            lane % 4 * 2 * row_step;
-  }
-  __device__ float &at(int j, int i) const { return first[(j * 8 + i % 2) * row_step + i / 2 * 8 * column_step]; }
-};
-
-// A warp's 16 columns of the values as left operand; tokens from `count` on are zero.
-DEVICE void load_values(TokenLeft &values, u32 tile, int column, int count) {
-#pragma unroll
-  for (int step = 0; step < chunk_tokens / 16; ++step) {
-    load_matrices_transposed(values[step].word, tile + transposed_place<ValueTile>(column, step));
-  }
-  if (count >= chunk_tokens) return;
-#pragma unroll
-  for (int step = 0; step < chunk_tokens / 16; ++step) {
-#pragma unroll
-    for (int i = 0; i < 4; ++i) {
-      const int token = step * 16 + i / 2 * 8 + own_lane() % 4 * 2;
-      if (token >= count) values[step].word[i] = 0;
-      if (token + 1 == count) values[step].word[i] &= 0xffff;
-    }
-  }
-}
+#include "linear/hopper_groups.cuh"
 
 // A state group's work.
 DEVICE void recur(const Parameters &p, const Layout &layout, const Place &at, const Memory &memory, bool is_map,
                   int turns) {
   const Operands &o = p.operands;
-#if OUTPUTS
-  const int group = threadIdx.x / group_threads;
-#endif
   const int warp_column = threadIdx.x / warp_threads * 16;
   StateSums state = {};
-  if (o.initial_state) {
-    const StatePlace initial(o.initial_state, o, at, o.value_dimension, at.first_column,
-                             p.is_transposed);
-#pragma unroll
-    for (int j = 0; j < KEYS / 8; ++j) {
-#pragma unroll
-      for (int i = 0; i < 4; ++i) state[j][i] = initial.at(j, i);
-    }
-  }
-  // A map's columns are counted behind those of the values.
-  const int map_column = at.first_column - o.value_dimension;
-  if (is_map) {
-#pragma unroll
-    for (int j = 0; j < KEYS / 8; ++j) {
-#pragma unroll
-      for (int i = 0; i < 4; ++i) {
-        const int row = j * 8 + threadIdx.x % 4 * 2 + i % 2;
-        const int column = map_column + warp_column + threadIdx.x % warp_threads / 4 + i / 2 * 8;
-        state[j][i] = row == column ? 1 : 0;
-      }
-    }
-  }
+  begin_state(state, p, at, is_map);
   float passed = 1;
 
   for (int turn = 0; turn < turns; ++turn) {
@@ -188,13 +39,13 @@ DEVICE void recur(const Parameters &p, const Layout &layout, const Place &at, co
     const int count = min(chunk_tokens, at.sequence.count - chunk * chunk_tokens);
     const u32 keys = layout.key_tile(turn);
     const Gates &gates = memory.gates(turn);
-#if OUTPUTS
+#if READS
     TokenSums output;
 #endif
     TokenLeft written;
 
 #if FLOWS && !REVERSED
-    if (chunk % segment_chunks == 0) {
+    if (p.flows.states && chunk % segment_chunks == 0) {
       store_segment_state(segment_state(p.flows, o, at, chunk / segment_chunks), state);
     }
 #endif
@@ -209,7 +60,7 @@ DEVICE void recur(const Parameters &p, const Layout &layout, const Place &at, co
     multiply_transposed<Element, KeyTile>(found, rounded, keys, false);
     close_products();
 #endif
-#if OUTPUTS
+#if READS
     layout.query_ring.wait(turn);
     open_products();
     multiply_transposed<Element, KeyTile>(output, rounded, layout.query_tile(turn), false);
@@ -224,7 +75,7 @@ DEVICE void recur(const Parameters &p, const Layout &layout, const Place &at, co
 #if UPDATE == 1
     keep(found);
 #endif
-#if OUTPUTS
+#if READS
     keep(output);
     leave(layout.query_ring, turn);
 #endif
@@ -233,7 +84,7 @@ DEVICE void recur(const Parameters &p, const Layout &layout, const Place &at, co
     } else {
       load_values(written, layout.value_tile(turn), warp_column, count);
     }
-#if UPDATE == 1 || DECAYS || NORMALIZES || REVERSED
+#if UPDATE == 1 || DECAYS || NORMALIZES || REVERSED || KEY_BETAS
     TokenSums sums;
     widen_left(sums, written);
 #endif
@@ -256,8 +107,8 @@ DEVICE void recur(const Parameters &p, const Layout &layout, const Place &at, co
 #endif
 
     // 3. O = scale e^G Q S + P W
-#if OUTPUTS
-    if (DECAYS || NORMALIZES || !REVERSED) scale_columns(output, gates.read);
+#if READS
+    if (DECAYS || NORMALIZES || !REVERSED || QUERY_BETAS) scale_columns(output, gates.read);
 #if FLOWS
     TokenLeft partner;
     load_values(partner, layout.partner_tile(turn), warp_column, count);
@@ -273,7 +124,7 @@ DEVICE void recur(const Parameters &p, const Layout &layout, const Place &at, co
 #endif
 
     // 4. S = e^γ S + (e^(γ − G) K)ᵀ W
-#if DECAYS || NORMALIZES || REVERSED
+#if DECAYS || NORMALIZES || REVERSED || KEY_BETAS
     TokenLeft decayed;
     scale_columns(sums, gates.write);
     round_left(decayed, sums);
@@ -289,25 +140,15 @@ DEVICE void recur(const Parameters &p, const Layout &layout, const Place &at, co
     if (!is_map) leave(layout.value_ring, turn);
 
     // 5. The output, transposed back.
-#if OUTPUTS
+#if READS
     wait_for_products<1>();
     keep(output);
-    const u32 tile = layout.output_tile(turn, group);
-#pragma unroll
-    for (int step = 0; step < chunk_tokens / 16; ++step) {
-      const Element::Left columns = Element::as_left(output[2 * step], output[2 * step + 1]);
-      store_matrices_transposed(
-          tile + transposed_place<OutputTile>(warp_column % group_columns, step), columns.word);
-    }
-    meet_own_group();
-    for (int index = threadIdx.x % group_threads; index < count * OutputTile::chunks;
-         index += group_threads) {
-      const int row = index / OutputTile::chunks, part = index % OutputTile::chunks;
-      const int token = at.sequence.first + chunk * chunk_tokens + row;
-      u16 *target = (u16 *)p.output.base + p.output.place(at.sequence.batch, token, at.head) +
-                    at.first_column + group * group_columns + part * OutputTile::chunk_numbers;
-      *(uint4 *)target = *(const uint4 *)(memory.at(tile) + OutputTile::place(row, part));
-    }
+#endif
+#if READS
+    round_left(written, output);
+#endif
+#if OUTPUTS
+    store_output(p, layout, memory, at, written, turn, chunk, count);
 #endif
     wait_for_products<0>();
     keep(state);
@@ -319,15 +160,7 @@ DEVICE void recur(const Parameters &p, const Layout &layout, const Place &at, co
     leave(layout.gate_ring, turn);
   }
 
-  if (float *states = is_map ? p.maps : p.final_state) {
-    const StatePlace final(states, o, at, is_map ? KEYS : o.value_dimension, is_map ? map_column : at.first_column,
-                           p.is_transposed && !is_map);
-#pragma unroll
-    for (int j = 0; j < KEYS / 8; ++j) {
-#pragma unroll
-      for (int i = 0; i < 4; ++i) final.at(j, i) = state[j][i];
-    }
-  }
+  end_state(state, p, at, is_map);
   if (UPDATE == 0 && !OUTPUTS && at.slice == 0 && threadIdx.x == 0) {
     p.maps[(i64)at.number * o.value_heads + at.head] = passed;
   }
@@ -335,39 +168,5 @@ DEVICE void recur(const Parameters &p, const Layout &layout, const Place &at, co
 
 extern "C" __global__ void __launch_bounds__(block_threads, 1)
     linear_hopper_forward(const __grid_constant__ Parameters p) {
-  extern __shared__ __align__(1024) u8 shared[];
-  const Place at(p.operands, segment_tokens);
-  const Layout layout(shared_address(shared));
-  const int turns = (at.sequence.count + chunk_tokens - 1) / chunk_tokens;
-  const bool is_map = UPDATE == 1 && !OUTPUTS && at.first_column >= p.operands.value_dimension;
-
-  if (threadIdx.x == 0) {
-    layout.query_ring.open(computing_warps + NORMALIZES);
-    layout.key_ring.open(computing_warps + NORMALIZES);
-    layout.value_ring.open(FLOWS && !REVERSED ? computing_warps : state_groups * group_warps);
-    layout.score_ring.open(state_groups * group_warps, group_threads);
-    layout.gate_ring.open(computing_warps, warp_threads);
-    show_barriers();
-  }
-  // Above the diagonal blocks P, A and L are zero, and nobody writes there.
-  clear<block_threads>(shared + (layout.scores - layout.base), layout.outputs - layout.scores);
-  clear<block_threads>(shared + (layout.lower - layout.base), layout.sizes - layout.lower);
-  show_to_products();
-  __syncthreads();
-
-  const Memory memory = {shared, layout};
-  const int group = threadIdx.x / group_threads;
-  if (group < state_groups) {
-    take_registers<state_registers>();
-    recur(p, layout, at, memory, is_map, turns);
-  } else if (group == score_group) {
-    give_registers<score_registers>();
-    score_all(p, layout, at, memory, turns);
-  } else {
-    give_registers<copying_registers>();
-    const int warp = threadIdx.x / warp_threads % group_warps;
-    if (warp == 0 && threadIdx.x % warp_threads == 0) copy_all(p, layout, at, is_map, turns);
-    if (warp == 1) find_all_gates(p, layout, at, memory, turns);
-    if (NORMALIZES && warp >= group_warps - measuring_warps) measure_all(p, layout, memory, warp == 3, turns);
-  }
+  run_block(p);
 }

@@ -162,12 +162,12 @@ DEVICE void invert(float *lower, const Member &own) {
   meet_own_group();
 }
 
-// The lower blocks of `lower`, its columns times `factors`, rounded to a tile: a warp's own rows.
+// The lower blocks of `lower`, its columns times `factors` if there are any, rounded to a tile: a warp's own rows.
 DEVICE void round_lower(u8 *tile, const float *lower, const float *factors, const Member &own) {
   const int first = own.warp * warp_rows + own.row();
 #pragma unroll
   for (int j = 0; j < chunk_tokens / 8; ++j) {
-    const float2 factor = *(const float2 *)(factors + j * 8 + own.column());
+    const float2 factor = factors ? *(const float2 *)(factors + j * 8 + own.column()) : float2{1, 1};
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
       const int row = first + half * 8;

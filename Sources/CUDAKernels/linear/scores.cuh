@@ -69,7 +69,7 @@ DEVICE void each_pair(const Gates &gates, const float *row_factors, const TokenS
 // P to its tile, of the products of queries with keys.
 DEVICE void store_scores(u8 *tile, const Gates &gates, const TokenSums &sums, const Member &own) {
   const int first = own.warp * warp_rows + own.row();
-  each_pair<false>(gates, gates.query_rows, sums, own, [&](int j, int half, float left, float right) {
+  each_pair<STRICT>(gates, gates.query_rows, sums, own, [&](int j, int half, float left, float right) {
     Element::store(tile + ScoreTile::pair_place(first + half * 8, j, own.lane), left, right);
   });
 }

@@ -17,24 +17,37 @@ struct HopperFlows {
   let pairs: Tensor
   /// [segments, hv, v, k] in bfloat16, in an order of the kernel's own.
   let states: Tensor
+  /// Whether the pass writes or reads them.
+  let usesStates: Bool
   /// [segments, hv, slots], of the pass for dk.
   let products: Tensor
 
-  /// Memory for the pass for dq of a call, and for the one for dk.
-  static func both(_ linear: DeviceLinear, segments: Int, slices: Int) throws -> [HopperFlows] {
+  /// Memory for a pass for what is read, and for one for keys.
+  ///
+  /// - Parameters:
+  ///   - readers: what reads in the first pass, as queries or keys [b, t, h, k].
+  ///   - states: those of another such pass of the same call, if there is one.
+  static func pair(
+    _ linear: DeviceLinear, of readers: Tensor, segments: Int, slices: Int, states: Tensor? = nil
+  ) throws -> HopperFlowPair {
     let problem = linear.call.problem
     let slots = problem.keyDimension / HopperTile.groupColumns * warps
     let (b, hv, t) = (problem.batch, problem.valueHeads, problem.length)
     let pairs = try linear.fresh([slices, b, hv, t])
-    let states = try linear.fresh(
-      [segments, hv, problem.valueDimension, problem.keyDimension], .bfloat16)
+    let known = states
+    let states =
+      try states
+      ?? linear.fresh([segments, hv, problem.valueDimension, problem.keyDimension], .bfloat16)
     let products = try linear.fresh([segments, hv, slots])
-    return try [linear.call.queries, linear.call.keys].map {
+    func flows(_ partners: Tensor, storesStates: Bool) throws -> HopperFlows {
       HopperFlows(
-        partners: try DeviceRows($0, paddedTo: $0.shape[3]),
-        rows: try linear.fresh([slots, b, hv, t]), pairs: pairs, states: states,
-        products: products)
+        partners: try DeviceRows(partners, paddedTo: partners.shape[3]),
+        rows: try linear.fresh([slots, b, hv, t]), pairs: pairs,
+        states: states, usesStates: storesStates, products: products)
     }
+    return HopperFlowPair(
+      reads: try flows(readers, storesStates: known == nil),
+      keys: try flows(linear.call.keys, storesStates: true))
   }
 
   /// As `Flows` in `linear/flows.cuh`.
@@ -50,46 +63,68 @@ struct HopperFlows {
       guard let flows else { return }
       rows = try flows.rows.deviceAddress()
       pairs = try flows.pairs.deviceAddress()
-      states = try flows.states.deviceAddress()
+      states = flows.usesStates ? try flows.states.deviceAddress() : 0
       products = try flows.products.deviceAddress()
     }
   }
+}
 
+/// What passes of one call find together, for what is read and for keys.
+struct HopperFlowPair {
+  let reads: HopperFlows
+  let keys: HopperFlows
+}
+
+extension HopperFlowPair {
   /// The gradient of the decay [b, t, hv, 1], by `linear/flow_sums.cu`.
   ///
   /// - Parameters:
-  ///   - flows: of the passes for dq and dk, which had this tile.
+  ///   - flows: to queries, and where tokens erase to those, of passes which had this tile.
   ///   - sequences: the pieces of the sequences, where they were cut.
   ///   - recurrences: sequences, or pieces of them, times value heads.
   static func sum(
-    _ flows: [HopperFlows], _ linear: DeviceLinear, _ tile: HopperTile,
+    _ flows: [HopperFlowPair], _ linear: DeviceLinear, _ tile: HopperTile,
     _ sequences: DeviceSequences?, recurrences: Int
   ) throws -> Tensor {
     let problem = linear.call.problem
     var operands = try linear.operands(slices: 1)
     if let sequences { operands.sequences = sequences.address }
     let decay = try linear.fresh([problem.batch, problem.length, problem.valueHeads, 1])
+    let warps = HopperFlows.segment / HopperTile.chunk
     try linear.queue.launch(
-      "linear/flow_sums", element: problem.dtype, definitions: tile.definitions, isSpecific: true,
-      grid: (recurrences, 1, 1), threads: summingThreads, sharedBytes: 0,
+      "linear/flow_sums", element: problem.dtype,
+      definitions: tile.definitions + ["ERASES=\(flows.count - 1)"], isSpecific: true,
+      grid: (recurrences, problem.length.pieces(of: HopperFlows.segment), 1),
+      threads: warps * LinearTile.threadsPerWarp,
+      sharedBytes: warps * MemoryLayout<Float>.size,
       Parameters(
-        operands: operands, rows: flows[0].rows.deviceAddress(),
-        columns: flows[1].rows.deviceAddress(), pairs: flows[0].pairs.deviceAddress(),
-        products: flows[1].products.deviceAddress(), decay: DeviceTokenRows(decay),
+        operands: operands, queries: Shares(flows[0]), erased: Shares(flows[flows.count - 1]),
+        decay: DeviceTokenRows(decay),
         tokens: Int64(problem.batch * problem.length * problem.valueHeads),
-        slots: Int32(flows[0].rows.shape[0]), slices: Int32(tile.slices)))
+        slots: Int32(flows[0].reads.rows.shape[0]), slices: Int32(tile.slices)))
     return decay
   }
 
-  private static let summingThreads = 128
-
   /// As `linear/flow_sums.cu` declares it.
-  private struct Parameters: BitwiseCopyable {
-    var operands: DeviceLinear.Operands
+  private struct Shares: BitwiseCopyable {
     var rows: UInt64
     var columns: UInt64
     var pairs: UInt64
     var products: UInt64
+
+    init(_ flows: HopperFlowPair) throws {
+      rows = try flows.reads.rows.deviceAddress()
+      columns = try flows.keys.rows.deviceAddress()
+      pairs = try flows.reads.pairs.deviceAddress()
+      products = try flows.keys.products.deviceAddress()
+    }
+  }
+
+  /// As `linear/flow_sums.cu` declares it.
+  private struct Parameters: BitwiseCopyable {
+    var operands: DeviceLinear.Operands
+    var queries: Shares
+    var erased: Shares
     var decay: DeviceTokenRows
     var tokens: Int64
     var slots: Int32

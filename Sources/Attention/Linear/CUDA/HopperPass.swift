@@ -20,6 +20,15 @@ struct HopperPass {
   var hasTransposedStates = false
   /// What it finds for the gradient of the decay.
   var flows: HopperFlows?
+  /// Multiplies the queries; nil is the call's.
+  var scale: Double?
+  /// Whether a token's query does not see its own key.
+  var isStrict = false
+  /// Whether queries, and keys, are multiplied by β.
+  var hasQueryBetas = false
+  var hasKeyBetas = false
+  /// Whether the outputs are the delta rule's corrections, which multiplied by β are what is written.
+  var isOfCorrections = false
 }
 
 extension HopperPass {
@@ -36,7 +45,12 @@ extension HopperPass {
   /// - Returns: those states, [pieces, …] as the initial one.
   @discardableResult
   func runInPieces(_ linear: DeviceLinear, states: Tensor? = nil) throws -> Tensor {
-    try Run(pass: self, linear: linear).inPieces(states)
+    try Run(pass: self, linear: linear).inPieces { try states ?? $0.states($1, $2) }!
+  }
+
+  /// The same where every piece begins with nothing.
+  func runInPiecesFromNothing(_ linear: DeviceLinear) throws {
+    try Run(pass: self, linear: linear).inPieces { _, _, _ in nil }
   }
 
   /// What a tile of this pass is chosen by.
@@ -44,7 +58,8 @@ extension HopperPass {
     HopperTile.Shape(
       keyDimension: keyDimension, valueDimension: valueDimension, update: update,
       decays: problem.decay != .none, normalizes: normalizes, isReversed: isReversed,
-      hasFlows: flows != nil)
+      hasFlows: flows != nil, isStrict: isStrict, hasQueryBetas: hasQueryBetas,
+      hasKeyBetas: hasKeyBetas, isOfCorrections: isOfCorrections)
   }
 
   private struct Run {
@@ -65,6 +80,9 @@ extension HopperPass {
       }
     }
 
+    /// Whether it is the delta rule's way back.
+    var isOfGradients: Bool { pass.update.isErasing && pass.isReversed }
+
     func tile(recurrences: Int, hasOutputs: Bool = true) -> HopperTile {
       HopperTile(
         pass.shape(problem), recurrences: recurrences, multiprocessors: multiprocessors,
@@ -78,13 +96,16 @@ extension HopperPass {
         finalState: pass.finalState)
     }
 
-    func inPieces(_ known: Tensor?) throws -> Tensor {
+    @discardableResult
+    func inPieces(_ findStates: (Run, HopperPieces, DeviceSequences) throws -> Tensor?) throws
+      -> Tensor?
+    {
       let hv = problem.valueHeads
       let cut = HopperPieces(linear.call, multiprocessors, isReversed: pass.isReversed)
       let pieces = cut.pieces.count
       let sequences = try DeviceSequences(
         cut.pieces, firstChunks: cut.firstSegments, chunks: cut.segments, queue)
-      let states = try known ?? states(cut, sequences)
+      let states = try findStates(self, cut, sequences)
       let outputs = tile(recurrences: pieces * hv)
       try launch(
         outputs, operands(outputs, initialState: states, sequences), recurrences: pieces * hv)
@@ -115,6 +136,7 @@ extension HopperPass {
       var operands = try linear.operands(slices: tile.slices)
       operands.keyDimension = Int32(pass.keyDimension)
       operands.valueDimension = Int32(pass.valueDimension)
+      if let scale = pass.scale { operands.scale = Float(scale) }
       operands.initialState = try Tensor.deviceAddress(initialState)
       if let sequences { operands.sequences = sequences.address }
       return operands
@@ -129,7 +151,8 @@ extension HopperPass {
       let flows = tile.hasOutputs ? pass.flows : nil
       try withExtendedLifetime((rows, flows)) {
         try queue.launch(
-          "linear/hopper_forward", element: problem.dtype, definitions: tile.definitions,
+          isOfGradients ? "linear/hopper_corrections" : "linear/hopper_forward",
+          element: problem.dtype, definitions: tile.definitions,
           isSpecific: true, grid: (recurrences * tile.slices, 1, 1), threads: tile.threads,
           sharedBytes: tile.sharedBytes,
           Parameters(

@@ -24,6 +24,13 @@ struct HopperTile: Hashable, Sendable {
     var isReversed = false
     /// Whether it finds what passes through tokens, beside its outputs.
     var hasFlows = false
+    /// Whether a token's query does not see its own key.
+    var isStrict = false
+    /// Whether queries, and keys, are multiplied by β.
+    var hasQueryBetas = false
+    var hasKeyBetas = false
+    /// Whether the outputs are the delta rule's corrections.
+    var isOfCorrections = false
   }
 
   let shape: Shape
@@ -96,8 +103,11 @@ struct HopperTile: Hashable, Sendable {
     [
       "UPDATE=\(shape.update.kernelNumber)", "KEYS=\(shape.keyDimension)", "COLUMNS=\(columns)",
       "DECAYS=\(shape.decays ? 1 : 0)", "NORMALIZES=\(shape.normalizes ? 1 : 0)",
-      "OUTPUTS=\(hasOutputs ? 1 : 0)", "REVERSED=\(shape.isReversed ? 1 : 0)",
-      "FLOWS=\(shape.hasFlows && hasOutputs ? 1 : 0)",
+      "OUTPUTS=\(!hasOutputs ? 0 : shape.isOfCorrections ? 2 : 1)",
+      "REVERSED=\(shape.isReversed ? 1 : 0)",
+      "FLOWS=\(shape.hasFlows && hasOutputs ? 1 : 0)", "STRICT=\(shape.isStrict ? 1 : 0)",
+      "QUERY_BETAS=\(shape.hasQueryBetas ? 1 : 0)",
+      "KEY_BETAS=\(shape.hasKeyBetas && hasOutputs ? 1 : 0)",
     ]
   }
 }

@@ -1,0 +1,105 @@
+// The gradients of what the delta rule writes, from the last token to the first, for Hopper.
+//
+// With W = β X what linear/hopper_forward.cu writes, dO the gradient of the outputs and dS that of the state behind a
+// chunk, which becomes that of the state before it:
+//
+//     dW = Pᵀ dO + e^(γ − G) K dS
+//     U = (I + L)⁻ᵀ dW               the gradient of W through all later tokens of the chunk, too: dV = β U, dβ = U·X
+//     dS ← e^γ dS + scale (e^G Q)ᵀ dO − (e^G K)ᵀ β U
+//
+// P, L and G are those of the forward pass, and so is the way of a block through its chunks. The values here are dO,
+// the outputs U. Without outputs a block finds what a piece of a sequence does to dS.
+//
+// Compiled with what linear/hopper.cuh lists, UPDATE 1 and REVERSED 1.
+
+// Queries are read in any case.
+#define READS 1
+
+#include "linear/hopper_groups.cuh"
+
+// A state group's work.
+DEVICE void recur(const Parameters &p, const Layout &layout, const Place &at, const Memory &memory, bool is_map,
+                  int turns) {
+  const int warp_column = threadIdx.x / warp_threads * 16;
+  StateSums state = {};
+  begin_state(state, p, at, is_map);
+
+  for (int turn = 0; turn < turns; ++turn) {
+    const int chunk = chunk_of(turn, turns);
+    const int count = min(chunk_tokens, at.sequence.count - chunk * chunk_tokens);
+    const u32 keys = layout.key_tile(turn), queries = layout.query_tile(turn);
+    const Gates &gates = memory.gates(turn);
+
+    // 1. What keys find in dS, and what the outputs of the chunk add: dW.
+    Element::Left rounded[KEYS / 16];
+    round_left(rounded, state);
+    TokenSums found;
+    layout.key_ring.wait(turn);
+    if (count < chunk_tokens) layout.score_ring.wait(turn);
+    open_products();
+    multiply_transposed<Element, KeyTile>(found, rounded, keys, false);
+    close_products();
+    if (!is_map) layout.value_ring.wait(turn);
+    layout.score_ring.wait(turn);
+    wait_for_products<0>();
+    keep(found);
+    TokenLeft incoming;
+    if (is_map) {
+      incoming[0] = incoming[1] = incoming[2] = incoming[3] = {};
+    } else {
+      load_values(incoming, layout.value_tile(turn), warp_column, count);
+    }
+    if (DECAYS) scale_columns(found, gates.read);
+    open_products();
+    add_registers<Element, ScoreTile>(found, incoming, layout.score_tile(turn));
+    close_products();
+    wait_for_products<0>();
+    keep(found);
+
+    // 2. U, of sums over the inverse's rows.
+    TokenLeft corrected;
+    round_left(corrected, found);
+    TokenSums sums = {};
+    open_products();
+    add_registers<Element, ScoreTile>(sums, corrected, layout.inverse_tile(turn));
+    close_products();
+    // Meanwhile dO with its decay.
+    TokenLeft decayed;
+    widen_left(found, incoming);
+    scale_columns(found, gates.write);
+    round_left(decayed, found);
+    if (DECAYS) scale(state, gates.whole);
+    wait_for_products<0>();
+    keep(sums);
+
+    // 3. dS
+    open_products();
+    layout.query_ring.wait(turn);
+    add_registers<Element, KeyTile>(state, decayed, queries);
+    close_products();
+    round_left(corrected, sums);
+    scale_columns(sums, gates.erase);
+    TokenLeft erased;
+    round_left(erased, sums);
+    open_products();
+    add_registers<Element, KeyTile>(state, erased, keys);
+    close_products();
+    if (!is_map) leave(layout.value_ring, turn);
+
+#if OUTPUTS
+    store_output(p, layout, memory, at, corrected, turn, chunk, count);
+#endif
+    wait_for_products<0>();
+    keep(state);
+    leave(layout.query_ring, turn);
+    leave(layout.key_ring, turn);
+    leave(layout.score_ring, turn);
+    leave(layout.gate_ring, turn);
+  }
+  end_state(state, p, at, is_map);
+}
+
+extern "C" __global__ void __launch_bounds__(block_threads, 1)
+    linear_hopper_corrections(const __grid_constant__ Parameters p) {
+  run_block(p);
+}

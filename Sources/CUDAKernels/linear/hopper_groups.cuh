@@ -1,0 +1,244 @@
+#pragma once
+
+#include "linear/hopper_block.cuh"
+
+// The score group's work, what state groups read and write, and the block that they make up.
+
+// Keys behind the end are zeros before anybody multiplies with them but the products of keys and queries with
+// the state, whose columns of those tokens nobody reads.
+DEVICE void clear_behind(u8 *keys, int count) {
+  if (count >= chunk_tokens) return;
+  clear_rows<KeyTile>(keys, count);
+  meet_own_group();
+}
+
+// The score group's work.
+DEVICE void score_all(const Parameters &p, const Layout &layout, const Place &at, const Memory &memory,
+                      int turns) {
+  TokenSums sums;
+  // K Kᵀ of a turn whose L will be needed.
+  auto issue_lower = [&](int turn) {
+    const u32 keys = layout.key_tile(turn);
+    layout.key_ring.wait(turn);
+    clear_behind(memory.at(keys), at.sequence.count - chunk_of(turn, turns) * chunk_tokens);
+    open_products();
+    multiply_tiles<Element, KeyTile, KeyTile>(sums, keys, 0, keys);
+    close_products();
+  };
+  if (UPDATE == 1 && turns > 0) issue_lower(0);
+
+  for (int turn = 0; turn < turns; ++turn) {
+    const Member own;
+    const u32 keys = layout.key_tile(turn);
+    const Gates &gates = memory.gates(turn);
+    layout.gate_ring.wait(turn);
+
+    // 1. L, and its inverse.
+#if UPDATE == 1
+    wait_for_products<0>();
+    keep(sums);
+    store_lower(memory.lower(), gates, sums, own);
+    meet_own_group();
+    invert(memory.lower(), own);
+#else
+    layout.key_ring.wait(turn);
+    clear_behind(memory.at(keys), at.sequence.count - chunk_of(turn, turns) * chunk_tokens);
+#endif
+
+    // 2. Q Kᵀ while the inverse is rounded.
+#if READS
+    layout.query_ring.wait(turn);
+    // Here queries are written to the state, too.
+    if (REVERSED && UPDATE == 1) clear_behind(memory.at(layout.query_tile(turn)), at.sequence.count - chunk_of(turn, turns) * chunk_tokens);
+    open_products();
+    if (turned_scores) {
+      multiply_tiles<Element, KeyTile, KeyTile>(sums, keys, 0, layout.query_tile(turn));
+    } else {
+      multiply_tiles<Element, KeyTile, KeyTile>(sums, layout.query_tile(turn), 0, keys);
+    }
+    close_products();
+#endif
+    layout.score_ring.wait_for_place(turn);
+#if UPDATE == 1
+    round_lower(memory.at(layout.inverse_tile(turn)), memory.lower(), REVERSED || OUTPUTS == 2 || KEY_BETAS ? nullptr : gates.betas, own);
+#endif
+#if READS
+    wait_for_products<0>();
+    keep(sums);
+    leave(layout.query_ring, turn);
+#endif
+    leave(layout.key_ring, turn);
+
+    // 3. P, before the next turn's product takes its registers.
+#if READS
+    store_scores(memory.at(layout.score_tile(turn)), gates, sums, own);
+#endif
+    show_to_products();
+    layout.score_ring.fill(turn);
+#if FLOWS && !REVERSED
+    // 4. What passes between tokens of the chunk.
+    TokenSums others;
+    layout.value_ring.wait(turn);
+    open_products();
+    multiply_tiles<Element, ValueTile, ValueTile>(others, layout.partner_tile(turn), 0, layout.value_tile(turn));
+    close_products();
+    wait_for_products<0>();
+    keep(others);
+    leave(layout.value_ring, turn);
+#pragma unroll
+    for (int j = 0; j < chunk_tokens / 8; ++j) {
+#pragma unroll
+      for (int i = 0; i < 4; ++i) sums[j][i] *= others[j][i];
+    }
+    const int chunk = chunk_of(turn, turns);
+    store_pair_sums(memory.shares(), p.flows, p.operands, at, gates, sums, own, chunk,
+                    at.sequence.count - chunk * chunk_tokens);
+#endif
+    leave(layout.gate_ring, turn);
+    if (UPDATE == 1) {
+      if (turn + 1 < turns) issue_lower(turn + 1);
+      // L is written again.
+      meet_own_group();
+    }
+  }
+}
+
+// The first number of the state [k, v] that a thread has, in memory, and how far the next row and column are.
+struct StatePlace {
+  float *first;
+  i64 row_step, column_step;
+
+  // In states of `width` columns, those from `column` on.
+  __device__ StatePlace(const float *states, const Operands &o, const Place &at, int width, int column,
+                        bool is_transposed)
+      : row_step(is_transposed ? 1 : width), column_step(is_transposed ? KEYS : 1) {
+    const int lane = threadIdx.x % warp_threads;
+    const i64 number = (i64)at.number * o.value_heads + at.head;
+    first = (float *)states + number * KEYS * width + (column + threadIdx.x / warp_threads * 16 + lane / 4) * column_step +
+            lane % 4 * 2 * row_step;
+  }
+  __device__ float &at(int j, int i) const { return first[(j * 8 + i % 2) * row_step + i / 2 * 8 * column_step]; }
+};
+
+// A warp's 16 columns of the values as left operand; tokens from `count` on are zero.
+DEVICE void load_values(TokenLeft &values, u32 tile, int column, int count) {
+#pragma unroll
+  for (int step = 0; step < chunk_tokens / 16; ++step) {
+    load_matrices_transposed(values[step].word, tile + transposed_place<ValueTile>(column, step));
+  }
+  if (count >= chunk_tokens) return;
+#pragma unroll
+  for (int step = 0; step < chunk_tokens / 16; ++step) {
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      const int token = step * 16 + i / 2 * 8 + own_lane() % 4 * 2;
+      if (token >= count) values[step].word[i] = 0;
+      if (token + 1 == count) values[step].word[i] &= 0xffff;
+    }
+  }
+}
+
+// The state before the first token; of a map, columns of the unit matrix.
+DEVICE void begin_state(StateSums &state, const Parameters &p, const Place &at, bool is_map) {
+  const Operands &o = p.operands;
+  if (o.initial_state) {
+    const StatePlace initial(o.initial_state, o, at, o.value_dimension, at.first_column,
+                             p.is_transposed);
+#pragma unroll
+    for (int j = 0; j < KEYS / 8; ++j) {
+#pragma unroll
+      for (int i = 0; i < 4; ++i) state[j][i] = initial.at(j, i);
+    }
+  }
+  // A map's columns are counted behind those of the values.
+  const int map_column = at.first_column - o.value_dimension, warp_column = threadIdx.x / warp_threads * 16;
+  if (is_map) {
+#pragma unroll
+    for (int j = 0; j < KEYS / 8; ++j) {
+#pragma unroll
+      for (int i = 0; i < 4; ++i) {
+        const int row = j * 8 + threadIdx.x % 4 * 2 + i % 2;
+        const int column = map_column + warp_column + threadIdx.x % warp_threads / 4 + i / 2 * 8;
+        state[j][i] = row == column ? 1 : 0;
+      }
+    }
+  }
+}
+
+// And behind the last.
+DEVICE void end_state(const StateSums &state, const Parameters &p, const Place &at, bool is_map) {
+  const Operands &o = p.operands;
+  const int map_column = at.first_column - o.value_dimension;
+  if (float *states = is_map ? p.maps : p.final_state) {
+    const StatePlace final(states, o, at, is_map ? KEYS : o.value_dimension, is_map ? map_column : at.first_column,
+                           p.is_transposed && !is_map);
+#pragma unroll
+    for (int j = 0; j < KEYS / 8; ++j) {
+#pragma unroll
+      for (int i = 0; i < 4; ++i) final.at(j, i) = state[j][i];
+    }
+  }
+}
+
+// A group's columns of the outputs of a chunk, transposed back.
+DEVICE void store_output(const Parameters &p, const Layout &layout, const Memory &memory, const Place &at,
+                         const TokenLeft &output, int turn, int chunk, int count) {
+  const int group = threadIdx.x / group_threads;
+  const u32 tile = layout.output_tile(turn, group);
+#pragma unroll
+  for (int step = 0; step < chunk_tokens / 16; ++step) {
+    store_matrices_transposed(tile + transposed_place<OutputTile>(threadIdx.x / warp_threads * 16 % group_columns, step),
+                              output[step].word);
+  }
+  meet_own_group();
+  for (int index = threadIdx.x % group_threads; index < count * OutputTile::chunks; index += group_threads) {
+    const int row = index / OutputTile::chunks, part = index % OutputTile::chunks;
+    const int token = at.sequence.first + chunk * chunk_tokens + row;
+    u16 *target = (u16 *)p.output.base + p.output.place(at.sequence.batch, token, at.head) + at.first_column +
+                  group * group_columns + part * OutputTile::chunk_numbers;
+    *(uint4 *)target = *(const uint4 *)(memory.at(tile) + OutputTile::place(row, part));
+  }
+}
+
+// A state group's work, of which each kernel has its own.
+DEVICE void recur(const Parameters &p, const Layout &layout, const Place &at, const Memory &memory, bool is_map,
+                  int turns);
+
+// A block: its barriers, and its groups at their work.
+DEVICE void run_block(const Parameters &p) {
+  extern __shared__ __align__(1024) u8 shared[];
+  const Place at(p.operands, segment_tokens);
+  const Layout layout(shared_address(shared));
+  const int turns = (at.sequence.count + chunk_tokens - 1) / chunk_tokens;
+  const bool is_map = UPDATE == 1 && !OUTPUTS && at.first_column >= p.operands.value_dimension;
+
+  if (threadIdx.x == 0) {
+    layout.query_ring.open(computing_warps + NORMALIZES);
+    layout.key_ring.open(computing_warps + NORMALIZES);
+    layout.value_ring.open(FLOWS && !REVERSED ? computing_warps : state_groups * group_warps);
+    layout.score_ring.open(state_groups * group_warps, group_threads);
+    layout.gate_ring.open(computing_warps, warp_threads);
+    show_barriers();
+  }
+  // Above the diagonal blocks P, A and L are zero, and nobody writes there.
+  clear<block_threads>(shared + (layout.scores - layout.base), layout.outputs - layout.scores);
+  clear<block_threads>(shared + (layout.lower - layout.base), layout.sizes - layout.lower);
+  show_to_products();
+  __syncthreads();
+
+  const Memory memory = {shared, layout};
+  const int group = threadIdx.x / group_threads;
+  if (group < state_groups) {
+    take_registers<state_registers>();
+    recur(p, layout, at, memory, is_map, turns);
+  } else if (group == score_group) {
+    give_registers<score_registers>();
+    score_all(p, layout, at, memory, turns);
+  } else {
+    give_registers<copying_registers>();
+    const int warp = threadIdx.x / warp_threads % group_warps;
+    if (warp == 0 && threadIdx.x % warp_threads == 0) copy_all(p, layout, at, is_map, turns);
+    if (warp == 1) find_all_gates(p, layout, at, memory, turns);
+    if (NORMALIZES && warp >= group_warps - measuring_warps) measure_all(p, layout, memory, warp == 3, turns);
+  }
+}
