@@ -45,6 +45,9 @@ static const char hopper_block_cuh[] = {
 static const char hopper_groups_cuh[] = {
 #embed "linear/hopper_groups.cuh" suffix(, 0)
 };
+static const char hopper_inverse_cu[] = {
+#embed "linear/hopper_inverse.cu" suffix(, 0)
+};
 static const char hopper_corrections_cu[] = {
 #embed "linear/hopper_corrections.cu" suffix(, 0)
 };
@@ -62,6 +65,9 @@ static const char flow_sums_cu[] = {
 };
 static const char step_cu[] = {
 #embed "linear/step.cu" suffix(, 0)
+};
+static const char unit_rows_cu[] = {
+#embed "linear/unit_rows.cu" suffix(, 0)
 };
 static const char sum_slots_cu[] = {
 #embed "linear/sum_slots.cu" suffix(, 0)
@@ -83,12 +89,14 @@ static const struct cuda_source sources[] = {
     SOURCE("linear/flows.cuh", flows_cuh),
     SOURCE("linear/hopper_block.cuh", hopper_block_cuh),
     SOURCE("linear/hopper_groups.cuh", hopper_groups_cuh),
+    SOURCE("linear/hopper_inverse.cu", hopper_inverse_cu),
     SOURCE("linear/hopper_corrections.cu", hopper_corrections_cu),
     SOURCE("linear/correction_sums.cu", correction_sums_cu),
     SOURCE("linear/hopper_forward.cu", hopper_forward_cu),
     SOURCE("linear/join_pieces.cu", join_pieces_cu),
     SOURCE("linear/flow_sums.cu", flow_sums_cu),
     SOURCE("linear/step.cu", step_cu),
+    SOURCE("linear/unit_rows.cu", unit_rows_cu),
     SOURCE("linear/sum_slots.cu", sum_slots_cu),
 };
 

@@ -9,6 +9,7 @@
 struct Parameters {
   TensorMap queries, keys, values;
   TensorMap partners;   // of FLOWS, as the outputs; as the values are copied
+  TensorMap inverses;   // of erasing tokens (linear/hopper_inverse.cu)
   Operands operands;
   Rows output;          // [b, t, hv, v]
   float *final_state;   // as the initial one, or null
@@ -44,8 +45,7 @@ struct Layout {
   u32 inverses = scores + score_stages * ScoreTile::bytes;
   u32 outputs = inverses + (UPDATE == 1 ? score_stages * ScoreTile::bytes : 0);
   u32 gates = outputs + output_stages * state_groups * OutputTile::bytes;
-  u32 lower = gates + gate_stages * (u32)sizeof(Gates);
-  u32 sizes = lower + (UPDATE == 1 ? lower_size * (u32)sizeof(float) : 0);
+  u32 sizes = gates + gate_stages * (u32)sizeof(Gates);
   u32 shares = sizes + 2 * chunk_tokens * (u32)sizeof(float);
   u32 barriers = shares + (FLOWS && !REVERSED ? (u32)sizeof(PairShares) : 0);
   Ring<key_stages> query_ring = {barriers};
@@ -54,6 +54,7 @@ struct Layout {
   Ring<score_stages> score_ring = {barriers + 2 * Ring<key_stages>::bytes + Ring<value_stages>::bytes};
   Ring<gate_stages> gate_ring = {barriers + 2 * Ring<key_stages>::bytes + Ring<value_stages>::bytes +
                                  Ring<score_stages>::bytes};
+  Ring<score_stages> inverse_ring = {gate_ring.barriers + Ring<gate_stages>::bytes};
 
   __device__ explicit Layout(u32 base) : base(base) {}
   __device__ u32 query_tile(int turn) const { return queries + turn % key_stages * KeyTile::bytes; }
@@ -76,7 +77,6 @@ struct Memory {
 
   __device__ u8 *at(u32 address) const { return shared + (address - layout.base); }
   __device__ Gates &gates(int turn) const { return ((Gates *)at(layout.gates))[turn % gate_stages]; }
-  __device__ float *lower() const { return (float *)at(layout.lower); }
   __device__ PairShares &shares() const { return *(PairShares *)at(layout.shares); }
   // Reciprocal lengths of queries and keys, [2][64].
   __device__ float *sizes() const { return (float *)at(layout.sizes); }
@@ -88,6 +88,12 @@ DEVICE void copy_all(const Parameters &p, const Layout &layout, const Place &at,
     const int row = at.sequence.first + chunk_of(turn, turns) * chunk_tokens;
     copy_blocks<KeyTile>(layout.key_tile(turn), p.keys, layout.key_ring.claim(turn, KeyTile::bytes),
                          at.head / p.key_group, row, at.sequence.batch);
+#if UPDATE == 1
+    // A sequence's chunks are counted from the beginning of its first segment on.
+    const int chunk = at.sequence.chunk * segment_chunks + chunk_of(turn, turns);
+    copy_blocks<ScoreTile>(layout.inverse_tile(turn), p.inverses,
+                           layout.inverse_ring.claim(turn, ScoreTile::bytes), at.head, chunk * chunk_tokens, 0);
+#endif
 #if READS
     copy_blocks<KeyTile>(layout.query_tile(turn), p.queries,
                          layout.query_ring.claim(turn, KeyTile::bytes), at.head / p.query_group, row,

@@ -60,6 +60,7 @@ DEVICE void recur(const Parameters &p, const Layout &layout, const Place &at, co
     TokenLeft corrected;
     round_left(corrected, found);
     TokenSums sums = {};
+    layout.inverse_ring.wait(turn);
     open_products();
     add_registers<Element, ScoreTile>(sums, corrected, layout.inverse_tile(turn));
     close_products();
@@ -71,6 +72,7 @@ DEVICE void recur(const Parameters &p, const Layout &layout, const Place &at, co
     if (DECAYS) scale(state, gates.whole);
     wait_for_products<0>();
     keep(sums);
+    leave(layout.inverse_ring, turn);
 
     // 3. dS
     open_products();

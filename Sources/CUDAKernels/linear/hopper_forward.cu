@@ -3,19 +3,20 @@
 // With G the inclusive sum of the log-decay in a chunk, γ the whole chunk's, and S the state before it:
 //
 //     additive     W = V
-//     delta rule   W = A (V − e^G K S) ,  A = (I + L)⁻¹ β ,  L_ij = β_i k_i·k_j e^(G_i − G_j) for j < i
+//     delta rule   W = A β (V − e^G K S) ,  A = (I + L)⁻¹ ,  L_ij = β_i k_i·k_j e^(G_i − G_j) for j < i
 //     O = scale e^G Q S + P W ,           P_ij = scale q_i·k_j e^(G_i − G_j) for j ≤ i
 //     S ← e^γ S + (e^(γ − G) K)ᵀ W
 //
 // Everything that depends on the state is computed transposed: Sᵀ, and with it each Wᵀ, is the left operand
-// that a warpgroup has in registers, so that the state never passes through shared memory. P and A come
-// from the score group, a chunk ahead.
+// that a warpgroup has in registers, so that the state never passes through shared memory. P comes from the
+// score group, a chunk ahead, and A from memory (linear/hopper_inverse.cu).
 //
 // Without outputs a block finds what a piece of a sequence does to the state: S ↦ M S + B. B is the state that it
 // leaves of none; where tokens erase, columns of M are those that it leaves, without values, of a one; otherwise M
 // is the piece's decay, a number.
 //
-// Where the corrections are wanted, W = β X, they are X = (I + M)⁻¹ (V − e^G K S), M as L with β of the column.
+// Where the corrections are wanted, W = β X, they are X = (I + M)⁻¹ (V − e^G K S), M as L with β of the column: then
+// (I + M)⁻¹ comes from memory.
 // Reversed, an additive update goes from the last token to the first: rows of the tile of scores are keys then.
 //
 // Compiled with what linear/hopper.cuh lists.
@@ -92,17 +93,20 @@ DEVICE void recur(const Parameters &p, const Layout &layout, const Place &at, co
 #pragma unroll
     for (int j = 0; j < chunk_tokens / 8; ++j) {
       const float2 factor = factors_at(gates.erase, j);
+      const float2 beta = OUTPUTS == 2 ? float2{1, 1} : factors_at(gates.betas, j);
 #pragma unroll
       for (int i = 0; i < 4; ++i) {
-        found[j][i] = sums[j][i] - (i % 2 ? factor.y : factor.x) * found[j][i];
+        found[j][i] = (i % 2 ? beta.y : beta.x) * (sums[j][i] - (i % 2 ? factor.y : factor.x) * found[j][i]);
       }
     }
     round_left(written, found);
+    layout.inverse_ring.wait(turn);
     open_products();
     multiply_transposed<Element, ScoreTile>(sums, written, layout.inverse_tile(turn), false);
     close_products();
     wait_for_products<0>();
     keep(sums);
+    leave(layout.inverse_ring, turn);
     round_left(written, sums);
 #endif
 

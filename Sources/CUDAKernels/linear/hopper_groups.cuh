@@ -16,36 +16,17 @@ DEVICE void clear_behind(u8 *keys, int count) {
 DEVICE void score_all(const Parameters &p, const Layout &layout, const Place &at, const Memory &memory,
                       int turns) {
   TokenSums sums;
-  // K Kᵀ of a turn whose L will be needed.
-  auto issue_lower = [&](int turn) {
-    const u32 keys = layout.key_tile(turn);
-    layout.key_ring.wait(turn);
-    clear_behind(memory.at(keys), at.sequence.count - chunk_of(turn, turns) * chunk_tokens);
-    open_products();
-    multiply_tiles<Element, KeyTile, KeyTile>(sums, keys, 0, keys);
-    close_products();
-  };
-  if (UPDATE == 1 && turns > 0) issue_lower(0);
-
   for (int turn = 0; turn < turns; ++turn) {
     const Member own;
     const u32 keys = layout.key_tile(turn);
     const Gates &gates = memory.gates(turn);
     layout.gate_ring.wait(turn);
 
-    // 1. L, and its inverse.
-#if UPDATE == 1
-    wait_for_products<0>();
-    keep(sums);
-    store_lower(memory.lower(), gates, sums, own);
-    meet_own_group();
-    invert(memory.lower(), own);
-#else
+    // 1. Nothing behind the end is multiplied.
     layout.key_ring.wait(turn);
     clear_behind(memory.at(keys), at.sequence.count - chunk_of(turn, turns) * chunk_tokens);
-#endif
 
-    // 2. Q Kᵀ while the inverse is rounded.
+    // 2. Q Kᵀ
 #if READS
     layout.query_ring.wait(turn);
     // Here queries are written to the state, too.
@@ -59,9 +40,6 @@ DEVICE void score_all(const Parameters &p, const Layout &layout, const Place &at
     close_products();
 #endif
     layout.score_ring.wait_for_place(turn);
-#if UPDATE == 1
-    round_lower(memory.at(layout.inverse_tile(turn)), memory.lower(), REVERSED || OUTPUTS == 2 || KEY_BETAS ? nullptr : gates.betas, own);
-#endif
 #if READS
     wait_for_products<0>();
     keep(sums);
@@ -95,11 +73,6 @@ DEVICE void score_all(const Parameters &p, const Layout &layout, const Place &at
                     at.sequence.count - chunk * chunk_tokens);
 #endif
     leave(layout.gate_ring, turn);
-    if (UPDATE == 1) {
-      if (turn + 1 < turns) issue_lower(turn + 1);
-      // L is written again.
-      meet_own_group();
-    }
   }
 }
 
@@ -218,11 +191,11 @@ DEVICE void run_block(const Parameters &p) {
     layout.value_ring.open(FLOWS && !REVERSED ? computing_warps : state_groups * group_warps);
     layout.score_ring.open(state_groups * group_warps, group_threads);
     layout.gate_ring.open(computing_warps, warp_threads);
+    layout.inverse_ring.open(state_groups * group_warps);
     show_barriers();
   }
-  // Above the diagonal blocks P, A and L are zero, and nobody writes there.
-  clear<block_threads>(shared + (layout.scores - layout.base), layout.outputs - layout.scores);
-  clear<block_threads>(shared + (layout.lower - layout.base), layout.sizes - layout.lower);
+  // Above the diagonal blocks P is zero, and nobody writes there.
+  clear<block_threads>(shared + (layout.scores - layout.base), layout.inverses - layout.scores);
   show_to_products();
   __syncthreads();
 

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "linear/gates.cuh"
+#include "linear/scores.cuh"
 
 // (I + L)⁻¹ of a strictly lower triangular L [64, 64], by a warpgroup: diagonal blocks of 8 by
 // substitution in float32, then two blocks of n beside each other become one of 2 n,
@@ -16,17 +16,6 @@ constexpr int lower_pitch = chunk_tokens + 8;
 constexpr int lower_size = chunk_tokens * lower_pitch;
 constexpr int small_block = 8;
 constexpr int large_block = 16;
-
-// A thread's place in the score group.
-struct Member {
-  int warp;
-  int lane;
-
-  __device__ Member() : warp(own_warp()), lane(own_lane()) {}
-  // Of sums of 16 × 8: rows `row` and + 8, columns `column` and + 1.
-  __device__ int row() const { return lane / 4; }
-  __device__ int column() const { return lane % 4 * 2; }
-};
 
 // The matrix units cut off all but 11 bits: half of the last of them rounds.
 DEVICE u32 nearest_tf32(float number) { return __float_as_uint(number) + 0x1000; }
@@ -162,19 +151,10 @@ DEVICE void invert(float *lower, const Member &own) {
   meet_own_group();
 }
 
-// The lower blocks of `lower`, its columns times `factors` if there are any, rounded to a tile: a warp's own rows.
-DEVICE void round_lower(u8 *tile, const float *lower, const float *factors, const Member &own) {
+// L, of the products of keys with keys.
+DEVICE void store_lower(float *lower, const Gates &gates, const TokenSums &sums, const Member &own) {
   const int first = own.warp * warp_rows + own.row();
-#pragma unroll
-  for (int j = 0; j < chunk_tokens / 8; ++j) {
-    const float2 factor = factors ? *(const float2 *)(factors + j * 8 + own.column()) : float2{1, 1};
-#pragma unroll
-    for (int half = 0; half < 2; ++half) {
-      const int row = first + half * 8;
-      const float2 pair = *(const float2 *)(lower + row * lower_pitch + j * 8 + own.column());
-      if (j / 2 <= own.warp) {
-        Element::store(tile + ScoreTile::pair_place(row, j, own.lane), pair.x * factor.x, pair.y * factor.y);
-      }
-    }
-  }
+  each_pair<true>(gates, gates.key_rows, sums, own, [&](int j, int half, float left, float right) {
+    *(float2 *)(lower + (first + half * 8) * lower_pitch + j * 8 + own.column()) = {left, right};
+  });
 }

@@ -1,12 +1,21 @@
 #pragma once
 
 #include "linear/gates.cuh"
-#include "linear/inverse.cuh"
 
-// What the score group computes of a chunk, none of which depends on the state:
+// What is computed of a chunk's pairs of tokens, none of which depends on the state:
 //
-//     P_ij = scale q_i·k_j e^(G_i − G_j) for j ≤ i ,   L_ij = β_i k_i·k_j e^(G_i − G_j) for j < i ,
-//     A = (I + L)⁻¹ diag β
+//     P_ij = scale q_i·k_j e^(G_i − G_j) for j ≤ i ,   L_ij = β_i k_i·k_j e^(G_i − G_j) for j < i
+
+// A thread's place in the score group.
+struct Member {
+  int warp;
+  int lane;
+
+  __device__ Member() : warp(own_warp()), lane(own_lane()) {}
+  // Of sums of 16 × 8: rows `row` and + 8, columns `column` and + 1.
+  __device__ int row() const { return lane / 4; }
+  __device__ int column() const { return lane % 4 * 2; }
+};
 
 // Calls body(j, half, first, second) for each pair of sums that a thread has in the lower blocks, in columns 8 j …
 // and row `half` of its two: the sums times what decays in between and times the factors of row and column;
@@ -71,13 +80,5 @@ DEVICE void store_scores(u8 *tile, const Gates &gates, const TokenSums &sums, co
   const int first = own.warp * warp_rows + own.row();
   each_pair<STRICT>(gates, gates.query_rows, sums, own, [&](int j, int half, float left, float right) {
     Element::store(tile + ScoreTile::pair_place(first + half * 8, j, own.lane), left, right);
-  });
-}
-
-// L, of the products of keys with keys.
-DEVICE void store_lower(float *lower, const Gates &gates, const TokenSums &sums, const Member &own) {
-  const int first = own.warp * warp_rows + own.row();
-  each_pair<true>(gates, gates.key_rows, sums, own, [&](int j, int half, float left, float right) {
-    *(float2 *)(lower + (first + half * 8) * lower_pitch + j * 8 + own.column()) = {left, right};
   });
 }

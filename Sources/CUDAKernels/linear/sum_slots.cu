@@ -6,7 +6,7 @@
 #include "linear/tokens.cuh"
 
 struct Parameters {
-  const float *slots;   // [slots, rows, heads, group, width]
+  const void *slots;    // [slots, rows, heads, group, width]
   Rows target;          // [batch, length, heads, width]
   Rows source;          // as the target: what was normalised; without a base nothing was
   i64 rows;             // batch × length
@@ -17,6 +17,8 @@ struct Parameters {
   int width;
   float scale;
   float epsilon;
+  int type;             // of the slots
+  int unused;
 };
 
 // The sum of number `d` of a row, whose first of a group lies at `first` in every slot.
@@ -24,7 +26,7 @@ DEVICE float slot_sum(const Parameters &p, i64 first, int d) {
   const i64 slot = p.rows * p.heads * p.group * p.width;
   float sum = 0;
   for (int n = 0; n < p.slot_count; ++n) {
-    for (int g = 0; g < p.group; ++g) sum += p.slots[n * slot + first + (i64)g * p.width + d];
+    for (int g = 0; g < p.group; ++g) sum += read_number(p.slots, p.type, n * slot + first + (i64)g * p.width + d);
   }
   return sum;
 }

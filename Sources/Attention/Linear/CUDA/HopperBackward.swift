@@ -15,21 +15,26 @@ import Tensors
 ///     dk_i −= β_i Σ_{j < i} e_ij (U_i · β_j X_j) k_j     queries βU, keys βX, values K, forward
 ///     dk_j −= Σ_{i > j} e_ij (β_j X_j · U_i) β_i k_i     queries βX, keys βU, values K, reversed
 struct HopperBackward {
-  private let linear: DeviceLinear
-  private let splits: Bool
+  private let plan: HopperPlan
+  /// As they are multiplied: over their lengths, where the call asks for that.
+  private let (queries, keys): (Tensor, Tensor)
 
-  private var call: LinearCall { linear.call }
-  private var problem: LinearProblem { linear.call.problem }
+  private var linear: DeviceLinear { plan.linear }
+  private var call: LinearCall { plan.call }
+  private var problem: LinearProblem { plan.problem }
 
   init(_ call: LinearCall, splits: Bool) throws {
-    linear = try DeviceLinear(call, chunk: HopperFlows.segment)
-    self.splits = splits
+    let plan = try HopperPlan(call, splits: splits, goesBack: true)
+    self.plan = plan
+    func read(_ rows: Tensor) throws -> Tensor {
+      try call.problem.normalizesQueriesAndKeys ? UnitRows(rows).run(plan.queue) : rows
+    }
+    (queries, keys) = (try read(call.queries), try read(call.keys))
   }
 
   /// Whether it computes the gradients of `problem`, to whose forward pass there is no objection.
   static func serves(_ problem: LinearProblem) -> Bool {
-    !problem.normalizesQueriesAndKeys
-      && HopperKernel.keyDimensions.contains(problem.valueDimension)
+    HopperKernel.keyDimensions.contains(problem.valueDimension)
   }
 
   /// What its passes multiply.
@@ -55,8 +60,6 @@ struct HopperBackward {
       : try additive(incoming, final: final, initialState: initialState)
   }
 
-  private var multiprocessors: Int { linear.queue.device.limits.multiprocessors }
-
   /// [b, t, hv, k]
   private var keyRows: Shape {
     [problem.batch, problem.length, problem.valueHeads, problem.keyDimension]
@@ -65,29 +68,27 @@ struct HopperBackward {
   private func additive(_ incoming: Tensor, final: Tensor?, initialState: Tensor?) throws
     -> LinearGradients
   {
-    let queries = try result(keyRows, call.places.queriesGradient)
-    let keys = try result(keyRows, call.places.keysGradient)
+    let queriesGradient = try result(keyRows, call.places.queriesGradient)
+    let keysGradient = try result(keyRows, call.places.keysGradient)
     let values = try result(call.outputShape, call.places.valuesGradient)
     var ofQueries = HopperPass(
-      queries: incoming, keys: call.values, values: call.keys, output: queries,
+      queries: incoming, keys: call.values, values: keys, output: queriesGradient,
       initialState: call.initialState, hasTransposedStates: true)
     let ofValues = HopperPass(
-      queries: call.keys, keys: call.queries, values: incoming, output: values, isReversed: true,
+      queries: keys, keys: queries, values: incoming, output: values, isReversed: true,
       initialState: final, finalState: initialState)
     var ofKeys = HopperPass(
-      queries: call.values, keys: incoming, values: call.queries, output: keys, isReversed: true,
+      queries: call.values, keys: incoming, values: queries, output: keysGradient, isReversed: true,
       initialState: final, hasTransposedStates: true)
-    let flows = try flows(of: [call.queries], ofQueries)
+    let flows = try flows(of: [queries], ofQueries)
     (ofQueries.flows, ofKeys.flows) = (flows.first?.reads, flows.first?.keys)
-    if splits {
-      try ofQueries.runInPieces(linear)
-      let states = try ofValues.runInPieces(linear)
-      try ofKeys.runInPieces(linear, states: states)
-    } else {
-      for pass in [ofQueries, ofValues, ofKeys] { try pass.run(linear) }
-    }
+    try ofQueries.run(plan)
+    let behind = try ofValues.run(plan)
+    try ofKeys.run(plan, states: .known(behind))
     return LinearGradients(
-      queries: queries, keys: keys, values: values, decay: try sum(flows, ofQueries),
+      queries: try unfold(queriesGradient, queries: true),
+      keys: try unfold(keysGradient, queries: false),
+      values: values, decay: try sum(flows, ofQueries),
       initialState: initialState)
   }
 
@@ -96,49 +97,45 @@ struct HopperBackward {
   {
     let corrections = try linear.fresh(call.outputShape, problem.dtype)
     let gradients = try linear.fresh(call.outputShape, problem.dtype)
-    let queries = try result(keyRows, call.places.queriesGradient)
+    let queriesGradient = try result(keyRows, call.places.queriesGradient)
     let (byQueries, byWrites, byReads) = (
       try linear.fresh(keyRows, problem.dtype), try linear.fresh(keyRows, problem.dtype),
       try linear.fresh(keyRows, problem.dtype)
     )
+    let inverses = try HopperInverses(plan, keys: keys, normalizes: false, columns: true)
     let ofCorrections = HopperPass(
-      queries: call.queries, keys: call.keys, values: call.values, output: corrections,
+      queries: queries, keys: keys, values: call.values, output: corrections,
       update: problem.update, initialState: call.initialState, hasKeyBetas: true,
-      isOfCorrections: true)
+      isOfCorrections: true, inverses: inverses)
     let ofGradients = HopperPass(
-      queries: call.queries, keys: call.keys, values: incoming, output: gradients,
-      update: problem.update, isReversed: true, initialState: final, finalState: initialState)
+      queries: queries, keys: keys, values: incoming, output: gradients,
+      update: problem.update, isReversed: true, initialState: final, finalState: initialState,
+      inverses: inverses)
     var ofQueries = HopperPass(
-      queries: incoming, keys: corrections, values: call.keys, output: queries,
+      queries: incoming, keys: corrections, values: keys, output: queriesGradient,
       initialState: call.initialState, hasTransposedStates: true, hasKeyBetas: true)
     var ofReads = HopperPass(
-      queries: gradients, keys: corrections, values: call.keys, output: byReads,
+      queries: gradients, keys: corrections, values: keys, output: byReads,
       initialState: call.initialState, hasTransposedStates: true, scale: 1, isStrict: true,
       hasQueryBetas: true, hasKeyBetas: true)
     var ofKeys = HopperPass(
-      queries: corrections, keys: incoming, values: call.queries, output: byQueries,
+      queries: corrections, keys: incoming, values: queries, output: byQueries,
       isReversed: true, initialState: final, hasTransposedStates: true, hasQueryBetas: true)
     var ofWrites = HopperPass(
-      queries: corrections, keys: gradients, values: call.keys, output: byWrites,
+      queries: corrections, keys: gradients, values: keys, output: byWrites,
       isReversed: true, hasTransposedStates: true, scale: 1, isStrict: true, hasQueryBetas: true,
       hasKeyBetas: true)
-    let flows = try flows(of: [call.queries, call.keys], ofQueries)
+    let flows = try flows(of: [queries, keys], ofQueries)
     (ofQueries.flows, ofKeys.flows) = (flows.first?.reads, flows.first?.keys)
     (ofReads.flows, ofWrites.flows) = (flows.last?.reads, flows.last?.keys)
-    if splits {
-      let before = try ofCorrections.runInPieces(linear)
-      let behind = try ofGradients.runInPieces(linear)
-      try ofQueries.runInPieces(linear, states: before)
-      try ofReads.runInPieces(linear, states: before)
-      // All of the state's gradient behind a piece goes with the first of the two.
-      try ofKeys.runInPieces(linear, states: behind)
-      try ofWrites.runInPiecesFromNothing(linear)
-    } else {
-      for pass in [ofCorrections, ofGradients, ofQueries, ofReads, ofKeys, ofWrites] {
-        try pass.run(linear)
-      }
-    }
-    let keys = try result(keyRows, call.places.keysGradient)
+    let before = try ofCorrections.run(plan)
+    let behind = try ofGradients.run(plan)
+    try ofQueries.run(plan, states: .known(before))
+    try ofReads.run(plan, states: .known(before))
+    // All of the state's gradient behind a piece goes with the first of the two.
+    try ofKeys.run(plan, states: .known(behind))
+    try ofWrites.run(plan, states: .none)
+    let keysGradient = try result(keyRows, call.places.keysGradient)
     let values = try result(call.outputShape, call.places.valuesGradient)
     let beta = try linear.fresh([problem.batch, problem.length, problem.valueHeads, 1])
     try withExtendedLifetime((corrections, gradients, byQueries, byWrites, byReads)) {
@@ -152,12 +149,14 @@ struct HopperBackward {
           byQueries: DeviceTokenRows(byQueries), byWrites: DeviceTokenRows(byWrites),
           byReads: DeviceTokenRows(byReads), corrections: DeviceTokenRows(corrections),
           gradients: DeviceTokenRows(gradients), beta: DeviceTokenRows(call.update.tensors[0]),
-          keys: DeviceTokenRows(keys), values: DeviceTokenRows(values),
+          keys: DeviceTokenRows(keysGradient), values: DeviceTokenRows(values),
           betaGradient: DeviceTokenRows(beta), rows: Int64(rows), length: Int64(problem.length),
           heads: Int32(problem.valueHeads)))
     }
     return LinearGradients(
-      queries: queries, keys: keys, values: values, decay: try sum(flows, ofQueries),
+      queries: try unfold(queriesGradient, queries: true),
+      keys: try unfold(keysGradient, queries: false),
+      values: values, decay: try sum(flows, ofQueries),
       update: [beta], initialState: initialState)
   }
 
@@ -184,38 +183,27 @@ struct HopperBackward {
   /// Memory for what passes through tokens, for each of those who read; none if nobody wants the decay's gradient.
   private func flows(of readers: [Tensor], _ pass: HopperPass) throws -> [HopperFlowPair] {
     guard call.decay != nil, call.wantsDecayGradient else { return [] }
-    let cut = splits ? HopperPieces(call, multiprocessors) : nil
     var pairs: [HopperFlowPair] = []
     for reader in readers {
       pairs.append(
         try HopperFlows.pair(
-          linear, of: reader, segments: cut?.segments ?? linear.chunks, slices: tile(pass).slices,
-          states: pairs.first?.reads.states))
+          linear, of: reader, keys: keys, segments: plan.segments,
+          slices: pass.tile(plan).slices, states: pairs.first?.reads.states))
     }
     return pairs
   }
 
-  private var recurrences: Int {
-    splits
-      ? HopperPieces(call, multiprocessors).pieces.count * problem.valueHeads
-      : problem.recurrences
-  }
-
-  private func tile(_ pass: HopperPass) -> HopperTile {
-    HopperTile(pass.shape(problem), recurrences: recurrences, multiprocessors: multiprocessors)
-  }
-
   private func sum(_ flows: [HopperFlowPair], _ pass: HopperPass) throws -> Tensor? {
-    guard !flows.isEmpty else { return nil }
-    let sequences =
-      try splits
-      ? {
-        let cut = HopperPieces(call, multiprocessors)
-        return try DeviceSequences(
-          cut.pieces, firstChunks: cut.firstSegments, chunks: cut.segments, linear.queue)
-      }() : nil
-    return try HopperFlowPair.sum(
-      flows, linear, tile(pass), sequences, recurrences: recurrences)
+    flows.isEmpty ? nil : try HopperFlowPair.sum(flows, plan, pass.tile(plan))
+  }
+
+  /// The gradient of queries or keys as they were given, of that of what was multiplied.
+  private func unfold(_ gradient: Tensor, queries: Bool) throws -> Tensor {
+    guard problem.normalizesQueriesAndKeys else { return gradient }
+    let source = queries ? call.queries : call.keys
+    return try SlotSum(
+      slots: gradient.unsqueezed(0), group: problem.valueHeads / problem.heads, normalized: source
+    ).run(source.shape, problem.dtype, linear.queue)
   }
 
   /// Memory for a gradient: `wanted` where it has this shape and threads can write 16 bytes at once.

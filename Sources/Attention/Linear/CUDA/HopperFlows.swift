@@ -26,9 +26,11 @@ struct HopperFlows {
   ///
   /// - Parameters:
   ///   - readers: what reads in the first pass, as queries or keys [b, t, h, k].
+  ///   - keys: what is written under, likewise.
   ///   - states: those of another such pass of the same call, if there is one.
   static func pair(
-    _ linear: DeviceLinear, of readers: Tensor, segments: Int, slices: Int, states: Tensor? = nil
+    _ linear: DeviceLinear, of readers: Tensor, keys: Tensor, segments: Int, slices: Int,
+    states: Tensor? = nil
   ) throws -> HopperFlowPair {
     let problem = linear.call.problem
     let slots = problem.keyDimension / HopperTile.groupColumns * warps
@@ -47,7 +49,7 @@ struct HopperFlows {
     }
     return HopperFlowPair(
       reads: try flows(readers, storesStates: known == nil),
-      keys: try flows(linear.call.keys, storesStates: true))
+      keys: try flows(keys, storesStates: true))
   }
 
   /// As `Flows` in `linear/flows.cuh`.
@@ -79,26 +81,23 @@ extension HopperFlowPair {
   /// The gradient of the decay [b, t, hv, 1], by `linear/flow_sums.cu`.
   ///
   /// - Parameters:
-  ///   - flows: to queries, and where tokens erase to those, of passes which had this tile.
-  ///   - sequences: the pieces of the sequences, where they were cut.
-  ///   - recurrences: sequences, or pieces of them, times value heads.
-  static func sum(
-    _ flows: [HopperFlowPair], _ linear: DeviceLinear, _ tile: HopperTile,
-    _ sequences: DeviceSequences?, recurrences: Int
-  ) throws -> Tensor {
-    let problem = linear.call.problem
-    var operands = try linear.operands(slices: 1)
-    if let sequences { operands.sequences = sequences.address }
+  ///   - flows: to queries, and where tokens erase to those.
+  ///   - tile: of the passes.
+  static func sum(_ flows: [HopperFlowPair], _ plan: HopperPlan, _ tile: HopperTile) throws
+    -> Tensor
+  {
+    let (linear, problem) = (plan.linear, plan.problem)
     let decay = try linear.fresh([problem.batch, problem.length, problem.valueHeads, 1])
     let warps = HopperFlows.segment / HopperTile.chunk
     try linear.queue.launch(
       "linear/flow_sums", element: problem.dtype,
       definitions: tile.definitions + ["ERASES=\(flows.count - 1)"], isSpecific: true,
-      grid: (recurrences, problem.length.pieces(of: HopperFlows.segment), 1),
+      grid: (plan.recurrences, plan.longest.pieces(of: HopperFlows.segment), 1),
       threads: warps * LinearTile.threadsPerWarp,
       sharedBytes: warps * MemoryLayout<Float>.size,
       Parameters(
-        operands: operands, queries: Shares(flows[0]), erased: Shares(flows[flows.count - 1]),
+        operands: plan.operands(slices: 1), queries: Shares(flows[0]),
+        erased: Shares(flows[flows.count - 1]),
         decay: DeviceTokenRows(decay),
         tokens: Int64(problem.batch * problem.length * problem.valueHeads),
         slots: Int32(flows[0].reads.rows.shape[0]), slices: Int32(tile.slices)))

@@ -113,22 +113,23 @@ struct HopperKernel: LinearKernel {
   }
 
   func forward(_ call: LinearCall) throws -> LinearOutputs {
-    let linear = try DeviceLinear(call, chunk: HopperFlows.segment)
+    let problem = call.problem
+    let plan = try HopperPlan(call, splits: splits, goesBack: false)
     /// Where threads can write 16 bytes at once.
     let place = try call.places.output.flatMap {
       try $0.deviceAddress() % Self.chunkBytes == 0 ? $0 : nil
     }
-    let output = try linear.fresh(call.outputShape, call.problem.dtype, into: place)
-    let finalState = try linear.fresh(call.stateShape, into: call.places.finalState)
+    let output = try plan.linear.fresh(call.outputShape, problem.dtype, into: place)
+    let finalState = try plan.linear.fresh(call.stateShape, into: call.places.finalState)
+    let normalizes = problem.normalizesQueriesAndKeys
+    let inverses =
+      try problem.update.isErasing
+      ? HopperInverses(plan, keys: call.keys, normalizes: normalizes, columns: false) : nil
     let pass = HopperPass(
       queries: call.queries, keys: call.keys, values: call.values, output: output,
-      update: call.problem.update, normalizes: call.problem.normalizesQueriesAndKeys,
-      initialState: call.initialState, finalState: finalState)
-    if splits {
-      try pass.runInPieces(linear)
-    } else {
-      try pass.run(linear)
-    }
+      update: problem.update, normalizes: normalizes, initialState: call.initialState,
+      finalState: finalState, inverses: inverses)
+    try pass.run(plan)
     return LinearOutputs(output: output, finalState: finalState)
   }
 

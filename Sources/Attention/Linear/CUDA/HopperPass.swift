@@ -29,28 +29,44 @@ struct HopperPass {
   var hasKeyBetas = false
   /// Whether the outputs are the delta rule's corrections, which multiplied by β are what is written.
   var isOfCorrections = false
+  /// Of erasing updates.
+  var inverses: HopperInverses?
 }
 
 extension HopperPass {
   private var keyDimension: Int { keys.shape[3] }
   private var valueDimension: Int { values.shape[3] }
 
-  /// Runs the pass for a call on `linear`'s queue.
-  func run(_ linear: DeviceLinear) throws { try Run(pass: self, linear: linear).whole() }
-
-  /// Runs it with sequences cut into pieces that are worked on side by side: what each does to the state, then the
-  /// states before the pieces one from the other, then the outputs.
-  ///
-  /// - Parameter states: those before the pieces, where another pass has found them.
-  /// - Returns: those states, [pieces, …] as the initial one.
-  @discardableResult
-  func runInPieces(_ linear: DeviceLinear, states: Tensor? = nil) throws -> Tensor {
-    try Run(pass: self, linear: linear).inPieces { try states ?? $0.states($1, $2) }!
+  /// The states before the pieces of cut sequences.
+  enum PieceStates {
+    /// What each piece does to the state is found, then the states one from the other; with the final one.
+    case find
+    /// As another pass has found them.
+    case known(Tensor?)
+    /// Every piece begins with nothing.
+    case none
   }
 
-  /// The same where every piece begins with nothing.
-  func runInPiecesFromNothing(_ linear: DeviceLinear) throws {
-    try Run(pass: self, linear: linear).inPieces { _, _, _ in nil }
+  /// Runs the pass.
+  ///
+  /// - Parameter states: where sequences are cut.
+  /// - Returns: those states, [pieces, …] as the initial one; nil where sequences are whole.
+  @discardableResult
+  func run(_ plan: HopperPlan, states: PieceStates = .find) throws -> Tensor? {
+    let run = try Run(pass: self, plan: plan)
+    let tile = run.tile()
+    guard plan.isCut else {
+      try run.launch(tile, initialState: initialState, finalState: finalState)
+      return nil
+    }
+    let before: Tensor? =
+      switch states {
+      case .find: try run.states()
+      case .known(let states): states
+      case .none: nil
+      }
+    try run.launch(tile, initialState: before)
+    return before
   }
 
   /// What a tile of this pass is chosen by.
@@ -62,104 +78,75 @@ extension HopperPass {
       hasKeyBetas: hasKeyBetas, isOfCorrections: isOfCorrections)
   }
 
+  /// How the pass is cut into blocks.
+  func tile(_ plan: HopperPlan, hasOutputs: Bool = true) -> HopperTile {
+    HopperTile(
+      shape(plan.problem), recurrences: plan.recurrences, multiprocessors: plan.multiprocessors,
+      hasOutputs: hasOutputs)
+  }
+
   private struct Run {
     let pass: HopperPass
-    let linear: DeviceLinear
+    let plan: HopperPlan
     /// Queries, keys and values as the copying unit reads them.
     let rows: [DeviceRows]
 
-    var problem: LinearProblem { linear.call.problem }
-    var queue: DeviceQueue { linear.queue }
-    var multiprocessors: Int { queue.device.limits.multiprocessors }
+    var problem: LinearProblem { plan.problem }
 
-    init(pass: HopperPass, linear: DeviceLinear) throws {
+    init(pass: HopperPass, plan: HopperPlan) throws {
       self.pass = pass
-      self.linear = linear
+      self.plan = plan
       rows = try [pass.queries, pass.keys, pass.values].map {
         try DeviceRows($0, paddedTo: $0.shape[3])
       }
     }
 
-    /// Whether it is the delta rule's way back.
-    var isOfGradients: Bool { pass.update.isErasing && pass.isReversed }
-
-    func tile(recurrences: Int, hasOutputs: Bool = true) -> HopperTile {
-      HopperTile(
-        pass.shape(problem), recurrences: recurrences, multiprocessors: multiprocessors,
-        hasOutputs: hasOutputs)
-    }
-
-    func whole() throws {
-      let tile = tile(recurrences: problem.recurrences)
-      try launch(
-        tile, operands(tile, initialState: pass.initialState), recurrences: problem.recurrences,
-        finalState: pass.finalState)
-    }
-
-    @discardableResult
-    func inPieces(_ findStates: (Run, HopperPieces, DeviceSequences) throws -> Tensor?) throws
-      -> Tensor?
-    {
-      let hv = problem.valueHeads
-      let cut = HopperPieces(linear.call, multiprocessors, isReversed: pass.isReversed)
-      let pieces = cut.pieces.count
-      let sequences = try DeviceSequences(
-        cut.pieces, firstChunks: cut.firstSegments, chunks: cut.segments, queue)
-      let states = try findStates(self, cut, sequences)
-      let outputs = tile(recurrences: pieces * hv)
-      try launch(
-        outputs, operands(outputs, initialState: states, sequences), recurrences: pieces * hv)
-      return states
+    func tile(hasOutputs: Bool = true) -> HopperTile {
+      pass.tile(plan, hasOutputs: hasOutputs)
     }
 
     /// The states before the pieces; writes the pass's final state.
-    func states(_ cut: HopperPieces, _ sequences: DeviceSequences) throws -> Tensor {
+    func states() throws -> Tensor {
       let (hv, k, v) = (problem.valueHeads, pass.keyDimension, pass.valueDimension)
-      let pieces = cut.pieces.count
-      let first = try queue.upload(cut.first, "first pieces")
-      let shape = Shape(pass.hasTransposedStates ? [pieces, hv, v, k] : [pieces, hv, k, v])
-      let ownEffects = try linear.fresh(shape)
-      let states = try linear.fresh(shape)
-      let maps = try linear.fresh(pass.update.isErasing ? [pieces, hv, k, k] : [pieces, hv])
-      let effects = tile(recurrences: pieces * hv, hasOutputs: false)
-      try launch(
-        effects, operands(effects, initialState: nil, sequences), recurrences: pieces * hv,
-        finalState: ownEffects, maps: maps)
-      try join(first, maps: maps, effects: ownEffects, states: states)
+      let shape = Shape(
+        pass.hasTransposedStates ? [plan.count, hv, v, k] : [plan.count, hv, k, v])
+      let effects = try plan.linear.fresh(shape)
+      let states = try plan.linear.fresh(shape)
+      let maps = try plan.linear.fresh(
+        pass.update.isErasing ? [plan.count, hv, k, k] : [plan.count, hv])
+      try launch(tile(hasOutputs: false), initialState: nil, finalState: effects, maps: maps)
+      try join(maps: maps, effects: effects, states: states)
       return states
     }
 
-    /// What the kernel reads, in this pass's roles.
-    func operands(
-      _ tile: HopperTile, initialState: Tensor?, _ sequences: DeviceSequences? = nil
-    ) throws -> DeviceLinear.Operands {
-      var operands = try linear.operands(slices: tile.slices)
+    func launch(
+      _ tile: HopperTile, initialState: Tensor?, finalState: Tensor? = nil, maps: Tensor? = nil
+    ) throws {
+      let device = plan.queue.device
+      var operands = try plan.operands(slices: tile.slices, isReversed: pass.isReversed)
       operands.keyDimension = Int32(pass.keyDimension)
       operands.valueDimension = Int32(pass.valueDimension)
-      if let scale = pass.scale { operands.scale = Float(scale) }
       operands.initialState = try Tensor.deviceAddress(initialState)
-      if let sequences { operands.sequences = sequences.address }
-      return operands
-    }
-
-    func launch(
-      _ tile: HopperTile, _ operands: DeviceLinear.Operands, recurrences: Int,
-      finalState: Tensor? = nil, maps: Tensor? = nil
-    ) throws {
-      let tensorMaps = try rows.map { try $0.map(rows: HopperTile.chunk, on: queue.device) }
+      if let scale = pass.scale { operands.scale = Float(scale) }
+      func map(_ rows: DeviceRows) throws -> TensorMap {
+        try rows.map(rows: HopperTile.chunk, on: device)
+      }
       func group(_ tensor: Tensor) -> Int32 { Int32(problem.valueHeads / tensor.shape[2]) }
       let flows = tile.hasOutputs ? pass.flows : nil
-      try withExtendedLifetime((rows, flows)) {
-        try queue.launch(
-          isOfGradients ? "linear/hopper_corrections" : "linear/hopper_forward",
-          element: problem.dtype, definitions: tile.definitions,
-          isSpecific: true, grid: (recurrences * tile.slices, 1, 1), threads: tile.threads,
+      let inverses =
+        tile.hasOutputs && pass.isOfCorrections ? pass.inverses?.ofColumns : pass.inverses?.ofRows
+      let isWayBack = pass.update.isErasing && pass.isReversed
+      try withExtendedLifetime((rows, flows, inverses)) {
+        try plan.queue.launch(
+          isWayBack ? "linear/hopper_corrections" : "linear/hopper_forward",
+          element: problem.dtype, definitions: tile.definitions, isSpecific: true,
+          grid: (plan.recurrences * tile.slices, 1, 1), threads: tile.threads,
           sharedBytes: tile.sharedBytes,
           Parameters(
-            queries: tensorMaps[0], keys: tensorMaps[1], values: tensorMaps[2],
-            partners: flows?.partners.map(rows: HopperTile.chunk, on: queue.device)
-              ?? tensorMaps[2],
-            operands: operands, output: DeviceTokenRows(pass.output),
+            queries: map(rows[0]), keys: map(rows[1]), values: map(rows[2]),
+            partners: flows.map { try map($0.partners) } ?? TensorMap(),
+            inverses: inverses.map(map) ?? TensorMap(), operands: operands,
+            output: DeviceTokenRows(pass.output),
             finalState: Tensor.deviceAddress(finalState), maps: Tensor.deviceAddress(maps),
             queryGroup: group(pass.queries), keyGroup: group(pass.keys),
             valueGroup: group(pass.values),
@@ -172,7 +159,7 @@ extension HopperPass {
     /// Columns of a block of `linear/join_pieces.cu`, and its threads.
     static let (joinedColumns, joiningThreads) = (16, 256)
 
-    func join(_ first: DeviceMemory, maps: Tensor, effects: Tensor, states: Tensor) throws {
+    func join(maps: Tensor, effects: Tensor, states: Tensor) throws {
       let k = pass.keyDimension
       let isErasing = pass.update.isErasing
       // Additive states may as well be transposed: all their numbers decay alike.
@@ -180,7 +167,7 @@ extension HopperPass {
         pass.hasTransposedStates ? (pass.valueDimension, k) : (k, pass.valueDimension)
       // The state, and two maps.
       let floats = rows * Self.joinedColumns + (isErasing ? 2 * k * k : 0)
-      try queue.launch(
+      try plan.queue.launch(
         "linear/join_pieces",
         definitions: ["KEYS=\(rows)", "UPDATE=\(pass.update.kernelNumber)"],
         blocks: problem.recurrences * columns / Self.joinedColumns,
@@ -188,7 +175,7 @@ extension HopperPass {
         JoinParameters(
           initialState: Tensor.deviceAddress(pass.initialState), maps: maps.deviceAddress(),
           effects: effects.deviceAddress(), states: states.deviceAddress(),
-          finalState: Tensor.deviceAddress(pass.finalState), firstPieces: first.address,
+          finalState: Tensor.deviceAddress(pass.finalState), firstPieces: plan.firstPiecesAddress(),
           valueHeads: Int32(problem.valueHeads), valueDimension: Int32(columns)))
     }
   }
@@ -199,6 +186,7 @@ extension HopperPass {
     var keys: TensorMap
     var values: TensorMap
     var partners: TensorMap
+    var inverses: TensorMap
     var operands: DeviceLinear.Operands
     var output: DeviceTokenRows
     var finalState: UInt64

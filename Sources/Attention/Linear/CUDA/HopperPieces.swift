@@ -8,33 +8,41 @@ struct HopperPieces {
   /// A piece has at least so many chunks: its state has to be found first, and passed on.
   private static let leastChunks = 8
 
-  /// In the order in which states pass through them.
+  /// From the first token to the last.
   private(set) var pieces: [TokenSequence] = []
   /// The number of each sequence's first piece, and of all.
   private(set) var first: [Int32] = []
-  /// The number of each piece's first segment (``HopperFlows``); they are counted from first to last token.
+  /// The number of each piece's first segment (``HopperFlows``).
   private(set) var firstSegments: [Int] = []
   private(set) var segments = 0
 
-  /// - Parameter isReversed: whether a sequence's last piece comes first.
-  init(_ call: LinearCall, _ multiprocessors: Int, isReversed: Bool = false) {
+  init(_ call: LinearCall, _ multiprocessors: Int) {
     for sequence in call.sequences {
       first.append(Int32(pieces.count))
       let tokens = sequence.tokens
       let step = Self.length(tokens.count, call.problem, multiprocessors)
-      var own: [TokenSequence] = []
-      var ownSegments: [Int] = []
       for start in stride(from: tokens.lowerBound, to: tokens.upperBound, by: step) {
         let piece = start..<min(start + step, tokens.upperBound)
-        own.append(TokenSequence(row: sequence.row, tokens: piece))
-        ownSegments.append(segments)
+        pieces.append(TokenSequence(row: sequence.row, tokens: piece))
+        firstSegments.append(segments)
         segments += piece.count.pieces(of: HopperFlows.segment)
       }
-      pieces += isReversed ? own.reversed() : own
-      firstSegments += isReversed ? ownSegments.reversed() : ownSegments
     }
     first.append(Int32(pieces.count))
   }
+
+  /// The same with each sequence's last piece first.
+  var reversed: HopperPieces {
+    var result = self
+    for (start, end) in zip(first, first.dropFirst()) {
+      result.pieces[Int(start)..<Int(end)].reverse()
+      result.firstSegments[Int(start)..<Int(end)].reverse()
+    }
+    return result
+  }
+
+  /// Tokens of the longest.
+  var longest: Int { pieces.lazy.map(\.tokens.count).max() ?? 0 }
 
   /// Tokens of a piece of a sequence: so many pieces that the heads of one sequence fill the device once.
   private static func length(

@@ -87,15 +87,25 @@ struct HopperTile: Hashable, Sendable {
       * columns
       + (isErasing ? 2 : 1) * Self.scoreStages * chunk * chunk
       + Self.outputStages * chunk * columns
-    // Eight numbers per token and one for each of the score group's four warps, and the chunk's.
-    let gates = Self.gateStages * ((8 + 4) * chunk + 4)
-    let lower = isErasing ? chunk * (chunk + 8) : 0
+    let gates = Self.gateStages * Self.gateNumbers
     let lengths = 2 * chunk
     // A number per token, and one for each of four warps.
     let shares = flows && !shape.isReversed ? 5 * chunk : 0
-    let barriers = 2 * (2 * Self.keyStages + Self.valueStages + Self.scoreStages + Self.gateStages)
-    return tiles * Self.numberBytes + (gates + lower + lengths + shares) * MemoryLayout<Float>.size
+    let barriers =
+      2 * (2 * Self.keyStages + Self.valueStages + 2 * Self.scoreStages + Self.gateStages)
+    return tiles * Self.numberBytes + (gates + lengths + shares) * MemoryLayout<Float>.size
       + barriers * MemoryLayout<UInt64>.size
+  }
+
+  /// Eight numbers per token and one for each of the score group's four warps, and the chunk's.
+  private static let gateNumbers = (8 + 4) * chunk + 4
+
+  /// What `linear/hopper_inverse.cu` takes of shared memory: keys, a square whose rows are padded, gates, two lengths
+  /// per token and a barrier, aligned as the tile of keys is.
+  static func inverseSharedBytes(keys: Int) -> Int {
+    let floats = chunk * (chunk + 8) + gateNumbers + 2 * chunk
+    let bytes = chunk * keys * numberBytes + floats * MemoryLayout<Float>.size
+    return (bytes + MemoryLayout<UInt64>.size).pieces(of: 1024) * 1024
   }
 
   /// The macros of the kernel.

@@ -4,7 +4,7 @@ import Tensors
 /// Sums of what blocks wrote to slots of their own, by `linear/sum_slots.cu`: in the order of the slots,
 /// so that the result does not depend on which block was first.
 struct SlotSum {
-  /// [slots, ...] float32, contiguous.
+  /// [slots, ...] in a floating-point dtype, contiguous.
   let slots: Tensor
   /// How many neighbouring rows of a slot make one row of the result.
   var group = 1
@@ -17,8 +17,11 @@ struct SlotSum {
   /// - Parameters:
   ///   - shape: of the result, of rank 3 or 4; the slots have `group` times as many elements each.
   ///   - dtype: of the result.
-  func run(_ shape: Shape, _ dtype: DType, _ queue: DeviceQueue) throws -> Tensor {
-    let result = try Tensor.onDevice(shape, dtype: dtype, device: slots.device)
+  ///   - place: memory that the result is wanted in.
+  func run(_ shape: Shape, _ dtype: DType, _ queue: DeviceQueue, into place: Tensor? = nil) throws
+    -> Tensor
+  {
+    let result = try Tensor.onDevice(shape, dtype: dtype, device: slots.device, into: place)
     guard shape.elementCount > 0 else { return result }
     let heads = shape.rank == 4 ? shape[2] : 1
     let rows = shape[0] * shape[1]
@@ -30,7 +33,7 @@ struct SlotSum {
         source: DeviceTokenRows(normalized), rows: Int64(rows), length: Int64(shape[1]),
         slotCount: Int32(slots.shape[0]), heads: Int32(heads), group: Int32(group),
         width: Int32(shape[shape.rank - 1]), scale: Float(scale),
-        epsilon: Float(LinearCall.normalizationEpsilon)))
+        epsilon: Float(LinearCall.normalizationEpsilon), type: slots.dtype.kernelType))
     return result
   }
 
@@ -47,5 +50,7 @@ struct SlotSum {
     var width: Int32
     var scale: Float
     var epsilon: Float
+    var type: Int32
+    var unused: Int32 = 0
   }
 }
