@@ -64,7 +64,8 @@ public func linearAttention(
     [outputs.output, outputs.finalState], from: inputs, operation: "linearAttention"
   ) { incoming in
     let gradients = try chosen.gradients(
-      of: recordedCall, outputGradient: incoming[0]?.detached(), finalStateGradient: incoming[1]?.detached()
+      of: recordedCall, outputGradient: incoming[0]?.detached(),
+      finalStateGradient: incoming[1]?.detached()
     )
     let all =
       [gradients.queries, gradients.keys, gradients.values] + gradients.update
