@@ -11,7 +11,7 @@ struct AttentionTool: AsyncParsableCommand {
     version: version,
     subcommands: [
       Devices.self, Explain.self, Run.self, Verify.self, Bench.self, Time.self, Train.self,
-      Generate.self, Kernels.self,
+      Generate.self, Logits.self, Kernels.self,
     ])
 
   /// As CHANGELOG.md has it: a version that is not out yet says so.

@@ -1,43 +1,106 @@
 import Tensors
 import Training
 
-/// The rates in float32 as a picture.
+/// The times as a picture: a panel an operator, all with the same axes, so that they can be compared.
 struct BenchChart {
   private let report: BenchReport
 
   init(_ report: BenchReport) { self.report = report }
 
-  /// GFLOP/s over the length, a line for each kernel and pass that was measured at several lengths.
+  /// Time per token over the length, a line for each kernel and pass that was measured at several lengths.
+  /// Of an operator's dtypes and dimensions only the first is shown.
   func svg() -> String {
-    var names: [String] = []
-    var points: [String: [(x: Double, y: Double)]] = [:]
-    for row in report.rows {
-      let kernel = row.kernel.split(separator: ".").dropFirst().joined(separator: ".")
-      // Rows of one length, of other dtypes and dimensions, make no line.
-      guard row.dtype == .float32, row.dimension == BenchPlan.usualDimension,
-        row.unit == .operations
-      else { continue }
-      let name = "\(row.operation) \(kernel) \(row.pass.rawValue)"
-      if points[name] == nil { names.append(name) }
-      points[name, default: []].append(
-        (x: Double(row.length), y: row.operationsPerSecond * Self.giga))
-    }
-    let shown = names.filter { points[$0, default: []].count > 1 }
-    let highest = shown.flatMap { points[$0, default: []].map(\.y) }.max() ?? 1
-    let lengths = shown.flatMap { points[$0, default: []].map { Int($0.x) } }
-    return LineChart(
-      title: "GFLOP/s, \(report.threads) threads, \(report.instructionSet), "
-        + "peak \(Quantity.digits(report.peak * Self.giga))",
-      x: .logarithmic("length", marks: lengths),
-      y: .linear(
-        "GFLOP/s", from: 0, to: highest * (1 + Self.legendRow * Double(shown.count)), count: 6),
-      series: shown.map {
-        LineChart.Series(name: $0, points: points[$0, default: []], hasDots: true)
+    let rows = Self.shown(report.rows)
+    let operations = Self.unique(rows.map(\.operation))
+    let times = rows.map(Self.microsecondsPerToken)
+    let x = ChartAxis.logarithmic("length (tokens)", marks: rows.map(\.length))
+    let y = ChartAxis.logarithmic(
+      "time per token (µs)", from: times.min() ?? 1, to: times.max() ?? 1)
+    // A kernel is one of its operator: its colour and marks are its own in the whole picture.
+    let subjects = Self.unique(rows.map(Self.subject))
+    let baselines = subjects.filter { $0.kernel == BenchRow.unfused }
+    let others = subjects.filter { $0.kernel != BenchRow.unfused }
+    func style(_ line: Line) -> ChartStyle {
+      let variant = line.pass == .forward ? 0 : 1
+      if let index = baselines.firstIndex(of: line.subject) {
+        return .baseline(subject: index, variant: variant)
       }
+      return ChartStyle(subject: others.firstIndex(of: line.subject) ?? 0, variant: variant)
+    }
+    let panels = operations.map { operation in
+      let own = rows.filter { $0.operation == operation }
+      let lines = Self.unique(own.map(Line.init)).sorted { first, second in
+        // The kernels in their order, what they are compared with behind them.
+        let isBaseline = [first, second].map { $0.subject.kernel == BenchRow.unfused }
+        return !isBaseline[0] && isBaseline[1]
+      }
+      return LineChart.Panel(
+        title: BenchTable.subject(of: own), x: x, y: y,
+        series: lines.map { line in
+          LineChart.Series(
+            name: line.name,
+            points: own.filter { Line($0) == line }.map {
+              (x: Double($0.length), y: Self.microsecondsPerToken($0))
+            }, hasDots: true, style: style(line))
+        })
+    }
+    return LineChart(
+      title: "Time per token on \(report.machine): lower is faster", panels: panels
     ).svg()
   }
 
-  private static let giga = 1e-9
-  /// The legend lies above the lines: the height of one of its rows, as a share of the plot's.
-  private static let legendRow = 0.07
+  /// A kernel of an operator.
+  private struct Subject: Hashable {
+    let operation: String
+    let kernel: String
+  }
+
+  private struct Line: Hashable {
+    let subject: Subject
+    let pass: RaceTask.Pass
+
+    init(_ row: BenchRow) {
+      subject = BenchChart.subject(row)
+      pass = row.pass
+    }
+
+    /// The kernel without its device, which all share.
+    var name: String {
+      let kernel = subject.kernel.split(separator: ".").dropFirst().joined(separator: ".")
+      return "\(kernel) \(pass.rawValue)"
+    }
+  }
+
+  private static func subject(_ row: BenchRow) -> Subject {
+    Subject(operation: row.operation, kernel: row.kernel)
+  }
+
+  /// The rows that make lines.
+  private static func shown(_ rows: [BenchRow]) -> [BenchRow] {
+    let usual = rows.filter { row in
+      guard let first = rows.first(where: { $0.operation == row.operation }) else { return false }
+      return row.dtype == first.dtype && row.dimension == first.dimension
+    }
+    let lengths = Dictionary(grouping: usual, by: Line.init)
+      .mapValues { Set($0.map(\.length)).count }
+    return usual.filter { lengths[Line($0), default: 0] > 1 }
+  }
+
+  /// The values without those that come again, in their order.
+  private static func unique<Value: Hashable>(_ values: [Value]) -> [Value] {
+    var seen: Set<Value> = []
+    return values.filter { seen.insert($0).inserted }
+  }
+
+  private static func microsecondsPerToken(_ row: BenchRow) -> Double {
+    let microseconds = 1e6
+    return row.seconds * microseconds / Double(row.batch * row.length)
+  }
+}
+
+extension BenchReport {
+  /// What was measured on, in words.
+  var machine: String {
+    device == "cpu" ? "\(threads) threads, \(instructionSet)" : device
+  }
 }

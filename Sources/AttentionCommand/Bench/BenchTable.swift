@@ -24,13 +24,19 @@ struct BenchTable {
         row.growth.map { $0.text(digits: 2) } ?? "",
       ])
     }
+    let title = Self.subject(of: rows, pass: first.pass)
+    return ([title] + table.lines()).joined(separator: "\n")
+  }
+
+  /// What rows of one operator, dtype and dimension are of, and of which pass if it is one.
+  static func subject(of rows: [BenchRow], pass: RaceTask.Pass? = nil) -> String {
+    guard let first = rows.first else { return "" }
     let width =
       first.unit == .operations
       ? "\(first.heads) heads of \(first.dimension)" : "\(first.dimension) channels"
     let sequences = rows.contains { $0.batch > 1 } ? ", \(first.batch * first.length) tokens" : ""
-    let title =
-      "\(first.operation) \(first.pass.rawValue), \(first.dtype.rawValue), \(width)\(sequences)"
-    return ([title] + table.lines()).joined(separator: "\n")
+    let name = first.operation + (pass.map { " \($0.rawValue)" } ?? "")
+    return "\(name), \(first.dtype.rawValue), \(width)\(sequences)"
   }
 
   private static func percent(_ share: Double) -> String { (share * 100).text(digits: 0) + " %" }

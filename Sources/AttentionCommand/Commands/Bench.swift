@@ -33,7 +33,7 @@ struct Bench: ParsableCommand {
   var json = false
 
   @Option(
-    help: ArgumentHelp("A picture of the rate over the length.", valueName: "file.svg"))
+    help: ArgumentHelp("A picture of the time per token over the length.", valueName: "file.svg"))
   var plot: String?
 
   @Flag(help: "Short lengths and few turns: seconds.")

@@ -1,6 +1,5 @@
 import ArgumentParser
 import LanguageModels
-import Training
 
 /// `attention generate`
 struct Generate: ParsableCommand {
@@ -52,10 +51,7 @@ struct Generate: ParsableCommand {
     options.topP = topP
     options.seed = seed
     try options.validate()
-    let saved =
-      try CheckpointStore(folder: checkpoint).readLatest(Checkpoint.init(folder:))
-      ?? Checkpoint(folder: checkpoint)
-    let model = try saved.moved(to: OperatorFlags.device(named: device)).model()
+    let model = try SavedModel.read(checkpoint, on: OperatorFlags.device(named: device))
     try TextStream(model: model, options: options)
       .write(prompt: prompt ?? StandardInput.text() ?? "\n")
   }

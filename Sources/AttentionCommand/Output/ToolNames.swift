@@ -1,5 +1,6 @@
 import Attention
 import LanguageModels
+import Layers
 
 /// The libraries' names of arguments, as the tool has them: tensors by their names in files, options by their
 /// flags.
@@ -8,7 +9,7 @@ enum ToolNames {
   private static let names = [
     "groups": "--groups", "softcap": "--softcap", "temperature": "--temperature",
     "topK": "--top-k", "topP": "--top-p", "maximumTokens": "--tokens", "prompt": "--prompt",
-    "initialKeyState": "initial_state", "writes": "slots",
+    "initialKeyState": "initial_state", "writes": "slots", "paddingMask": "padding_mask",
   ]
 
   /// The message of `error` with the tool's names of arguments; nil if it is no error about an argument.
@@ -19,6 +20,9 @@ enum ToolNames {
         .description
     case GenerationError.invalidArgument(let name, let was, let mustBe):
       CommandError(names[name] ?? name, was: was, mustBe: mustBe).description
+    case LayerError.invalidArgument(let name, let was, let mustBe):
+      CommandError(names[name] ?? namingTensors(name), was: was, mustBe: namingTensors(mustBe))
+        .description
     default: nil
     }
   }

@@ -1,4 +1,5 @@
 import AttentionCLibrary
+import Tensors
 
 /// One axis of a chart: what it measures, its marks, and where a number lies on it.
 public struct ChartAxis: Sendable {
@@ -40,7 +41,46 @@ public struct ChartAxis: Sendable {
       last: max(Double(sorted.last ?? 1), 2 * first), isLogarithmic: true)
   }
 
-  /// Where a value lies between the first mark, 0, and the last, 1.
+  /// Even distances for even ratios, from and to once, twice or five times a power of ten. Those are marked
+  /// where they are few, otherwise the powers of ten.
+  ///
+  /// - Parameters:
+  ///   - title: what is measured, with its unit.
+  ///   - low: the least number to be shown, above 0.
+  ///   - high: the greatest number to be shown.
+  public static func logarithmic(_ title: String, from low: Double, to high: Double) -> ChartAxis {
+    let low = drawable(low)
+    let high = max(drawable(high), low)
+    let factors = [1.0, 2, 5]
+    let steps = (Int(floor(log10(low)))...Int(ceil(log10(high))) + 1).flatMap { power in
+      factors.map { factor in
+        // A label as 0.02: as many digits as the power has.
+        let value = factor * pow(10, Double(power))
+        return (
+          isPower: factor == 1, mark: Mark(value: value, label: value.text(digits: max(0, -power)))
+        )
+      }
+    }
+    let start = steps.lastIndex { $0.mark.value <= low * (1 + rounding) } ?? 0
+    let end = steps.firstIndex { $0.mark.value >= high * (1 - rounding) } ?? steps.count - 1
+    let shown = steps[start...max(end, start + 1)]
+    let mostMarks = 9
+    let marked = shown.count <= mostMarks ? Array(shown) : shown.filter(\.isPower)
+    return ChartAxis(
+      title: title, marks: marked.map(\.mark), first: steps[start].mark.value,
+      last: steps[max(end, start + 1)].mark.value, isLogarithmic: true)
+  }
+
+  /// What a power of ten may be off by.
+  private static let rounding = 1e-9
+
+  /// The number, or the nearest positive one that an axis of ratios can be made for.
+  private static func drawable(_ value: Double) -> Double {
+    let (least, most) = (1e-12, 1e12)
+    return value.isNaN ? 1 : min(max(value, least), most)
+  }
+
+  /// Where a value lies between the axis's beginning, 0, and its end, 1.
   func fraction(of value: Double) -> Double {
     isLogarithmic
       ? log(max(value, .leastNormalMagnitude) / first) / log(last / first)

@@ -36,7 +36,14 @@ import Testing
       #expect((row.speedup != nil) == (row.operation == "linear") && row.growth != nil)
     }
     let picture = try String(contentsOf: URL(filePath: tool.path("rates.svg")), encoding: .utf8)
-    #expect(picture.contains("linear chunked forward"))
+    for words in [
+      "linear, float32, 2 heads of 64", "chunked forward", "unfused training", "length (tokens)",
+      "time per token (µs)",
+    ] { #expect(picture.contains(">\(words)</text>"), "\(words)") }
+    // Of the additive update two lengths were measured, of the delta rule one: one panel.
+    #expect(picture.matches(of: /class="data"/).count == 1)
+    let lines = picture.matches(of: /<polyline class="([^"]*)"/).map { $0.output.1 }
+    #expect(lines.count == 7 && Set(lines).count == lines.count, "\(lines)")
   }
 
   @Test func scansAreComparedWithCopiesAndExponentials() throws {

@@ -17,16 +17,22 @@ import Testing
     for value in [0.0, 1, 7] { #expect(axis.fraction(of: value).isFinite) }
   }
 
-  @Test func linesBeyondTheColoursAreDashed() {
-    let series = (0..<8).map {
-      LineChart.Series(name: "line \($0)", points: [(x: 1, y: 2), (x: 2, y: 3)], hasDots: false)
+  @Test(arguments: [
+    (0.02, 0.3, ["0.02", "0.05", "0.1", "0.2", "0.5"]), (1, 10, ["1", "2", "5", "10"]),
+    (3, 3, ["2", "5"]), (5, 5, ["5", "10"]), (0.5, 700, ["1", "10", "100", "1000"]),
+  ])
+  func marksOfRatiosCoverTheRange(low: Double, high: Double, labels: [String]) {
+    let axis = ChartAxis.logarithmic("time", from: low, to: high)
+    #expect(axis.marks.map(\.label) == labels)
+    for value in [low, high] {
+      #expect((-1e-9...1 + 1e-9).contains(axis.fraction(of: value)), "\(value)")
     }
-    let svg = LineChart(
-      title: "many", x: .linear("x", from: 1, to: 2, count: 2),
-      y: .linear("y", from: 2, to: 3, count: 2), series: series
-    ).svg()
-    #expect(svg.contains("class=\"line series5\""))
-    #expect(svg.contains("class=\"line series1 dashed\""))
-    for index in 0..<8 { #expect(svg.contains("line \(index)</text>")) }
+  }
+
+  @Test(arguments: [0, -1, .nan, .infinity, 1e-300, 1e300])
+  func rangesWithoutRatiosAreFinite(value: Double) {
+    let axis = ChartAxis.logarithmic("time", from: value, to: value)
+    #expect(!axis.marks.isEmpty && axis.marks.count < 20)
+    #expect(axis.fraction(of: 1).isFinite && axis.fraction(of: value).isNaN == value.isNaN)
   }
 }
