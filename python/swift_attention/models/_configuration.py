@@ -98,18 +98,22 @@ class _Section:
                 raise CheckpointError(
                     self.file, f"unknown key {name}{guess} keys are {', '.join(known)}", name)
 
-    def fail(self, key: str, must_be: str) -> NoReturn:
-        self._fail(self.name(key), self.values.get(key), must_be)
+    def fail(self, key: str, must_be: str, was: Any = None) -> NoReturn:
+        """Refuses the value of a key, or what it is by default."""
+        value = self.values.get(key)
+        self._fail(self.name(key), was if value is None else value, must_be)
+
+    def missing(self, key: str) -> NoReturn:
+        raise CheckpointError(self.file, f"{self.name(key)} is missing", self.name(key))
 
     def _fail(self, name: str, was: Any, must_be: str) -> NoReturn:
         raise CheckpointError(self.file, f"{name} is {_shown(was)}; it must be {must_be}", name)
 
-    def _value(self, key: str, default: Any, kind: Callable[[Any], Any], must_be: str) -> Any:
+    def value(self, key: str, default: Any, kind: Callable[[Any], Any], must_be: str) -> Any:
         """The value of a key, as `kind` makes it; None of that is a value of another kind."""
         if key not in self.values:
             if default is _REQUIRED:
-                name = self.name(key)
-                raise CheckpointError(self.file, f"{name} is missing", name)
+                self.missing(key)
             return default
         value = kind(self.values[key])
         if value is None:
@@ -117,23 +121,23 @@ class _Section:
         return value
 
     def extent(self, key: str, default: Any) -> Any:
-        value = self._value(key, default, _whole, "a whole number")
+        value = self.value(key, default, _whole, "a whole number")
         if key in self.values and not 1 <= value <= _LARGEST_EXTENT:
             self.fail(key, f"in 1...{_LARGEST_EXTENT}")
         return value
 
     def positive(self, key: str, default: Any) -> Any:
-        value = self._value(key, default, _number, "a number")
+        value = self.value(key, default, _number, "a number")
         if key in self.values and not (value > 0 and math.isfinite(value)):
             self.fail(key, "a number above 0")
         return value
 
     def truth(self, key: str, default: bool) -> bool:
-        return self._value(
+        return self.value(
             key, default, lambda x: x if isinstance(x, bool) else None, "true or false")
 
     def text(self, key: str, default: Any, names: Sequence[str]) -> str:
-        value = self._value(key, default, lambda x: x if isinstance(x, str) else None, "a string")
+        value = self.value(key, default, lambda x: x if isinstance(x, str) else None, "a string")
         if value not in names:
             self.fail(key, "one of " + ", ".join(f'"{name}"' for name in names))
         return value
@@ -195,17 +199,15 @@ def _model(section: _Section) -> ModelConfiguration:
 
 
 def _layers(model: _Section, hidden: int) -> Tuple[Union[ExactLayer, GatedLinearLayer], ...]:
-    if "layers" not in model.values:
-        raise CheckpointError(model.file, "layers is missing", "layers")
-    value = model.values["layers"]
+    value = model.value("layers", _REQUIRED, lambda x: x, "an array or an object")
     if isinstance(value, list):
         pattern, repeats, where = value, 1, "layers"
     elif isinstance(value, dict):
         section = _Section(model.file, "layers", value)
         section.require_known(("pattern", "repeat"))
-        pattern = section._value(
+        pattern = section.value(
             "pattern", _REQUIRED, lambda x: x if isinstance(x, list) else None, "an array")
-        repeats = section._value("repeat", _REQUIRED, _whole, "a whole number")
+        repeats = section.value("repeat", _REQUIRED, _whole, "a whole number")
         if repeats < 1 or repeats * len(pattern) > _MOST_LAYERS:
             section.fail("repeat", f"at least 1, with at most {_MOST_LAYERS} layers in all")
         where = "layers.pattern"
@@ -242,21 +244,16 @@ def _exact(section: _Section, hidden: int, is_cosine: bool) -> ExactLayer:
     dimension = optional("head_dimension")
     if dimension is None:
         if hidden % heads:
-            name = section.name("heads")
-            raise CheckpointError(
-                section.file,
-                f"{name} is {heads}; it must be a divisor of the hidden size, {hidden}", name)
+            section.fail("heads", f"a divisor of the hidden size, {hidden}", was=heads)
         dimension = hidden // heads
-    window = None if section.is_null("window") else section._value(
+    window = None if section.is_null("window") else section.value(
         "window", None, _whole, "a whole number")
     if window is not None and window < 1:
         section.fail("window", "at least 1")
     theta = None if section.is_null("rotary_theta") else section.positive("rotary_theta", 10_000.0)
     if theta is not None and dimension % 2:
-        name = section.name("head_dimension")
-        raise CheckpointError(
-            section.file,
-            f"{name} is {dimension}; it must be even and above 0 for rotary embeddings", name)
+        section.fail(
+            "head_dimension", "even and above 0 for rotary embeddings", was=dimension)
     if is_cosine:
         # What the trained scale began at.
         section.positive("scale", 8.0)
@@ -273,11 +270,10 @@ def _gated_linear(section: _Section, hidden: int) -> GatedLinearLayer:
         ratio = section.positive(key, default)
         product = ratio * hidden
         if not product.is_integer() or int(product) % heads or product > _LARGEST_EXTENT:
-            name = section.name(key)
-            raise CheckpointError(
-                section.file,
-                f"{name} is {ratio}; it must be such that times the hidden size, {hidden}, it is a"
-                f" multiple of heads, {heads}, and at most {_LARGEST_EXTENT}", name)
+            section.fail(
+                key,
+                f"such that times the hidden size, {hidden}, it is a multiple of heads, {heads},"
+                f" and at most {_LARGEST_EXTENT}", was=ratio)
         return int(product)
 
     return GatedLinearLayer(
