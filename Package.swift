@@ -72,6 +72,9 @@ let package = Package(
     .testTarget(
       name: "LanguageModelsTests", dependencies: ["LanguageModels", "CUDA", "TestSupport"]),
     .testTarget(name: "TrainingTests", dependencies: ["Training", "CUDA", "TestSupport"]),
+    // The programs of the documentation's pages.
+    .testTarget(
+      name: "DocumentationTests", dependencies: ["Training", "Attention", "TestSupport"]),
     .testTarget(
       name: "AttentionCommandTests",
       dependencies: ["AttentionCommand", "Attention", "Training", "Tensors"]),

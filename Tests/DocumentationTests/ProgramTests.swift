@@ -1,0 +1,47 @@
+import Tensors
+import TestSupport
+import Testing
+
+/// The programs of the documentation do what their pages say; each checks it itself.
+@Suite struct ProgramTests {
+  @Test func firstCall() throws { try FirstCall.run() }
+
+  @Test func ownKernel() throws { try OwnKernel.run() }
+
+  @Test func ownMixer() throws { try OwnMixer.run() }
+
+  @Test func landingPages() throws {
+    try LandingPages.attentionPage()
+    try LandingPages.tensorsPage()
+    try LandingPages.readme()
+  }
+
+  @Test(.onGPU) func landingPagesOnGPU() throws { try LandingPages.tensorsPageOnGPU() }
+
+  @Test func trainingAModel() throws {
+    let folder = TemporaryFolder()
+    for number in 0..<3 {
+      let line = "func f\(number)(x: Int) -> Int { x + \(number) }\n"
+      try folder.write("texts/\(number).txt", String(repeating: line, count: 100))
+    }
+    try TrainingAModel.run(texts: folder.path("texts"), output: folder.path("run"))
+    #expect(folder.names.contains("run"))
+    let tuned = try folder.contents(of: "run/tuned").keys.sorted()
+    #expect(tuned == ["config.json", "model.safetensors"])
+  }
+
+  @Test func fromPyTorch() throws {
+    let folder = TemporaryFolder()
+    var random = Philox(seed: 3)
+    // As torch.nn.Linear(6, 3) is saved.
+    try Safetensors.write(
+      [
+        (name: "linear.weight", tensor: .normal([3, 6], using: &random)),
+        (name: "linear.bias", tensor: .normal([3], using: &random)),
+      ], to: folder.path("weights.safetensors"))
+    try FromPyTorch.run(
+      weights: folder.path("weights.safetensors"), results: folder.path("results.safetensors"))
+    let results = try SafetensorsFile(path: folder.path("results.safetensors"))
+    #expect(results.names.sorted() == ["linear.weight", "probabilities"])
+  }
+}

@@ -1,0 +1,112 @@
+import Tensors
+
+@testable import Attention
+
+struct RowsExactKernel: ExactKernel {
+  let name = "cpu.rows"
+}
+
+extension RowsExactKernel {
+  func objection(to problem: ExactProblem) -> Objection? {
+    if problem.dtype != .float32 {
+      return Objection("\(problem.dtype.rawValue) asked for; it computes in float32")
+    }
+    if problem.needsGradient { return Objection("gradients asked for; it runs forward only") }
+    if problem.keyValueHeads != problem.heads {
+      return Objection("\(problem.keyValueHeads) key/value heads; it needs one a query head")
+    }
+    let isPlain =
+      !problem.isCosine && problem.window == nil && !problem.hasKeyMask && problem.bias == nil
+      && problem.packedSequences == nil && !problem.hasSoftcap && !problem.hasALiBi
+      && !problem.hasLogitDecay && !problem.hasSinks
+    if !isPlain { return Objection("it knows the causal mask and nothing else") }
+    if problem.isCausal && problem.queryLength != problem.keyLength {
+      return Objection("causal with unequal lengths; it needs as many keys as queries")
+    }
+    return problem.keyLength > 0 ? nil : Objection("no keys; it needs one")
+  }
+}
+
+extension RowsExactKernel {
+  func cost(of problem: ExactProblem) -> Cost {
+    let rows = Double(problem.batch * problem.heads * problem.queryLength)
+    let dimensions = Double(problem.keyDimension + problem.valueDimension)
+    return Cost(
+      operations: 2 * rows * Double(problem.keyLength) * dimensions,
+      bytes: 4 * rows * Double(problem.keyLength) * dimensions,
+      extraMemory: 4 * problem.keyLength, efficiency: 0.05, overhead: 1e-5,
+      pieces: problem.batch * problem.heads)
+  }
+}
+
+extension RowsExactKernel {
+  func forward(_ inputs: ExactInputs) throws -> ExactOutputs {
+    let problem = inputs.problem
+    let queries = try inputs.queries.permuted([0, 2, 1, 3])  // [b,h,t,k]
+    let keys = try inputs.keys.permuted([0, 2, 1, 3])
+    let values = try inputs.values.permuted([0, 2, 1, 3])
+    var outputs: [Tensor] = []
+    var logSums: [Tensor] = []
+    for row in 0..<problem.queryLength {
+      let seen = 0..<(problem.isCausal ? row + 1 : problem.keyLength)
+      let query = try queries.sliced(2, row..<row + 1)
+      let visible = try keys.sliced(2, seen)
+      let scores = try query.matmul(visible.transposed()) * inputs.factor  // [b,h,1,seen]
+      let highest = try scores.topK(1).values  // [b,h,1,1]
+      let weights = try (scores - highest).exponential()
+      let sum = try weights.sum([-1], keepsAxes: true)
+      outputs.append(try weights.matmul(values.sliced(2, seen)) / sum)
+      logSums.append(try (sum.logarithm() + highest).squeezed(-1))
+    }
+    return ExactOutputs(
+      output: try Tensor.concatenated(outputs, 2).permuted([0, 2, 1, 3]).contiguous(),
+      logSumExp: try Tensor.concatenated(logSums, 2))
+  }
+}
+
+extension RowsExactKernel {
+  func backward(
+    _ inputs: ExactInputs, _ outputs: ExactOutputs, outputGradient: Tensor?,
+    logSumExpGradient: Tensor?
+  ) throws -> ExactGradients {
+    throw AttentionError.kernelObjects(name, Objection("it runs forward only"))
+  }
+}
+
+/// The program of Attention's article OwnKernel.
+enum OwnKernel {
+  static func run() throws {
+    var random = Philox(seed: 0)
+    let shape: Shape = [2, 37, 3, 16]
+    let queries = try Tensor.normal(shape, using: &random)
+    let keys = try Tensor.normal(shape, using: &random)
+    let values = try Tensor.normal(shape, using: &random)
+    let inputs = try ExactInputs(
+      queries: queries, keys: keys, values: values, similarity: .dotProduct(),
+      mask: AttentionMask(isCausal: true), terms: ScoreTerms(), needsGradient: false)
+
+    let kernel = RowsExactKernel()
+    let verdict = try Selector.explain(
+      "attention", inputs.problem, description: "2×37×3×16",
+      kernels: ExactAttention.kernels.map { $0.asKernel } + [kernel])
+    print(verdict)  // cpu.tiled, the lowest estimate
+
+    let own = try kernel.forward(inputs).output
+    let reference = try attention(
+      queries: queries, keys: keys, values: values, mask: AttentionMask(isCausal: true),
+      kernel: "cpu.reference"
+    ).output
+    let error = try (own - reference).squared().mean().squareRoot().item()
+    print(try error / reference.squared().mean().squareRoot().item())  // below 10⁻⁵
+
+    try check(verdict, error / reference.squared().mean().squareRoot().item())
+  }
+
+  private static func check(_ verdict: Explanation, _ error: Double) throws {
+    guard error < 1e-5 else { throw ProgramError("the own kernel is off by \(error)") }
+    let own = verdict.candidates.first { $0.kernel == "cpu.rows" }
+    guard own?.objection == nil, own?.seconds != nil else {
+      throw ProgramError("the own kernel is no candidate: \(verdict)")
+    }
+  }
+}
