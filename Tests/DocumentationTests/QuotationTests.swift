@@ -66,6 +66,7 @@ import Testing
         count += 1
         // What a page imports stands above its program.
         let code = piece.code.drop { $0.hasPrefix("import ") || $0.isEmpty }
+        guard !code.isEmpty else { continue }
         let isQuoted = programs.contains { Self.contains($0, Array(code)) }
         #expect(isQuoted, "\(page):\(piece.line) is in no program of \(Self.programs)")
       }

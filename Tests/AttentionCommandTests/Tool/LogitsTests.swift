@@ -48,7 +48,8 @@ import Testing
     expectMistake(
       try outcome(["tokens": tokens, "mask": tokens]), "mask", "tokens, padding_mask")
     expectMistake(
-      try outcome(["tokens": try tokens.cast(to: .float32)]), "tokens is float32 [1, 8]", "int32")
+      try outcome(["tokens": try tokens.cast(to: .float32)]), "tokens is Tensor(float32 [1, 8])",
+      "int32")
     expectMistake(
       try outcome(["tokens": try Tensor([Int32(256)], [1, 1])]),
       "in.safetensors: tokens is with 256; it must be of numbers in 0..<256")
@@ -56,7 +57,7 @@ import Testing
       try outcome(["tokens": try Tensor([Int64(1) << 32], [1, 1])]), "tokens is with 4294967296")
     expectMistake(
       try outcome(["tokens": tokens, "padding_mask": try Tensor([true], [1, 1])]),
-      "padding_mask is bool [1, 1]", "[1, 8]")
+      "padding_mask is Tensor(bool [1, 1])", "[1, 8]")
     expectMistake(
       try outcome(["tokens": tokens, "cumulative_lengths": try Tensor([Int32(0), 9], [2])]),
       "cumulative_lengths is [0, 9]")

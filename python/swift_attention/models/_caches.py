@@ -62,16 +62,20 @@ class KeyValueCache:
         self, keys: Tensor, values: Tensor, mask: Optional[Tensor]
     ) -> Tuple[Tensor, Tensor, Optional[Tensor]]:
         """All keys and values after these, and the mask of the keys if they have one."""
-        self.is_masked = self.is_masked or mask is not None
-        if mask is None:
-            mask = torch.ones(keys.shape[:2], dtype=torch.bool, device=keys.device)
-        rows = (self.keys, self.values, self.mask)
-        all_keys, all_values, all_mask = (
-            row.append(new) for row, new in zip(rows, (keys, values, mask)))
+        def unpadded(count: int) -> Tensor:
+            return torch.ones(keys.shape[0], count, dtype=torch.bool, device=keys.device)
+
+        if mask is not None and not self.is_masked:
+            self.is_masked = True
+            self.mask.append(unpadded(self.keys.count))
+        all_mask = None
+        if self.is_masked:
+            all_mask = self.mask.append(unpadded(keys.shape[1]) if mask is None else mask)
+        visible = self.keys.append(keys), self.values.append(values), all_mask
         if self.window is not None:
-            for row in rows:
-                row.keep_last(self.window - 1)
-        return all_keys, all_values, all_mask if self.is_masked else None
+            for rows in (self.keys, self.values, self.mask):
+                rows.keep_last(self.window - 1)
+        return visible
 
     def copied(self) -> KeyValueCache:
         other = copy.copy(self)

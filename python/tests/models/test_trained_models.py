@@ -85,16 +85,18 @@ def test_token_by_token_is_the_whole(name: str, trained: Trained, device: torch.
     model = load(trained(name), device=device)
     tokens = text_tokens(2, 47).to(device)
     mask = torch.ones(2, 47, dtype=torch.bool, device=device)
+    late = mask.clone()
     mask[0, :3] = False
-    for masks in (None, mask):
+    late[1, 18:21] = False
+    for masks in (None, mask, late):
         whole = model(tokens, padding_mask=masks)
         cache = model.make_cache()
         place, parts = 0, []
         for length in (17, 1, 1, 1, 20, 7):
             end = place + length
-            parts.append(model(
-                tokens[:, place:end], cache,
-                padding_mask=None if masks is None else masks[:, place:end]))
+            # Without padding a mask may be left out, before and behind pieces that have one.
+            piece = None if masks is None or masks[:, place:end].all() else masks[:, place:end]
+            parts.append(model(tokens[:, place:end], cache, padding_mask=piece))
             place = end
         assert cache.token_count == 47
         assert error(torch.cat(parts, 1), whole) <= BOUND
