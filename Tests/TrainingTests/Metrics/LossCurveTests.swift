@@ -44,6 +44,12 @@ import Testing
     #expect(svg.contains("<title>a &lt; b &amp; \"c\" &gt; d</title>"))
     let lines = elements.filter { $0.hasPrefix("polyline") }
     #expect(lines.count == 2)
+    let box = /<rect class="data" x="([0-9.]+)" y="([0-9.]+)" width="([0-9.]+)" height="([0-9.]+)"/
+    let frame = try #require(svg.firstMatch(of: box)?.output)
+    let left = try #require(Double(frame.1))
+    let top = try #require(Double(frame.2))
+    let right = try #require(Double(frame.3)) + left
+    let floor = try #require(Double(frame.4)) + top
     for line in lines {
       let list = try #require(line.split(separator: "points=\"").last).prefix { $0 != "\"" }
       let pairs = list.split(separator: " ").map {
@@ -52,11 +58,11 @@ import Testing
       #expect(pairs.count <= 760)
       for pair in pairs {
         try #require(pair.count == 2)
-        #expect((64.0...736).contains(pair[0]), "\(pair)")
-        #expect((56.0...384).contains(pair[1]), "\(pair)")
+        #expect((left...right).contains(pair[0]), "\(pair)")
+        #expect((top...floor).contains(pair[1]), "\(pair)")
       }
     }
-    #expect(elements.contains { $0.hasPrefix("circle class=\"series1\"") })
+    #expect(elements.contains { $0.hasPrefix("path class=\"mark1 colour1\"") })
     #expect(svg.contains("prefers-color-scheme: dark"))
     #expect(svg.contains("validation 2.345"))
   }
