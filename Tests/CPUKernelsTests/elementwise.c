@@ -1,7 +1,7 @@
 // bodies/elementwise.h
 #include "check.h"
 
-enum { UNARY = CPU_ERFC + 1, BINARY = CPU_POWER + 1 };
+enum { UNARY = CPU_LOG1P + 1, BINARY = CPU_POWER + 1 };
 
 static double unary(cpu_unary op, double x) {
   switch (op) {
@@ -19,6 +19,8 @@ static double unary(cpu_unary op, double x) {
     case CPU_SILU: return x / (1 + exp(-x));
     case CPU_RELU: return x > 0 || isnan(x) ? x : 0;
     case CPU_ERFC: return erfc(x);
+    case CPU_EXPM1: return expm1(x);
+    case CPU_LOG1P: return log1p(x);
   }
   return NAN;
 }
@@ -26,7 +28,7 @@ static double unary(cpu_unary op, double x) {
 // The largest number whose result is judged: beyond it the result or its parts overflow.
 static double largest(cpu_unary op) {
   switch (op) {
-    case CPU_EXP: return 88.7;
+    case CPU_EXP: case CPU_EXPM1: return 88.7;
     case CPU_SIGMOID: case CPU_SILU: case CPU_LOG_SIGMOID: return 87;
     default: return 1e18;
   }
@@ -39,8 +41,8 @@ static double roundings(cpu_unary op) {
     case CPU_NEGATE: case CPU_ABSOLUTE: case CPU_RELU: return 0;
     case CPU_SQUARE: case CPU_SQRT: case CPU_RECIPROCAL: return 1;
     case CPU_RSQRT: return 2;
-    case CPU_EXP: case CPU_LOG: return 4;
-    case CPU_TANH: case CPU_SIGMOID: return 6;
+    case CPU_EXP: case CPU_LOG: case CPU_LOG1P: return 4;
+    case CPU_TANH: case CPU_SIGMOID: case CPU_EXPM1: return 6;
     case CPU_SILU: case CPU_LOG_SIGMOID: case CPU_ERFC: return 8;
   }
   return 0;

@@ -28,6 +28,8 @@ static void unary_f32(cpu_unary op, size_t n, const float *x, float *y) {
     case CPU_SILU: UNARY_LOOP(v * v_sigmoid(v))
     case CPU_RELU: UNARY_LOOP(v_max((vf){0}, v))
     case CPU_ERFC: UNARY_LOOP(v_erfc(v))
+    case CPU_EXPM1: UNARY_LOOP(v_expm1(v))
+    case CPU_LOG1P: UNARY_LOOP(v_log1p(v))
   }
 }
 
@@ -53,6 +55,8 @@ static void unary_f64(cpu_unary op, size_t n, const double *x, double *y) {
     case CPU_SILU: UNARY_F64(v / (1 + exp(-v)))
     case CPU_RELU: UNARY_F64(v > 0 ? v : (v != v ? v : 0))
     case CPU_ERFC: UNARY_F64(erfc(v))
+    case CPU_EXPM1: UNARY_F64(expm1(v))
+    case CPU_LOG1P: UNARY_F64(log1p(v))
   }
 #undef UNARY_F64
 }

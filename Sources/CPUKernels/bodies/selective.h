@@ -180,7 +180,9 @@ static void selective_step(size_t columns, size_t states, const float *x, const 
     vf out = {0};
     for (size_t n = 0; n < states; n += LANES) {
       size_t part = states - n < LANES ? states - n : LANES;
-      vf log = load_state(a + n, part) * (step[i] * LOG2_E);
+      // An infinite rate would be no number beside a step of 0.
+      vf rate = v_max(v_set(-FLT_MAX), load_state(a + n, part));
+      vf log = rate * (step[i] * LOG2_E);
       vf written = x[i] * step[i] * load_state(b + n, part);
       vf state = v_decay_add(load_state(h + n, part), log, written);
       out += state * load_state(c + n, part);
@@ -206,5 +208,8 @@ static void softplus_backward(size_t rows, size_t columns, const float *x, ptrdi
   for (size_t r = 0; r < rows; r++, x += x_row, g += columns)
     FOR_COLUMNS(vf v = load_state(x + i, part);
                 if (bias) v += load_state(bias + i, part);
-                store_state(g + i, load_state(g + i, part) * v_sigmoid(v), part);)
+                vf slope = v_sigmoid(v);
+                // What a step that cannot rise would do to a rate without end may be no number.
+                vf own = load_state(g + i, part) * slope;
+                store_state(g + i, v_select(slope == (vf){0}, (vf){0}, own), part);)
 }

@@ -209,6 +209,20 @@ INLINE vf v_log(vf x) {
   return v_select(x < v_set(INFINITY), result, x);
 }
 
+// e^x - 1, which keeps its digits where e^x is near 1.
+INLINE vf v_expm1(vf x) {
+  // Up to here the series is e^x - 1 itself; beyond, the difference loses two bits at most.
+  vi is_small = v_abs(x) < v_set(0.34657359f);
+  return v_select(is_small, v_expm1_small(x), v_exp(x) - 1.0f);
+}
+// log(1 + x), which keeps its digits where x is near 0.
+INLINE vf v_log1p(vf x) {
+  // What 1 + x loses of x is added to the logarithm, but where the sum is zero or infinite.
+  vf u = 1.0f + x;
+  vf lost = (x - (u - 1.0f)) / u;
+  return v_log(u) + v_select(v_abs(lost) < v_set(1), lost, (vf){0});
+}
+
 INLINE vf v_sigmoid(vf x) { return 1.0f / (1.0f + v_exp(-x)); }
 INLINE vf v_tanh(vf x) {
   // Near zero the quotient loses digits; the odd series does not.

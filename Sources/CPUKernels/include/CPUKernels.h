@@ -14,7 +14,8 @@ typedef enum {
 
 typedef enum {
   CPU_NEGATE, CPU_ABSOLUTE, CPU_SQUARE, CPU_SQRT, CPU_RSQRT, CPU_RECIPROCAL, CPU_EXP, CPU_LOG,
-  CPU_TANH, CPU_SIGMOID, CPU_LOG_SIGMOID, CPU_SILU, CPU_RELU, CPU_ERFC
+  CPU_TANH, CPU_SIGMOID, CPU_LOG_SIGMOID, CPU_SILU, CPU_RELU, CPU_ERFC,
+  CPU_EXPM1, CPU_LOG1P
 } cpu_unary;
 
 typedef enum {
@@ -152,10 +153,11 @@ typedef struct {
   void (*softmax)(size_t rows, size_t n, const float *x, float *y);
   // dx = y * (g - sum(g*y))
   void (*softmax_backward)(size_t rows, size_t n, const float *y, const float *g, float *dx);
-  // Rows of logits: loss[r] = log(sum(exp(x))) - x[target[r]], the logarithm kept in lse.
+  // Rows of logits: loss[r] = log(sum(exp(x))) - x[target[r]]. Of the logarithm lse [rows, 2] keeps the row's maximum
+  // and the rest, log(sum(exp(x - maximum))).
   void (*cross_entropy)(size_t rows, size_t n, const float *x, const int32_t *target, float *loss,
                         float *lse);
-  // dx = (exp(x - lse) - onehot(target)) * g[r]
+  // dx = (exp(x - lse[2*r] - lse[2*r + 1]) - onehot(target)) * g[r]
   void (*cross_entropy_backward)(size_t rows, size_t n, const float *x, const int32_t *target,
                                  const float *lse, const float *g, float *dx);
 

@@ -29,7 +29,6 @@ extern "C" __global__ void scan_selective(const __grid_constant__ Parameters p) 
   const i64 place = ((i64)number * o.channels + channel) * o.states;
   const float skip = o.skip && exists ? o.skip[channel] : 0;
 
-  const float *rates = o.state_matrix + (i64)channel * o.states;
   float *state = states + own * padded_states;
   for (int n = lane; exists && n < o.states; n += state_lanes) {
     state[n] = o.initial_state ? o.initial_state[place + n] : 0;
@@ -50,7 +49,7 @@ extern "C" __global__ void scan_selective(const __grid_constant__ Parameters p) 
       float sum = 0;
       for (int n = lane; exists && n < o.states; n += state_lanes) {
         const int factor = t * padded_states + n;
-        state[n] = Decay(step * rates[n])(state[n]) + step * x * tokens.input_matrix[factor];
+        state[n] = Decay(step * o.rate(channel, n))(state[n]) + step * x * tokens.input_matrix[factor];
         sum += tokens.output_matrix[factor] * state[n];
       }
       sum = lane_sum<state_lanes>(sum) + skip * x;

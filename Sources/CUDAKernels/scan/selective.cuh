@@ -28,6 +28,12 @@ struct Operands {
   int applies_softplus;
   int blocks;                  // that share the channels of a sequence
 
+  // An infinite rate counts as the largest number: it would be none beside a step or a gradient of 0.
+  __device__ float rate(int channel, int n) const {
+    const float own = state_matrix[(i64)channel * states + n];
+    return own == -infinity ? -largest_number : own;
+  }
+
   // States rounded up to whole rounds of the lanes.
   __device__ int padded_states() const { return round_up(states, state_lanes); }
 };

@@ -101,7 +101,7 @@ extern "C" __global__ void scan_selective_backward(const __grid_constant__ Param
 
       for (int n = lane; n < padded_states; n += state_lanes) {
         const bool has_state = exists && n < o.states;
-        const float rate = has_state ? o.state_matrix[(i64)channel * o.states + n] : 0;
+        const float rate = has_state ? o.rate(channel, n) : 0;
         const i64 kept = (i64)sequence.chunk + tile;
         float state = has_state ? p.states[(kept * o.channels + channel) * o.states + n] : 0;
         for (int t = 0; t < count; ++t) {
@@ -145,7 +145,9 @@ extern "C" __global__ void scan_selective_backward(const __grid_constant__ Param
       for (int t = 0; t < count; ++t) {
         const int index = t * block_channels + own;
         const int token = sequence.first + first + t;
-        const float step = step_gradient[index] * tokens.slope[index];
+        // What a step that cannot rise would do to a rate without end may be no number.
+        const float slope = tokens.slope[index];
+        const float step = slope == 0 ? 0 : step_gradient[index] * slope;
         skip_gradient += tokens.inputs[index] * incoming[index];
         bias_gradient += step;
         p.inputs.store(p.inputs.place(sequence.batch, token, 0) + channel,

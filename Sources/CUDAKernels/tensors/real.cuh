@@ -8,6 +8,8 @@ struct Real {
   DEVICE double sqrt(double x) { return ::sqrt(x); }
   DEVICE float exp(float x) { return ::expf(x); }
   DEVICE double exp(double x) { return ::exp(x); }
+  DEVICE float expm1(float x) { return ::expm1f(x); }
+  DEVICE double expm1(double x) { return ::expm1(x); }
   DEVICE float log(float x) { return ::logf(x); }
   DEVICE double log(double x) { return ::log(x); }
   DEVICE float log1p(float x) { return ::log1pf(x); }

@@ -18,7 +18,8 @@ struct Parameters {
 // In the order of `cpu_unary`.
 enum {
   negate, absolute, square, square_root, reciprocal_square_root, reciprocal, exponential, logarithm,
-  hyperbolic_tangent, sigmoid, log_sigmoid, silu, relu, complementary_error
+  hyperbolic_tangent, sigmoid, log_sigmoid, silu, relu, complementary_error,
+  exponential_minus_one, logarithm_of_one_plus
 };
 
 template <typename T>
@@ -37,7 +38,9 @@ DEVICE T apply(int operation, T x) {
     case log_sigmoid: return (x < 0 || x != x ? x : 0) - Real::log1p(Real::exp(-Real::abs(x)));
     case silu: return x / (1 + Real::exp(-x));
     case relu: return x > 0 || x != x ? x : 0;
-    default: return Real::erfc(x);
+    case complementary_error: return Real::erfc(x);
+    case exponential_minus_one: return Real::expm1(x);
+    default: return Real::log1p(x);
   }
 }
 

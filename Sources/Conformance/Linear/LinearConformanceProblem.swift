@@ -57,7 +57,9 @@ struct LinearConformanceProblem: ConformanceProblem {
         [b, t, hv]
       } else if settings.has(.decayChannels) { [b, t, hv, k] } else { nil }
     if let decayShape {
-      inputs["decay"] = try draw.decay(decayShape, isStrong: settings.has(.strong))
+      inputs["decay"] = try draw.decay(
+        decayShape, isStrong: settings.has(.strong),
+        strongest: settings.has(.forgetting) ? -.infinity : -20)
     }
     if settings.has(.garbage) {
       let garbage = try OtherSequence(b, t, cumulativeLengths)

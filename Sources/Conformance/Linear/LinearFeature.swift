@@ -4,6 +4,7 @@ public enum LinearFeature: String, CaseFeature {
   case decayTokens = "decay per token"
   case decayChannels = "decay per channel"
   case strong = "strong decay"
+  case forgetting = "decay of -inf"
   case bonus
   case delta
   case readKeys = "read keys"
@@ -23,6 +24,7 @@ public enum LinearFeature: String, CaseFeature {
   public var group: String {
     switch self {
     case .decayHeads, .decayTokens, .decayChannels: "decay"
+    case .strong, .forgetting: "strength"
     case .bonus, .delta, .readKeys, .lowRank: "update"
     case .groupedValue, .oneHead: "heads"
     case .bfloat16, .float16: "dtype"
@@ -42,7 +44,8 @@ public enum LinearFeature: String, CaseFeature {
     let decays: [LinearFeature] = [.decayHeads, .decayTokens, .decayChannels]
     let others: [[LinearFeature]] = [
       [.strong, .packed], [.strong, .initialState], [.strong, .bfloat16], [.strong, .float16],
-      [.strong, .groupedValue], [.initialState, .finalStateGradient], [.packed, .initialState],
+      [.strong, .groupedValue], [.forgetting], [.forgetting, .initialState, .packed],
+      [.forgetting, .bfloat16], [.initialState, .finalStateGradient], [.packed, .initialState],
       [.strong, .initialState, .finalStateGradient, .packed, .groupedValue, .normalized, .strided],
     ]
     return decays.flatMap { decay in

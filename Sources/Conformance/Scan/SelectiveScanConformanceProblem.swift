@@ -21,6 +21,12 @@ struct SelectiveScanConformanceProblem: ConformanceProblem {
     let stateShape: Shape = [settings.has(.packed) ? packedSequences : b, d, s]
     var tokens = try draw.normal("inputs", [b, t, d], dtype: settings.dtype)
     var step = try Self.step([b, t, d], settings, draw).cast(to: settings.dtype)
+    if settings.has(.forgetting), settings.has(.softplus) {
+      // Steps of no time, in which even such a rate does nothing.
+      let isNone = try Tensor(
+        draw.flags("no time", count: b * t * d, probability: 0.2), [b, t, d])
+      step = try .select(isNone, .full([], -.infinity, dtype: step.dtype), step)
+    }
     var matrices = try ["input_matrix", "output_matrix"].map { try draw.normal($0, [b, t, s]) }
     if settings.has(.halfMatrices) {
       matrices = try matrices.map { try $0.cast(to: settings.dtype) }
@@ -38,6 +44,15 @@ struct SelectiveScanConformanceProblem: ConformanceProblem {
       "inputs": tokens, "step": step, "input_matrix": matrices[0], "output_matrix": matrices[1],
       "state_matrix": try draw.uniform("state_matrix", [d, s], from: -Double(s), to: -0.5),
     ]
+    if settings.has(.forgetting) {
+      let count = d * s
+      let lowest = -Double(Float.greatestFiniteMagnitude)
+      inputs["state_matrix"] = try .select(
+        Tensor(draw.flags("forgetting", count: count, probability: 0.4), [d, s]),
+        .select(
+          Tensor(draw.flags("infinite", count: count, probability: 0.7), [d, s]),
+          .full([], -.infinity), .full([], lowest)), inputs["state_matrix"]!)
+    }
     if settings.has(.skip) { inputs["skip"] = try draw.normal("skip", [d]) }
     if settings.has(.stepBias) {
       // Without softplus the step must stay above 0.

@@ -4,6 +4,7 @@ public enum SelectiveScanFeature: String, CaseFeature {
   case stepBias = "bias of the step"
   case skip
   case longSteps = "long steps"
+  case forgetting = "rates of -inf"
   case initialState = "initial state"
   case finalStateGradient = "final state gradient"
   case packed
@@ -28,7 +29,9 @@ public enum SelectiveScanFeature: String, CaseFeature {
 
   /// Combinations beyond pairs.
   static let more: [[SelectiveScanFeature]] = [
-    [.softplus, .stepBias, .skip], [.longSteps, .initialState, .finalStateGradient],
+    [.softplus, .stepBias, .skip], [.softplus, .longSteps, .forgetting, .initialState],
+    [.forgetting, .initialState, .finalStateGradient, .packed],
+    [.longSteps, .initialState, .finalStateGradient],
     [.softplus, .stepBias, .skip, .initialState, .finalStateGradient, .packed, .strided],
     [.softplus, .stepBias, .skip, .packed, .initialState, .wide, .halfMatrices, .bfloat16],
     [.softplus, .stepBias, .skip, .packed, .finalStateGradient, .manyStates, .float16],

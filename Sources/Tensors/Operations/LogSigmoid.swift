@@ -18,6 +18,57 @@ extension Tensor {
     return try cast(to: .float32).logSigmoidInFloat32(factor: factor)
   }
 
+  /// log(γ + (1 − γ) σ(x)): the logarithm of a gate that is bounded from below.
+  ///
+  /// Exact to some roundings for every x, however saturated the sigmoid is, and for γ from 0 to 1. The
+  /// derivative by the bound is 0 where the gate itself is no normal number, as it may be where γ is 0.
+  ///
+  /// - Parameter bound: γ, which broadcasts with this tensor and has its dtype, float32 or float64.
+  /// - Throws: ``TensorError/invalidArgument(_:was:mustBe:)`` if dtypes or shapes do not fit.
+  public func logSigmoid(boundedBy bound: Tensor) throws -> Tensor {
+    guard [.float32, .float64].contains(dtype), bound.dtype == dtype else {
+      throw TensorError.invalidArgument(
+        "operands of logSigmoid", was: "\(dtype.rawValue) and \(bound.dtype.rawValue)",
+        mustBe: "both float32 or both float64")
+    }
+    let (x, y) = (detached(), bound.detached())
+    let (shape, boundShape) = (self.shape, bound.shape)
+    let (device, boundDevice) = (self.device, bound.device)
+    return try x.boundedLogSigmoid(y).recorded(from: [self, bound]) { g, history in
+      let (x, y) = (history.input(0, x), history.input(1, y))
+      func number(_ value: Double) throws -> Tensor { try .full([], value, dtype: g.dtype) }
+      let (open, closed) = (try x.sigmoid(), try (-x).sigmoid())
+      let range = try -y + 1.0
+      let gate = try range * open + y
+      let least = g.dtype == .float32 ? Double(Float.leastNormalMagnitude) : .leastNormalMagnitude
+      let isNormal = try gate.isGreater(than: number(least))
+      let safe = try Tensor.select(isNormal, gate, number(1))
+      // Below normal numbers the bound is as good as 0, and the sigmoid is the whole gate.
+      let share = try Tensor.select(isNormal, range * open / safe, number(1))
+      return [
+        try (g * closed * share).summed(to: shape).moved(to: device),
+        try Tensor.select(isNormal, g * closed / safe, number(0)).summed(to: boundShape)
+          .moved(to: boundDevice),
+      ]
+    }
+  }
+
+  /// The same of tensors without a record.
+  private func boundedLogSigmoid(_ bound: Tensor) throws -> Tensor {
+    func number(_ value: Double) throws -> Tensor { try .full([], value, dtype: dtype) }
+    // Near 1 by what it lacks of 1, elsewhere by its two parts as logarithms: each has its digits there. An
+    // infinite logarithm of a part would have no difference to another one.
+    let lowest =
+      dtype == .float32 ? -Double(Float.greatestFiniteMagnitude) : -.greatestFiniteMagnitude
+    let least = try bound.logarithm()
+    let above = try ((-bound).logarithmOfOnePlus() + logSigmoid()).clamped(to: lowest...)
+    let parts =
+      try least.maximum(above) + (-(least - above).absolute()).exponential().logarithmOfOnePlus()
+    let missing = try (-self).sigmoid() * (-bound + 1.0)
+    let isNearOne = try number(0.5).isGreater(than: missing)
+    return try .select(isNearOne, (-missing.minimum(number(0.5))).logarithmOfOnePlus(), parts)
+  }
+
   private func logSigmoidInFloat32(factor: Float) throws -> Tensor {
     let x = try detached().contiguous()
     let kernels = InstructionSet.current.kernels

@@ -94,9 +94,20 @@ extension Tensor {
   public func exponential() throws -> Tensor {
     try differentiable("exponential", CPU_EXP, .ofOutput { g, y in try g * y })
   }
+  /// eˣ − 1, which keeps its digits where eˣ is near 1.
+  public func exponentialMinusOne() throws -> Tensor {
+    // Not of the result, which is −1 to a rounding where eˣ is small.
+    try differentiable(
+      "exponentialMinusOne", CPU_EXPM1, .ofInput { g, x in try g * x.exponential() })
+  }
   /// The natural logarithm: −∞ at 0, NaN below.
   public func logarithm() throws -> Tensor {
     try differentiable("logarithm", CPU_LOG, .ofInput { g, x in try g / x })
+  }
+  /// log(1 + x), which keeps its digits where x is near 0: −∞ at −1, NaN below.
+  public func logarithmOfOnePlus() throws -> Tensor {
+    try differentiable(
+      "logarithmOfOnePlus", CPU_LOG1P, .ofInput { g, x in try g / (x + 1.0) })
   }
   /// The hyperbolic tangent.
   public func tanh() throws -> Tensor {

@@ -61,6 +61,7 @@ import Testing
     Operation("l2Normalized") { try $0[0].l2Normalized(epsilon: 1e-3) },
     Operation("swiglu", [[2, 3], [2, 3]]) { try .swiglu($0[0], $0[1]) },
     Operation("logSigmoid dividedBy") { try $0[0].logSigmoid(dividedBy: 16) },
+    Operation("logSigmoid boundedBy", pair) { try $0[0].logSigmoid(boundedBy: $0[1] * 0.4) },
     Operation("used twice", pair) { try $0[0].tanh() * $0[0] + $0[1].sigmoid() * $0[0] },
   ]
 

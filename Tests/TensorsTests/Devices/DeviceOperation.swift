@@ -80,6 +80,8 @@ struct DeviceOperation: Sendable, CustomTestStringConvertible {
     function("reciprocal", (0.1, 9)) { try $0.reciprocal() },
     function("exponential") { try $0.exponential() },
     function("logarithm", (2, 9)) { try $0.logarithm() }, function("tanh") { try $0.tanh() },
+    function("exponentialMinusOne", (0.1, 3)) { try $0.exponentialMinusOne() },
+    function("logarithmOfOnePlus", (0.1, 9)) { try $0.logarithmOfOnePlus() },
     function("sigmoid") { try $0.sigmoid() }, function("relu") { try $0.relu() },
     function("silu") { try $0.silu() },
     function("complementaryErrorFunction") { try $0.complementaryErrorFunction() },

@@ -47,6 +47,12 @@ import Testing
       Function(
         name: "logarithm", units: 2, apply: { try $0.logarithm() }, domain: positive,
         limits: [nan, -infinity, -infinity, infinity]),
+      Function(
+        name: "exponentialMinusOne", units: 4, apply: { try $0.exponentialMinusOne() },
+        domain: [-30, -1, -1e-3, 0.2, 0.5, 5], limits: [-1, 0, 0, infinity]),
+      Function(
+        name: "logarithmOfOnePlus", units: 2, apply: { try $0.logarithmOfOnePlus() },
+        domain: [-0.5, -0.1, -1e-3, 0.2, 0.5, 5], limits: [nan, 0, 0, infinity]),
       Function(name: "tanh", units: 3, apply: { try $0.tanh() }, limits: [-1, 0, 0, 1]),
       Function(name: "sigmoid", units: 3, apply: { try $0.sigmoid() }, limits: [0, 0.5, 0.5, 1]),
       Function(

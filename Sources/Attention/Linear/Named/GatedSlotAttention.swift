@@ -125,7 +125,7 @@ private struct SlotScores: Sendable {
     self.init(
       queries: queries, keys: try keys.checked("keys", queries.shape),
       writes: try writes?.checked("writes", decay.shape)
-        ?? (-decay.widened().exponential() + 1).cast(to: queries.dtype),
+        ?? decay.widened().exponentialMinusOne().negated().cast(to: queries.dtype),
       decay: decay, scale: scale ?? 1 / Double(queries.shape[3]).squareRoot(),
       initialState: initialState, cumulativeLengths: cumulativeLengths, kernel: kernel)
   }

@@ -21,10 +21,11 @@ public func hgrn2(
   queries: Tensor, logForget: Tensor, inputs: Tensor, scale: Double? = nil,
   initialState: Tensor? = nil, cumulativeLengths: Tensor? = nil, kernel: String? = nil
 ) throws -> LinearAttentionResult {
-  let forget = try logForget.checked("logForget", queries.shape).widened().exponential()
+  let written = try logForget.checked("logForget", queries.shape).widened().exponentialMinusOne()
+    .negated()
   return try naming(["values": "inputs", "decay": "logForget"]) {
     try linearAttention(
-      queries: queries, keys: (-forget + 1).cast(to: queries.dtype), values: inputs,
+      queries: queries, keys: written.cast(to: queries.dtype), values: inputs,
       decay: logForget, scale: scale, initialState: initialState,
       cumulativeLengths: cumulativeLengths, kernel: kernel)
   }

@@ -28,12 +28,13 @@ public func stateSpaceDuality(
   let rows = try naming(names) { try NamedRows(keys: inputWeights, values: inputs) }
   let steps = try steps.checked("steps", [inputs.shape[0], inputs.shape[1], rows.heads])
   let rates = try rates.checked("rates", [rows.heads])
+  let wide = try steps.widened()
   let skip = try skip?.checked("skip", [rows.heads])
   let result = try naming(names) {
     try linearAttention(
       queries: outputWeights, keys: inputWeights,
       values: inputs.gated(by: steps.unsqueezed(-1)).cast(to: inputs.dtype),
-      decay: steps.gated(by: rates), scale: 1,
+      decay: wide * rates.cast(to: wide.dtype).finite(), scale: 1,
       initialState: initialState, cumulativeLengths: cumulativeLengths, kernel: kernel)
   }
   guard let skip else { return result }

@@ -4,8 +4,8 @@ import Tensors
 ///
 ///     λ_t = γ + (1 − γ) ⊙ σ(f_t) ,   h_t = λ_t ⊙ h_{t−1} + (1 − λ_t) ⊙ c_t
 ///
-/// Computed as log λ = log σ(f) − log σ(f − log γ) and 1 − λ = (1 − γ) σ(−f), so that gates near 1
-/// keep their digits.
+/// Log λ is computed of 1 − λ = (1 − γ) σ(−f) where λ is near 1, and of the logarithms of its two parts
+/// elsewhere, so that it keeps its digits however far the sigmoid is saturated.
 ///
 /// Reference: Qin, Yang, Zhong,
 /// [Hierarchically gated recurrent neural network](https://arxiv.org/abs/2311.04823) (2023), with a
@@ -14,7 +14,7 @@ import Tensors
 /// - Parameters:
 ///   - candidates: c, [b, t, d] in any floating-point dtype.
 ///   - forgetLogits: f, [b, t, d].
-///   - lowerBound: γ, [d], above 0 and below 1; nil is 0.
+///   - lowerBound: γ, [d], from 0 to 1; nil is 0.
 ///   - initialState: `[n, d]`; nil is zero.
 ///   - cumulativeLengths: `int32 [n + 1]` for packed sequences.
 ///   - kernel: of `gatedScan`; nil takes the one with the lowest estimate.
@@ -26,13 +26,10 @@ public func hgrn(
   initialState: Tensor? = nil, cumulativeLengths: Tensor? = nil, kernel: String? = nil
 ) throws -> GatedScanResult {
   let logits = try forgetLogits.inGatePrecision()
-  var decay = try logits.logSigmoid()
+  let bound = try lowerBound?.cast(to: logits.dtype)
+  let decay = try bound.map(logits.logSigmoid(boundedBy:)) ?? logits.logSigmoid()
   var written = try logits.negated().sigmoid()
-  if let lowerBound {
-    let bound = try lowerBound.cast(to: logits.dtype)
-    decay = try decay - (logits - bound.logarithm()).logSigmoid()
-    written = try written * (bound.negated() + 1.0)
-  }
+  if let bound { written = try written * (bound.negated() + 1.0) }
   let inputs = try written * candidates.cast(to: written.dtype)
   return try gatedScan(
     inputs: inputs.cast(to: candidates.dtype), decay: decay, initialState: initialState,

@@ -5,6 +5,8 @@ import Tensors
 ///     Δ = softplus(step + bias) ,  A = −exp(logStateMatrix)
 ///     h_t = exp(Δ_t A) ⊙ h_{t−1} + Δ_t x_t B_t ,   y_t = (C_tᵀ h_t + D x_t) ⊙ silu(z_t)
 ///
+/// A rate exp(logStateMatrix) beyond all numbers is the largest there is: states are cleared by every step but one of 0.
+///
 /// Reference: Gu, Dao, [Mamba](https://arxiv.org/abs/2312.00752) (2023), sections 3.4 and 3.6.
 ///
 /// - Parameters:
@@ -29,7 +31,7 @@ public func mamba(
 ) throws -> SelectiveScanResult {
   let result = try selectiveScan(
     inputs: inputs, step: step,
-    stateMatrix: logStateMatrix.inGatePrecision().exponential().negated(),
+    stateMatrix: logStateMatrix.inGatePrecision().finiteExponential().negated(),
     inputMatrix: inputMatrix, outputMatrix: outputMatrix, skip: skip, stepBias: stepBias,
     appliesSoftplus: true, initialState: initialState, cumulativeLengths: cumulativeLengths,
     kernel: kernel)
@@ -37,4 +39,12 @@ public func mamba(
   return SelectiveScanResult(
     output: try .swiglu(gate, result.output), finalState: result.finalState,
     explanation: result.explanation)
+}
+
+extension Tensor {
+  /// eˣ, of a number whose power would be none the largest that is one, without a gradient there.
+  fileprivate func finiteExponential() throws -> Tensor {
+    let largest: Double = dtype == .float64 ? 709 : 88
+    return try clamped(to: ...largest).exponential()
+  }
 }

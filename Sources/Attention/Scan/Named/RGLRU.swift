@@ -6,7 +6,8 @@ import Tensors
 ///     r_t = σ(recurrence_t) ,  i_t = σ(gate_t) ,   log a_t = c r_t ⊙ log σ(Λ)
 ///     h_t = a_t ⊙ h_{t−1} + √(1 − a_t²) ⊙ (i_t ⊙ x_t)
 ///
-/// 1 − a² is computed as tanh(−log a) (1 + a²), which keeps its digits where a is near 1.
+/// 1 − a² is computed from log a, so that it keeps its digits where a is near 1. Where the recurrence gate is closed
+/// to a rounding, a = 1, the square root takes no gradient: with the gate's own slope it vanishes there.
 ///
 /// Reference: De, Smith, Fernando et al.,
 /// [Griffin](https://arxiv.org/abs/2402.19427) (2024), section 2.4.
@@ -29,12 +30,27 @@ public func realGatedLinearRecurrentUnit(
   kernel: String? = nil
 ) throws -> GatedScanResult {
   let gate = try recurrenceLogits.inGatePrecision().sigmoid()
-  let rate = try decayLogits.cast(to: gate.dtype).logSigmoid() * sharpness
+  let rate = try (decayLogits.cast(to: gate.dtype).logSigmoid() * sharpness).finite()
   let decay = try gate * rate
-  let unitVariance = try (decay.negated().tanh() * ((decay * 2.0).exponential() + 1.0)).squareRoot()
+  let unitVariance = try decay.complementOfSquare().squareRootOrZero()
   let gated = try inputLogits.cast(to: gate.dtype).sigmoid() * inputs.cast(to: gate.dtype)
   let weighed = try unitVariance * gated
   return try gatedScan(
     inputs: weighed.cast(to: inputs.dtype), decay: decay, initialState: initialState,
     cumulativeLengths: cumulativeLengths, kernel: kernel)
+}
+
+extension Tensor {
+  /// 1 − a² of a = eˣ.
+  fileprivate func complementOfSquare() throws -> Tensor {
+    try (self * 2.0).exponentialMinusOne().negated()
+  }
+
+  /// √x, whose derivative at 0 is 0.
+  fileprivate func squareRootOrZero() throws -> Tensor {
+    let zero = try Tensor.zeros([], dtype: dtype)
+    let isZero = try isEqual(to: zero)
+    return try .select(
+      isZero, zero, Tensor.select(isZero, .ones([], dtype: dtype), self).squareRoot())
+  }
 }

@@ -17,7 +17,7 @@ public struct SelectiveScanResult: Sendable {
 ///
 ///     h_t = exp(Δ_t A) ⊙ h_{t−1} + Δ_t x_t B_t ,   y_t = C_tᵀ h_t + D x_t
 ///
-/// with Δ = step, or softplus(step + bias). Δ A is at most 0.
+/// with Δ = step, or softplus(step + bias). Δ A is at most 0; an A of −∞ clears the state wherever Δ is not 0.
 ///
 /// Gradients flow to all inputs, from the output and the final state. Half precision is computed in
 /// float32.

@@ -87,7 +87,9 @@ struct SelectiveScanReference: SelectiveScanKernel {
       }
     }
     for place in dstep.indices {
-      dstep[place] *= arrays.stepSlope[place]
+      // What a step that cannot rise would do to a rate without end may be no number.
+      let slope = arrays.stepSlope[place]
+      dstep[place] = slope == 0 ? 0 : dstep[place] * slope
       dbias[place % d] += dstep[place]
     }
     let (tokens, shared) = (call.inputs.shape, call.inputMatrix.shape)
@@ -132,7 +134,11 @@ private struct SelectiveArrays {
       ?? [Double](repeating: 0, count: call.stateShape.elementCount)
   }
 
-  func rate(_ channel: Int, _ n: Int) -> Double { stateMatrix[channel * call.problem.states + n] }
+  /// An infinite rate counts as the largest number: it clears the state, but in no time.
+  func rate(_ channel: Int, _ n: Int) -> Double {
+    let rate = stateMatrix[channel * call.problem.states + n]
+    return rate == -.infinity ? -.greatestFiniteMagnitude : rate
+  }
 
   /// Calls `body` with the tokens of every sequence, counted through the batch, a channel, a state of
   /// it, and the number of that state among all.

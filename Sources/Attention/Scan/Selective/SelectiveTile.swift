@@ -60,6 +60,9 @@ struct SelectiveTile {
       width, stateCount, reader.stateMatrix + channels.lowerBound * stateCount, stateCount, matrix,
       width)
     kernels.scale(width * stateCount, Float(M_LOG2E), matrix)
+    // An infinite rate would be no number beside a step of 0, nor beside a gradient of 0.
+    let lowest = -Float.greatestFiniteMagnitude
+    for index in 0..<width * stateCount where matrix[index] < lowest { matrix[index] = lowest }
   }
 
   /// The channels of sequence `number` of `tensor` [n, d, s], or zeros.
