@@ -104,22 +104,42 @@ static void softmax_backward(void) {
   }
 }
 
+// Rows of ordinary logits, with -inf and NaN; of equal ones and of one above all others, so large that their
+// logarithms' sum has no place beside them.
+enum { LOSS_CASES = 7 };
+static float *logits_of(size_t n) {
+  static const float large[] = {1e6f, 1e30f, -1e30f};
+  float *x = random_floats(LOSS_CASES * n, -8, 8);
+  for (size_t r = 3; r < LOSS_CASES; r++)
+    for (size_t i = 0; i < n; i++) x[r * n + i] = r < 6 ? large[r - 3] : i == n / 2 ? 1e30f : -1e30f;
+  return x;
+}
+
+static double log_sum_above(size_t n, const float *x, double *high) {
+  double total = 0;
+  *high = -INFINITY;
+  for (size_t i = 0; i < n; i++) *high = fmax(*high, x[i]);
+  for (size_t i = 0; i < n; i++) total += exp(x[i] - *high);
+  return log(total);
+}
+
 static void cross_entropy(void) {
   FOR_LENGTHS(n) {
     begin("n %zu", n);
-    float *x = random_floats(ROWS * n, -8, 8), *loss = floats(ROWS), *lse = floats(ROWS);
+    float *x = logits_of(n), *loss = floats(LOSS_CASES), *lse = floats(2 * LOSS_CASES);
     if (n > 2) x[1] = -INFINITY;
     if (n > 3) x[3 * n - 1] = NAN;
-    int32_t *target = memory(ROWS * sizeof(int32_t));
-    for (size_t r = 0; r < ROWS; r++) target[r] = (int32_t)(r == 0 ? 0 : n - 1);
+    int32_t *target = memory(LOSS_CASES * sizeof(int32_t));
+    for (size_t r = 0; r < LOSS_CASES; r++) target[r] = (int32_t)(r == 0 ? 0 : n - 1);
     if (n > 3) target[2] = 0;
-    kernels->cross_entropy(ROWS, n, x, target, loss, lse);
-    for (size_t r = 0; r < ROWS; r++) {
-      double total = 0;
-      for (size_t i = 0; i < n; i++) total += exp((double)x[r * n + i]);
-      double size = fabs(log(total)) + 16;
-      near("lse", r, lse[r], log(total), size, (double)n / 4 + 16);
-      near("loss", r, loss[r], log(total) - x[r * n + (size_t)target[r]], size, (double)n / 4 + 18);
+    kernels->cross_entropy(LOSS_CASES, n, x, target, loss, lse);
+    for (size_t r = 0; r < LOSS_CASES; r++) {
+      double high, rest = log_sum_above(n, x + r * n, &high);
+      // A row of which any number is NaN has any maximum.
+      if (!isnan(rest)) equal("maximum", r, lse[2 * r], (float)high);
+      near("rest", r, lse[2 * r + 1], rest, rest + 1, (double)n / 4 + 32);
+      double below = high - x[r * n + (size_t)target[r]];
+      near("loss", r, loss[r], below + rest, below + rest + 1, (double)n / 4 + 34);
     }
   }
 }
@@ -127,15 +147,19 @@ static void cross_entropy(void) {
 static void cross_entropy_backward(void) {
   FOR_LENGTHS(n) {
     begin("n %zu", n);
-    const float *x = random_floats(ROWS * n, -8, 8), *g = random_floats(ROWS, -1, 1);
-    const float *lse = random_floats(ROWS, 8, 12);
-    int32_t *target = memory(ROWS * sizeof(int32_t));
-    for (size_t r = 0; r < ROWS; r++) target[r] = (int32_t)(r * (n - 1) / 2);
-    float *dx = floats(ROWS * n);
-    kernels->cross_entropy_backward(ROWS, n, x, target, lse, g, dx);
-    for (size_t i = 0; i < ROWS * n; i++) {
+    const float *x = logits_of(n), *g = random_floats(LOSS_CASES, -1, 1);
+    float *lse = floats(2 * LOSS_CASES);
+    int32_t *target = memory(LOSS_CASES * sizeof(int32_t));
+    for (size_t r = 0; r < LOSS_CASES; r++) {
+      double high, rest = log_sum_above(n, x + r * n, &high);
+      lse[2 * r] = (float)high, lse[2 * r + 1] = (float)rest;
+      target[r] = (int32_t)(r * (n - 1) / LOSS_CASES);
+    }
+    float *dx = floats(LOSS_CASES * n);
+    kernels->cross_entropy_backward(LOSS_CASES, n, x, target, lse, g, dx);
+    for (size_t i = 0; i < LOSS_CASES * n; i++) {
       size_t r = i / n;
-      double p = exp((double)x[i] - lse[r]), hit = i % n == (size_t)target[r];
+      double p = exp((double)x[i] - lse[2 * r] - lse[2 * r + 1]), hit = i % n == (size_t)target[r];
       near("dx", i, dx[i], (p - hit) * g[r], (p + hit) * fabs(g[r]), 32);
     }
   }

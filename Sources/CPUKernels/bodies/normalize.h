@@ -48,25 +48,29 @@ static void softmax_backward(size_t rows, size_t n, const float *y, const float 
 
 static void cross_entropy(size_t rows, size_t n, const float *x, const int32_t *target,
                           float *loss, float *lse) {
-  for (size_t r = 0; r < rows; r++, x += n) {
+  for (size_t r = 0; r < rows; r++, x += n, lse += 2) {
     float shift = row_maximum(n, x);
     vf total = {0};
     size_t i = 0;
     for (; i + LANES <= n; i += LANES) total += v_exp_nonpositive(v_load(x + i) - shift);
     if (i < n) total += v_exp_nonpositive(v_load_part(x + i, n - i, -INFINITY) - shift);
-    lse[r] = shift + logf(v_sum(total));
-    loss[r] = lse[r] - x[target[r]];
+    // Beside a large maximum there is no place for the logarithm: the two stay apart.
+    lse[0] = shift;
+    lse[1] = logf(v_sum(total));
+    loss[r] = (shift - x[target[r]]) + lse[1];
   }
 }
 
 static void cross_entropy_backward(size_t rows, size_t n, const float *x, const int32_t *target,
                                    const float *lse, const float *g, float *dx) {
-  for (size_t r = 0; r < rows; r++, x += n, dx += n) {
+  for (size_t r = 0; r < rows; r++, x += n, dx += n, lse += 2) {
+    const float shift = lse[0], rest = lse[1];
     size_t i = 0;
     for (; i + LANES <= n; i += LANES)
-      v_store(dx + i, v_exp_nonpositive(v_load(x + i) - lse[r]) * g[r]);
+      v_store(dx + i, v_exp_nonpositive(v_load(x + i) - shift - rest) * g[r]);
     if (i < n)
-      v_store_part(dx + i, v_exp_nonpositive(v_load_part(x + i, n - i, 0) - lse[r]) * g[r], n - i);
+      v_store_part(dx + i, v_exp_nonpositive(v_load_part(x + i, n - i, 0) - shift - rest) * g[r],
+                   n - i);
     dx[target[r]] -= g[r];
   }
 }

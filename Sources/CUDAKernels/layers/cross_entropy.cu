@@ -1,5 +1,6 @@
 // The negative log-likelihood of each row's target, log Σ exp(x) − x[target], and its gradient by the
-// logits, (exp(x − log Σ exp(x)) − [target]) · g.
+// logits, (exp(x − log Σ exp(x)) − [target]) · g. Log Σ is kept as the row's maximum and the rest: beside a large
+// maximum their sum has no place for it.
 //
 // A target that is no class makes the loss and the gradient of its row NaN, so that the mistake shows;
 // where `skips_negative`, a negative one makes both zero.
@@ -15,7 +16,7 @@ struct Parameters {
   const Stored<Element> *logits;  // [rows, n]
   const int *targets;             // [rows]
   float *losses;                  // [rows], or null if they are known
-  float *log_sums;                // [rows]: written with the losses, otherwise read
+  float2 *log_sums;               // [rows]: written with the losses, otherwise read
   const float *row_gradients;     // [rows], or null where all are `*gradient`
   const float *gradient;
   Stored<Element> *logit_gradients;  // [rows, n], may be the logits; null if not asked for
@@ -38,10 +39,11 @@ extern "C" __global__ void layers_cross_entropy(const __grid_constant__ Paramete
   const bool is_skipped = p.skips_negative && target < 0;
   const float nan = __uint_as_float(0x7fffffffu);
 
-  float log_sum;
+  // The maximum, and log Σ above it.
+  float greatest, rest;
   if (p.losses) {
     const float chosen = is_class ? Element::widen(x[target]) : nan;
-    float greatest = -infinity;
+    greatest = -infinity;
     for (int i = first; i < p.n; i += step) {
       const Group group = read_group<Element>(x + i, p.n - i, -infinity);
       for (float number : group.at) greatest = fmaxf(greatest, number);
@@ -52,13 +54,15 @@ extern "C" __global__ void layers_cross_entropy(const __grid_constant__ Paramete
       const Group group = read_group<Element>(x + i, p.n - i, -infinity);
       for (float number : group.at) sum += expf(number - greatest);
     }
-    log_sum = greatest + logf(team.sum(sum));
+    rest = logf(team.sum(sum));
     if (team.rank == 0) {
-      p.losses[row] = is_skipped ? 0 : log_sum - chosen;
-      if (p.log_sums) p.log_sums[row] = log_sum;
+      p.losses[row] = is_skipped ? 0 : (greatest - chosen) + rest;
+      if (p.log_sums) p.log_sums[row] = {greatest, rest};
     }
   } else {
-    log_sum = p.log_sums[row];
+    const float2 log_sum = p.log_sums[row];
+    greatest = log_sum.x;
+    rest = log_sum.y;
   }
 
   if (!p.logit_gradients) return;
@@ -67,7 +71,7 @@ extern "C" __global__ void layers_cross_entropy(const __grid_constant__ Paramete
   for (int i = first; i < p.n; i += step) {
     Group group = read_group<Element>(x + i, p.n - i);
     for (int k = 0; k < group_size; k++) {
-      const float likelihood = expf(group.at[k] - log_sum);
+      const float likelihood = expf(group.at[k] - greatest - rest);
       group.at[k] = is_skipped ? 0 : (likelihood - (i + k == target ? 1 : 0)) * g;
     }
     write_group<Element>(p.logit_gradients + row * p.n + i, p.n - i, group);

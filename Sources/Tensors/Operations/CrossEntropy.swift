@@ -59,14 +59,15 @@ extension Tensor {
   struct RowLosses {
     /// [rows]
     let losses: Tensor
-    /// log Σ exp(x) of each row.
+    /// log Σ exp(x) of each row, [rows, 2]: its maximum, and what is above it. Their sum may have no place for the
+    /// second.
     let logSums: Tensor
   }
 
   /// The losses of these contiguous float32 logits. Not recorded.
   func rowLosses(_ targets: Tensor) throws -> RowLosses {
     let (rows, classes) = (shape[0], shape[1])
-    let results = try Tensor.filling([([rows], .float32), ([rows], .float32)]) { results in
+    let results = try Tensor.filling([([rows], .float32), ([rows, 2], .float32)]) { results in
       let losses = results[0].assumingMemoryBound(to: Float.self)
       let logSums = results[1].assumingMemoryBound(to: Float.self)
       try withUnsafePointer(to: Float.self) { x in
@@ -76,7 +77,7 @@ extension Tensor {
             let first = block.lowerBound
             kernels.cross_entropy(
               block.count, classes, x + first * classes, target + first, losses + first,
-              logSums + first)
+              logSums + 2 * first)
           }
         }
       }
@@ -96,7 +97,7 @@ extension Tensor {
               Threads.forEachRows(rows, width: classes) { block in
                 let first = block.lowerBound
                 kernels.cross_entropy_backward(
-                  block.count, classes, x + first * classes, target + first, logSums + first,
+                  block.count, classes, x + first * classes, target + first, logSums + 2 * first,
                   g + first, dx + first * classes)
               }
             }
@@ -108,11 +109,12 @@ extension Tensor {
 
   /// The definition, from elementary operations.
   func plainCrossEntropy(_ targets: Tensor) throws -> Tensor {
-    let shifts = try rowShifts()
-    let logSumExp = try (self - shifts).exponential().sum([1], keepsAxes: true).logarithm() + shifts
+    // The maximum is taken from everything first: beside a large one there is no place for the logarithm.
+    let shifted = try self - rowShifts()
+    let logSumExp = try shifted.exponential().sum([1], keepsAxes: true).logarithm()
     let isTarget = try targets.unsqueezed(1).isEqual(
       to: .range(shape[1]).moved(to: device).unsqueezed(0))
-    let picked = try Tensor.select(isTarget, self, .zeros([], dtype: dtype))
+    let picked = try Tensor.select(isTarget, shifted, .zeros([], dtype: dtype))
     return try (logSumExp - picked.sum([1], keepsAxes: true)).squeezed(1)
   }
 }

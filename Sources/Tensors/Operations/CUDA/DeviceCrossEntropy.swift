@@ -55,7 +55,7 @@ struct DeviceCrossEntropy {
   private func results() throws -> Tensor.RowLosses {
     Tensor.RowLosses(
       losses: try .onDevice([teams.rows], dtype: .float32, device: logits.device),
-      logSums: try .onDevice([teams.rows], dtype: .float32, device: logits.device))
+      logSums: try .onDevice([teams.rows, 2], dtype: .float32, device: logits.device))
   }
 
   private func launch(
