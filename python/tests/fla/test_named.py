@@ -82,6 +82,21 @@ def test_weights_of_simple_gla(has_decay: bool) -> None:
         draw("weights", **kinds))
 
 
+def test_weights_of_simple_gla_behind_strong_decays() -> None:
+    length = 9
+    torch.manual_seed(5)
+    q, k, v = (torch.randn(1, length, 1, 4) for _ in range(3))
+    g = torch.full((1, length, 1), -0.01)
+    g[0, 3], g[0, 6] = -1e6, -torch.inf
+    _, weights = fla.parallel_simple_gla(q, k, v, g, output_attentions=True)
+    expected = torch.zeros(length, length, dtype=torch.float64)
+    for i in range(length):
+        for j in range(i + 1):
+            decay = g[0, j + 1:i + 1, 0].double().sum().exp()
+            expected[i, j] = q[0, i, 0].double() @ k[0, j, 0].double() / 2 * decay
+    torch.testing.assert_close(weights[0, 0].double(), expected, rtol=1e-5, atol=1e-6)
+
+
 def test_weights_of_the_delta_rule() -> None:
     def reference(x: Dict[str, Tensor]) -> tuple:
         q, k, v, beta = (each.transpose(1, 2) for each in x.values())
