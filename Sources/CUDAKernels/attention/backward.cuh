@@ -45,6 +45,9 @@ struct BackwardParameters {
   float *scale_gradient;        // [batch, heads, queries]: a query's part of it, or null
   float *query_sums;            // [batch, heads, queries]: Σ dS over keys, or null
   float *key_sums;              // [batch, heads, keys]: Σ dS over queries, or null
+  // [batch, heads, queries]: of large rows with gradients that are computed again, the largest score and what is left
+  // of log Σ as a power of two, by the products of that; unknown until a warp needs them.
+  float2 *again;
 
   // Whether any of a head's queries, counted in the sequence, has a large sum: a thread looks at every `step`-th
   // group of them, from `first` on.

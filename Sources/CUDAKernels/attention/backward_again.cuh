@@ -4,6 +4,9 @@
 #include "attention/backward.cuh"
 
 // Gradients that are computed again: see again.cuh.
+//
+// A large score fits no maximum that was found by products in another order. So the maximum and the sum of a row of
+// large scores are found again too, by the first warp that needs them, and kept: whoever finds them finds the same.
 
 // The sum of a row's gradients times zero.
 template <int Columns>
@@ -34,6 +37,44 @@ DEVICE void store_again(Gradient *target, LaneRow<Columns> gradient, const LaneR
   gradient.for_each([&](int column, float number) { store_gradient(target + column, scale * number); });
 }
 
+// The largest score of a query whose sum is large, and what is left of the sum as a power of two. One warp.
+DEVICE float2 sum_again(const BackwardParameters &p, const Segment &s, int head, int query) {
+  const Operands &o = p.operands;
+  const i64 place = o.query_place(s.batch, head, s.query_start + query);
+  const float2 known = p.again[place];
+  if (__all_sync(~0u, known.x != unknown_shift && known.y != unknown_shift)) return known;
+  const LaneRow<KEY_DIMENSION> own(o.queries.at(s.batch, s.query_start + query, head));
+  const Range seen = seen_keys(s, query, {0, s.band.keys});
+  float largest = -infinity, sum = 0;
+  for (int key = seen.first; key < seen.end; ++key) {
+    if (!o.keeps(s, key)) continue;
+    const LaneRow<KEY_DIMENSION> other(o.keys.at(s.batch, s.key_start + key, head / o.heads_per_group));
+    const float score = score_pair(o, s, head, query, key, own.times(other)).score;
+    if (score == -infinity) continue;
+    const float before = largest;
+    largest = fmaxf(before, score);
+    sum = sum * exp2_fast((before - largest) * log2_e) + exp2_fast((score - largest) * log2_e);
+  }
+  const RowShift row = resolve_sum(sum, 0, largest, 1, p.sink(head));
+  const float2 found = {row.offset, row.shift};
+  if (threadIdx.x % warp_threads == 0) p.again[place] = found;
+  return found;
+}
+
+// Finds these of all queries that see the keys `keys`. Warps begin at different ones, so that each finds some.
+DEVICE void sum_rows_again(const BackwardParameters &p, const Segment &s, int group, Range keys) {
+  const Operands &o = p.operands;
+  const Range seeing = s.band.seeing(keys, s.query_count);
+  const int count = seeing.end - seeing.first;
+  for (int head = group * o.heads_per_group; head < (group + 1) * o.heads_per_group; ++head) {
+    if (count <= 0 || !p.has_large(s, head, seeing)) continue;
+    for (int step = 0; step < count; ++step) {
+      const int query = seeing.first + (keys.first + step) % count;
+      if (p.offset[o.query_place(s.batch, head, s.query_start + query)] != 0) sum_again(p, s, head, query);
+    }
+  }
+}
+
 struct PairGradient {
   // P, and dS of the score with its terms.
   float weight;
@@ -49,13 +90,11 @@ DEVICE PairGradient pair_gradient(const BackwardParameters &p, const Segment &s,
   const Operands &o = p.operands;
   const i64 place = o.query_place(s.batch, head, s.query_start + query);
   const PairScore pair = score_pair(o, s, head, query, key, own_query.times(own_key));
-  // The offset of a large row is a product without the scale, or with terms a score.
-  float unit = 1;
-  if (!TERMS) unit = o.scale_of(head) * (COSINE ? *o.query_length_at(s.batch, s.query_start + query, head) : 1);
-  const float shift = p.shift[place];
-  const bool is_hidden = pair.score == -infinity || shift == infinity;
-  const float weight =
-      is_hidden ? 0 : exp2_fast(fmaf(pair.score - unit * p.offset[place], log2_e, -shift));
+  // What is subtracted before and after the score becomes a power of two.
+  float2 less = {0, p.shift[place]};
+  if (p.offset[place] != 0) less = sum_again(p, s, head, query);
+  const bool is_hidden = pair.score == -infinity || less.y == infinity;
+  const float weight = is_hidden ? 0 : exp2_fast(fmaf(pair.score - less.x, log2_e, -less.y));
   const float slope = weight == 0 ? 0 : weight * (output_gradient.times(own_value) - p.delta[place]);
   return {weight, slope, slope == 0 ? 0 : slope * pair.change * pair.lengths};
 }
@@ -145,6 +184,7 @@ SELDOM void key_gradients_again(const BackwardParameters &p, int group, int firs
                                 UnfitRows unfit) {
   const Segment s = p.operands.segment();
   if (!hides_pairs(p.operands, s, {0, s.query_count}, {first, end})) return;
+  sum_rows_again(p, s, group, {first, min(end, first + warp_threads)});
   unfit.for_each([&](int row) {
     if (first + row < end) key_gradients_again<OfKeys, OfValues>(p, s, group, first + row);
   });

@@ -177,7 +177,7 @@ extern "C" __global__ void __launch_bounds__(threads, BLOCKS)
     for_each_row([&](int strip, int half, i64 place, bool exists) {
       const RowShift row =
           sums.resolve(strip, half, TERMS ? 1 : factor[strip][half] / log2_e, p.sink(head));
-      if (!isnan(shift[strip][half])) return;
+      if (shift[strip][half] != unknown_shift) return;
       shift[strip][half] = row.shift;
       if (exists) p.keep_shift(place, row);
     });

@@ -134,7 +134,7 @@ extern "C" __global__ void __launch_bounds__(block_threads, 1)
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
       const RowShift row = sums.resolve(0, half, factor[half] / log2_e, p.sink(head));
-      if (!isnan(shift[half])) continue;
+      if (shift[half] != unknown_shift) continue;
       shift[half] = row.shift;
       if (warp_row + half * 8 + lane / 4 < row_count) p.keep_shift(place_of(half), row);
     }

@@ -15,8 +15,8 @@ DEVICE bool is_large_sum(float log_sum) {
   return fabsf(log_sum) > 512 && fabsf(log_sum) < infinity;
 }
 
-// The shift of a row of which that is not known yet: no number.
-DEVICE float unknown_shift() { return __uint_as_float(0x7fffffffu); }
+// The shift of a row of which that is not known yet: none that a log Σ makes, which may itself be no number.
+constexpr float unknown_shift = -infinity;
 
 // What is subtracted from a row's scores: the offset before they are multiplied by the factor that makes powers
 // of two of them, the shift after.

@@ -17,6 +17,7 @@ struct Parameters {
   float *delta;                         // [batch, heads, queries]
   float *shift;                         // [batch, heads, queries]
   float *offset;                        // [batch, heads, queries]: zeros, until a maximum is found
+  float2 *again;                        // [batch, heads, queries]: unknown in rows of large sums
   int *large;                           // [batch, heads, groups]: whether any of 32 queries has a large sum
   float *sinks_gradient;                // [batch, heads, queries], with sinks
   i64 count;                            // warps: batch × heads × queries in groups of 32
@@ -83,8 +84,9 @@ extern "C" __global__ void attention_rows(const __grid_constant__ Parameters p) 
   const float delta =
       log_sum == -infinity ? 0 : sum - (p.log_sum_exp_gradient ? p.log_sum_exp_gradient[place] : 0);
   p.delta[place] = delta;
-  p.shift[place] = is_large ? unknown_shift() : log_sum == -infinity ? infinity : log_sum * log2_e;
+  p.shift[place] = is_large ? unknown_shift : log_sum == -infinity ? infinity : log_sum * log2_e;
   p.offset[place] = 0;
+  if (is_large) p.again[place] = {unknown_shift, unknown_shift};
   if (p.sinks) {
     // A sink has a weight, and no value whose product with dO could be added. An infinite one has all of it.
     const float sink = p.sinks[head];

@@ -62,7 +62,7 @@ extension ExactCase {
         features, length: lengths[index % lengths.count],
         dimension: dimensions[index % dimensions.count])
     }
-    return cases + decoding(keyLength: isQuick ? 40 : 301, dimensions) + unusual
+    return cases + decoding(keyLength: isQuick ? 40 : 301, dimensions) + unusual + unseen
       + (isQuick ? [] : long)
   }
 
@@ -77,6 +77,17 @@ extension ExactCase {
         return result
       }
     }
+  }
+
+  /// Queries that see no key, because of a mask or because there is none: the log-sum-exp of those is the sink, if there
+  /// is one, and takes its gradient there.
+  private static let unseen: [ExactCase] = [
+    ([.keyMask], 33), ([.keyMask, .causal], 9), ([.causal, .moreQueries], 17), ([.moreQueries], 0),
+    ([.windowLeft, .moreQueries, .groupedQuery], 9), ([.packed, .window], 33),
+  ].flatMap { (masks: [ExactFeature], length: Int) in
+    [ExactFeature.sinks, .sinksExtreme].map {
+      make(masks + [$0, .logSumExpGradient], length: length, dimension: 16)
+    } + [make(masks + [.sinks, .logSumExpGradient, .bfloat16], length: length, dimension: 32)]
   }
 
   /// Dimensions of whole blocks without masks and terms, for which there are kernels that do nothing else: in

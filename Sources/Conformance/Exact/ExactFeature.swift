@@ -67,13 +67,6 @@ public enum ExactFeature: String, CaseFeature {
     }
     // The plain computation has bias and sums in the inputs' type, whose range or digits these leave.
     if [.biasHuge, .sinksExtreme].contains(self) && other.group == "dtype" { return true }
-    // Where a row's sums are huge they are found by a second pass over its keys, which does not yet
-    // leave out what some queries of a tile see and others do not.
-    if [.biasHuge, .sinksExtreme, .scoresHuge].contains(self),
-      [.edgeKey, .edgeQuery].contains(other)
-    {
-      return true
-    }
     // Beside huge scores float32 has no place for small terms, which tell equal keys apart in float64; and
     // nothing but rounding is left of gradients that vanish, of the scale's in units of the scores.
     return self == .scoresHuge

@@ -22,7 +22,7 @@ struct FlashBackward {
     _ outputs: ExactOutputs, outputGradient: Tensor?, logSumExpGradient: Tensor?
   ) throws -> ExactGradients {
     guard sumShape.elementCount > 0, problem.keyLength > 0, !inputs.segments.isEmpty else {
-      return try nothing()
+      return try nothing(logSumExpGradient)
     }
     // Gradients of normalised slices go on to `unit_gradient.cu`, unrounded.
     let isWide = !features.element.isHalf || (problem.normalizedGroups ?? 1) > 1
@@ -64,7 +64,8 @@ struct FlashBackward {
       querySums: inputs.logitDecay == nil
         ? 0 : try operands.fresh(sumShape.elementCount * size, "gradients of queries' sums"),
       keySums: inputs.logitDecay == nil
-        ? 0 : try operands.zeros(keyCount * size, "gradients of keys' sums"))
+        ? 0 : try operands.zeros(keyCount * size, "gradients of keys' sums"),
+      again: try operands.address(holding: rows.again))
     let planes =
       plan.usesPlanes ? try FlashPlanes.all(read, outputGradient: slope, operands) : nil
     for step in plan.steps {
@@ -106,16 +107,26 @@ struct FlashBackward {
     }
   }
 
-  /// Gradients where there is no pair of a query and a key.
-  private func nothing() throws -> ExactGradients {
+  /// Gradients where there is no pair of a query and a key: all are zero, but that of a sink, which is then its
+  /// queries' log-sum-exp.
+  private func nothing(_ logSumExpGradient: Tensor?) throws -> ExactGradients {
     func zeros(_ shape: Shape) throws -> Tensor { try .zeros(shape).moved(to: inputs.device) }
+    func sinks() throws -> Tensor {
+      guard let logits = inputs.sinkLogits, let logSumExpGradient else {
+        return try zeros([problem.heads])
+      }
+      let none = try Tensor.zeros([])
+      return try .select(
+        logits.cast(to: .float32).isEqual(to: .full([], -.infinity)), none,
+        logSumExpGradient.detached().cast(to: .float32).sum([0, 2]))
+    }
     return ExactGradients(
       queries: try zeros(inputs.queries.shape), keys: try zeros(inputs.keys.shape),
       values: try zeros(inputs.values.shape),
       scale: inputs.scales == nil ? nil : try zeros([problem.heads]),
       bias: try inputs.biasShape.map(zeros),
       logitDecay: try inputs.logitDecay.map { try zeros($0.shape) },
-      sinks: inputs.hasSinks ? try zeros([problem.heads]) : nil)
+      sinks: inputs.hasSinks ? try sinks() : nil)
   }
 
   private func grid(_ tile: FlashBackwardTile) -> (Int, Int, Int) {
@@ -139,6 +150,8 @@ struct FlashBackward {
     let delta: Tensor
     let shift: Tensor
     let offset: Tensor
+    /// [batch, heads, queries, 2]
+    let again: Tensor
     /// int32 [batch, heads, groups of 32 queries].
     let large: Tensor
     /// A query's part of the gradient of its head's sink.
@@ -159,6 +172,8 @@ struct FlashBackward {
       problem.batch * problem.heads * (problem.queryLength.rounded(up: threads) / threads)
     let rows = Rows(
       delta: try numbers(), shift: try numbers(), offset: try numbers(),
+      again: try .onDevice(
+        Shape(sumShape.dimensions + [2]), dtype: .float32, device: inputs.device),
       large: try .onDevice([groups], dtype: .int32, device: inputs.device),
       sinks: inputs.hasSinks ? try numbers() : nil)
     try operands.queue.launch(
@@ -171,7 +186,8 @@ struct FlashBackward {
         logSumExpGradient: try operands.address(logSumExpGradient, .float32),
         sinks: try operands.address(inputs.sinkLogits, .float32),
         delta: try rows.delta.deviceAddress(), shift: try rows.shift.deviceAddress(),
-        offset: try rows.offset.deviceAddress(), large: try rows.large.deviceAddress(),
+        offset: try rows.offset.deviceAddress(), again: try rows.again.deviceAddress(),
+        large: try rows.large.deviceAddress(),
         sinksGradient: try rows.sinks?.deviceAddress() ?? 0, count: Int64(groups),
         queries: Int32(problem.queryLength), heads: Int32(problem.heads),
         dimension: Int32(dimension)))
@@ -203,6 +219,7 @@ struct FlashBackward {
     var delta: UInt64
     var shift: UInt64
     var offset: UInt64
+    var again: UInt64
     var large: UInt64
     var sinksGradient: UInt64
     var count: Int64
@@ -229,4 +246,5 @@ struct FlashBackwardParameters: BitwiseCopyable {
   var scaleGradient: UInt64
   var querySums: UInt64
   var keySums: UInt64
+  var again: UInt64
 }

@@ -124,11 +124,14 @@ struct BackwardQueries: Sendable {
       try sources.logSumExp.withUnsafePointer(to: Float.self) { lse in
         for r in 0..<m {
           let sum = lse[first + r]
-          block.logSumExp[r] = sum == -.infinity ? .infinity : sum * logTwoOfE
-          block.offset[r] = BackwardBlock.isLarge(sum) ? .nan : 0
-          // An infinite sink has all of an infinite sum.
+          let isLarge = BackwardBlock.isLarge(sum)
+          // A large one is found later; its product here might be infinite, as that of rows that see nothing.
+          block.logSumExp[r] = isLarge ? 0 : sum == -.infinity ? .infinity : sum * logTwoOfE
+          block.offset[r] = isLarge ? .nan : 0
+          // An infinite sink has all of an infinite sum, and none of an empty one.
           block.sinkShare[r] =
-            sink.map { $0 == sum ? 1 : exp2($0 * logTwoOfE - block.logSumExp[r]) } ?? 0
+            sum == -.infinity
+            ? 0 : sink.map { $0 == sum ? 1 : exp2($0 * logTwoOfE - block.logSumExp[r]) } ?? 0
         }
       }
       unfit.base[index] = 0
@@ -161,8 +164,11 @@ struct BackwardQueries: Sendable {
     for r in 0..<m {
       let less = sumGradients?.base.assumingMemoryBound(to: Float.self)[first + r] ?? 0
       if isZero(o + r * v, v) { block.delta[r] = -less }
-      if less == 0, isZero(g + r * v, v) { (block.logSumExp[r], block.offset[r]) = (.infinity, 0) }
-      if block.logSumExp[r] == .infinity { block.delta[r] = 0 }
+      let isSilent = less == 0 && isZero(g + r * v, v)
+      if isSilent { (block.logSumExp[r], block.offset[r]) = (.infinity, 0) }
+      // Of a row that sees nothing a sink has no share; an infinite one has all of it.
+      let isEmpty = block.logSumExp[r] == .infinity && block.sinkShare[r] == 0
+      if isSilent || isEmpty { block.delta[r] = 0 }
     }
   }
 

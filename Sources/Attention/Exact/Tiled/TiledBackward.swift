@@ -129,21 +129,20 @@ struct TiledBackward<Operands: BackwardOperands>: Sendable {
   /// pair does not see. Then the weights are left as float32, and both are zero for such pairs.
   func weights(_ block: BackwardBlock, _ keys: BackwardKeys) -> Bool {
     let factor = computeScores(block, keys)
+    let segment = inputs.segments[block.segment]
+    let selects =
+      block.isUnfit
+      || keys.isUnfit && scores.hides(segment, rows: block.rows, columns: keys.columns)
+    // Before offsets are added, which leave finite numbers of what is hidden.
+    let hidden =
+      selects
+      ? HiddenPairs(block, keys: keys.columns.count, keys.scores, stride: tile.queries) : nil
     if block.hasOffsets {
       kernels.add_rows(
         keys.columns.count, block.rows.count, keys.scores, tile.queries, block.offset, 0, 1)
     }
-    let segment = inputs.segments[block.segment]
-    guard
-      block.isUnfit
-        || keys.isUnfit && scores.hides(segment, rows: block.rows, columns: keys.columns)
-    else {
-      operands.weights(block, keys, factor: factor)
-      return false
-    }
-    let hidden = HiddenPairs(
-      block, keys: keys.columns.count, keys.scores, stride: tile.queries)
     operands.weights(block, keys, factor: factor)
+    guard let hidden else { return false }
     operands.widenWeights(block, keys)
     for tile in [keys.scores, keys.gradient, keys.capped] { hidden.clear(tile) }
     return true
