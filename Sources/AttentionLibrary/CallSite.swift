@@ -145,8 +145,12 @@ struct CallSite {
       throw AttentionError.invalidArgument(
         nameOfGradient, was: "present", mustBe: "absent, as \(name)")
     }
-    return try target(
-      tensor, nameOfGradient, input.axes(name).shape, input.elementType(name))
+    let dtype = try input.elementType(name)
+    guard dtype.isFloatingPoint else {
+      throw AttentionError.invalidArgument(
+        nameOfGradient, was: "present", mustBe: "absent, as \(name) is \(dtype.rawValue)")
+    }
+    return try target(tensor, nameOfGradient, input.axes(name).shape, dtype)
   }
 
   private func view(

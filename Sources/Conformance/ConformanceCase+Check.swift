@@ -112,7 +112,7 @@ private struct KernelRun {
           return ("\(name) is missing", worstShare)
         }
         let deviation = try Deviation(of: tensor, from: reference)
-        var bound = bound(name)
+        var bound = bound(name, of: tensor)
         if !deviation.isWithin(bound), problem.dtype.isHalfPrecision, let unfused = problem.unfused,
           unfused != kernel
         {
@@ -145,14 +145,17 @@ private struct KernelRun {
 
   private static func isGradient(_ name: String) -> Bool { name.hasSuffix("_gradient") }
 
-  private func bound(_ name: String) -> Bound {
+  private func bound(_ name: String, of tensor: Tensor) -> Bound {
+    let remainder = Tolerance.termRounding(problem.dtype) * (terms[name] ?? 0)
     if kernel == problem.unfused, problem.dtype.isHalfPrecision {
-      return Bound(share: Tolerance.unfusedBound, remainder: 0)
+      return Bound(share: Tolerance.unfusedBound, remainder: remainder)
     }
     let isGradient = Self.isGradient(name)
+    // A gradient is rounded to the type of what it is of.
+    let dtypes = tensor.dtype.isHalfPrecision ? [problem.dtype, tensor.dtype] : [problem.dtype]
     return Bound(
-      share: Tolerance.bound(problem.dtype, isGradient: isGradient),
-      remainder: Tolerance.termRounding(problem.dtype) * (terms[name] ?? 0))
+      share: dtypes.map { Tolerance.bound($0, isGradient: isGradient) }.max()!,
+      remainder: remainder)
   }
 
   private static func describe(_ name: String, _ deviation: Deviation, _ bound: Bound) -> String {

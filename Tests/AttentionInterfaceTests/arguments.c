@@ -102,6 +102,13 @@ static void values_that_do_not_fit(void) {
   refused("a gradient of nothing", sa_attention_backward(&c), SA_INVALID_ARGUMENT,
           "bias_gradient is present");
   c = attention();
+  c.bias = q->view;
+  for (int axis = 0; axis < 4; axis++) c.bias.shape[axis] = 1, c.bias.strides[axis] = 0;
+  c.bias.dtype = SA_BOOL;
+  c.bias_gradient = c.bias;
+  refused("a gradient of flags", sa_attention_backward(&c), SA_INVALID_ARGUMENT,
+          "bias_gradient is present; it must be absent, as bias is bool");
+  c = attention();
   c.queries_gradient = sums->view;
   refused("a gradient of another shape", sa_attention_backward(&c), SA_INVALID_ARGUMENT,
           "queries_gradient is float32 [1, 2, 4]");

@@ -10,6 +10,8 @@ enum { b = 2, t = 9, s = 13, h = 4, g = 2, k = 16, v = 24 };
 typedef struct {
   sa_dtype dtype;
   layout layout;
+  // Of the bias, where it is not the others': SA_FLOAT32, which is 0, stands for theirs.
+  sa_dtype bias_dtype;
   int is_causal, is_cosine, has_bias, has_mask, has_decay, has_sinks, has_scales;
 } flags;
 
@@ -21,6 +23,9 @@ typedef struct {
   double output[b * t * h * v], sums[b * h * t];
 } problem;
 
+// Whether a bias says which pairs there are.
+static int is_mask(const operand *bias) { return bias->view.dtype == SA_BOOL; }
+
 static double score(const problem *p, int n, int head, int i, int j) {
   const double *q = p->q->x + ((n * t + i) * h + head) * k;
   const double *y = p->k->x + ((n * p->keys + j) * g + head / (h / g)) * k;
@@ -29,7 +34,7 @@ static double score(const problem *p, int n, int head, int i, int j) {
   double scale = p->flags.is_cosine ? 8 / sqrt(qq * yy) : 1 / sqrt(k);
   if (p->scales) scale *= p->scales->x[head] * (p->flags.is_cosine ? 1.0 / 8 : sqrt(k));
   double x = scale * dot;
-  if (p->bias) x += p->bias->x[head * p->keys + j];
+  if (p->bias && !is_mask(p->bias)) x += p->bias->x[head * p->keys + j];
   if (p->decay) {
     // c_i - c_j, the running sums
     for (int m = 0; m <= i; m++) x += p->decay->x[(n * t + m) * h + head];
@@ -38,8 +43,9 @@ static double score(const problem *p, int n, int head, int i, int j) {
   return x;
 }
 
-static int is_seen(const problem *p, int n, int i, int j) {
+static int is_seen(const problem *p, int n, int head, int i, int j) {
   if (p->flags.is_causal && j > i + p->keys - t) return 0;
+  if (p->bias && is_mask(p->bias) && p->bias->x[head * p->keys + j] == 0) return 0;
   return p->mask == NULL || p->mask->x[n * p->keys + j] != 0;
 }
 
@@ -52,7 +58,7 @@ static double loss(void *context) {
       for (int i = 0; i < t; i++) {
         double sum = p->sinks ? exp(p->sinks->x[head]) : 0, row[v] = {0};
         for (int j = 0; j < p->keys; j++) {
-          if (!is_seen(p, n, i, j)) continue;
+          if (!is_seen(p, n, head, i, j)) continue;
           double weight = exp(score(p, n, head, i, j));
           sum += weight;
           const double *values = p->v->x + ((n * p->keys + j) * g + head / (h / g)) * v;
@@ -96,7 +102,12 @@ static void run(flags f) {
   call.is_causal = f.is_causal;
   call.similarity = f.is_cosine ? SA_COSINE : SA_DOT_PRODUCT;
   if (f.has_bias) {
-    p->bias = random_operand(f.dtype, f.layout, -1, 1, 4, 1, h, 1, keys);
+    sa_dtype dtype = f.bias_dtype == SA_FLOAT32 ? f.dtype : f.bias_dtype;
+    p->bias = random_operand(
+        dtype, dtype == SA_BOOL ? DENSE : f.layout, -1, 1, 4, 1, h, 1, keys);
+    char bytes[h * s];
+    for (int j = 0; is_mask(p->bias) && j < h * keys; j++) p->bias->x[j] = bytes[j] = j % 3 != 1;
+    if (is_mask(p->bias)) to_device(p->bias->view.data, bytes, (size_t)(h * keys));
     call.bias = p->bias->view;
   }
   if (f.has_mask) {
@@ -146,13 +157,16 @@ static void run(flags f) {
                          "sinks_gradient"};
   operand *gradients[COUNT(inputs)] = {0};
   for (size_t i = 0; i < COUNT(inputs); i++) {
+    // Flags have no gradient.
+    if (inputs[i] != NULL && inputs[i]->view.dtype == SA_BOOL) inputs[i] = NULL;
     if (inputs[i] == NULL) continue;
     gradients[i] = empty_like(inputs[i]);
     *places[i] = gradients[i]->view;
   }
   succeeded("backward", sa_attention_backward(&call));
   for (size_t i = 0; i < COUNT(inputs); i++) {
-    check_gradient(p, inputs[i], gradients[i], names[i], gradient_bound);
+    int is_rounded = inputs[i] != NULL && inputs[i]->view.dtype == SA_BFLOAT16;
+    check_gradient(p, inputs[i], gradients[i], names[i], is_rounded ? 2e-2 : gradient_bound);
   }
   release_memory();
 }
@@ -166,6 +180,8 @@ void test_exact(void) {
     }
     run((flags){.layout = layout});
     run((flags){.layout = layout, .is_causal = 1, .has_bias = 1});
+    run((flags){.layout = layout, .has_bias = 1, .bias_dtype = SA_BFLOAT16});
+    run((flags){.layout = layout, .has_bias = 1, .bias_dtype = SA_BOOL, .has_mask = 1});
     run((flags){.layout = layout, .is_cosine = 1, .has_mask = 1});
     run((flags){.layout = layout, .has_decay = 1, .has_sinks = 1, .is_causal = 1});
     run((flags){.layout = layout, .has_scales = 1});

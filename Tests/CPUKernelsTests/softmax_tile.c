@@ -69,6 +69,68 @@ static void add_rows(void) {
   }
 }
 
+// A bias of `count` elements of `type`, one of them hiding its pair.
+static void *random_bias(cpu_bias_type type, size_t count, size_t hidden) {
+  if (type == CPU_BIAS_BOOL) {
+    uint8_t *flags = memory(count);
+    // Any byte but 0 is true.
+    for (size_t i = 0; i < count; i++) flags[i] = random_bits() & 1 ? (uint8_t)random_bits() : 0;
+    flags[hidden] = 0;
+    return flags;
+  }
+  if (type == CPU_BIAS_F64) {
+    double *x = doubles(count);
+    for (size_t i = 0; i < count; i++) x[i] = uniform(-1, 1);
+    x[hidden] = -INFINITY;
+    return x;
+  }
+  if (type == CPU_BIAS_F32) {
+    float *x = random_floats(count, -1, 1);
+    x[hidden] = -INFINITY;
+    return x;
+  }
+  uint16_t *x = random_rows_as(type == CPU_BIAS_BF16 ? CPU_BF16 : CPU_F16, 1, count, count);
+  x[hidden] = type == CPU_BIAS_BF16 ? 0xFF80 : 0xFC00;
+  return x;
+}
+
+// What element i of a bias adds, as float32 has it.
+static float added_by(cpu_bias_type type, const void *b, size_t i) {
+  switch (type) {
+    case CPU_BIAS_F32: return ((const float *)b)[i];
+    case CPU_BIAS_BF16: return (float)element(CPU_BF16, b, i);
+    case CPU_BIAS_F16: return (float)element(CPU_F16, b, i);
+    case CPU_BIAS_F64: return (float)((const double *)b)[i];
+    case CPU_BIAS_BOOL: return ((const uint8_t *)b)[i] ? 0 : -INFINITY;
+  }
+  return NAN;
+}
+
+static void add_bias(void) {
+  for (cpu_bias_type type = CPU_BIAS_F32; type <= CPU_BIAS_BOOL; type++)
+    FOR_TILES(rows, columns) for (int form = 0; form < 5; form++) {
+      // Whole, a row for all, a column for all, every second element, and transposed.
+      const ptrdiff_t strides[][2] = {{(ptrdiff_t)columns, 1},
+                                      {0, 1},
+                                      {1, 0},
+                                      {2 * (ptrdiff_t)columns, 2},
+                                      {1, (ptrdiff_t)rows}};
+      ptrdiff_t b_row = strides[form][0], b_column = strides[form][1];
+      BEGIN_TILE(", type %d, strides %td and %td", (int)type, b_row, b_column);
+      size_t count = (rows - 1) * (size_t)b_row + (columns - 1) * (size_t)b_column + 1;
+      size_t hidden = random_bits() % columns;
+      void *b = random_bias(type, count, hidden * (size_t)b_column);
+      s[hidden] = NAN;
+      kernels->add_bias(type, rows, columns, s, stride, b, b_row, b_column);
+      FOR_TILE(r, j) {
+        float added = added_by(type, b, r * (size_t)b_row + j * (size_t)b_column);
+        equal("s", r * stride + j, S(r, j),
+              added == -INFINITY ? -INFINITY : (float)(BEFORE(r, j) + added));
+      }
+      gaps_untouched("s", s, rows, columns, stride);
+    }
+}
+
 static void add_alibi(void) {
   FOR_TILES(rows, columns) for (ptrdiff_t offset = -40; offset <= 1000; offset += 260) {
     BEGIN_TILE(", offset %td", offset);
@@ -148,6 +210,7 @@ static void transpose(void) {
 static const test tests[] = {{"mask_band", mask_band, 0},
                              {"mask_keys", mask_keys, 0},
                              {"add_rows", add_rows, 0},
+                             {"add_bias", add_bias, 0},
                              {"add_alibi", add_alibi, 0},
                              {"add_difference", add_difference, 0},
                              {"softcap", softcap, 0},

@@ -12,7 +12,7 @@ from ._errors import renamed
 from ._operators.attention import attend, attend_again
 from ._operators.attention_calls import OptionValues
 from ._operators.eager import (
-    NUMBER_TYPES, check_axis, check_optional_tensors, check_tensors, number)
+    NUMBER_TYPES, check_axis, check_floating, check_optional_tensors, check_tensors, number)
 
 # Slices shorter than this are zero vectors.
 _SHORTEST = 1e-12
@@ -177,6 +177,7 @@ def _with_heads(q: Tensor, k: Tensor, v: Tensor) -> Tuple[Tensor, Tensor, Tensor
 
 def _bias_of_rank_four(bias: Tensor, has_batch: bool) -> Tensor:
     check_tensors(attn_bias=bias)
+    check_floating("attn_bias", bias)
     if bias.dim() not in (3, 4):
         raise ValueError(f"attn_bias is {list(bias.shape)}; it must be of rank 3 or 4")
     return bias if bias.dim() == 4 else bias.unsqueeze(1 if has_batch else 0)

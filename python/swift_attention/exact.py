@@ -52,7 +52,8 @@ def attention(
         window: How far a query sees before and after its place; None is no limit.
         key_mask: bool [batch, keys], true where a key may be attended.
         cumulative_lengths: int32 [sequences + 1]: packed sequences, batch 1.
-        bias: Added to the scores; of rank 4, broadcasts to [batch, heads, length, keys].
+        bias: Added to the scores; of rank 4, broadcasts to [batch, heads, length, keys]; of any
+            floating-point type, or bool, true where a key may be attended. It is read as it lies.
         softcap: Scores become softcap · tanh(scores / softcap).
         alibi: Subtracts 2^(−8(i + 1)/heads) · |distance| for head i.
         logit_decay: [batch, length, heads], natural log: adds the difference of its running sums.

@@ -42,7 +42,8 @@ def scaled_dot_product_attention(
         key: [..., heads, keys, dimension]. Dimensions before the last two broadcast.
         value: [..., heads, keys, value dimension].
         attn_mask: Broadcasts to [..., heads, length, keys]: bool, true where a key may be attended,
-            or numbers that are added to the scores; or a `torch.nn.attention.bias.CausalBias`.
+            or numbers that are added to the scores; or a `torch.nn.attention.bias.CausalBias`. It is
+            read as it lies: no copy of it is made.
         dropout_p: 0; the kernels have no dropout.
         is_causal: Query i sees keys 0 to i, whatever the lengths. Not together with `attn_mask`.
         scale: Multiplies the scores; by default 1/√dimension.
@@ -174,8 +175,6 @@ def _mask(
     mask = mask[(None,) * (max(len(full), 4) - mask.dim())]
     if len(full) > 4:
         mask = mask.expand(*batch, *mask.shape[-3:]).reshape(-1, *mask.shape[-3:])
-    if mask.dtype != torch.bool:
-        return mask, None
-    if mask.shape[1] == mask.shape[2] == 1:
+    if mask.dtype == torch.bool and mask.shape[1] == mask.shape[2] == 1:
         return None, mask[:, 0, 0].expand(query.shape[0], key.shape[2])
-    return torch.where(mask, 0.0, float("-inf")), None
+    return mask, None

@@ -56,6 +56,10 @@ def mistakes():
     yield ValueError, "^mask is", lambda: cosine(Q, Q, Q, new(2, 5))
     yield ValueError, "^key_mask is", lambda: attention(Q, Q, Q, key_mask=new(2, 5))
     yield ValueError, "attn_bias", lambda: cosine(Q, Q, Q, attn_bias=new(5, 5))
+    yield TypeError, "attn_bias is of bool", lambda: cosine(
+        Q, Q, Q, attn_bias=new(4, 5, 5, dtype=torch.bool))
+    yield TypeError, "bias is of int64", lambda: attention(
+        Q, Q, Q, bias=new(1, 1, 4, 4, dtype=torch.int64))
     yield ValueError, "bias", lambda: cosine(Q, Q, Q, attn_bias=new(3, 5, 5))
     yield ValueError, "tensors", lambda: l2norm_tensors()
     yield ValueError, "groups", lambda: l2norm_tensors(Q, groups=3)

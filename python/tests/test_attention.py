@@ -82,6 +82,26 @@ def terms_of(names: tuple, device: torch.device, t: int, heads: int) -> dict:
     return {name: made[name] for name in names}
 
 
+def test_bias_of_other_types(device: torch.device) -> None:
+    """To the bit what the same numbers add as float32, or 0 and −∞."""
+    q, k, v = (torch.randn(2, n, 4, 16, device=device) for n in (19, 23, 23))
+    numbers = torch.randn(1, 4, 23, 19, device=device).mT
+    for bias in (numbers.bfloat16(), numbers.half(), numbers > -0.5):
+        is_mask = bias.dtype == torch.bool
+        wide = torch.where(bias, 0.0, -math.inf) if is_mask else bias.float()
+        found = []
+        for own in (bias, wide):
+            inputs = [x.clone().requires_grad_() for x in (q, k, v)]
+            if not is_mask:
+                inputs.append(own.detach().requires_grad_())
+            output = attention(*inputs[:3], bias=own if is_mask else inputs[3])
+            found.append([output, *torch.autograd.grad(output.square().sum(), inputs)])
+        for x, y in zip(*found):
+            assert x.equal(y.to(x.dtype)), bias.dtype
+        if not is_mask:
+            assert found[0][4].dtype == bias.dtype
+
+
 @pytest.mark.parametrize("flag", FLAGS)
 @pytest.mark.parametrize(
     "names", [(), ("bias", "key_mask"), ("logit_decay", "sinks"), ("scale",), TERMS], ids=str)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -143,6 +146,42 @@ def test_large_queries_and_keys_choose_one(device: torch.device) -> None:
     # What rounding leaves of a gradient of zero, times keys of 1e6.
     for own in (q, k):
         assert own.grad.abs().max() < 1e6 * 1e-5
+
+
+# Of a mask of pairs: its own bytes, which are those of a copy in its type, are the most that a call may take.
+# Reading it as float32 would take two or four times as many.
+MEMORY = '''
+import pathlib, sys, torch
+from swift_attention import scaled_dot_product_attention
+
+def bytes_of(name):
+    lines = pathlib.Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) << 10 for line in lines if line.startswith(name))
+
+length, dtype = 8000, getattr(torch, sys.argv[1])
+q, k, v = torch.randn(3, 1, 1, length, 32, requires_grad=True)
+mask = torch.ones(length, length, dtype=dtype).tril_()
+# Threads and what is made once.
+few = [x[:, :, :64] for x in (q, k, v)]
+scaled_dot_product_attention(*few, mask[:64, :64]).sum().backward()
+before = bytes_of("VmRSS")
+pathlib.Path("/proc/self/clear_refs").write_text("5")
+output = scaled_dot_product_attention(q, k, v, mask)
+if sys.argv[2] == "backward":
+    output.sum().backward()
+print(bytes_of("VmHWM") - before, mask.nbytes)
+'''
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads Linux's count of a process's memory")
+@pytest.mark.parametrize("dtype", ["bfloat16", "bool"])
+@pytest.mark.parametrize("way", ["forward", "backward"])
+def test_a_mask_is_not_copied(dtype: str, way: str) -> None:
+    result = subprocess.run(
+        [sys.executable, "-c", MEMORY, dtype, way], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    extra, own = map(int, result.stdout.split())
+    assert extra < own
 
 
 def test_query_without_keys_gives_zeros(device: torch.device) -> None:

@@ -20,7 +20,7 @@ public final class ExactInputs: Sendable {
   let softcap: Float?
   /// One for each query head.
   let slopes: [Float]?
-  /// A float32 view [b,h,t,s] of the bias (float64 of float64) with zero strides where it broadcasts, and its own shape.
+  /// A view [b,h,t,s] of the bias as it lies, with zero strides where it broadcasts, and its own shape.
   let bias: Tensor?
   let biasShape: Shape?
   /// The running sums of the logit decay, [b,h,t] row-major, restarted at each packed sequence and each
@@ -44,6 +44,8 @@ public final class ExactInputs: Sendable {
   /// Where the tensors are.
   var device: Device { queries.device }
   var hasSinks: Bool { sinkLogits != nil }
+  /// The shape of the bias's gradient; nil where it has none.
+  var biasGradientShape: Shape? { problem.needsBiasGradient ? biasShape : nil }
   var hasQueries: Bool { problem.batch > 0 && problem.queryLength > 0 }
   /// Query heads that share a key/value head.
   var headsPerGroup: Int { problem.heads / problem.keyValueHeads }
@@ -96,7 +98,7 @@ public final class ExactInputs: Sendable {
       throw AttentionError.invalidArgument(
         "alibi slopes", was: "\(slopes.count) numbers", mustBe: "one for each of \(heads) heads")
     }
-    bias = try resolve(bias: terms.bias, shape: [batch, heads, t, s], for: queries.dtype)
+    bias = try resolve(bias: terms.bias, shape: [batch, heads, t, s])
     biasShape = terms.bias?.shape
     logitDecay = terms.logitDecay?.detached()
     try ExactInputs.check(logitDecay: terms.logitDecay, shape: [batch, t, heads], keys: s)
@@ -119,8 +121,10 @@ public final class ExactInputs: Sendable {
       packedSequences: mask.cumulativeLengths == nil ? nil : segments.count,
       visiblePairs: segments.visiblePairs,
       hasSoftcap: softcap != nil, hasALiBi: slopes != nil, bias: terms.bias?.shape,
-      hasLogitDecay: logitDecay != nil, hasSinks: sinkLogits != nil, needsGradient: needsGradient,
-      needsBiasGradient: needsGradient && terms.bias?.isTracked == true)
+      biasDType: terms.bias?.dtype, hasLogitDecay: logitDecay != nil, hasSinks: sinkLogits != nil,
+      needsGradient: needsGradient,
+      needsBiasGradient: needsGradient && bias?.dtype.isFloatingPoint == true
+        && terms.bias?.isTracked == true)
   }
 }
 

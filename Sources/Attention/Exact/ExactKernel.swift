@@ -43,7 +43,7 @@ extension ExactKernel {
       keys: try zeros(inputs.keys.shape, inputs.dtype),
       values: try zeros(inputs.values.shape, inputs.dtype),
       scale: try inputs.scales.map { try zeros($0.shape) },
-      bias: try inputs.biasShape.map { try zeros($0) },
+      bias: try inputs.biasGradientShape.map { try zeros($0) },
       logitDecay: try inputs.logitDecay.map { try zeros($0.shape) },
       sinks: try inputs.sinkLogits.map { try zeros($0.shape) })
   }
@@ -64,7 +64,7 @@ public struct ExactGradients: Sendable {
   public var values: Tensor
   /// [h]
   public var scale: Tensor?
-  /// The bias's own shape.
+  /// The bias's own shape; nil where the problem does not ask for it.
   public var bias: Tensor?
   /// [b,t,h]
   public var logitDecay: Tensor?

@@ -28,6 +28,8 @@ public struct ExactProblem: OperatorProblem {
   public var hasALiBi: Bool
   /// The bias's own shape.
   public var bias: Shape?
+  /// What it holds: numbers, or bool, which hides pairs. Kernels read it as it lies.
+  public var biasDType: DType?
   public var hasLogitDecay: Bool
   public var hasSinks: Bool
   public var needsGradient: Bool
@@ -53,7 +55,10 @@ public struct ExactProblem: OperatorProblem {
     if let packedSequences { words.append("\(packedSequences) packed sequences") }
     if hasSoftcap { words.append("softcap") }
     if hasALiBi { words.append("ALiBi") }
-    if let bias { words.append("bias \(bias)") }
+    if let bias {
+      let kind = biasDType.map { $0 == .float32 ? "" : "\($0.rawValue) " } ?? ""
+      words.append("\(kind)bias \(bias)")
+    }
     if hasLogitDecay { words.append("logit decay") }
     if hasSinks { words.append("sinks") }
     if needsGradient { words.append("with gradients") }
@@ -75,6 +80,12 @@ public struct ExactProblem: OperatorProblem {
   var filledRegisters: Double {
     min(Self.registerRows, max(1, Double(queryLength))) / Self.registerRows
   }
+  /// Bytes of the bias in `dtype`, 0 where it is in that already, or there is none.
+  func convertedBiasBytes(_ dtype: DType) -> Int {
+    guard let bias, biasDType != dtype else { return 0 }
+    return bias.elementCount * dtype.size
+  }
+
   /// Bytes of inputs and outputs, each moved once.
   var tensorBytes: Double {
     let queries = batch * queryLength * heads * (keyDimension + valueDimension)

@@ -111,17 +111,17 @@ func resolve(keyMask: Tensor?, shape: Shape) throws -> Tensor? {
   return try keyMask.detached().contiguous()
 }
 
-/// The bias as a view of the full shape; numbers other than float32 are converted before, but for those of
-/// a float64 call.
-func resolve(bias: Tensor?, shape: Shape, for dtype: DType) throws -> Tensor? {
+/// The bias as a view of the full shape, where and as it lies.
+func resolve(bias: Tensor?, shape: Shape) throws -> Tensor? {
   guard let bias else { return nil }
-  guard bias.dtype.isFloatingPoint, let full = try? bias.detached().expanded(to: shape) else {
+  guard bias.dtype.isFloatingPoint || bias.dtype == .bool,
+    let full = try? bias.detached().expanded(to: shape)
+  else {
     throw AttentionError.invalidArgument(
       "bias", was: "\(bias.dtype.rawValue) \(bias.shape)",
-      mustBe: "floating-point and broadcastable to \(shape)")
+      mustBe: "floating-point or bool, and broadcastable to \(shape)")
   }
-  return bias.dtype == .float32 || bias.dtype == .float64 && dtype == .float64
-    ? full : try bias.detached().cast(to: .float32).expanded(to: shape)
+  return full
 }
 
 /// The bounds of packed sequences as integers.

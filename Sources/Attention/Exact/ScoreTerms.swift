@@ -25,7 +25,10 @@ public struct ScoreTerms: Sendable {
   public var softcap: Double?
   public var alibi: ALiBi?
   /// Added; broadcasts to [batch, heads, queries, keys]; tracked tensors get a gradient. −∞ hides a pair as
-  /// the mask does.
+  /// the mask does. Of bool it is a mask of pairs, true where a key may be attended, without a gradient.
+  ///
+  /// It is read as it lies, with any strides and of any floating-point type, and added as float32: no copy
+  /// of it is made.
   public var bias: Tensor?
   /// [batch, length, heads], natural log: adds c_i − c_j, c the running sum along the sequence
   /// (forgetting attention; Lin et al., *Forgetting Transformer*, 2025). A decay of −∞, or up to −2⁶⁴, cuts

@@ -5,14 +5,35 @@ import Tensors
 struct ScoreTile: Sendable {
   let inputs: ExactInputs
   let kernels: cpu_kernels
-  private let bias: HostElements?
+  private let bias: Bias?
   private let keyMask: HostElements?
 
   init(_ inputs: ExactInputs, _ kernels: cpu_kernels) throws {
     self.inputs = inputs
     self.kernels = kernels
-    bias = try inputs.bias?.hostElements()
+    bias = try inputs.bias.map(Bias.init)
     keyMask = try inputs.keyMask?.hostElements()
+  }
+
+  /// The bias as it lies, [b,h,t,s].
+  private struct Bias: Sendable {
+    private let elements: HostElements
+    private let elementSize: Int
+    let strides: [Int]
+    let type: cpu_bias_type
+
+    init(_ tensor: Tensor) throws {
+      elements = try tensor.hostElements()
+      elementSize = tensor.dtype.size
+      strides = tensor.strides
+      type = tensor.dtype.biasType
+    }
+
+    func at(batch: Int, head: Int, query: Int, key: Int) -> UnsafeRawPointer {
+      elements.base
+        + (batch * strides[0] + head * strides[1] + query * strides[2] + key * strides[3])
+        * elementSize
+    }
   }
 
   /// Whether the key mask leaves a key, counted in the sequence.
@@ -61,15 +82,13 @@ struct ScoreTile: Sendable {
       kernels.add_alibi(
         m, n, s, stride, slopes[head], isTransposed ? -(shift + place) : shift + place)
     }
-    if let bias = inputs.bias, let elements = self.bias {
-      let offset =
-        segment.batch * bias.strides[0] + head * bias.strides[1]
-        + (segment.queryStart + rows.lowerBound) * bias.strides[2]
-        + (segment.keyStart + columns.lowerBound) * bias.strides[3]
+    if let bias {
+      let first = bias.at(
+        batch: segment.batch, head: head, query: segment.queryStart + rows.lowerBound,
+        key: segment.keyStart + columns.lowerBound)
       let (row, column) =
         isTransposed ? (bias.strides[3], bias.strides[2]) : (bias.strides[2], bias.strides[3])
-      kernels.add_rows(
-        m, n, s, stride, elements.base.assumingMemoryBound(to: Float.self) + offset, row, column)
+      kernels.add_bias(bias.type, m, n, s, stride, first, row, column)
     }
     if let sums = inputs.decaySums {
       addDecay(sums, segment, head, rows, columns, s, stride, isTransposed)
@@ -120,6 +139,19 @@ struct ScoreTile: Sendable {
       for (c, j) in across.enumerated() where cuts[base + i] != cuts[base + j] {
         s[r * stride + c] = -.infinity
       }
+    }
+  }
+}
+
+extension DType {
+  /// The C loops' name of a bias of this type; there is none of integers.
+  fileprivate var biasType: cpu_bias_type {
+    switch self {
+    case .bfloat16: CPU_BIAS_BF16
+    case .float16: CPU_BIAS_F16
+    case .float64: CPU_BIAS_F64
+    case .bool: CPU_BIAS_BOOL
+    case .float32, .int32, .int64: CPU_BIAS_F32
     }
   }
 }

@@ -3,11 +3,12 @@ import Tensors
 /// One tensor that `attention run` reads: its name in the file, what it is, and who takes it.
 struct InputName {
   enum Kind {
-    case floatingPoint, bool, int32
+    case floatingPoint, floatingPointOrBool, bool, int32
 
     func accepts(_ dtype: DType) -> Bool {
       switch self {
       case .floatingPoint: dtype.isFloatingPoint
+      case .floatingPointOrBool: dtype.isFloatingPoint || dtype == .bool
       case .bool: dtype == .bool
       case .int32: dtype == .int32
       }
@@ -16,8 +17,18 @@ struct InputName {
     var description: String {
       switch self {
       case .floatingPoint: "float32, bfloat16, float16 or float64"
+      case .floatingPointOrBool: "float32, bfloat16, float16, float64 or bool"
       case .bool: "bool"
       case .int32: "int32"
+      }
+    }
+
+    /// The same in a word or two, for help.
+    var summary: String {
+      switch self {
+      case .floatingPoint: "float"
+      case .floatingPointOrBool: "float or bool"
+      case .bool, .int32: description
       }
     }
   }
@@ -51,8 +62,8 @@ struct InputName {
     InputName(
       name: "values", shape: "[b,s,hk,v]", kind: .floatingPoint, purpose: "", isRequired: true),
     InputName(
-      name: "bias", shape: "broadcasts to [b,h,t,s]", kind: .floatingPoint,
-      purpose: "added after scaling"),
+      name: "bias", shape: "broadcasts to [b,h,t,s]", kind: .floatingPointOrBool,
+      purpose: "added after scaling; of bool, true where a key may be attended"),
     InputName(
       name: "key_mask", shape: "[b,s]", kind: .bool, purpose: "true where a key may be attended"),
     InputName(
@@ -165,7 +176,7 @@ struct InputName {
       var table = TextTable([title: .left, "shape": .left, "dtype": .left, "for": .left])
       for input in inputs {
         table.append([
-          input.name, input.shape, input.kind == .floatingPoint ? "float" : input.kind.description,
+          input.name, input.shape, input.kind.summary,
           input.isRequired
             ? ["required", input.purpose].filter { !$0.isEmpty }.joined(separator: "; ")
             : input.purpose,

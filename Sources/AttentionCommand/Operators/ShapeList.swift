@@ -46,7 +46,8 @@ struct ShapeList {
       switch inputs.first(where: { $0.name == name })?.kind {
       case .bool: tensors[name] = try .placeholder(shape, dtype: .bool)
       case .int32: tensors[name] = try Self.evenLengths(shape, total: tokens)
-      case .floatingPoint, nil: tensors[name] = try .placeholder(shape, dtype: dtype)
+      case .floatingPoint, .floatingPointOrBool, nil:
+        tensors[name] = try .placeholder(shape, dtype: dtype)
       }
     }
     return tensors

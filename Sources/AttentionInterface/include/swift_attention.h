@@ -134,7 +134,8 @@ typedef struct sa_attention {
 
   /// [b,t,h,k], [b,s,g,k], [b,s,g,v] of one floating-point dtype; g divides h.
   sa_tensor queries, keys, values;
-  /// Added to the scores: anything of rank 4 that broadcasts to [b,h,t,s].
+  /// Added to the scores: anything of rank 4 that broadcasts to [b,h,t,s]. Of SA_BOOL, 1 where a key may
+  /// be attended; then it has no gradient.
   sa_tensor bias;
   /// bool [b,s], 1 where a key may be attended.
   sa_tensor key_mask;

@@ -35,6 +35,54 @@ static void add_rows(size_t rows, size_t columns, float *s, size_t stride, const
   }
 }
 
+// Elements of a bias that are widened at a time.
+#define BIAS_PIECE 64
+
+// y[i] is what element first + i*step of a bias adds; `expression` makes it of the element v.
+#define BIAS_LOOPS(element, expression)                                  \
+  {                                                                      \
+    const element *x = (const element *)b + first;                       \
+    if (step == 1) {                                                     \
+      for (size_t i = 0; i < n; i++) {                                   \
+        element v = x[i];                                                \
+        y[i] = (expression);                                             \
+      }                                                                  \
+    } else {                                                             \
+      for (size_t i = 0; i < n; i++) {                                   \
+        element v = x[(ptrdiff_t)i * step];                              \
+        y[i] = (expression);                                             \
+      }                                                                  \
+    }                                                                    \
+    break;                                                               \
+  }
+
+static void widen_bias(cpu_bias_type type, size_t n, const void *b, ptrdiff_t first,
+                       ptrdiff_t step, float *y) {
+  switch (type) {
+    case CPU_BIAS_F32: BIAS_LOOPS(float, v)
+    case CPU_BIAS_BF16: BIAS_LOOPS(uint16_t, bf16_to_float(v))
+    case CPU_BIAS_F16: BIAS_LOOPS(_Float16, (float)v)
+    case CPU_BIAS_F64: BIAS_LOOPS(double, (float)v)
+    case CPU_BIAS_BOOL: BIAS_LOOPS(uint8_t, v ? 0.0f : -INFINITY)
+  }
+}
+#undef BIAS_LOOPS
+
+static void add_bias(cpu_bias_type type, size_t rows, size_t columns, float *s, size_t stride,
+                     const void *b, ptrdiff_t b_row, ptrdiff_t b_column) {
+  if (type == CPU_BIAS_F32) {
+    add_rows(rows, columns, s, stride, b, b_row, b_column);
+    return;
+  }
+  float piece[BIAS_PIECE];
+  for (size_t r = 0; r < rows; r++, s += stride)
+    for (size_t from = 0; from < columns; from += BIAS_PIECE) {
+      size_t n = columns - from < BIAS_PIECE ? columns - from : BIAS_PIECE;
+      widen_bias(type, n, b, (ptrdiff_t)r * b_row + (ptrdiff_t)from * b_column, b_column, piece);
+      for (size_t j = 0; j < n; j++) s[from + j] = add_in_range(s[from + j], piece[j]);
+    }
+}
+
 static void add_alibi(size_t rows, size_t columns, float *s, size_t stride, float slope,
                       ptrdiff_t offset) {
   for (size_t r = 0; r < rows; r++, s += stride)

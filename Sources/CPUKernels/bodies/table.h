@@ -15,7 +15,7 @@ const cpu_kernels TABLE = {
     .swiglu = swiglu, .swiglu_backward = swiglu_backward, .silu_backward = silu_backward,
     .log_sigmoid_backward = log_sigmoid_backward, .rotary = rotary, .adamw = adamw,
     .mask_band = mask_band, .mask_keys = mask_keys,
-    .add_rows = add_rows, .add_alibi = add_alibi,
+    .add_rows = add_rows, .add_bias = add_bias, .add_alibi = add_alibi,
     .add_difference = add_difference, .softcap = softcap, .softcap_backward = softcap_backward,
     .scale_tile = scale_tile, .softmax_online = softmax_online, .softmax_shifted = softmax_shifted,
     .finish_rows = finish_rows, .softmax_gradient = softmax_gradient, .transpose = transpose,

@@ -24,6 +24,12 @@ typedef enum {
 
 typedef enum { CPU_F32, CPU_BF16, CPU_F16 } cpu_float_type;
 
+// What a bias holds: numbers, or bytes that say whether a pair may be attended: 0 stands for -inf, others
+// for 0.
+typedef enum {
+  CPU_BIAS_F32, CPU_BIAS_BF16, CPU_BIAS_F16, CPU_BIAS_F64, CPU_BIAS_BOOL
+} cpu_bias_type;
+
 #pragma clang assume_nonnull begin
 
 // Products of bfloat16 operands by dot products of pairs, sums in float32. A is m by k with rows of
@@ -203,6 +209,9 @@ typedef struct {
   // b is infinite. A b of -inf makes -inf of every s, NaN too.
   void (*add_rows)(size_t rows, size_t columns, float *s, size_t stride, const float *b,
                    ptrdiff_t b_row, ptrdiff_t b_column);
+  // The same of a bias as it lies, to the bit as if it were converted to float before.
+  void (*add_bias)(cpu_bias_type type, size_t rows, size_t columns, float *s, size_t stride,
+                   const void *b, ptrdiff_t b_row, ptrdiff_t b_column);
   // s += slope * -|r + offset - j|
   void (*add_alibi)(size_t rows, size_t columns, float *s, size_t stride, float slope,
                     ptrdiff_t offset);

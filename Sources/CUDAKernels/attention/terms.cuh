@@ -2,6 +2,9 @@
 
 #include "attention/mask.cuh"
 
+// Compiled with
+//   BIAS   bf16, f16, f64 or flag: what the bias holds; float32 where it is left out
+
 // A running sum of logit decays since the last cut, in two parts, and the number of cuts up to a token.
 struct alignas(16) DecaySum {
   float large;
@@ -10,13 +13,39 @@ struct alignas(16) DecaySum {
   int unused;
 };
 
+// An element of a bias as it lies in memory, and what it adds.
+namespace bias_elements {
+struct f32 {
+  using Number = float;
+  DEVICE float widen(float number) { return number; }
+};
+using ::bf16;
+using ::f16;
+struct f64 {
+  using Number = double;
+  DEVICE float widen(double number) { return (float)number; }
+};
+// Not 0 where a pair may be attended.
+struct flag {
+  using Number = u8;
+  DEVICE float widen(u8 number) { return number ? 0 : -infinity; }
+};
+}  // namespace bias_elements
+
+#ifdef BIAS
+using BiasElement = bias_elements::BIAS;
+#else
+using BiasElement = bias_elements::f32;
+#endif
+using BiasNumber = BiasElement::Number;
+
 // What is done to scaled scores before the mask, in this order; a term that is absent has a null
 // pointer, and no cap is 0.
 struct Terms {
   float softcap;             // c tanh(s / c)
   int unused;                // to a multiple of eight bytes
   const float *slopes;       // [heads]: − slope |distance|
-  const float *bias;         // + bias, at these strides in elements
+  const BiasNumber *bias;    // + bias, at these strides in elements
   i64 bias_batch;
   i64 bias_head;
   i64 bias_query;
@@ -35,7 +64,7 @@ struct HeadTerms {
   float softcap;
   float slope;
   int place;
-  const float *bias;
+  const BiasNumber *bias;
   i64 bias_query;
   i64 bias_key;
   const DecaySum *decay_sums;
@@ -62,7 +91,7 @@ struct HeadTerms {
       result = {softcap * share, 1 - share * share};
     }
     result.score -= slope * fabsf((float)(query + place - key));
-    const float added = bias ? bias[query * bias_query + key * bias_key] : 0;
+    const float added = bias ? BiasElement::widen(bias[query * bias_query + key * bias_key]) : 0;
     if (bias) {
       result.score += added;
       // A sum that overflows is the largest number: only a bias of −∞ rules a key out.

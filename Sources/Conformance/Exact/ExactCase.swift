@@ -37,6 +37,11 @@ public struct ExactCase: ConformanceCase {
       || (has(.edgeKey) || has(.edgeQuery)) && window == nil && !has(.packed)
   }
 
+  /// What the bias is converted to; nil where it stays as it is.
+  var biasDType: DType? {
+    has(.biasBFloat16) ? .bfloat16 : has(.biasFloat16) ? .float16 : has(.biasBool) ? .bool : nil
+  }
+
   var window: Window? {
     if has(.window) { return Window(left: 7, right: 5) }
     if has(.windowLeft) { return Window(left: 9, right: nil) }

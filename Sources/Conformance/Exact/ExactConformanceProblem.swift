@@ -54,6 +54,7 @@ struct ExactConformanceProblem: ConformanceProblem {
       settings.has(.logSumExpGradient)
       ? try draw.normal("log_sum_exp_gradient", [b, h, t]) : nil
     try drawTerms(draw)
+    try convertBias(draw)
     if settings.hidesGarbage { try plantGarbage() }
   }
 
@@ -97,6 +98,23 @@ struct ExactConformanceProblem: ConformanceProblem {
       }
     }
     return try Tensor(bias, [queries, keys])
+  }
+
+  /// The bias in the dtype that the case asks for, one of all heads where it has none. Of bool it leaves as many
+  /// pairs as numbers above a limit, and none of the last query.
+  private mutating func convertBias(_ draw: Draw) throws {
+    guard let dtype = settings.biasDType else { return }
+    let (t, s) = (settings.queryLength, settings.keyLength)
+    let bias = try inputs["bias"] ?? draw.normal("bias", [1, settings.heads, t, s])
+    guard dtype == .bool else {
+      inputs["bias"] = try bias.cast(to: dtype)
+      return
+    }
+    let sees = try bias.isGreater(than: .full([], -0.5, dtype: bias.dtype))
+    let isSeeing = try Tensor((0..<t).map { $0 != t - 1 || t == 1 }, [t, 1])
+    inputs["bias"] =
+      bias.rank < 2 || bias.shape[bias.rank - 2] == 1
+      ? sees : try .select(isSeeing, sees, Tensor([false], []))
   }
 
   private mutating func drawTerms(_ draw: Draw) throws {
@@ -175,7 +193,9 @@ struct ExactConformanceProblem: ConformanceProblem {
     -> [String: Tensor]
   {
     var inputs = inputs
-    if isExact { inputs = try inputs.mapValues { try $0.cast(to: .float64) } }
+    if isExact {
+      inputs = try inputs.mapValues { $0.dtype == .bool ? $0 : try $0.cast(to: .float64) }
+    }
     if device != .cpu { inputs = try inputs.mapValues { try $0.moved(to: device) } }
     if device != .cpu, settings.has(.strided) {
       // Moving makes tensors dense.
@@ -183,7 +203,7 @@ struct ExactConformanceProblem: ConformanceProblem {
         inputs[name] = try inputs[name]!.restrided(1, axis)
       }
     }
-    if gradients { inputs = inputs.mapValues { $0.tracked() } }
+    if gradients { inputs = inputs.mapValues { $0.dtype == .bool ? $0 : $0.tracked() } }
     let arguments = try Arguments(self, inputs, on: device)
     let result = try attention(
       queries: arguments.queries, keys: arguments.keys, values: arguments.values,
@@ -191,7 +211,7 @@ struct ExactConformanceProblem: ConformanceProblem {
       kernel: kernel)
     var results = ["output": result.output, "log_sum_exp": result.logSumExp]
     if gradients {
-      let names = inputs.keys.sorted()
+      let names = inputs.keys.filter { inputs[$0]!.isTracked }.sorted()
       let computed = try Tensor.gradients(
         of: names.map { inputs[$0]! },
         through: [
@@ -240,12 +260,24 @@ struct ExactConformanceProblem: ConformanceProblem {
     guard settings.has(.cosine) || settings.has(.cosineGroups) else {
       return (OperandSize(size: sizes.0, slope: scale), OperandSize(size: sizes.1, slope: scale))
     }
-    // Normalising divides by a slice's length, which is its elements' size times √width.
+    // Normalising divides by a slice's length, which of few elements is now and then much shorter than most.
     let width = Double(settings.keyDimension / groups).squareRoot()
     return (
-      OperandSize(size: 1 / width, slope: scale / (max(sizes.0, .leastNormalMagnitude) * width)),
-      OperandSize(size: 1 / width, slope: scale / (max(sizes.1, .leastNormalMagnitude) * width))
+      OperandSize(size: 1 / width, slope: try scale * reciprocalLengths(inputs["queries"]!)),
+      OperandSize(size: 1 / width, slope: try scale * reciprocalLengths(inputs["keys"]!))
     )
+  }
+
+  /// The root mean square of 1 / length, over the slices that are not zero.
+  private func reciprocalLengths(_ rows: Tensor) throws -> Double {
+    let width = settings.keyDimension / groups
+    guard width > 0 else { return 0 }
+    let numbers = try rows.elements(as: Double.self)
+    let squares = stride(from: 0, to: numbers.count, by: width).map { start in
+      numbers[start..<start + width].reduce(0) { $0 + ($1.isFinite ? $1 * $1 : 0) }
+    }.filter { $0 > 0 }
+    let mean = squares.reduce(0) { $0 + 1 / $1 } / Double(max(1, squares.count))
+    return mean.squareRoot()
   }
 
   private struct OperandSize {

@@ -36,6 +36,9 @@ public enum ExactFeature: String, CaseFeature {
   case edgeQuery = "garbage, a query at the edge"
   case bfloat16, float16
   case biasHuge = "bias [t,s] of -1e9 to 3e38"
+  case biasBFloat16 = "bias in bfloat16"
+  case biasFloat16 = "bias in float16"
+  case biasBool = "bias in bool"
   case logitDecayCut = "logit decay with -inf"
   case sinksExtreme = "sinks of -inf to 3e38"
   case scoresHuge = "scores of 1e9"
@@ -44,6 +47,7 @@ public enum ExactFeature: String, CaseFeature {
     switch self {
     case .causal, .causalTopLeft, .window, .windowLeft, .windowRight: "band"
     case .biasFull, .biasHeads, .biasBatch, .biasMatrix, .biasInfinite, .biasHuge: "bias"
+    case .biasBFloat16, .biasFloat16, .biasBool: "bias dtype"
     case .logitDecay, .logitDecayCut: "logit decay"
     case .sinks, .sinksExtreme: "sinks"
     case .sharp, .scoresHuge: "sharpness"
@@ -67,9 +71,11 @@ public enum ExactFeature: String, CaseFeature {
     }
     // The plain computation has bias and sums in the inputs' type, whose range or digits these leave.
     if [.biasHuge, .sinksExtreme].contains(self) && other.group == "dtype" { return true }
+    // The largest numbers are infinite in half precision, and flags have no size.
+    if self == .biasHuge, other.group == "bias dtype" { return true }
     // Beside huge scores float32 has no place for small terms, which tell equal keys apart in float64; and
     // nothing but rounding is left of gradients that vanish, of the scale's in units of the scores.
-    return self == .scoresHuge
-      && ["bias", "alibi", "logit decay", "scale", "dtype"].contains(other.group)
+    return self == .scoresHuge && other != .biasBool
+      && ["bias", "bias dtype", "alibi", "logit decay", "scale", "dtype"].contains(other.group)
   }
 }

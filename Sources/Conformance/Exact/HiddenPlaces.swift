@@ -43,7 +43,10 @@ struct HiddenPlaces {
       (0..<t).flatMap { i in (0..<s).map { j in sees(batch, i, j) } }
     }
     leaves = pairs
-    let hidden = try bias?.elements(as: Double.self).map { $0 == -.infinity }
+    let hidden =
+      try bias?.dtype == .bool
+      ? bias?.elements(as: Bool.self).map { !$0 }
+      : bias?.elements(as: Double.self).map { $0 == -.infinity }
     let seenPairs = pairs.indices.map {
       pairs[$0] && hidden?[$0 / (max(1, t) * max(1, s)) * s + $0 % s] != true
     }

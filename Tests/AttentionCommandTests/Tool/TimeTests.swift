@@ -49,6 +49,24 @@ import Testing
     #expect(try extra(pass) >= extra("forward") + gradientBytes)
   }
 
+  /// What a call takes beside its output is what its explanation says, whatever the bias holds: there is no copy
+  /// of it.
+  @Test(arguments: [DType.float32, .bfloat16, .float16, .bool])
+  func aBiasIsNotCopied(_ dtype: DType) throws {
+    let tool = try Tool()
+    let length = 3000
+    var tensors = try Samples.exact(
+      batch: 1, queries: length, keys: length, heads: 1, keyHeads: 1)
+    tensors["bias"] = try .zeros([length, length], dtype: dtype)
+    try tool.write(tensors, to: "in.safetensors")
+    let extra = try turns(
+      try tool(
+        "time", "softmax", tool.path("in.safetensors"), "--turns", "1", "--turn-seconds", "0",
+        "--kernel", "cpu.tiled"))[0].extraBytes
+    // What threads work with, and small pieces.
+    #expect(extra < tensors["bias"]!.elementCount)
+  }
+
   @Test func matrixProductsAreTimedToo() throws {
     let tool = try Tool()
     let matrix = try Samples.normal([3, 3], "matrix")

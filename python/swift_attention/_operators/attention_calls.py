@@ -111,7 +111,7 @@ def check_together(tensors: Tensors) -> None:
             continue
         if name in INPUTS[:3] and tensor.dim() != 4:
             raise ValueError(f"{name} is {list(tensor.shape)}; it must be of rank 4")
-        if name in DIFFERENTIABLE:
+        if name in DIFFERENTIABLE and not (name == "bias" and tensor.dtype == torch.bool):
             check_floating(name, tensor)
         is_on_host = name == "cumulative_lengths" and tensor.device.type == "cpu"
         if tensor.device != queries.device and not is_on_host:

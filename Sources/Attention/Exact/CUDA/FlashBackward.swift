@@ -124,7 +124,7 @@ struct FlashBackward {
       queries: try zeros(inputs.queries.shape), keys: try zeros(inputs.keys.shape),
       values: try zeros(inputs.values.shape),
       scale: inputs.scales == nil ? nil : try zeros([problem.heads]),
-      bias: try inputs.biasShape.map(zeros),
+      bias: try inputs.biasGradientShape.map(zeros),
       logitDecay: try inputs.logitDecay.map { try zeros($0.shape) },
       sinks: inputs.hasSinks ? try sinks() : nil)
   }

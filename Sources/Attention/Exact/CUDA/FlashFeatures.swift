@@ -49,6 +49,8 @@ struct FlashFeatures: Hashable, Sendable {
   var dividesByLengths = false
   /// Something is done to scores before the mask.
   var hasTerms = false
+  /// What the bias holds, where there is one.
+  var bias: DType?
   var hasHeadScales = false
   /// Some sequence has queries enough to pay for what is made of the tensors beforehand.
   var isLong = false
@@ -66,6 +68,7 @@ struct FlashFeatures: Hashable, Sendable {
     dividesByLengths = problem.normalizedGroups == 1
     hasTerms =
       problem.hasSoftcap || problem.hasALiBi || problem.bias != nil || problem.hasLogitDecay
+    bias = problem.biasDType
     isLong = problem.queryLength >= Self.longFrom
   }
 
@@ -89,13 +92,24 @@ struct FlashFeatures: Hashable, Sendable {
   /// Whether the inner loops do nothing but multiply and mask the edges.
   var isPlain: Bool { !isPacked && !hasKeyMask && !dividesByLengths && !hasTerms }
 
+  /// The names that `attention/terms.cuh` has for what a bias holds; float32 goes without.
+  private static func biasElement(_ dtype: DType) -> String? {
+    switch dtype {
+    case .bfloat16: "bf16"
+    case .float16: "f16"
+    case .float64: "f64"
+    case .bool: "flag"
+    case .float32, .int32, .int64: nil
+    }
+  }
+
   var definitions: [String] {
     func flag(_ name: String, _ isSet: Bool) -> String { "\(name)=\(isSet ? 1 : 0)" }
     return [
       element.definition, flag("PACKED", isPacked), flag("KEY_MASK", hasKeyMask),
       flag("COSINE", dividesByLengths), flag("TERMS", hasTerms),
       flag("HEAD_SCALES", hasHeadScales),
-    ]
+    ] + (bias.flatMap(Self.biasElement).map { ["BIAS=\($0)"] } ?? [])
   }
 }
 

@@ -45,7 +45,8 @@ struct PlainExactKernel: ExactKernel {
     return Cost(
       operations: 2 * pairs * perPair * (problem.needsGradient ? 4 : 1) / problem.filledRegisters,
       bytes: problem.tensorBytes + 2 * elements,
-      extraMemory: Int(min(elements, 1e18)), efficiency: isReference ? 0.02 : 0.25,
+      extraMemory: Int(min(elements, 1e18)) + problem.convertedBiasBytes(dtype(of: problem)),
+      efficiency: isReference ? 0.02 : 0.25,
       overhead: isReference ? 1e-3 : 5e-5, pieces: problem.batch * problem.heads)
   }
 

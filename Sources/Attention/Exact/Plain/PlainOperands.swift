@@ -16,6 +16,7 @@ struct PlainOperands {
   /// [h]
   let scale: Tensor
   let bias: Tensor?
+  private let needsBiasGradient: Bool
   let logitDecay: Tensor?
   let sinks: Tensor?
 
@@ -35,7 +36,9 @@ struct PlainOperands {
     if selects {
       let none = try Tensor([false], [])
       if let silent { left = try .select(silent.unsqueezed(3), none, left) }
-      if let bias = inputs.bias {
+      if let bias = inputs.bias, bias.dtype == .bool {
+        left = try .select(bias, left, none)
+      } else if let bias = inputs.bias {
         left = try .select(bias.isEqual(to: .full([], -.infinity, dtype: bias.dtype)), none, left)
       }
       if let cuts = inputs.decayCuts {
@@ -50,7 +53,17 @@ struct PlainOperands {
     keys = try operand(inputs.keys)
     values = try operand(inputs.values)
     scale = try operand(inputs.scales ?? .full([inputs.problem.heads], inputs.factor, dtype: dtype))
-    bias = try inputs.biasShape.map { shape in try operand(inputs.bias!.collapsed(to: shape)) }
+    bias = try inputs.biasShape.map { shape in
+      let own = try inputs.bias!.collapsed(to: shape)
+      guard own.dtype != .bool else {
+        return try .select(
+          own, .zeros([], dtype: dtype), .full([], -.infinity, dtype: dtype))
+      }
+      // What all kernels add is float32, but for float64 calls.
+      let isRounded = own.dtype == .float64 && inputs.dtype != .float64
+      return try operand(isRounded ? own.cast(to: .float32) : own)
+    }
+    needsBiasGradient = inputs.problem.needsBiasGradient
     logitDecay = try inputs.logitDecay.map(operand)
     sinks = try inputs.sinkLogits.map(operand)
   }
@@ -184,7 +197,7 @@ struct PlainOperands {
 
   /// The gradients of a scalar computed from these operands.
   func gradients(of total: Tensor) throws -> ExactGradients {
-    let optional = [bias, logitDecay, sinks]
+    let optional = [needsBiasGradient ? bias : nil, logitDecay, sinks]
     let sources = [queries, keys, values, scale] + optional.compactMap { $0 }
     guard total.isTracked else {
       let zeros = try sources.map { try Tensor.zeros($0.shape, dtype: $0.dtype) }

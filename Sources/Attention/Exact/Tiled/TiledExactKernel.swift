@@ -48,9 +48,21 @@ struct TiledExactKernel: ExactKernel {
     return Cost(
       operations: problem.forwardOperations / problem.filledRegisters + packing
         + (problem.needsGradient ? problem.backwardOperations : 0),
-      bytes: problem.tensorBytes + Double(floats * 4), extraMemory: floats * 4,
-      efficiency: efficiency,
+      bytes: problem.tensorBytes + Double(floats * 4),
+      extraMemory: floats * 4 + roundedGradientBytes(problem), efficiency: efficiency,
       overhead: 12e-6, pieces: problem.needsGradient ? 16 : max(1, queries / 64))
+  }
+
+  /// Gradients are summed in float32, whatever they are rounded to then.
+  private func roundedGradientBytes(_ problem: ExactProblem) -> Int {
+    guard problem.needsGradient else { return 0 }
+    let queries = problem.batch * problem.queryLength * problem.heads * problem.keyDimension
+    let keys =
+      problem.batch * problem.keyLength * problem.keyValueHeads
+      * (problem.keyDimension + problem.valueDimension)
+    let size = DType.float32.size
+    return (problem.dtype == .float32 ? 0 : (queries + keys) * size)
+      + (problem.needsBiasGradient ? problem.convertedBiasBytes(.float32) : 0)
   }
 
   func forward(_ inputs: ExactInputs) throws -> ExactOutputs {

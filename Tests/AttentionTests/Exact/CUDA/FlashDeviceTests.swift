@@ -38,6 +38,33 @@ import Testing
     }
   }
 
+  /// A bias is read as it lies: the bits are those of the same bias as float32, its gradient's rounded once.
+  @Test(arguments: [DType.bfloat16, .float16, .float64, .bool], [DType.bfloat16, .float32])
+  func readsABiasAsItLies(_ bias: DType, _ dtype: DType) throws {
+    var random = Philox(seed: 11, label: "bias")
+    let numbers = try Tensor.normal([1, 2, 40, 70], using: &random).transposed(2, 3).contiguous()
+      .transposed(2, 3)
+    let own =
+      try bias == .bool
+      ? numbers.isGreater(than: .full([], -0.5)) : numbers.cast(to: bias)
+    let floats =
+      try bias == .bool
+      ? Tensor.select(own, .zeros([]), .full([], -.infinity)) : own.cast(to: .float32)
+    for queries in [40, 3] {
+      let call = BiasedCall(
+        dtype: dtype, batch: 2, queries: queries, keys: 70, heads: 2,
+        kernel: dtype == .float32 ? "cuda.float32" : "cuda.flash", hasGradients: queries == 40,
+        device: GPU.device)
+      let (have, want) = (
+        try call.results(call.cut(own)), try call.results(call.cut(floats))
+      )
+      for (name, tensor) in have {
+        let right = try want[name]!.cast(to: name == "bias" ? bias : tensor.dtype)
+        #expect(try BiasedCall.bits(tensor) == BiasedCall.bits(right), "\(name)")
+      }
+    }
+  }
+
   /// Hopper's instructions (64 and 128, whole tiles and parts of them, grouped heads, a packed batch), two
   /// kernels for keys and values (256), float32 in its tiles, by Hopper's instructions (from 256 queries on) and
   /// rounded to TF32.
