@@ -48,11 +48,11 @@ static const char hopper_groups_cuh[] = {
 static const char hopper_inverse_cu[] = {
 #embed "linear/hopper_inverse.cu" suffix(, 0)
 };
-static const char hopper_corrections_cu[] = {
-#embed "linear/hopper_corrections.cu" suffix(, 0)
+static const char hopper_value_gradients_cu[] = {
+#embed "linear/hopper_value_gradients.cu" suffix(, 0)
 };
-static const char correction_sums_cu[] = {
-#embed "linear/correction_sums.cu" suffix(, 0)
+static const char key_gradients_cu[] = {
+#embed "linear/key_gradients.cu" suffix(, 0)
 };
 static const char hopper_forward_cu[] = {
 #embed "linear/hopper_forward.cu" suffix(, 0)
@@ -90,8 +90,8 @@ static const struct cuda_source sources[] = {
     SOURCE("linear/hopper_block.cuh", hopper_block_cuh),
     SOURCE("linear/hopper_groups.cuh", hopper_groups_cuh),
     SOURCE("linear/hopper_inverse.cu", hopper_inverse_cu),
-    SOURCE("linear/hopper_corrections.cu", hopper_corrections_cu),
-    SOURCE("linear/correction_sums.cu", correction_sums_cu),
+    SOURCE("linear/hopper_value_gradients.cu", hopper_value_gradients_cu),
+    SOURCE("linear/key_gradients.cu", key_gradients_cu),
     SOURCE("linear/hopper_forward.cu", hopper_forward_cu),
     SOURCE("linear/join_pieces.cu", join_pieces_cu),
     SOURCE("linear/flow_sums.cu", flow_sums_cu),

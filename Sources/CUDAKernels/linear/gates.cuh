@@ -14,13 +14,13 @@ constexpr int warp_rows = chunk_tokens / group_warps;
 struct Gates {
   // For the state groups.
   float read[chunk_tokens];    // scale e^G, over the query's length if it is normalised; reversed e^(γ − G)
-  float erase[chunk_tokens];   // e^G, over the key's length; reversed −β e^G
+  float erase[chunk_tokens];   // e^G, over the key's length; reversed −e^G
   float write[chunk_tokens];   // e^(γ − G), over the key's length; reversed scale e^G
   // For the score group. What decays between a token and an earlier one, in rows of different warps, are two
   // factors at most 1: from the earlier one to the token before the warp's first, and from there.
   float sums[chunk_tokens];                      // G, in powers of two
   float betas[chunk_tokens];
-  float query_rows[chunk_tokens];                // of P: scale over the query's length, or what keys have reversed
+  float query_rows[chunk_tokens];                // of P: scale over the query's length
   float key_rows[chunk_tokens];                  // of L: β over the key's length
   float passed[chunk_tokens];                    // from before the warp's rows to the token
   float columns[group_warps][chunk_tokens];      // to before a warp's rows, over the key's length
@@ -44,7 +44,7 @@ struct LoadedGates {
         return rows.type == type_f32 ? ((const u32 *)rows.base)[place] : ((const u16 *)rows.base)[place];
       };
       decay[half] = DECAYS ? load(o.decay) : 0;
-      beta[half] = has_betas ? load(o.first_update) : 0;
+      beta[half] = UPDATE == 1 ? load(o.first_update) : 0;
     }
   }
 
@@ -82,21 +82,20 @@ DEVICE void find_gates(Gates &gates, const LoadedGates &loaded, const float *siz
   for (int half = 0; half < 2; ++half) {
     const int token = lane + half * warp_threads;
     const float sum = sums[half];
-    const float beta = has_betas ? LoadedGates::number(loaded.beta[half], o.first_update.type) : 0;
+    float beta = UPDATE == 1 ? LoadedGates::number(loaded.beta[half], o.first_update.type) : 0;
+    if (fabsf(beta) < least_beta) beta = least_beta;
     const float query_size = NORMALIZES && READS ? sizes[token] : 1;
     // Behind the end there is nothing, of which the length may be no number.
     const float key_size = token >= count ? 0 : NORMALIZES ? sizes[chunk_tokens + token] : 1;
-    const float query = QUERY_BETAS ? query_size * beta : query_size;
-    const float key = KEY_BETAS ? key_size * beta : key_size;
     // What decays from the chunk's beginning to the token, and from there to its end.
     const float before_it = DECAYS ? exp2_fast(sum) : 1, behind = DECAYS ? exp2_fast(whole - sum) : 1;
-    gates.read[token] = REVERSED ? query * behind : o.scale * query * before_it;
-    gates.erase[token] = (REVERSED ? -beta : 1) * key_size * before_it;
-    gates.write[token] = REVERSED ? o.scale * key * before_it : key * behind;
+    gates.read[token] = REVERSED ? behind : o.scale * query_size * before_it;
+    gates.erase[token] = (REVERSED ? -key_size : key_size) * before_it;
+    gates.write[token] = REVERSED ? o.scale * before_it : key_size * behind;
     gates.sums[token] = sum;
     gates.betas[token] = beta;
-    gates.query_rows[token] = o.scale * (turned_scores ? key : query);
-    gates.key_rows[token] = KEY_BETAS ? key_size : beta * key_size;
+    gates.query_rows[token] = o.scale * query_size;
+    gates.key_rows[token] = beta * key_size;
     // The warp whose row this is: one of two that lie in this half.
     const bool is_second = lane >= warp_rows;
     const float start = is_second ? before[2 * half + 1] : before[2 * half];
@@ -104,7 +103,7 @@ DEVICE void find_gates(Gates &gates, const LoadedGates &loaded, const float *siz
 #pragma unroll
     for (int warp = 2 * half; warp < group_warps; ++warp) {
       const bool is_before = token < warp * warp_rows;
-      gates.columns[warp][token] = (turned_scores ? query : key) * (DECAYS && is_before ? exp2_fast(before[warp] - sum) : 1);
+      gates.columns[warp][token] = key_size * (DECAYS && is_before ? exp2_fast(before[warp] - sum) : 1);
     }
   }
   if (lane == 0) gates.whole = exp2_fast(whole);

@@ -21,15 +21,14 @@
 //   FLOWS        whether it finds, beside its outputs, what passes through tokens on the way to the gradient of
 //                the decay (linear/flows.cuh)
 //   STRICT       whether a token's query does not see its own key
-//   QUERY_BETAS  whether queries are multiplied by β
-//   KEY_BETAS    whether keys are
 //   OUTPUTS      0 none, but what a piece of a sequence does to the state; 1 those of queries; 2 with the delta
-//                rule its corrections, which multiplied by β are what is written
+//                rule what is written
 
 using Element = ELEMENT;
 
-// Whether β is read.
-constexpr bool has_betas = UPDATE == 1 || QUERY_BETAS || KEY_BETAS;
+// In the backward pass β is nowhere zero: what is written and the gradient of the values are both multiples of it, and
+// its own gradient is their product over β². One so small changes no sum.
+constexpr float least_beta = UPDATE == 1 && (REVERSED || OUTPUTS == 2) ? 0x1p-40f : 0;
 
 constexpr int chunk_tokens = 64;
 constexpr int group_warps = group_threads / warp_threads;

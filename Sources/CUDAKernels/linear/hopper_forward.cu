@@ -15,8 +15,6 @@
 // leaves of none; where tokens erase, columns of M are those that it leaves, without values, of a one; otherwise M
 // is the piece's decay, a number.
 //
-// Where the corrections are wanted, W = β X, they are X = (I + M)⁻¹ (V − e^G K S), M as L with β of the column: then
-// (I + M)⁻¹ comes from memory.
 // Reversed, an additive update goes from the last token to the first: rows of the tile of scores are keys then.
 //
 // Compiled with what linear/hopper.cuh lists.
@@ -85,7 +83,7 @@ DEVICE void recur(const Parameters &p, const Layout &layout, const Place &at, co
     } else {
       load_values(written, layout.value_tile(turn), warp_column, count);
     }
-#if UPDATE == 1 || DECAYS || NORMALIZES || REVERSED || KEY_BETAS
+#if UPDATE == 1 || DECAYS || NORMALIZES || REVERSED
     TokenSums sums;
     widen_left(sums, written);
 #endif
@@ -93,7 +91,7 @@ DEVICE void recur(const Parameters &p, const Layout &layout, const Place &at, co
 #pragma unroll
     for (int j = 0; j < chunk_tokens / 8; ++j) {
       const float2 factor = factors_at(gates.erase, j);
-      const float2 beta = OUTPUTS == 2 ? float2{1, 1} : factors_at(gates.betas, j);
+      const float2 beta = factors_at(gates.betas, j);
 #pragma unroll
       for (int i = 0; i < 4; ++i) {
         found[j][i] = (i % 2 ? beta.y : beta.x) * (sums[j][i] - (i % 2 ? factor.y : factor.x) * found[j][i]);
@@ -112,7 +110,7 @@ DEVICE void recur(const Parameters &p, const Layout &layout, const Place &at, co
 
     // 3. O = scale e^G Q S + P W
 #if READS
-    if (DECAYS || NORMALIZES || !REVERSED || QUERY_BETAS) scale_columns(output, gates.read);
+    if (DECAYS || NORMALIZES || !REVERSED) scale_columns(output, gates.read);
 #if FLOWS
     TokenLeft partner;
     load_values(partner, layout.partner_tile(turn), warp_column, count);
@@ -128,7 +126,7 @@ DEVICE void recur(const Parameters &p, const Layout &layout, const Place &at, co
 #endif
 
     // 4. S = e^γ S + (e^(γ − G) K)ᵀ W
-#if DECAYS || NORMALIZES || REVERSED || KEY_BETAS
+#if DECAYS || NORMALIZES || REVERSED
     TokenLeft decayed;
     scale_columns(sums, gates.write);
     round_left(decayed, sums);

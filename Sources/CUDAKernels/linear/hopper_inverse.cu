@@ -1,9 +1,5 @@
-// (I + L)⁻¹ of every chunk of 64 tokens, for the kernels of erasing updates on Hopper; with KEY_BETAS (I + M)⁻¹, where
-// β is that of the column:
-//
-//     L_ij = β_i k_i·k_j e^(G_i − G_j) ,   M_ij = k_i·k_j β_j e^(G_i − G_j) ,   for j < i .
-//
-// They depend on no state: one warpgroup for each chunk and head, several on a multiprocessor. Compiled with what
+// (I + L)⁻¹ of every chunk of 64 tokens, L_ij = β_i k_i·k_j e^(G_i − G_j) for j < i, for the kernels of erasing
+// updates on Hopper. It depends on no state: one warpgroup for each chunk and head, several on a multiprocessor. Compiled with what
 // linear/hopper.cuh lists, UPDATE 1.
 
 #define READS 0
@@ -20,8 +16,11 @@ struct Parameters {
 };
 
 struct Storage {
-  alignas(1024) u8 keys[KeyTile::bytes];
-  float lower[lower_size];
+  // L takes the place of the keys.
+  union {
+    alignas(1024) u8 keys[KeyTile::bytes];
+    float lower[lower_size];
+  };
   Gates gates;
   float sizes[2 * chunk_tokens];
   u64 barrier;
@@ -45,7 +44,6 @@ extern "C" __global__ void __launch_bounds__(group_threads)
     copy_blocks<KeyTile>(keys, p.keys, barrier, at.head / p.key_group, at.sequence.first + chunk * chunk_tokens,
                          at.sequence.batch);
   }
-  clear<group_threads>((u8 *)storage.lower, sizeof(storage.lower));
   const LoadedGates loaded(o, at, chunk * chunk_tokens);
   __syncthreads();
   wait_for_phase(barrier, 0);
@@ -63,6 +61,9 @@ extern "C" __global__ void __launch_bounds__(group_threads)
   close_products();
   wait_for_products<0>();
   keep(sums);
+  __syncthreads();
+  clear<group_threads>((u8 *)storage.lower, sizeof(storage.lower));
+  __syncthreads();
   const Member own;
   store_lower(storage.lower, storage.gates, sums, own);
   meet_own_group();

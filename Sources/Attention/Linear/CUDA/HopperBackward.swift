@@ -10,10 +10,11 @@ import Tensors
 ///
 /// and the states of the first and the last are those of the other passes, transposed.
 ///
-/// With the delta rule, whose corrections are X and the gradients of what it writes U, βX stands for V above and
+/// With the delta rule, W is what is written. dV is found first, and with W for V above
 ///
-///     dk_i −= β_i Σ_{j < i} e_ij (U_i · β_j X_j) k_j     queries βU, keys βX, values K, forward
-///     dk_j −= Σ_{i > j} e_ij (β_j X_j · U_i) β_i k_i     queries βX, keys βU, values K, reversed
+///     dk_i −= Σ_{j < i} e_ij (dV_i · W_j) k_j            queries dV, keys W, values K, forward
+///     dk_j −= Σ_{i > j} e_ij (W_j · dV_i) k_i            queries W, keys dV, values K, reversed
+///     dβ_i = dV_i · W_i / β_i²
 struct HopperBackward {
   private let plan: HopperPlan
   /// As they are multiplied: over their lengths, where the call asks for that.
@@ -95,84 +96,78 @@ struct HopperBackward {
   private func erasing(_ incoming: Tensor, final: Tensor?, initialState: Tensor?) throws
     -> LinearGradients
   {
-    let corrections = try linear.fresh(call.outputShape, problem.dtype)
-    let gradients = try linear.fresh(call.outputShape, problem.dtype)
+    let written = try linear.fresh(call.outputShape, problem.dtype)
     let queriesGradient = try result(keyRows, call.places.queriesGradient)
-    let (byQueries, byWrites, byReads) = (
+    let values = try result(call.outputShape, call.places.valuesGradient)
+    // Shares of the keys' gradient: by what queries find, by later writes, by their own reading.
+    let (found, writes, reads) = (
       try linear.fresh(keyRows, problem.dtype), try linear.fresh(keyRows, problem.dtype),
       try linear.fresh(keyRows, problem.dtype)
     )
-    let inverses = try HopperInverses(plan, keys: keys, normalizes: false, columns: true)
-    let ofCorrections = HopperPass(
-      queries: queries, keys: keys, values: call.values, output: corrections,
-      update: problem.update, initialState: call.initialState, hasKeyBetas: true,
-      isOfCorrections: true, inverses: inverses)
-    let ofGradients = HopperPass(
-      queries: queries, keys: keys, values: incoming, output: gradients,
-      update: problem.update, isReversed: true, initialState: final, finalState: initialState,
-      inverses: inverses)
+    let inverses = try HopperInverses(plan, keys: keys, normalizes: false)
+    let ofWritten = HopperPass(
+      queries: queries, keys: keys, values: call.values, output: written, update: problem.update,
+      initialState: call.initialState, isOfWrites: true, inverses: inverses)
+    let ofValues = HopperPass(
+      queries: queries, keys: keys, values: incoming, output: values, update: problem.update,
+      isReversed: true, initialState: final, finalState: initialState, inverses: inverses)
     var ofQueries = HopperPass(
-      queries: incoming, keys: corrections, values: keys, output: queriesGradient,
-      initialState: call.initialState, hasTransposedStates: true, hasKeyBetas: true)
+      queries: incoming, keys: written, values: keys, output: queriesGradient,
+      initialState: call.initialState, hasTransposedStates: true)
     var ofReads = HopperPass(
-      queries: gradients, keys: corrections, values: keys, output: byReads,
-      initialState: call.initialState, hasTransposedStates: true, scale: 1, isStrict: true,
-      hasQueryBetas: true, hasKeyBetas: true)
-    var ofKeys = HopperPass(
-      queries: corrections, keys: incoming, values: queries, output: byQueries,
-      isReversed: true, initialState: final, hasTransposedStates: true, hasQueryBetas: true)
+      queries: values, keys: written, values: keys, output: reads,
+      initialState: call.initialState, hasTransposedStates: true, scale: 1, isStrict: true)
+    var ofFound = HopperPass(
+      queries: written, keys: incoming, values: queries, output: found, isReversed: true,
+      initialState: final, hasTransposedStates: true)
     var ofWrites = HopperPass(
-      queries: corrections, keys: gradients, values: keys, output: byWrites,
-      isReversed: true, hasTransposedStates: true, scale: 1, isStrict: true, hasQueryBetas: true,
-      hasKeyBetas: true)
+      queries: written, keys: values, values: keys, output: writes, isReversed: true,
+      hasTransposedStates: true, scale: 1, isStrict: true)
     let flows = try flows(of: [queries, keys], ofQueries)
-    (ofQueries.flows, ofKeys.flows) = (flows.first?.reads, flows.first?.keys)
+    (ofQueries.flows, ofFound.flows) = (flows.first?.reads, flows.first?.keys)
     (ofReads.flows, ofWrites.flows) = (flows.last?.reads, flows.last?.keys)
-    let before = try ofCorrections.run(plan)
-    let behind = try ofGradients.run(plan)
+    let before = try ofWritten.run(plan)
+    let behind = try ofValues.run(plan)
     try ofQueries.run(plan, states: .known(before))
     try ofReads.run(plan, states: .known(before))
     // All of the state's gradient behind a piece goes with the first of the two.
-    try ofKeys.run(plan, states: .known(behind))
+    try ofFound.run(plan, states: .known(behind))
     try ofWrites.run(plan, states: .none)
+
     let keysGradient = try result(keyRows, call.places.keysGradient)
-    let values = try result(call.outputShape, call.places.valuesGradient)
     let beta = try linear.fresh([problem.batch, problem.length, problem.valueHeads, 1])
-    try withExtendedLifetime((corrections, gradients, byQueries, byWrites, byReads)) {
+    try withExtendedLifetime((written, found, writes, reads)) {
       let rows = problem.batch * problem.length * problem.valueHeads
-      try linear.queue.launch(
-        "linear/correction_sums",
+      try plan.queue.launch(
+        "linear/key_gradients",
         definitions: ["KEYS=\(problem.keyDimension)", "VALUES=\(problem.valueDimension)"],
-        blocks: rows.pieces(of: Self.summingWarps),
+        isSpecific: true, grid: (rows.pieces(of: Self.summingWarps), 1, 1),
         threads: Self.summingWarps * LinearTile.threadsPerWarp,
         SumParameters(
-          byQueries: DeviceTokenRows(byQueries), byWrites: DeviceTokenRows(byWrites),
-          byReads: DeviceTokenRows(byReads), corrections: DeviceTokenRows(corrections),
-          gradients: DeviceTokenRows(gradients), beta: DeviceTokenRows(call.update.tensors[0]),
-          keys: DeviceTokenRows(keysGradient), values: DeviceTokenRows(values),
-          betaGradient: DeviceTokenRows(beta), rows: Int64(rows), length: Int64(problem.length),
-          heads: Int32(problem.valueHeads)))
+          ofQueries: DeviceTokenRows(found), ofWrites: DeviceTokenRows(writes),
+          ofReads: DeviceTokenRows(reads), written: DeviceTokenRows(written),
+          values: DeviceTokenRows(values), beta: DeviceTokenRows(call.update.tensors[0]),
+          keys: DeviceTokenRows(keysGradient), betaGradient: DeviceTokenRows(beta),
+          rows: Int64(rows), length: Int64(problem.length), heads: Int32(problem.valueHeads)))
     }
     return LinearGradients(
       queries: try unfold(queriesGradient, queries: true),
-      keys: try unfold(keysGradient, queries: false),
-      values: values, decay: try sum(flows, ofQueries),
-      update: [beta], initialState: initialState)
+      keys: try unfold(keysGradient, queries: false), values: values,
+      decay: try sum(flows, ofQueries), update: [beta], initialState: initialState)
   }
 
-  /// Warps of a block of `linear/correction_sums.cu`.
+  /// Warps of a block of `linear/key_gradients.cu`.
   private static let summingWarps = 8
 
-  /// As `linear/correction_sums.cu` declares it.
+  /// As `linear/key_gradients.cu` declares it.
   private struct SumParameters: BitwiseCopyable {
-    var byQueries: DeviceTokenRows
-    var byWrites: DeviceTokenRows
-    var byReads: DeviceTokenRows
-    var corrections: DeviceTokenRows
-    var gradients: DeviceTokenRows
+    var ofQueries: DeviceTokenRows
+    var ofWrites: DeviceTokenRows
+    var ofReads: DeviceTokenRows
+    var written: DeviceTokenRows
+    var values: DeviceTokenRows
     var beta: DeviceTokenRows
     var keys: DeviceTokenRows
-    var values: DeviceTokenRows
     var betaGradient: DeviceTokenRows
     var rows: Int64
     var length: Int64

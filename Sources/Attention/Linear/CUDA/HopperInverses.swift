@@ -4,47 +4,36 @@ import Tensors
 /// The inverse by which a chunk's tokens are freed of what they read of one another, for every chunk of a call with
 /// the delta rule, by `linear/hopper_inverse.cu`.
 struct HopperInverses {
-  /// [1, chunks · 64, hv, 64], β of the row; nil where only the other is wanted.
-  let ofRows: DeviceRows?
-  /// The same with β of the column.
-  let ofColumns: DeviceRows?
+  /// [1, chunks · 64, hv, 64]
+  let rows: DeviceRows
+
+  private static let threads = 128
 
   /// - Parameters:
   ///   - keys: [b, t, h, k]
   ///   - normalizes: whether keys are scaled to unit length.
-  ///   - columns: whether those with β of the column are wanted, too.
-  init(_ plan: HopperPlan, keys: Tensor, normalizes: Bool, columns: Bool) throws {
-    let rows = try DeviceRows(keys, paddedTo: keys.shape[3])
-    func find(_ ofColumns: Bool) throws -> DeviceRows {
-      try Self.find(plan, rows, normalizes: normalizes, ofColumns: ofColumns)
-    }
-    ofRows = try find(false)
-    ofColumns = columns ? try find(true) : nil
-  }
-
-  private static let threads = 128
-
-  private static func find(
-    _ plan: HopperPlan, _ keys: DeviceRows, normalizes: Bool, ofColumns: Bool
-  ) throws -> DeviceRows {
+  init(_ plan: HopperPlan, keys: Tensor, normalizes: Bool) throws {
     let problem = plan.problem
     let chunk = HopperTile.chunk
     let inverses = try plan.linear.fresh(
       [1, plan.segments * HopperFlows.segment, problem.valueHeads, chunk], problem.dtype)
+    let keyRows = try DeviceRows(keys, paddedTo: keys.shape[3])
     let shape = HopperTile.Shape(
       keyDimension: problem.keyDimension, valueDimension: problem.keyDimension,
-      update: problem.update, decays: problem.decay != .none, normalizes: normalizes,
-      hasKeyBetas: ofColumns)
+      update: problem.update, decays: problem.decay != .none, normalizes: normalizes)
     let tile = HopperTile(shape, recurrences: 1, multiprocessors: 1)
-    try plan.queue.launch(
-      "linear/hopper_inverse", element: problem.dtype, definitions: tile.definitions,
-      isSpecific: true, grid: (plan.recurrences, plan.longest.pieces(of: chunk), 1),
-      threads: threads, sharedBytes: HopperTile.inverseSharedBytes(keys: problem.keyDimension),
-      Parameters(
-        keys: keys.map(rows: chunk, on: plan.queue.device), operands: plan.operands(slices: 1),
-        inverses: inverses.deviceAddress(),
-        keyGroup: Int32(problem.valueHeads / keys.tensor.shape[2])))
-    return try DeviceRows(inverses, paddedTo: chunk)
+    try withExtendedLifetime(keyRows) {
+      try plan.queue.launch(
+        "linear/hopper_inverse", element: problem.dtype, definitions: tile.definitions,
+        isSpecific: true, grid: (plan.recurrences, plan.longest.pieces(of: chunk), 1),
+        threads: Self.threads,
+        sharedBytes: HopperTile.inverseSharedBytes(keys: problem.keyDimension),
+        Parameters(
+          keys: keyRows.map(rows: chunk, on: plan.queue.device),
+          operands: plan.operands(slices: 1), inverses: inverses.deviceAddress(),
+          keyGroup: Int32(problem.valueHeads / keys.shape[2])))
+    }
+    rows = try DeviceRows(inverses, paddedTo: chunk)
   }
 
   /// As `linear/hopper_inverse.cu` declares it.

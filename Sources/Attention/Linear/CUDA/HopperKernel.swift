@@ -124,7 +124,7 @@ struct HopperKernel: LinearKernel {
     let normalizes = problem.normalizesQueriesAndKeys
     let inverses =
       try problem.update.isErasing
-      ? HopperInverses(plan, keys: call.keys, normalizes: normalizes, columns: false) : nil
+      ? HopperInverses(plan, keys: call.keys, normalizes: normalizes) : nil
     let pass = HopperPass(
       queries: call.queries, keys: call.keys, values: call.values, output: output,
       update: problem.update, normalizes: normalizes, initialState: call.initialState,

@@ -24,11 +24,8 @@ struct HopperPass {
   var scale: Double?
   /// Whether a token's query does not see its own key.
   var isStrict = false
-  /// Whether queries, and keys, are multiplied by β.
-  var hasQueryBetas = false
-  var hasKeyBetas = false
-  /// Whether the outputs are the delta rule's corrections, which multiplied by β are what is written.
-  var isOfCorrections = false
+  /// Whether the outputs are what the delta rule writes.
+  var isOfWrites = false
   /// Of erasing updates.
   var inverses: HopperInverses?
 }
@@ -74,8 +71,7 @@ extension HopperPass {
     HopperTile.Shape(
       keyDimension: keyDimension, valueDimension: valueDimension, update: update,
       decays: problem.decay != .none, normalizes: normalizes, isReversed: isReversed,
-      hasFlows: flows != nil, isStrict: isStrict, hasQueryBetas: hasQueryBetas,
-      hasKeyBetas: hasKeyBetas, isOfCorrections: isOfCorrections)
+      hasFlows: flows != nil, isStrict: isStrict, isOfWrites: isOfWrites)
   }
 
   /// How the pass is cut into blocks.
@@ -133,12 +129,11 @@ extension HopperPass {
       }
       func group(_ tensor: Tensor) -> Int32 { Int32(problem.valueHeads / tensor.shape[2]) }
       let flows = tile.hasOutputs ? pass.flows : nil
-      let inverses =
-        tile.hasOutputs && pass.isOfCorrections ? pass.inverses?.ofColumns : pass.inverses?.ofRows
+      let inverses = pass.inverses?.rows
       let isWayBack = pass.update.isErasing && pass.isReversed
       try withExtendedLifetime((rows, flows, inverses)) {
         try plan.queue.launch(
-          isWayBack ? "linear/hopper_corrections" : "linear/hopper_forward",
+          isWayBack ? "linear/hopper_value_gradients" : "linear/hopper_forward",
           element: problem.dtype, definitions: tile.definitions, isSpecific: true,
           grid: (plan.recurrences * tile.slices, 1, 1), threads: tile.threads,
           sharedBytes: tile.sharedBytes,

@@ -26,11 +26,8 @@ struct HopperTile: Hashable, Sendable {
     var hasFlows = false
     /// Whether a token's query does not see its own key.
     var isStrict = false
-    /// Whether queries, and keys, are multiplied by β.
-    var hasQueryBetas = false
-    var hasKeyBetas = false
-    /// Whether the outputs are the delta rule's corrections.
-    var isOfCorrections = false
+    /// Whether the outputs are what the delta rule writes.
+    var isOfWrites = false
   }
 
   let shape: Shape
@@ -100,11 +97,13 @@ struct HopperTile: Hashable, Sendable {
   /// Eight numbers per token and one for each of the score group's four warps, and the chunk's.
   private static let gateNumbers = (8 + 4) * chunk + 4
 
-  /// What `linear/hopper_inverse.cu` takes of shared memory: keys, a square whose rows are padded, gates, two lengths
+  /// What `linear/hopper_inverse.cu` takes of shared memory: keys or a square whose rows are padded, gates, two lengths
   /// per token and a barrier, aligned as the tile of keys is.
   static func inverseSharedBytes(keys: Int) -> Int {
-    let floats = chunk * (chunk + 8) + gateNumbers + 2 * chunk
-    let bytes = chunk * keys * numberBytes + floats * MemoryLayout<Float>.size
+    let floats = gateNumbers + 2 * chunk
+    let square = chunk * (chunk + 8) * MemoryLayout<Float>.size
+    let tile = (max(chunk * keys * numberBytes, square)).pieces(of: 1024) * 1024
+    let bytes = tile + floats * MemoryLayout<Float>.size
     return (bytes + MemoryLayout<UInt64>.size).pieces(of: 1024) * 1024
   }
 
@@ -113,11 +112,9 @@ struct HopperTile: Hashable, Sendable {
     [
       "UPDATE=\(shape.update.kernelNumber)", "KEYS=\(shape.keyDimension)", "COLUMNS=\(columns)",
       "DECAYS=\(shape.decays ? 1 : 0)", "NORMALIZES=\(shape.normalizes ? 1 : 0)",
-      "OUTPUTS=\(!hasOutputs ? 0 : shape.isOfCorrections ? 2 : 1)",
+      "OUTPUTS=\(!hasOutputs ? 0 : shape.isOfWrites ? 2 : 1)",
       "REVERSED=\(shape.isReversed ? 1 : 0)",
       "FLOWS=\(shape.hasFlows && hasOutputs ? 1 : 0)", "STRICT=\(shape.isStrict ? 1 : 0)",
-      "QUERY_BETAS=\(shape.hasQueryBetas ? 1 : 0)",
-      "KEY_BETAS=\(shape.hasKeyBetas && hasOutputs ? 1 : 0)",
     ]
   }
 }

@@ -1,14 +1,14 @@
-// The gradients of what the delta rule writes, from the last token to the first, for Hopper.
+// The gradients of the delta rule's values, from the last token to the first, for Hopper.
 //
-// With W = β X what linear/hopper_forward.cu writes, dO the gradient of the outputs and dS that of the state behind a
+// With W what linear/hopper_forward.cu writes, dO the gradient of the outputs and dS that of the state behind a
 // chunk, which becomes that of the state before it:
 //
 //     dW = Pᵀ dO + e^(γ − G) K dS
-//     U = (I + L)⁻ᵀ dW               the gradient of W through all later tokens of the chunk, too: dV = β U, dβ = U·X
-//     dS ← e^γ dS + scale (e^G Q)ᵀ dO − (e^G K)ᵀ β U
+//     dV = β (I + L)⁻ᵀ dW
+//     dS ← e^γ dS + scale (e^G Q)ᵀ dO − (e^G K)ᵀ dV
 //
 // P, L and G are those of the forward pass, and so is the way of a block through its chunks. The values here are dO,
-// the outputs U. Without outputs a block finds what a piece of a sequence does to dS.
+// the outputs dV. Without outputs a block finds what a piece of a sequence does to dS.
 //
 // Compiled with what linear/hopper.cuh lists, UPDATE 1 and REVERSED 1.
 
@@ -56,13 +56,13 @@ DEVICE void recur(const Parameters &p, const Layout &layout, const Place &at, co
     wait_for_products<0>();
     keep(found);
 
-    // 2. U, of sums over the inverse's rows.
-    TokenLeft corrected;
-    round_left(corrected, found);
+    // 2. dV, of sums over the inverse's rows.
+    TokenLeft gradients;
+    round_left(gradients, found);
     TokenSums sums = {};
     layout.inverse_ring.wait(turn);
     open_products();
-    add_registers<Element, ScoreTile>(sums, corrected, layout.inverse_tile(turn));
+    add_registers<Element, ScoreTile>(sums, gradients, layout.inverse_tile(turn));
     close_products();
     // Meanwhile dO with its decay.
     TokenLeft decayed;
@@ -73,13 +73,14 @@ DEVICE void recur(const Parameters &p, const Layout &layout, const Place &at, co
     wait_for_products<0>();
     keep(sums);
     leave(layout.inverse_ring, turn);
+    scale_columns(sums, gates.betas);
 
     // 3. dS
     open_products();
     layout.query_ring.wait(turn);
     add_registers<Element, KeyTile>(state, decayed, queries);
     close_products();
-    round_left(corrected, sums);
+    round_left(gradients, sums);
     scale_columns(sums, gates.erase);
     TokenLeft erased;
     round_left(erased, sums);
@@ -89,7 +90,7 @@ DEVICE void recur(const Parameters &p, const Layout &layout, const Place &at, co
     if (!is_map) leave(layout.value_ring, turn);
 
 #if OUTPUTS
-    store_output(p, layout, memory, at, corrected, turn, chunk, count);
+    store_output(p, layout, memory, at, gradients, turn, chunk, count);
 #endif
     wait_for_products<0>();
     keep(state);
@@ -102,6 +103,6 @@ DEVICE void recur(const Parameters &p, const Layout &layout, const Place &at, co
 }
 
 extern "C" __global__ void __launch_bounds__(block_threads, 1)
-    linear_hopper_corrections(const __grid_constant__ Parameters p) {
+    linear_hopper_value_gradients(const __grid_constant__ Parameters p) {
   run_block(p);
 }

@@ -1,21 +1,29 @@
-// What the passes of the delta rule's backward pass found, added up: with X the corrections, U the gradients of what
-// is written (linear/hopper_corrections.cu), and keys' gradients as queries' values, as values' and as readers,
+// What the passes of the delta rule's backward pass found, added up: with W what is written, dV the gradient of the
+// values, and keys' gradients as those of queries' states, of later writes and of their own reading,
 //
-//     dk = from queries − from writes − from reads ,   dv = β U ,   dβ = U·X .
+//     dk = of queries − of writes − of reads ,   dβ = dV·W / β² .
 //
 // One warp for a token of a head. Compiled with
 //   KEYS     the key dimension, 64 or 128
 //   VALUES   the value dimension, the same
 
-#include "linear/tokens.cuh"
-#include "tile/types.cuh"
+#define ELEMENT bf16
+#define UPDATE 1
+#define COLUMNS VALUES
+#define DECAYS 0
+#define NORMALIZES 0
+#define REVERSED 1
+#define FLOWS 0
+#define STRICT 0
+#define OUTPUTS 1
+
+#include "linear/hopper.cuh"
 
 struct Parameters {
-  Rows by_queries, by_writes, by_reads;   // [b, t, hv, k]
-  Rows corrections, gradients;            // X and U [b, t, hv, v]
+  Rows of_queries, of_writes, of_reads;   // [b, t, hv, k]
+  Rows written, values;                   // W and dV [b, t, hv, v]
   Rows beta;                              // [b, t, hv, 1]
   Rows keys;                              // dk [b, t, hv, k]
-  Rows values;                            // dv [b, t, hv, v]
   Rows beta_gradient;                     // [b, t, hv, 1] float32
   i64 rows;                               // batch × length × value heads
   i64 length;
@@ -46,17 +54,17 @@ struct Lane {
 };
 
 extern "C" __global__ void __launch_bounds__(warps * warp_threads)
-    linear_correction_sums(const __grid_constant__ Parameters p) {
+    linear_key_gradients(const __grid_constant__ Parameters p) {
   const i64 index = (i64)blockIdx.x * warps + threadIdx.x / warp_threads;
   if (index >= p.rows) return;
   const int head = index % p.heads, token = index / p.heads % p.length, batch = index / p.heads / p.length;
   auto place = [&](const Rows &rows) { return rows.place(batch, token, head); };
 
-  Lane<KEYS> keys(p.by_queries, place(p.by_queries));
-  const Lane<KEYS> writes(p.by_writes, place(p.by_writes)), reads(p.by_reads, place(p.by_reads));
-  Lane<VALUES> gradients(p.gradients, place(p.gradients));
-  const Lane<VALUES> corrections(p.corrections, place(p.corrections));
-  const float beta = p.beta.load(place(p.beta));
+  Lane<KEYS> keys(p.of_queries, place(p.of_queries));
+  const Lane<KEYS> writes(p.of_writes, place(p.of_writes)), reads(p.of_reads, place(p.of_reads));
+  const Lane<VALUES> values(p.values, place(p.values)), written(p.written, place(p.written));
+  float beta = p.beta.load(place(p.beta));
+  if (fabsf(beta) < least_beta) beta = least_beta;
 #pragma unroll
   for (int n = 0; n < Lane<KEYS>::pairs; ++n) {
     keys.x[n].x -= writes.x[n].x + reads.x[n].x;
@@ -66,11 +74,8 @@ extern "C" __global__ void __launch_bounds__(warps * warp_threads)
   float sum = 0;
 #pragma unroll
   for (int n = 0; n < Lane<VALUES>::pairs; ++n) {
-    sum += gradients.x[n].x * corrections.x[n].x + gradients.x[n].y * corrections.x[n].y;
-    gradients.x[n].x *= beta;
-    gradients.x[n].y *= beta;
+    sum += values.x[n].x / beta * (written.x[n].x / beta) + values.x[n].y / beta * (written.x[n].y / beta);
   }
-  gradients.store(p.values, place(p.values));
   sum = warp_sum(sum);
   if (threadIdx.x % warp_threads == 0) p.beta_gradient.store(place(p.beta_gradient), sum);
 }
