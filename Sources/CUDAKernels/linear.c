@@ -51,9 +51,6 @@ static const char hopper_inverse_cu[] = {
 static const char hopper_value_gradients_cu[] = {
 #embed "linear/hopper_value_gradients.cu" suffix(, 0)
 };
-static const char key_gradients_cu[] = {
-#embed "linear/key_gradients.cu" suffix(, 0)
-};
 static const char hopper_forward_cu[] = {
 #embed "linear/hopper_forward.cu" suffix(, 0)
 };
@@ -91,7 +88,6 @@ static const struct cuda_source sources[] = {
     SOURCE("linear/hopper_groups.cuh", hopper_groups_cuh),
     SOURCE("linear/hopper_inverse.cu", hopper_inverse_cu),
     SOURCE("linear/hopper_value_gradients.cu", hopper_value_gradients_cu),
-    SOURCE("linear/key_gradients.cu", key_gradients_cu),
     SOURCE("linear/hopper_forward.cu", hopper_forward_cu),
     SOURCE("linear/join_pieces.cu", join_pieces_cu),
     SOURCE("linear/flow_sums.cu", flow_sums_cu),

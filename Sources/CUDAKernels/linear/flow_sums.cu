@@ -45,7 +45,7 @@ extern "C" __global__ void __launch_bounds__(warps * warp_threads)
   // What flows more behind a chunk than before it.
   extern __shared__ __align__(1024) u8 shared[];
   float *gains = (float *)shared;   // [8]
-  const Place at(p.operands, segment_tokens);
+  const Place at(p.operands, chunk_tokens, segment_tokens);
   const int lane = threadIdx.x % warp_threads, warp = threadIdx.x / warp_threads;
   const int segment = blockIdx.y, chunk = segment * segment_chunks + warp;
   if (segment * segment_tokens >= at.sequence.count) return;
@@ -79,7 +79,7 @@ extern "C" __global__ void __launch_bounds__(warps * warp_threads)
   if (lane == 0) gains[warp] = gain;
   __syncthreads();
 
-  const i64 first = ((i64)(at.sequence.chunk + segment) * p.operands.value_heads + at.head) * p.slots;
+  const i64 first = ((i64)(at.sequence.segment + segment) * p.operands.value_heads + at.head) * p.slots;
   float flow = 0;
   for (int n = lane; n < p.slots; n += warp_threads) {
     flow += p.queries.products[first + n];

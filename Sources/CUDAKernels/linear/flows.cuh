@@ -81,7 +81,7 @@ DEVICE void store_row_products(const Flows &flows, const Operands &o, const Plac
 
 // Where a lane's numbers of the state at a segment's beginning are.
 DEVICE u32 *segment_state(const Flows &flows, const Operands &o, const Place &at, int segment) {
-  const i64 block = ((i64)(at.sequence.chunk + segment) * o.value_heads + at.head) * o.slices + at.slice;
+  const i64 block = ((i64)(at.sequence.segment + segment) * o.value_heads + at.head) * o.slices + at.slice;
   const int warp = read_thread_index() / warp_threads;
   return flows.states + (block * (state_groups * group_warps) + warp) * (KEYS / 4 * warp_threads) + own_lane();
 }
@@ -110,7 +110,7 @@ DEVICE void store_state_product(const Flows &flows, const Operands &o, const Pla
     }
   }
   sum = warp_sum(sum);
-  const i64 first = ((i64)(at.sequence.chunk + segment) * o.value_heads + at.head) * o.slices + at.slice;
+  const i64 first = ((i64)(at.sequence.segment + segment) * o.value_heads + at.head) * o.slices + at.slice;
   const int warp = read_thread_index() / warp_threads;
   if (own_lane() == 0) flows.products[first * (state_groups * group_warps) + warp] = sum;
 }

@@ -44,7 +44,7 @@ struct LoadedGates {
         return rows.type == type_f32 ? ((const u32 *)rows.base)[place] : ((const u16 *)rows.base)[place];
       };
       decay[half] = DECAYS ? load(o.decay) : 0;
-      beta[half] = UPDATE == 1 ? load(o.first_update) : 0;
+      beta[half] = UPDATE == 1 || BETAS ? load(o.first_update) : 0;
     }
   }
 
@@ -82,7 +82,7 @@ DEVICE void find_gates(Gates &gates, const LoadedGates &loaded, const float *siz
   for (int half = 0; half < 2; ++half) {
     const int token = lane + half * warp_threads;
     const float sum = sums[half];
-    float beta = UPDATE == 1 ? LoadedGates::number(loaded.beta[half], o.first_update.type) : 0;
+    float beta = UPDATE == 1 || BETAS ? LoadedGates::number(loaded.beta[half], o.first_update.type) : 0;
     if (fabsf(beta) < least_beta) beta = least_beta;
     const float query_size = NORMALIZES && READS ? sizes[token] : 1;
     // Behind the end there is nothing, of which the length may be no number.

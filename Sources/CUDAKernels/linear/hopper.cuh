@@ -21,6 +21,9 @@
 //   FLOWS        whether it finds, beside its outputs, what passes through tokens on the way to the gradient of
 //                the decay (linear/flows.cuh)
 //   STRICT       whether a token's query does not see its own key
+//   ACCUMULATES  what is in the outputs' place already: 0 nothing, 1 it is added to the outputs, −1 it is taken from them
+//   BETAS        whether it finds the gradient of β, its queries being what is written and its keys the gradients of
+//                the values
 //   OUTPUTS      0 none, but what a piece of a sequence does to the state; 1 those of queries; 2 with the delta
 //                rule what is written
 
@@ -28,7 +31,7 @@ using Element = ELEMENT;
 
 // In the backward pass β is nowhere zero: what is written and the gradient of the values are both multiples of it, and
 // its own gradient is their product over β². One so small changes no sum.
-constexpr float least_beta = UPDATE == 1 && (REVERSED || OUTPUTS == 2) ? 0x1p-40f : 0;
+constexpr float least_beta = BETAS || (UPDATE == 1 && (REVERSED || OUTPUTS == 2)) ? 0x1p-40f : 0;
 
 constexpr int chunk_tokens = 64;
 constexpr int group_warps = group_threads / warp_threads;

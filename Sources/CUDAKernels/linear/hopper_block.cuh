@@ -20,6 +20,7 @@ struct Parameters {
   int is_transposed;
   int unused;
   Flows flows;
+  Rows betas;           // the gradient of β [b, t, hv, 1] in float32
 };
 
 constexpr int key_stages = 3;
@@ -89,8 +90,7 @@ DEVICE void copy_all(const Parameters &p, const Layout &layout, const Place &at,
     copy_blocks<KeyTile>(layout.key_tile(turn), p.keys, layout.key_ring.claim(turn, KeyTile::bytes),
                          at.head / p.key_group, row, at.sequence.batch);
 #if UPDATE == 1
-    // A sequence's chunks are counted from the beginning of its first segment on.
-    const int chunk = at.sequence.chunk * segment_chunks + chunk_of(turn, turns);
+    const int chunk = at.sequence.chunk + chunk_of(turn, turns);
     copy_blocks<ScoreTile>(layout.inverse_tile(turn), p.inverses,
                            layout.inverse_ring.claim(turn, ScoreTile::bytes), at.head, chunk * chunk_tokens, 0);
 #endif

@@ -38,6 +38,10 @@ DEVICE void recur(const Parameters &p, const Layout &layout, const Place &at, co
     const int count = min(chunk_tokens, at.sequence.count - chunk * chunk_tokens);
     const u32 keys = layout.key_tile(turn);
     const Gates &gates = memory.gates(turn);
+#if OUTPUTS
+    const OutputPlace output_place = {p, at, at.sequence.first + chunk * chunk_tokens, count};
+    const HeldOutputs held(output_place);
+#endif
 #if READS
     TokenSums output;
 #endif
@@ -150,7 +154,7 @@ DEVICE void recur(const Parameters &p, const Layout &layout, const Place &at, co
     round_left(written, output);
 #endif
 #if OUTPUTS
-    store_output(p, layout, memory, at, written, turn, chunk, count);
+    store_output(layout, memory, output_place, held, written, turn);
 #endif
     wait_for_products<0>();
     keep(state);

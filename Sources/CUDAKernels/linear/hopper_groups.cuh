@@ -12,6 +12,27 @@ DEVICE void clear_behind(u8 *keys, int count) {
   meet_own_group();
 }
 
+// The gradient of β, of the products of each token's gradient of the values with what it wrote: both are multiples
+// of β.
+DEVICE void store_betas(const Parameters &p, const Place &at, const Gates &gates, const TokenSums &products,
+                        const Member &own, int chunk, int count) {
+  float found[2] = {};
+  const int second = own.row() - own.column();
+#pragma unroll
+  for (int j = 0; j < chunk_tokens / 8; ++j) {
+    if (j / 2 == own.warp) found[j % 2] = products[j][j % 2 * 2 + (second == 1)];
+  }
+  if (at.slice != 0 || second < 0 || second > 1) return;
+#pragma unroll
+  for (int half = 0; half < 2; ++half) {
+    const int token = own.warp * warp_rows + half * 8 + own.row();
+    if (token >= count) continue;
+    const float beta = gates.betas[token];
+    const i64 place = p.betas.place(at.sequence.batch, at.sequence.first + chunk * chunk_tokens + token, at.head);
+    ((float *)p.betas.base)[place] = found[half] / beta / beta;
+  }
+}
+
 // The score group's work.
 DEVICE void score_all(const Parameters &p, const Layout &layout, const Place &at, const Memory &memory,
                       int turns) {
@@ -47,6 +68,10 @@ DEVICE void score_all(const Parameters &p, const Layout &layout, const Place &at
 #endif
     leave(layout.key_ring, turn);
 
+#if BETAS
+    const int own_chunk = chunk_of(turn, turns);
+    store_betas(p, at, gates, sums, own, own_chunk, at.sequence.count - own_chunk * chunk_tokens);
+#endif
     // 3. P, before the next turn's product takes its registers.
 #if READS
     store_scores(memory.at(layout.score_tile(turn)), gates, sums, own);
@@ -153,24 +178,64 @@ DEVICE void end_state(const StateSums &state, const Parameters &p, const Place &
   }
 }
 
-// A group's columns of the outputs of a chunk, transposed back.
-DEVICE void store_output(const Parameters &p, const Layout &layout, const Memory &memory, const Place &at,
-                         const TokenLeft &output, int turn, int chunk, int count) {
-  const int group = threadIdx.x / group_threads;
-  const u32 tile = layout.output_tile(turn, group);
+// A group's columns of the outputs of a chunk: where a thread's eight numbers of each of its rows are.
+struct OutputPlace {
+  const Parameters &p;
+  const Place &at;
+  int first_token, count;
+  static constexpr int parts = chunk_tokens * OutputTile::chunks / group_threads;
+
+  // Calls body(n, row, chunk, place) for each of them.
+  template <typename Body>
+  __device__ void each(const Body &body) const {
+#pragma unroll
+    for (int n = 0; n < parts; ++n) {
+      const int index = own_thread() + n * group_threads;
+      const int row = index / OutputTile::chunks, part = index % OutputTile::chunks;
+      if (row >= count) continue;
+      const i64 place = p.output.place(at.sequence.batch, first_token + row, at.head);
+      const int column = threadIdx.x / group_threads * group_columns + part * OutputTile::chunk_numbers;
+      body(n, row, part, (uint4 *)((u16 *)p.output.base + place + at.first_column + column));
+    }
+  }
+};
+
+// What is there already, loaded long before it is needed.
+struct HeldOutputs {
+  uint4 numbers[OutputPlace::parts];
+
+  __device__ explicit HeldOutputs(const OutputPlace &place) {
+    if (ACCUMULATES) place.each([&](int n, int, int, const uint4 *source) { numbers[n] = *source; });
+  }
+  // With own numbers.
+  __device__ uint4 joined(int n, const uint4 &own) const {
+    const u32 held[4] = {numbers[n].x, numbers[n].y, numbers[n].z, numbers[n].w};
+    const u32 words[4] = {own.x, own.y, own.z, own.w};
+    u32 result[4];
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      result[i] = Element::pack(
+          Element::widen((u16)words[i]) + ACCUMULATES * Element::widen((u16)held[i]),
+          Element::widen((u16)(words[i] >> 16)) + ACCUMULATES * Element::widen((u16)(held[i] >> 16)));
+    }
+    return {result[0], result[1], result[2], result[3]};
+  }
+};
+
+// The outputs, transposed back.
+DEVICE void store_output(const Layout &layout, const Memory &memory, const OutputPlace &place,
+                         const HeldOutputs &held, const TokenLeft &output, int turn) {
+  const u32 tile = layout.output_tile(turn, threadIdx.x / group_threads);
 #pragma unroll
   for (int step = 0; step < chunk_tokens / 16; ++step) {
     store_matrices_transposed(tile + transposed_place<OutputTile>(threadIdx.x / warp_threads * 16 % group_columns, step),
                               output[step].word);
   }
   meet_own_group();
-  for (int index = threadIdx.x % group_threads; index < count * OutputTile::chunks; index += group_threads) {
-    const int row = index / OutputTile::chunks, part = index % OutputTile::chunks;
-    const int token = at.sequence.first + chunk * chunk_tokens + row;
-    u16 *target = (u16 *)p.output.base + p.output.place(at.sequence.batch, token, at.head) + at.first_column +
-                  group * group_columns + part * OutputTile::chunk_numbers;
-    *(uint4 *)target = *(const uint4 *)(memory.at(tile) + OutputTile::place(row, part));
-  }
+  place.each([&](int n, int row, int part, uint4 *target) {
+    const uint4 own = *(const uint4 *)(memory.at(tile) + OutputTile::place(row, part));
+    *target = ACCUMULATES ? held.joined(n, own) : own;
+  });
 }
 
 // A state group's work, of which each kernel has its own.
@@ -180,7 +245,7 @@ DEVICE void recur(const Parameters &p, const Layout &layout, const Place &at, co
 // A block: its barriers, and its groups at their work.
 DEVICE void run_block(const Parameters &p) {
   extern __shared__ __align__(1024) u8 shared[];
-  const Place at(p.operands, segment_tokens);
+  const Place at(p.operands, chunk_tokens, segment_tokens);
   const Layout layout(shared_address(shared));
   const int turns = (at.sequence.count + chunk_tokens - 1) / chunk_tokens;
   const bool is_map = UPDATE == 1 && !OUTPUTS && at.first_column >= p.operands.value_dimension;

@@ -31,7 +31,7 @@ extern "C" __global__ void __launch_bounds__(group_threads)
   extern __shared__ __align__(1024) u8 shared[];
   Storage &storage = *(Storage *)shared;
   const Operands &o = p.operands;
-  const Place at(o, segment_tokens);
+  const Place at(o, chunk_tokens, segment_tokens);
   const int chunk = blockIdx.y, count = at.sequence.count - chunk * chunk_tokens;
   if (count <= 0) return;
   const int warp = threadIdx.x / warp_threads;
@@ -76,7 +76,7 @@ extern "C" __global__ void __launch_bounds__(group_threads)
     const int index = threadIdx.x + n * group_threads, row = index / parts, column = index % parts * 8;
     const float4 first = *(const float4 *)(storage.lower + row * lower_pitch + column);
     const float4 second = *(const float4 *)(storage.lower + row * lower_pitch + column + 4);
-    const i64 token = (i64)(at.sequence.chunk * segment_chunks + chunk) * chunk_tokens + row;
+    const i64 token = (i64)(at.sequence.chunk + chunk) * chunk_tokens + row;
     *(uint4 *)(p.inverses + (token * o.value_heads + at.head) * chunk_tokens + column) = {
         Element::pack(first.x, first.y), Element::pack(first.z, first.w), Element::pack(second.x, second.y),
         Element::pack(second.z, second.w)};

@@ -30,6 +30,10 @@ DEVICE void recur(const Parameters &p, const Layout &layout, const Place &at, co
     const u32 keys = layout.key_tile(turn), queries = layout.query_tile(turn);
     const Gates &gates = memory.gates(turn);
 
+#if OUTPUTS
+    const OutputPlace output_place = {p, at, at.sequence.first + chunk * chunk_tokens, count};
+    const HeldOutputs held(output_place);
+#endif
     // 1. What keys find in dS, and what the outputs of the chunk add: dW.
     Element::Left rounded[KEYS / 16];
     round_left(rounded, state);
@@ -90,7 +94,7 @@ DEVICE void recur(const Parameters &p, const Layout &layout, const Place &at, co
     if (!is_map) leave(layout.value_ring, turn);
 
 #if OUTPUTS
-    store_output(p, layout, memory, at, gradients, turn, chunk, count);
+    store_output(layout, memory, output_place, held, gradients, turn);
 #endif
     wait_for_products<0>();
     keep(state);

@@ -38,15 +38,16 @@ struct Place {
   int first_column;
   Sequence sequence;
 
-  // `chunk_tokens`: of a chunk, where chunks are counted.
-  __device__ explicit Place(const Operands &o, int chunk_tokens = 1) {
+  // Tokens of a chunk and of a segment, where they are counted.
+  __device__ explicit Place(const Operands &o, int chunk_tokens = 1, int segment_tokens = 1) {
     slice = blockIdx.x % o.slices;
     head = blockIdx.x / o.slices % o.value_heads;
     number = blockIdx.x / o.slices / o.value_heads;
     query_head = head / (o.value_heads / o.heads);
     first_column = slice * COLUMNS;
     const int chunks = (o.length + chunk_tokens - 1) / chunk_tokens;
-    sequence = o.sequences ? o.sequences[number] : Sequence{number, 0, o.length, number * chunks};
+    const int segments = (o.length + segment_tokens - 1) / segment_tokens;
+    sequence = o.sequences ? o.sequences[number] : Sequence{number, 0, o.length, number * chunks, number * segments};
   }
 
   // Where the state [k, v] of this sequence and head begins in [n, hv, k, v].

@@ -53,8 +53,9 @@ struct Sequence {
   int batch;
   int first;
   int count;
-  // The number of its first chunk among those of all sequences.
+  // The number of its first chunk among those of all sequences, and of its first segment of several chunks.
   int chunk;
+  int segment;
 };
 
 // e^g in two parts, `whole` 0 or 1, so that a decay near 1 keeps its digits: rounded to a number next

@@ -10,14 +10,15 @@ struct DeviceLinear {
   /// Chunks of all sequences.
   let chunks: Int
 
-  /// - Parameter chunk: the tokens by which the kernels number what they keep of sequences.
-  init(_ call: LinearCall, chunk: Int = LinearTile.chunk) throws {
+  /// - Parameter countsSequences: whether kernels are told of packed sequences here.
+  init(_ call: LinearCall, countsSequences: Bool = true) throws {
     self.call = call
     queue = try DeviceQueue.shared(for: call.device)
     sequences =
-      call.problem.isPacked
-      ? try DeviceSequences(call.sequences, chunk: chunk, queue) : nil
-    chunks = sequences?.chunks ?? call.problem.batch * call.problem.length.pieces(of: chunk)
+      call.problem.isPacked && countsSequences
+      ? try DeviceSequences(call.sequences, chunk: LinearTile.chunk, queue) : nil
+    chunks =
+      sequences?.chunks ?? call.problem.batch * call.problem.length.pieces(of: LinearTile.chunk)
   }
 
   private var problem: LinearProblem { call.problem }

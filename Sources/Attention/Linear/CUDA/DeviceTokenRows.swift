@@ -35,12 +35,14 @@ struct DeviceSequence: BitwiseCopyable {
   private var first: Int32
   private var count: Int32
   private var chunk: Int32
+  private var segment: Int32
 
-  init(_ sequence: TokenSequence, number: Int) {
+  init(_ sequence: TokenSequence, chunk: Int, segment: Int = 0) {
     batch = Int32(sequence.row)
     first = Int32(sequence.tokens.lowerBound)
     count = Int32(sequence.tokens.count)
-    chunk = Int32(number)
+    self.chunk = Int32(chunk)
+    self.segment = Int32(segment)
   }
 }
 
@@ -57,19 +59,16 @@ struct DeviceSequences {
     var chunks = 0
     let all = sequences.map { sequence in
       defer { chunks += sequence.tokens.count.pieces(of: chunk) }
-      return DeviceSequence(sequence, number: chunks)
+      return DeviceSequence(sequence, chunk: chunks)
     }
     self.chunks = chunks
     memory = try queue.upload(all, "sequences")
   }
 
-  /// Sequences whose first chunks have these numbers, of `chunks` in all.
-  init(
-    _ sequences: [TokenSequence], firstChunks: [Int], chunks: Int, _ queue: DeviceQueue
-  ) throws {
+  /// Sequences that are counted already, with `chunks` chunks in all.
+  init(_ sequences: [DeviceSequence], chunks: Int, _ queue: DeviceQueue) throws {
     self.chunks = chunks
-    memory = try queue.upload(
-      zip(sequences, firstChunks).map { DeviceSequence($0, number: $1) }, "sequences")
+    memory = try queue.upload(sequences, "sequences")
   }
 }
 

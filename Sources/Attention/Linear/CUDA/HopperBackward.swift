@@ -99,11 +99,8 @@ struct HopperBackward {
     let written = try linear.fresh(call.outputShape, problem.dtype)
     let queriesGradient = try result(keyRows, call.places.queriesGradient)
     let values = try result(call.outputShape, call.places.valuesGradient)
-    // Shares of the keys' gradient: by what queries find, by later writes, by their own reading.
-    let (found, writes, reads) = (
-      try linear.fresh(keyRows, problem.dtype), try linear.fresh(keyRows, problem.dtype),
-      try linear.fresh(keyRows, problem.dtype)
-    )
+    let keysGradient = try result(keyRows, call.places.keysGradient)
+    let beta = try linear.fresh([problem.batch, problem.length, problem.valueHeads, 1])
     let inverses = try HopperInverses(plan, keys: keys, normalizes: false)
     let ofWritten = HopperPass(
       queries: queries, keys: keys, values: call.values, output: written, update: problem.update,
@@ -115,14 +112,14 @@ struct HopperBackward {
       queries: incoming, keys: written, values: keys, output: queriesGradient,
       initialState: call.initialState, hasTransposedStates: true)
     var ofReads = HopperPass(
-      queries: values, keys: written, values: keys, output: reads,
+      queries: values, keys: written, values: keys, output: keysGradient,
       initialState: call.initialState, hasTransposedStates: true, scale: 1, isStrict: true)
     var ofFound = HopperPass(
-      queries: written, keys: incoming, values: queries, output: found, isReversed: true,
-      initialState: final, hasTransposedStates: true)
+      queries: written, keys: incoming, values: queries, output: keysGradient, isReversed: true,
+      initialState: final, hasTransposedStates: true, held: .taken)
     var ofWrites = HopperPass(
-      queries: written, keys: values, values: keys, output: writes, isReversed: true,
-      hasTransposedStates: true, scale: 1, isStrict: true)
+      queries: written, keys: values, values: keys, output: keysGradient, isReversed: true,
+      hasTransposedStates: true, scale: 1, isStrict: true, held: .added, betas: beta)
     let flows = try flows(of: [queries, keys], ofQueries)
     (ofQueries.flows, ofFound.flows) = (flows.first?.reads, flows.first?.keys)
     (ofReads.flows, ofWrites.flows) = (flows.last?.reads, flows.last?.keys)
@@ -130,49 +127,13 @@ struct HopperBackward {
     let behind = try ofValues.run(plan)
     try ofQueries.run(plan, states: .known(before))
     try ofReads.run(plan, states: .known(before))
-    // All of the state's gradient behind a piece goes with the first of the two.
-    try ofFound.run(plan, states: .known(behind))
     try ofWrites.run(plan, states: .none)
-
-    let keysGradient = try result(keyRows, call.places.keysGradient)
-    let beta = try linear.fresh([problem.batch, problem.length, problem.valueHeads, 1])
-    try withExtendedLifetime((written, found, writes, reads)) {
-      let rows = problem.batch * problem.length * problem.valueHeads
-      try plan.queue.launch(
-        "linear/key_gradients",
-        definitions: ["KEYS=\(problem.keyDimension)", "VALUES=\(problem.valueDimension)"],
-        isSpecific: true, grid: (rows.pieces(of: Self.summingWarps), 1, 1),
-        threads: Self.summingWarps * LinearTile.threadsPerWarp,
-        SumParameters(
-          ofQueries: DeviceTokenRows(found), ofWrites: DeviceTokenRows(writes),
-          ofReads: DeviceTokenRows(reads), written: DeviceTokenRows(written),
-          values: DeviceTokenRows(values), beta: DeviceTokenRows(call.update.tensors[0]),
-          keys: DeviceTokenRows(keysGradient), betaGradient: DeviceTokenRows(beta),
-          rows: Int64(rows), length: Int64(problem.length), heads: Int32(problem.valueHeads)))
-    }
+    // All of the state's gradient behind a piece goes with this one.
+    try ofFound.run(plan, states: .known(behind))
     return LinearGradients(
       queries: try unfold(queriesGradient, queries: true),
       keys: try unfold(keysGradient, queries: false), values: values,
       decay: try sum(flows, ofQueries), update: [beta], initialState: initialState)
-  }
-
-  /// Warps of a block of `linear/key_gradients.cu`.
-  private static let summingWarps = 8
-
-  /// As `linear/key_gradients.cu` declares it.
-  private struct SumParameters: BitwiseCopyable {
-    var ofQueries: DeviceTokenRows
-    var ofWrites: DeviceTokenRows
-    var ofReads: DeviceTokenRows
-    var written: DeviceTokenRows
-    var values: DeviceTokenRows
-    var beta: DeviceTokenRows
-    var keys: DeviceTokenRows
-    var betaGradient: DeviceTokenRows
-    var rows: Int64
-    var length: Int64
-    var heads: Int32
-    var unused: Int32 = 0
   }
 
   /// Memory for what passes through tokens, for each of those who read; none if nobody wants the decay's gradient.

@@ -16,7 +16,7 @@ struct HopperInverses {
     let problem = plan.problem
     let chunk = HopperTile.chunk
     let inverses = try plan.linear.fresh(
-      [1, plan.segments * HopperFlows.segment, problem.valueHeads, chunk], problem.dtype)
+      [1, plan.chunks * chunk, problem.valueHeads, chunk], problem.dtype)
     let keyRows = try DeviceRows(keys, paddedTo: keys.shape[3])
     let shape = HopperTile.Shape(
       keyDimension: problem.keyDimension, valueDimension: problem.keyDimension,

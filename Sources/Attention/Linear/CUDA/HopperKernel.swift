@@ -14,6 +14,8 @@ struct HopperKernel: LinearKernel {
   private static let capability = 90
   /// Key dimensions that it is compiled for.
   static let keyDimensions = [64, 128]
+  /// Chunks of a sequence.
+  private static let mostChunks = 65535
   /// Bytes of output that a thread writes at once.
   static let chunkBytes: UInt64 = 16
   /// Seconds that a block takes for a chunk, of an additive update and of one that erases (an H200).
@@ -53,6 +55,11 @@ struct HopperKernel: LinearKernel {
         "\(problem.length) tokens and \(problem.recurrences) recurrences leave nothing to split")
     }
     let slices = (problem.valueDimension + problem.keyDimension) / HopperTile.groupColumns
+    // Chunks of a sequence are blocks along an axis of the grid of fewer.
+    if problem.length.pieces(of: HopperTile.chunk) > Self.mostChunks {
+      return Objection(
+        "\(problem.length) tokens; it takes at most \(Self.mostChunks * HopperTile.chunk)")
+    }
     if let objection = Objection.beyondGrid(
       tokens: problem.batch * problem.length,
       blocks: max(problem.recurrences * pieces * slices, problem.valueDimension))

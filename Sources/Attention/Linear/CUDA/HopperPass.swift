@@ -26,6 +26,11 @@ struct HopperPass {
   var isStrict = false
   /// Whether the outputs are what the delta rule writes.
   var isOfWrites = false
+  /// What is in the output already.
+  var held = HopperTile.Held.nothing
+  /// Memory for the gradient of β [b, t, hv, 1] in float32, where queries are what is written and keys the gradients of
+  /// the values.
+  var betas: Tensor?
   /// Of erasing updates.
   var inverses: HopperInverses?
 }
@@ -71,7 +76,8 @@ extension HopperPass {
     HopperTile.Shape(
       keyDimension: keyDimension, valueDimension: valueDimension, update: update,
       decays: problem.decay != .none, normalizes: normalizes, isReversed: isReversed,
-      hasFlows: flows != nil, isStrict: isStrict, isOfWrites: isOfWrites)
+      hasFlows: flows != nil, isStrict: isStrict, isOfWrites: isOfWrites, held: held,
+      findsBetas: betas != nil)
   }
 
   /// How the pass is cut into blocks.
@@ -147,7 +153,7 @@ extension HopperPass {
             valueGroup: group(pass.values),
             partnerGroup: group(flows?.partners.tensor ?? pass.values),
             isTransposed: pass.hasTransposedStates ? 1 : 0,
-            flows: HopperFlows.Addresses(flows, problem)))
+            flows: HopperFlows.Addresses(flows, problem), betas: DeviceTokenRows(pass.betas)))
       }
     }
 
@@ -193,6 +199,7 @@ extension HopperPass {
     var isTransposed: Int32
     var unused: Int32 = 0
     var flows: HopperFlows.Addresses
+    var betas: DeviceTokenRows
   }
 
   /// As `linear/join_pieces.cu` declares it.

@@ -12,20 +12,22 @@ struct HopperPieces {
   private(set) var pieces: [TokenSequence] = []
   /// The number of each sequence's first piece, and of all.
   private(set) var first: [Int32] = []
-  /// The number of each piece's first segment (``HopperFlows``).
+  /// The number of each piece's first chunk, and of its first segment (``HopperFlows``).
+  private(set) var firstChunks: [Int] = []
   private(set) var firstSegments: [Int] = []
-  private(set) var segments = 0
+  /// Chunks and segments of all pieces.
+  private(set) var (chunks, segments) = (0, 0)
 
-  init(_ call: LinearCall, _ multiprocessors: Int) {
+  /// - Parameter multiprocessors: of the device; nil leaves each sequence in one piece.
+  init(_ call: LinearCall, _ multiprocessors: Int?) {
     for sequence in call.sequences {
       first.append(Int32(pieces.count))
-      let tokens = sequence.tokens
-      let step = Self.length(tokens.count, call.problem, multiprocessors)
-      for start in stride(from: tokens.lowerBound, to: tokens.upperBound, by: step) {
-        let piece = start..<min(start + step, tokens.upperBound)
-        pieces.append(TokenSequence(row: sequence.row, tokens: piece))
+      for tokens in Self.cut(sequence.tokens, call.problem, multiprocessors) {
+        pieces.append(TokenSequence(row: sequence.row, tokens: tokens))
+        firstChunks.append(chunks)
         firstSegments.append(segments)
-        segments += piece.count.pieces(of: HopperFlows.segment)
+        chunks += tokens.count.pieces(of: HopperTile.chunk)
+        segments += tokens.count.pieces(of: HopperFlows.segment)
       }
     }
     first.append(Int32(pieces.count))
@@ -36,13 +38,32 @@ struct HopperPieces {
     var result = self
     for (start, end) in zip(first, first.dropFirst()) {
       result.pieces[Int(start)..<Int(end)].reverse()
+      result.firstChunks[Int(start)..<Int(end)].reverse()
       result.firstSegments[Int(start)..<Int(end)].reverse()
     }
     return result
   }
 
+  /// As kernels read them.
+  var onDevice: [DeviceSequence] {
+    pieces.indices.map {
+      DeviceSequence(pieces[$0], chunk: firstChunks[$0], segment: firstSegments[$0])
+    }
+  }
+
   /// Tokens of the longest.
   var longest: Int { pieces.lazy.map(\.tokens.count).max() ?? 0 }
+
+  /// A sequence that is left whole is a piece even if it is empty.
+  private static func cut(
+    _ tokens: Range<Int>, _ problem: LinearProblem, _ multiprocessors: Int?
+  ) -> [Range<Int>] {
+    guard let multiprocessors else { return [tokens] }
+    let step = length(tokens.count, problem, multiprocessors)
+    return stride(from: tokens.lowerBound, to: tokens.upperBound, by: step).map {
+      $0..<min($0 + step, tokens.upperBound)
+    }
+  }
 
   /// Tokens of a piece of a sequence: so many pieces that the heads of one sequence fill the device once.
   private static func length(

@@ -4,14 +4,14 @@ import Tensors
 /// How the sequences of a call are worked on by `cuda.hopper`: each by itself, or cut into pieces side by side.
 struct HopperPlan {
   let linear: DeviceLinear
-  /// nil where sequences are whole.
-  private let cut: HopperPieces?
-  private let pieces, reversedPieces: DeviceSequences?
+  let isCut: Bool
+  /// What kernels read of them, there and back; nil where they are the rows of the batch.
+  private let forward, backward: DeviceSequences?
   private let firstPieces: DeviceMemory?
   /// Tokens of the longest sequence or piece.
   let longest: Int
-  /// Segments of all sequences or pieces, by which what is kept of them is numbered.
-  let segments: Int
+  /// Chunks and segments of all sequences or pieces, by which what is kept of them is numbered.
+  let chunks, segments: Int
   /// Sequences or pieces.
   let count: Int
 
@@ -19,7 +19,6 @@ struct HopperPlan {
   var problem: LinearProblem { linear.call.problem }
   var queue: DeviceQueue { linear.queue }
   var multiprocessors: Int { queue.device.limits.multiprocessors }
-  var isCut: Bool { cut != nil }
   /// Sequences or pieces, times value heads.
   var recurrences: Int { count * problem.valueHeads }
 
@@ -27,27 +26,32 @@ struct HopperPlan {
   ///   - splits: whether sequences are cut.
   ///   - goesBack: whether passes go from the last token to the first, too.
   init(_ call: LinearCall, splits: Bool, goesBack: Bool) throws {
-    linear = try DeviceLinear(call, chunk: HopperFlows.segment)
-    let queue = linear.queue
-    cut = splits ? HopperPieces(call, queue.device.limits.multiprocessors) : nil
-    func upload(_ cut: HopperPieces) throws -> DeviceSequences {
-      try DeviceSequences(
-        cut.pieces, firstChunks: cut.firstSegments, chunks: cut.segments, queue)
+    linear = try DeviceLinear(call, countsSequences: false)
+    isCut = splits
+    let problem = call.problem
+    guard splits || problem.isPacked else {
+      (forward, backward, firstPieces) = (nil, nil, nil)
+      longest = problem.length
+      chunks = problem.batch * problem.length.pieces(of: HopperTile.chunk)
+      segments = problem.batch * problem.length.pieces(of: HopperFlows.segment)
+      count = problem.sequences
+      return
     }
-    pieces = try cut.map(upload)
-    reversedPieces = goesBack ? try cut.map { try upload($0.reversed) } : nil
-    firstPieces = try cut.map { try queue.upload($0.first, "first pieces") }
-    longest = cut?.longest ?? call.sequences.lazy.map(\.tokens.count).max() ?? 0
-    segments = cut?.segments ?? linear.chunks
-    count = cut?.pieces.count ?? call.problem.sequences
+    let queue = linear.queue
+    let cut = HopperPieces(call, splits ? queue.device.limits.multiprocessors : nil)
+    forward = try DeviceSequences(cut.onDevice, chunks: cut.chunks, queue)
+    backward =
+      splits && goesBack
+      ? try DeviceSequences(cut.reversed.onDevice, chunks: cut.chunks, queue) : forward
+    firstPieces = splits ? try queue.upload(cut.first, "first pieces") : nil
+    (longest, chunks, segments) = (cut.longest, cut.chunks, cut.segments)
+    count = cut.pieces.count
   }
 
   /// What a kernel reads of this call; of pieces in the order in which states pass through them.
   func operands(slices: Int, isReversed: Bool = false) throws -> DeviceLinear.Operands {
     var operands = try linear.operands(slices: slices)
-    if let sequences = isReversed ? reversedPieces : pieces {
-      operands.sequences = sequences.address
-    }
+    operands.sequences = (isReversed ? backward : forward)?.address ?? 0
     return operands
   }
 

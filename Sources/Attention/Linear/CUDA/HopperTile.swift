@@ -28,6 +28,18 @@ struct HopperTile: Hashable, Sendable {
     var isStrict = false
     /// Whether the outputs are what the delta rule writes.
     var isOfWrites = false
+    var held = Held.nothing
+    /// Whether it finds the gradient of β.
+    var findsBetas = false
+  }
+
+  /// What is in the outputs' place already.
+  enum Held: Int, Sendable {
+    case nothing = 0
+    /// It is added to the outputs.
+    case added = 1
+    /// It is taken from them.
+    case taken = -1
   }
 
   let shape: Shape
@@ -115,6 +127,8 @@ struct HopperTile: Hashable, Sendable {
       "OUTPUTS=\(!hasOutputs ? 0 : shape.isOfWrites ? 2 : 1)",
       "REVERSED=\(shape.isReversed ? 1 : 0)",
       "FLOWS=\(shape.hasFlows && hasOutputs ? 1 : 0)", "STRICT=\(shape.isStrict ? 1 : 0)",
+      "ACCUMULATES=\(hasOutputs ? shape.held.rawValue : 0)",
+      "BETAS=\(shape.findsBetas && hasOutputs ? 1 : 0)",
     ]
   }
 }

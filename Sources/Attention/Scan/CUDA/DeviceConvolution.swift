@@ -31,7 +31,7 @@ struct DeviceConvolution {
       // An empty sequence has one piece too: it hands its state on.
       stride(from: 0, to: max(1, sequence.tokens.count), by: Self.pieceTokens).map {
         Piece(
-          sequence: DeviceSequence(sequence, number: number), begin: Int32($0),
+          sequence: DeviceSequence(sequence, chunk: number), begin: Int32($0),
           count: Int32(min(Self.pieceTokens, sequence.tokens.count - $0)))
       }
     }

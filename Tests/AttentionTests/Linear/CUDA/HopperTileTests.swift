@@ -46,6 +46,51 @@ import Testing
     }
   }
 
+  /// Passes of the backward pass, and the kernel of inverses.
+  @Test func everyTileOfTheBackwardPassFits() {
+    for k in [64, 128] {
+      for v in [64, 128] {
+        for update in [LinearProblem.Update.additive, .delta] {
+          for shape in HopperBackward.shapes(
+            Self.problem(update, keyDimension: k, valueDimension: v))
+          {
+            for (isReversed, recurrences) in [(false, 1), (true, 500)] {
+              var shape = shape
+              shape.isReversed = isReversed
+              shape.hasFlows = !shape.update.isErasing
+              let tile = HopperTile(
+                shape, recurrences: recurrences, multiprocessors: Self.multiprocessors)
+              #expect(tile.sharedBytes <= Self.room, "\(shape) \(recurrences)")
+            }
+          }
+        }
+      }
+      #expect(HopperTile.inverseSharedBytes(keys: k) * 8 <= Self.room)
+    }
+  }
+
+  @Test func piecesBackwardsAreTheSamePieces() throws {
+    let queries = try Tensor.zeros([1, 3000, 1, 64], dtype: .bfloat16)
+    let call = try LinearCall(
+      queries: queries, keys: queries, values: queries, decay: nil, update: .additive, scale: nil,
+      normalizesQueriesAndKeys: false, initialState: nil,
+      cumulativeLengths: Tensor([0, 1200, 1200, 3000] as [Int32]), needsGradient: false)
+    let pieces = HopperPieces(call, Self.multiprocessors)
+    let reversed = pieces.reversed
+    #expect(pieces.first == [0, 3, 3, 7])
+    #expect(reversed.first == pieces.first)
+    #expect(reversed.segments == pieces.segments)
+    for (start, end) in [(0, 3), (3, 7)] {
+      #expect(Array(reversed.pieces[start..<end].reversed()) == Array(pieces.pieces[start..<end]))
+      #expect(
+        Array(reversed.firstChunks[start..<end].reversed())
+          == Array(pieces.firstChunks[start..<end]))
+      #expect(
+        Array(reversed.firstSegments[start..<end].reversed())
+          == Array(pieces.firstSegments[start..<end]))
+    }
+  }
+
   @Test func blocksAreWideWhereTheyFillTheDevice() {
     func columns(_ recurrences: Int) -> Int {
       HopperTile(
@@ -119,6 +164,39 @@ import Testing
       let output = try Tensor.concatenated([first.output, second.output], 1)
       #expect(try relativeError(output, expected.output) <= 1e-2, "\(kernels) at \(place)")
       #expect(try relativeError(second.finalState, expected.finalState) <= 1e-2)
+    }
+  }
+
+  /// Tokens with β of zero write nothing, and have a gradient of β all the same; so have those that nearly do.
+  @Test func tokensThatWriteNothingHaveAGradientOfBeta() throws {
+    let shape: Shape = [1, 200, 2, 64]
+    var generator = SystemRandomNumberGenerator()
+    func draw(_ shape: Shape) throws -> Tensor {
+      try Tensor(
+        (0..<shape.elementCount).map { _ in Float.random(in: -1...1, using: &generator) / 8 }, shape
+      )
+    }
+    let betas = try Tensor(
+      (0..<400).map { Float([0, 1e-30, -0.5, 1, 0][$0 % 5]) }, [1, 200, 2])
+    let tensors = [try draw(shape), try draw(shape), try draw(shape), betas]
+    let decay = try draw([1, 200, 2]).absolute() * -1
+    func gradients(_ tensors: [Tensor], _ decay: Tensor, _ kernel: String) throws -> [Tensor] {
+      let inputs = tensors.map { $0.tracked() }
+      let output = try linearAttention(
+        queries: inputs[0], keys: inputs[1], values: inputs[2], decay: decay,
+        update: .delta(beta: inputs[3]), kernel: kernel
+      ).output
+      return try output.cast(to: .float32).squared().sum().gradients(of: inputs)
+    }
+    let rounded = try tensors[..<3].map { try $0.cast(to: .bfloat16) }
+    let expected = try gradients(
+      rounded.map { try $0.cast(to: .float64) } + [betas.cast(to: .float64)], decay, "cpu.reference"
+    )
+    let found = try gradients(
+      (rounded + [betas]).map { try $0.moved(to: GPU.device) }, decay.moved(to: GPU.device),
+      "cuda.hopper")
+    for (index, pair) in zip(found, expected).enumerated() {
+      #expect(try relativeError(pair.0, pair.1) <= 1e-2, "gradient \(index)")
     }
   }
 
