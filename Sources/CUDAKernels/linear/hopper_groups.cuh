@@ -20,7 +20,8 @@ DEVICE void store_betas(const Parameters &p, const Place &at, const Gates &gates
   const int second = own.row() - own.column();
 #pragma unroll
   for (int j = 0; j < chunk_tokens / 8; ++j) {
-    if (j / 2 == own.warp) found[j % 2] = products[j][j % 2 * 2 + (second == 1)];
+    const float left = products[j][j % 2 * 2], right = products[j][j % 2 * 2 + 1];
+    if (j / 2 == own.warp) found[j % 2] = second == 1 ? right : left;
   }
   if (at.slice != 0 || second < 0 || second > 1) return;
 #pragma unroll
@@ -43,15 +44,17 @@ DEVICE void score_all(const Parameters &p, const Layout &layout, const Place &at
     const Gates &gates = memory.gates(turn);
     layout.gate_ring.wait(turn);
 
+    const int chunk = chunk_of(turn, turns), count = at.sequence.count - chunk * chunk_tokens;
+
     // 1. Nothing behind the end is multiplied.
     layout.key_ring.wait(turn);
-    clear_behind(memory.at(keys), at.sequence.count - chunk_of(turn, turns) * chunk_tokens);
+    clear_behind(memory.at(keys), count);
 
     // 2. Q Kᵀ
 #if READS
     layout.query_ring.wait(turn);
     // Here queries are written to the state, too.
-    if (REVERSED && UPDATE == 1) clear_behind(memory.at(layout.query_tile(turn)), at.sequence.count - chunk_of(turn, turns) * chunk_tokens);
+    if (REVERSED && UPDATE == 1) clear_behind(memory.at(layout.query_tile(turn)), count);
     open_products();
     if (turned_scores) {
       multiply_tiles<Element, KeyTile, KeyTile>(sums, keys, 0, layout.query_tile(turn));
@@ -69,9 +72,9 @@ DEVICE void score_all(const Parameters &p, const Layout &layout, const Place &at
     leave(layout.key_ring, turn);
 
 #if BETAS
-    const int own_chunk = chunk_of(turn, turns);
-    store_betas(p, at, gates, sums, own, own_chunk, at.sequence.count - own_chunk * chunk_tokens);
+    store_betas(p, at, gates, sums, own, chunk, count);
 #endif
+
     // 3. P, before the next turn's product takes its registers.
 #if READS
     store_scores(memory.at(layout.score_tile(turn)), gates, sums, own);
@@ -93,9 +96,7 @@ DEVICE void score_all(const Parameters &p, const Layout &layout, const Place &at
 #pragma unroll
       for (int i = 0; i < 4; ++i) sums[j][i] *= others[j][i];
     }
-    const int chunk = chunk_of(turn, turns);
-    store_pair_sums(memory.shares(), p.flows, p.operands, at, gates, sums, own, chunk,
-                    at.sequence.count - chunk * chunk_tokens);
+    store_pair_sums(memory.shares(), p.flows, p.operands, at, gates, sums, own, chunk, count);
 #endif
     leave(layout.gate_ring, turn);
   }
@@ -112,8 +113,8 @@ struct StatePlace {
       : row_step(is_transposed ? 1 : width), column_step(is_transposed ? KEYS : 1) {
     const int lane = threadIdx.x % warp_threads;
     const i64 number = (i64)at.number * o.value_heads + at.head;
-    first = (float *)states + number * KEYS * width + (column + threadIdx.x / warp_threads * 16 + lane / 4) * column_step +
-            lane % 4 * 2 * row_step;
+    const int own_column = column + threadIdx.x / warp_threads * 16 + lane / 4;
+    first = (float *)states + number * KEYS * width + own_column * column_step + lane % 4 * 2 * row_step;
   }
   __device__ float &at(int j, int i) const { return first[(j * 8 + i % 2) * row_step + i / 2 * 8 * column_step]; }
 };

@@ -49,6 +49,24 @@ struct HopperBackward {
     return erases ? [values, values, keys, keys, keys, keys] : [values, keys, keys]
   }
 
+  /// Bytes of what is kept between the passes.
+  static func extraBytes(_ problem: LinearProblem) -> Int {
+    let (k, v) = (problem.keyDimension, problem.valueDimension)
+    let tokens = problem.batch * problem.length * problem.valueHeads
+    let (half, single) = (problem.dtype.size, MemoryLayout<Float>.size)
+    let erases = problem.update.isErasing
+    // What is written and a row of an inverse; unit queries and keys.
+    var bytes = erases ? tokens * ((v + HopperTile.chunk) * half + single) : 0
+    if problem.normalizesQueriesAndKeys {
+      bytes += 2 * problem.batch * problem.length * problem.heads * k * half
+    }
+    if problem.decay != .none {
+      bytes += (erases ? 2 : 1) * HopperFlows.bytes(tokens: tokens, k: k)
+      bytes += tokens.pieces(of: HopperFlows.segment) * k * v * half
+    }
+    return bytes
+  }
+
   func run(outputGradient: Tensor?, finalStateGradient: Tensor?) throws -> LinearGradients {
     let incoming =
       try outputGradient?.withDenseRows()
@@ -139,12 +157,16 @@ struct HopperBackward {
   /// Memory for what passes through tokens, for each of those who read; none if nobody wants the decay's gradient.
   private func flows(of readers: [Tensor], _ pass: HopperPass) throws -> [HopperFlowPair] {
     guard call.decay != nil, call.wantsDecayGradient else { return [] }
+    var shape = pass.shape(problem)
+    shape.hasFlows = true
+    let tile = HopperTile(
+      shape, recurrences: plan.recurrences, multiprocessors: plan.multiprocessors)
     var pairs: [HopperFlowPair] = []
     for reader in readers {
       pairs.append(
         try HopperFlows.pair(
           linear, of: reader, keys: keys, segments: plan.segments,
-          slices: pass.tile(plan).slices, states: pairs.first?.reads.states))
+          slices: tile.slices, states: pairs.first?.reads.states))
     }
     return pairs
   }

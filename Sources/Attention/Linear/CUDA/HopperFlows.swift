@@ -22,6 +22,12 @@ struct HopperFlows {
   /// [segments, hv, slots], of the pass for dk.
   let products: Tensor
 
+  /// Bytes of what passes for `tokens` tokens, times value heads, of keys of `k` numbers.
+  static func bytes(tokens: Int, k: Int) -> Int {
+    let slots = k / HopperTile.groupColumns * warps
+    return tokens * (2 * slots + 1) * MemoryLayout<Float>.size
+  }
+
   /// Memory for a pass for what is read, and for one for keys.
   ///
   /// - Parameters:

@@ -101,6 +101,7 @@ struct HopperKernel: LinearKernel {
     guard problem.needsGradient else { return cost }
     if HopperBackward.serves(problem) {
       cost.overhead += HopperBackward.shapes(problem).map(seconds).reduce(0, +)
+      cost.extraMemory += HopperBackward.extraBytes(problem)
       return cost
     }
     // The backward pass is the portable kernels'.

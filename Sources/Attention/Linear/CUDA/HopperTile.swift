@@ -78,9 +78,10 @@ struct HopperTile: Hashable, Sendable {
       shape.valueDimension % wide == 0
       && (hasOutputs || !shape.update.isErasing || shape.keyDimension % wide == 0)
     let wideBlocks = recurrences * (shape.valueDimension / wide)
+    // Sums over pairs are made of a block's columns: how many it has must not depend on what else is in the batch.
+    let isWide = shape.hasFlows || 2 * wideBlocks > multiprocessors
     self.init(
-      shape, columns: canBeWide && 2 * wideBlocks > multiprocessors ? wide : Self.groupColumns,
-      hasOutputs: hasOutputs)
+      shape, columns: canBeWide && isWide ? wide : Self.groupColumns, hasOutputs: hasOutputs)
   }
 
   /// Warpgroups with the state, one for scores and one that copies.

@@ -98,6 +98,10 @@ import Testing
       ).columns
     }
     #expect(columns(128) == 128)
+    var shape = Self.shape(.additive)
+    shape.hasFlows = true
+    #expect(
+      HopperTile(shape, recurrences: 1, multiprocessors: Self.multiprocessors).columns == 128)
     #expect(columns(67) == 128)
     #expect(columns(66) == 64)
   }
@@ -164,6 +168,39 @@ import Testing
       let output = try Tensor.concatenated([first.output, second.output], 1)
       #expect(try relativeError(output, expected.output) <= 1e-2, "\(kernels) at \(place)")
       #expect(try relativeError(second.finalState, expected.finalState) <= 1e-2)
+    }
+  }
+
+  /// So have the gradients.
+  @Test(arguments: ["cuda.hopper", "cuda.hopper.split"])
+  func gradientsOfRowsDoNotKnowOtherRows(_ kernel: String) throws {
+    var generator = SystemRandomNumberGenerator()
+    func draw(_ shape: Shape) throws -> Tensor {
+      try Tensor(
+        (0..<shape.elementCount).map { _ in Float.random(in: -1...1, using: &generator) / 8 }, shape
+      )
+    }
+    let (rows, length) = (3, 1100)
+    let inputs =
+      try (0..<4).map { _ in try draw([rows, length, 1, 64]).cast(to: .bfloat16) }
+      + [draw([rows, length, 1]).absolute(), draw([rows, length, 1]).absolute() * -1]
+    func gradients(_ row: Range<Int>) throws -> [Tensor] {
+      let own = try inputs.map { try $0.sliced(0, row).contiguous().moved(to: GPU.device) }
+      let tracked = own.map { $0.tracked() }
+      let output = try linearAttention(
+        queries: tracked[0], keys: tracked[1], values: tracked[2], decay: tracked[5],
+        update: .delta(beta: tracked[4]), kernel: kernel
+      ).output
+      let loss = try (output.cast(to: .float32) * own[3].cast(to: .float32)).sum()
+      return try loss.gradients(of: [tracked[0], tracked[1], tracked[2], tracked[4], tracked[5]])
+    }
+    let all = try gradients(0..<rows)
+    for row in 0..<rows {
+      for (index, pair) in zip(try gradients(row..<row + 1), all).enumerated() {
+        let alone = try pair.0.cast(to: .float32).elements(as: Float.self)
+        let whole = try pair.1.sliced(0, row..<row + 1).cast(to: .float32).elements(as: Float.self)
+        #expect(alone == whole, "\(kernel), gradient \(index), row \(row)")
+      }
     }
   }
 
