@@ -55,8 +55,8 @@ struct HopperBackward {
     let tokens = problem.batch * problem.length * problem.valueHeads
     let (half, single) = (problem.dtype.size, MemoryLayout<Float>.size)
     let erases = problem.update.isErasing
-    // What is written and a row of an inverse; unit queries and keys.
-    var bytes = erases ? tokens * ((v + HopperTile.chunk) * half + single) : 0
+    // What is written, and the gradient of β in float32; unit queries and keys.
+    var bytes = erases ? tokens * (v * half + single) : 0
     if problem.normalizesQueriesAndKeys {
       bytes += 2 * problem.batch * problem.length * problem.heads * k * half
     }

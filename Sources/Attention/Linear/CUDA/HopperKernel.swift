@@ -93,10 +93,13 @@ struct HopperKernel: LinearKernel {
       keyDimension: problem.keyDimension, valueDimension: problem.valueDimension,
       update: problem.update)
     let states = splits ? problem.recurrences * count * problem.keyDimension : 0
+    // A row of an inverse for each token.
+    let inverses =
+      isErasing ? problem.batch * problem.length * problem.valueHeads * HopperTile.chunk : 0
     var cost = Cost(
       operations: 0, bytes: problem.bytes,
       extraMemory: states * (problem.valueDimension + (isErasing ? problem.keyDimension : 0))
-        * MemoryLayout<Float>.size,
+        * MemoryLayout<Float>.size + inverses * problem.dtype.size,
       efficiency: 1, overhead: seconds(forward), pieces: 1)
     guard problem.needsGradient else { return cost }
     if HopperBackward.serves(problem) {
