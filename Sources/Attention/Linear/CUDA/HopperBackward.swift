@@ -119,7 +119,8 @@ struct HopperBackward {
     let values = try result(call.outputShape, call.places.valuesGradient)
     let keysGradient = try result(keyRows, call.places.keysGradient)
     let beta = try linear.fresh([problem.batch, problem.length, problem.valueHeads, 1])
-    let inverses = try HopperInverses(plan, keys: keys, normalizes: false)
+    let inverses = try HopperInverses(
+      plan, keys: keys, normalizes: false, isOfGradients: true)
     let ofWritten = HopperPass(
       queries: queries, keys: keys, values: call.values, output: written, update: problem.update,
       initialState: call.initialState, isOfWrites: true, inverses: inverses)

@@ -12,7 +12,8 @@ struct HopperInverses {
   /// - Parameters:
   ///   - keys: [b, t, h, k]
   ///   - normalizes: whether keys are scaled to unit length.
-  init(_ plan: HopperPlan, keys: Tensor, normalizes: Bool) throws {
+  ///   - isOfGradients: whether they are for the backward pass, where β is nowhere zero.
+  init(_ plan: HopperPlan, keys: Tensor, normalizes: Bool, isOfGradients: Bool) throws {
     let problem = plan.problem
     let chunk = HopperTile.chunk
     let inverses = try plan.linear.fresh(
@@ -20,7 +21,8 @@ struct HopperInverses {
     let keyRows = try DeviceRows(keys, paddedTo: keys.shape[3])
     let shape = HopperTile.Shape(
       keyDimension: problem.keyDimension, valueDimension: problem.keyDimension,
-      update: problem.update, decays: problem.decay != .none, normalizes: normalizes)
+      update: problem.update, decays: problem.decay != .none, normalizes: normalizes,
+      isOfWrites: isOfGradients)
     let tile = HopperTile(shape, recurrences: 1, multiprocessors: 1)
     try withExtendedLifetime(keyRows) {
       try plan.queue.launch(

@@ -135,7 +135,7 @@ struct HopperKernel: LinearKernel {
     let normalizes = problem.normalizesQueriesAndKeys
     let inverses =
       try problem.update.isErasing
-      ? HopperInverses(plan, keys: call.keys, normalizes: normalizes) : nil
+      ? HopperInverses(plan, keys: call.keys, normalizes: normalizes, isOfGradients: false) : nil
     let pass = HopperPass(
       queries: call.queries, keys: call.keys, values: call.values, output: output,
       update: problem.update, normalizes: normalizes, initialState: call.initialState,
