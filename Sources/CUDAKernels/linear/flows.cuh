@@ -73,17 +73,21 @@ DEVICE void store_row_products(const Flows &flows, const Operands &o, const Plac
   }
   const float2 sums = sum_over_rows(products);
   const int warp = read_thread_index() / warp_threads, token = own_lane() * 2;
-  float *target = flows.rows + (at.slice * (state_groups * group_warps) + warp) * flows.tokens +
+  float *target = flows.rows + (at.slice * state_warps + warp) * flows.tokens +
                   flow_place(o, at, chunk * chunk_tokens + token);
   if (token < count) target[0] = sums.x;
   if (token + 1 < count) target[1] = sums.y;
 }
 
+// The number of a state group's warp among those of all segments, heads and slices.
+DEVICE i64 segment_warp(const Operands &o, const Place &at, int segment) {
+  const i64 block = ((i64)(at.sequence.segment + segment) * o.value_heads + at.head) * o.slices + at.slice;
+  return block * state_warps + read_thread_index() / warp_threads;
+}
+
 // Where a lane's numbers of the state at a segment's beginning are.
 DEVICE u32 *segment_state(const Flows &flows, const Operands &o, const Place &at, int segment) {
-  const i64 block = ((i64)(at.sequence.segment + segment) * o.value_heads + at.head) * o.slices + at.slice;
-  const int warp = read_thread_index() / warp_threads;
-  return flows.states + (block * (state_groups * group_warps) + warp) * (KEYS / 4 * warp_threads) + own_lane();
+  return flows.states + segment_warp(o, at, segment) * (KEYS / 4 * warp_threads) + own_lane();
 }
 
 DEVICE void store_segment_state(u32 *target, const StateSums &state) {
@@ -110,9 +114,7 @@ DEVICE void store_state_product(const Flows &flows, const Operands &o, const Pla
     }
   }
   sum = warp_sum(sum);
-  const i64 first = ((i64)(at.sequence.segment + segment) * o.value_heads + at.head) * o.slices + at.slice;
-  const int warp = read_thread_index() / warp_threads;
-  if (own_lane() == 0) flows.products[first * (state_groups * group_warps) + warp] = sum;
+  if (own_lane() == 0) flows.products[segment_warp(o, at, segment)] = sum;
 }
 
 // D of a chunk, of the products of queries with keys and of output gradients with values, by the score group.

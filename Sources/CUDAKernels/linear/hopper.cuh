@@ -21,7 +21,8 @@
 //   FLOWS        whether it finds, beside its outputs, what passes through tokens on the way to the gradient of
 //                the decay (linear/flows.cuh)
 //   STRICT       whether a token's query does not see its own key
-//   ACCUMULATES  what is in the outputs' place already: 0 nothing, 1 it is added to the outputs, −1 it is taken from them
+//   ACCUMULATES  what is in the outputs' place already: 0 nothing, 1 it is added to the outputs, −1 it is taken from
+//                them
 //   BETAS        whether it finds the gradient of β, its queries being what is written and its keys the gradients of
 //                the values
 //   OUTPUTS      0 none, but what a piece of a sequence does to the state; 1 those of queries; 2 with the delta
@@ -39,8 +40,9 @@ constexpr int group_columns = 64;
 constexpr int state_groups = COLUMNS / group_columns;
 constexpr int score_group = state_groups;
 constexpr int block_threads = (state_groups + 2) * group_threads;
-// Warps of the state and score groups.
-constexpr int computing_warps = (state_groups + 1) * group_warps;
+// Warps of the state groups, and of those and the score group.
+constexpr int state_warps = state_groups * group_warps;
+constexpr int computing_warps = state_warps + group_warps;
 
 // Registers of a thread in each role. A block starts with equal shares.
 constexpr int first_registers = 65536 / block_threads / 8 * 8;

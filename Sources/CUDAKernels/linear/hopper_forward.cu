@@ -149,8 +149,6 @@ DEVICE void recur(const Parameters &p, const Layout &layout, const Place &at, co
 #if READS
     wait_for_products<1>();
     keep(output);
-#endif
-#if READS
     round_left(written, output);
 #endif
 #if OUTPUTS

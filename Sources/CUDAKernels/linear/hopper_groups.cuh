@@ -254,10 +254,10 @@ DEVICE void run_block(const Parameters &p) {
   if (threadIdx.x == 0) {
     layout.query_ring.open(computing_warps + NORMALIZES);
     layout.key_ring.open(computing_warps + NORMALIZES);
-    layout.value_ring.open(FLOWS && !REVERSED ? computing_warps : state_groups * group_warps);
-    layout.score_ring.open(state_groups * group_warps, group_threads);
+    layout.value_ring.open(FLOWS && !REVERSED ? computing_warps : state_warps);
+    layout.score_ring.open(state_warps, group_threads);
     layout.gate_ring.open(computing_warps, warp_threads);
-    layout.inverse_ring.open(state_groups * group_warps);
+    layout.inverse_ring.open(state_warps);
     show_barriers();
   }
   // Above the diagonal blocks P is zero, and nobody writes there.

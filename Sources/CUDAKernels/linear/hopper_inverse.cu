@@ -1,6 +1,7 @@
 // (I + L)⁻¹ of every chunk of 64 tokens, L_ij = β_i k_i·k_j e^(G_i − G_j) for j < i, for the kernels of erasing
-// updates on Hopper. It depends on no state: one warpgroup for each chunk and head, several on a multiprocessor. Compiled with what
-// linear/hopper.cuh lists, UPDATE 1.
+// updates on Hopper. It depends on no state: one warpgroup for each chunk and head, several on a multiprocessor.
+//
+// Compiled with what linear/hopper.cuh lists, UPDATE 1; OUTPUTS 2 for the backward pass.
 
 #define READS 0
 

@@ -87,9 +87,9 @@ struct HopperBackward {
   private func additive(_ incoming: Tensor, final: Tensor?, initialState: Tensor?) throws
     -> LinearGradients
   {
-    let queriesGradient = try result(keyRows, call.places.queriesGradient)
-    let keysGradient = try result(keyRows, call.places.keysGradient)
-    let values = try result(call.outputShape, call.places.valuesGradient)
+    let queriesGradient = try plan.result(keyRows, call.places.queriesGradient)
+    let keysGradient = try plan.result(keyRows, call.places.keysGradient)
+    let values = try plan.result(call.outputShape, call.places.valuesGradient)
     var ofQueries = HopperPass(
       queries: incoming, keys: call.values, values: keys, output: queriesGradient,
       initialState: call.initialState, hasTransposedStates: true)
@@ -115,9 +115,9 @@ struct HopperBackward {
     -> LinearGradients
   {
     let written = try linear.fresh(call.outputShape, problem.dtype)
-    let queriesGradient = try result(keyRows, call.places.queriesGradient)
-    let values = try result(call.outputShape, call.places.valuesGradient)
-    let keysGradient = try result(keyRows, call.places.keysGradient)
+    let queriesGradient = try plan.result(keyRows, call.places.queriesGradient)
+    let values = try plan.result(call.outputShape, call.places.valuesGradient)
+    let keysGradient = try plan.result(keyRows, call.places.keysGradient)
     let beta = try linear.fresh([problem.batch, problem.length, problem.valueHeads, 1])
     let inverses = try HopperInverses(
       plan, keys: keys, normalizes: false, isOfGradients: true)
@@ -166,8 +166,7 @@ struct HopperBackward {
     for reader in readers {
       pairs.append(
         try HopperFlows.pair(
-          linear, of: reader, keys: keys, segments: plan.segments,
-          slices: tile.slices, states: pairs.first?.reads.states))
+          plan, of: reader, keys: keys, slices: tile.slices, states: pairs.first?.keys.states))
     }
     return pairs
   }
@@ -183,13 +182,5 @@ struct HopperBackward {
     return try SlotSum(
       slots: gradient.unsqueezed(0), group: problem.valueHeads / problem.heads, normalized: source
     ).run(source.shape, problem.dtype, linear.queue)
-  }
-
-  /// Memory for a gradient: `wanted` where it has this shape and threads can write 16 bytes at once.
-  private func result(_ shape: Shape, _ wanted: Tensor?) throws -> Tensor {
-    let place = try wanted.flatMap {
-      try $0.shape == shape && $0.deviceAddress() % HopperKernel.chunkBytes == 0 ? $0 : nil
-    }
-    return try linear.fresh(shape, problem.dtype, into: place)
   }
 }

@@ -10,15 +10,14 @@ struct HopperFlows {
   private static let warps = 4
 
   /// What is multiplied with the outputs row by row.
-  var partners: DeviceRows
+  let partners: DeviceRows
   /// [slots, b, hv, t]
   let rows: Tensor
   /// [slices, b, hv, t], of the pass for dq.
   let pairs: Tensor
-  /// [segments, hv, v, k] in bfloat16, in an order of the kernel's own.
-  let states: Tensor
-  /// Whether the pass writes or reads them.
-  let usesStates: Bool
+  /// [segments, hv, v, k] in bfloat16, in an order of the kernel's own; nil of a pass whose states another one has
+  /// written.
+  let states: Tensor?
   /// [segments, hv, slots], of the pass for dk.
   let products: Tensor
 
@@ -35,27 +34,24 @@ struct HopperFlows {
   ///   - keys: what is written under, likewise.
   ///   - states: those of another such pass of the same call, if there is one.
   static func pair(
-    _ linear: DeviceLinear, of readers: Tensor, keys: Tensor, segments: Int, slices: Int,
-    states: Tensor? = nil
+    _ plan: HopperPlan, of readers: Tensor, keys: Tensor, slices: Int, states known: Tensor? = nil
   ) throws -> HopperFlowPair {
-    let problem = linear.call.problem
+    let (linear, problem) = (plan.linear, plan.problem)
     let slots = problem.keyDimension / HopperTile.groupColumns * warps
     let (b, hv, t) = (problem.batch, problem.valueHeads, problem.length)
     let pairs = try linear.fresh([slices, b, hv, t])
-    let known = states
     let states =
-      try states
-      ?? linear.fresh([segments, hv, problem.valueDimension, problem.keyDimension], .bfloat16)
-    let products = try linear.fresh([segments, hv, slots])
-    func flows(_ partners: Tensor, storesStates: Bool) throws -> HopperFlows {
+      try known
+      ?? linear.fresh([plan.segments, hv, problem.valueDimension, problem.keyDimension], .bfloat16)
+    let products = try linear.fresh([plan.segments, hv, slots])
+    func flows(_ partners: Tensor, _ states: Tensor?) throws -> HopperFlows {
       HopperFlows(
         partners: try DeviceRows(partners, paddedTo: partners.shape[3]),
         rows: try linear.fresh([slots, b, hv, t]), pairs: pairs,
-        states: states, usesStates: storesStates, products: products)
+        states: states, products: products)
     }
     return HopperFlowPair(
-      reads: try flows(readers, storesStates: known == nil),
-      keys: try flows(keys, storesStates: true))
+      reads: try flows(readers, known == nil ? states : nil), keys: try flows(keys, states))
   }
 
   /// As `Flows` in `linear/flows.cuh`.
@@ -71,7 +67,7 @@ struct HopperFlows {
       guard let flows else { return }
       rows = try flows.rows.deviceAddress()
       pairs = try flows.pairs.deviceAddress()
-      states = flows.usesStates ? try flows.states.deviceAddress() : 0
+      states = try Tensor.deviceAddress(flows.states)
       products = try flows.products.deviceAddress()
     }
   }

@@ -16,8 +16,6 @@ struct HopperKernel: LinearKernel {
   static let keyDimensions = [64, 128]
   /// Chunks of a sequence.
   private static let mostChunks = 65535
-  /// Bytes of output that a thread writes at once.
-  static let chunkBytes: UInt64 = 16
   /// Seconds that a block takes for a chunk, of an additive update and of one that erases (an H200).
   private static func chunkSeconds(_ isErasing: Bool) -> Double { isErasing ? 4.2e-6 : 2.1e-6 }
   /// Launches and what goes before them.
@@ -126,11 +124,7 @@ struct HopperKernel: LinearKernel {
   func forward(_ call: LinearCall) throws -> LinearOutputs {
     let problem = call.problem
     let plan = try HopperPlan(call, splits: splits, goesBack: false)
-    /// Where threads can write 16 bytes at once.
-    let place = try call.places.output.flatMap {
-      try $0.deviceAddress() % Self.chunkBytes == 0 ? $0 : nil
-    }
-    let output = try plan.linear.fresh(call.outputShape, problem.dtype, into: place)
+    let output = try plan.result(call.outputShape, call.places.output)
     let finalState = try plan.linear.fresh(call.stateShape, into: call.places.finalState)
     let normalizes = problem.normalizesQueriesAndKeys
     let inverses =

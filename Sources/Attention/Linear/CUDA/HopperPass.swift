@@ -176,7 +176,7 @@ extension HopperPass {
         JoinParameters(
           initialState: Tensor.deviceAddress(pass.initialState), maps: maps.deviceAddress(),
           effects: effects.deviceAddress(), states: states.deviceAddress(),
-          finalState: Tensor.deviceAddress(pass.finalState), firstPieces: plan.firstPiecesAddress(),
+          finalState: Tensor.deviceAddress(pass.finalState), firstPieces: plan.firstPiecesAddress,
           valueHeads: Int32(problem.valueHeads), valueDimension: Int32(columns)))
     }
   }

@@ -56,5 +56,16 @@ struct HopperPlan {
   }
 
   /// The number of each sequence's first piece, and of all, on the device.
-  func firstPiecesAddress() -> UInt64 { firstPieces?.address ?? 0 }
+  var firstPiecesAddress: UInt64 { firstPieces?.address ?? 0 }
+
+  /// Bytes of a result that a thread writes at once.
+  private static let chunkBytes: UInt64 = 16
+
+  /// Memory for rows of a result: `wanted` where it has this shape and threads can write it.
+  func result(_ shape: Shape, _ wanted: Tensor?) throws -> Tensor {
+    let place = try wanted.flatMap {
+      try $0.shape == shape && $0.deviceAddress() % Self.chunkBytes == 0 ? $0 : nil
+    }
+    return try linear.fresh(shape, problem.dtype, into: place)
+  }
 }
