@@ -6,11 +6,13 @@ let package = Package(
   name: "swift-attention",
   products: [
     .executable(name: "attention", targets: ["AttentionCommand"]),
-    .library(name: "Tensors", targets: ["Tensors"]),
-    .library(name: "Attention", targets: ["Attention"]),
-    .library(name: "Layers", targets: ["Layers"]),
-    .library(name: "LanguageModels", targets: ["LanguageModels"]),
-    .library(name: "Training", targets: ["Training"]),
+    // All of the libraries below, in one import.
+    .library(name: "SwiftAttention", targets: ["SwiftAttention"]),
+    .library(name: "AttentionTensors", targets: ["AttentionTensors"]),
+    .library(name: "AttentionOperators", targets: ["AttentionOperators"]),
+    .library(name: "AttentionLayers", targets: ["AttentionLayers"]),
+    .library(name: "AttentionLanguageModels", targets: ["AttentionLanguageModels"]),
+    .library(name: "AttentionTraining", targets: ["AttentionTraining"]),
     // For other languages: the functions of AttentionInterface/include/swift_attention.h.
     .library(name: "swift_attention", type: .dynamic, targets: ["AttentionLibrary"]),
   ],
@@ -19,33 +21,67 @@ let package = Package(
     .package(url: "https://github.com/swiftlang/swift-docc-plugin", from: "1.5.0"),
   ],
   targets: [
+    // A program has at most one target of a name, its dependencies' included. So modules begin with
+    // "Attention", and their folders do without.
+
+    // All libraries in one import.
+    .target(
+      name: "SwiftAttention",
+      dependencies: [
+        "AttentionTensors", "AttentionOperators", "AttentionLayers", "AttentionLanguageModels",
+        "AttentionTraining",
+      ]),
     // The innermost loops. Optimised in debug builds too, so that tests run at kernel speed.
-    .target(name: "CPUKernels", cSettings: [.unsafeFlags(["-O3"])]),
+    .target(
+      name: "AttentionCPUKernels", path: "Sources/CPUKernels", cSettings: [.unsafeFlags(["-O3"])]),
     // The system's C library, by one name on every system.
     .target(name: "AttentionCLibrary"),
     // NVIDIA's libraries, opened at run time: nothing of CUDA is needed to build.
-    .target(name: "CUDAInterface"),
+    .target(name: "AttentionCUDAInterface", path: "Sources/CUDAInterface"),
     // The sources of GPU kernels, embedded in one C file.
     .target(
-      name: "CUDAKernels",
+      name: "AttentionCUDAKernels", path: "Sources/CUDAKernels",
       exclude: ["tile", "ladder", "attention", "layers", "linear", "scan", "tensors", "training"]),
     .target(
-      name: "CUDA", dependencies: ["CUDAInterface", "CUDAKernels", "AttentionCLibrary"]),
-    .target(name: "Tensors", dependencies: ["CPUKernels", "CUDA", "AttentionCLibrary"]),
+      name: "AttentionCUDA",
+      dependencies: ["AttentionCUDAInterface", "AttentionCUDAKernels", "AttentionCLibrary"],
+      path: "Sources/CUDA"),
     .target(
-      name: "Attention", dependencies: ["Tensors", "CPUKernels", "CUDA", "AttentionCLibrary"]),
+      name: "AttentionTensors",
+      dependencies: ["AttentionCPUKernels", "AttentionCUDA", "AttentionCLibrary"],
+      path: "Sources/Tensors"),
     .target(
-      name: "Layers", dependencies: ["Attention", "CPUKernels", "CUDA", "AttentionCLibrary"]),
-    .target(name: "LanguageModels", dependencies: ["Layers", "CUDA", "AttentionCLibrary"]),
+      name: "AttentionOperators",
+      dependencies: [
+        "AttentionTensors", "AttentionCPUKernels", "AttentionCUDA", "AttentionCLibrary",
+      ],
+      path: "Sources/Attention"),
     .target(
-      name: "Training",
-      dependencies: ["LanguageModels", "CPUKernels", "CUDA", "AttentionCLibrary"]),
-    .target(name: "Conformance", dependencies: ["Attention"]),
+      name: "AttentionLayers",
+      dependencies: [
+        "AttentionOperators", "AttentionCPUKernels", "AttentionCUDA", "AttentionCLibrary",
+      ],
+      path: "Sources/Layers"),
+    .target(
+      name: "AttentionLanguageModels",
+      dependencies: ["AttentionLayers", "AttentionCUDA", "AttentionCLibrary"],
+      path: "Sources/LanguageModels"),
+    .target(
+      name: "AttentionTraining",
+      dependencies: [
+        "AttentionLanguageModels", "AttentionCPUKernels", "AttentionCUDA", "AttentionCLibrary",
+      ],
+      path: "Sources/Training"),
+    .target(
+      name: "AttentionConformance", dependencies: ["AttentionOperators"],
+      path: "Sources/Conformance"),
     // The C interface: its header with what is easier in C, and its functions.
     .target(name: "AttentionInterface"),
     .target(
       name: "AttentionLibrary",
-      dependencies: ["AttentionInterface", "Attention", "Tensors", "CUDA"],
+      dependencies: [
+        "AttentionInterface", "AttentionOperators", "AttentionTensors", "AttentionCUDA",
+      ],
       exclude: ["exports.map"],
       linkerSettings: [
         // Nothing but the interface is seen from outside, so that another Swift runtime in the same
@@ -60,23 +96,31 @@ let package = Package(
     .executableTarget(
       name: "AttentionCommand",
       dependencies: [
-        "Training", "Conformance", "CUDA", "AttentionCLibrary",
+        "AttentionTraining", "AttentionConformance", "AttentionCUDA", "AttentionCLibrary",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]),
     // What tests share. It has none of its own.
-    .testTarget(name: "TestSupport", dependencies: ["Tensors", "CUDA"]),
-    .testTarget(name: "CUDATests", dependencies: ["CUDA", "TestSupport"]),
-    .testTarget(name: "TensorsTests", dependencies: ["Tensors", "CUDA", "TestSupport"]),
-    .testTarget(name: "AttentionTests", dependencies: ["Attention", "Conformance", "TestSupport"]),
-    .testTarget(name: "LayersTests", dependencies: ["Layers", "CUDA", "TestSupport"]),
+    .testTarget(name: "TestSupport", dependencies: ["AttentionTensors", "AttentionCUDA"]),
+    .testTarget(name: "CUDATests", dependencies: ["AttentionCUDA", "TestSupport"]),
     .testTarget(
-      name: "LanguageModelsTests", dependencies: ["LanguageModels", "CUDA", "TestSupport"]),
-    .testTarget(name: "TrainingTests", dependencies: ["Training", "CUDA", "TestSupport"]),
+      name: "TensorsTests", dependencies: ["AttentionTensors", "AttentionCUDA", "TestSupport"]),
+    .testTarget(
+      name: "AttentionTests",
+      dependencies: ["AttentionOperators", "AttentionConformance", "TestSupport"]),
+    .testTarget(
+      name: "LayersTests", dependencies: ["AttentionLayers", "AttentionCUDA", "TestSupport"]),
+    .testTarget(
+      name: "LanguageModelsTests",
+      dependencies: ["AttentionLanguageModels", "AttentionCUDA", "TestSupport"]),
+    .testTarget(
+      name: "TrainingTests", dependencies: ["AttentionTraining", "AttentionCUDA", "TestSupport"]),
     // The programs of the documentation's pages.
     .testTarget(
-      name: "DocumentationTests", dependencies: ["Training", "Attention", "TestSupport"]),
+      name: "DocumentationTests", dependencies: ["SwiftAttention", "TestSupport"]),
     .testTarget(
       name: "AttentionCommandTests",
-      dependencies: ["AttentionCommand", "Attention", "Training", "Tensors"]),
+      dependencies: [
+        "AttentionCommand", "AttentionOperators", "AttentionTraining", "AttentionTensors",
+      ]),
   ]
 )

@@ -1,4 +1,4 @@
-import CUDA
+import AttentionCUDA
 
 /// What a caller of an operator got wrong, or why no kernel runs it.
 public enum AttentionError: Error, Hashable, CustomStringConvertible {

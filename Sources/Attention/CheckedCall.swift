@@ -1,4 +1,4 @@
-import Tensors
+import AttentionTensors
 
 /// The arguments of an operator on sequences, checked when it is made.
 protocol CheckedCall: Sendable {}

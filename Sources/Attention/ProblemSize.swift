@@ -1,4 +1,4 @@
-import Tensors
+import AttentionTensors
 
 /// Up to which sizes calls are taken, so that costs are counted in integers of 64 bits: tensors that
 /// are views of little memory, or have an empty axis, may have extents of any size.

@@ -1,4 +1,4 @@
-import Tensors
+import AttentionTensors
 
 /// Neighbouring tokens of one row of the batch that share a state.
 public struct TokenSequence: Hashable, Sendable {

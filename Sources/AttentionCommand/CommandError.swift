@@ -1,4 +1,4 @@
-import CUDA
+import AttentionCUDA
 
 /// A mistake in how the tool was called, or in what it was given to read.
 struct CommandError: Error, Equatable, CustomStringConvertible {

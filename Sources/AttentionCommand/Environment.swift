@@ -1,5 +1,5 @@
 import AttentionCLibrary
-import Tensors
+import AttentionTensors
 
 /// The environment variables that set how kernels run.
 enum Environment {

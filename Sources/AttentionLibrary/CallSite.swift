@@ -1,6 +1,6 @@
-import Attention
+import AttentionOperators
 import AttentionInterface
-import Tensors
+import AttentionTensors
 
 /// Where a call runs, and how it sees the caller's tensors.
 struct CallSite {

@@ -1,10 +1,10 @@
 // The names are those of the C header.
 // swift-format-ignore-file: AlwaysUseLowerCamelCase
 
-import Attention
+import AttentionOperators
 import AttentionInterface
-import CUDA
-import Tensors
+import AttentionCUDA
+import AttentionTensors
 
 @c @implementation
 public func sa_device_count(_ count: UnsafeMutablePointer<Int32>!) -> sa_status {

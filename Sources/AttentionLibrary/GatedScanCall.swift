@@ -1,9 +1,9 @@
 // The names are those of the C header.
 // swift-format-ignore-file: AlwaysUseLowerCamelCase
 
-import Attention
+import AttentionOperators
 import AttentionInterface
-import Tensors
+import AttentionTensors
 
 @c @implementation
 public func sa_gated_scan_forward(_ call: UnsafePointer<sa_gated_scan>!) -> sa_status {

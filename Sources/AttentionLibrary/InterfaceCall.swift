@@ -1,7 +1,7 @@
-import Attention
+import AttentionOperators
 import AttentionInterface
-import CUDA
-import Tensors
+import AttentionCUDA
+import AttentionTensors
 
 /// What all structs of calls begin with.
 protocol InterfaceCall {

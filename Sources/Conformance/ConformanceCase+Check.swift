@@ -1,5 +1,5 @@
-import Attention
-import Tensors
+import AttentionOperators
+import AttentionTensors
 
 extension ConformanceCase {
   /// Runs every kernel that has no objection with every instruction set of this processor and

@@ -1,5 +1,5 @@
-import Attention
-import Tensors
+import AttentionOperators
+import AttentionTensors
 
 /// One combination of sizes, dtype and flags that every kernel of an operator must get right.
 public protocol ConformanceCase: Sendable {

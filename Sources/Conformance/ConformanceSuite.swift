@@ -1,4 +1,4 @@
-import Tensors
+import AttentionTensors
 
 /// The cases of all operators.
 public enum ConformanceSuite {

@@ -1,4 +1,4 @@
-import Tensors
+import AttentionTensors
 
 /// How far a tensor is from the one it should be.
 public struct Deviation: Sendable {

@@ -1,4 +1,4 @@
-import Tensors
+import AttentionTensors
 
 /// Random inputs of one case: each tensor has its own stream, named by the case and the tensor, so
 /// that a case draws the same numbers whichever others run.

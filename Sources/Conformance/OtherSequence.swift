@@ -1,4 +1,4 @@
-import Tensors
+import AttentionTensors
 
 /// The tokens of one sequence, that others must not learn of: they are NaN.
 struct OtherSequence {

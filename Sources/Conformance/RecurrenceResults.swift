@@ -1,4 +1,4 @@
-import Tensors
+import AttentionTensors
 
 extension [String: Tensor] {
   /// What `operation` makes of these inputs: its output and final state by name and, with gradients,

@@ -1,4 +1,4 @@
-import Tensors
+import AttentionTensors
 
 /// The error that a kernel may have: RMS(x − ref) / RMS(ref) and what cancels.
 public enum Tolerance {

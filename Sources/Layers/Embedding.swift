@@ -1,4 +1,4 @@
-import Tensors
+import AttentionTensors
 
 /// A learned vector for each token: int32 indices of any shape → indices.shape + [width].
 public struct Embedding: Sendable {

@@ -1,4 +1,4 @@
-import Tensors
+import AttentionTensors
 
 /// y = W₂ (silu(W₀ x) ⊙ W₁ x), the SwiGLU feed-forward layer.
 ///

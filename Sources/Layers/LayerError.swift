@@ -1,5 +1,5 @@
-import CUDA
-import Tensors
+import AttentionCUDA
+import AttentionTensors
 
 /// What a caller of the layers got wrong.
 public enum LayerError: Error, Hashable, CustomStringConvertible {

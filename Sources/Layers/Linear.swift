@@ -1,4 +1,4 @@
-import Tensors
+import AttentionTensors
 
 /// y = x Wᵀ + b over the last axis, [..., inputs] → [..., outputs].
 public struct Linear: Sendable {

@@ -1,4 +1,4 @@
-import Tensors
+import AttentionTensors
 
 /// y = w · x / √(mean(x²) + ε) over the last axis.
 ///

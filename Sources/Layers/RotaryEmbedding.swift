@@ -1,6 +1,6 @@
 import AttentionCLibrary
-import CPUKernels
-import Tensors
+import AttentionCPUKernels
+import AttentionTensors
 
 /// Turns pairs of a head's numbers by angles that grow with the token's position, so that products
 /// of queries and keys depend on the distance of their tokens.

@@ -1,6 +1,6 @@
 import AttentionCLibrary
 import Synchronization
-import Tensors
+import AttentionTensors
 
 /// Cosines and sines of the angles of a rotary embedding, computed in float64 and rounded.
 struct RotaryTables: Sendable {

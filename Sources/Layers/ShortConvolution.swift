@@ -1,5 +1,5 @@
-import Attention
-import Tensors
+import AttentionOperators
+import AttentionTensors
 
 /// A causal convolution over the last few tokens, every channel by itself, with a silu behind it:
 /// what most recurrent mixers put before their recurrence.

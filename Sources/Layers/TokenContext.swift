@@ -1,4 +1,4 @@
-import Tensors
+import AttentionTensors
 
 /// What all layers of a model need to know about the tokens of one call.
 public struct TokenContext: Sendable {

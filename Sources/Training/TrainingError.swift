@@ -1,6 +1,6 @@
-import CUDA
+import AttentionCUDA
 import AttentionCLibrary
-import Tensors
+import AttentionTensors
 
 /// What stops a training run.
 public enum TrainingError: Error, Equatable, CustomStringConvertible {

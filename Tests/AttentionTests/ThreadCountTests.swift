@@ -1,8 +1,8 @@
 import TestSupport
 import Testing
 
-@testable import Attention
-@testable import Tensors
+@testable import AttentionOperators
+@testable import AttentionTensors
 
 /// Threads decide who computes what, never what is computed: the choice of kernel, its estimate, the output
 /// and the gradients are the same on any number of them.
@@ -74,9 +74,9 @@ import Testing
     let inputs = try Tensor.normal(Shape(shape), using: &random)
     let decay = try -Tensor.normal(Shape(shape), using: &random).absolute()
     try expectSameBits("\(shape)") {
-      let alone = try Attention.gatedScan(inputs: inputs, decay: decay)
+      let alone = try AttentionOperators.gatedScan(inputs: inputs, decay: decay)
       let leaves = [inputs, decay].map { $0.tracked() }
-      let result = try Attention.gatedScan(inputs: leaves[0], decay: leaves[1])
+      let result = try AttentionOperators.gatedScan(inputs: leaves[0], decay: leaves[1])
       return [alone.output, alone.finalState, result.output, result.finalState]
         + (try result.output.squared().sum().gradients(of: leaves))
     }
@@ -101,7 +101,7 @@ import Testing
       try Tensor.normal(Shape(shape), using: &random), try .normal([shape[2], 4], using: &random),
     ].map { $0.tracked() }
     try expectSameBits("\(shape)") {
-      let result = try Attention.shortConvolution(
+      let result = try AttentionOperators.shortConvolution(
         inputs: leaves[0], weight: leaves[1], appliesSiLU: true)
       return [result.output, result.finalState]
         + (try result.output.squared().sum().gradients(of: leaves))

@@ -1,4 +1,4 @@
-import Tensors
+import SwiftAttention
 import TestSupport
 import Testing
 

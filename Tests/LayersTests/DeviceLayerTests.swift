@@ -1,8 +1,8 @@
-import Tensors
+import AttentionTensors
 import TestSupport
 import Testing
 
-@testable import Layers
+@testable import AttentionLayers
 
 /// Layers on a GPU against the processor.
 @Suite(.onGPU) struct DeviceLayerTests {

@@ -1,8 +1,8 @@
-import Tensors
+import AttentionTensors
 import TestSupport
 import Testing
 
-@testable import Layers
+@testable import AttentionLayers
 
 @Suite struct LayerTests {
   /// A layer made from float64 parameters is differentiated with respect to its input and every

@@ -1,5 +1,5 @@
-import Layers
-import Tensors
+import AttentionLayers
+import AttentionTensors
 import TestSupport
 import Testing
 

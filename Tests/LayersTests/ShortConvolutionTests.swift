@@ -1,7 +1,7 @@
-import Tensors
+import AttentionTensors
 import Testing
 
-@testable import Layers
+@testable import AttentionLayers
 
 @Suite struct ShortConvolutionLayerTests {
   private func normal(_ shape: Shape, _ label: String) throws -> Tensor {

@@ -1,6 +1,6 @@
 import Testing
 
-@testable import Tensors
+@testable import AttentionTensors
 
 /// RMS(actual − expected) / RMS(expected); infinite if one has a number more than the other, or a number
 /// that is not finite where the other differs.

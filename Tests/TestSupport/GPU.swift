@@ -1,5 +1,5 @@
-import CUDA
-import Tensors
+import AttentionCUDA
+import AttentionTensors
 import Testing
 
 /// The GPU that tests run on, where this machine has one or something that stands in for it.

@@ -1,5 +1,5 @@
 import AttentionCLibrary
-import Tensors
+import AttentionTensors
 
 /// Damaged copies of right inputs, for tests that whatever is read is answered: by a value or by an error, never
 /// by a trap. The same copies in every run; `ATTENTION_FUZZ_SEED` gives others, and `ATTENTION_FUZZ_ROUNDS` is how

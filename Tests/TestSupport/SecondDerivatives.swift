@@ -1,6 +1,6 @@
 import Testing
 
-@testable import Tensors
+@testable import AttentionTensors
 
 /// Checks the second derivatives of `function` at float64 `inputs`: the gradients of its gradients, as a
 /// function of the inputs and of the gradient that flows in, against central differences; for an `order`

@@ -1,7 +1,7 @@
 import Synchronization
 import Testing
 
-@testable import Tensors
+@testable import AttentionTensors
 
 private let turn = Mutex(())
 

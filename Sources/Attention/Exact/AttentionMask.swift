@@ -1,4 +1,4 @@
-import Tensors
+import AttentionTensors
 
 /// Where a query stands among keys of another number.
 public enum Alignment: String, CaseIterable, Hashable, Sendable, Codable {

@@ -1,4 +1,4 @@
-import Tensors
+import AttentionTensors
 
 /// What ``attention(queries:keys:values:similarity:mask:terms:allowsTF32:kernel:)`` gives.
 public struct AttentionResult: Sendable {

@@ -1,4 +1,4 @@
-import Tensors
+import AttentionTensors
 
 /// The validated arguments of one call of exact attention, in the form kernels read.
 public final class ExactInputs: Sendable {

@@ -1,4 +1,4 @@
-import Tensors
+import AttentionTensors
 
 /// A kernel of exact attention.
 public protocol ExactKernel: Kernel<ExactProblem> {

@@ -1,4 +1,4 @@
-import Tensors
+import AttentionTensors
 
 /// Forward and backward as two calls, for callers who keep a tape of their own.
 extension ExactAttention {

@@ -1,4 +1,4 @@
-import Tensors
+import AttentionTensors
 
 /// Memory of the caller that results are wanted in; nil for fresh memory.
 ///

@@ -1,4 +1,4 @@
-import Tensors
+import AttentionTensors
 
 /// What is asked of exact attention, without the numbers: all that kernels judge by.
 public struct ExactProblem: OperatorProblem {

@@ -1,4 +1,4 @@
-import Tensors
+import AttentionTensors
 
 /// The extents of queries, keys and values, checked against each other.
 struct ExactSizes {

@@ -1,5 +1,5 @@
-import CPUKernels
-import Tensors
+import AttentionCPUKernels
+import AttentionTensors
 
 /// Reads rows of one head from a [batch, length, heads, dimension] tensor as contiguous float32,
 /// whatever its strides and dtype.

@@ -1,5 +1,5 @@
-import CPUKernels
-import Tensors
+import AttentionCPUKernels
+import AttentionTensors
 
 /// Memory that the mask hides may hold anything: padding, unwritten pages of a cache. A weight of zero does
 /// not make NaN or infinity harmless, so kernels that multiply whole tiles ask, of tiles in which a pair is

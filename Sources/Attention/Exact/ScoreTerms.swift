@@ -1,5 +1,5 @@
 import AttentionCLibrary
-import Tensors
+import AttentionTensors
 
 /// A penalty that grows with distance: − slope · |distance|.
 ///

@@ -1,5 +1,5 @@
-import CPUKernels
-import Tensors
+import AttentionCPUKernels
+import AttentionTensors
 
 /// Turns similarities into scores, a tile at a time: the terms in their order, then the mask.
 struct ScoreTile: Sendable {

@@ -1,4 +1,4 @@
-import Tensors
+import AttentionTensors
 
 /// The factor of the similarity: one number, or one for each query head.
 public enum Scale: Sendable {

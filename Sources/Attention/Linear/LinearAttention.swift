@@ -1,4 +1,4 @@
-import Tensors
+import AttentionTensors
 
 /// What `linearAttention` returns.
 public struct LinearAttentionResult: Sendable {

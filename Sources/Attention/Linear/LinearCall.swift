@@ -1,4 +1,4 @@
-import Tensors
+import AttentionTensors
 
 /// The validated arguments of one call of linear attention, as kernels read them.
 public struct LinearCall: CheckedCall {

@@ -1,4 +1,4 @@
-import Tensors
+import AttentionTensors
 
 /// A way to compute linear attention and its gradients.
 public protocol LinearKernel: Kernel<LinearProblem> {

@@ -1,4 +1,4 @@
-import Tensors
+import AttentionTensors
 
 /// Forward and backward as two calls, for callers who keep a tape of their own.
 extension LinearAttention {
@@ -7,7 +7,7 @@ extension LinearAttention {
   }
 
   /// The gradients of a call whose problem asks for them, those of shared heads and tokens still apart
-  /// (``Tensors/Tensor/folded(to:)`` adds them); nil is a gradient of zero.
+  /// (``AttentionTensors/Tensor/folded(to:)`` adds them); nil is a gradient of zero.
   package static func backward(
     _ call: LinearCall, outputGradient: Tensor?, finalStateGradient: Tensor?, kernel: String?
   ) throws -> LinearGradients {

@@ -1,4 +1,4 @@
-import Tensors
+import AttentionTensors
 
 /// What is asked of linear attention: everything that decides which kernel runs.
 public struct LinearProblem: OperatorProblem {

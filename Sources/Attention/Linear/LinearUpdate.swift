@@ -1,4 +1,4 @@
-import Tensors
+import AttentionTensors
 
 /// How a token changes the decayed state S' = D S₋ of linear attention, S₋ being the state before
 /// the token and D its decay.

@@ -1,5 +1,5 @@
-import CPUKernels
-import Tensors
+import AttentionCPUKernels
+import AttentionTensors
 
 /// Reads the tokens of a call as the float32 kernels compute with them: widened, queries multiplied
 /// by the scale, queries and keys normalised where the call asks for it, decays as logarithms.

@@ -1,5 +1,5 @@
-import CPUKernels
-import Tensors
+import AttentionCPUKernels
+import AttentionTensors
 
 /// What takes one recurrence after the other through the tokens of a piece.
 protocol TokenStepper {

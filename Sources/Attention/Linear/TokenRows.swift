@@ -1,5 +1,5 @@
-import CPUKernels
-import Tensors
+import AttentionCPUKernels
+import AttentionTensors
 
 /// The rows of a [b, t, heads, width] tensor in float32, whatever its dtype and strides are.
 ///

@@ -1,4 +1,4 @@
-import Tensors
+import AttentionTensors
 
 /// What a kernel needs for a problem, and the time that follows on a machine of given rates.
 public struct Cost: Hashable, Sendable, Codable {

@@ -1,5 +1,5 @@
-import CUDA
-import Tensors
+import AttentionCUDA
+import AttentionTensors
 
 extension Objection {
   /// The compute capability from which on kernels run: half precision is converted by its instructions.

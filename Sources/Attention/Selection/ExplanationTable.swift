@@ -1,4 +1,4 @@
-import Tensors
+import AttentionTensors
 
 /// A verdict as a person reads it.
 package struct ExplanationTable {

@@ -1,4 +1,4 @@
-import Tensors
+import AttentionTensors
 
 /// One way to solve the problems of an operator.
 ///

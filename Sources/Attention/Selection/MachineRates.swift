@@ -1,5 +1,5 @@
-import CUDA
-import Tensors
+import AttentionCUDA
+import AttentionTensors
 
 /// What a machine can do at most, for estimates.
 ///

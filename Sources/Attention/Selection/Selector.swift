@@ -1,4 +1,4 @@
-import Tensors
+import AttentionTensors
 
 /// Chooses the kernel for a problem: of those without an objection the one with the lowest estimate.
 ///

@@ -1,4 +1,4 @@
-import Tensors
+import AttentionTensors
 
 /// What is asked of an operator, as kernels judge it.
 protocol OperatorProblem: Hashable, Sendable, CustomStringConvertible {

@@ -1,4 +1,4 @@
-import Tensors
+import AttentionTensors
 
 /// What a device does at most, measured when it is first asked for.
 final class BenchCeilings {

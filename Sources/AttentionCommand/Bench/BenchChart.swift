@@ -1,5 +1,5 @@
-import Tensors
-import Training
+import AttentionTensors
+import AttentionTraining
 
 /// The times as a picture: a panel an operator, all with the same axes, so that they can be compared.
 struct BenchChart {

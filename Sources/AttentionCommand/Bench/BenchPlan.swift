@@ -1,5 +1,5 @@
-import Attention
-import Tensors
+import AttentionOperators
+import AttentionTensors
 
 /// Which races are run, and the report of all of them.
 struct BenchPlan {

@@ -1,4 +1,4 @@
-import Tensors
+import AttentionTensors
 
 /// What was measured of one kernel at one task.
 struct BenchRow: Encodable {

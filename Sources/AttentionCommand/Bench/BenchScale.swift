@@ -1,4 +1,4 @@
-import Tensors
+import AttentionTensors
 
 /// The size of what is raced for on a device: a processor is filled by two heads, a GPU by many.
 struct BenchScale {

@@ -1,5 +1,5 @@
-import Tensors
-import Training
+import AttentionTensors
+import AttentionTraining
 
 /// Rows of one operator, pass, dtype and dimension as a person reads them.
 struct BenchTable {

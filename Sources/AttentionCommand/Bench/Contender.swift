@@ -1,4 +1,4 @@
-import Tensors
+import AttentionTensors
 
 /// One way to compute what is raced for.
 struct Contender {

@@ -1,5 +1,5 @@
-import Attention
-import Tensors
+import AttentionOperators
+import AttentionTensors
 
 /// Races of exact attention: every kernel but the reference.
 struct ExactBench {

@@ -1,5 +1,5 @@
-import Attention
-import Tensors
+import AttentionOperators
+import AttentionTensors
 
 /// Races of linear attention with a decay per token: every kernel but the reference, and of the
 /// additive update the unfused matrix form.

@@ -1,7 +1,7 @@
-import CPUKernels
+import AttentionCPUKernels
 import Synchronization
-import Tensors
-import Training
+import AttentionTensors
+import AttentionTraining
 
 /// The ceilings that rates are compared with, measured on all threads.
 struct Ceilings: Encodable {

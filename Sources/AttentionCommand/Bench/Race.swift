@@ -1,5 +1,5 @@
-import Conformance
-import Tensors
+import AttentionConformance
+import AttentionTensors
 
 /// Runs contenders in turns, so that what disturbs the machine disturbs all of them.
 struct Race {

@@ -1,5 +1,5 @@
-import Attention
-import Tensors
+import AttentionOperators
+import AttentionTensors
 
 /// Races of the scans: every kernel but the reference. The rate of a gated scan counts bytes, that of
 /// a selective one exponentials.

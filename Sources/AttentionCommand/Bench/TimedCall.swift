@@ -1,5 +1,5 @@
 import ArgumentParser
-import Tensors
+import AttentionTensors
 
 /// What `attention time` measures of a call.
 enum TimedPass: String, CaseIterable, ExpressibleByArgument {

@@ -1,5 +1,5 @@
-import CUDA
-import Tensors
+import AttentionCUDA
+import AttentionTensors
 
 /// Measures calls on a device: on the processor by its clock, on a GPU by events in the queue of its
 /// work.

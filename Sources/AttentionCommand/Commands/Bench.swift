@@ -1,8 +1,8 @@
 import ArgumentParser
-import Attention
+import AttentionOperators
 import AttentionCLibrary
-import Tensors
-import Training
+import AttentionTensors
+import AttentionTraining
 
 /// `attention bench`
 struct Bench: ParsableCommand {

@@ -1,6 +1,6 @@
-import Attention
-import CUDA
-import Tensors
+import AttentionOperators
+import AttentionCUDA
+import AttentionTensors
 
 /// What `attention devices` prints, for other programs.
 struct DeviceReport: Encodable {

@@ -1,8 +1,8 @@
 import ArgumentParser
-import Attention
+import AttentionOperators
 import AttentionCLibrary
-import CUDA
-import Tensors
+import AttentionCUDA
+import AttentionTensors
 
 /// `attention devices`
 struct Devices: ParsableCommand {

@@ -1,7 +1,7 @@
 import ArgumentParser
-import Attention
+import AttentionOperators
 import FoundationEssentials
-import Tensors
+import AttentionTensors
 
 /// `attention explain`
 struct Explain: ParsableCommand {

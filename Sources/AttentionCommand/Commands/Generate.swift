@@ -1,5 +1,5 @@
 import ArgumentParser
-import LanguageModels
+import AttentionLanguageModels
 
 /// `attention generate`
 struct Generate: ParsableCommand {

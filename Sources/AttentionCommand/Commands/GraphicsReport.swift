@@ -1,5 +1,5 @@
-import CUDA
-import Tensors
+import AttentionCUDA
+import AttentionTensors
 
 /// What `attention devices` says of GPUs: those that there are, and of what is missing, where it was
 /// looked for and what to install.

@@ -1,8 +1,8 @@
 import ArgumentParser
-import CUDA
-import Conformance
-import Tensors
-import Training
+import AttentionCUDA
+import AttentionConformance
+import AttentionTensors
+import AttentionTraining
 
 /// `attention kernels`
 struct Kernels: ParsableCommand {

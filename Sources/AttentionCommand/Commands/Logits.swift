@@ -1,6 +1,6 @@
 import ArgumentParser
-import LanguageModels
-import Tensors
+import AttentionLanguageModels
+import AttentionTensors
 
 /// `attention logits`
 struct Logits: ParsableCommand {

@@ -1,6 +1,6 @@
 import ArgumentParser
-import Attention
-import Tensors
+import AttentionOperators
+import AttentionTensors
 
 /// `attention run`
 struct Run: ParsableCommand {

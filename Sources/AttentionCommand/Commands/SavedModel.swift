@@ -1,6 +1,6 @@
-import LanguageModels
-import Tensors
-import Training
+import AttentionLanguageModels
+import AttentionTensors
+import AttentionTraining
 
 /// A model as the commands name it: a checkpoint's folder, or that of a run.
 enum SavedModel {

@@ -1,6 +1,6 @@
 import ArgumentParser
 import AttentionCLibrary
-import Tensors
+import AttentionTensors
 
 /// `attention time`
 struct Time: ParsableCommand {

@@ -1,8 +1,8 @@
 import ArgumentParser
 import AttentionCLibrary
-import LanguageModels
-import Tensors
-import Training
+import AttentionLanguageModels
+import AttentionTensors
+import AttentionTraining
 
 /// `attention train`
 struct Train: ParsableCommand {

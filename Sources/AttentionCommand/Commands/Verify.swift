@@ -1,9 +1,9 @@
 import ArgumentParser
-import Attention
+import AttentionOperators
 import AttentionCLibrary
-import CUDA
-import Conformance
-import Tensors
+import AttentionCUDA
+import AttentionConformance
+import AttentionTensors
 
 /// `attention verify`
 struct Verify: ParsableCommand {

@@ -1,5 +1,5 @@
-import Attention
-import Tensors
+import AttentionOperators
+import AttentionTensors
 
 /// Exact attention as the command line describes it.
 struct ExactInvocation: OperatorInvocation {

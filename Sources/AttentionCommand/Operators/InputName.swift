@@ -1,4 +1,4 @@
-import Tensors
+import AttentionTensors
 
 /// One tensor that `attention run` reads: its name in the file, what it is, and who takes it.
 struct InputName {

@@ -1,5 +1,5 @@
-import Attention
-import Tensors
+import AttentionOperators
+import AttentionTensors
 
 /// What is computed of the tensors of `linear`: the operator, or a function over it that its own
 /// tensors or flags ask for.

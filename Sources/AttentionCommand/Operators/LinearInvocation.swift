@@ -1,5 +1,5 @@
-import Attention
-import Tensors
+import AttentionOperators
+import AttentionTensors
 
 /// Linear attention as the command line describes it.
 struct LinearInvocation: OperatorInvocation {

@@ -1,4 +1,4 @@
-import Tensors
+import AttentionTensors
 
 /// The tensors that an operator is given, by the names of the command line's contract.
 struct NamedTensors {

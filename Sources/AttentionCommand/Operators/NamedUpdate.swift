@@ -1,5 +1,5 @@
-import Attention
-import Tensors
+import AttentionOperators
+import AttentionTensors
 
 extension NamedTensors {
   /// The update of linear attention that the tensors ask for; additive where none does.

@@ -1,6 +1,6 @@
 import ArgumentParser
-import Attention
-import Tensors
+import AttentionOperators
+import AttentionTensors
 
 extension Alignment: ExpressibleByArgument {}
 extension DType: ExpressibleByArgument {}

@@ -1,5 +1,5 @@
-import Attention
-import Tensors
+import AttentionOperators
+import AttentionTensors
 
 /// An operator with everything it is called with.
 protocol OperatorInvocation {

@@ -1,5 +1,5 @@
-import Attention
-import Tensors
+import AttentionOperators
+import AttentionTensors
 
 extension NamedTensors {
   /// Whether these are the inputs of a selective scan.

@@ -1,4 +1,4 @@
-import Tensors
+import AttentionTensors
 
 /// What `--shape` says: a shape for each named tensor.
 struct ShapeList {

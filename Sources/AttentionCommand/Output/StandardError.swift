@@ -1,5 +1,5 @@
 import AttentionCLibrary
-import CUDA
+import AttentionCUDA
 
 /// Lines for people beside the results: mistakes and progress.
 enum StandardError {

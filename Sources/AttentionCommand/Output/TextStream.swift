@@ -1,6 +1,6 @@
 import AttentionCLibrary
-import CUDA
-import LanguageModels
+import AttentionCUDA
+import AttentionLanguageModels
 
 /// Text that a model writes, on standard output as it comes. A terminal gets escapes for characters that it
 /// would obey: what a model writes is not what its user asked the terminal to do.

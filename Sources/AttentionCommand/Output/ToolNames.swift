@@ -1,6 +1,6 @@
-import Attention
-import LanguageModels
-import Layers
+import AttentionOperators
+import AttentionLanguageModels
+import AttentionLayers
 
 /// The libraries' names of arguments, as the tool has them: tensors by their names in files, options by their
 /// flags.

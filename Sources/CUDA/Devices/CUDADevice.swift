@@ -1,4 +1,4 @@
-import CUDAInterface
+import AttentionCUDAInterface
 import Synchronization
 
 /// A GPU of this machine. Work on it has the driver's primary context.

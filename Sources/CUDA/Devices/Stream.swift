@@ -1,4 +1,4 @@
-import CUDAInterface
+import AttentionCUDAInterface
 
 /// A queue of work on a device: what is put into it runs in order, and nobody waits for it unless
 /// asked to.

@@ -1,4 +1,4 @@
-import CUDAInterface
+import AttentionCUDAInterface
 
 /// Machine code on a device, with the one function that a kernel source has.
 public final class KernelModule: @unchecked Sendable {

@@ -1,4 +1,4 @@
-import CUDAKernels
+import AttentionCUDAKernels
 
 /// The source of a kernel: its file and the headers that it may include.
 public struct KernelSource: Hashable, Sendable {

@@ -1,4 +1,4 @@
-import CUDAInterface
+import AttentionCUDAInterface
 
 /// A tensor of four axes as Hopper's copying unit reads it, a field of kernels' parameters: `TensorMap` of
 /// `tile/tma.cuh`.

@@ -1,4 +1,4 @@
-import CUDAInterface
+import AttentionCUDAInterface
 
 /// NVIDIA's library of sums over several devices, NCCL, opened on first use.
 public struct CollectiveLibrary: @unchecked Sendable {

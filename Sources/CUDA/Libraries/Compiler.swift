@@ -1,4 +1,4 @@
-import CUDAInterface
+import AttentionCUDAInterface
 
 /// NVIDIA's run-time compiler, opened on first use.
 public struct Compiler: @unchecked Sendable {

@@ -1,4 +1,4 @@
-import CUDAInterface
+import AttentionCUDAInterface
 
 /// The driver's library, opened on first use.
 public struct Driver: @unchecked Sendable {

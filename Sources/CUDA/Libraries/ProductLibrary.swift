@@ -1,4 +1,4 @@
-import CUDAInterface
+import AttentionCUDAInterface
 
 /// NVIDIA's library of matrix products, cuBLASLt, opened on first use.
 public struct ProductLibrary: @unchecked Sendable {

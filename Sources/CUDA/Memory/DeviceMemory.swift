@@ -1,4 +1,4 @@
-import CUDAInterface
+import AttentionCUDAInterface
 
 /// Memory of a device, taken and given back in the order of a stream: of what was given back before, or
 /// from the driver's pool.

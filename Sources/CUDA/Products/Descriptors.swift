@@ -1,4 +1,4 @@
-import CUDAInterface
+import AttentionCUDAInterface
 
 /// The descriptions that cuBLASLt takes, destroyed together if one cannot be made.
 struct Descriptors {

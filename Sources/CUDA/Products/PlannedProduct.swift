@@ -1,4 +1,4 @@
-import CUDAInterface
+import AttentionCUDAInterface
 import Synchronization
 
 /// A matrix product, or a batch of them, with the algorithm that cuBLASLt chose for it.

@@ -1,5 +1,5 @@
-import Attention
-import Tensors
+import AttentionOperators
+import AttentionTensors
 
 /// A case of an elementary operation.
 public struct ElementaryCase: ConformanceCase {

@@ -1,4 +1,4 @@
-import Tensors
+import AttentionTensors
 
 /// An elementary operation on tensors, with the shapes at which it is checked.
 struct ElementaryOperation: Sendable {

@@ -1,4 +1,4 @@
-import Tensors
+import AttentionTensors
 
 /// What the mask of a case hides, by the definition pair by pair, and the garbage planted there.
 ///

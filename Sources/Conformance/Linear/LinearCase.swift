@@ -1,5 +1,5 @@
-import Attention
-import Tensors
+import AttentionOperators
+import AttentionTensors
 
 /// A case of linear attention.
 public struct LinearCase: ConformanceCase {

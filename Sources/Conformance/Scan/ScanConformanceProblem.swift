@@ -1,5 +1,5 @@
-import Attention
-import Tensors
+import AttentionOperators
+import AttentionTensors
 
 /// The inputs of a case of the gated scan.
 struct ScanConformanceProblem: ConformanceProblem {

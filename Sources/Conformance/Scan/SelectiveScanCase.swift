@@ -1,5 +1,5 @@
-import Attention
-import Tensors
+import AttentionOperators
+import AttentionTensors
 
 /// A case of the selective scan.
 public struct SelectiveScanCase: ConformanceCase {

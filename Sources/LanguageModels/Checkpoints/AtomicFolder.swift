@@ -1,7 +1,7 @@
 import AttentionCLibrary
-import CUDA
+import AttentionCUDA
 import FoundationEssentials
-import Tensors
+import AttentionTensors
 
 /// Folders that are either complete or not there.
 public enum AtomicFolder {

@@ -1,7 +1,7 @@
-import CUDA
+import AttentionCUDA
 import FoundationEssentials
-import Layers
-import Tensors
+import AttentionLayers
+import AttentionTensors
 
 /// A model on disk: a folder with `config.json` and `model.safetensors`, whose tensors have the
 /// parameters' paths as names.

@@ -1,5 +1,5 @@
-import CUDA
-import Layers
+import AttentionCUDA
+import AttentionLayers
 
 /// What is wrong with a checkpoint whose files can be read.
 public struct CheckpointError: Error, Equatable, CustomStringConvertible {

@@ -1,4 +1,4 @@
-import Layers
+import AttentionLayers
 
 extension LanguageModelConfiguration.CodingKeys: DocumentedKey {
   package var meaning: String {

@@ -1,4 +1,4 @@
-import Layers
+import AttentionLayers
 
 /// The shape of a language model.
 ///

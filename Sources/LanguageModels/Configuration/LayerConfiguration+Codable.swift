@@ -1,4 +1,4 @@
-import Layers
+import AttentionLayers
 
 extension LayerConfiguration: Codable {
   private enum TypeKey: String, CodingKey { case type }

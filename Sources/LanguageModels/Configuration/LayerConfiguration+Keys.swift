@@ -1,4 +1,4 @@
-import Layers
+import AttentionLayers
 
 extension LayerConfiguration.ExactKeys: DocumentedKey {
   package var meaning: String {

@@ -1,4 +1,4 @@
-import Layers
+import AttentionLayers
 
 /// One layer of a model: which token mixer it has, and the mixer's options.
 ///

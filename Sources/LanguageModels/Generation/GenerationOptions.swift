@@ -1,4 +1,4 @@
-import CUDA
+import AttentionCUDA
 
 /// How the next token is chosen, and when generation ends.
 public struct GenerationOptions: Hashable, Sendable {

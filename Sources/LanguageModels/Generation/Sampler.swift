@@ -1,5 +1,5 @@
 import AttentionCLibrary
-import Tensors
+import AttentionTensors
 
 /// Chooses tokens from logits. The n-th choice depends on the options, the n-th logits and n only.
 public struct Sampler: Sendable {

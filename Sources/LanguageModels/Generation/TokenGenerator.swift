@@ -1,4 +1,4 @@
-import Tensors
+import AttentionTensors
 
 /// Continues a prompt token by token.
 ///

@@ -1,5 +1,5 @@
-import Layers
-import Tensors
+import AttentionLayers
+import AttentionTensors
 
 /// A layer of a language model: x + mixer(norm(x)), then x + feed-forward(norm(x)).
 struct Block: Sendable {

@@ -1,5 +1,5 @@
-import Layers
-import Tensors
+import AttentionLayers
+import AttentionTensors
 
 /// A causal language model: embedding, blocks, norm, and the projection to logits.
 ///

@@ -1,4 +1,4 @@
-import Tensors
+import AttentionTensors
 
 /// The keys and values that later queries may still see.
 ///

@@ -1,4 +1,4 @@
-import Tensors
+import AttentionTensors
 
 /// The state of a recurrence: constant memory, however many tokens have been seen.
 public struct RecurrentCache: MixerCache {

@@ -1,5 +1,5 @@
-import Attention
-import Tensors
+import AttentionOperators
+import AttentionTensors
 
 /// Causal cosine-similarity attention with rotary positions, a learned scale for each head,
 /// grouped-query heads and an optional window.

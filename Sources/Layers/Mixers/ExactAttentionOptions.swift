@@ -1,4 +1,4 @@
-import Tensors
+import AttentionTensors
 
 /// How an exact attention layer divides its width, and what its tokens see.
 public struct ExactAttentionOptions: Hashable, Sendable {

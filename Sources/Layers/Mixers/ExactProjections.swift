@@ -1,5 +1,5 @@
-import Attention
-import Tensors
+import AttentionOperators
+import AttentionTensors
 
 /// What the exact attention mixers share: projections, rotary positions, window and cache.
 struct ExactProjections: Sendable {

@@ -1,5 +1,5 @@
-import Attention
-import Tensors
+import AttentionOperators
+import AttentionTensors
 
 /// Gated linear attention: a matrix state a head, whose rows decay by gates that depend on the token.
 ///

@@ -1,5 +1,5 @@
-import Attention
-import Tensors
+import AttentionOperators
+import AttentionTensors
 
 /// Causal softmax attention with rotary positions, grouped-query heads and an optional window.
 ///

@@ -1,4 +1,4 @@
-import Tensors
+import AttentionTensors
 
 /// A layer in which tokens of a sequence learn from earlier ones: [batch, length, hidden] →
 /// [batch, length, hidden], causal.

@@ -1,4 +1,4 @@
-import Tensors
+import AttentionTensors
 
 /// How a parameter's first numbers are drawn.
 public enum Initializer: Hashable, Sendable {

@@ -1,5 +1,5 @@
 import Synchronization
-import Tensors
+import AttentionTensors
 
 /// Where layers get their parameters: a path, and either a seed to draw them from or the parameters
 /// of a checkpoint or training step to read them from.

@@ -1,4 +1,4 @@
-import Tensors
+import AttentionTensors
 
 /// The numbers that a model learns: tensors in order, each under its path.
 ///

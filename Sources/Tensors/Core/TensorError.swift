@@ -1,4 +1,4 @@
-import CUDA
+import AttentionCUDA
 
 /// What a caller of the tensor library got wrong, or what the machine refused.
 public enum TensorError: Error, Equatable, CustomStringConvertible {

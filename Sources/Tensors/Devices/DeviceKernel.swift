@@ -1,4 +1,4 @@
-import CUDA
+import AttentionCUDA
 import Synchronization
 
 /// A kernel of this package with its options, as launches that are repeated hold on to it: it is found

@@ -1,4 +1,4 @@
-import CUDA
+import AttentionCUDA
 import Synchronization
 
 extension DeviceQueue {

@@ -1,4 +1,4 @@
-import CUDA
+import AttentionCUDA
 import Synchronization
 
 /// The work of one GPU, in order: every operation on its tensors is put in here, and nobody waits for

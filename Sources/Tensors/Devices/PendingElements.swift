@@ -1,4 +1,4 @@
-import CUDA
+import AttentionCUDA
 import Synchronization
 
 /// The elements of a small tensor on their way to the processor. What is queued on the GPU behind the

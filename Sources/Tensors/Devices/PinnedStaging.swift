@@ -1,4 +1,4 @@
-import CUDA
+import AttentionCUDA
 import Synchronization
 
 /// Page-locked memory through which everything between the processor and a GPU passes, so that copies

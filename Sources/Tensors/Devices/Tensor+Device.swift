@@ -1,4 +1,4 @@
-import CUDA
+import AttentionCUDA
 
 extension Tensor {
   /// A contiguous tensor on a GPU, not initialised: how kernels there make their results.

@@ -1,4 +1,4 @@
-import CUDA
+import AttentionCUDA
 
 /// Arrays in NumPy's `.npy` files, versions 1 to 3, little-endian.
 ///

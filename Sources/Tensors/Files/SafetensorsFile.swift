@@ -1,4 +1,4 @@
-import CUDA
+import AttentionCUDA
 
 /// A safetensors file opened for reading.
 ///

@@ -1,4 +1,4 @@
-import CUDA
+import AttentionCUDA
 
 /// The table of contents of a safetensors file: 8 bytes of length, little-endian, then as many
 /// bytes of JSON that name each tensor's dtype, shape and place in the data after it.

@@ -1,4 +1,4 @@
-import CUDA
+import AttentionCUDA
 
 extension RegularFile {
   /// The tensor whose elements begin at `offset`, called `name` in messages.

@@ -1,4 +1,4 @@
-import CUDA
+import AttentionCUDA
 
 /// Who keeps memory alive that a tensor views: whoever called.
 private struct Caller: Sendable {}

@@ -1,4 +1,4 @@
-import CUDA
+import AttentionCUDA
 import Synchronization
 
 /// Rows that are appended and dropped at the front, as a key/value cache does, with the amortised

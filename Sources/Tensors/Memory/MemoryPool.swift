@@ -1,5 +1,5 @@
 import AttentionCLibrary
-import CUDA
+import AttentionCUDA
 import Synchronization
 
 /// Host memory for tensors: freed blocks are kept and handed out again, so that a training step

@@ -1,4 +1,4 @@
-import CUDA
+import AttentionCUDA
 
 /// Bytes that tensors view, of the processor or of a GPU. Written once, by the operation that makes
 /// them, then shared.

@@ -1,4 +1,4 @@
-import CPUKernels
+import AttentionCPUKernels
 
 /// Matrix products of bfloat16 operands by dot products of pairs, summed in float32 and rounded once,
 /// for processors that have them.

@@ -1,4 +1,4 @@
-import CPUKernels
+import AttentionCPUKernels
 
 extension Tensor {
   /// Applies `operation` to the elements of two tensors that broadcast to one shape.

@@ -1,4 +1,4 @@
-import CPUKernels
+import AttentionCPUKernels
 
 extension DType {
   /// The C loops' name of this type, where they read it.

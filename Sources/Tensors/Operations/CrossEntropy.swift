@@ -1,4 +1,4 @@
-import CPUKernels
+import AttentionCPUKernels
 
 extension Tensor {
   /// The negative log-likelihood of each row's target: log Σ exp(x) − x[target].

@@ -1,4 +1,4 @@
-import CPUKernels
+import AttentionCPUKernels
 
 extension Tensor {
   /// 1 − erf(x) = 2/√π ∫ₓ^∞ e^(−t²) dt, accurate where it is small.

@@ -1,4 +1,4 @@
-import CPUKernels
+import AttentionCPUKernels
 
 extension Tensor {
   /// log(σ(x)) / divisor in one pass: the log-space gate of a decay.

@@ -1,4 +1,4 @@
-import CPUKernels
+import AttentionCPUKernels
 
 extension Tensor {
   /// The matrix product over the last two axes: [..., m, k] × [..., k, n] → [..., m, n].

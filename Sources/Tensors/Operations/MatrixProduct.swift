@@ -1,4 +1,4 @@
-import CPUKernels
+import AttentionCPUKernels
 
 /// One or many float32 matrix products of the same extents and strides, spread over the threads.
 ///

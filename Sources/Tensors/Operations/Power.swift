@@ -1,4 +1,4 @@
-import CPUKernels
+import AttentionCPUKernels
 
 extension Tensor {
   /// Each element to the power of its partner: x^y, of two floating-point tensors that broadcast to one

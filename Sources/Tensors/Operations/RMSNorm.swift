@@ -1,4 +1,4 @@
-import CPUKernels
+import AttentionCPUKernels
 
 extension Tensor {
   /// x / √(mean(x²) + ε) · weight over the last axis: [..., n] and weight [n] → [..., n].

@@ -1,4 +1,4 @@
-import CPUKernels
+import AttentionCPUKernels
 
 extension Tensor {
   /// The sum over `axes` (all if nil), which keep extent one if `keepsAxes`.

@@ -1,4 +1,4 @@
-import CPUKernels
+import AttentionCPUKernels
 
 extension Tensor {
   /// exp(x) / Σ exp(x) over the last axis: [..., n] → [..., n].

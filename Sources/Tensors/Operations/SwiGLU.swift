@@ -1,4 +1,4 @@
-import CPUKernels
+import AttentionCPUKernels
 
 extension Tensor {
   /// silu(gate) · up = gate / (1 + e^−gate) · up, element by element, of two tensors of one shape.

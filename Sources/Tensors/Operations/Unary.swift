@@ -1,4 +1,4 @@
-import CPUKernels
+import AttentionCPUKernels
 
 extension Tensor {
   /// Applies `operation` to each element of a float32 or float64 tensor.

@@ -1,5 +1,5 @@
 import AttentionCLibrary
-import CPUKernels
+import AttentionCPUKernels
 
 /// The vector instructions that CPU kernels use: the best the processor has, unless told otherwise.
 public enum InstructionSet: String, CaseIterable, Hashable, Sendable {

@@ -1,5 +1,5 @@
 import AttentionCLibrary
-import CPUKernels
+import AttentionCPUKernels
 import Dispatch
 import Synchronization
 

@@ -1,5 +1,5 @@
 import AttentionCLibrary
-import CPUKernels
+import AttentionCPUKernels
 import Synchronization
 
 /// How many threads operations use, and the loop that uses them.

@@ -1,5 +1,5 @@
 import AttentionCLibrary
-import CPUKernels
+import AttentionCPUKernels
 
 /// A counter-based random generator: Philox 4x32-10.
 ///

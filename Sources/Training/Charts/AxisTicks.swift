@@ -1,5 +1,5 @@
 import AttentionCLibrary
-import Tensors
+import AttentionTensors
 
 /// Round numbers along an axis.
 struct AxisTicks {

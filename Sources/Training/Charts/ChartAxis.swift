@@ -1,5 +1,5 @@
 import AttentionCLibrary
-import Tensors
+import AttentionTensors
 
 /// One axis of a chart: what it measures, its marks, and where a number lies on it.
 public struct ChartAxis: Sendable {

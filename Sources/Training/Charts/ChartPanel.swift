@@ -1,4 +1,4 @@
-import Tensors
+import AttentionTensors
 
 /// One panel of a ``LineChart``: axes and lines in a box, and the legend in another to the right of it.
 struct ChartPanel {

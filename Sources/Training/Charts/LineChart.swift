@@ -1,4 +1,4 @@
-import Tensors
+import AttentionTensors
 
 /// Lines over two axes as an SVG picture, in one panel or several. Beside each panel stands what its lines
 /// are. It has no background, and darkens its ink on a light page and lightens it on a dark one.

@@ -1,8 +1,8 @@
 import FoundationEssentials
 import AttentionCLibrary
-import LanguageModels
-import Layers
-import Tensors
+import AttentionLanguageModels
+import AttentionLayers
+import AttentionTensors
 
 /// The checkpoints of a run: folders `checkpoint-STEP`, each complete.
 ///

@@ -1,5 +1,5 @@
 import FoundationEssentials
-import LanguageModels
+import AttentionLanguageModels
 
 /// A change to a configuration from the command line: `training.steps=20`.
 ///

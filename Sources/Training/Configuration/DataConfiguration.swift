@@ -1,4 +1,4 @@
-import LanguageModels
+import AttentionLanguageModels
 
 /// Where the text comes from: the section `data`.
 public struct DataConfiguration: Codable, Hashable, Sendable {

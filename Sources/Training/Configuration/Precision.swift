@@ -1,4 +1,4 @@
-import Tensors
+import AttentionTensors
 
 /// What a model computes in while it is trained.
 ///

@@ -1,4 +1,4 @@
-import LanguageModels
+import AttentionLanguageModels
 
 /// What the trained model writes at the end of a run: the section `sample`.
 public struct SampleConfiguration: Codable, Hashable, Sendable {

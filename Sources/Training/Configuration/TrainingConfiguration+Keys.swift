@@ -1,4 +1,4 @@
-import LanguageModels
+import AttentionLanguageModels
 
 extension DataConfiguration.CodingKeys: DocumentedKey {
   package var meaning: String {

@@ -1,4 +1,4 @@
-import LanguageModels
+import AttentionLanguageModels
 
 /// Everything a training run is told: the model, the text, the training and the final sample.
 ///

@@ -1,4 +1,4 @@
-import LanguageModels
+import AttentionLanguageModels
 
 /// How a model is trained: the section `training`.
 public struct TrainingSettings: Codable, Hashable, Sendable {

@@ -1,4 +1,4 @@
-import LanguageModels
+import AttentionLanguageModels
 
 /// Checks the values of a section and remembers the first that is wrong.
 struct ValueChecks {

@@ -1,5 +1,5 @@
-import LanguageModels
-import Tensors
+import AttentionLanguageModels
+import AttentionTensors
 
 /// Sequences packed one behind the other, none of which sees another.
 public struct Batch: Sendable {

@@ -1,4 +1,4 @@
-import Tensors
+import AttentionTensors
 
 /// One text, seen by the model without its neighbours.
 public struct Document: Hashable, Sendable {

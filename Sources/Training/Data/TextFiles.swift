@@ -1,6 +1,6 @@
 import AttentionCLibrary
-import CUDA
-import Tensors
+import AttentionCUDA
+import AttentionTensors
 
 /// Finds and reads text files.
 public enum TextFiles {

@@ -1,4 +1,4 @@
-import Tensors
+import AttentionTensors
 
 /// How far training has read: all that has to be saved to draw the next batch again.
 public struct DataPosition: Codable, Hashable, Sendable {

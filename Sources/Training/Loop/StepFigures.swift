@@ -1,4 +1,4 @@
-import Tensors
+import AttentionTensors
 
 /// What a step reports, on its way to the processor: a device that computes it goes on meanwhile.
 struct StepFigures: Sendable {

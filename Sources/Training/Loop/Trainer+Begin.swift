@@ -1,6 +1,6 @@
 import AttentionCLibrary
-import LanguageModels
-import Tensors
+import AttentionLanguageModels
+import AttentionTensors
 
 extension Trainer {
   /// A run that holds its folder.

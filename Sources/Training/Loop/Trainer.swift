@@ -1,8 +1,8 @@
-import CUDA
+import AttentionCUDA
 import FoundationEssentials
-import LanguageModels
-import Layers
-import Tensors
+import AttentionLanguageModels
+import AttentionLayers
+import AttentionTensors
 
 /// Trains a language model on text, with checkpoints from which a run continues bit for bit.
 ///

@@ -1,4 +1,4 @@
-import Tensors
+import AttentionTensors
 
 /// How a run ended.
 public struct TrainingResult: Hashable, Sendable {

@@ -1,6 +1,6 @@
-import LanguageModels
-import Layers
-import Tensors
+import AttentionLanguageModels
+import AttentionLayers
+import AttentionTensors
 
 /// A run in motion: the model, the optimizer, the place in the text, and the step that moves them.
 struct TrainingSession {

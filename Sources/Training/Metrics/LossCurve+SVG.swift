@@ -1,4 +1,4 @@
-import Tensors
+import AttentionTensors
 
 extension LossCurve {
   /// The curve as a picture: bits per byte over steps, training as a line, validation as a line with

@@ -1,6 +1,6 @@
 import AttentionCLibrary
 import FoundationEssentials
-import Tensors
+import AttentionTensors
 
 /// The log of a run: a JSON object a line, appended as the run goes.
 struct MetricsFile {

@@ -1,6 +1,6 @@
 import AttentionCLibrary
-import CPUKernels
-import Tensors
+import AttentionCPUKernels
+import AttentionTensors
 
 /// Adam with decoupled weight decay, as a function from parameters to parameters.
 ///

@@ -1,5 +1,5 @@
-import CPUKernels
-import Tensors
+import AttentionCPUKernels
+import AttentionTensors
 
 /// The length of all gradients taken as one vector, and the factor that shortens it.
 ///

@@ -1,6 +1,6 @@
 import AttentionCLibrary
-import CUDA
-import Tensors
+import AttentionCUDA
+import AttentionTensors
 
 /// Shows a run to a person on standard error: a bar that is redrawn where that is a terminal, a line
 /// for each group of steps where it is not.

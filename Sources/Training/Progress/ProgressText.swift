@@ -1,4 +1,4 @@
-import Tensors
+import AttentionTensors
 
 /// The words of the progress display.
 enum ProgressText {

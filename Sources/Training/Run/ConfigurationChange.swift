@@ -1,5 +1,5 @@
 import FoundationEssentials
-import LanguageModels
+import AttentionLanguageModels
 
 /// A value that a run had, and one that it continues with instead.
 public struct ConfigurationChange: Hashable, Sendable, CustomStringConvertible {

@@ -1,5 +1,5 @@
 import FoundationEssentials
-import LanguageModels
+import AttentionLanguageModels
 
 /// The configurations of a run in the order in which it took them: `configurations.jsonl`, an object a
 /// line.

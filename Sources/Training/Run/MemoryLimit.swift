@@ -1,5 +1,5 @@
 import AttentionCLibrary
-import Tensors
+import AttentionTensors
 
 /// Memory that is asked for all at once, before it is needed.
 enum MemoryLimit {

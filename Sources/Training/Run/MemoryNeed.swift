@@ -1,6 +1,6 @@
-import LanguageModels
-import Layers
-import Tensors
+import AttentionLanguageModels
+import AttentionLayers
+import AttentionTensors
 
 /// What a run cannot do without, known before anything is made: a run that certainly does not fit is
 /// refused with what it needs, where it would be ended by the system without a word.

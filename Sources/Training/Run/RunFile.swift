@@ -1,8 +1,8 @@
-import CUDA
+import AttentionCUDA
 import FoundationEssentials
 import AttentionCLibrary
-import LanguageModels
-import Tensors
+import AttentionLanguageModels
+import AttentionTensors
 
 /// The files that a run keeps in its folder beside the checkpoints.
 ///

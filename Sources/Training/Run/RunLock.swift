@@ -1,5 +1,5 @@
 import AttentionCLibrary
-import Tensors
+import AttentionTensors
 
 /// A run's folder in the hands of one process: a lock on a file in it, which the system gives back when
 /// the process ends, however it ends.

@@ -1,4 +1,4 @@
-import Tensors
+import AttentionTensors
 import Testing
 
 @testable import AttentionCommand

@@ -1,4 +1,4 @@
-import Tensors
+import AttentionTensors
 
 /// Inputs of the operators.
 enum Samples {

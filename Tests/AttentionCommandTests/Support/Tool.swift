@@ -1,6 +1,6 @@
 import AttentionCLibrary
 import FoundationEssentials
-import Tensors
+import AttentionTensors
 import Testing
 
 /// The built tool, run as a process in a folder of its own.

@@ -1,4 +1,4 @@
-import Tensors
+import AttentionTensors
 import Testing
 
 /// `attention run --device cuda` against the same on the processor.

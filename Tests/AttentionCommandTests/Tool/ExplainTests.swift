@@ -1,4 +1,4 @@
-import Attention
+import AttentionOperators
 import FoundationEssentials
 import Testing
 

@@ -1,6 +1,6 @@
 import AttentionCLibrary
 import FoundationEssentials
-import Tensors
+import AttentionTensors
 import Testing
 
 /// Inputs that somebody else made: sizes beyond all memory, names that a terminal would obey, files that are none, and

@@ -1,5 +1,5 @@
 import AttentionCLibrary
-import Tensors
+import AttentionTensors
 import Testing
 
 @Suite struct KernelsTests {

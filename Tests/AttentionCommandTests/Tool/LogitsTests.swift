@@ -1,5 +1,5 @@
-import LanguageModels
-import Tensors
+import AttentionLanguageModels
+import AttentionTensors
 import Testing
 
 @Suite struct LogitsTests {

@@ -1,7 +1,7 @@
 import AttentionCLibrary
-import Tensors
+import AttentionTensors
 import Testing
-import Training
+import AttentionTraining
 
 /// Every mistake is one line and exit code 2, and leaves nothing behind.
 @Suite struct MistakeTests {

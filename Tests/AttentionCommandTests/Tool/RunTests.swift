@@ -1,5 +1,5 @@
-import Attention
-import Tensors
+import AttentionOperators
+import AttentionTensors
 import Testing
 
 /// `attention run` against the operators called directly.

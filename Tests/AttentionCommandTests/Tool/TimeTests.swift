@@ -1,5 +1,5 @@
 import FoundationEssentials
-import Tensors
+import AttentionTensors
 import Testing
 
 @Suite struct TimeTests {

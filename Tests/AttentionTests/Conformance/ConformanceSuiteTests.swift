@@ -1,5 +1,5 @@
-import Conformance
-import Tensors
+import AttentionConformance
+import AttentionTensors
 import Testing
 
 // One after the other: they set the pool's poison.

@@ -1,5 +1,5 @@
-import Conformance
-import Tensors
+import AttentionConformance
+import AttentionTensors
 import Testing
 
 /// What the conformance cases see and what they let pass.

@@ -1,5 +1,5 @@
-import Attention
-import Tensors
+import AttentionOperators
+import AttentionTensors
 import Testing
 
 /// The masks against their definition, written once more: kernels and reference share the code that

@@ -1,8 +1,8 @@
 import TestSupport
 import Testing
 
-@testable import Attention
-@testable import Tensors
+@testable import AttentionOperators
+@testable import AttentionTensors
 
 /// A bias of any type, broadcast and layout is read where it lies, and adds to the bit what it adds as float32.
 @Suite struct BiasTests {

@@ -1,7 +1,7 @@
 import Testing
 
-@testable import Attention
-@testable import Tensors
+@testable import AttentionOperators
+@testable import AttentionTensors
 
 /// Few queries over many keys: the decoding kernel against the tiled one.
 @Suite struct DecodeExactTests {

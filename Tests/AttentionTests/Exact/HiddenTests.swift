@@ -1,7 +1,7 @@
 import Testing
 
-@testable import Attention
-@testable import Tensors
+@testable import AttentionOperators
+@testable import AttentionTensors
 
 /// What the mask hides has no part in anything. That NaN there reaches nobody, with all other features, is
 /// tested by the conformance cases; here is what they do not show.

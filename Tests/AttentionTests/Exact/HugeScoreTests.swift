@@ -1,8 +1,8 @@
-import Tensors
+import AttentionTensors
 import TestSupport
 import Testing
 
-@testable import Attention
+@testable import AttentionOperators
 
 /// Rows whose scores are finite and so large that float32 has no place beside them for what they differ by, or for the
 /// logarithm of their sum, on every kernel: against the definition in float64.

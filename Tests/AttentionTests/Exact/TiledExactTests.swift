@@ -1,7 +1,7 @@
 import Testing
 
-@testable import Attention
-@testable import Tensors
+@testable import AttentionOperators
+@testable import AttentionTensors
 
 /// The tiled kernel against the float64 definition, one feature at a time.
 @Suite struct TiledExactTests {

@@ -1,8 +1,8 @@
-import Tensors
+import AttentionTensors
 import TestSupport
 import Testing
 
-@testable import Attention
+@testable import AttentionOperators
 
 /// Whether `kernel` computes a case as the reference does, gradients too, with every instruction set.
 func expectAgreement(_ kernel: String, _ linearCase: LinearCase) throws {

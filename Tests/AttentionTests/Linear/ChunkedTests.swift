@@ -1,7 +1,7 @@
-import Tensors
+import AttentionTensors
 import Testing
 
-@testable import Attention
+@testable import AttentionOperators
 
 @Suite struct LinearChunkedTests {
   static let decays = [LinearProblem.Decay.none, .perHead, .perToken, .perChannel]

@@ -1,5 +1,5 @@
-import Attention
-import Tensors
+import AttentionOperators
+import AttentionTensors
 
 /// One combination of shapes and options of linear attention, with random arguments.
 struct LinearCase: CustomStringConvertible, Sendable {

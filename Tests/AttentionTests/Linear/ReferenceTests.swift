@@ -1,7 +1,7 @@
-import Tensors
+import AttentionTensors
 import Testing
 
-@testable import Attention
+@testable import AttentionOperators
 
 @Suite struct LinearReferenceTests {
   /// S_1 = k_1 v_1ᵀ, S_2 = e^g S_1 + k_2 v_2ᵀ by hand.

@@ -1,8 +1,8 @@
-import Tensors
+import AttentionTensors
 import TestSupport
 import Testing
 
-@testable import Attention
+@testable import AttentionOperators
 
 @Suite struct LinearStepTests {
   static let cases: [LinearCase] = {

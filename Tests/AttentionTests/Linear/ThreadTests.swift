@@ -1,8 +1,8 @@
 import TestSupport
-import Tensors
+import AttentionTensors
 import Testing
 
-@testable import Attention
+@testable import AttentionOperators
 
 /// Each kernel by itself; ``ThreadCountTests`` has those that are chosen.
 @Suite struct LinearThreadTests {

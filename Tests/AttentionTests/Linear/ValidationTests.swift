@@ -1,7 +1,7 @@
-import Tensors
+import AttentionTensors
 import Testing
 
-@testable import Attention
+@testable import AttentionOperators
 
 @Suite struct LinearValidationTests {
   /// A call with one argument spoiled, and the name that the error must give.

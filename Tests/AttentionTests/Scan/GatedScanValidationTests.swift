@@ -1,7 +1,7 @@
-import Tensors
+import AttentionTensors
 import Testing
 
-@testable import Attention
+@testable import AttentionOperators
 
 @Suite struct GatedScanValidationTests {
   struct Arguments {

@@ -1,9 +1,9 @@
 import AttentionCLibrary
-import Tensors
+import AttentionTensors
 import TestSupport
 import Testing
 
-@testable import Attention
+@testable import AttentionOperators
 
 /// Every named scan against its published equations, token by token in float64.
 @Suite struct NamedScanTests {

@@ -1,8 +1,8 @@
-import Tensors
+import AttentionTensors
 import TestSupport
 import Testing
 
-@testable import Attention
+@testable import AttentionOperators
 
 /// Named recurrences whose gates are saturated, against the same in float64: results and gradients. Where a gate is
 /// open or closed to a rounding, its formulas divide by zero or multiply it with infinity.
@@ -174,7 +174,7 @@ import Testing
         ]
       }
     ) {
-      let result = try Attention.mamba(
+      let result = try AttentionOperators.mamba(
         inputs: $0[0], gate: $0[1], step: $0[2], stepBias: $0[3], logStateMatrix: $0[4],
         inputMatrix: $0[5], outputMatrix: $0[6], skip: $0[7], initialState: $0[8])
       return [result.output, result.finalState]

@@ -1,9 +1,9 @@
 import AttentionCLibrary
-import Tensors
+import AttentionTensors
 import TestSupport
 import Testing
 
-@testable import Attention
+@testable import AttentionOperators
 
 /// Random arguments of a selective scan.
 struct SelectiveSample: Sendable {

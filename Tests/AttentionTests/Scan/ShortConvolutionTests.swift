@@ -1,9 +1,9 @@
 import AttentionCLibrary
-import Tensors
+import AttentionTensors
 import TestSupport
 import Testing
 
-@testable import Attention
+@testable import AttentionOperators
 
 @Suite struct ShortConvolutionTests {
   struct Case: CustomStringConvertible, Sendable {

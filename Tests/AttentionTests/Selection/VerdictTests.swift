@@ -1,7 +1,7 @@
-import Tensors
+import AttentionTensors
 import Testing
 
-@testable import Attention
+@testable import AttentionOperators
 
 /// Verdicts are worked out once a problem: what is remembered must be what would be worked out now.
 @Suite struct VerdictTests {

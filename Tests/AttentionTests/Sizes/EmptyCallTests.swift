@@ -1,8 +1,8 @@
-import Tensors
+import AttentionTensors
 import TestSupport
 import Testing
 
-@testable import Attention
+@testable import AttentionOperators
 
 /// Calls without tokens, however large their other axes, take no memory and no time: their states stay, their
 /// outputs have no elements, and zeros are stored once.

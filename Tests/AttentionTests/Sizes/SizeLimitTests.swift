@@ -1,8 +1,8 @@
-import Tensors
+import AttentionTensors
 import TestSupport
 import Testing
 
-@testable import Attention
+@testable import AttentionOperators
 
 /// Extents of every size are answered by a verdict or an error, and a verdict takes no memory for what it is about.
 @Suite(.serialized) struct SizeLimitTests {

@@ -1,6 +1,6 @@
 import Testing
 
-@testable import CUDA
+@testable import AttentionCUDA
 
 @Suite struct DeviceLimitsTests {
   private func limits(_ capability: Int) -> DeviceLimits {

@@ -2,7 +2,7 @@ import AttentionCLibrary
 import TestSupport
 import Testing
 
-@testable import CUDA
+@testable import AttentionCUDA
 
 @Suite struct RegularFileTests {
   private let folder = TemporaryFolder()

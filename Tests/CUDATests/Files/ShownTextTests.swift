@@ -1,6 +1,6 @@
 import Testing
 
-@testable import CUDA
+@testable import AttentionCUDA
 
 @Suite struct ShownTextTests {
   @Test func whatATerminalObeysIsEscaped() {

@@ -4,7 +4,7 @@ import Synchronization
 import TestSupport
 import Testing
 
-@testable import CUDA
+@testable import AttentionCUDA
 
 @Suite struct KernelCacheTests {
   private let folder = TemporaryFolder()

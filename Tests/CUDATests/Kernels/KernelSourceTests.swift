@@ -1,6 +1,6 @@
 import Testing
 
-@testable import CUDA
+@testable import AttentionCUDA
 
 @Suite struct KernelSourceTests {
   /// What a source includes travels with it, by the name that it uses.

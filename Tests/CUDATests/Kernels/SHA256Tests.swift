@@ -1,6 +1,6 @@
 import Testing
 
-@testable import CUDA
+@testable import AttentionCUDA
 
 /// The examples of FIPS 180-4, and lengths around the padding's edges.
 @Suite struct SHA256Tests {

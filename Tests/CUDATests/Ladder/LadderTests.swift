@@ -1,7 +1,7 @@
 import TestSupport
 import Testing
 
-@testable import CUDA
+@testable import AttentionCUDA
 
 /// The small kernels that explain the tile headers compute what they say.
 @Suite(.onGPU) struct LadderTests {

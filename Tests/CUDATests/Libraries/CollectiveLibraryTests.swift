@@ -1,6 +1,6 @@
 import Testing
 
-@testable import CUDA
+@testable import AttentionCUDA
 
 @Suite struct CollectiveLibraryTests {
   @Test(arguments: [(22703, "2.27.3"), (22304, "2.23.4"), (20901, "2.9.1"), (2804, "2.8.4")])

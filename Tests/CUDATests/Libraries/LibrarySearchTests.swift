@@ -1,8 +1,8 @@
-import CUDAInterface
+import AttentionCUDAInterface
 import TestSupport
 import Testing
 
-@testable import CUDA
+@testable import AttentionCUDA
 
 @Suite struct LibrarySearchTests {
   private func search(_ variables: [String: String], _ folders: [String: [String]])

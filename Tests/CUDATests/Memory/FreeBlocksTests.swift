@@ -1,6 +1,6 @@
 import Testing
 
-@testable import CUDA
+@testable import AttentionCUDA
 
 @Suite struct FreeBlocksTests {
   @Test func piecesComeBackBySize() throws {

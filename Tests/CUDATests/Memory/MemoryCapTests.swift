@@ -1,6 +1,6 @@
 import Testing
 
-@testable import CUDA
+@testable import AttentionCUDA
 
 struct MemoryCapTests {
   @Test func numbersAndUnits() throws {

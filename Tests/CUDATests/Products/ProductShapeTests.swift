@@ -1,6 +1,6 @@
 import Testing
 
-@testable import CUDA
+@testable import AttentionCUDA
 
 /// How matrices lie for cuBLASLt, without a GPU.
 struct ProductShapeTests {

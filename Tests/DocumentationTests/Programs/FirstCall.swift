@@ -1,5 +1,4 @@
-import Attention
-import Tensors
+import SwiftAttention
 
 /// The program of Attention's article FirstCall.
 enum FirstCall {

@@ -1,4 +1,4 @@
-import Tensors
+import SwiftAttention
 
 /// The program of Tensors's article FromPyTorch.
 enum FromPyTorch {

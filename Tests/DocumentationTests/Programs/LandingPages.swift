@@ -1,5 +1,4 @@
-import Attention
-import Tensors
+import SwiftAttention
 
 /// What the first pages of the modules show, and README.md.
 enum LandingPages {

@@ -1,6 +1,6 @@
-import Tensors
+import SwiftAttention
 
-@testable import Attention
+@testable import AttentionOperators
 
 struct RowsExactKernel: ExactKernel {
   let name = "cpu.rows"

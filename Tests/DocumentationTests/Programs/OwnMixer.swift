@@ -1,6 +1,4 @@
-import Attention
-import Layers
-import Tensors
+import SwiftAttention
 
 struct GatedUnit: TokenMixer {
   private let candidate: Linear

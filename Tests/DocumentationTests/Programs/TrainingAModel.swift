@@ -1,7 +1,4 @@
-import LanguageModels
-import Layers
-import Tensors
-import Training
+import SwiftAttention
 
 /// The program of Training's article TrainingAModel.
 enum TrainingAModel {

@@ -1,9 +1,9 @@
 import AttentionCLibrary
-import Tensors
+import AttentionTensors
 import TestSupport
 import Testing
 
-@testable import LanguageModels
+@testable import AttentionLanguageModels
 
 @Suite struct AtomicFolderTests {
   private struct Refusal: Error {}

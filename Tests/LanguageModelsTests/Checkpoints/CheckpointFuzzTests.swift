@@ -1,10 +1,10 @@
 import FoundationEssentials
-import Layers
-import Tensors
+import AttentionLayers
+import AttentionTensors
 import TestSupport
 import Testing
 
-@testable import LanguageModels
+@testable import AttentionLanguageModels
 
 /// Damaged configurations and checkpoints are answered by a model or by an error.
 @Suite struct CheckpointFuzzTests {

@@ -1,10 +1,10 @@
 import FoundationEssentials
-import Layers
-import Tensors
+import AttentionLayers
+import AttentionTensors
 import TestSupport
 import Testing
 
-@testable import LanguageModels
+@testable import AttentionLanguageModels
 
 @Suite struct CheckpointTests {
   private func checkpoint(_ test: ModelCase, dtype: DType = .float32) throws -> Checkpoint {

@@ -1,8 +1,8 @@
 import FoundationEssentials
-import Layers
+import AttentionLayers
 import Testing
 
-@testable import LanguageModels
+@testable import AttentionLanguageModels
 
 @Suite struct LanguageModelConfigurationTests {
   private func decoded(_ text: String) throws -> LanguageModelConfiguration {

@@ -1,8 +1,8 @@
 import AttentionCLibrary
-import Tensors
+import AttentionTensors
 import Testing
 
-@testable import LanguageModels
+@testable import AttentionLanguageModels
 
 @Suite struct SamplerTests {
   /// Logarithms of 0.5, 0.25, 0.15, 0.1, shifted, out of order: tokens 2, 0, 3, 1.

@@ -1,9 +1,9 @@
-import Layers
-import Tensors
+import AttentionLayers
+import AttentionTensors
 import TestSupport
 import Testing
 
-@testable import LanguageModels
+@testable import AttentionLanguageModels
 
 /// Models whose parameters are on a GPU.
 @Suite(.onGPU) struct DeviceModelTests {

@@ -1,9 +1,9 @@
-import Layers
-import Tensors
+import AttentionLayers
+import AttentionTensors
 import TestSupport
 import Testing
 
-@testable import LanguageModels
+@testable import AttentionLanguageModels
 
 @Suite struct LossTests {
   @Test(arguments: ModelCase.all) func lossIsTheMeanNegativeLogLikelihood(_ test: ModelCase) throws

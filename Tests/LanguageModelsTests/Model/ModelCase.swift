@@ -1,8 +1,8 @@
-import Layers
-import Tensors
+import AttentionLayers
+import AttentionTensors
 import Testing
 
-@testable import LanguageModels
+@testable import AttentionLanguageModels
 
 /// A small model of some layers, for tests.
 struct ModelCase: Sendable, CustomTestStringConvertible {

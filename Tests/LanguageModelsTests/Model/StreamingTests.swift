@@ -1,8 +1,8 @@
-import Tensors
+import AttentionTensors
 import TestSupport
 import Testing
 
-@testable import LanguageModels
+@testable import AttentionLanguageModels
 
 /// What float32 rounding in two orders of computation may differ by, after a few layers.
 private let tolerance = 2e-5

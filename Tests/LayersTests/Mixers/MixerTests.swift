@@ -1,8 +1,8 @@
-import Tensors
+import AttentionTensors
 import TestSupport
 import Testing
 
-@testable import Layers
+@testable import AttentionLayers
 
 /// A token mixer and how it is made.
 struct MixerCase: Sendable, CustomTestStringConvertible {

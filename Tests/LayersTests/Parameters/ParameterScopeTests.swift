@@ -1,7 +1,7 @@
-import Tensors
+import AttentionTensors
 import Testing
 
-@testable import Layers
+@testable import AttentionLayers
 
 @Suite struct ParameterScopeTests {
   @Test func numbersDependOnSeedAndPathOnly() throws {

@@ -1,7 +1,7 @@
 import TestSupport
 import Testing
 
-@testable import Tensors
+@testable import AttentionTensors
 
 @Suite struct ViewTests {
   /// The numbers 0, 1, 2, … in a shape.

@@ -1,6 +1,6 @@
 import Testing
 
-@testable import Tensors
+@testable import AttentionTensors
 
 /// The layout that kernels go through, without a GPU.
 struct DeviceLayoutTests {

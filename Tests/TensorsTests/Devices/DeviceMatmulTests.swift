@@ -1,8 +1,8 @@
-import CUDA
+import AttentionCUDA
 import TestSupport
 import Testing
 
-@testable import Tensors
+@testable import AttentionTensors
 
 struct DeviceMatmulTests {
   @Test func leadingAxesAreBatches() {

@@ -1,4 +1,4 @@
-import Tensors
+import AttentionTensors
 import Testing
 
 /// An operation that a GPU does as the processor does.

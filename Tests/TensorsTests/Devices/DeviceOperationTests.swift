@@ -1,7 +1,7 @@
 import TestSupport
 import Testing
 
-@testable import Tensors
+@testable import AttentionTensors
 
 struct DeviceOperationTests {
   /// The same numbers, dense or with strides that no operation makes dense by itself.

@@ -1,7 +1,7 @@
 import TestSupport
 import Testing
 
-@testable import Tensors
+@testable import AttentionTensors
 
 struct DeviceTests {
   /// The addresses of elements of the GPU are no addresses of the processor.

@@ -1,6 +1,6 @@
 import Testing
 
-@testable import Tensors
+@testable import AttentionTensors
 
 /// How sums are cut, without a GPU.
 struct ReductionPlanTests {

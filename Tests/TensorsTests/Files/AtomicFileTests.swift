@@ -2,7 +2,7 @@ import AttentionCLibrary
 import TestSupport
 import Testing
 
-@testable import Tensors
+@testable import AttentionTensors
 
 @Suite struct AtomicFileTests {
   let folder = TemporaryFolder()

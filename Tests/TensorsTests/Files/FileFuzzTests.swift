@@ -2,7 +2,7 @@ import AttentionCLibrary
 import TestSupport
 import Testing
 
-@testable import Tensors
+@testable import AttentionTensors
 
 /// Damaged files of tensors are answered by tensors or by an error.
 @Suite struct FileFuzzTests {

@@ -1,6 +1,6 @@
 import Testing
 
-@testable import Tensors
+@testable import AttentionTensors
 
 @Suite struct GrowableRowsTests {
   /// Rows `first`..<`first + count` of two batch entries; entry e, row r holds [r, 100 e + r].

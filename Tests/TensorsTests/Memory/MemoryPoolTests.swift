@@ -1,7 +1,7 @@
 import TestSupport
 import Testing
 
-@testable import Tensors
+@testable import AttentionTensors
 
 /// The pool counts for the whole process, in which other tests run: these look at sizes that nobody
 /// else asks for, or at bounds.

@@ -1,6 +1,6 @@
 import Testing
 
-@testable import Tensors
+@testable import AttentionTensors
 
 /// Products of bfloat16 pairs against float64, where operands are exact and the result is rounded once.
 @Suite struct BFloat16ProductTests {

@@ -2,7 +2,7 @@ import AttentionCLibrary
 import TestSupport
 import Testing
 
-@testable import Tensors
+@testable import AttentionTensors
 
 /// log(γ + (1 − γ) σ(x)) and its gradients, where the sigmoid is saturated and where it is not.
 @Suite struct BoundedLogSigmoidTests {

@@ -1,6 +1,6 @@
 import Testing
 
-@testable import Tensors
+@testable import AttentionTensors
 
 @Suite struct CastTests {
   /// `value` rounded to nearest, ties to even, with this many fraction bits, by arithmetic alone.

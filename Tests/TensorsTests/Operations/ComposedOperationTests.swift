@@ -2,7 +2,7 @@ import AttentionCLibrary
 import TestSupport
 import Testing
 
-@testable import Tensors
+@testable import AttentionTensors
 
 /// Operations made of others, against their definitions on single numbers.
 @Suite struct ComposedOperationTests {

@@ -1,7 +1,7 @@
 import TestSupport
 import Testing
 
-@testable import Tensors
+@testable import AttentionTensors
 
 /// Tensors without elements may have extents of any size; what operations would make of them is a tensor or an
 /// error, never a trap.

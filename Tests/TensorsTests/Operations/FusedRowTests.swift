@@ -1,7 +1,7 @@
 import TestSupport
 import Testing
 
-@testable import Tensors
+@testable import AttentionTensors
 
 /// The fused float32 rows against their float64 definitions, and those against differences.
 @Suite struct FusedRowTests {

@@ -1,7 +1,7 @@
 import TestSupport
 import Testing
 
-@testable import Tensors
+@testable import AttentionTensors
 
 /// Gather, concatenate, select and comparisons.
 @Suite struct IndexingTests {

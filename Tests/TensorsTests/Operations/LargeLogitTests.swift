@@ -2,7 +2,7 @@ import AttentionCLibrary
 import TestSupport
 import Testing
 
-@testable import Tensors
+@testable import AttentionTensors
 
 /// Softmax and cross-entropy of logits beside which logarithms of sums vanish.
 @Suite struct LargeLogitTests {

@@ -1,7 +1,7 @@
 import TestSupport
 import Testing
 
-@testable import Tensors
+@testable import AttentionTensors
 
 @Suite struct MatmulTests {
   /// How a [m, k] operand may lie in memory.

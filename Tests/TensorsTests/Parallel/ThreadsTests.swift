@@ -3,7 +3,7 @@ import Synchronization
 import TestSupport
 import Testing
 
-@testable import Tensors
+@testable import AttentionTensors
 
 @Suite struct ThreadsTests {
   @Test func everyIndexIsVisitedOnce() {

@@ -1,7 +1,7 @@
-import CPUKernels
+import AttentionCPUKernels
 import Testing
 
-@testable import Tensors
+@testable import AttentionTensors
 
 @Suite struct PhiloxTests {
   private func block(key: UInt64, low: UInt64, high: UInt64) -> [UInt32] {

@@ -1,6 +1,6 @@
 import Testing
 
-@testable import Training
+@testable import AttentionTraining
 
 /// What a reader needs to tell the lines of a picture apart, and to see all of them.
 @Suite struct LineChartTests {

@@ -1,11 +1,11 @@
 import FoundationEssentials
 import AttentionCLibrary
-import LanguageModels
-import Tensors
+import AttentionLanguageModels
+import AttentionTensors
 import TestSupport
 import Testing
 
-@testable import Training
+@testable import AttentionTraining
 
 @Suite struct CheckpointStoreTests {
   private func store(_ folder: TemporaryFolder) -> CheckpointStore {

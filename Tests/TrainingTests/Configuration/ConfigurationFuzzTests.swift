@@ -1,8 +1,8 @@
-import LanguageModels
+import AttentionLanguageModels
 import TestSupport
 import Testing
 
-@testable import Training
+@testable import AttentionTraining
 
 /// Damaged configurations of training and overrides are answered by a configuration or by an error.
 @Suite struct ConfigurationFuzzTests {

@@ -1,8 +1,8 @@
 import FoundationEssentials
-import LanguageModels
+import AttentionLanguageModels
 import Testing
 
-@testable import Training
+@testable import AttentionTraining
 
 @Suite struct ConfigurationTests {
   private func tree(_ text: String, _ overrides: [String] = []) throws -> JSONValue {

@@ -1,9 +1,9 @@
 import FoundationEssentials
-import LanguageModels
+import AttentionLanguageModels
 import TestSupport
 import Testing
 
-@testable import Training
+@testable import AttentionTraining
 
 /// What examples and documentation tell people to write is what the tool takes.
 @Suite struct OverrideExampleTests {

@@ -1,6 +1,6 @@
 import Testing
 
-@testable import Training
+@testable import AttentionTraining
 
 @Suite struct BatchTests {
   /// Bytes that name their document in the upper half and their place in the lower half.

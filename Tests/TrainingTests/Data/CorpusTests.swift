@@ -1,6 +1,6 @@
 import Testing
 
-@testable import Training
+@testable import AttentionTraining
 
 @Suite struct CorpusTests {
   /// Documents of different sizes in which every four bytes tell which document they are from.

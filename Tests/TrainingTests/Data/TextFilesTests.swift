@@ -2,7 +2,7 @@ import AttentionCLibrary
 import TestSupport
 import Testing
 
-@testable import Training
+@testable import AttentionTraining
 
 @Suite struct TextFilesTests {
   private func names(_ documents: [Document], below folder: TemporaryFolder) -> [String] {

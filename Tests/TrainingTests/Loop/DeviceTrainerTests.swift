@@ -1,8 +1,8 @@
-import Tensors
+import AttentionTensors
 import TestSupport
 import Testing
 
-@testable import Training
+@testable import AttentionTraining
 
 @Suite(.onGPU) struct DeviceTrainerTests {
   /// The same seeds give the same weights and batches, and rounding does not drive runs apart in so few

@@ -1,7 +1,7 @@
 import AttentionCLibrary
 import Testing
 
-@testable import Training
+@testable import AttentionTraining
 
 @Suite struct StopSignalsTests {
   @Test func theFirstSignalOnlySetsTheFlag() async {

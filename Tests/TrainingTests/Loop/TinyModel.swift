@@ -1,5 +1,5 @@
 import FoundationEssentials
-import LanguageModels
+import AttentionLanguageModels
 
 /// Models that train in milliseconds.
 enum TinyModel {

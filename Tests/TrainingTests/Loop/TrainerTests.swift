@@ -1,12 +1,12 @@
 import AttentionCLibrary
 import FoundationEssentials
-import LanguageModels
-import Layers
-import Tensors
+import AttentionLanguageModels
+import AttentionLayers
+import AttentionTensors
 import TestSupport
 import Testing
 
-@testable import Training
+@testable import AttentionTraining
 
 @Suite struct TrainerTests {
   /// A tiny model on a tiny text, in which steps, groups, validations and checkpoints do not fall

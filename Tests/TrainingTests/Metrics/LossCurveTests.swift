@@ -1,7 +1,7 @@
 import FoundationEssentials
 import Testing
 
-@testable import Training
+@testable import AttentionTraining
 
 @Suite struct LossCurveTests {
   private func curve(points: Int) -> LossCurve {

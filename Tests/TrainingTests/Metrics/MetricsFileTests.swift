@@ -3,7 +3,7 @@ import AttentionCLibrary
 import TestSupport
 import Testing
 
-@testable import Training
+@testable import AttentionTraining
 
 @Suite struct MetricsFileTests {
   private func line(_ step: Int) -> TrainingMetrics {

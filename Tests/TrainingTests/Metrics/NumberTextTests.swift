@@ -1,7 +1,7 @@
-import Tensors
+import AttentionTensors
 import Testing
 
-@testable import Training
+@testable import AttentionTraining
 
 @Suite struct NumberTextTests {
   @Test func numbersHaveTheirDigits() {

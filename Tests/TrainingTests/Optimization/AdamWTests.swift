@@ -1,9 +1,9 @@
 import AttentionCLibrary
-import Tensors
+import AttentionTensors
 import TestSupport
 import Testing
 
-@testable import Training
+@testable import AttentionTraining
 
 @Suite struct AdamWTests {
   /// The definition in float64, step by step for one parameter.

@@ -1,6 +1,6 @@
 import Testing
 
-@testable import Training
+@testable import AttentionTraining
 
 @Suite struct ProgressTextTests {
   private let progress = StepProgress(

@@ -1,9 +1,9 @@
 import FoundationEssentials
-import LanguageModels
+import AttentionLanguageModels
 import TestSupport
 import Testing
 
-@testable import Training
+@testable import AttentionTraining
 
 @Suite struct ConfigurationHistoryTests {
   private func configuration(_ change: (inout TrainingConfiguration) -> Void = { _ in }) throws

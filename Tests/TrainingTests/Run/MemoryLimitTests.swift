@@ -2,7 +2,7 @@ import AttentionCLibrary
 import TestSupport
 import Testing
 
-@testable import Training
+@testable import AttentionTraining
 
 /// Limits hold for a whole process, so each of these is one of its own.
 @Suite struct MemoryLimitTests {

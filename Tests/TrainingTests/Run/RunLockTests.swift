@@ -2,7 +2,7 @@ import AttentionCLibrary
 import TestSupport
 import Testing
 
-@testable import Training
+@testable import AttentionTraining
 
 @Suite struct RunLockTests {
   private func text(_ folder: TemporaryFolder) -> String {

@@ -1,5 +1,5 @@
-import CUDA
-import Tensors
+import AttentionCUDA
+import AttentionTensors
 
 /// A [batch, length, heads, dimension] tensor on a device as kernels read and write it.
 struct DeviceRows {

@@ -1,5 +1,5 @@
-import CUDA
-import Tensors
+import AttentionCUDA
+import AttentionTensors
 
 /// One backward pass: `attention/rows.cu`, then `backward_queries.cu`, `backward_keys.cu` and, for a bias,
 /// `bias_gradient.cu`.

@@ -1,5 +1,5 @@
-import CUDA
-import Tensors
+import AttentionCUDA
+import AttentionTensors
 
 /// The tile in which one of the kernels of the backward pass works.
 struct FlashBackwardTile: Hashable, Sendable {

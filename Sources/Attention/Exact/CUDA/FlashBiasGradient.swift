@@ -1,5 +1,5 @@
-import CUDA
-import Tensors
+import AttentionCUDA
+import AttentionTensors
 
 /// The gradient of a bias by `attention/bias_gradient.cu`: dS, summed over the axes along which the bias
 /// broadcasts.

@@ -1,4 +1,4 @@
-import Tensors
+import AttentionTensors
 
 /// A constant that replaces the running maximum of the scores, where they are bounded so closely that
 /// no weight underflows: |scale| · `factor` − `rise`.

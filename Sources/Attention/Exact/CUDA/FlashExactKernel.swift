@@ -1,5 +1,5 @@
-import CUDA
-import Tensors
+import AttentionCUDA
+import AttentionTensors
 
 /// Exact attention on an NVIDIA GPU of compute capability 8.0 or later: tiles in shared memory,
 /// `mma.sync` products with float32 sums (Dao, *FlashAttention-2*, 2023).

@@ -1,4 +1,4 @@
-import Tensors
+import AttentionTensors
 
 /// What the kernels of exact attention multiply, as the macro `ELEMENT` has it.
 enum FlashElement: String, Hashable, Sendable, CaseIterable {

@@ -1,5 +1,5 @@
-import CUDA
-import Tensors
+import AttentionCUDA
+import AttentionTensors
 
 /// One forward pass of `attention/forward.cu`, and `attention/merge.cu` where keys are split.
 struct FlashForward {

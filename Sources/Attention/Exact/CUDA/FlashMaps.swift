@@ -1,5 +1,5 @@
-import CUDA
-import Tensors
+import AttentionCUDA
+import AttentionTensors
 
 /// What Hopper's copying unit reads boxes of: `OperandMaps` of `attention/hopper.cuh`.
 struct FlashMaps: BitwiseCopyable {

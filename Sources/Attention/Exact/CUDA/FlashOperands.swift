@@ -1,5 +1,5 @@
-import CUDA
-import Tensors
+import AttentionCUDA
+import AttentionTensors
 
 /// What launches of one call read, held on the device as long as this object lives: until they are
 /// queued.

@@ -1,4 +1,4 @@
-import Tensors
+import AttentionTensors
 
 /// What decides on the tiles of exact attention on a device.
 struct FlashPlanKey: Hashable, Sendable {

@@ -1,5 +1,5 @@
-import CUDA
-import Tensors
+import AttentionCUDA
+import AttentionTensors
 
 /// float32 rows as Hopper's kernels multiply them: each number taken apart into two of float16, its
 /// planes, rows divided by powers of two before, their units. See `tile/planes.cuh`.

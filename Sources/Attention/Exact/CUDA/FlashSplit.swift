@@ -1,4 +1,4 @@
-import Tensors
+import AttentionTensors
 
 /// Into how many parts the keys of few queries are split, so that there are blocks for a whole device.
 enum FlashSplit {

@@ -1,5 +1,5 @@
-import CUDA
-import Tensors
+import AttentionCUDA
+import AttentionTensors
 
 /// The tile in which `attention/forward.cu` works, and into how many parts the keys are split.
 struct FlashTile: Hashable, Sendable {

@@ -1,4 +1,4 @@
-import Tensors
+import AttentionTensors
 
 /// Warpgroups of a block of Hopper's kernels, and how many those of the forward pass have.
 enum FlashWarpgroups {

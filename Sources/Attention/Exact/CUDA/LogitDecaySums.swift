@@ -1,5 +1,5 @@
-import CUDA
-import Tensors
+import AttentionCUDA
+import AttentionTensors
 
 /// The running sums of the logit decay on a device, by `attention/decay.cu`.
 struct LogitDecaySums {

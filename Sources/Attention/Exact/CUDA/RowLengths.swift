@@ -1,5 +1,5 @@
-import CUDA
-import Tensors
+import AttentionCUDA
+import AttentionTensors
 
 /// Cosine similarity's normalisation of queries and keys on a device, by `attention/lengths.cu` and, for
 /// gradients, `attention/unit_gradient.cu`.

@@ -1,5 +1,5 @@
-import CPUKernels
-import Tensors
+import AttentionCPUKernels
+import AttentionTensors
 
 /// Exact attention for few queries, as in decoding: the time is that of reading the keys and values
 /// once.

@@ -1,6 +1,6 @@
 import AttentionCLibrary
-import CPUKernels
-import Tensors
+import AttentionCPUKernels
+import AttentionTensors
 
 /// One run of ``DecodeExactKernel``.
 final class DecodePass: Sendable {

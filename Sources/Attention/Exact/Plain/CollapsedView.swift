@@ -1,4 +1,4 @@
-import Tensors
+import AttentionTensors
 
 extension Tensor {
   /// The view of `target` that was expanded to this one: the first of each broadcast axis.

@@ -1,4 +1,4 @@
-import Tensors
+import AttentionTensors
 
 /// The definition, computed with whole matrices: memory grows with queries × keys.
 ///

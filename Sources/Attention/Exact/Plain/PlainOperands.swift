@@ -1,4 +1,4 @@
-import Tensors
+import AttentionTensors
 
 /// The inputs of exact attention in one dtype, and the scores computed from them by elementary
 /// operations.

@@ -1,6 +1,6 @@
 import AttentionCLibrary
-import CPUKernels
-import Tensors
+import AttentionCPUKernels
+import AttentionTensors
 
 /// The softmax of [b,h,t,s] scores over the keys, and the log-sum-exp [b,h,t], by elementary
 /// operations. A sink [h] is one more logit in the sum; an infinite one takes all of it. Empty rows give

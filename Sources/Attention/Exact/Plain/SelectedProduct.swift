@@ -1,5 +1,5 @@
-import CPUKernels
-import Tensors
+import AttentionCPUKernels
+import AttentionTensors
 
 extension Tensor {
   /// The product of the last two axes, in which a zero of this tensor takes nothing of its row of `other`,

@@ -1,5 +1,5 @@
-import CPUKernels
-import Tensors
+import AttentionCPUKernels
+import AttentionTensors
 
 /// Backward operands in bfloat16 for processors that multiply pairs of them, sums and softmax in
 /// float32; weights and their gradient are rounded to bfloat16 before they meet other operands.

@@ -1,5 +1,5 @@
-import CPUKernels
-import Tensors
+import AttentionCPUKernels
+import AttentionTensors
 
 /// Forward operands in bfloat16 for processors that multiply pairs of them: twice the rate of
 /// float32, sums and softmax in float32, weights rounded to bfloat16 before they meet the values.

@@ -1,5 +1,5 @@
-import CPUKernels
-import Tensors
+import AttentionCPUKernels
+import AttentionTensors
 
 /// Reads rows of one head of a bfloat16 tensor, normalised where asked for.
 struct BFloat16Rows: Sendable {

@@ -1,5 +1,5 @@
-import CPUKernels
-import Tensors
+import AttentionCPUKernels
+import AttentionTensors
 
 /// The five products of a backward tile and the operands they read, in one arithmetic: float32
 /// (``FloatGradients``) or dot products of bfloat16 pairs (``BFloat16Gradients``).

@@ -1,6 +1,6 @@
 import AttentionCLibrary
-import CPUKernels
-import Tensors
+import AttentionCPUKernels
+import AttentionTensors
 
 /// What a backward pass reads of the forward pass and of the incoming gradients.
 struct BackwardSources: Sendable {

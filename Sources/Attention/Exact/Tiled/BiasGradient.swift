@@ -1,5 +1,5 @@
-import CPUKernels
-import Tensors
+import AttentionCPUKernels
+import AttentionTensors
 
 /// The gradient of the bias: dS summed over the axes that the bias broadcasts.
 ///

@@ -1,5 +1,5 @@
-import CPUKernels
-import Tensors
+import AttentionCPUKernels
+import AttentionTensors
 
 /// Backward operands in float32; half precision is widened when it is read.
 struct FloatGradients: BackwardOperands {

@@ -1,5 +1,5 @@
-import CPUKernels
-import Tensors
+import AttentionCPUKernels
+import AttentionTensors
 
 /// Forward operands in float32; half precision is widened when it is read.
 struct FloatOperands: ForwardOperands {

@@ -1,5 +1,5 @@
-import CPUKernels
-import Tensors
+import AttentionCPUKernels
+import AttentionTensors
 
 /// The two products of a forward tile and the operands they read, in one arithmetic: float32
 /// (``FloatOperands``) or dot products of bfloat16 pairs (``BFloat16Operands``).

@@ -1,5 +1,5 @@
-import CPUKernels
-import Tensors
+import AttentionCPUKernels
+import AttentionTensors
 
 /// One task of the backward pass: some key blocks of one key/value head of one sequence, with all
 /// queries that see them. Writes dK and dV of its keys and adds to its own partial sum of dQ.

@@ -1,6 +1,6 @@
-import CPUKernels
+import AttentionCPUKernels
 import AttentionCLibrary
-import Tensors
+import AttentionTensors
 
 /// Rows whose log-sum-exp is too large for a backward pass to compute weights from it.
 ///

@@ -1,5 +1,5 @@
-import CPUKernels
-import Tensors
+import AttentionCPUKernels
+import AttentionTensors
 
 /// A bound of the logits of a block of queries from the lengths of its vectors: |q·k| ≤ |q| |k|.
 ///

@@ -1,5 +1,5 @@
-import CPUKernels
-import Tensors
+import AttentionCPUKernels
+import AttentionTensors
 
 /// The backward pass of ``TiledExactKernel`` in one arithmetic: five products a tile.
 ///

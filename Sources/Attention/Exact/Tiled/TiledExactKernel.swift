@@ -1,4 +1,4 @@
-import Tensors
+import AttentionTensors
 
 /// Exact attention in tiles that stay in the caches; memory grows with queries + keys.
 ///

@@ -1,6 +1,6 @@
 import AttentionCLibrary
-import CPUKernels
-import Tensors
+import AttentionCPUKernels
+import AttentionTensors
 
 /// The forward pass of ``TiledExactKernel`` in one arithmetic.
 struct TiledForward<Operands: ForwardOperands> {

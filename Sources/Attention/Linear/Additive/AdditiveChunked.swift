@@ -1,5 +1,5 @@
-import CPUKernels
-import Tensors
+import AttentionCPUKernels
+import AttentionTensors
 
 /// Linear attention in chunks of 64 tokens, forward and backward: inside a chunk matrix products of
 /// tokens with tokens, between chunks a state. Time and memory are linear in the length.

@@ -1,5 +1,5 @@
-import CPUKernels
-import Tensors
+import AttentionCPUKernels
+import AttentionTensors
 
 /// The forward and backward pass of the additive recurrence over pieces of sequences whose states
 /// are known, each piece a task.

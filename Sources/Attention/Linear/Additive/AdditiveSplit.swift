@@ -1,5 +1,5 @@
-import CPUKernels
-import Tensors
+import AttentionCPUKernels
+import AttentionTensors
 
 /// ``AdditiveChunked`` with every sequence cut into pieces that are worked on at the same time, for
 /// few heads and long sequences: the state's updates of all pieces first, then, with the states put

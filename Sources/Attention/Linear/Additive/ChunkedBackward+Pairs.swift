@@ -1,4 +1,4 @@
-import CPUKernels
+import AttentionCPUKernels
 
 /// Gradients between tokens of one chunk, through the scores.
 extension ChunkedBackward {

@@ -1,5 +1,5 @@
-import CPUKernels
-import Tensors
+import AttentionCPUKernels
+import AttentionTensors
 
 /// The gradients of the additive recurrence of one sequence and head, chunk by chunk from the last.
 ///

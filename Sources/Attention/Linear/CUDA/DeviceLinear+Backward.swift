@@ -1,5 +1,5 @@
-import CUDA
-import Tensors
+import AttentionCUDA
+import AttentionTensors
 
 extension DeviceLinear {
   /// The gradients of a call, by `linear/backward.cu` over the states that a forward pass leaves before

@@ -1,5 +1,5 @@
-import CUDA
-import Tensors
+import AttentionCUDA
+import AttentionTensors
 
 /// A call of linear attention on a GPU: the launches of `linear/forward.cu` and `linear/step.cu`.
 struct DeviceLinear {

@@ -1,5 +1,5 @@
-import CUDA
-import Tensors
+import AttentionCUDA
+import AttentionTensors
 
 /// Linear attention on an NVIDIA GPU in chunks of 16 tokens, forward and backward: one block a sequence,
 /// head and slice of the values' columns, with the state in its shared memory. Sums are float32.

@@ -1,5 +1,5 @@
-import CUDA
-import Tensors
+import AttentionCUDA
+import AttentionTensors
 
 /// The rows of a [batch, length, heads, width] or [batch, length, width] tensor on a device, as `Rows` in
 /// `linear/tokens.cuh`.

@@ -1,5 +1,5 @@
-import CUDA
-import Tensors
+import AttentionCUDA
+import AttentionTensors
 
 /// The backward pass of `cuda.hopper`, which is linear attention again. With dO the gradient of the output and e
 /// what decays between two tokens,

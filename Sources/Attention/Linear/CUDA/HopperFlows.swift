@@ -1,5 +1,5 @@
-import CUDA
-import Tensors
+import AttentionCUDA
+import AttentionTensors
 
 /// What a pass finds, beside its outputs, for the gradient of the decay: what passes through tokens, as
 /// `linear/flows.cuh` has it.

@@ -1,5 +1,5 @@
-import CUDA
-import Tensors
+import AttentionCUDA
+import AttentionTensors
 
 /// The inverse by which a chunk's tokens are freed of what they read of one another, for every chunk of a call with
 /// the delta rule, by `linear/hopper_inverse.cu`.

@@ -1,5 +1,5 @@
-import CUDA
-import Tensors
+import AttentionCUDA
+import AttentionTensors
 
 /// Linear attention on Hopper in chunks of 64 tokens: additive updates and the delta rule, with a decay per
 /// token, per head or none, in bfloat16. The state stays in registers as the left operand of the matrix

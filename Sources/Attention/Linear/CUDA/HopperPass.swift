@@ -1,5 +1,5 @@
-import CUDA
-import Tensors
+import AttentionCUDA
+import AttentionTensors
 
 /// A pass over the tokens by `linear/hopper_forward.cu`: linear attention of these queries, keys and values with
 /// the call's decay, from the first token to the last or from the last to the first.

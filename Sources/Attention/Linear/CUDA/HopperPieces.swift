@@ -1,4 +1,4 @@
-import Tensors
+import AttentionTensors
 
 /// How sequences are cut into pieces for `cuda.hopper.split`.
 ///

@@ -1,5 +1,5 @@
-import CUDA
-import Tensors
+import AttentionCUDA
+import AttentionTensors
 
 /// How the sequences of a call are worked on by `cuda.hopper`: each by itself, or cut into pieces side by side.
 struct HopperPlan {

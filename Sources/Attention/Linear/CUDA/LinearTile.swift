@@ -1,5 +1,5 @@
-import CUDA
-import Tensors
+import AttentionCUDA
+import AttentionTensors
 
 /// How the kernels of linear attention cut a problem for a GPU: how many columns of the values a block
 /// takes, and how much shared memory it needs for them.

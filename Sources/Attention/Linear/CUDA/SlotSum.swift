@@ -1,5 +1,5 @@
-import CUDA
-import Tensors
+import AttentionCUDA
+import AttentionTensors
 
 /// Sums of what blocks wrote to slots of their own, by `linear/sum_slots.cu`: in the order of the slots,
 /// so that the result does not depend on which block was first.

@@ -1,5 +1,5 @@
-import CUDA
-import Tensors
+import AttentionCUDA
+import AttentionTensors
 
 /// Rows over their length, by `linear/unit_rows.cu`.
 struct UnitRows {

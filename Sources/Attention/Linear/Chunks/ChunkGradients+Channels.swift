@@ -1,4 +1,4 @@
-import CPUKernels
+import AttentionCPUKernels
 
 /// Gradients between tokens of one chunk whose decay differs by channel.
 extension ChunkGradients {

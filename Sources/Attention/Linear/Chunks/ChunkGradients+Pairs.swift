@@ -1,4 +1,4 @@
-import CPUKernels
+import AttentionCPUKernels
 
 /// Gradients between tokens of one chunk where all channels share a decay.
 extension ChunkGradients {

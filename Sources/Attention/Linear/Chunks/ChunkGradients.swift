@@ -1,5 +1,5 @@
-import CPUKernels
-import Tensors
+import AttentionCPUKernels
+import AttentionTensors
 
 /// The gradients of the rows of one chunk that read and are written, and of its decay.
 ///

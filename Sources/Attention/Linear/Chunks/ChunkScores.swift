@@ -1,5 +1,5 @@
-import CPUKernels
-import Tensors
+import AttentionCPUKernels
+import AttentionTensors
 
 /// What the tokens of one chunk are to each other and to the state, decay included. For each that
 /// reads (queries x, or the read keys of an update) and each that is written (keys z):

@@ -1,4 +1,4 @@
-import Tensors
+import AttentionTensors
 
 /// The tokens of one chunk in float32.
 final class ChunkTokens {

@@ -1,5 +1,5 @@
-import CPUKernels
-import Tensors
+import AttentionCPUKernels
+import AttentionTensors
 
 extension LinearCall {
   /// Makes the outputs of the call and runs each recurrence, on several threads.

@@ -1,5 +1,5 @@
-import CPUKernels
-import Tensors
+import AttentionCPUKernels
+import AttentionTensors
 
 /// Matrix products of the chunked kernels, on one thread. A product takes a ``LeftOperand`` from
 /// ``left(_:rows:depth:in:)`` and a right one that ``pack(_:row:column:rows:columns:into:)`` and its

@@ -1,4 +1,4 @@
-import Tensors
+import AttentionTensors
 
 /// The rows of the chunk that comes next, brought near while the one at work is computed: products
 /// fetch what was asked for, a line now and then, and between products it is copied to where the

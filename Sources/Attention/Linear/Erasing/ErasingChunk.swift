@@ -1,5 +1,5 @@
-import CPUKernels
-import Tensors
+import AttentionCPUKernels
+import AttentionTensors
 
 /// One chunk of an erasing recurrence: what its tokens write, once the state before it is known.
 ///

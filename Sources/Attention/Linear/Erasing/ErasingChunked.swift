@@ -1,5 +1,5 @@
-import CPUKernels
-import Tensors
+import AttentionCPUKernels
+import AttentionTensors
 
 /// Linear attention that erases what it replaces, in chunks of 64 tokens: delta rules, and a diagonal
 /// plus a low rank. What a chunk writes is solved from a triangular system of its tokens; the rest is

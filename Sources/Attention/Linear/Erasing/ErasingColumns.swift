@@ -1,4 +1,4 @@
-import Tensors
+import AttentionTensors
 
 /// The chunked erasing recurrence with the columns of the values in slices: a column of the state
 /// knows nothing of the others, so one long sequence of one head has work for several threads. Each

@@ -1,5 +1,5 @@
-import CPUKernels
-import Tensors
+import AttentionCPUKernels
+import AttentionTensors
 
 /// The erasing recurrence of one sequence and head, forward in chunks: with u as ``ErasingChunk``
 /// solves it and A the scores of the queries,

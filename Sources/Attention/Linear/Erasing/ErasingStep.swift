@@ -1,5 +1,5 @@
-import CPUKernels
-import Tensors
+import AttentionCPUKernels
+import AttentionTensors
 
 /// Erasing recurrences token by token in float32, forward only: for decoding, where a call has one
 /// token or a few.

@@ -1,5 +1,5 @@
-import CPUKernels
-import Tensors
+import AttentionCPUKernels
+import AttentionTensors
 
 /// The tensors of an erasing update as the chunked and step kernels read them: with
 ///

@@ -1,4 +1,4 @@
-import Tensors
+import AttentionTensors
 
 /// Comba: a scalar decay plus a low rank, with feedback from the state and from the output.
 ///

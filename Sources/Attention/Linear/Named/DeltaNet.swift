@@ -1,4 +1,4 @@
-import Tensors
+import AttentionTensors
 
 /// DeltaNet: each token replaces a share β of what the state holds for its key.
 ///

@@ -1,4 +1,4 @@
-import Tensors
+import AttentionTensors
 
 /// Gated DeltaNet: the delta rule on a state that decays by α = e^g a token.
 ///

@@ -1,4 +1,4 @@
-import Tensors
+import AttentionTensors
 
 /// Gated DeltaNet-2: what is erased and what is written have gates of their own, a number a channel.
 ///

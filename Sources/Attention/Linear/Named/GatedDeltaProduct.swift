@@ -1,4 +1,4 @@
-import Tensors
+import AttentionTensors
 
 /// Gated DeltaProduct: n updates of the delta rule for every token, after one decay.
 ///

@@ -1,4 +1,4 @@
-import Tensors
+import AttentionTensors
 
 /// Gated linear attention: linear attention with a decay for each channel of the key,
 ///

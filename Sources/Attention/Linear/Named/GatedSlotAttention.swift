@@ -1,4 +1,4 @@
-import Tensors
+import AttentionTensors
 
 /// What ``gatedSlotAttention(queries:keys:values:decay:writes:scale:initialKeyState:initialValueState:cumulativeLengths:kernel:)``
 /// returns.

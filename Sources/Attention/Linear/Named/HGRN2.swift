@@ -1,4 +1,4 @@
-import Tensors
+import AttentionTensors
 
 /// HGRN-2: gated linear attention whose keys are what the forget gates leave,
 ///

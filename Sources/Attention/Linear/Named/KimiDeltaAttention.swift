@@ -1,4 +1,4 @@
-import Tensors
+import AttentionTensors
 
 /// Kimi Delta Attention: the delta rule on a state each of whose rows decays by its own α = e^g.
 ///

@@ -1,4 +1,4 @@
-import Tensors
+import AttentionTensors
 
 /// Lightning attention: linear attention whose heads forget at fixed rates that differ by layer,
 ///

@@ -1,4 +1,4 @@
-import Tensors
+import AttentionTensors
 
 /// Log-linear attention: linear attention that keeps the past in buckets of 1, 1, 2, 4, 8, … tokens,
 /// small ones near and large ones far, and weighs each bucket anew for every token,

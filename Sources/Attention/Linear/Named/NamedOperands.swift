@@ -1,4 +1,4 @@
-import Tensors
+import AttentionTensors
 
 /// What the named functions make of their arguments before they call ``linearAttention(queries:keys:values:decay:update:scale:normalizesQueriesAndKeys:initialState:cumulativeLengths:kernel:)``.
 extension Tensor {

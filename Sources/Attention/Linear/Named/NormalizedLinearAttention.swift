@@ -1,4 +1,4 @@
-import Tensors
+import AttentionTensors
 
 /// Linear attention whose weights sum to one: the state's reading divided by that of the summed keys,
 ///

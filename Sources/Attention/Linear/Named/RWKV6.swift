@@ -1,4 +1,4 @@
-import Tensors
+import AttentionTensors
 
 /// RWKV-6's time mixing: the receptance reads the state before the token, and the token's own pair
 /// with a bonus u,

@@ -1,4 +1,4 @@
-import Tensors
+import AttentionTensors
 
 /// RWKV-7: a decay a channel, and a low rank that removes what one key finds and adds a share of it
 /// back, in the time mixing's own notation

@@ -1,5 +1,5 @@
 import AttentionCLibrary
-import Tensors
+import AttentionTensors
 
 /// Retention: linear attention whose heads forget at fixed rates,
 ///

@@ -1,4 +1,4 @@
-import Tensors
+import AttentionTensors
 
 /// Simple gated linear attention: linear attention with one decay a head and token,
 ///

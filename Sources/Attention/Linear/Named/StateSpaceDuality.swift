@@ -1,4 +1,4 @@
-import Tensors
+import AttentionTensors
 
 /// Mamba-2's state-space model, in whose dual form it is linear attention with a decay a head and
 /// token: with the step Δ > 0 and the rate A < 0,

@@ -1,5 +1,5 @@
 import Synchronization
-import Tensors
+import AttentionTensors
 
 /// The tensors of a call as float64 arrays, and the rows of each recurrence in them.
 struct CallArrays: Sendable {

@@ -1,4 +1,4 @@
-import Tensors
+import AttentionTensors
 
 /// Linear attention by ``LinearRecurrence``: the definition in float64, forward and backward. It
 /// says what right means for the other kernels, and is slow.

@@ -1,4 +1,4 @@
-import Tensors
+import AttentionTensors
 
 /// What one piece of a sequence does to the state. Over a piece the state after is an affine map of
 /// the state before, S' = M S + L, and the gradient runs back through its transpose,

@@ -1,5 +1,5 @@
-import CUDA
-import Tensors
+import AttentionCUDA
+import AttentionTensors
 
 /// The short convolution on a GPU, by `scan/convolution.cu` and `scan/convolution_backward.cu`: a block
 /// takes 128 channels of a piece of a sequence's tokens.

@@ -1,5 +1,5 @@
-import CUDA
-import Tensors
+import AttentionCUDA
+import AttentionTensors
 
 /// The gated scan on an NVIDIA GPU: a block takes 32 channels of a sequence through tiles of tokens, of
 /// which its warps scan a part each.

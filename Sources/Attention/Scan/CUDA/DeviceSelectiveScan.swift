@@ -1,5 +1,5 @@
-import CUDA
-import Tensors
+import AttentionCUDA
+import AttentionTensors
 
 /// The selective scan on an NVIDIA GPU: a block takes 8 channels of a sequence through its tokens, 16
 /// lanes sharing the states of a channel. The states before every 16 tokens are kept for the gradients.

@@ -1,5 +1,5 @@
-import CPUKernels
-import Tensors
+import AttentionCPUKernels
+import AttentionTensors
 
 extension ConvolutionCall {
   /// Tokens and channels of a piece forward.

@@ -1,4 +1,4 @@
-import Tensors
+import AttentionTensors
 
 /// The validated arguments of one short convolution, as its loops read them.
 struct ConvolutionCall: CheckedCall {

@@ -1,4 +1,4 @@
-import Tensors
+import AttentionTensors
 
 /// What `shortConvolution` returns.
 public struct ShortConvolutionResult: Sendable {

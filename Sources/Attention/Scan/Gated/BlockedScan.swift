@@ -1,5 +1,5 @@
-import CPUKernels
-import Tensors
+import AttentionCPUKernels
+import AttentionTensors
 
 /// The gated scan in blocks of tokens that threads take side by side, for few sequences of few
 /// channels. What a block does to a state is one factor and one summand a channel:

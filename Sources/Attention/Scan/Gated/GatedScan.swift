@@ -1,4 +1,4 @@
-import Tensors
+import AttentionTensors
 
 /// What `gatedScan` returns.
 public struct GatedScanResult: Sendable {

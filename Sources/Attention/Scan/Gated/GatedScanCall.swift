@@ -1,4 +1,4 @@
-import Tensors
+import AttentionTensors
 
 /// The validated arguments of one gated scan, as kernels read them.
 public struct GatedScanCall: CheckedCall {

@@ -1,4 +1,4 @@
-import Tensors
+import AttentionTensors
 
 /// What a gated scan computes.
 public struct GatedScanOutputs: Sendable {

@@ -1,5 +1,5 @@
 import AttentionCLibrary
-import Tensors
+import AttentionTensors
 
 /// The gated scan as it is defined, channel by channel in float64. It says what right means for the
 /// other kernels, and is slow.

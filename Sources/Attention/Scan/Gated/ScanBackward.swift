@@ -1,5 +1,5 @@
-import CPUKernels
-import Tensors
+import AttentionCPUKernels
+import AttentionTensors
 
 /// What the backward passes of a gated scan read and write.
 struct ScanBackward: Sendable {

@@ -1,5 +1,5 @@
-import CPUKernels
-import Tensors
+import AttentionCPUKernels
+import AttentionTensors
 
 /// The rows of a [b, t, d] tensor where they lie: d neighbours, tokens ``stride`` elements apart.
 struct ScanRows: @unchecked Sendable {

@@ -1,5 +1,5 @@
-import CPUKernels
-import Tensors
+import AttentionCPUKernels
+import AttentionTensors
 
 /// The gated scan in one pass over memory, forward and backward: a thread takes a sequence, or a wide
 /// strip of its channels, and walks its tokens with the states of all channels in its cache.

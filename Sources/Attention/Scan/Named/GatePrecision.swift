@@ -1,4 +1,4 @@
-import Tensors
+import AttentionTensors
 
 extension Tensor {
   /// These numbers in float32, or as they are in float64: rounding a gate to half precision would

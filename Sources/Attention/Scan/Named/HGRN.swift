@@ -1,4 +1,4 @@
-import Tensors
+import AttentionTensors
 
 /// The hierarchically gated recurrence, with real gates that a layer bounds from below:
 ///

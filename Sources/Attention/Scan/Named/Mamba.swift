@@ -1,4 +1,4 @@
-import Tensors
+import AttentionTensors
 
 /// The core of a Mamba layer, between its short convolution and its output projection:
 ///

@@ -1,4 +1,4 @@
-import Tensors
+import AttentionTensors
 
 /// The minimal gated recurrent unit, whose gate does not read the state:
 ///

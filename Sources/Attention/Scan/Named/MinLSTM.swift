@@ -1,4 +1,4 @@
-import Tensors
+import AttentionTensors
 
 /// The minimal long short-term memory, whose gates do not read the state and add up to 1:
 ///

@@ -1,4 +1,4 @@
-import Tensors
+import AttentionTensors
 
 /// The real-gated linear recurrent unit of Hawk and Griffin, whose inputs are weighed so that states
 /// keep their variance:

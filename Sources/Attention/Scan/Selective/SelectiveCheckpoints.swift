@@ -1,4 +1,4 @@
-import Tensors
+import AttentionTensors
 
 /// Where the states between the pieces of all sequences are kept: those before each piece, of one
 /// tile of channels as neighbours.

@@ -1,5 +1,5 @@
-import CPUKernels
-import Tensors
+import AttentionCPUKernels
+import AttentionTensors
 
 /// The tensors of a selective scan as its float32 kernels read them.
 struct SelectiveReader: @unchecked Sendable {

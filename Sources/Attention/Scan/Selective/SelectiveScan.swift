@@ -1,4 +1,4 @@
-import Tensors
+import AttentionTensors
 
 /// What `selectiveScan` returns.
 public struct SelectiveScanResult: Sendable {

@@ -1,4 +1,4 @@
-import Tensors
+import AttentionTensors
 
 /// The validated arguments of one selective scan, as kernels read them: all of float64 where the
 /// inputs are.

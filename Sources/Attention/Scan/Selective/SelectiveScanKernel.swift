@@ -1,4 +1,4 @@
-import Tensors
+import AttentionTensors
 
 /// What a selective scan computes.
 public struct SelectiveScanOutputs: Sendable {

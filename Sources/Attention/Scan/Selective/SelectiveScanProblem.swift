@@ -1,4 +1,4 @@
-import Tensors
+import AttentionTensors
 
 /// What is asked of a selective scan, without the numbers.
 public struct SelectiveScanProblem: OperatorProblem {

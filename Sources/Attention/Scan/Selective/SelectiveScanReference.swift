@@ -1,5 +1,5 @@
 import AttentionCLibrary
-import Tensors
+import AttentionTensors
 
 /// The selective scan as it is defined, state by state in float64. It says what right means for the
 /// other kernels, and is slow.

@@ -1,5 +1,5 @@
-import CPUKernels
-import Tensors
+import AttentionCPUKernels
+import AttentionTensors
 
 /// The selective scan token by token, forward only, on states as they are handed on: for decoding,
 /// where a call has one token or a few.

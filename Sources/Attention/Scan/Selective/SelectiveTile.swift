@@ -1,6 +1,6 @@
 import AttentionCLibrary
-import CPUKernels
-import Tensors
+import AttentionCPUKernels
+import AttentionTensors
 
 /// The working memory of one tile of channels, and the passes over a piece of its tokens. States and
 /// what belongs to them lie as [s, channels].

@@ -1,5 +1,5 @@
-import CPUKernels
-import Tensors
+import AttentionCPUKernels
+import AttentionTensors
 
 /// The selective scan in tiles of 64 channels and 64 tokens: all states of a tile stay in the first
 /// cache while its tokens go by. Forward and backward; backward computes the states of a tile again

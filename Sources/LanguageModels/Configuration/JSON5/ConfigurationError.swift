@@ -1,4 +1,4 @@
-import CUDA
+import AttentionCUDA
 
 /// What is wrong in a configuration. Paths are dotted: `model.layers.2.type`.
 public enum ConfigurationError: Error, Equatable, CustomStringConvertible {

@@ -1,4 +1,4 @@
-import CUDA
+import AttentionCUDA
 import FoundationEssentials
 
 extension JSONValue {

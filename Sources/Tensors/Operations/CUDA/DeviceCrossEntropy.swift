@@ -1,4 +1,4 @@
-import CUDA
+import AttentionCUDA
 
 /// The losses of rows of logits on a device, and the gradients of the logits.
 struct DeviceCrossEntropy {

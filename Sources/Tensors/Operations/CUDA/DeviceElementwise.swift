@@ -1,4 +1,4 @@
-import CPUKernels
+import AttentionCPUKernels
 
 /// Operations element by element on a GPU, by the kernels of `tensors/`.
 extension Tensor {

@@ -1,4 +1,4 @@
-import CUDA
+import AttentionCUDA
 
 /// The gates of layers on a device, element by element.
 struct DeviceGates {

@@ -1,4 +1,4 @@
-import CUDA
+import AttentionCUDA
 import Synchronization
 
 /// How matrix products on GPUs are computed.

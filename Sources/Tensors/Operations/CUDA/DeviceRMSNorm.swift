@@ -1,4 +1,4 @@
-import CUDA
+import AttentionCUDA
 
 /// ``Tensor/rmsNorm(weight:epsilon:)`` on a device, in one pass over the rows each way.
 struct DeviceRMSNorm {

@@ -1,4 +1,4 @@
-import CUDA
+import AttentionCUDA
 
 extension Tensor {
   /// ``softmax()`` of float32 or half precision on a device.

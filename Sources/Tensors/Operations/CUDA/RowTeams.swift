@@ -1,4 +1,4 @@
-import CUDA
+import AttentionCUDA
 
 /// How kernels that work on rows spread them over threads: a warp a row where rows are short, so that
 /// a block has several, and a block a row where they are long. As `Team` in `tile/team.cuh` has it.

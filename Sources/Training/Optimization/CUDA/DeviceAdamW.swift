@@ -1,5 +1,5 @@
-import CUDA
-import Tensors
+import AttentionCUDA
+import AttentionTensors
 
 /// One step of ``AdamW`` on a device: all parameters in one launch, nothing waited for.
 struct DeviceAdamW {

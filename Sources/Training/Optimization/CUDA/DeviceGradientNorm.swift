@@ -1,5 +1,5 @@
-import CUDA
-import Tensors
+import AttentionCUDA
+import AttentionTensors
 
 /// The norm of gradients on a device and the factor that shortens them, without waiting for them.
 struct DeviceGradientNorm {

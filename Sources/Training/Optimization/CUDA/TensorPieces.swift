@@ -1,4 +1,4 @@
-import Tensors
+import AttentionTensors
 
 /// Tensors in one launch: each is cut into pieces, a block each. As `training/pieces.cuh` has it.
 struct TensorPieces {

@@ -1,9 +1,9 @@
-import CUDA
-import Tensors
+import AttentionCUDA
+import AttentionTensors
 import TestSupport
 import Testing
 
-@testable import Attention
+@testable import AttentionOperators
 
 /// Exact attention on a GPU at the sizes from which on its kernels differ: the conformance cases are small.
 @Suite(.onGPU) struct FlashDeviceTests {

@@ -1,8 +1,8 @@
-import CUDA
-import Tensors
+import AttentionCUDA
+import AttentionTensors
 import Testing
 
-@testable import Attention
+@testable import AttentionOperators
 
 /// The choice of tiles, splits and bounds, which needs no GPU.
 @Suite struct FlashTileTests {

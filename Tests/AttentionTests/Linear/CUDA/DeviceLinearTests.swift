@@ -1,8 +1,8 @@
-import Tensors
+import AttentionTensors
 import TestSupport
 import Testing
 
-@testable import Attention
+@testable import AttentionOperators
 
 extension LinearCase.Arguments {
   /// The same on `device`; the cumulative lengths, which decide what is launched, stay.

@@ -1,8 +1,8 @@
-import Tensors
+import AttentionTensors
 import TestSupport
 import Testing
 
-@testable import Attention
+@testable import AttentionOperators
 
 /// The choice of tiles and pieces, which needs no GPU.
 @Suite struct HopperTileTests {

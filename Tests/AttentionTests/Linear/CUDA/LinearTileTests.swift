@@ -1,7 +1,7 @@
-import Tensors
+import AttentionTensors
 import Testing
 
-@testable import Attention
+@testable import AttentionOperators
 
 /// The choice of tiles, which needs no GPU.
 @Suite struct LinearTileTests {

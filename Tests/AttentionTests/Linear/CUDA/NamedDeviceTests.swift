@@ -1,8 +1,8 @@
-import Tensors
+import AttentionTensors
 import TestSupport
 import Testing
 
-@testable import Attention
+@testable import AttentionOperators
 
 /// Every named recurrence on a GPU, against the same on the processor: results, and gradients of all
 /// inputs and states.

@@ -1,8 +1,8 @@
-import Tensors
+import AttentionTensors
 import TestSupport
 import Testing
 
-@testable import Attention
+@testable import AttentionOperators
 
 @Suite struct ErasingTests {
   static let updates: [LinearProblem.Update] = [.delta, .generalizedDelta, .lowRank]

@@ -1,9 +1,9 @@
 import AttentionCLibrary
-import Tensors
+import AttentionTensors
 import TestSupport
 import Testing
 
-@testable import Attention
+@testable import AttentionOperators
 
 /// The named additive attentions against their papers' equations.
 @Suite struct AdditiveNamedTests {

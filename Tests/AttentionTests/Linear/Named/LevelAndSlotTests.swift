@@ -1,9 +1,9 @@
 import AttentionCLibrary
-import Tensors
+import AttentionTensors
 import TestSupport
 import Testing
 
-@testable import Attention
+@testable import AttentionOperators
 
 /// Attention over slots and over levels of buckets, against their definitions, with their gradients.
 @Suite struct LevelAndSlotTests {

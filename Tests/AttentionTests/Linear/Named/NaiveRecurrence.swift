@@ -1,6 +1,6 @@
-import Tensors
+import AttentionTensors
 
-@testable import Attention
+@testable import AttentionOperators
 
 /// A matrix of float64 numbers with the operations that papers write recurrences in, each by its
 /// definition.

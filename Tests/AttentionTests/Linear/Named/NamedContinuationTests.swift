@@ -1,8 +1,8 @@
-import Tensors
+import AttentionTensors
 import TestSupport
 import Testing
 
-@testable import Attention
+@testable import AttentionOperators
 
 /// Every named recurrence that has a state: cut anywhere and continued, and packed.
 @Suite struct NamedContinuationTests {

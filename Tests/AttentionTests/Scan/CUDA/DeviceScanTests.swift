@@ -1,8 +1,8 @@
-import Tensors
+import AttentionTensors
 import TestSupport
 import Testing
 
-@testable import Attention
+@testable import AttentionOperators
 
 /// Scans and the short convolution on a GPU, against the same on the processor. What scans may be asked
 /// for is in the conformance cases.

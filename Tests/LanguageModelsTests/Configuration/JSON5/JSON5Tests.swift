@@ -1,5 +1,5 @@
 import FoundationEssentials
-import LanguageModels
+import AttentionLanguageModels
 import Testing
 
 @Suite struct JSON5Tests {

@@ -1,7 +1,7 @@
 import TestSupport
 import Testing
 
-@testable import Tensors
+@testable import AttentionTensors
 
 /// The rows that a device computes, and their gradients, against the float64 definitions.
 @Suite(.onGPU) struct DeviceRowTests {

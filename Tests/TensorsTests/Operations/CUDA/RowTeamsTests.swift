@@ -1,6 +1,6 @@
 import Testing
 
-@testable import Tensors
+@testable import AttentionTensors
 
 @Suite struct RowTeamsTests {
   @Test func shortRowsShareABlock() {

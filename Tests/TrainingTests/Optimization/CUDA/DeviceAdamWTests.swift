@@ -1,8 +1,8 @@
-import Tensors
+import AttentionTensors
 import TestSupport
 import Testing
 
-@testable import Training
+@testable import AttentionTraining
 
 /// The optimizer on a GPU against the processor, which computes the same in the same order but for
 /// products that are added without rounding.

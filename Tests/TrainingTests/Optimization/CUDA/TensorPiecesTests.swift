@@ -1,7 +1,7 @@
-import Tensors
+import AttentionTensors
 import Testing
 
-@testable import Training
+@testable import AttentionTraining
 
 @Suite struct TensorPiecesTests {
   /// The tensor of a block, as kernels look it up: the last whose first block is not behind it.

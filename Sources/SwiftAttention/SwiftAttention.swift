@@ -1,0 +1,5 @@
+@_exported import AttentionLanguageModels
+@_exported import AttentionLayers
+@_exported import AttentionOperators
+@_exported import AttentionTensors
+@_exported import AttentionTraining
