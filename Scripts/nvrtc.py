@@ -105,6 +105,6 @@ def linear(update, keys, columns):
 def linear_hopper(update, keys, columns, **features):
     """Macros of linear/hopper_forward.cu."""
     macros = {"UPDATE": update, "KEYS": keys, "COLUMNS": columns, "DECAYS": 1, "NORMALIZES": 0, "OUTPUTS": 1,
-              "REVERSED": 0, "FLOWS": 0, "STRICT": 0, "ACCUMULATES": 0, "BETAS": 0,
+              "REVERSED": 0, "FLOWS": 0, "STRICT": 0, "ACCUMULATES": 0, "BETAS": 0, "CHANNELS": 0,
               **features}
     return ["ELEMENT=bf16"] + [f"{name}={value}" for name, value in macros.items()]

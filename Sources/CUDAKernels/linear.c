@@ -39,6 +39,15 @@ static const char scores_cuh[] = {
 static const char flows_cuh[] = {
 #embed "linear/flows.cuh" suffix(, 0)
 };
+static const char channels_cuh[] = {
+#embed "linear/channels.cuh" suffix(, 0)
+};
+static const char channel_gates_cu[] = {
+#embed "linear/channel_gates.cu" suffix(, 0)
+};
+static const char channel_gradients_cu[] = {
+#embed "linear/channel_gradients.cu" suffix(, 0)
+};
 static const char hopper_block_cuh[] = {
 #embed "linear/hopper_block.cuh" suffix(, 0)
 };
@@ -84,6 +93,9 @@ static const struct cuda_source sources[] = {
     SOURCE("linear/gates.cuh", gates_cuh),
     SOURCE("linear/scores.cuh", scores_cuh),
     SOURCE("linear/flows.cuh", flows_cuh),
+    SOURCE("linear/channels.cuh", channels_cuh),
+    SOURCE("linear/channel_gates.cu", channel_gates_cu),
+    SOURCE("linear/channel_gradients.cu", channel_gradients_cu),
     SOURCE("linear/hopper_block.cuh", hopper_block_cuh),
     SOURCE("linear/hopper_groups.cuh", hopper_groups_cuh),
     SOURCE("linear/hopper_inverse.cu", hopper_inverse_cu),

@@ -19,12 +19,15 @@
 constexpr int segment_chunks = 8;
 constexpr int segment_tokens = segment_chunks * chunk_tokens;
 
+// Where channels decay, F is found anew at every chunk, a number for each channel, and the rest follows from dq and dk
+// themselves without the pairs of a token with itself (linear/channel_gradients.cu).
+
 // All of one pass, where a state group's warp or a block has a place of its own.
 struct Flows {
   float *rows;        // R or C [slices · warps, b, hv, t]
-  float *pairs;       // D [slices, b, hv, t], of the pass for dq
+  float *pairs;       // D [slices, b, hv, t], of the pass for dq; of channels scale dO_t·v_t [b, hv, t]
   u32 *states;        // [segments, hv, slices, warps, KEYS / 4, 32] pairs of numbers: S at the segments' beginnings
-  float *products;    // ⟨S, dS⟩ there [segments, hv, slices · warps], of the pass for dk
+  float *products;    // ⟨S, dS⟩ there [segments, hv, slices · warps], of the pass for dk; of channels [chunks, hv, k]
   i64 tokens;         // of all rows of the batch, times value heads
 };
 
@@ -62,7 +65,7 @@ DEVICE float2 sum_over_rows(float (&x)[chunk_tokens / 8][2]) {
 
 // A warp's share of the products of rows of the outputs, transposed, with those of their partners.
 DEVICE void store_row_products(const Flows &flows, const Operands &o, const Place &at, const TokenSums &output,
-                               const TokenLeft &partner, int chunk, int count) {
+                               const TokenLeft &partner, int first, int count) {
   TokenSums numbers;
   widen_left(numbers, partner);
   float products[chunk_tokens / 8][2];
@@ -74,20 +77,31 @@ DEVICE void store_row_products(const Flows &flows, const Operands &o, const Plac
   const float2 sums = sum_over_rows(products);
   const int warp = read_thread_index() / warp_threads, token = own_lane() * 2;
   float *target = flows.rows + (at.slice * state_warps + warp) * flows.tokens +
-                  flow_place(o, at, chunk * chunk_tokens + token);
+                  flow_place(o, at, first + token);
   if (token < count) target[0] = sums.x;
   if (token + 1 < count) target[1] = sums.y;
 }
 
+// Whether a segment begins with the turn's first token.
+DEVICE bool begins_segment(const Walk &walk) {
+  return walk.is_first_piece() && walk.chunk() % (CHANNELS ? 1 : segment_chunks) == 0;
+}
+
+// The number, among all segments and heads, of the one that begins with a chunk.
+DEVICE i64 segment_of(const Operands &o, const Place &at, int chunk) {
+  const int segment = CHANNELS ? at.sequence.chunk + chunk : at.sequence.segment + chunk / segment_chunks;
+  return (i64)segment * o.value_heads + at.head;
+}
+
 // The number of a state group's warp among those of all segments, heads and slices.
-DEVICE i64 segment_warp(const Operands &o, const Place &at, int segment) {
-  const i64 block = ((i64)(at.sequence.segment + segment) * o.value_heads + at.head) * o.slices + at.slice;
+DEVICE i64 segment_warp(const Operands &o, const Place &at, int chunk) {
+  const i64 block = segment_of(o, at, chunk) * o.slices + at.slice;
   return block * state_warps + read_thread_index() / warp_threads;
 }
 
 // Where a lane's numbers of the state at a segment's beginning are.
-DEVICE u32 *segment_state(const Flows &flows, const Operands &o, const Place &at, int segment) {
-  return flows.states + segment_warp(o, at, segment) * (KEYS / 4 * warp_threads) + own_lane();
+DEVICE u32 *segment_state(const Flows &flows, const Operands &o, const Place &at, int chunk) {
+  return flows.states + segment_warp(o, at, chunk) * (KEYS / 4 * warp_threads) + own_lane();
 }
 
 DEVICE void store_segment_state(u32 *target, const StateSums &state) {
@@ -102,24 +116,36 @@ DEVICE void store_segment_state(u32 *target, const StateSums &state) {
 
 // A warp's share of ⟨S, dS⟩, S as it was stored.
 DEVICE void store_state_product(const Flows &flows, const Operands &o, const Place &at, const StateSums &state,
-                                int segment) {
-  const u32 *source = segment_state(flows, o, at, segment);
-  float sum = 0;
+                                int chunk) {
+  const u32 *source = segment_state(flows, o, at, chunk);
+  // Of the two rows, which are channels if those decay.
+  float sums[2] = {};
 #pragma unroll
   for (int j = 0; j < KEYS / 8; ++j) {
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
       const u32 pair = source[(j * 2 + half) * warp_threads];
-      sum += bf16::widen((u16)pair) * state[j][2 * half] + bf16::widen((u16)(pair >> 16)) * state[j][2 * half + 1];
+      sums[half] += bf16::widen((u16)pair) * state[j][2 * half] + bf16::widen((u16)(pair >> 16)) * state[j][2 * half + 1];
     }
   }
-  sum = warp_sum(sum);
-  if (own_lane() == 0) flows.products[segment_warp(o, at, segment)] = sum;
+  if (!CHANNELS) {
+    const float sum = warp_sum(sums[0] + sums[1]);
+    if (own_lane() == 0) flows.products[segment_warp(o, at, chunk)] = sum;
+    return;
+  }
+  const i64 first = segment_of(o, at, chunk) * o.value_dimension + at.first_column;
+#pragma unroll
+  for (int half = 0; half < 2; ++half) {
+    const float sum = lane_sum<4>(sums[half]);
+    const int row = read_thread_index() / warp_threads * 16 + own_lane() / 4 + half * 8;
+    if (own_lane() % 4 == 0) flows.products[first + row] = sum;
+  }
 }
 
 // D of a chunk, of the products of queries with keys and of output gradients with values, by the score group.
 DEVICE void store_pair_sums(PairShares &shares, const Flows &flows, const Operands &o, const Place &at,
-                            const Gates &gates, const TokenSums &products, const Member &own, int chunk, int count) {
+                            const Gates &gates, const TokenSums &products, const Member &own, int first_token,
+                            int count) {
   float rows[2] = {};
   float2 first = {};
   each_pair<true>(gates, gates.query_rows, products, own, [&](int j, int half, float left, float right) {
@@ -152,7 +178,7 @@ DEVICE void store_pair_sums(PairShares &shares, const Flows &flows, const Operan
     for (int warp = 0; warp < group_warps; ++warp) {
       if (warp >= token / warp_rows) sum -= shares.columns[warp][token];
     }
-    flows.pairs[at.slice * flows.tokens + flow_place(o, at, chunk * chunk_tokens + token)] = sum;
+    flows.pairs[at.slice * flows.tokens + flow_place(o, at, first_token + token)] = sum;
   }
   meet_own_group();
 }

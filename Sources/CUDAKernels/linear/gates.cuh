@@ -26,7 +26,13 @@ struct Gates {
   float columns[group_warps][chunk_tokens];      // to before a warp's rows, over the key's length
   float whole;                                   // e^γ
   float unused[3];
+#if CHANNELS
+  // What a channel decays from where a turn takes the state over to the middle of the decay of its tokens, and from
+  // there to where the turn leaves it.
+  float enter[decaying_channels], leave[decaying_channels];
+#endif
 };
+
 
 // The gates of two tokens of a chunk, `lane` and 32 further, which a thread loads a chunk ahead. What they are
 // as numbers is found when they are used: the loads are under way together.
@@ -127,3 +133,51 @@ DEVICE void measure_rows(float *sizes, const u8 *tile, float epsilon) {
     sizes[row] = rsqrtf(sum + epsilon);
   }
 }
+
+#if CHANNELS
+// What channels decay on the way into a turn's tokens and out of them, by a warp that loads it a turn ahead. Of whole
+// chunks it is in memory.
+struct LoadedEdges {
+  static constexpr int channels = decaying_channels / warp_threads;
+  float before[channels], behind[channels];
+
+  // `edges` are those of all chunks: factors [chunks, hv, 2, width], of which the block has `channels` from `first` on.
+  __device__ LoadedEdges(const Operands &o, const float *edges, int width, int first, const Place &at, const Walk &walk) {
+    if (!walk.exists() || walk.level > 0) return;
+    const i64 chunk = (i64)(at.sequence.chunk + walk.chunk()) * o.value_heads + at.head;
+    const float *source = edges + chunk * 2 * width + first + threadIdx.x % warp_threads;
+#pragma unroll
+    for (int n = 0; n < channels; ++n) {
+      before[n] = source[n * warp_threads];
+      behind[n] = source[width + n * warp_threads];
+    }
+  }
+
+  // Of a piece of a chunk they follow from its gates.
+  __device__ void find(const Operands &o, int first, const Place &at, const Walk &walk) {
+    const i64 place =
+        o.decay.place(at.sequence.batch, at.sequence.first + walk.first(), at.head) + first + threadIdx.x % warp_threads;
+    auto gate = [&](int n, int token) {
+      return fmaxf(o.decay.load(place + token * o.decay.token + n * warp_threads), strongest_decay) * log2_e;
+    };
+    const int count = walk.count();
+#pragma unroll
+    for (int n = 0; n < channels; ++n) {
+      float rest = 0;
+#pragma unroll 4
+      for (int token = 1; token < count; ++token) rest += gate(n, token);
+      before[n] = exp2_fast(gate(n, 0) + 0.5f * rest);
+      behind[n] = exp2_fast(0.5f * rest);
+    }
+  }
+
+  __device__ void store(Gates &gates) const {
+#pragma unroll
+    for (int n = 0; n < channels; ++n) {
+      const int channel = threadIdx.x % warp_threads + n * warp_threads;
+      gates.enter[channel] = REVERSED ? behind[n] : before[n];
+      gates.leave[channel] = REVERSED ? before[n] : behind[n];
+    }
+  }
+};
+#endif

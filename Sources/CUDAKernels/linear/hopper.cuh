@@ -16,6 +16,8 @@
 //   KEYS         the key dimension, 64 or 128
 //   COLUMNS      value columns of a block, 64 or 128
 //   DECAYS       whether there is a decay, one per token and head
+//   CHANNELS     which side of the state decays by channel: 0 none, 1 keys, 2 values. Queries and keys, or values, come
+//                with the decay inside their piece of a chunk in them (linear/channel_gates.cu)
 //   NORMALIZES   whether queries and keys are scaled to unit length
 //   REVERSED     0 from the first token to the last; 1 from the last to the first
 //   FLOWS        whether it finds, beside its outputs, what passes through tokens on the way to the gradient of
@@ -29,6 +31,10 @@
 //                rule what is written
 
 using Element = ELEMENT;
+
+// Whether blocks read what is multiplied with their outputs row by row. Where channels decay, linear/channel_gradients.cu
+// does that.
+#define PARTNERS (FLOWS && !CHANNELS)
 
 // In the backward pass β is nowhere zero: what is written and the gradient of the values are both multiples of it, and
 // its own gradient is their product over β². One so small changes no sum.
@@ -46,9 +52,11 @@ constexpr int computing_warps = state_warps + group_warps;
 
 // Registers of a thread in each role. A block starts with equal shares.
 constexpr int first_registers = 65536 / block_threads / 8 * 8;
-constexpr int state_registers = state_groups == 2 ? (FLOWS ? 184 : 192) : 232;
-constexpr int score_registers = state_groups == 2 ? (FLOWS ? 112 : 96) : 152;
-constexpr int copying_registers = 32;
+constexpr bool goes_back_over_erased = UPDATE == 1 && REVERSED;
+constexpr int state_registers =
+    state_groups == 1 ? 232 : CHANNELS ? 176 : PARTNERS || goes_back_over_erased ? 184 : 192;
+constexpr int score_registers = state_groups == 1 ? 152 : PARTNERS ? 112 : 96;
+constexpr int copying_registers = CHANNELS ? 64 : goes_back_over_erased ? 40 : 32;
 static_assert(state_registers * state_groups + score_registers + copying_registers <=
               first_registers * (state_groups + 2));
 
@@ -67,8 +75,66 @@ using StateSums = float[KEYS / 8][4];
 // The same of 64 × 64 rounded, as left operand.
 using TokenLeft = Element::Left[chunk_tokens / 16];
 
-// The chunk of a turn.
-DEVICE int chunk_of(int turn, int turns) { return REVERSED ? turns - 1 - turn : turn; }
+// The channels of a block that decay.
+constexpr int decaying_channels = CHANNELS == 2 ? COLUMNS : KEYS;
+
+// The turns of a block: a chunk of tokens each, in order, or reversed from the last. Where channels decay, a chunk is cut
+// into equal pieces so short that every factor inside a piece is a number: the level of a chunk says how often it is
+// halved. Most chunks have level 0.
+struct Walk {
+  int turn = 0;
+  int level = 0;
+
+  // Through the chunks of `count` tokens. `levels` are those of the first chunk, and `step` further of the next.
+  __device__ Walk(int count, const u8 *levels, int step) : count_(count), levels_(levels), step_(step) {
+    if (!CHANNELS) return;
+    chunk_ = REVERSED ? chunks() - 1 : 0;
+    ahead_ = load_level(chunk_);
+    enter();
+  }
+
+  __device__ bool exists() const { return CHANNELS ? chunk_ >= 0 && chunk_ < chunks() : turn < chunks(); }
+
+  __device__ void next() {
+    ++turn;
+    if (!CHANNELS) return;
+    piece_ += REVERSED ? -1 : 1;
+    if (piece_ >= 0 && piece_ < pieces()) return;
+    chunk_ += REVERSED ? -1 : 1;
+    enter();
+  }
+
+  __device__ int chunk() const { return CHANNELS ? chunk_ : REVERSED ? chunks() - 1 - turn : turn; }
+  // The turn's first token in the sequence, and its tokens; where the sequence goes on behind a whole chunk, more than 64.
+  __device__ int first() const { return chunk() * chunk_tokens + (CHANNELS ? piece_ * piece_tokens() : 0); }
+  __device__ int count() const {
+    const int left = count_ - first();
+    return CHANNELS ? min(left, piece_tokens()) : left;
+  }
+  __device__ bool is_first_piece() const { return !CHANNELS || piece_ == 0; }
+
+ private:
+  int count_;
+  int chunks_ = (count_ + chunk_tokens - 1) / chunk_tokens;
+  const u8 *levels_;
+  int step_;
+  int chunk_ = 0, piece_ = 0, ahead_ = 0;
+
+  __device__ int chunks() const { return chunks_; }
+  __device__ int piece_tokens() const { return chunk_tokens >> level; }
+  __device__ int pieces() const {
+    return (min(chunk_tokens, count_ - chunk_ * chunk_tokens) + piece_tokens() - 1) / piece_tokens();
+  }
+  __device__ int load_level(int number) const {
+    return number >= 0 && number < chunks() ? levels_[(i64)number * step_] : 0;
+  }
+  // Begins a chunk whose level was loaded while the chunk before it was worked on.
+  __device__ void enter() {
+    level = ahead_;
+    ahead_ = load_level(chunk_ + (REVERSED ? -1 : 1));
+    piece_ = REVERSED ? pieces() - 1 : 0;
+  }
+};
 
 // Barriers of the block by number; 0 is `__syncthreads`.
 DEVICE void meet_own_group() { synchronize(1 + threadIdx.x / group_threads, group_threads); }

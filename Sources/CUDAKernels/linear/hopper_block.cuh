@@ -6,9 +6,15 @@
 // A block of linear/hopper_forward.cu: its parameters, what its warpgroups share, and the work of the copying
 // group, which fills the rings of tiles and of gates.
 
+// What linear/channel_gates.cu leaves of every chunk.
+struct Channels {
+  const u8 *levels;     // how often a chunk is halved [chunks, hv]
+  const float *edges;   // factors of the state before the tokens and behind them [chunks, hv, 2, channels]
+};
+
 struct Parameters {
   TensorMap queries, keys, values;
-  TensorMap partners;   // of FLOWS, as the outputs; as the values are copied
+  TensorMap partners;   // of PARTNERS, as the outputs; as the values are copied
   TensorMap inverses;   // of erasing tokens (linear/hopper_inverse.cu)
   Operands operands;
   Rows output;          // [b, t, hv, v]
@@ -21,7 +27,14 @@ struct Parameters {
   int unused;
   Flows flows;
   Rows betas;           // the gradient of β [b, t, hv, 1] in float32
+  Channels channels;    // of CHANNELS
 };
+
+// The turns of a block.
+DEVICE Walk walk_through(const Parameters &p, const Place &at) {
+  const i64 first = (i64)at.sequence.chunk * p.operands.value_heads + at.head;
+  return Walk(at.sequence.count, CHANNELS ? p.channels.levels + first : nullptr, p.operands.value_heads);
+}
 
 constexpr int key_stages = 3;
 constexpr int value_stages = 2;
@@ -42,13 +55,13 @@ struct Layout {
   u32 keys = queries + key_stages * KeyTile::bytes;
   u32 values = keys + key_stages * KeyTile::bytes;
   u32 partners = values + value_stages * ValueTile::bytes;
-  u32 scores = partners + (FLOWS ? value_stages * ValueTile::bytes : 0);
+  u32 scores = partners + (PARTNERS ? value_stages * ValueTile::bytes : 0);
   u32 inverses = scores + score_stages * ScoreTile::bytes;
   u32 outputs = inverses + (UPDATE == 1 ? score_stages * ScoreTile::bytes : 0);
   u32 gates = outputs + output_stages * state_groups * OutputTile::bytes;
   u32 sizes = gates + gate_stages * (u32)sizeof(Gates);
   u32 shares = sizes + 2 * chunk_tokens * (u32)sizeof(float);
-  u32 barriers = shares + (FLOWS && !REVERSED ? (u32)sizeof(PairShares) : 0);
+  u32 barriers = shares + (PARTNERS && !REVERSED ? (u32)sizeof(PairShares) : 0);
   Ring<key_stages> query_ring = {barriers};
   Ring<key_stages> key_ring = {barriers + Ring<key_stages>::bytes};
   Ring<value_stages> value_ring = {barriers + 2 * Ring<key_stages>::bytes};
@@ -84,15 +97,15 @@ struct Memory {
 };
 
 // The copying group's work: one thread requests the tiles in the order in which they are read.
-DEVICE void copy_all(const Parameters &p, const Layout &layout, const Place &at, bool is_map, int turns) {
-  for (int turn = 0; turn < turns; ++turn) {
-    const int row = at.sequence.first + chunk_of(turn, turns) * chunk_tokens;
+DEVICE void copy_all(const Parameters &p, const Layout &layout, const Place &at, bool is_map) {
+  for (Walk walk = walk_through(p, at); walk.exists(); walk.next()) {
+    const int turn = walk.turn, first = walk.first(), row = at.sequence.first + first;
     copy_blocks<KeyTile>(layout.key_tile(turn), p.keys, layout.key_ring.claim(turn, KeyTile::bytes),
                          at.head / p.key_group, row, at.sequence.batch);
 #if UPDATE == 1
-    const int chunk = at.sequence.chunk + chunk_of(turn, turns);
     copy_blocks<ScoreTile>(layout.inverse_tile(turn), p.inverses,
-                           layout.inverse_ring.claim(turn, ScoreTile::bytes), at.head, chunk * chunk_tokens, 0);
+                           layout.inverse_ring.claim(turn, ScoreTile::bytes), at.head,
+                           at.sequence.chunk * chunk_tokens + first, 0);
 #endif
 #if READS
     copy_blocks<KeyTile>(layout.query_tile(turn), p.queries,
@@ -100,10 +113,10 @@ DEVICE void copy_all(const Parameters &p, const Layout &layout, const Place &at,
                          at.sequence.batch);
 #endif
     if (is_map) continue;
-    const u32 barrier = layout.value_ring.claim(turn, (1 + FLOWS) * ValueTile::bytes);
+    const u32 barrier = layout.value_ring.claim(turn, (1 + PARTNERS) * ValueTile::bytes);
     copy_blocks<ValueTile>(layout.value_tile(turn), p.values, barrier, at.head / p.value_group, row,
                            at.sequence.batch, at.first_column);
-#if FLOWS
+#if PARTNERS
     copy_blocks<ValueTile>(layout.partner_tile(turn), p.partners, barrier, at.head / p.partner_group, row,
                            at.sequence.batch, at.first_column);
 #endif
@@ -111,24 +124,38 @@ DEVICE void copy_all(const Parameters &p, const Layout &layout, const Place &at,
 }
 
 // The gates, by a warp that waits for the two that measure, if there are any.
-DEVICE void find_all_gates(const Parameters &p, const Layout &layout, const Place &at, const Memory &memory,
-                           int turns) {
-  LoadedGates loaded(p.operands, at, chunk_of(0, turns) * chunk_tokens);
-  for (int turn = 0; turn < turns; ++turn) {
+DEVICE void find_all_gates(const Parameters &p, const Layout &layout, const Place &at, const Memory &memory) {
+  Walk walk = walk_through(p, at);
+  LoadedGates loaded(p.operands, at, walk.first());
+#if CHANNELS
+  const int width = CHANNELS == 2 ? p.operands.value_dimension : KEYS, first = CHANNELS == 2 ? at.first_column : 0;
+  LoadedEdges edges(p.operands, p.channels.edges, width, first, at, walk);
+#endif
+  while (walk.exists()) {
+    const int turn = walk.turn;
     layout.gate_ring.wait_for_place(turn);
     if (NORMALIZES) synchronize(measured, gate_threads);
-    find_gates(memory.gates(turn), loaded, memory.sizes(), at.sequence.count - chunk_of(turn, turns) * chunk_tokens, p.operands);
+    find_gates(memory.gates(turn), loaded, memory.sizes(), walk.count(), p.operands);
+#if CHANNELS
+    if (walk.level > 0) edges.find(p.operands, first, at, walk);
+    edges.store(memory.gates(turn));
+#endif
     layout.gate_ring.fill(turn);
-    loaded = LoadedGates(p.operands, at, chunk_of(turn + 1, turns) * chunk_tokens);
+    walk.next();
+    loaded = LoadedGates(p.operands, at, walk.first());
+#if CHANNELS
+    edges = LoadedEdges(p.operands, p.channels.edges, width, first, at, walk);
+#endif
     if (NORMALIZES) synchronize(used, gate_threads);
   }
 }
 
 // The lengths of queries, or of keys, by a warp.
-DEVICE void measure_all(const Parameters &p, const Layout &layout, const Memory &memory, bool of_keys,
-                        int turns) {
+DEVICE void measure_all(const Parameters &p, const Layout &layout, const Place &at, const Memory &memory,
+                        bool of_keys) {
   const Ring<key_stages> &ring = of_keys ? layout.key_ring : layout.query_ring;
-  for (int turn = 0; turn < turns; ++turn) {
+  for (Walk walk = walk_through(p, at); walk.exists(); walk.next()) {
+    const int turn = walk.turn;
     ring.wait(turn);
     const u32 tile = of_keys ? layout.key_tile(turn) : layout.query_tile(turn);
     measure_rows(memory.sizes() + of_keys * chunk_tokens, memory.at(tile), p.operands.epsilon);

@@ -13,7 +13,10 @@
 //
 // Without outputs a block finds what a piece of a sequence does to the state: S ↦ M S + B. B is the state that it
 // leaves of none; where tokens erase, columns of M are those that it leaves, without values, of a one; otherwise M
-// is the piece's decay, a number.
+// is the piece's decay, a number or one for each channel.
+//
+// Where channels decay, what stands above is the same without e^G, of queries and keys that have it in them, and with e^γ
+// in two parts, before the chunk's tokens and behind them.
 //
 // Reversed, an additive update goes from the last token to the first: rows of the tile of scores are keys then.
 //
@@ -25,21 +28,20 @@
 #include "linear/hopper_groups.cuh"
 
 // A state group's work.
-DEVICE void recur(const Parameters &p, const Layout &layout, const Place &at, const Memory &memory, bool is_map,
-                  int turns) {
+DEVICE void recur(const Parameters &p, const Layout &layout, const Place &at, const Memory &memory, bool is_map) {
   const Operands &o = p.operands;
   const int warp_column = threadIdx.x / warp_threads * 16;
   StateSums state = {};
   begin_state(state, p, at, is_map);
+  // What decays in all, of a channel of each thread if those decay.
   float passed = 1;
 
-  for (int turn = 0; turn < turns; ++turn) {
-    const int chunk = chunk_of(turn, turns);
-    const int count = min(chunk_tokens, at.sequence.count - chunk * chunk_tokens);
+  for (Walk walk = walk_through(p, at); walk.exists(); walk.next()) {
+    const int turn = walk.turn, count = min(chunk_tokens, walk.count());
     const u32 keys = layout.key_tile(turn);
     const Gates &gates = memory.gates(turn);
 #if OUTPUTS
-    const OutputPlace output_place = {p, at, at.sequence.first + chunk * chunk_tokens, count};
+    const OutputPlace output_place = {p, at, at.sequence.first + walk.first(), count};
     const HeldOutputs held(output_place);
 #endif
 #if READS
@@ -48,9 +50,13 @@ DEVICE void recur(const Parameters &p, const Layout &layout, const Place &at, co
     TokenLeft written;
 
 #if FLOWS && !REVERSED
-    if (p.flows.states && chunk % segment_chunks == 0) {
-      store_segment_state(segment_state(p.flows, o, at, chunk / segment_chunks), state);
-    }
+    if (p.flows.states && begins_segment(walk)) store_segment_state(segment_state(p.flows, o, at, walk.chunk()), state);
+#endif
+#if CHANNELS
+    layout.gate_ring.wait(turn);
+    scale_channels(state, gates.enter);
+    const int channel = threadIdx.x;
+    if (!OUTPUTS && channel < decaying_channels) passed *= gates.enter[channel] * gates.leave[channel];
 #endif
     // 1. What keys and queries find in the state. Behind the end keys are cleared before the scores are there.
     Element::Left rounded[KEYS / 16];
@@ -115,10 +121,10 @@ DEVICE void recur(const Parameters &p, const Layout &layout, const Place &at, co
     // 3. O = scale e^G Q S + P W
 #if READS
     if (DECAYS || NORMALIZES || !REVERSED) scale_columns(output, gates.read);
-#if FLOWS
+#if PARTNERS
     TokenLeft partner;
     load_values(partner, layout.partner_tile(turn), warp_column, count);
-    store_row_products(p.flows, o, at, output, partner, chunk, count);
+    store_row_products(p.flows, o, at, output, partner, walk.first(), count);
 #endif
     open_products();
     if (REVERSED) {
@@ -156,8 +162,11 @@ DEVICE void recur(const Parameters &p, const Layout &layout, const Place &at, co
 #endif
     wait_for_products<0>();
     keep(state);
+#if CHANNELS
+    scale_channels(state, gates.leave);
+#endif
 #if FLOWS && REVERSED
-    if (chunk % segment_chunks == 0) store_state_product(p.flows, o, at, state, chunk / segment_chunks);
+    if (begins_segment(walk)) store_state_product(p.flows, o, at, state, walk.chunk());
 #endif
     leave(layout.key_ring, turn);
     leave(layout.score_ring, turn);
@@ -165,8 +174,13 @@ DEVICE void recur(const Parameters &p, const Layout &layout, const Place &at, co
   }
 
   end_state(state, p, at, is_map);
-  if (UPDATE == 0 && !OUTPUTS && at.slice == 0 && threadIdx.x == 0) {
-    p.maps[(i64)at.number * o.value_heads + at.head] = passed;
+  if (UPDATE != 0 || OUTPUTS) return;
+  const i64 number = (i64)at.number * o.value_heads + at.head;
+  if (!CHANNELS) {
+    if (at.slice == 0 && threadIdx.x == 0) p.maps[number] = passed;
+  } else if ((CHANNELS == 2 || at.slice == 0) && threadIdx.x < decaying_channels) {
+    const int width = CHANNELS == 2 ? o.value_dimension : KEYS, first = CHANNELS == 2 ? at.first_column : 0;
+    p.maps[number * width + first + threadIdx.x] = passed;
   }
 }
 

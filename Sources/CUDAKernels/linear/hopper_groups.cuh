@@ -12,10 +12,9 @@ DEVICE void clear_behind(u8 *keys, int count) {
   meet_own_group();
 }
 
-// The gradient of β, of the products of each token's gradient of the values with what it wrote: both are multiples
-// of β.
-DEVICE void store_betas(const Parameters &p, const Place &at, const Gates &gates, const TokenSums &products,
-                        const Member &own, int chunk, int count) {
+// Calls body(token, product) for each product of a token with itself that a thread has, once for all slices.
+template <typename Body>
+DEVICE void each_diagonal(const Place &at, const TokenSums &products, const Member &own, int count, const Body &body) {
   float found[2] = {};
   const int second = own.row() - own.column();
 #pragma unroll
@@ -27,24 +26,21 @@ DEVICE void store_betas(const Parameters &p, const Place &at, const Gates &gates
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
     const int token = own.warp * warp_rows + half * 8 + own.row();
-    if (token >= count) continue;
-    const float beta = gates.betas[token];
-    const i64 place = p.betas.place(at.sequence.batch, at.sequence.first + chunk * chunk_tokens + token, at.head);
-    ((float *)p.betas.base)[place] = found[half] / beta / beta;
+    if (token < count) body(token, found[half]);
   }
 }
 
 // The score group's work.
-DEVICE void score_all(const Parameters &p, const Layout &layout, const Place &at, const Memory &memory,
-                      int turns) {
+DEVICE void score_all(const Parameters &p, const Layout &layout, const Place &at, const Memory &memory) {
   TokenSums sums;
-  for (int turn = 0; turn < turns; ++turn) {
+  for (Walk walk = walk_through(p, at); walk.exists(); walk.next()) {
     const Member own;
+    const int turn = walk.turn;
     const u32 keys = layout.key_tile(turn);
     const Gates &gates = memory.gates(turn);
     layout.gate_ring.wait(turn);
 
-    const int chunk = chunk_of(turn, turns), count = at.sequence.count - chunk * chunk_tokens;
+    const int count = walk.count();
 
     // 1. Nothing behind the end is multiplied.
     layout.key_ring.wait(turn);
@@ -72,7 +68,18 @@ DEVICE void score_all(const Parameters &p, const Layout &layout, const Place &at
     leave(layout.key_ring, turn);
 
 #if BETAS
-    store_betas(p, at, gates, sums, own, chunk, count);
+    // The gradient of β, of the products of each token's gradient of the values with what it wrote: both are multiples
+    // of β.
+    each_diagonal(at, sums, own, count, [&](int token, float product) {
+      const float beta = gates.betas[token];
+      const i64 place = p.betas.place(at.sequence.batch, at.sequence.first + walk.first() + token, at.head);
+      ((float *)p.betas.base)[place] = product / beta / beta;
+    });
+#endif
+#if FLOWS && CHANNELS && !REVERSED
+    each_diagonal(at, sums, own, count, [&](int token, float product) {
+      p.flows.pairs[flow_place(p.operands, at, walk.first() + token)] = p.operands.scale * product;
+    });
 #endif
 
     // 3. P, before the next turn's product takes its registers.
@@ -81,7 +88,7 @@ DEVICE void score_all(const Parameters &p, const Layout &layout, const Place &at
 #endif
     show_to_products();
     layout.score_ring.fill(turn);
-#if FLOWS && !REVERSED
+#if PARTNERS && !REVERSED
     // 4. What passes between tokens of the chunk.
     TokenSums others;
     layout.value_ring.wait(turn);
@@ -96,7 +103,7 @@ DEVICE void score_all(const Parameters &p, const Layout &layout, const Place &at
 #pragma unroll
       for (int i = 0; i < 4; ++i) sums[j][i] *= others[j][i];
     }
-    store_pair_sums(memory.shares(), p.flows, p.operands, at, gates, sums, own, chunk, count);
+    store_pair_sums(memory.shares(), p.flows, p.operands, at, gates, sums, own, walk.first(), count);
 #endif
     leave(layout.gate_ring, turn);
   }
@@ -160,6 +167,22 @@ DEVICE void begin_state(StateSums &state, const Parameters &p, const Place &at, 
         const int column = map_column + warp_column + threadIdx.x % warp_threads / 4 + i / 2 * 8;
         state[j][i] = row == column ? 1 : 0;
       }
+    }
+  }
+}
+
+// The state times what its channels decay.
+DEVICE void scale_channels(StateSums &state, const float *factors) {
+#pragma unroll
+  for (int j = 0; j < KEYS / 8; ++j) {
+    if (CHANNELS == 1) {
+      const float2 factor = factors_at(factors, j);
+#pragma unroll
+      for (int i = 0; i < 4; ++i) state[j][i] *= i % 2 ? factor.y : factor.x;
+    } else {
+      const float *own = factors + threadIdx.x / warp_threads * 16 + threadIdx.x % warp_threads / 4;
+#pragma unroll
+      for (int i = 0; i < 4; ++i) state[j][i] *= own[i / 2 * 8];
     }
   }
 }
@@ -240,21 +263,19 @@ DEVICE void store_output(const Layout &layout, const Memory &memory, const Outpu
 }
 
 // A state group's work, of which each kernel has its own.
-DEVICE void recur(const Parameters &p, const Layout &layout, const Place &at, const Memory &memory, bool is_map,
-                  int turns);
+DEVICE void recur(const Parameters &p, const Layout &layout, const Place &at, const Memory &memory, bool is_map);
 
 // A block: its barriers, and its groups at their work.
 DEVICE void run_block(const Parameters &p) {
   extern __shared__ __align__(1024) u8 shared[];
   const Place at(p.operands, chunk_tokens, segment_tokens);
   const Layout layout(shared_address(shared));
-  const int turns = (at.sequence.count + chunk_tokens - 1) / chunk_tokens;
   const bool is_map = UPDATE == 1 && !OUTPUTS && at.first_column >= p.operands.value_dimension;
 
   if (threadIdx.x == 0) {
     layout.query_ring.open(computing_warps + NORMALIZES);
     layout.key_ring.open(computing_warps + NORMALIZES);
-    layout.value_ring.open(FLOWS && !REVERSED ? computing_warps : state_warps);
+    layout.value_ring.open(PARTNERS && !REVERSED ? computing_warps : state_warps);
     layout.score_ring.open(state_warps, group_threads);
     layout.gate_ring.open(computing_warps, warp_threads);
     layout.inverse_ring.open(state_warps);
@@ -269,15 +290,15 @@ DEVICE void run_block(const Parameters &p) {
   const int group = threadIdx.x / group_threads;
   if (group < state_groups) {
     take_registers<state_registers>();
-    recur(p, layout, at, memory, is_map, turns);
+    recur(p, layout, at, memory, is_map);
   } else if (group == score_group) {
     give_registers<score_registers>();
-    score_all(p, layout, at, memory, turns);
+    score_all(p, layout, at, memory);
   } else {
     give_registers<copying_registers>();
     const int warp = threadIdx.x / warp_threads % group_warps;
-    if (warp == 0 && threadIdx.x % warp_threads == 0) copy_all(p, layout, at, is_map, turns);
-    if (warp == 1) find_all_gates(p, layout, at, memory, turns);
-    if (NORMALIZES && warp >= group_warps - measuring_warps) measure_all(p, layout, memory, warp == 3, turns);
+    if (warp == 0 && threadIdx.x % warp_threads == 0) copy_all(p, layout, at, is_map);
+    if (warp == 1) find_all_gates(p, layout, at, memory);
+    if (NORMALIZES && warp >= group_warps - measuring_warps) measure_all(p, layout, at, memory, warp == 3);
   }
 }

@@ -18,20 +18,18 @@
 #include "linear/hopper_groups.cuh"
 
 // A state group's work.
-DEVICE void recur(const Parameters &p, const Layout &layout, const Place &at, const Memory &memory, bool is_map,
-                  int turns) {
+DEVICE void recur(const Parameters &p, const Layout &layout, const Place &at, const Memory &memory, bool is_map) {
   const int warp_column = threadIdx.x / warp_threads * 16;
   StateSums state = {};
   begin_state(state, p, at, is_map);
 
-  for (int turn = 0; turn < turns; ++turn) {
-    const int chunk = chunk_of(turn, turns);
-    const int count = min(chunk_tokens, at.sequence.count - chunk * chunk_tokens);
+  for (Walk walk = walk_through(p, at); walk.exists(); walk.next()) {
+    const int turn = walk.turn, count = min(chunk_tokens, walk.count());
     const u32 keys = layout.key_tile(turn), queries = layout.query_tile(turn);
     const Gates &gates = memory.gates(turn);
 
 #if OUTPUTS
-    const OutputPlace output_place = {p, at, at.sequence.first + chunk * chunk_tokens, count};
+    const OutputPlace output_place = {p, at, at.sequence.first + walk.first(), count};
     const HeldOutputs held(output_place);
 #endif
     // 1. What keys find in dS, and what the outputs of the chunk add: dW.

@@ -3,13 +3,14 @@
 //
 // One block for 16 columns of the values of one sequence and head. Compiled with
 //   KEYS     the key dimension, 64 or 128
-//   UPDATE   0: M is a number; 1: a matrix
+//   UPDATE   0: M is a number, or one for each row; 1: a matrix
+//   CHANNELS whether it is one for each row
 
 #include "linear/tokens.cuh"
 
 struct Parameters {
   const float *initial_state;   // [n, hv, k, v], or null
-  const float *maps;            // M [pieces, hv, k, k] or [pieces, hv]
+  const float *maps;            // M [pieces, hv, k, k], [pieces, hv] or [pieces, hv, k]
   const float *effects;         // B [pieces, hv, k, v]
   float *states;                // [pieces, hv, k, v]: before each piece
   float *final_state;           // [n, hv, k, v], or null
@@ -58,9 +59,11 @@ extern "C" __global__ void __launch_bounds__(block_threads)
 #pragma unroll
     for (int i = 0; i < thread_rows; ++i) p.states[place(piece, i)] = own[i];
 #if UPDATE == 0
-    const float factor = p.maps[(i64)piece * p.value_heads + head];
+    const float *factors = p.maps + ((i64)piece * p.value_heads + head) * (CHANNELS ? KEYS : 1);
 #pragma unroll
-    for (int i = 0; i < thread_rows; ++i) own[i] = fmaf(factor, own[i], effect[i]);
+    for (int i = 0; i < thread_rows; ++i) {
+      own[i] = fmaf(factors[CHANNELS ? first_row + i * row_step : 0], own[i], effect[i]);
+    }
 #else
 #pragma unroll
     for (int i = 0; i < thread_rows; ++i) state[(first_row + i * row_step) * columns + column] = own[i];

@@ -60,7 +60,9 @@ struct HopperBackward {
     if problem.normalizesQueriesAndKeys {
       bytes += 2 * problem.batch * problem.length * problem.heads * k * half
     }
-    if problem.decay != .none {
+    if problem.decay == .perChannel {
+      bytes += HopperFlows.bytesOfChannels(problem)
+    } else if problem.decay != .none {
       bytes += (erases ? 2 : 1) * HopperFlows.bytes(tokens: tokens, k: k)
       bytes += tokens.pieces(of: HopperFlows.segment) * k * v * half
     }
@@ -73,15 +75,47 @@ struct HopperBackward {
       ?? .zeros(call.outputShape, dtype: problem.dtype, device: call.device)
     let final = try finalStateGradient?.contiguous()
     let initialState = try call.initialState.map { _ in try linear.fresh(call.stateShape) }
-    return
-      problem.update.isErasing
-      ? try erasing(incoming, final: final, initialState: initialState)
+    if problem.update.isErasing {
+      return try erasing(incoming, final: final, initialState: initialState)
+    }
+    return problem.decay == .perChannel
+      ? try additiveByChannel(incoming, final: final, initialState: initialState)
       : try additive(incoming, final: final, initialState: initialState)
   }
 
   /// [b, t, hv, k]
   private var keyRows: Shape {
     [problem.batch, problem.length, problem.valueHeads, problem.keyDimension]
+  }
+
+  /// With decays of channels: a pass reads q̂ and k̂ for q and k above, and what it finds of them is brought back.
+  private func additiveByChannel(_ incoming: Tensor, final: Tensor?, initialState: Tensor?) throws
+    -> LinearGradients
+  {
+    let queriesGradient = try plan.result(keyRows, call.places.queriesGradient)
+    let keysGradient = try plan.result(keyRows, call.places.keysGradient)
+    let values = try plan.result(call.outputShape, call.places.valuesGradient)
+    let channels = try HopperChannels(plan, queries: queries, keys: keys)
+    let flows = try HopperFlows.ofChannels(plan)
+    let ofQueries = HopperPass(
+      queries: incoming, keys: call.values, values: channels.keys, output: queriesGradient,
+      initialState: call.initialState, hasTransposedStates: true, flows: flows, isStrict: true,
+      channels: channels, decaysValues: true)
+    let ofValues = HopperPass(
+      queries: channels.keys, keys: channels.queries, values: incoming, output: values,
+      isReversed: true, initialState: final, finalState: initialState, channels: channels)
+    let ofKeys = HopperPass(
+      queries: call.values, keys: incoming, values: channels.queries, output: keysGradient,
+      isReversed: true, initialState: final, hasTransposedStates: true, flows: flows,
+      isStrict: true, channels: channels, decaysValues: true)
+    try ofQueries.run(plan)
+    let behind = try ofValues.run(plan)
+    try ofKeys.run(plan, states: .known(behind))
+    let decay = try channels.gradients(queries: queriesGradient, keys: keysGradient, flows: flows)
+    return LinearGradients(
+      queries: try unfold(queriesGradient, queries: true),
+      keys: try unfold(keysGradient, queries: false), values: values, decay: decay,
+      initialState: initialState)
   }
 
   private func additive(_ incoming: Tensor, final: Tensor?, initialState: Tensor?) throws

@@ -7,18 +7,18 @@ struct HopperFlows {
   /// Tokens of a segment, after which what passes is found anew.
   static let segment = 8 * HopperTile.chunk
   /// Warps of the group that has 64 columns of the outputs.
-  private static let warps = 4
+  fileprivate static let warps = 4
 
-  /// What is multiplied with the outputs row by row.
-  let partners: DeviceRows
-  /// [slots, b, hv, t]
-  let rows: Tensor
+  /// What is multiplied with the outputs row by row; nil where channels decay.
+  let partners: DeviceRows?
+  /// [slots, b, hv, t]; nil where channels decay.
+  let rows: Tensor?
   /// [slices, b, hv, t], of the pass for dq.
   let pairs: Tensor
   /// [segments, hv, v, k] in bfloat16, in an order of the kernel's own; nil of a pass whose states another one has
-  /// written.
+  /// written. Where channels decay a chunk is a segment.
   let states: Tensor?
-  /// [segments, hv, slots], of the pass for dk.
+  /// [segments, hv, slots] or, where channels decay, [chunks, hv, k], of the pass for dk.
   let products: Tensor
 
   /// Bytes of what passes for `tokens` tokens, times value heads, of keys of `k` numbers.
@@ -54,6 +54,25 @@ struct HopperFlows {
       reads: try flows(readers, known == nil ? states : nil), keys: try flows(keys, states))
   }
 
+  /// The same where channels decay, for both passes.
+  static func ofChannels(_ plan: HopperPlan) throws -> HopperFlows {
+    let (linear, problem) = (plan.linear, plan.problem)
+    let (k, v, hv) = (problem.keyDimension, problem.valueDimension, problem.valueHeads)
+    return HopperFlows(
+      partners: nil, rows: nil, pairs: try linear.fresh([problem.batch, hv, problem.length]),
+      states: try linear.fresh([plan.chunks, hv, v, k], .bfloat16),
+      products: try linear.fresh([plan.chunks, hv, k]))
+  }
+
+  /// Bytes of that for a problem.
+  static func bytesOfChannels(_ problem: LinearProblem) -> Int {
+    let (k, v) = (problem.keyDimension, problem.valueDimension)
+    let tokens = problem.batch * problem.length * problem.valueHeads
+    let single = MemoryLayout<Float>.size
+    return tokens * single
+      + tokens.pieces(of: HopperTile.chunk) * k * (v * problem.dtype.size + single)
+  }
+
   /// As `Flows` in `linear/flows.cuh`.
   struct Addresses: BitwiseCopyable {
     private var rows: UInt64 = 0
@@ -65,7 +84,7 @@ struct HopperFlows {
     init(_ flows: HopperFlows?, _ problem: LinearProblem) throws {
       tokens = Int64(problem.batch * problem.length * problem.valueHeads)
       guard let flows else { return }
-      rows = try flows.rows.deviceAddress()
+      rows = try Tensor.deviceAddress(flows.rows)
       pairs = try flows.pairs.deviceAddress()
       states = try Tensor.deviceAddress(flows.states)
       products = try flows.products.deviceAddress()
@@ -102,7 +121,8 @@ extension HopperFlowPair {
         erased: Shares(flows[flows.count - 1]),
         decay: DeviceTokenRows(decay),
         tokens: Int64(problem.batch * problem.length * problem.valueHeads),
-        slots: Int32(flows[0].reads.rows.shape[0]), slices: Int32(tile.slices)))
+        slots: Int32(problem.keyDimension / HopperTile.groupColumns * HopperFlows.warps),
+        slices: Int32(tile.slices)))
     return decay
   }
 
@@ -114,8 +134,8 @@ extension HopperFlowPair {
     var products: UInt64
 
     init(_ flows: HopperFlowPair) throws {
-      rows = try flows.reads.rows.deviceAddress()
-      columns = try flows.keys.rows.deviceAddress()
+      rows = try Tensor.deviceAddress(flows.reads.rows)
+      columns = try Tensor.deviceAddress(flows.keys.rows)
       pairs = try flows.reads.pairs.deviceAddress()
       products = try flows.keys.products.deviceAddress()
     }

@@ -1,8 +1,8 @@
 import AttentionCUDA
 import AttentionTensors
 
-/// Linear attention on Hopper in chunks of 64 tokens: additive updates and the delta rule, with a decay per
-/// token, per head or none, in bfloat16. The state stays in registers as the left operand of the matrix
+/// Linear attention on Hopper in chunks of 64 tokens: additive updates, and the delta rule with a decay per token, per
+/// head or none, in bfloat16. The state stays in registers as the left operand of the matrix
 /// instructions; states and sums are float32.
 struct HopperKernel: LinearKernel {
   /// Whether sequences are cut into pieces that are worked on side by side: for few long ones.
@@ -21,6 +21,8 @@ struct HopperKernel: LinearKernel {
   /// Launches and what goes before them.
   private static let overhead = 8e-6
   private static let splitOverhead = 25e-6
+  /// Seconds per byte of queries and keys that decays of channels are taken into: as many are read.
+  private static let channelSeconds = 1e-12
   /// The share of the portable kernels' time for both passes that their backward pass takes.
   private static let shareOfBackward = 0.8
   /// Multiprocessors of an H200, for estimates without one.
@@ -35,8 +37,9 @@ struct HopperKernel: LinearKernel {
     if problem.update != .additive && problem.update != .delta {
       return Objection("the update is \(problem.update.rawValue); needs additive or delta")
     }
-    if problem.decay == .perChannel {
-      return Objection("the decay is per channel; needs one per token, one per head or none")
+    if problem.decay == .perChannel && problem.update.isErasing {
+      return Objection(
+        "the decay of an erasing update is per channel; needs one per token, one per head or none")
     }
     if !Self.keyDimensions.contains(problem.keyDimension) {
       return Objection("key dimension \(problem.keyDimension); needs 64 or 128")
@@ -99,6 +102,12 @@ struct HopperKernel: LinearKernel {
       extraMemory: states * (problem.valueDimension + (isErasing ? problem.keyDimension : 0))
         * MemoryLayout<Float>.size + inverses * problem.dtype.size,
       efficiency: 1, overhead: seconds(forward), pieces: 1)
+    if problem.decay == .perChannel {
+      let passes = problem.needsGradient ? 3.0 : 1
+      cost.extraMemory += HopperChannels.bytes(problem)
+      cost.overhead +=
+        passes * (Double(HopperChannels.bytes(problem)) * Self.channelSeconds + Self.overhead)
+    }
     guard problem.needsGradient else { return cost }
     if HopperBackward.serves(problem) {
       cost.overhead += HopperBackward.shapes(problem).map(seconds).reduce(0, +)
@@ -127,6 +136,18 @@ struct HopperKernel: LinearKernel {
     let output = try plan.result(call.outputShape, call.places.output)
     let finalState = try plan.linear.fresh(call.stateShape, into: call.places.finalState)
     let normalizes = problem.normalizesQueriesAndKeys
+    if problem.decay == .perChannel {
+      func read(_ rows: Tensor) throws -> Tensor {
+        try normalizes ? UnitRows(rows).run(plan.queue) : rows
+      }
+      let channels = try HopperChannels(
+        plan, queries: read(call.queries), keys: read(call.keys))
+      let pass = HopperPass(
+        queries: channels.queries, keys: channels.keys, values: call.values, output: output,
+        initialState: call.initialState, finalState: finalState, channels: channels)
+      try pass.run(plan)
+      return LinearOutputs(output: output, finalState: finalState)
+    }
     let inverses =
       try problem.update.isErasing
       ? HopperInverses(plan, keys: call.keys, normalizes: normalizes, isOfGradients: false) : nil

@@ -33,6 +33,10 @@ struct HopperPass {
   var betas: Tensor?
   /// Of erasing updates.
   var inverses: HopperInverses?
+  /// Of decays by channel, which are in queries and keys, or in the values, already.
+  var channels: HopperChannels?
+  /// Whether it is the values that have them.
+  var decaysValues = false
 }
 
 extension HopperPass {
@@ -75,9 +79,10 @@ extension HopperPass {
   func shape(_ problem: LinearProblem) -> HopperTile.Shape {
     HopperTile.Shape(
       keyDimension: keyDimension, valueDimension: valueDimension, update: update,
-      decays: problem.decay != .none, normalizes: normalizes, isReversed: isReversed,
-      hasFlows: flows != nil, isStrict: isStrict, isOfWrites: isOfWrites, held: held,
-      findsBetas: betas != nil)
+      decays: problem.decay != .none && channels == nil, normalizes: normalizes,
+      isReversed: isReversed, hasFlows: flows != nil, isStrict: isStrict, isOfWrites: isOfWrites,
+      held: held, findsBetas: betas != nil,
+      channels: channels == nil ? .none : decaysValues ? .values : .keys)
   }
 
   /// How the pass is cut into blocks.
@@ -114,8 +119,9 @@ extension HopperPass {
         pass.hasTransposedStates ? [plan.count, hv, v, k] : [plan.count, hv, k, v])
       let effects = try plan.linear.fresh(shape)
       let states = try plan.linear.fresh(shape)
+      let channels = pass.channels == nil ? [] : [pass.decaysValues ? v : k]
       let maps = try plan.linear.fresh(
-        pass.update.isErasing ? [plan.count, hv, k, k] : [plan.count, hv])
+        Shape([plan.count, hv] + (pass.update.isErasing ? [k, k] : channels)))
       try launch(tile(hasOutputs: false), initialState: nil, finalState: effects, maps: maps)
       try join(maps: maps, effects: effects, states: states)
       return states
@@ -137,7 +143,7 @@ extension HopperPass {
       let flows = tile.hasOutputs ? pass.flows : nil
       let inverses = pass.inverses?.rows
       let isWayBack = pass.update.isErasing && pass.isReversed
-      try withExtendedLifetime((rows, flows, inverses)) {
+      try withExtendedLifetime((rows, flows, inverses, pass.channels)) {
         try plan.queue.launch(
           isWayBack ? "linear/hopper_value_gradients" : "linear/hopper_forward",
           element: problem.dtype, definitions: tile.definitions, isSpecific: true,
@@ -145,15 +151,17 @@ extension HopperPass {
           sharedBytes: tile.sharedBytes,
           Parameters(
             queries: map(rows[0]), keys: map(rows[1]), values: map(rows[2]),
-            partners: flows.map { try map($0.partners) } ?? TensorMap(),
+            partners: flows?.partners.map(map) ?? TensorMap(),
             inverses: inverses.map(map) ?? TensorMap(), operands: operands,
             output: DeviceTokenRows(pass.output),
             finalState: Tensor.deviceAddress(finalState), maps: Tensor.deviceAddress(maps),
             queryGroup: group(pass.queries), keyGroup: group(pass.keys),
             valueGroup: group(pass.values),
-            partnerGroup: group(flows?.partners.tensor ?? pass.values),
+            partnerGroup: group(flows?.partners?.tensor ?? pass.values),
             isTransposed: pass.hasTransposedStates ? 1 : 0,
-            flows: HopperFlows.Addresses(flows, problem), betas: DeviceTokenRows(pass.betas)))
+            flows: HopperFlows.Addresses(flows, problem), betas: DeviceTokenRows(pass.betas),
+            levels: Tensor.deviceAddress(pass.channels?.levels),
+            edges: Tensor.deviceAddress(pass.channels?.edges)))
       }
     }
 
@@ -163,14 +171,17 @@ extension HopperPass {
     func join(maps: Tensor, effects: Tensor, states: Tensor) throws {
       let k = pass.keyDimension
       let isErasing = pass.update.isErasing
-      // Additive states may as well be transposed: all their numbers decay alike.
+      // Additive states may as well be transposed: all their numbers decay alike, or rows do.
       let (rows, columns) =
         pass.hasTransposedStates ? (pass.valueDimension, k) : (k, pass.valueDimension)
       // The state, and two maps.
       let floats = rows * Self.joinedColumns + (isErasing ? 2 * k * k : 0)
       try plan.queue.launch(
         "linear/join_pieces",
-        definitions: ["KEYS=\(rows)", "UPDATE=\(pass.update.kernelNumber)"],
+        definitions: [
+          "KEYS=\(rows)", "UPDATE=\(pass.update.kernelNumber)",
+          "CHANNELS=\(pass.channels == nil ? 0 : 1)",
+        ],
         blocks: problem.recurrences * columns / Self.joinedColumns,
         threads: Self.joiningThreads, sharedBytes: floats * MemoryLayout<Float>.size,
         JoinParameters(
@@ -200,6 +211,8 @@ extension HopperPass {
     var unused: Int32 = 0
     var flows: HopperFlows.Addresses
     var betas: DeviceTokenRows
+    var levels: UInt64
+    var edges: UInt64
   }
 
   /// As `linear/join_pieces.cu` declares it.

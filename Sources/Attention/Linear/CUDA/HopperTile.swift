@@ -31,6 +31,14 @@ struct HopperTile: Hashable, Sendable {
     var held = Held.nothing
     /// Whether it finds the gradient of β.
     var findsBetas = false
+    var channels = Channels.none
+  }
+
+  /// Which side of the state decays by channel.
+  enum Channels: Int, Sendable {
+    case none = 0
+    case keys = 1
+    case values = 2
   }
 
   /// What is in the outputs' place already.
@@ -91,13 +99,13 @@ struct HopperTile: Hashable, Sendable {
   var sharedBytes: Int {
     let chunk = Self.chunk
     let isErasing = shape.update.isErasing
-    let flows = shape.hasFlows && hasOutputs
+    let flows = shape.hasFlows && hasOutputs && shape.channels == .none
     let tiles =
       2 * Self.keyStages * chunk * shape.keyDimension + (flows ? 2 : 1) * Self.valueStages * chunk
       * columns
       + (isErasing ? 2 : 1) * Self.scoreStages * chunk * chunk
       + Self.outputStages * chunk * columns
-    let gates = Self.gateStages * Self.gateNumbers
+    let gates = Self.gateStages * (Self.gateNumbers + 2 * decayingChannels)
     let lengths = 2 * chunk
     // A number per token, and one for each of four warps.
     let shares = flows && !shape.isReversed ? 5 * chunk : 0
@@ -105,6 +113,15 @@ struct HopperTile: Hashable, Sendable {
       2 * (2 * Self.keyStages + Self.valueStages + 2 * Self.scoreStages + Self.gateStages)
     return tiles * Self.numberBytes + (gates + lengths + shares) * MemoryLayout<Float>.size
       + barriers * MemoryLayout<UInt64>.size
+  }
+
+  /// The channels of a block that decay, of which each has two factors.
+  private var decayingChannels: Int {
+    switch shape.channels {
+    case .none: 0
+    case .keys: shape.keyDimension
+    case .values: columns
+    }
   }
 
   /// Eight numbers per token and one for each of the score group's four warps, and the chunk's.
@@ -129,7 +146,7 @@ struct HopperTile: Hashable, Sendable {
       "REVERSED=\(shape.isReversed ? 1 : 0)",
       "FLOWS=\(shape.hasFlows && hasOutputs ? 1 : 0)", "STRICT=\(shape.isStrict ? 1 : 0)",
       "ACCUMULATES=\(hasOutputs ? shape.held.rawValue : 0)",
-      "BETAS=\(shape.findsBetas && hasOutputs ? 1 : 0)",
+      "BETAS=\(shape.findsBetas && hasOutputs ? 1 : 0)", "CHANNELS=\(shape.channels.rawValue)",
     ]
   }
 }

@@ -131,7 +131,8 @@ import Testing
       words(Self.problem(.lowRank)) == "the update is low rank; needs additive or delta")
     #expect(
       words(Self.problem(decay: .perChannel))
-        == "the decay is per channel; needs one per token, one per head or none")
+        == "the decay of an erasing update is per channel; needs one per token, one per head or none"
+    )
     #expect(words(Self.problem(keyDimension: 96)) == "key dimension 96; needs 64 or 128")
     #expect(
       words(Self.problem(valueDimension: 80)) == "value dimension 80; needs a multiple of 64")

@@ -1,0 +1,111 @@
+import AttentionCUDA
+import AttentionTensors
+
+/// Decays of channels taken into queries and keys, by `linear/channel_gates.cu`, after which the passes over tokens need
+/// only those of the state between chunks.
+struct HopperChannels {
+  /// q̂ and k̂ [b, t, hv, k]
+  let queries, keys: Tensor
+  /// How often a chunk is halved, bytes [chunks, hv].
+  let levels: Tensor
+  /// [chunks, hv, 2, k]: what a channel decays before the middle of the chunk's decay, and behind it.
+  let edges: Tensor
+  /// What was read, as the kernels read it.
+  private let source: (queries: DeviceRows, keys: DeviceRows, decay: DeviceRows)
+  private let plan: HopperPlan
+
+  /// Threads that have a pair of channels.
+  private static let quarters = 4
+
+  /// - Parameters:
+  ///   - queries, keys: [b, t, h, k] in half precision.
+  init(_ plan: HopperPlan, queries: Tensor, keys: Tensor) throws {
+    guard let decay = plan.call.decay else { preconditionFailure("the problem has a decay") }
+    self.plan = plan
+    let (linear, problem) = (plan.linear, plan.problem)
+    let (hv, k) = (problem.valueHeads, problem.keyDimension)
+    let shape: Shape = [problem.batch, problem.length, hv, k]
+    source = (
+      try DeviceRows(queries, paddedTo: k), try DeviceRows(keys, paddedTo: k),
+      try DeviceRows(decay, paddedTo: k)
+    )
+    self.queries = try linear.fresh(shape, problem.dtype)
+    self.keys = try linear.fresh(shape, problem.dtype)
+    levels = try linear.fresh([plan.chunks, hv], .bool)
+    edges = try linear.fresh([plan.chunks, hv, 2, k])
+    try launch(
+      "linear/channel_gates",
+      Parameters(
+        operands: operands(), queries: self.queries.deviceAddress(),
+        keys: self.keys.deviceAddress(), levels: levels.deviceAddress(),
+        edges: edges.deviceAddress()))
+  }
+
+  /// Bytes of what is made for `problem`.
+  static func bytes(_ problem: LinearProblem) -> Int {
+    let tokens = problem.batch * problem.length * problem.valueHeads
+    let edges = tokens.pieces(of: HopperTile.chunk) * 2 * MemoryLayout<Float>.size
+    return (tokens * 2 * problem.dtype.size + edges) * problem.keyDimension
+  }
+
+  /// The gradient of the decay, in its own type, and in their places those of queries and keys [b, t, hv, k], of those of
+  /// q̂ and k̂ without the pairs of a token with itself.
+  func gradients(queries: Tensor, keys: Tensor, flows: HopperFlows) throws -> Tensor {
+    let decay = try plan.linear.fresh(queries.shape, source.decay.tensor.dtype)
+    try launch(
+      "linear/channel_gradients",
+      GradientParameters(
+        operands: operands(), queriesGradient: queries.deviceAddress(),
+        keysGradient: keys.deviceAddress(), levels: levels.deviceAddress(),
+        crossing: flows.products.deviceAddress(), diagonals: flows.pairs.deviceAddress(),
+        decay: DeviceTokenRows(decay)))
+    return decay
+  }
+
+  private func operands() throws -> DeviceLinear.Operands {
+    var operands = try plan.operands(slices: 1)
+    operands.queries = try DeviceTokenRows(source.queries.tensor)
+    operands.keys = try DeviceTokenRows(source.keys.tensor)
+    operands.decay = try DeviceTokenRows(source.decay.tensor)
+    return operands
+  }
+
+  private func launch(_ kernel: String, _ parameters: some BitwiseCopyable) throws {
+    let k = plan.problem.keyDimension
+    let tile = HopperTile(
+      HopperTile.Shape(keyDimension: k, valueDimension: k, channels: .keys), recurrences: 1,
+      multiprocessors: 1)
+    let threads = Self.quarters * k / 2
+    try plan.queue.launch(
+      kernel, element: plan.problem.dtype, definitions: tile.definitions, isSpecific: true,
+      grid: (plan.recurrences, plan.longest.pieces(of: HopperTile.chunk), 1), threads: threads,
+      sharedBytes: Self.sharedBytes(k), parameters)
+  }
+
+  /// Three pairs of numbers per quarter and pair of channels, and a level per warp.
+  private static func sharedBytes(_ k: Int) -> Int {
+    let pairs = quarters * k / 2
+    return pairs * 3 * 2 * MemoryLayout<Float>.size
+      + pairs / LinearTile.threadsPerWarp * MemoryLayout<Int32>.size
+  }
+
+  /// As `linear/channel_gates.cu` declares it.
+  private struct Parameters: BitwiseCopyable {
+    var operands: DeviceLinear.Operands
+    var queries: UInt64
+    var keys: UInt64
+    var levels: UInt64
+    var edges: UInt64
+  }
+
+  /// As `linear/channel_gradients.cu` declares it.
+  private struct GradientParameters: BitwiseCopyable {
+    var operands: DeviceLinear.Operands
+    var queriesGradient: UInt64
+    var keysGradient: UInt64
+    var levels: UInt64
+    var crossing: UInt64
+    var diagonals: UInt64
+    var decay: DeviceTokenRows
+  }
+}
