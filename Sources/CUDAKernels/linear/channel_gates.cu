@@ -1,6 +1,6 @@
 // Queries and keys with the decays of their channels inside their piece of a chunk, for the kernels for Hopper:
 //
-//     q̂ = q e^(G − m) ,  k̂ = k e^(m − G) ,
+//     q̂ = q e^(G − m) ,  k̂ = k e^(m − G) ,  and of erasing tokens  ǩ = k e^(G − m) ,
 //
 // and of each chunk, how often it is halved and what a channel of the state decays before m and behind it. The products
 // q̂_i·k̂_j are those of queries and keys with the decay in between, and the sums over tokens need no gates any more.
@@ -13,12 +13,13 @@
 
 struct Parameters {
   Operands operands;
-  u32 *queries, *keys;   // pairs of numbers [b, t, hv, k / 2]
+  u32 *queries, *keys;   // q̂ and k̂, pairs of numbers [b, t, hv, k / 2]
+  u32 *erasers;          // ǩ, the same
   u8 *levels;            // [chunks, hv]
   float2 *edges;         // [chunks, hv, 2, k / 2]
 };
 
-extern "C" __global__ void __launch_bounds__(channel_threads)
+extern "C" __global__ void __launch_bounds__(channel_threads, 1024 / channel_threads)
     linear_channel_gates(const __grid_constant__ Parameters p) {
   extern __shared__ __align__(1024) u8 shared[];
   ChannelShares &shares = *(ChannelShares *)shared;
@@ -28,27 +29,35 @@ extern "C" __global__ void __launch_bounds__(channel_threads)
   if (count <= 0) return;
   const OwnChannels own;
 
-  u32 queries[quarter_tokens], keys[quarter_tokens];
-  load_pairs(queries, o.queries, at, at.query_head, first, count, own);
-  load_pairs(keys, o.keys, at, at.query_head, first, count, own);
+  u32 words[part_tokens];
+  load_pairs(words, o.queries, at, at.query_head, first, count, own);
   ChannelSums sums(o, at, first, count, shares, own);
   const int level = sums.level(shares, own);
-  sums.find_middles(level, shares, own);
 
   const i64 head = (i64)(at.sequence.chunk + chunk) * o.value_heads + at.head;
   if (threadIdx.x == 0) p.levels[head] = level;
-  if (own.quarter == 0) {
+  if (own.part == 0) {
     float2 *edges = p.edges + head * 2 * channel_pairs + own.pair;
     edges[0] = raised(sums.middle);
     edges[channel_pairs] = raised(sums.whole - sums.middle);
   }
+  sums.count_from_middles(level, shares, own);
   const i64 token = (i64)at.sequence.batch * o.length + at.sequence.first + first + own.first_token;
   const i64 target = (token * o.value_heads + at.head) * channel_pairs + own.pair;
+  const int step = o.value_heads * channel_pairs, left = count - own.first_token;
 #pragma unroll
-  for (int r = 0; r < quarter_tokens; ++r) {
-    if (own.first_token + r >= count) break;
-    const float2 query = sums.decayed(r) * widened(queries[r]), key = sums.restored(r) * widened(keys[r]);
-    p.queries[target + r * o.value_heads * channel_pairs] = Element::pack(query.x, query.y);
-    p.keys[target + r * o.value_heads * channel_pairs] = Element::pack(key.x, key.y);
+  for (int r = 0; r < part_tokens; ++r) {
+    const float2 query = raised(sums.sums[r]) * widened(words[r]);
+    if (r < left) p.queries[target + r * step] = Element::pack(query.x, query.y);
+  }
+  load_pairs(words, o.keys, at, at.query_head, first, count, own);
+#pragma unroll
+  for (int r = 0; r < part_tokens; ++r) {
+    const float2 key = raised(float2{0, 0} - sums.sums[r]) * widened(words[r]);
+    if (r < left) p.keys[target + r * step] = Element::pack(key.x, key.y);
+#if UPDATE == 1
+    const float2 eraser = raised(sums.sums[r]) * widened(words[r]);
+    if (r < left) p.erasers[target + r * step] = Element::pack(eraser.x, eraser.y);
+#endif
   }
 }

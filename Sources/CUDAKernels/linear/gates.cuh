@@ -135,49 +135,35 @@ DEVICE void measure_rows(float *sizes, const u8 *tile, float epsilon) {
 }
 
 #if CHANNELS
-// What channels decay on the way into a turn's tokens and out of them, by a warp that loads it a turn ahead. Of whole
-// chunks it is in memory.
-struct LoadedEdges {
-  static constexpr int channels = decaying_channels / warp_threads;
-  float before[channels], behind[channels];
-
-  // `edges` are those of all chunks: factors [chunks, hv, 2, width], of which the block has `channels` from `first` on.
-  __device__ LoadedEdges(const Operands &o, const float *edges, int width, int first, const Place &at, const Walk &walk) {
-    if (!walk.exists() || walk.level > 0) return;
+// What channels decay on the way into a turn's tokens and out of them, by one warp. Of whole chunks it is in memory:
+// `edges` are factors [chunks, hv, 2, width], of which the block has those from `first` on. Of a piece of a chunk it
+// follows from the gates.
+DEVICE void find_edges(Gates &gates, const Operands &o, const float *edges, int width, int first, const Place &at,
+                       const Walk &walk) {
+  const int lane = threadIdx.x % warp_threads;
+  float *before = REVERSED ? gates.leave : gates.enter, *behind = REVERSED ? gates.enter : gates.leave;
+  if (walk.level == 0) {
     const i64 chunk = (i64)(at.sequence.chunk + walk.chunk()) * o.value_heads + at.head;
-    const float *source = edges + chunk * 2 * width + first + threadIdx.x % warp_threads;
+    const float *source = edges + chunk * 2 * width + first;
 #pragma unroll
-    for (int n = 0; n < channels; ++n) {
-      before[n] = source[n * warp_threads];
-      behind[n] = source[width + n * warp_threads];
+    for (int channel = lane; channel < decaying_channels; channel += warp_threads) {
+      before[channel] = source[channel];
+      behind[channel] = source[width + channel];
     }
+    return;
   }
-
-  // Of a piece of a chunk they follow from its gates.
-  __device__ void find(const Operands &o, int first, const Place &at, const Walk &walk) {
-    const i64 place =
-        o.decay.place(at.sequence.batch, at.sequence.first + walk.first(), at.head) + first + threadIdx.x % warp_threads;
-    auto gate = [&](int n, int token) {
-      return fmaxf(o.decay.load(place + token * o.decay.token + n * warp_threads), strongest_decay) * log2_e;
+  const i64 place = o.decay.place(at.sequence.batch, at.sequence.first + walk.first(), at.head) + first;
+  const int count = walk.count();
+#pragma unroll 1
+  for (int channel = lane; channel < decaying_channels; channel += warp_threads) {
+    auto gate = [&](int token) {
+      return fmaxf(o.decay.load(place + token * o.decay.token + channel), strongest_decay) * log2_e;
     };
-    const int count = walk.count();
-#pragma unroll
-    for (int n = 0; n < channels; ++n) {
-      float rest = 0;
+    float rest = 0;
 #pragma unroll 4
-      for (int token = 1; token < count; ++token) rest += gate(n, token);
-      before[n] = exp2_fast(gate(n, 0) + 0.5f * rest);
-      behind[n] = exp2_fast(0.5f * rest);
-    }
+    for (int token = 1; token < count; ++token) rest += gate(token);
+    before[channel] = exp2_fast(gate(0) + 0.5f * rest);
+    behind[channel] = exp2_fast(0.5f * rest);
   }
-
-  __device__ void store(Gates &gates) const {
-#pragma unroll
-    for (int n = 0; n < channels; ++n) {
-      const int channel = threadIdx.x % warp_threads + n * warp_threads;
-      gates.enter[channel] = REVERSED ? behind[n] : before[n];
-      gates.leave[channel] = REVERSED ? before[n] : behind[n];
-    }
-  }
-};
+}
 #endif

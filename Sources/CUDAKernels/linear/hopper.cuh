@@ -35,6 +35,9 @@ using Element = ELEMENT;
 // Whether blocks read what is multiplied with their outputs row by row. Where channels decay, linear/channel_gradients.cu
 // does that.
 #define PARTNERS (FLOWS && !CHANNELS)
+// Whether tokens erase by other keys than they write by: with the decay of channels from the middle of their piece in
+// them, where the keys have it up to there.
+#define ERASERS (UPDATE == 1 && CHANNELS)
 
 // In the backward pass β is nowhere zero: what is written and the gradient of the values are both multiples of it, and
 // its own gradient is their product over β². One so small changes no sum.
@@ -53,10 +56,9 @@ constexpr int computing_warps = state_warps + group_warps;
 // Registers of a thread in each role. A block starts with equal shares.
 constexpr int first_registers = 65536 / block_threads / 8 * 8;
 constexpr bool goes_back_over_erased = UPDATE == 1 && REVERSED;
-constexpr int state_registers =
-    state_groups == 1 ? 232 : CHANNELS ? 176 : PARTNERS || goes_back_over_erased ? 184 : 192;
-constexpr int score_registers = state_groups == 1 ? 152 : PARTNERS ? 112 : 96;
-constexpr int copying_registers = CHANNELS ? 64 : goes_back_over_erased ? 40 : 32;
+constexpr int state_registers = state_groups == 1 ? 232 : PARTNERS || goes_back_over_erased && !CHANNELS ? 184 : 192;
+constexpr int score_registers = state_groups == 1 ? 152 : CHANNELS ? 72 : PARTNERS ? 112 : 96;
+constexpr int copying_registers = CHANNELS ? 56 : goes_back_over_erased ? 40 : 32;
 static_assert(state_registers * state_groups + score_registers + copying_registers <=
               first_registers * (state_groups + 2));
 

@@ -16,6 +16,7 @@ struct Parameters {
   TensorMap queries, keys, values;
   TensorMap partners;   // of PARTNERS, as the outputs; as the values are copied
   TensorMap inverses;   // of erasing tokens (linear/hopper_inverse.cu)
+  TensorMap erasers;    // of ERASERS, as the keys
   Operands operands;
   Rows output;          // [b, t, hv, v]
   float *final_state;   // as the initial one, or null
@@ -36,7 +37,7 @@ DEVICE Walk walk_through(const Parameters &p, const Place &at) {
   return Walk(at.sequence.count, CHANNELS ? p.channels.levels + first : nullptr, p.operands.value_heads);
 }
 
-constexpr int key_stages = 3;
+constexpr int key_stages = ERASERS ? 2 : 3;
 constexpr int value_stages = 2;
 constexpr int score_stages = 2;
 constexpr int output_stages = 2;
@@ -53,7 +54,8 @@ struct Layout {
   u32 base;
   u32 queries = base;
   u32 keys = queries + key_stages * KeyTile::bytes;
-  u32 values = keys + key_stages * KeyTile::bytes;
+  u32 erasers = keys + key_stages * KeyTile::bytes;
+  u32 values = erasers + (ERASERS ? key_stages * KeyTile::bytes : 0);
   u32 partners = values + value_stages * ValueTile::bytes;
   u32 scores = partners + (PARTNERS ? value_stages * ValueTile::bytes : 0);
   u32 inverses = scores + score_stages * ScoreTile::bytes;
@@ -69,10 +71,12 @@ struct Layout {
   Ring<gate_stages> gate_ring = {barriers + 2 * Ring<key_stages>::bytes + Ring<value_stages>::bytes +
                                  Ring<score_stages>::bytes};
   Ring<score_stages> inverse_ring = {gate_ring.barriers + Ring<gate_stages>::bytes};
+  Ring<key_stages> eraser_ring = {inverse_ring.barriers + Ring<score_stages>::bytes};
 
   __device__ explicit Layout(u32 base) : base(base) {}
   __device__ u32 query_tile(int turn) const { return queries + turn % key_stages * KeyTile::bytes; }
   __device__ u32 key_tile(int turn) const { return keys + turn % key_stages * KeyTile::bytes; }
+  __device__ u32 eraser_tile(int turn) const { return erasers + turn % key_stages * KeyTile::bytes; }
   __device__ u32 value_tile(int turn) const { return values + turn % value_stages * ValueTile::bytes; }
   __device__ u32 partner_tile(int turn) const { return partners + turn % value_stages * ValueTile::bytes; }
   __device__ u32 score_tile(int turn) const { return scores + turn % score_stages * ScoreTile::bytes; }
@@ -102,6 +106,10 @@ DEVICE void copy_all(const Parameters &p, const Layout &layout, const Place &at,
     const int turn = walk.turn, first = walk.first(), row = at.sequence.first + first;
     copy_blocks<KeyTile>(layout.key_tile(turn), p.keys, layout.key_ring.claim(turn, KeyTile::bytes),
                          at.head / p.key_group, row, at.sequence.batch);
+#if ERASERS
+    copy_blocks<KeyTile>(layout.eraser_tile(turn), p.erasers, layout.eraser_ring.claim(turn, KeyTile::bytes), at.head,
+                         row, at.sequence.batch);
+#endif
 #if UPDATE == 1
     copy_blocks<ScoreTile>(layout.inverse_tile(turn), p.inverses,
                            layout.inverse_ring.claim(turn, ScoreTile::bytes), at.head,
@@ -127,25 +135,18 @@ DEVICE void copy_all(const Parameters &p, const Layout &layout, const Place &at,
 DEVICE void find_all_gates(const Parameters &p, const Layout &layout, const Place &at, const Memory &memory) {
   Walk walk = walk_through(p, at);
   LoadedGates loaded(p.operands, at, walk.first());
-#if CHANNELS
-  const int width = CHANNELS == 2 ? p.operands.value_dimension : KEYS, first = CHANNELS == 2 ? at.first_column : 0;
-  LoadedEdges edges(p.operands, p.channels.edges, width, first, at, walk);
-#endif
   while (walk.exists()) {
     const int turn = walk.turn;
     layout.gate_ring.wait_for_place(turn);
     if (NORMALIZES) synchronize(measured, gate_threads);
     find_gates(memory.gates(turn), loaded, memory.sizes(), walk.count(), p.operands);
 #if CHANNELS
-    if (walk.level > 0) edges.find(p.operands, first, at, walk);
-    edges.store(memory.gates(turn));
+    find_edges(memory.gates(turn), p.operands, p.channels.edges, CHANNELS == 2 ? p.operands.value_dimension : KEYS,
+               CHANNELS == 2 ? at.first_column : 0, at, walk);
 #endif
     layout.gate_ring.fill(turn);
     walk.next();
     loaded = LoadedGates(p.operands, at, walk.first());
-#if CHANNELS
-    edges = LoadedEdges(p.operands, p.channels.edges, width, first, at, walk);
-#endif
     if (NORMALIZES) synchronize(used, gate_threads);
   }
 }

@@ -56,7 +56,7 @@ DEVICE void recur(const Parameters &p, const Layout &layout, const Place &at, co
     layout.gate_ring.wait(turn);
     scale_channels(state, gates.enter);
     const int channel = threadIdx.x;
-    if (!OUTPUTS && channel < decaying_channels) passed *= gates.enter[channel] * gates.leave[channel];
+    if (UPDATE == 0 && !OUTPUTS && channel < decaying_channels) passed *= gates.enter[channel] * gates.leave[channel];
 #endif
     // 1. What keys and queries find in the state. Behind the end keys are cleared before the scores are there.
     Element::Left rounded[KEYS / 16];
@@ -65,8 +65,11 @@ DEVICE void recur(const Parameters &p, const Layout &layout, const Place &at, co
     if (count < chunk_tokens) layout.score_ring.wait(turn);
 #if UPDATE == 1
     TokenSums found;
+#if ERASERS
+    layout.eraser_ring.wait(turn);
+#endif
     open_products();
-    multiply_transposed<Element, KeyTile>(found, rounded, keys, false);
+    multiply_transposed<Element, KeyTile>(found, rounded, ERASERS ? layout.eraser_tile(turn) : keys, false);
     close_products();
 #endif
 #if READS
@@ -83,6 +86,9 @@ DEVICE void recur(const Parameters &p, const Layout &layout, const Place &at, co
     wait_for_products<0>();
 #if UPDATE == 1
     keep(found);
+#endif
+#if ERASERS
+    leave(layout.eraser_ring, turn);
 #endif
 #if READS
     keep(output);

@@ -45,6 +45,11 @@ DEVICE void score_all(const Parameters &p, const Layout &layout, const Place &at
     // 1. Nothing behind the end is multiplied.
     layout.key_ring.wait(turn);
     clear_behind(memory.at(keys), count);
+#if ERASERS
+    layout.eraser_ring.wait(turn);
+    clear_behind(memory.at(layout.eraser_tile(turn)), count);
+    leave(layout.eraser_ring, turn);
+#endif
 
     // 2. Q Kᵀ
 #if READS
@@ -279,6 +284,7 @@ DEVICE void run_block(const Parameters &p) {
     layout.score_ring.open(state_warps, group_threads);
     layout.gate_ring.open(computing_warps, warp_threads);
     layout.inverse_ring.open(state_warps);
+    layout.eraser_ring.open(computing_warps);
     show_barriers();
   }
   // Above the diagonal blocks P is zero, and nobody writes there.

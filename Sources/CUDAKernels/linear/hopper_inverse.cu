@@ -10,16 +10,21 @@
 
 struct Parameters {
   TensorMap keys;
+  TensorMap erasers;   // of ERASERS, the keys on the left of L
   Operands operands;
-  u16 *inverses;   // [chunks · 64, hv, 64]
-  int key_group;   // value heads that share a head of the keys
+  const u8 *levels;    // of CHANNELS (linear/channel_gates.cu)
+  u16 *inverses;       // [chunks · 64, hv, 64]
+  int key_group;       // value heads that share a head of the keys
   int unused;
 };
 
 struct Storage {
   // L takes the place of the keys.
   union {
-    alignas(1024) u8 keys[KeyTile::bytes];
+    struct {
+      alignas(1024) u8 keys[KeyTile::bytes];
+      u8 erasers[ERASERS ? KeyTile::bytes : 1024];
+    };
     float lower[lower_size];
   };
   Gates gates;
@@ -27,38 +32,37 @@ struct Storage {
   u64 barrier;
 };
 
-extern "C" __global__ void __launch_bounds__(group_threads)
-    linear_hopper_inverse(const __grid_constant__ Parameters p) {
-  extern __shared__ __align__(1024) u8 shared[];
-  Storage &storage = *(Storage *)shared;
+// The inverse of `count` tokens of the sequence from `token` on, of which the first `rows` rows are stored. The block's
+// turns are counted.
+DEVICE void invert_piece(const Parameters &p, const Place &at, Storage &storage, int turn, int token, int count,
+                         int rows) {
   const Operands &o = p.operands;
-  const Place at(o, chunk_tokens, segment_tokens);
-  const int chunk = blockIdx.y, count = at.sequence.count - chunk * chunk_tokens;
-  if (count <= 0) return;
-  const int warp = threadIdx.x / warp_threads;
-  const u32 keys = shared_address(storage.keys), barrier = shared_address(&storage.barrier);
-
+  const int warp = threadIdx.x / warp_threads, first = at.sequence.first + token;
+  const u32 keys = shared_address(storage.keys), erasers = shared_address(storage.erasers);
+  const u32 barrier = shared_address(&storage.barrier);
   if (threadIdx.x == 0) {
-    open_barrier(barrier, 1);
-    show_barriers();
-    arrive_expecting(barrier, KeyTile::bytes);
-    copy_blocks<KeyTile>(keys, p.keys, barrier, at.head / p.key_group, at.sequence.first + chunk * chunk_tokens,
-                         at.sequence.batch);
+    arrive_expecting(barrier, (1 + ERASERS) * KeyTile::bytes);
+    copy_blocks<KeyTile>(keys, p.keys, barrier, at.head / p.key_group, first, at.sequence.batch);
+#if ERASERS
+    copy_blocks<KeyTile>(erasers, p.erasers, barrier, at.head, first, at.sequence.batch);
+#endif
   }
-  const LoadedGates loaded(o, at, chunk * chunk_tokens);
-  __syncthreads();
-  wait_for_phase(barrier, 0);
+  const LoadedGates loaded(o, at, token);
+  wait_for_phase(barrier, turn % 2);
   if (NORMALIZES) {
     if (warp == 1) measure_rows(storage.sizes + chunk_tokens, storage.keys, o.epsilon);
     __syncthreads();
   }
   if (warp == 0) find_gates(storage.gates, loaded, storage.sizes, count, o);
-  if (count < chunk_tokens) clear_rows<KeyTile>(storage.keys, count);
+  if (count < chunk_tokens) {
+    clear_rows<KeyTile>(storage.keys, count);
+    if (ERASERS) clear_rows<KeyTile>(storage.erasers, count);
+  }
   __syncthreads();
 
   TokenSums sums;
   open_products();
-  multiply_tiles<Element, KeyTile, KeyTile>(sums, keys, 0, keys);
+  multiply_tiles<Element, KeyTile, KeyTile>(sums, ERASERS ? erasers : keys, 0, keys);
   close_products();
   wait_for_products<0>();
   keep(sums);
@@ -67,19 +71,48 @@ extern "C" __global__ void __launch_bounds__(group_threads)
   __syncthreads();
   const Member own;
   store_lower(storage.lower, storage.gates, sums, own);
-  meet_own_group();
+  __syncthreads();
   invert(storage.lower, own);
 
-  // Eight numbers at a time.
+  // Eight numbers at a time, four of each half of a row.
   constexpr int parts = chunk_tokens / 8;
 #pragma unroll
   for (int n = 0; n < chunk_tokens * parts / group_threads; ++n) {
-    const int index = threadIdx.x + n * group_threads, row = index / parts, column = index % parts * 8;
-    const float4 first = *(const float4 *)(storage.lower + row * lower_pitch + column);
-    const float4 second = *(const float4 *)(storage.lower + row * lower_pitch + column + 4);
-    const i64 token = (i64)(at.sequence.chunk + chunk) * chunk_tokens + row;
-    *(uint4 *)(p.inverses + (token * o.value_heads + at.head) * chunk_tokens + column) = {
-        Element::pack(first.x, first.y), Element::pack(first.z, first.w), Element::pack(second.x, second.y),
-        Element::pack(second.z, second.w)};
+    const int index = threadIdx.x + n * group_threads, row = index / parts;
+    if (row >= rows) break;
+    const i64 number = (i64)at.sequence.chunk * chunk_tokens + token + row;
+    u16 *target = p.inverses + (number * o.value_heads + at.head) * chunk_tokens;
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      const int column = index % parts * 4 + half * chunk_tokens / 2;
+      const float4 numbers = *(const float4 *)(storage.lower + row * lower_pitch + column);
+      *(uint2 *)(target + column) = {Element::pack(numbers.x, numbers.y), Element::pack(numbers.z, numbers.w)};
+    }
   }
+}
+
+extern "C" __global__ void __launch_bounds__(group_threads)
+    linear_hopper_inverse(const __grid_constant__ Parameters p) {
+  extern __shared__ __align__(1024) u8 shared[];
+  Storage &storage = *(Storage *)shared;
+  const Place at(p.operands, chunk_tokens, segment_tokens);
+  const int first = blockIdx.y * chunk_tokens, count = min(chunk_tokens, at.sequence.count - first);
+  if (count <= 0) return;
+  if (threadIdx.x == 0) {
+    open_barrier(shared_address(&storage.barrier), 1);
+    show_barriers();
+  }
+  __syncthreads();
+#if CHANNELS
+  const int level = p.levels[(i64)(at.sequence.chunk + blockIdx.y) * p.operands.value_heads + at.head];
+  const int tokens = chunk_tokens >> level;
+  for (int piece = 0; piece * tokens < count; ++piece) {
+    const int begin = piece * tokens, left = count - begin;
+    if (piece > 0) __syncthreads();
+    // The last piece stores the rest of the chunk's rows, too: whoever reads it reads all of them.
+    invert_piece(p, at, storage, piece, first + begin, min(tokens, left), left > tokens ? tokens : chunk_tokens - begin);
+  }
+#else
+  invert_piece(p, at, storage, 0, first, count, chunk_tokens);
+#endif
 }

@@ -32,6 +32,10 @@ DEVICE void recur(const Parameters &p, const Layout &layout, const Place &at, co
     const OutputPlace output_place = {p, at, at.sequence.first + walk.first(), count};
     const HeldOutputs held(output_place);
 #endif
+#if CHANNELS
+    layout.gate_ring.wait(turn);
+    scale_channels(state, gates.enter);
+#endif
     // 1. What keys find in dS, and what the outputs of the chunk add: dW.
     Element::Left rounded[KEYS / 16];
     round_left(rounded, state);
@@ -86,8 +90,11 @@ DEVICE void recur(const Parameters &p, const Layout &layout, const Place &at, co
     scale_columns(sums, gates.erase);
     TokenLeft erased;
     round_left(erased, sums);
+#if ERASERS
+    layout.eraser_ring.wait(turn);
+#endif
     open_products();
-    add_registers<Element, KeyTile>(state, erased, keys);
+    add_registers<Element, KeyTile>(state, erased, ERASERS ? layout.eraser_tile(turn) : keys);
     close_products();
     if (!is_map) leave(layout.value_ring, turn);
 
@@ -96,6 +103,12 @@ DEVICE void recur(const Parameters &p, const Layout &layout, const Place &at, co
 #endif
     wait_for_products<0>();
     keep(state);
+#if CHANNELS
+    scale_channels(state, gates.leave);
+#endif
+#if ERASERS
+    leave(layout.eraser_ring, turn);
+#endif
     leave(layout.query_ring, turn);
     leave(layout.key_ring, turn);
     leave(layout.score_ring, turn);

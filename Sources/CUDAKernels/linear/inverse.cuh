@@ -2,7 +2,7 @@
 
 #include "linear/scores.cuh"
 
-// (I + L)⁻¹ of a strictly lower triangular L [64, 64], by a warpgroup: diagonal blocks of 8 by
+// (I + L)⁻¹ of a strictly lower triangular L [64, 64], by a block of one warpgroup: diagonal blocks of 8 by
 // substitution in float32, then two blocks of n beside each other become one of 2 n,
 //
 //     [ A₁        ]        with A₂₁ = −A₂ L₂₁ A₁
@@ -11,8 +11,8 @@
 // by the matrix units in TF32, whose 11 bits are at least those of half precision. L becomes its inverse
 // in place, block by block; blocks of 16 above the diagonal are zeros that nobody writes.
 
-// Rows are padded so that the rows of a fragment lie in different banks.
-constexpr int lower_pitch = chunk_tokens + 8;
+// Rows are padded so that every second row of a right fragment lies in other banks.
+constexpr int lower_pitch = chunk_tokens + 4;
 constexpr int lower_size = chunk_tokens * lower_pitch;
 constexpr int small_block = 8;
 constexpr int large_block = 16;
@@ -108,7 +108,7 @@ DEVICE void join_large(float *lower, const Member &own) {
 #pragma unroll
   for (int n = 0; n < 2; ++n) add_block(sum, outer[n], first + n * 8 * lower_pitch + half, own);
   // The other warp reads the corner, too.
-  meet_own_group();
+  __syncthreads();
   store_negative<large_block>(corner + half, sum, own);
 }
 
@@ -132,23 +132,23 @@ DEVICE void join_halves(float *lower, const Member &own) {
       add_block(sum[half], outer[step], lower + step * 8 * lower_pitch + column + half * 8, own);
     }
   }
-  meet_own_group();
+  __syncthreads();
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
     store_negative<large_block>(lower + row * lower_pitch + column + half * 8, sum[half], own);
   }
 }
 
-// L [64, 64] in `lower` becomes (I + L)⁻¹. The warpgroup has met since L was written, and meets behind.
+// L [64, 64] in `lower` becomes (I + L)⁻¹. The block has met since L was written, and meets behind.
 DEVICE void invert(float *lower, const Member &own) {
   invert_smallest(lower, own);
   join_small(lower, own);
-  meet_own_group();
+  __syncthreads();
   join_large(lower, own);
-  meet_own_group();
+  __syncthreads();
   join_halves(lower, own);
   // A warp rounds what others have joined.
-  meet_own_group();
+  __syncthreads();
 }
 
 // L, of the products of keys with keys.

@@ -61,6 +61,7 @@ struct HopperBackward {
       bytes += 2 * problem.batch * problem.length * problem.heads * k * half
     }
     if problem.decay == .perChannel {
+      bytes += erases ? tokens * k * half : 0
       bytes += HopperFlows.bytesOfChannels(problem)
     } else if problem.decay != .none {
       bytes += (erases ? 2 : 1) * HopperFlows.bytes(tokens: tokens, k: k)
@@ -75,12 +76,12 @@ struct HopperBackward {
       ?? .zeros(call.outputShape, dtype: problem.dtype, device: call.device)
     let final = try finalStateGradient?.contiguous()
     let initialState = try call.initialState.map { _ in try linear.fresh(call.stateShape) }
-    if problem.update.isErasing {
-      return try erasing(incoming, final: final, initialState: initialState)
+    return switch (problem.update.isErasing, problem.decay == .perChannel) {
+    case (false, false): try additive(incoming, final: final, initialState: initialState)
+    case (false, true): try additiveByChannel(incoming, final: final, initialState: initialState)
+    case (true, false): try erasing(incoming, final: final, initialState: initialState)
+    case (true, true): try erasingByChannel(incoming, final: final, initialState: initialState)
     }
-    return problem.decay == .perChannel
-      ? try additiveByChannel(incoming, final: final, initialState: initialState)
-      : try additive(incoming, final: final, initialState: initialState)
   }
 
   /// [b, t, hv, k]
@@ -187,6 +188,61 @@ struct HopperBackward {
       queries: try unfold(queriesGradient, queries: true),
       keys: try unfold(keysGradient, queries: false), values: values,
       decay: try sum(flows, ofQueries), update: [beta], initialState: initialState)
+  }
+
+  /// With decays of channels: as ``additiveByChannel`` with what is written for V, and ǩ for the keys that tokens erase by.
+  private func erasingByChannel(_ incoming: Tensor, final: Tensor?, initialState: Tensor?) throws
+    -> LinearGradients
+  {
+    let channels = try HopperChannels(plan, queries: queries, keys: keys)
+    guard let erasers = channels.erasers else { preconditionFailure("the update erases") }
+    let written = try linear.fresh(call.outputShape, problem.dtype)
+    let queriesGradient = try plan.result(keyRows, call.places.queriesGradient)
+    let values = try plan.result(call.outputShape, call.places.valuesGradient)
+    let keysGradient = try plan.result(keyRows, call.places.keysGradient)
+    let erasersGradient = try plan.result(keyRows, nil)
+    let beta = try linear.fresh([problem.batch, problem.length, problem.valueHeads, 1])
+    let inverses = try HopperInverses(
+      plan, keys: channels.keys, normalizes: false, isOfGradients: true, channels: channels)
+    let flows = try HopperFlows.ofChannels(plan)
+    let erased = try HopperFlows.ofChannels(plan, with: flows)
+    let ofWritten = HopperPass(
+      queries: channels.queries, keys: channels.keys, values: call.values, output: written,
+      update: problem.update, initialState: call.initialState, isOfWrites: true,
+      inverses: inverses, channels: channels)
+    let ofValues = HopperPass(
+      queries: channels.queries, keys: channels.keys, values: incoming, output: values,
+      update: problem.update, isReversed: true, initialState: final, finalState: initialState,
+      inverses: inverses, channels: channels)
+    let ofQueries = HopperPass(
+      queries: incoming, keys: written, values: channels.keys, output: queriesGradient,
+      initialState: call.initialState, hasTransposedStates: true, flows: flows, isStrict: true,
+      channels: channels, decaysValues: true)
+    let ofReads = HopperPass(
+      queries: values, keys: written, values: channels.keys, output: erasersGradient,
+      initialState: call.initialState, hasTransposedStates: true, scale: 1, isStrict: true,
+      channels: channels, decaysValues: true)
+    let ofWrites = HopperPass(
+      queries: written, keys: values, values: erasers, output: keysGradient, isReversed: true,
+      hasTransposedStates: true, flows: erased, scale: 1, isStrict: true, betas: beta,
+      channels: channels, decaysValues: true)
+    let ofFound = HopperPass(
+      queries: written, keys: incoming, values: channels.queries, output: keysGradient,
+      isReversed: true, initialState: final, hasTransposedStates: true, flows: flows,
+      isStrict: true, held: .taken, channels: channels, decaysValues: true)
+    let before = try ofWritten.run(plan)
+    let behind = try ofValues.run(plan)
+    try ofQueries.run(plan, states: .known(before))
+    try ofReads.run(plan, states: .known(before))
+    try ofWrites.run(plan, states: .none)
+    try ofFound.run(plan, states: .known(behind))
+    let decay = try channels.gradients(
+      queries: queriesGradient, keys: keysGradient, flows: flows, erasers: erasersGradient,
+      erased: erased)
+    return LinearGradients(
+      queries: try unfold(queriesGradient, queries: true),
+      keys: try unfold(keysGradient, queries: false), values: values, decay: decay,
+      update: [beta], initialState: initialState)
   }
 
   /// Memory for what passes through tokens, for each of those who read; none if nobody wants the decay's gradient.

@@ -6,6 +6,9 @@ import AttentionTensors
 struct HopperChannels {
   /// q̂ and k̂ [b, t, hv, k]
   let queries, keys: Tensor
+  /// ǩ, likewise, of erasing updates.
+  let eraserRows: DeviceRows?
+  var erasers: Tensor? { eraserRows?.tensor }
   /// How often a chunk is halved, bytes [chunks, hv].
   let levels: Tensor
   /// [chunks, hv, 2, k]: what a channel decays before the middle of the chunk's decay, and behind it.
@@ -15,7 +18,7 @@ struct HopperChannels {
   private let plan: HopperPlan
 
   /// Threads that have a pair of channels.
-  private static let quarters = 4
+  private static let parts = 8
 
   /// - Parameters:
   ///   - queries, keys: [b, t, h, k] in half precision.
@@ -31,13 +34,17 @@ struct HopperChannels {
     )
     self.queries = try linear.fresh(shape, problem.dtype)
     self.keys = try linear.fresh(shape, problem.dtype)
+    eraserRows =
+      try problem.update.isErasing
+      ? DeviceRows(linear.fresh(shape, problem.dtype), paddedTo: k) : nil
     levels = try linear.fresh([plan.chunks, hv], .bool)
     edges = try linear.fresh([plan.chunks, hv, 2, k])
     try launch(
       "linear/channel_gates",
       Parameters(
         operands: operands(), queries: self.queries.deviceAddress(),
-        keys: self.keys.deviceAddress(), levels: levels.deviceAddress(),
+        keys: self.keys.deviceAddress(), erasers: Tensor.deviceAddress(erasers),
+        levels: levels.deviceAddress(),
         edges: edges.deviceAddress()))
   }
 
@@ -45,19 +52,28 @@ struct HopperChannels {
   static func bytes(_ problem: LinearProblem) -> Int {
     let tokens = problem.batch * problem.length * problem.valueHeads
     let edges = tokens.pieces(of: HopperTile.chunk) * 2 * MemoryLayout<Float>.size
-    return (tokens * 2 * problem.dtype.size + edges) * problem.keyDimension
+    let rows = problem.update.isErasing ? 3 : 2
+    return (tokens * rows * problem.dtype.size + edges) * problem.keyDimension
   }
 
   /// The gradient of the decay, in its own type, and in their places those of queries and keys [b, t, hv, k], of those of
   /// q̂ and k̂ without the pairs of a token with itself.
-  func gradients(queries: Tensor, keys: Tensor, flows: HopperFlows) throws -> Tensor {
+  ///
+  /// - Parameters:
+  ///   - erasers: the gradient of ǩ, its sign turned round, and `erased`: what flows to it.
+  func gradients(
+    queries: Tensor, keys: Tensor, flows: HopperFlows, erasers: Tensor? = nil,
+    erased: HopperFlows? = nil
+  ) throws -> Tensor {
     let decay = try plan.linear.fresh(queries.shape, source.decay.tensor.dtype)
     try launch(
       "linear/channel_gradients",
       GradientParameters(
         operands: operands(), queriesGradient: queries.deviceAddress(),
-        keysGradient: keys.deviceAddress(), levels: levels.deviceAddress(),
-        crossing: flows.products.deviceAddress(), diagonals: flows.pairs.deviceAddress(),
+        keysGradient: keys.deviceAddress(), erasersGradient: Tensor.deviceAddress(erasers),
+        levels: levels.deviceAddress(), crossing: flows.products.deviceAddress(),
+        erasedCrossing: Tensor.deviceAddress(erased?.products),
+        diagonals: flows.pairs.deviceAddress(),
         decay: DeviceTokenRows(decay)))
     return decay
   }
@@ -73,18 +89,19 @@ struct HopperChannels {
   private func launch(_ kernel: String, _ parameters: some BitwiseCopyable) throws {
     let k = plan.problem.keyDimension
     let tile = HopperTile(
-      HopperTile.Shape(keyDimension: k, valueDimension: k, channels: .keys), recurrences: 1,
-      multiprocessors: 1)
-    let threads = Self.quarters * k / 2
+      HopperTile.Shape(
+        keyDimension: k, valueDimension: k, update: plan.problem.update, channels: .keys),
+      recurrences: 1, multiprocessors: 1)
+    let threads = Self.parts * k / 2
     try plan.queue.launch(
       kernel, element: plan.problem.dtype, definitions: tile.definitions, isSpecific: true,
       grid: (plan.recurrences, plan.longest.pieces(of: HopperTile.chunk), 1), threads: threads,
       sharedBytes: Self.sharedBytes(k), parameters)
   }
 
-  /// Three pairs of numbers per quarter and pair of channels, and a level per warp.
+  /// Three pairs of numbers per part and pair of channels, and a level per warp.
   private static func sharedBytes(_ k: Int) -> Int {
-    let pairs = quarters * k / 2
+    let pairs = parts * k / 2
     return pairs * 3 * 2 * MemoryLayout<Float>.size
       + pairs / LinearTile.threadsPerWarp * MemoryLayout<Int32>.size
   }
@@ -94,6 +111,7 @@ struct HopperChannels {
     var operands: DeviceLinear.Operands
     var queries: UInt64
     var keys: UInt64
+    var erasers: UInt64
     var levels: UInt64
     var edges: UInt64
   }
@@ -103,8 +121,10 @@ struct HopperChannels {
     var operands: DeviceLinear.Operands
     var queriesGradient: UInt64
     var keysGradient: UInt64
+    var erasersGradient: UInt64
     var levels: UInt64
     var crossing: UInt64
+    var erasedCrossing: UInt64
     var diagonals: UInt64
     var decay: DeviceTokenRows
   }

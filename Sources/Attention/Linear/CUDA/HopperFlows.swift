@@ -55,12 +55,15 @@ struct HopperFlows {
   }
 
   /// The same where channels decay, for both passes.
-  static func ofChannels(_ plan: HopperPlan) throws -> HopperFlows {
+  ///
+  /// - Parameter other: flows of the same call, of whose pass for dq this one's pass for dk reads the states.
+  static func ofChannels(_ plan: HopperPlan, with other: HopperFlows? = nil) throws -> HopperFlows {
     let (linear, problem) = (plan.linear, plan.problem)
     let (k, v, hv) = (problem.keyDimension, problem.valueDimension, problem.valueHeads)
     return HopperFlows(
-      partners: nil, rows: nil, pairs: try linear.fresh([problem.batch, hv, problem.length]),
-      states: try linear.fresh([plan.chunks, hv, v, k], .bfloat16),
+      partners: nil, rows: nil,
+      pairs: try other?.pairs ?? linear.fresh([problem.batch, hv, problem.length]),
+      states: try other?.states ?? linear.fresh([plan.chunks, hv, v, k], .bfloat16),
       products: try linear.fresh([plan.chunks, hv, k]))
   }
 

@@ -13,7 +13,11 @@ struct HopperInverses {
   ///   - keys: [b, t, h, k]
   ///   - normalizes: whether keys are scaled to unit length.
   ///   - isOfGradients: whether they are for the backward pass, where β is nowhere zero.
-  init(_ plan: HopperPlan, keys: Tensor, normalizes: Bool, isOfGradients: Bool) throws {
+  ///   - channels: where those decay, whose keys are the ones to give.
+  init(
+    _ plan: HopperPlan, keys: Tensor, normalizes: Bool, isOfGradients: Bool,
+    channels: HopperChannels? = nil
+  ) throws {
     let problem = plan.problem
     let chunk = HopperTile.chunk
     let inverses = try plan.linear.fresh(
@@ -21,18 +25,22 @@ struct HopperInverses {
     let keyRows = try DeviceRows(keys, paddedTo: keys.shape[3])
     let shape = HopperTile.Shape(
       keyDimension: problem.keyDimension, valueDimension: problem.keyDimension,
-      update: problem.update, decays: problem.decay != .none, normalizes: normalizes,
-      isOfWrites: isOfGradients)
+      update: problem.update, decays: problem.decay != .none && channels == nil,
+      normalizes: normalizes,
+      isOfWrites: isOfGradients, channels: channels == nil ? .none : .keys)
     let tile = HopperTile(shape, recurrences: 1, multiprocessors: 1)
-    try withExtendedLifetime(keyRows) {
+    try withExtendedLifetime((keyRows, channels)) {
       try plan.queue.launch(
         "linear/hopper_inverse", element: problem.dtype, definitions: tile.definitions,
         isSpecific: true, grid: (plan.recurrences, plan.longest.pieces(of: chunk), 1),
         threads: Self.threads,
-        sharedBytes: HopperTile.inverseSharedBytes(keys: problem.keyDimension),
+        sharedBytes: HopperTile.inverseSharedBytes(
+          keys: problem.keyDimension, hasErasers: channels != nil),
         Parameters(
           keys: keyRows.map(rows: chunk, on: plan.queue.device),
-          operands: plan.operands(slices: 1), inverses: inverses.deviceAddress(),
+          erasers: channels?.eraserRows?.map(rows: chunk, on: plan.queue.device) ?? TensorMap(),
+          operands: plan.operands(slices: 1), levels: Tensor.deviceAddress(channels?.levels),
+          inverses: inverses.deviceAddress(),
           keyGroup: Int32(problem.valueHeads / keys.shape[2])))
     }
     rows = try DeviceRows(inverses, paddedTo: chunk)
@@ -41,7 +49,9 @@ struct HopperInverses {
   /// As `linear/hopper_inverse.cu` declares it.
   private struct Parameters: BitwiseCopyable {
     var keys: TensorMap
+    var erasers: TensorMap
     var operands: DeviceLinear.Operands
+    var levels: UInt64
     var inverses: UInt64
     var keyGroup: Int32
     var unused: Int32 = 0

@@ -1,8 +1,8 @@
 import AttentionCUDA
 import AttentionTensors
 
-/// Linear attention on Hopper in chunks of 64 tokens: additive updates, and the delta rule with a decay per token, per
-/// head or none, in bfloat16. The state stays in registers as the left operand of the matrix
+/// Linear attention on Hopper in chunks of 64 tokens: additive updates and the delta rule, with a decay per token, per
+/// head, per channel or none, in bfloat16. The state stays in registers as the left operand of the matrix
 /// instructions; states and sums are float32.
 struct HopperKernel: LinearKernel {
   /// Whether sequences are cut into pieces that are worked on side by side: for few long ones.
@@ -36,10 +36,6 @@ struct HopperKernel: LinearKernel {
     }
     if problem.update != .additive && problem.update != .delta {
       return Objection("the update is \(problem.update.rawValue); needs additive or delta")
-    }
-    if problem.decay == .perChannel && problem.update.isErasing {
-      return Objection(
-        "the decay of an erasing update is per channel; needs one per token, one per head or none")
     }
     if !Self.keyDimensions.contains(problem.keyDimension) {
       return Objection("key dimension \(problem.keyDimension); needs 64 or 128")
@@ -142,9 +138,15 @@ struct HopperKernel: LinearKernel {
       }
       let channels = try HopperChannels(
         plan, queries: read(call.queries), keys: read(call.keys))
+      let inverses =
+        try problem.update.isErasing
+        ? HopperInverses(
+          plan, keys: channels.keys, normalizes: false, isOfGradients: false, channels: channels)
+        : nil
       let pass = HopperPass(
         queries: channels.queries, keys: channels.keys, values: call.values, output: output,
-        initialState: call.initialState, finalState: finalState, channels: channels)
+        update: problem.update, initialState: call.initialState, finalState: finalState,
+        inverses: inverses, channels: channels)
       try pass.run(plan)
       return LinearOutputs(output: output, finalState: finalState)
     }

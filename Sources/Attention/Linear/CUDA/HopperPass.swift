@@ -152,7 +152,10 @@ extension HopperPass {
           Parameters(
             queries: map(rows[0]), keys: map(rows[1]), values: map(rows[2]),
             partners: flows?.partners.map(map) ?? TensorMap(),
-            inverses: inverses.map(map) ?? TensorMap(), operands: operands,
+            inverses: inverses.map(map) ?? TensorMap(),
+            erasers: pass.update.isErasing
+              ? pass.channels?.eraserRows.map(map) ?? TensorMap() : TensorMap(),
+            operands: operands,
             output: DeviceTokenRows(pass.output),
             finalState: Tensor.deviceAddress(finalState), maps: Tensor.deviceAddress(maps),
             queryGroup: group(pass.queries), keyGroup: group(pass.keys),
@@ -199,6 +202,7 @@ extension HopperPass {
     var values: TensorMap
     var partners: TensorMap
     var inverses: TensorMap
+    var erasers: TensorMap
     var operands: DeviceLinear.Operands
     var output: DeviceTokenRows
     var finalState: UInt64

@@ -8,9 +8,10 @@ struct HopperTile: Hashable, Sendable {
   private static let groupThreads = 128
   /// The stages of the kernel's rings: keys and queries, values, scores,
   /// outputs, gates.
-  private static let (keyStages, valueStages, scoreStages, outputStages, gateStages) = (
-    3, 2, 2, 2, 3
-  )
+  private static let (valueStages, scoreStages, outputStages, gateStages) = (2, 2, 2, 3)
+  private var keyStages: Int { hasErasers ? 2 : 3 }
+  /// Whether tokens erase by other keys than they write by.
+  private var hasErasers: Bool { shape.update.isErasing && shape.channels != .none }
   /// Bytes of a number of half precision.
   private static let numberBytes = 2
 
@@ -101,7 +102,8 @@ struct HopperTile: Hashable, Sendable {
     let isErasing = shape.update.isErasing
     let flows = shape.hasFlows && hasOutputs && shape.channels == .none
     let tiles =
-      2 * Self.keyStages * chunk * shape.keyDimension + (flows ? 2 : 1) * Self.valueStages * chunk
+      (hasErasers ? 3 : 2) * keyStages * chunk * shape.keyDimension + (flows ? 2 : 1)
+      * Self.valueStages * chunk
       * columns
       + (isErasing ? 2 : 1) * Self.scoreStages * chunk * chunk
       + Self.outputStages * chunk * columns
@@ -110,7 +112,7 @@ struct HopperTile: Hashable, Sendable {
     // A number per token, and one for each of four warps.
     let shares = flows && !shape.isReversed ? 5 * chunk : 0
     let barriers =
-      2 * (2 * Self.keyStages + Self.valueStages + 2 * Self.scoreStages + Self.gateStages)
+      2 * (3 * keyStages + Self.valueStages + 2 * Self.scoreStages + Self.gateStages)
     return tiles * Self.numberBytes + (gates + lengths + shares) * MemoryLayout<Float>.size
       + barriers * MemoryLayout<UInt64>.size
   }
@@ -129,10 +131,11 @@ struct HopperTile: Hashable, Sendable {
 
   /// What `linear/hopper_inverse.cu` takes of shared memory: keys or a square whose rows are padded, gates, two lengths
   /// per token and a barrier, aligned as the tile of keys is.
-  static func inverseSharedBytes(keys: Int) -> Int {
-    let floats = gateNumbers + 2 * chunk
-    let square = chunk * (chunk + 8) * MemoryLayout<Float>.size
-    let tile = (max(chunk * keys * numberBytes, square)).pieces(of: 1024) * 1024
+  static func inverseSharedBytes(keys: Int, hasErasers: Bool = false) -> Int {
+    let floats = gateNumbers + 2 * chunk + (hasErasers ? 2 * keys : 0)
+    let square = chunk * (chunk + 4) * MemoryLayout<Float>.size
+    let tile =
+      max(chunk * keys * numberBytes * (hasErasers ? 2 : 1), square).pieces(of: 1024) * 1024
     let bytes = tile + floats * MemoryLayout<Float>.size
     return (bytes + MemoryLayout<UInt64>.size).pieces(of: 1024) * 1024
   }

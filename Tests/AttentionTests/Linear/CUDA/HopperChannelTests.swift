@@ -18,10 +18,11 @@ import Testing
     var decayDType = DType.float32
     var packed: [Int]?
     var normalizes = false
+    var erases = false
 
     var testDescription: String {
       "\(kernel) \(gates.rawValue) \(length)×\(heads)/\(valueHeads) k\(keyDimension) v\(valueDimension) "
-        + "\(decayDType.rawValue)\(packed == nil ? "" : " packed")\(normalizes ? " normalised" : "")"
+        + "\(decayDType.rawValue)\(packed == nil ? "" : " packed")\(normalizes ? " normalised" : "")\(erases ? " delta" : "")"
     }
   }
 
@@ -56,7 +57,14 @@ import Testing
       packed: [0, 1100, 2300]),
   ]
 
-  @Test(arguments: cases) func isTheDefinition(_ item: Case) throws {
+  /// The same with the delta rule.
+  static let erasing = cases.map { item in
+    var item = item
+    item.erases = true
+    return item
+  }
+
+  @Test(arguments: cases + erasing) func isTheDefinition(_ item: Case) throws {
     var random = SystemRandomNumberGenerator()
     func draw(_ shape: Shape) throws -> Tensor {
       try Tensor(
@@ -64,14 +72,17 @@ import Testing
     }
     let (t, k, v, hv) = (item.length, item.keyDimension, item.valueDimension, item.valueHeads)
     let rows: Shape = [1, t, item.heads, k]
+    // The delta rule keeps a state bounded of keys of about unit length.
+    let keySize = item.erases ? 1 / Double(k / 3).squareRoot() : 1
     let decayShape: Shape = [1, t, hv, k]
     let decay = try Tensor(
       (0..<decayShape.elementCount).map { item.gates.draw(&random, channel: $0 % k) }, decayShape
     ).cast(to: item.decayDType)
     let states = (item.packed?.count ?? 2) - 1
     let inputs = [
-      try draw(rows).cast(to: .bfloat16), try draw(rows).cast(to: .bfloat16),
+      try draw(rows).cast(to: .bfloat16), try (draw(rows) * keySize).cast(to: .bfloat16),
       try draw([1, t, hv, v]).cast(to: .bfloat16), decay, try draw([states, hv, k, v]),
+      try draw([1, t, hv]).absolute(),
     ]
     let slopes = (output: try draw([1, t, hv, v]), state: try draw([states, hv, k, v]))
     let lengths = try item.packed.map { try Tensor($0.map(Int32.init)) }
@@ -81,6 +92,7 @@ import Testing
       let leaves = inputs.map { $0.tracked() }
       let result = try linearAttention(
         queries: leaves[0], keys: leaves[1], values: leaves[2], decay: leaves[3],
+        update: item.erases ? .delta(beta: leaves[5]) : .additive,
         normalizesQueriesAndKeys: item.normalizes, initialState: leaves[4],
         cumulativeLengths: lengths, kernel: kernel)
       let wide = try slopes.output.cast(to: .bfloat16).cast(to: result.output.dtype)
@@ -88,11 +100,12 @@ import Testing
       let loss =
         try (result.output * wide.moved(to: device)).cast(to: result.finalState.dtype).sum()
         + (result.finalState * state.moved(to: device)).sum()
-      return try [result.output, result.finalState] + loss.gradients(of: leaves)
+      return try [result.output, result.finalState]
+        + loss.gradients(of: Array(leaves.prefix(item.erases ? 6 : 5)))
     }
     let expected = try results(inputs.map { try $0.cast(to: .float64) }, "cpu.reference")
     let found = try results(inputs.map { try $0.moved(to: GPU.device) }, item.kernel)
-    let names = ["output", "final state", "dq", "dk", "dv", "dg", "initial state's"]
+    let names = ["output", "final state", "dq", "dk", "dv", "dg", "initial state's", "dβ"]
     for (name, pair) in zip(names, zip(found, expected)) {
       let error = try relativeError(pair.0, pair.1)
       #expect(error <= 1e-2, "\(name): \(error)")
