@@ -1,4 +1,4 @@
-// The system's C library under one name: what other files of the package import.
+// The system's C library under one module name, imported by the rest of the package.
 #if canImport(Glibc)
   @_exported import Glibc
 #elseif canImport(Musl)

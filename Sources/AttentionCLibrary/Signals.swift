@@ -1,9 +1,8 @@
-/// What a process does when a signal comes.
+/// A function called when a signal is delivered.
 package typealias SignalHandler = @convention(c) (_ number: Int32) -> Void
 
 extension sigaction {
-  /// The function that is called, which may stand for ignoring the signal (`SIG_IGN`) or for what the system
-  /// does by itself (`SIG_DFL`).
+  /// The signal's handler; `SIG_IGN` ignores the signal, `SIG_DFL` is the system's default action.
   package var handler: SignalHandler? {
     get {
       #if canImport(Glibc)
@@ -26,7 +25,7 @@ extension sigaction {
   }
 }
 
-/// Whether the process was told to ignore the signal, as a shell tells those that it starts in the background.
+/// Whether the signal is ignored, as a shell arranges for background processes.
 package func isIgnored(signal number: Int32) -> Bool {
   var action = sigaction()
   sigaction(number, nil, &action)

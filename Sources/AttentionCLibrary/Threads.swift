@@ -1,16 +1,16 @@
-/// What a thread is to do.
+/// The work of a thread, boxed to pass through a C pointer.
 private final class ThreadBody: Sendable {
   let body: @Sendable () -> Void
   init(_ body: @escaping @Sendable () -> Void) { self.body = body }
 }
 
-/// Calls `body` on a thread of its own that nobody waits for.
+/// Calls `body` on a new detached thread.
 ///
-/// - Returns: `false` if the system has no thread to give.
+/// - Returns: `false` if the system cannot create a thread.
 package func startThread(_ body: @escaping @Sendable () -> Void) -> Bool {
   let context = Unmanaged.passRetained(ThreadBody(body))
   let failure: Int32
-  // The type of a thread is a number in one library, a pointer in the others.
+  // `pthread_t` is an integer in Glibc and a pointer in the others.
   #if canImport(Glibc)
     var thread = pthread_t()
     failure = pthread_create(&thread, nil, { runThread($0) }, context.toOpaque())

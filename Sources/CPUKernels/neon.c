@@ -1,7 +1,7 @@
 // NEON: vectors of 16 bytes and fused multiply-adds, which every aarch64 processor has.
 #if defined(__aarch64__)
 #define VECTOR_BYTES 16
-// 16 sums, four vectors of B and one number of A in 32 registers: four loads of A for 16
+// 16 sums, four vectors of B and one number of A in 32 registers: four loads of A per 16
 // multiply-adds, each of which takes its number of A from a lane.
 #define TILE_ROWS 4
 #define TILE_VECTORS 4

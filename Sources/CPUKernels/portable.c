@@ -1,4 +1,4 @@
-// Vectors of 16 bytes, which every processor that Swift runs on has.
+// Vectors of 16 bytes, available on every processor that Swift supports.
 #define VECTOR_BYTES 16
 #define TILE_ROWS 4
 #define TILE_VECTORS 2

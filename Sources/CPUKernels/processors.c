@@ -16,7 +16,7 @@ int cpu_available_processors(void) {
 }
 
 #if defined(__linux__)
-// How many numbers a list of Linux has, as 6 of "0-3,8,11"; 0 if it is none.
+// The length of a Linux CPU list: 6 for "0-3,8,11"; 0 if it is malformed.
 static int count_listed(FILE *list) {
   int count = 0, first, last;
   while (fscanf(list, "%d", &first) == 1) {
@@ -35,7 +35,7 @@ static int count_listed(FILE *list) {
 
 int cpu_machine_processors(void) {
 #if defined(__linux__)
-  // Some versions of glibc give what sysconf calls online to the process, as sched_getaffinity does.
+  // In some versions of glibc, sysconf's online processors are limited by the process's affinity.
   FILE *list = fopen("/sys/devices/system/cpu/online", "r");
   if (list != NULL) {
     int count = count_listed(list);

@@ -1,16 +1,16 @@
-/// Why something on a GPU did not happen.
+/// A failed operation on a GPU.
 public enum CUDAError: Error, Equatable, CustomStringConvertible {
-  /// A library or a device is not there: where it was looked for, and what to do.
+  /// A library or a device is missing: where it was looked for, and how to get it.
   case unavailable(String)
-  /// A call of the driver or the compiler failed: its name, the code, and NVIDIA's words for it.
+  /// A call of the driver, the compiler or another library failed: its name, its code and its text.
   case call(_ name: String, code: Int, text: String)
-  /// The device, or the cap that was set, has no room.
+  /// The device, or the cap set for it, cannot hold the request.
   case outOfMemory(DeviceMemoryReport)
   /// A kernel does not compile: its name, the options, and the compiler's log.
   case compilation(kernel: String, options: [String], log: String)
-  /// The folder of compiled kernels cannot be used.
+  /// The folder of compiled kernels is unusable.
   case cache(path: String, reason: String)
-  /// An argument has a value it cannot have: its name, what it was and what it must be.
+  /// An invalid argument: its name, what it was and what it must be.
   case invalidArgument(_ name: String, was: String, mustBe: String)
 
   public var description: String {

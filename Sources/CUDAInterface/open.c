@@ -4,7 +4,7 @@
 #include <dlfcn.h>
 #include <stdio.h>
 
-// Looks `symbol` up and stores its address, or says that it is missing.
+// Stores the address of `symbol` in `field`; on failure returns -1 and names the symbol in `reason`.
 static int find(void *library, const char *path, const char *symbol, void *field, char *reason,
                 size_t capacity) {
   void *address = dlsym(library, symbol);

@@ -1,9 +1,9 @@
-// The bodies in the order they build on each other.
+// The bodies, each after those that it uses.
 #include "vector.h"
 #include "convert.h"
 #include "elementwise.h"
 #include "reduce.h"
-#include "asked.h"
+#include "prefetch.h"
 #include "product.h"
 #include "product_bf16.h"
 #include "rounded.h"

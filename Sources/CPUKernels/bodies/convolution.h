@@ -1,11 +1,11 @@
-// Short causal convolutions, every column by itself: y[t] = bias + sum over j of
+// Short causal convolutions, each column independent: y[t] = bias + sum over j of
 // w[j] * x[t - (W - 1) + j].
 
 // The largest W.
 #define MOST_WIDTH 4
 
-// The W rows that row r of y is made of, the oldest first: those before row 0 are in `past`, of
-// which the last of W - 1 is row -1. Returns how many of them are.
+// The W input rows of row r of y, oldest first. Rows before row 0 come from `past`, whose last row is
+// row -1. Returns how many come from `past`.
 INLINE size_t conv_inputs(const cpu_float_type type, const size_t width, const void *x,
                           ptrdiff_t x_row, const float *past, size_t columns, ptrdiff_t r,
                           const void *inputs[MOST_WIDTH]) {
@@ -56,7 +56,7 @@ INLINE void conv_rows(const cpu_float_type type, const size_t width, const int s
   }
 }
 
-// Widths and types as constants: four is the usual width.
+// Specialised by width and type; four is the usual width.
 #define FOR_CONVOLUTIONS                       \
   if (type == CPU_F32 && width == MOST_WIDTH) { \
     if (silu) CONVOLVE(CPU_F32, MOST_WIDTH, 1); \
@@ -79,7 +79,7 @@ static void short_convolution(cpu_float_type type, size_t width, int silu, size_
 #undef CONVOLVE
 }
 
-// The gradient of row r before the activation, and the sums over rows that follow from it.
+// The gradient of row r before the activation, and its contributions to dweight and dbias.
 INLINE void conv_row_gradient(const cpu_float_type type, const size_t width, const int silu,
                               const size_t from_past, size_t columns,
                               const void *const inputs[MOST_WIDTH], const float *weight,
@@ -105,8 +105,8 @@ INLINE void conv_row_gradient(const cpu_float_type type, const size_t width, con
       store_state(gradients + i, gradient, part);)
 }
 
-// From the last row to the first, and on through the rows of `past`. `ring` keeps the gradients
-// before the activation of the rows from r on, row r at (r + width) mod width of it.
+// From the last row to the first, then through the rows of `past`. `ring` keeps the gradients before
+// the activation of the rows from r on, that of row r at index (r + width) mod width.
 INLINE void conv_rows_backward(const cpu_float_type type, const size_t width, const int silu,
                                size_t rows, size_t columns, const void *x, ptrdiff_t x_row,
                                const float *past, const float *weight, const float *bias,
@@ -133,7 +133,7 @@ INLINE void conv_rows_backward(const cpu_float_type type, const size_t width, co
     } else {
       memset(own, 0, columns * sizeof(float));
     }
-    // What the rows after the last receive belongs to the last rows themselves.
+    // The gradient from rows after the last belongs to the last inputs.
     ptrdiff_t last = r - (ptrdiff_t)rows + before;
     const float *received = last >= 0 ? dlast + (size_t)last * columns : NULL;
     void *to = r >= 0 ? row_of(type, dx, r * dx_row) : dpast + (size_t)(r + before) * columns;

@@ -1,12 +1,12 @@
-// Decaying a vector, and rows of any element type: what the scans are made of.
+// Decaying a vector, and loading and storing rows of any element type: the building blocks of the scans.
 
-// h * 2^t as whole + whole * part, with the power of two in `whole`. The digits of a t near 0 all
-// count, if what is added to the state is added to the small product first: a state that hardly
-// decays is neither multiplied by a rounded factor nor rounded twice at every token. 2^t is 0 far
-// below the smallest number, and for -inf; NaN stays.
+// h * 2^t as whole + whole * part, with the power of two in `whole`. For t near 0 no digits are lost
+// if the increment of the state is first added to the small product: then a state that hardly decays
+// is neither multiplied by a rounded factor nor rounded twice per token. 2^t is 0 far below the
+// smallest number and for -inf; NaN stays NaN.
 INLINE vf v_decay_split(vf h, vf t, vf *part) {
 #if VECTOR_BYTES == 64
-  // Of an infinite t nothing is left after its nearest integer.
+  // For infinite t the remainder is 0.
   enum { NEAREST = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC };
   vf n = (vf)_mm512_roundscale_ps((__m512)t, NEAREST);
   vf r = (vf)_mm512_reduce_ps((__m512)t, NEAREST);
@@ -14,7 +14,7 @@ INLINE vf v_decay_split(vf h, vf t, vf *part) {
   // Beyond these limits 2^t is 0, or infinite.
   const float lowest = -127.0f, highest = 128.0f;
   t = v_min(v_set(highest), v_max(v_set(lowest), t));
-  // Adding and taking away a number whose last bit is worth 1.
+  // Rounds by adding and subtracting a number whose last bit is worth 1.
   const float magic = 12582912.0f;
   vf shifted = t + magic;
   vf n = shifted - magic;
@@ -43,7 +43,7 @@ INLINE vf v_decay_add(vf h, vf t, vf x) {
 
 #define LOG2_E 1.44269504088896341f
 
-// The first `n` <= LANES numbers of a row from element i on; the others read as 0.
+// The first `n` <= LANES elements of a row from element i on; the other lanes are 0.
 INLINE vf v_load_part_as(cpu_float_type type, const void *row, size_t i, size_t n) {
   if (n == LANES) return v_load_as(type, row, i);
   float buffer[LANES] = {0};
@@ -58,8 +58,8 @@ INLINE void store_as(cpu_float_type type, void *row, size_t i, float x) {
   else
     ((_Float16 *)row)[i] = (_Float16)x;
 }
-// The first `n` <= LANES numbers of x to a row from element i on; `past_caches` where the row will
-// not be read before the caches have forgotten it.
+// Stores the first `n` <= LANES elements of x to a row from element i on; with `past_caches`, by
+// non-temporal stores.
 INLINE void v_store_part_as(cpu_float_type type, void *row, size_t i, vf x, size_t n,
                             int past_caches) {
   if (n < LANES) {
@@ -88,8 +88,8 @@ INLINE void v_store_part_as(cpu_float_type type, void *row, size_t i, vf x, size
     memcpy((_Float16 *)row + i, &y, sizeof y);
   }
 }
-// Two vectors to a row from element i on. Of bfloat16 they are one whole vector, which goes past the
-// caches too.
+// Stores two vectors to a row from element i on. In bfloat16 they are one whole vector, for which
+// non-temporal stores exist too.
 INLINE void v_store_two_as(cpu_float_type type, void *row, size_t i, vf low, vf high,
                            int past_caches) {
 #if HAS_BFLOAT16_DOT
@@ -106,7 +106,7 @@ INLINE void *row_of(cpu_float_type type, void *b, ptrdiff_t offset) {
   return (char *)b + offset * (type == CPU_F32 ? 4 : 2);
 }
 
-// A vector of floats, of which the last of a row may be a part.
+// Loads and stores `part` <= LANES floats.
 INLINE vf load_state(const float *h, size_t part) {
   return part == LANES ? v_load(h) : v_load_part(h, part, 0);
 }

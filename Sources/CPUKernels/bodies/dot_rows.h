@@ -1,7 +1,7 @@
-// Products of a few rows with the rows of long matrices: C = A Bᵀ, a head at a time for a few rows
-// of B.
+// Products of a few rows with the rows of long matrices: C = A Bᵀ, a few rows of B at a time for each
+// head.
 #if VECTOR_BYTES == 64
-// The sums of sixteen vectors as the lanes of one.
+// The sum of the lanes of each of sixteen vectors, as one vector.
 INLINE vf v_sums(const vf a[16]) {
   __m512 pair[8], quad[4], half[2];
 #pragma unroll
@@ -21,17 +21,17 @@ INLINE vf v_sums(const vf a[16]) {
                            _mm512_shuffle_f32x4(half[0], half[1], 0xDD));
 }
 
-// Rows of B that are worked on together: their sums fold into one vector.
+// Rows of B processed together: their sums fold into one vector.
 #define DOT_STEP 16
 
-// The longest row that a group is arranged for.
+// The longest row that is arranged in groups.
 #define MOST_DEPTH 256
-// Floats of arranged groups that are kept: all of one head at least.
+// Floats of arranged groups that are kept: at least all of one head.
 #define MOST_ARRANGED 8192
 
-// Rows of A are taken in groups of `width`, 8, 4 or 1, the last ones filled with zeros. A vector of
-// an arranged group holds LANES / width words of each row; a word is a float or a pair of bfloat16.
-// The same words of a row of B, broadcast, meet all rows of the group at once.
+// Rows of A are processed in groups of `width`, 8, 4 or 1, the last padded with zeros. A vector of an
+// arranged group holds LANES / width words of each row; a word is a float or a pair of bfloat16. The
+// same words of a row of B, broadcast, multiply all rows of the group at once.
 INLINE size_t group_width(size_t left) { return left >= 5 ? 8 : left >= 2 ? 4 : 1; }
 
 // Eight vectors of eight pairs of words: pair i of vector j becomes pair j of vector i.
@@ -135,16 +135,16 @@ INLINE void store_lines(const size_t width, size_t rows, const __m512 line[2][4]
   }
 }
 
-// c[q*c_row + r] = the dot product of row q < `rows` of A, in `groups` arranged groups of `width` rows
-// one behind the other, and row r of B, for DOT_STEP rows of B. What is read of B serves all groups.
-// `width`, `groups` and `paired` are constants at each call.
+// c[q*c_row + r] = the dot product of row q < `rows` of A, in `groups` consecutive arranged groups of
+// `width` rows, and row r of B, for DOT_STEP rows of B. Each load of B serves all groups. `width`,
+// `groups` and `paired` are constants at each call.
 INLINE void group_dots(const size_t width, const size_t groups, const int paired, size_t rows,
                        size_t words, const float *a, const char *b, ptrdiff_t b_row_bytes, float *c,
                        ptrdiff_t c_row) {
   const size_t step_bytes = 64 / width;
   __m512 line[2][2][4];
   vf sums[DOT_STEP];
-  // Eight rows at a time: as many addresses as there are registers for.
+  // Eight rows at a time, as many as there are registers for their addresses.
 #pragma unroll
   for (size_t half = 0; half < 2; half++, b += 8 * b_row_bytes) {
     __m512 total[2][8];
@@ -205,7 +205,7 @@ INLINE void group_dots(const size_t width, const size_t groups, const int paired
     store_lines(width, rows - g * width, line[g], c + (ptrdiff_t)(g * width) * c_row, c_row);
 }
 
-// C = A Bᵀ of all heads in groups, for whole steps of rows of B; returns how many those are.
+// C = A Bᵀ of all heads in groups, for whole steps of rows of B; returns the number of rows of B done.
 INLINE size_t dot_groups(cpu_float_type type, size_t m, size_t n, const float *a, ptrdiff_t a_head,
                          ptrdiff_t a_row, head_rows b, float *c, ptrdiff_t c_head,
                          ptrdiff_t c_row) {

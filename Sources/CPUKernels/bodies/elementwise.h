@@ -61,7 +61,7 @@ static void unary_f64(cpu_unary op, size_t n, const double *x, double *y) {
 #undef UNARY_F64
 }
 
-// One loop for each stride pattern that broadcasting gives, so that each vectorises.
+// One loop per stride pattern of broadcasting, so that each vectorises.
 #define BINARY_LOOPS(expression)                                                     \
   if (a_stride == 1 && b_stride == 1) {                                              \
     for (size_t i = 0; i < n; i++) { T u = a[i], v = b[i]; y[i] = (expression); }    \
@@ -95,8 +95,8 @@ static void unary_f64(cpu_unary op, size_t n, const double *x, double *y) {
   }
 BINARY(binary_f32, float, u / v, powf(u, v))
 BINARY(binary_f64, double, u / v, pow(u, v))
-// Integers wrap, and dividing by zero gives zero: no input traps. They have no powers: those are
-// zero.
+// Integers wrap, and division by zero gives zero: no input traps. Powers of integers are not defined
+// and give zero.
 #define INTEGER_POWER ((void)u, (void)v, 0)
 #define INTEGER_QUOTIENT (v == 0 ? 0 : v == -1 ? (T)(0 - (uint64_t)u) : u / v)
 BINARY(binary_i32, int32_t, INTEGER_QUOTIENT, INTEGER_POWER)

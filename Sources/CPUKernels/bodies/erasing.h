@@ -1,4 +1,4 @@
-// One vector of columns of `solve_lower`, all its rows in registers.
+// One vector of columns of `solve_lower`, with all its rows in registers.
 enum { SOLVE_ROWS = 16 };
 
 INLINE void solve_in_registers(const int transposed, const float *l, size_t l_stride, float *x,
@@ -6,7 +6,7 @@ INLINE void solve_in_registers(const int transposed, const float *l, size_t l_st
   vf row[SOLVE_ROWS];
 #pragma unroll
   for (size_t i = 0; i < SOLVE_ROWS; i++) row[i] = v_load(x + i * x_stride);
-  // Each row is subtracted from the others as soon as it is solved: those do not wait for each other.
+  // A solved row updates all others at once; those updates are independent of each other.
   if (transposed) {
 #pragma unroll
     for (size_t j = SOLVE_ROWS - 1; j > 0; j--)
@@ -42,7 +42,7 @@ static void solve_lower(size_t rows, size_t columns, const float *l, size_t l_st
   }
 }
 
-// Rows of the state as in `additive_rows`, two pairs written.
+// Rows of the state as in `additive_rows`, with two rank-one updates.
 INLINE void low_rank_rows(const size_t rows, int past_caches, size_t v, const float *q,
                           const float *b, const float *x, const float *whole, const float *rest, const float *found,
                           const float *value, const float *state, float *new_state, float *out) {

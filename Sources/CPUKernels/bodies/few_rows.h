@@ -1,8 +1,8 @@
-// Products of few rows with long matrices that are read once, where they lie, in their own dtype:
-// the memory is what they wait for. The matrices of all heads are read together, row by row, as they
-// lie in memory side by side, and lines are asked for in that order ahead of their use.
+// Products of few rows with long matrices, which are read once, in place and in their own dtype: memory
+// is the bottleneck. The matrices of all heads are read together, row by row, in the order of their
+// memory, and prefetched in that order.
 
-// LANES numbers of a row of `type` (a constant at each call) from element i on, as float32.
+// LANES elements of a row of `type` (a constant at each call) from element i on, as float32.
 INLINE vf v_load_as(cpu_float_type type, const void *row, size_t i) {
   if (type == CPU_F32) return v_load((const float *)row + i);
   if (type == CPU_BF16) {
@@ -25,7 +25,7 @@ INLINE const void *row_at(cpu_float_type type, const void *b, ptrdiff_t offset) 
   return (const char *)b + offset * (type == CPU_F32 ? 4 : 2);
 }
 
-// How far ahead lines are asked for: far enough that the hardware sees a stream and joins in.
+// Prefetch distance: far enough that the hardware prefetcher recognises the stream.
 #define BYTES_AHEAD 32768
 #define CACHE_LINE 64
 
@@ -36,7 +36,7 @@ typedef struct {
   size_t heads, width;
 } head_rows;
 
-// The share that work on head `h` has in asking for what follows `count` rows from `first` on.
+// Head `h`'s share of prefetching the rows that follow `count` rows from `first` on.
 INLINE void prefetch_share(cpu_float_type type, head_rows b, size_t h, size_t first, size_t count) {
   size_t bytes = b.width * (type == CPU_F32 ? 4 : 2), ahead = BYTES_AHEAD / (b.heads * bytes);
   if (ahead < count) ahead = count;
@@ -79,7 +79,7 @@ INLINE void add_rows_tile(cpu_float_type type, const size_t rows, const size_t v
 }
 
 #if HAS_BFLOAT16_DOT
-// Rows of B that are added in pairs at a time.
+// The most rows of B that are added in pairs at once.
 #define MOST_PAIRED_ROWS 64
 
 // The same for 2 * LANES columns of bfloat16 and k / 2 pairs of rows. The weights are rounded:
@@ -115,7 +115,7 @@ INLINE void add_pairs_tile(const size_t rows, size_t k, const uint16_t *w, const
   }
 }
 
-// C += A B for whole pairs of rows and whole vectors of pairs; returns the rows of B that are done.
+// C += A B for whole pairs of rows and whole vectors of pairs; returns the number of rows of B done.
 INLINE size_t add_pairs(size_t m, size_t n, size_t k, const float *a, ptrdiff_t a_row,
                         const uint16_t *b, ptrdiff_t b_row, float *c, ptrdiff_t c_row) {
   if (n % (2 * LANES) != 0 || k < 2) return 0;
@@ -142,7 +142,7 @@ INLINE size_t add_pairs(size_t m, size_t n, size_t k, const float *a, ptrdiff_t 
 }
 #endif
 
-// C += A B for one head and rows of B that stay near.
+// C += A B for one head, for so few rows of B that they stay in the nearest cache.
 INLINE void add_rows_of(cpu_float_type type, size_t m, size_t n, size_t k, const float *a,
                         ptrdiff_t a_row, const void *b, ptrdiff_t b_row, float *c,
                         ptrdiff_t c_row) {
@@ -182,8 +182,8 @@ INLINE void add_rows_of(cpu_float_type type, size_t m, size_t n, size_t k, const
   }
 }
 
-// Rows of B that all heads have their turn at before the next: what the nearest cache holds, within
-// limits.
+// Rows of B after which the next head has its turn: as many as the nearest cache holds for all heads,
+// within limits.
 INLINE size_t product_step(cpu_float_type type, head_rows b) {
   const size_t near = 32768, least = 16, most = 64;
   size_t rows = near / (b.heads * b.width * (type == CPU_F32 ? 4 : 2)) / least * least;

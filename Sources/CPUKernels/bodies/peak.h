@@ -1,5 +1,5 @@
-// What a core can compute at most: multiply-adds in registers alone, in enough independent chains
-// to fill the pipelines. One round is 2 * PEAK_CHAINS * LANES operations.
+// A core's peak rate: multiply-adds in registers only, in enough independent chains to fill the
+// pipelines. One round is 2 * PEAK_CHAINS * LANES operations.
 #define PEAK_CHAINS 12
 
 // The sum makes the result depend on every multiply-add; with |a| < 1 the chains stay finite.
@@ -18,7 +18,7 @@ static float multiply_adds(size_t rounds, float a, float b) {
 }
 
 #if HAS_BFLOAT16_DOT
-// The same of dot products of bfloat16 pairs: a round is 4 * PEAK_CHAINS * LANES operations.
+// The same for dot products of bfloat16 pairs: a round is 4 * PEAK_CHAINS * LANES operations.
 static float dot_pairs(size_t rounds, uint16_t a, uint16_t b) {
   __m512 chain[PEAK_CHAINS];
   __m512bh x = (__m512bh)_mm512_set1_epi16((short)a), y = (__m512bh)_mm512_set1_epi16((short)b);

@@ -1,5 +1,5 @@
-// Products of a matrix with a packed one. The tile of TILE_ROWS by TILE_COLUMNS sums lives in
-// registers: TILE_COLUMNS is TILE_VECTORS vectors, A is read by broadcast and never packed.
+// Products of a matrix with a packed one. A tile of TILE_ROWS by TILE_COLUMNS sums stays in registers:
+// TILE_COLUMNS is TILE_VECTORS vectors; A is read by broadcast and never packed.
 #define TILE_COLUMNS (TILE_VECTORS * LANES)
 
 #if VECTOR_BYTES == 64
@@ -13,7 +13,7 @@ INLINE void transpose_square(const char *x, ptrdiff_t x_stride, char *y, ptrdiff
     pair[i] = _mm512_unpacklo_epi32(row[i], row[i + 1]);
     pair[i + 1] = _mm512_unpackhi_epi32(row[i], row[i + 1]);
   }
-  // Four rows' words of one column lie together in a quarter.
+  // Each quarter of a vector has the words of one column and four rows.
 #pragma unroll
   for (size_t i = 0; i < 16; i += 4) {
     row[i] = _mm512_unpacklo_epi64(pair[i], pair[i + 2]);
@@ -64,7 +64,7 @@ static void pack(size_t k, size_t n, const float *b, ptrdiff_t k_stride, ptrdiff
             transpose_square((const char *)(source + (ptrdiff_t)j * n_stride + i), n_stride * 4,
                              (char *)(panels + i * TILE_COLUMNS + j), TILE_COLUMNS * 4);
 #endif
-      // Four rows at a time, so that each cache line of the panel is written in few visits.
+      // Four rows at a time, so that each cache line of the panel is visited less often.
       for (; i + 4 <= k; i += 4)
         for (size_t j = 0; j < columns; j++) {
           const float *p = source + (ptrdiff_t)j * n_stride + (ptrdiff_t)i * k_stride;
@@ -81,22 +81,22 @@ static void pack(size_t k, size_t n, const float *b, ptrdiff_t k_stride, ptrdiff
   }
 }
 
-// A line of what the thread has asked for is fetched every so many steps of the depth.
-#define STEPS_A_LINE 2
+// Steps of the depth per line taken from the thread's prefetch queue.
+#define STEPS_PER_LINE 2
 
 // One tile of `rows` <= TILE_ROWS rows, a constant at each call so that the loops unroll. A whole
-// tile asks for the memory from `ahead` on, `ahead_step` bytes a step.
+// tile prefetches from `ahead` on, `ahead_step` bytes per step.
 INLINE void product_tile(const size_t rows, size_t k, const float *a, ptrdiff_t a_row,
                          ptrdiff_t a_column, const float *b, float *c, ptrdiff_t c_row,
                          size_t columns, int accumulate, const char *ahead, size_t ahead_step,
-                         asked_rows *asked) {
+                         prefetch_queue *queue) {
   vf sum[TILE_ROWS][TILE_VECTORS];
 #pragma unroll
   for (size_t i = 0; i < rows; i++)
 #pragma unroll
     for (size_t v = 0; v < TILE_VECTORS; v++) {
       sum[i][v] = (vf){0};
-      // To be added to when the loop is done.
+      // Loaded when the loop is done.
       if (accumulate) __builtin_prefetch(c + (ptrdiff_t)i * c_row + v * LANES, 1, 3);
     }
   for (size_t p = 0; p < k; p++, b += TILE_COLUMNS, a += a_column) {
@@ -104,7 +104,7 @@ INLINE void product_tile(const size_t rows, size_t k, const float *a, ptrdiff_t 
     if (rows == TILE_ROWS) {
       __builtin_prefetch(ahead, 0, 2);
       ahead += ahead_step;
-      if (p % STEPS_A_LINE == 0) fetch_asked(asked);
+      if (p % STEPS_PER_LINE == 0) fetch_next(queue);
     }
 #pragma unroll
     for (size_t v = 0; v < TILE_VECTORS; v++) x[v] = v_load(b + v * LANES);
@@ -138,28 +138,28 @@ INLINE void product_tile(const size_t rows, size_t k, const float *a, ptrdiff_t 
 static void product(size_t m, size_t n, size_t k, const float *a, ptrdiff_t a_row,
                     ptrdiff_t a_column, const float *panels, size_t panel_stride, float *c,
                     ptrdiff_t c_row, ptrdiff_t c_panel, int accumulate) {
-  asked_rows *asked = &cpu_asked_rows;
+  prefetch_queue *queue = &cpu_prefetch_queue;
   for (size_t j0 = 0; j0 < n; j0 += TILE_COLUMNS, panels += panel_stride, c += c_panel) {
     size_t columns = n - j0 < TILE_COLUMNS ? n - j0 : TILE_COLUMNS;
     size_t i = 0;
     const float *x = a;
     float *y = c;
-    // What follows in memory is used next: the next panel, or the rows of this one that a later
-    // call reads. The tiles of rows share in asking for it.
+    // The memory that follows is used next: the next panel, or the rows of this one that a later call
+    // reads. The tiles of rows share its prefetches.
     const char *ahead = (const char *)(panels + k * TILE_COLUMNS);
     size_t step = TILE_COLUMNS * sizeof(float) / (m < TILE_ROWS ? 1 : m / TILE_ROWS);
     for (; i + TILE_ROWS <= m; i += TILE_ROWS, x += TILE_ROWS * a_row, y += TILE_ROWS * c_row) {
       product_tile(TILE_ROWS, k, x, a_row, a_column, panels, y, c_row, columns, accumulate, ahead,
-                   step, asked);
+                   step, queue);
       ahead += k * step;
     }
     if (i + TILE_ROWS / 2 <= m) {
       product_tile(TILE_ROWS / 2, k, x, a_row, a_column, panels, y, c_row, columns, accumulate,
-                   NULL, 0, asked);
+                   NULL, 0, queue);
       i += TILE_ROWS / 2, x += TILE_ROWS / 2 * a_row, y += TILE_ROWS / 2 * c_row;
     }
     for (; i < m; i++, x += a_row, y += c_row)
-      product_tile(1, k, x, a_row, a_column, panels, y, c_row, columns, accumulate, NULL, 0, asked);
+      product_tile(1, k, x, a_row, a_column, panels, y, c_row, columns, accumulate, NULL, 0, queue);
   }
 }
 

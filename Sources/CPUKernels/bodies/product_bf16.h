@@ -1,14 +1,14 @@
-// Products of bfloat16 matrices by dot products of pairs: each step of the depth is two numbers of A
-// and of B, neighbours in memory. The tile and its panels are those of product.h with pairs for
-// numbers; sums are float32.
+// Products of bfloat16 matrices by dot products of pairs: each step of the depth takes two adjacent
+// elements of A and of B. Tiles and panels are those of product.h with pairs as elements; sums are
+// float32.
 #if HAS_BFLOAT16_DOT
 
-// Panels of B with element (p, j) at b[j*n_stride + p]: pairs lie together already.
+// Panels of B with element (p, j) at b[j*n_stride + p], where pairs are already adjacent.
 static void pack_pairs_of_columns(size_t k, size_t n, const uint16_t *b, ptrdiff_t n_stride,
                                   uint16_t *panels, size_t panel_stride) {
   for (size_t j0 = 0; j0 < n; j0 += TILE_COLUMNS, panels += panel_stride) {
     size_t columns = n - j0 < TILE_COLUMNS ? n - j0 : TILE_COLUMNS, whole = 0;
-    // A pair is a word of 32 bits, and whole squares of them turn in registers.
+    // A pair is a word of 32 bits; whole squares of words are transposed in registers.
     if (columns == TILE_COLUMNS)
       for (; whole + 2 * LANES <= k; whole += 2 * LANES)
         for (size_t j = 0; j < TILE_COLUMNS; j += LANES)
@@ -57,11 +57,11 @@ INLINE __m512bh v_pair(const uint16_t *p) {
   return (__m512bh)_mm512_set1_epi32(pair);
 }
 
-// As product_tile of product.h.
+// The counterpart of product_tile in product.h.
 INLINE void pair_tile(const size_t rows, size_t pairs, const uint16_t *a, ptrdiff_t a_row,
                       ptrdiff_t a_pair, const uint16_t *b, float *c, ptrdiff_t c_row,
                       size_t columns, int accumulate, const char *ahead, size_t ahead_step,
-                      asked_rows *asked) {
+                      prefetch_queue *queue) {
   __m512 sum[TILE_ROWS][TILE_VECTORS];
 #pragma unroll
   for (size_t i = 0; i < rows; i++)
@@ -75,7 +75,7 @@ INLINE void pair_tile(const size_t rows, size_t pairs, const uint16_t *a, ptrdif
     if (rows == TILE_ROWS) {
       __builtin_prefetch(ahead, 0, 2);
       ahead += ahead_step;
-      fetch_asked(asked);
+      fetch_next(queue);
     }
 #pragma unroll
     for (size_t v = 0; v < TILE_VECTORS; v++) memcpy(&x[v], b + 2 * v * LANES, 64);
@@ -107,21 +107,21 @@ static void product_pairs(size_t m, size_t n, size_t k, const uint16_t *a, ptrdi
                           ptrdiff_t a_pair, const uint16_t *panels, size_t panel_stride, float *c,
                           ptrdiff_t c_row, ptrdiff_t c_panel, int accumulate) {
   size_t pairs = (k + 1) / 2;
-  asked_rows *asked = &cpu_asked_rows;
+  prefetch_queue *queue = &cpu_prefetch_queue;
   for (size_t j0 = 0; j0 < n; j0 += TILE_COLUMNS, panels += panel_stride, c += c_panel) {
     size_t columns = n - j0 < TILE_COLUMNS ? n - j0 : TILE_COLUMNS, i = 0;
     const char *ahead = (const char *)(panels + 2 * pairs * TILE_COLUMNS);
     size_t step = TILE_COLUMNS * sizeof(float) / (m < TILE_ROWS ? 1 : m / TILE_ROWS);
     for (; i + TILE_ROWS <= m; i += TILE_ROWS, ahead += pairs * step)
       pair_tile(TILE_ROWS, pairs, a + (ptrdiff_t)i * a_row, a_row, a_pair, panels,
-                c + (ptrdiff_t)i * c_row, c_row, columns, accumulate, ahead, step, asked);
+                c + (ptrdiff_t)i * c_row, c_row, columns, accumulate, ahead, step, queue);
     for (; i < m; i++)
       pair_tile(1, pairs, a + (ptrdiff_t)i * a_row, a_row, a_pair, panels, c + (ptrdiff_t)i * c_row,
-                c_row, columns, accumulate, NULL, 0, asked);
+                c_row, columns, accumulate, NULL, 0, queue);
   }
 }
 
-// Neighbouring numbers of a row of A are a pair.
+// Adjacent elements of a row of A are a pair.
 static void product_bf16(size_t m, size_t n, size_t k, const uint16_t *a, ptrdiff_t a_row,
                          const uint16_t *panels, size_t panel_stride, float *c, ptrdiff_t c_row,
                          ptrdiff_t c_panel, int accumulate) {

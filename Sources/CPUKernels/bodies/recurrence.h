@@ -1,6 +1,6 @@
-// Between two tokens decays the sum of the logarithms of those in between, all of one sign: adding
-// keeps the precision behind gates of any strength, which differences of running sums lose, and
-// near 1, which products of rounded factors lose over many tokens.
+// The decay from one token to another is the exponential of the sum of the logarithms in between, all of
+// one sign. Sums keep their precision after gates of any strength, which differences of running sums
+// lose, and for gates near 1, which products of rounded factors lose over many tokens.
 static void decay_split(size_t n, const float *g, float *whole, float *rest) {
   for (size_t i = 0; i < n; i += LANES) {
     size_t part = n - i < LANES ? n - i : LANES;
@@ -82,7 +82,7 @@ static void additive_step_before(int past_caches, size_t k, size_t v, const floa
   end_stores(past_caches);
 }
 
-// One vector of columns of `decay_to_end` or, from the start, `decay_from_start`.
+// One vector of columns of `decay_from_start` or `decay_to_end`.
 INLINE void decay_columns(const int from_start, size_t rows, size_t part, const float *x,
                           const float *g, float *y, size_t stride, float *total) {
   vf sum = {0};
@@ -150,7 +150,7 @@ static void scale_columns(size_t rows, size_t columns, const float *factor, floa
     for (size_t i = 0; i < columns; i++) y[i] *= factor[i];
 }
 
-// One vector of row i of decay_tril from column j on, `part` of them.
+// One vector of row i of decay_tril from column j on, its first `part` lanes.
 INLINE void decay_tril_vector(size_t i, size_t j, size_t part, float *s, float log, float *work) {
   vi column;
   for (int32_t lane = 0; lane < LANES; lane++) column[lane] = lane;
@@ -186,7 +186,7 @@ static void decay_tril(size_t rows, float *s, size_t stride, const float *g, flo
 static void decay_pairs(size_t rows, const float *s, const float *d, size_t stride, float *work,
                         float *dg) {
   memset(work, 0, rows * sizeof(float));
-  // work[j] is the sum over i >= t of s[i][j] * d[i][j], row t being added last.
+  // work[j] is the sum over i >= t of s[i][j] * d[i][j]; row t is added last.
   for (size_t t = rows; t-- > 1;) {
     const float *st = s + t * stride, *dt = d + t * stride;
     for (size_t j = 0; j < t; j++) work[j] += st[j] * dt[j];
@@ -200,7 +200,7 @@ static void channel_scores(size_t rows, size_t columns, const float *q, const fl
     memcpy(work, q, columns * sizeof(float));
     for (size_t j = rows; j-- > i + 1;) s[j] = 0;
     // From the diagonal to the left, the query decays by one more token each time; a block is
-    // short enough for products.
+    // short enough for products of decays.
     for (size_t j = i + 1; j-- > 0;) {
       s[j] = row_dot(columns, work, k + j * columns);
       if (j == 0) break;
@@ -210,8 +210,8 @@ static void channel_scores(size_t rows, size_t columns, const float *q, const fl
   }
 }
 
-// One vector of columns of `channel_scores_backward`. Each sum is a polynomial in the decays,
-// evaluated from its far end, so that only the decays themselves are multiplied.
+// One vector of columns of `channel_scores_backward`. Each sum is a polynomial in the decays, evaluated
+// by Horner's rule from its far end, so only the decays themselves are multiplied.
 INLINE void channel_columns_backward(size_t rows, size_t part, const float *q, const float *k,
                                      const float *a, size_t stride, const float *ds,
                                      size_t s_stride, float *dq, float *dk) {

@@ -1,4 +1,4 @@
-// Four accumulators in a fixed order: the same bits each time, and rounding grows with n / (4 LANES).
+// Four accumulators in a fixed order: reproducible, with rounding that grows with n / (4 LANES).
 #define REDUCE(start, fill, load, combine, last)                                        \
   vf a0 = v_set(start), a1 = a0, a2 = a0, a3 = a0;                                      \
   size_t i = 0;                                                                         \
@@ -20,11 +20,11 @@
   (v_load_part(x + (i), count, fill) * v_load_part(y + (i), count, fill))
 
 INLINE float row_sum(size_t n, const float *x) { REDUCE(0.0f, 0.0f, LOAD_X, PLUS, v_sum) }
-// The largest number of a row; NaN if there is one.
+// The largest element of a row; NaN if any element is NaN.
 INLINE float row_maximum(size_t n, const float *x) {
   REDUCE(-INFINITY, -INFINITY, LOAD_X, v_max_or_nan, v_maximum_or_nan)
 }
-// The same at a third of the cost; any number, or -inf, if there is NaN.
+// The same at a third of the cost, for rows without NaN; with NaN the result is any element, or -inf.
 INLINE float row_maximum_of_numbers(size_t n, const float *x) {
   REDUCE(-INFINITY, -INFINITY, LOAD_X, v_max, v_maximum)
 }

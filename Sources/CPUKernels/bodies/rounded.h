@@ -1,7 +1,7 @@
-// Operands of bfloat16 products rounded from float32 matrices on their way into pairs.
+// Operands of bfloat16 products, rounded from float32 while they are packed into pairs.
 #if HAS_BFLOAT16_DOT
 
-// Columns j of two rows as words, row `a` in the lower half: as they lie in panels of pairs.
+// Column j of two rows as words, row `a` in the lower half, as in panels of pairs.
 INLINE void store_interleaved(uint16_t *y, vf a, vf b) {
   const __m512i order = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8,
                                          23, 7, 22, 6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
@@ -54,7 +54,7 @@ static void pack_rounded(size_t k, size_t n, const float *b, ptrdiff_t k_stride,
       pair_rows(k, columns, source, (size_t)k_stride, panels, 2 * TILE_COLUMNS);
       continue;
     }
-    // Columns of B are rows of memory: they are rounded a slab at a time, then turned.
+    // Columns of B are rows of memory: a slab of them is rounded, then transposed.
     for (size_t p = 0; p < k; p += SLAB) {
       uint16_t slab[TILE_COLUMNS * SLAB];
       size_t depth = k - p < SLAB ? k - p : SLAB;

@@ -1,4 +1,4 @@
-// Rows of any element type, brought together where nothing lies apart, and taken apart again.
+// Gathers rows of any element type into contiguous float32 rows, and scatters them back.
 
 INLINE void load_rows_of(const cpu_float_type type, size_t rows, size_t columns, const void *x,
                          ptrdiff_t x_row, float factor, float *y) {

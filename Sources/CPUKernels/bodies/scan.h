@@ -1,5 +1,5 @@
-// The recurrence h = e^g h + x, an h a column. All columns of a row before the next row, so that
-// memory is read and written in order; h stays in the first cache.
+// The recurrence h = e^g h + x with one h per column. All columns of a row come before the next row, so
+// that memory is accessed in order; h stays in the first cache.
 
 // Calls `body` with the element types as constants. g has the type of x or is float32.
 #define FOR_TYPES(body)                                        \
@@ -10,7 +10,7 @@
   } else if (type == CPU_BF16) body(CPU_BF16, CPU_BF16);       \
   else body(CPU_F16, CPU_F16);
 
-// The body for each vector of columns, `part` of them: LANES, but for the last.
+// The body for each vector of columns; `part` is LANES, or fewer in the last vector.
 #define FOR_COLUMNS(...)                    \
   {                                         \
     size_t i = 0;                           \
@@ -24,10 +24,10 @@
     }                                       \
   }
 
-// Rows that lie apart, as those of a strip of columns do, are asked for ahead of their use: `row`
-// being at hand, the one STRIP_ROWS_AHEAD on (`sign` 1) or back (-1), into the second cache.
+// Prefetches rows that are not contiguous, such as those of a strip of columns, into the second cache:
+// the row STRIP_ROWS_AHEAD after `row` (`sign` 1) or before it (-1).
 #define STRIP_ROWS_AHEAD 8
-INLINE void ask_ahead(cpu_float_type type, const void *row, ptrdiff_t stride, size_t columns,
+INLINE void prefetch_ahead(cpu_float_type type, const void *row, ptrdiff_t stride, size_t columns,
                       size_t i, const ptrdiff_t sign) {
   if (stride != (ptrdiff_t)columns)
     __builtin_prefetch(row_at(type, row, sign * STRIP_ROWS_AHEAD * stride + (ptrdiff_t)i), 0,
@@ -58,8 +58,8 @@ INLINE void scan_rows(const cpu_float_type type, const cpu_float_type gate, int 
     size_t i = 0;
     for (; i + 2 * LANES <= columns; i += 2 * LANES) {
       for (size_t at = i; at < i + 2 * LANES; at += LANES) {
-        ask_ahead(type, xr, x_row, columns, at, 1);
-        ask_ahead(gate, gr, g_row, columns, at, 1);
+        prefetch_ahead(type, xr, x_row, columns, at, 1);
+        prefetch_ahead(gate, gr, g_row, columns, at, 1);
       }
       vf low = scan_vector(type, gate, xr, gr, h, i, LANES);
       vf high = scan_vector(type, gate, xr, gr, h, i + LANES, LANES);
@@ -83,7 +83,7 @@ static void scan(cpu_float_type type, cpu_float_type gate, int past_caches, size
   end_stores(past_caches);
 }
 
-// What goes from row to row is the whole gradient of a row, which the next adds to at once.
+// The value carried from row to row is the whole gradient of a row, to which the next adds at once.
 INLINE void carry_rows(const cpu_float_type type, const cpu_float_type gate, int backwards,
                        size_t rows, size_t columns, const void *x, ptrdiff_t x_row, const void *g,
                        ptrdiff_t g_row, float *restrict h, float *restrict total) {
@@ -109,7 +109,7 @@ static void scan_carry(cpu_float_type type, cpu_float_type gate, int backwards, 
 #undef BODY
 }
 
-// What one row backward reads; dy and y are those of the row before, absent at the first.
+// The inputs of one row backward; dy and y are those of the row before, NULL at the first.
 typedef struct {
   const void *g, *dy, *y;
   const float *first;
@@ -141,8 +141,8 @@ INLINE void scan_rows_backward(const cpu_float_type type, const cpu_float_type g
                               .y = r > 0 ? row_at(type, y, (r - 1) * y_row) : NULL,
                               .first = first};
     void *dxr = row_of(type, dx, r * d_row), *dgr = row_of(gate, dg, r * d_row);
-    // From the last columns too: dense rows are then memory walked backwards, which processors
-    // foresee as well as memory walked forwards.
+    // From the last columns, too: contiguous rows are then memory walked backwards, which hardware
+    // prefetchers follow as well as forwards.
     size_t i = columns / (2 * LANES) * 2 * LANES;
     for (size_t rest = i; rest < columns; rest += LANES) {
       size_t part = columns - rest < LANES ? columns - rest : LANES;
@@ -153,9 +153,9 @@ INLINE void scan_rows_backward(const cpu_float_type type, const cpu_float_type g
     while (i > 0) {
       i -= 2 * LANES;
       for (size_t at = i; at < i + 2 * LANES; at += LANES) {
-        ask_ahead(gate, row.g, g_row, columns, at, -1);
-        ask_ahead(type, row.dy, dy_row, columns, at, -1);
-        ask_ahead(type, row.y, y_row, columns, at, -1);
+        prefetch_ahead(gate, row.g, g_row, columns, at, -1);
+        prefetch_ahead(type, row.dy, dy_row, columns, at, -1);
+        prefetch_ahead(type, row.y, y_row, columns, at, -1);
       }
       vf low_decay, high_decay;
       vf high = scan_vector_backward(type, gate, &row, dh, i + LANES, LANES, &high_decay);

@@ -1,7 +1,7 @@
-// Products whose left operand says what counts: where it is zero, the right one is not looked at.
-// Hidden memory may hold NaN and infinity, which a factor of zero does not make harmless.
+// Products whose left operand selects: where it is zero, the right one is ignored. Masked memory may
+// hold NaN and infinity, which a factor of zero does not remove.
 
-// Whether no number of the rows is NaN or infinite: 0 x is 0 then, and NaN of those.
+// Whether all elements of the rows are finite: 0 * x is 0 then, and NaN otherwise.
 INLINE int rows_are_finite_of(const cpu_float_type type, size_t rows, size_t columns, const void *x,
                               ptrdiff_t x_row) {
   vf total = {0};

@@ -1,17 +1,17 @@
-// Mamba's selective scan: states of a column decay at rates of their own, all by one step a token.
-// Vectors are of neighbouring columns: the step is loaded once for all states, the numbers that
-// columns share are broadcast, and forward no sum goes across lanes.
+// Mamba's selective scan: the states of a column decay at rates of their own, scaled by one step per
+// token. Vectors are of adjacent columns: the step is loaded once for all states, values shared by the
+// columns are broadcast, and the forward pass needs no sum across lanes.
 
-// States of a vector of columns that are kept in registers.
+// The most states of a vector of columns that are kept in registers.
 #define STATE_BLOCK 16
 
-// Lines that are fetched for a vector of columns of a row, of what the thread has asked for: forward
-// the same of inputs, steps and outputs of other rows, backward of two gradients too.
-#define LINES_A_ROW 3
-#define LINES_A_ROW_BACKWARD 5
+// Lines taken from the thread's prefetch queue per row and vector of columns: forward as many as the
+// inputs, steps and outputs of other rows need, backward those of two gradients too.
+#define LINES_PER_ROW 3
+#define LINES_PER_ROW_BACKWARD 5
 
-// `count` <= STATE_BLOCK states of one vector of columns over all rows. What other blocks have
-// added to y is kept, but for the first, which begins with the skip.
+// `count` <= STATE_BLOCK states of one vector of columns over all rows. The first block starts y from
+// the skip; the others add to it.
 INLINE void selective_block(const size_t count, size_t part, int is_first, size_t rows,
                             size_t states, size_t stride, const float *x, ptrdiff_t x_row,
                             const float *step, ptrdiff_t step_row, const float *a, const float *b,
@@ -23,9 +23,9 @@ INLINE void selective_block(const size_t count, size_t part, int is_first, size_
     rate[n] = load_state(a + n * stride, part);
   }
   vf through = is_first && skip ? load_state(skip, part) : (vf){0};
-  asked_rows *asked = &cpu_asked_rows;
+  prefetch_queue *queue = &cpu_prefetch_queue;
   for (size_t r = 0; r < rows; r++) {
-    for (size_t n = 0; n < LINES_A_ROW; n++) fetch_asked(asked);
+    for (size_t n = 0; n < LINES_PER_ROW; n++) fetch_next(queue);
     vf input = load_state(x + (ptrdiff_t)r * x_row, part);
     vf length = load_state(step + (ptrdiff_t)r * step_row, part);
     vf written = input * length, out = through * input;
@@ -67,17 +67,17 @@ static void selective_scan(size_t rows, size_t columns, size_t states, const flo
   }
 }
 
-// A row of the gradient, and of the row before it what flows into the states from there.
+// The inputs of one row of the gradient, and those of the row before it that its states need.
 typedef struct {
   const float *x, *step, *dy, *b, *c;
   const float *states_before, *states_after;
-  // Of the row before; NULL at the first.
+  // Of the row before; NULL at the first row.
   const float *earlier_dy, *earlier_c;
   int is_last;
 } selective_row;
 
-// One vector of columns of one row backward; sums over columns are left in db and dc, a vector a
-// state. What goes from row to row is the whole gradient of the states of a row.
+// One vector of columns of one row backward; sums over columns are left in db and dc, one vector per
+// state. The value carried from row to row is the whole gradient of a row's states.
 INLINE void selective_columns_backward(const size_t count, size_t part, size_t stride, size_t i,
                                        const selective_row *row, const float *a, float *dh,
                                        float *da, vf *db, vf *dc, vf *to_written,
@@ -108,9 +108,9 @@ INLINE void selective_row_backward(const size_t count, size_t columns, int is_fi
                                    float *dc, float *dskip) {
   const float ln2 = 0.693147180559945309f;
   vf b_sums[STATE_BLOCK] = {0}, c_sums[STATE_BLOCK] = {0};
-  asked_rows *asked = &cpu_asked_rows;
+  prefetch_queue *queue = &cpu_prefetch_queue;
   FOR_COLUMNS(
-      for (size_t n = 0; n < LINES_A_ROW_BACKWARD; n++) fetch_asked(asked);
+      for (size_t n = 0; n < LINES_PER_ROW_BACKWARD; n++) fetch_next(queue);
       vf to_written = {0};
       vf to_length = {0};
       selective_columns_backward(count, part, columns, i, row, a, dh, da, b_sums, c_sums,
@@ -172,7 +172,7 @@ static void selective_scan_backward(size_t rows, size_t columns, size_t states, 
   }
 }
 
-// One token, states of a column as neighbours, as they lie in a state that is handed on.
+// One token, with the states of a column adjacent, as in a state passed between calls.
 static void selective_step(size_t columns, size_t states, const float *x, const float *step,
                            const float *a, const float *b, const float *c, const float *skip,
                            const float *h, float *new_h, float *y) {
@@ -180,7 +180,7 @@ static void selective_step(size_t columns, size_t states, const float *x, const 
     vf out = {0};
     for (size_t n = 0; n < states; n += LANES) {
       size_t part = states - n < LANES ? states - n : LANES;
-      // An infinite rate would be no number beside a step of 0.
+      // An infinite rate times a step of 0 would be NaN.
       vf rate = v_max(v_set(-FLT_MAX), load_state(a + n, part));
       vf log = rate * (step[i] * LOG2_E);
       vf written = x[i] * step[i] * load_state(b + n, part);
@@ -192,7 +192,7 @@ static void selective_step(size_t columns, size_t states, const float *x, const 
   }
 }
 
-// log(1 + e^v), the sign's way round that loses nothing.
+// log(1 + e^v) by -log(sigmoid(-v)), which loses no digits.
 INLINE vf v_softplus(vf v) { return -v_log_sigmoid(-v); }
 
 static void softplus(size_t rows, size_t columns, const float *x, ptrdiff_t x_row,
@@ -208,8 +208,8 @@ static void softplus_backward(size_t rows, size_t columns, const float *x, ptrdi
   for (size_t r = 0; r < rows; r++, x += x_row, g += columns)
     FOR_COLUMNS(vf v = load_state(x + i, part);
                 if (bias) v += load_state(bias + i, part);
-                vf slope = v_sigmoid(v);
-                // What a step that cannot rise would do to a rate without end may be no number.
-                vf own = load_state(g + i, part) * slope;
-                store_state(g + i, v_select(slope == (vf){0}, (vf){0}, own), part);)
+                vf derivative = v_sigmoid(v);
+                 // Where the step cannot change, an infinite incoming gradient would give NaN.
+                vf own = load_state(g + i, part) * derivative;
+                store_state(g + i, v_select(derivative == (vf){0}, (vf){0}, own), part);)
 }

@@ -15,8 +15,8 @@ static void mask_keys(size_t rows, size_t columns, float *s, size_t stride, cons
     for (size_t j = 0; j < columns; j++) s[j] = keep[j] ? s[j] : -INFINITY;
 }
 
-// x + y, where it overflows the largest finite number of its sign, unless y is infinite: a score that is
-// out of range is still one of a key, which only an infinite y rules out. NaN stays NaN, but beside −∞.
+// x + y, saturated to the largest finite number of its sign unless y is infinite: a score that is out of
+// range still belongs to a key, which only an infinite y rules out. NaN stays NaN unless y is −∞.
 INLINE float add_in_range(float x, float y) {
   float low = y < -FLT_MAX ? y : -FLT_MAX, high = y > FLT_MAX ? y : FLT_MAX;
   float sum = y == -INFINITY ? y : x + y;
@@ -35,10 +35,10 @@ static void add_rows(size_t rows, size_t columns, float *s, size_t stride, const
   }
 }
 
-// Elements of a bias that are widened at a time.
+// Elements of a bias widened at a time.
 #define BIAS_PIECE 64
 
-// y[i] is what element first + i*step of a bias adds; `expression` makes it of the element v.
+// y[i] is the addend for element first + i*step of a bias; `expression` computes it from the element v.
 #define BIAS_LOOPS(element, expression)                                  \
   {                                                                      \
     const element *x = (const element *)b + first;                       \
@@ -119,15 +119,14 @@ static void softcap_backward(size_t rows, size_t columns, const float *c, float 
     }
 }
 
-// s *= row[r] * column[j]
 static void scale_tile(size_t rows, size_t columns, float *s, size_t stride, const float *row,
                        const float *column) {
   for (size_t r = 0; r < rows; r++, s += stride)
     for (size_t j = 0; j < columns; j++) s[j] *= row[r] * column[j];
 }
 
-// One row of weights 2^((s - high) * factor - shift), to s itself, or rounded to bfloat16 to `half` (a
-// constant NULL or not at each call). Returns the sum of the weights before rounding. One of `high`
+// One row of weights 2^((s - high) * factor - shift), written to s itself or, rounded to bfloat16, to
+// `half` (NULL or not, a constant at each call). Returns the sum of the unrounded weights. One of `high`
 // and `shift` is a constant 0 at each call.
 INLINE float weight_row(size_t n, float *s, float high, float factor, float shift,
                         uint16_t *half) {
@@ -156,7 +155,7 @@ INLINE float weight_row(size_t n, float *s, float high, float factor, float shif
     if (half) {
       uint16_t buffer[2 * LANES];
       v_store_bf16(buffer, p, (vf){0});
-      // A last odd weight gets its partner, zero.
+      // An odd last weight is padded with a zero.
       memcpy(half + j, buffer, (count + 1) / 2 * 4);
       continue;
     }
@@ -167,8 +166,8 @@ INLINE float weight_row(size_t n, float *s, float high, float factor, float shif
   return v_sum(total0 + total1);
 }
 
-// Rows whose maxima are found before any of their weights, so that one row's fold to a single number
-// does not hold up the next.
+// Rows whose maxima are computed before any of their weights, so that the horizontal maximum of one row
+// does not delay the next.
 #define MAXIMA_AHEAD 8
 
 INLINE void online_rows(size_t rows, size_t columns, float *s, size_t stride, float factor,
@@ -182,7 +181,7 @@ INLINE void online_rows(size_t rows, size_t columns, float *s, size_t stride, fl
         highest[i] = row_maximum_of_numbers(columns, s + i * stride);
     float before = m[r], high = highest[ahead];
     float now = before >= high ? before : high;
-    // NaN reaches the sums through its weight, except where there is nothing but NaN.
+    // NaN reaches the sums through its weight, unless all scores are NaN or -inf.
     if (now == -INFINITY && (now = row_maximum(columns, s)) == -INFINITY) {
       if (half)
         memset(half + r * stride, 0, (columns + 1) / 2 * 4);
@@ -190,8 +189,8 @@ INLINE void online_rows(size_t rows, size_t columns, float *s, size_t stride, fl
         memset(s, 0, columns * sizeof(float));
       continue;
     }
-    // The maximum is taken from the scores before they are multiplied: what rounding a product of large
-    // scores loses is more than what they differ by.
+    // The maximum is subtracted before multiplying by the factor: rounding the product of large scores
+    // would lose more than their differences.
     float total = weight_row(columns, s, now, factor, 0, half ? half + r * stride : NULL);
     if (now != before) {
       float correction = before == -INFINITY ? 0 : exp2f((before - now) * factor);
@@ -217,11 +216,11 @@ static void softmax_shifted(size_t rows, size_t columns, float *s, size_t stride
 static void finish_rows(cpu_float_type type, size_t rows, size_t n, const float *o, size_t o_stride,
                         const float *m, float factor, const float *l, size_t l_stride, void *y,
                         size_t y_stride, float *lse) {
-  // 1 for natural scores, to the bit.
+  // 1 for natural scores, exactly.
   const double unit = factor / (double)1.44269504088896341f;
   const size_t size = type == CPU_F32 ? sizeof(float) : sizeof(uint16_t);
   for (size_t r = 0; r < rows; r++, o += o_stride, m += l_stride, l += l_stride) {
-    // An empty sum leaves zeros; NaN stays NaN.
+    // An empty sum gives zeros; NaN stays NaN.
     int is_empty = *l == 0;
     float factor = is_empty ? 0 : 1 / *l;
     char *row = (char *)y + r * y_stride * size;
@@ -254,8 +253,8 @@ static void softmax_shifted_bf16(size_t rows, size_t columns, float *s, size_t s
 }
 #endif
 
-// One row of a transposed tile: a key, with a column for each query. `half` is a constant NULL or
-// not at each call.
+// One row of a transposed tile: one key, with one column per query. `half` is NULL or not, a constant at
+// each call.
 INLINE void gradient_row(size_t n, float *s, float *d, float factor, const float *lse,
                          const float *delta, uint16_t *half) {
   vf f = v_set(factor);
@@ -272,7 +271,7 @@ INLINE void gradient_row(size_t n, float *s, float *d, float factor, const float
 #if HAS_BFLOAT16_DOT
     if (half) {
       __m256bh rounded = _mm512_cvtneps_pbh((__m512)p);
-      // A last odd weight gets its partner, zero.
+      // An odd last weight is padded with a zero.
       memcpy(half + j, &rounded, (count + 1) / 2 * 4);
       continue;
     }
@@ -311,7 +310,7 @@ static void narrow_scaled(size_t rows, size_t columns, const float *x, size_t st
 
 static void transpose(size_t rows, size_t columns, const float *x, size_t x_stride, float *y,
                       size_t y_stride) {
-  // In squares, so that lines of both sides are used while they are near.
+  // In squares, so that the lines of both sides are reused while they are cached.
   const size_t side = 16;
   for (size_t r0 = 0; r0 < rows; r0 += side)
     for (size_t c0 = 0; c0 < columns; c0 += side)

@@ -1,4 +1,4 @@
-// Everything above as one table; TABLE is its name.
+// The table of all entries; TABLE is its name.
 const cpu_kernels TABLE = {
     .vector_floats = LANES, .tile_columns = TILE_COLUMNS,
     .widen = widen, .narrow = narrow,

@@ -1,10 +1,10 @@
-// Vectors of VECTOR_BYTES bytes and the functions on them. Included once per instruction set.
+// Vectors of VECTOR_BYTES bytes and functions on them. Included once per instruction set.
 #include <float.h>
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
 
-#include "../asked.h"
+#include "../prefetch_queue.h"
 #include "../include/CPUKernels.h"
 
 #pragma clang fp contract(fast)
@@ -26,7 +26,7 @@ INLINE vf v_set(float x) { return x - (vf){0}; }
 INLINE vf v_select(vi mask, vf yes, vf no) {
   return (vf)((mask & (vi)yes) | (~mask & (vi)no));
 }
-// One instruction each: b where a or b is NaN, so a limit goes first to let NaN through.
+// One instruction each: b where a or b is NaN, so a limit is passed as a to let NaN through.
 INLINE vf v_max(vf a, vf b) { return v_select(a > b, a, b); }
 INLINE vf v_min(vf a, vf b) { return v_select(a < b, a, b); }
 // The larger of a and b; NaN if either is.
@@ -34,15 +34,14 @@ INLINE vf v_max_or_nan(vf a, vf b) { return v_select((a > b) | (a != a), a, b); 
 INLINE vf v_abs(vf a) { return __builtin_elementwise_abs(a); }
 INLINE vf v_sqrt(vf a) { return __builtin_elementwise_sqrt(a); }
 
-// With `past_caches`, a store that leaves the caches as they are: for what will not be read before
-// they have forgotten it.
+// With `past_caches`, a non-temporal store, for data that will have left the caches before it is read.
 INLINE void v_store_past(float *p, vf x, int past_caches) {
   if (past_caches && (uintptr_t)p % VECTOR_BYTES == 0)
     __builtin_nontemporal_store(x, (vf *)p);
   else
     v_store(p, x);
 }
-// Stores past the caches are seen by other threads only after this.
+// Makes non-temporal stores visible to other threads.
 INLINE void end_stores(int past_caches) {
 #if defined(__x86_64__)
   if (past_caches) __builtin_ia32_sfence();
@@ -51,7 +50,7 @@ INLINE void end_stores(int past_caches) {
 #endif
 }
 
-// The first `n` < LANES elements; the others read as `fill`.
+// The first `n` < LANES elements; the other lanes are `fill`.
 INLINE vf v_load_part(const float *p, size_t n, float fill) {
   float buffer[LANES];
   for (size_t i = 0; i < LANES; i++) buffer[i] = fill;
@@ -72,7 +71,7 @@ INLINE void v_store_bf16(uint16_t *p, vf low, vf high) {
 }
 #endif
 
-// The sum of the lanes, halves added to halves: a fixed order.
+// The sum of the lanes by halves, in a fixed order.
 INLINE float v_sum(vf x) {
 #if VECTOR_BYTES == 64
   return _mm512_reduce_add_ps((__m512)x);
@@ -84,7 +83,7 @@ INLINE float v_sum(vf x) {
   return lane[0];
 #endif
 }
-// The largest lane; any number if a lane is NaN.
+// The largest lane; any lane if one is NaN.
 INLINE float v_maximum(vf x) {
 #if VECTOR_BYTES == 64
   return _mm512_reduce_max_ps((__m512)x);
@@ -117,7 +116,7 @@ INLINE vf v_expm1_small(vf r) {
   return p * (r * r) + r;
 }
 
-// e^r with r the rest of x after its nearest multiple n of ln(2): |r| <= ln(2)/2. The integer n is
+// e^r with r the remainder of x and its nearest multiple n of ln(2): |r| <= ln(2)/2. The integer n is
 // in the low bits of rounded, a float that holds n + 1.5 * 2^23.
 INLINE vf v_exp_core(vf x, vf *rounded) {
   const float magic = 12582912.0f, log2e = 1.44269504088896341f;
@@ -154,7 +153,7 @@ INLINE vf v_power_of_two(vf t) {
   p = p * r + 9.999999404e-1f;
   return (vf)_mm512_scalef_ps((__m512)p, (__m512)t);
 #else
-  // t = n + r, |r| <= 1/2, by adding and taking away a number whose last bit is worth 1.
+  // t = n + r, |r| <= 1/2, by adding and subtracting a number whose last bit is worth 1.
   const float magic = 12582912.0f, smallest = -126.0f;
   vf clamped = v_max(v_set(smallest), t);
   vf shifted = clamped + magic;
@@ -174,7 +173,7 @@ INLINE vf v_power_of_two(vf t) {
 INLINE vf v_exp(vf x) {
   // Beyond these limits the result is 0 or infinite.
   vf t, p = v_exp_core(v_min(v_set(89.0f), v_max(v_set(-104.0f), x)), &t);
-  // 2^n may itself be no number: it is multiplied in two halves.
+  // 2^n itself may overflow or underflow, so it is applied in two halves.
   vi n = (vi)t - (vi)v_set(12582912.0f), half = n >> 1;
   p *= (vf)((half + 127) << 23);
   return p * (vf)((n - half + 127) << 23);
@@ -182,7 +181,7 @@ INLINE vf v_exp(vf x) {
 
 // The natural logarithm. Zero gives -inf, negative numbers and NaN give NaN.
 INLINE vf v_log(vf x) {
-  // Subnormal numbers are lifted by 2^23 first.
+  // Subnormal numbers are first scaled by 2^23.
   vi is_subnormal = x < v_set(1.17549435e-38f);
   vi bits = (vi)v_select(is_subnormal, x * 8388608.0f, x);
   vi e = (bits - 0x3F3504F3) >> 23;
@@ -205,19 +204,19 @@ INLINE vf v_log(vf x) {
   result = result + n * 0.693359375f;
   result = v_select(x == (vf){0}, v_set(-INFINITY), result);
   result = v_select(x < (vf){0}, v_set(NAN), result);
-  // What is not below infinity is infinity or NaN, and stays.
+  // Infinity and NaN are their own results.
   return v_select(x < v_set(INFINITY), result, x);
 }
 
-// e^x - 1, which keeps its digits where e^x is near 1.
+// e^x - 1 without cancellation near 0.
 INLINE vf v_expm1(vf x) {
-  // Up to here the series is e^x - 1 itself; beyond, the difference loses two bits at most.
+  // Up to this limit the series is e^x - 1 itself; beyond, the difference loses at most two bits.
   vi is_small = v_abs(x) < v_set(0.34657359f);
   return v_select(is_small, v_expm1_small(x), v_exp(x) - 1.0f);
 }
-// log(1 + x), which keeps its digits where x is near 0.
+// log(1 + x) without loss near 0.
 INLINE vf v_log1p(vf x) {
-  // What 1 + x loses of x is added to the logarithm, but where the sum is zero or infinite.
+  // The rounding error of 1 + x is added to the logarithm, unless the sum is zero or infinite.
   vf u = 1.0f + x;
   vf lost = (x - (u - 1.0f)) / u;
   return v_log(u) + v_select(v_abs(lost) < v_set(1), lost, (vf){0});
@@ -251,8 +250,7 @@ INLINE vf v_erfc(vf x) {
   p = p * t + 0.37409196f;
   p = p * t + 1.00002368f;
   p = p * t - 1.26551223f;
-  // A large z * z would lose the digits that its exponential needs: the square of the upper half of z is
-  // exact.
+  // Rounding a large z * z would cost its exponential digits: the square of the upper half of z is exact.
   vf high = (vf)((vi)z & ~0xFFF);
   vf tail = t * v_exp(-high * high) * v_exp((high - z) * (high + z) + p);
   tail = v_select(x < (vf){0}, 2.0f - tail, tail);
@@ -263,7 +261,7 @@ INLINE vf v_erfc(vf x) {
   return v_select(v_abs(x) < v_set(0.25f), 1.0f - two_over_root_pi * x * series, tail);
 }
 INLINE vf v_log_sigmoid(vf x) {
-  // min(x, 0) - log(1 + e) with e = e^-|x|; what 1 + e loses of e is added to the logarithm.
+  // min(x, 0) - log(1 + e) with e = e^-|x|; the rounding error of 1 + e is added to the logarithm.
   vf e = v_exp_nonpositive(-v_abs(x));
   vf u = 1.0f + e;
   return v_min((vf){0}, x) - (v_log(u) + (e - (u - 1.0f)) / u);

@@ -1,14 +1,14 @@
 import AttentionCUDAInterface
 import Synchronization
 
-/// A GPU of this machine. Work on it has the driver's primary context.
+/// A GPU of this machine. Its work runs in the driver's primary context.
 ///
-/// Contexts belong to threads; every operation makes its device's current first.
+/// The current context belongs to a thread, so every operation first makes its device's context current.
 public final class CUDADevice: @unchecked Sendable {
-  /// Its place among the devices that the driver shows.
+  /// Position among the devices that the driver lists.
   public let index: Int
   public let limits: DeviceLimits
-  /// Counts the memory held on the device.
+  /// The memory held on the device.
   public let ledger: MemoryLedger
   let driver: Driver
   private let handle: Int32
@@ -32,7 +32,7 @@ public final class CUDADevice: @unchecked Sendable {
 
   /// The device at `index`.
   ///
-  /// - Throws: ``CUDAError/invalidArgument(_:was:mustBe:)`` if there are fewer.
+  /// - Throws: ``CUDAError/invalidArgument(_:was:mustBe:)`` if there is no such device.
   public static func at(_ index: Int) throws -> CUDADevice {
     let devices = try all()
     guard devices.indices.contains(index) else {
@@ -54,15 +54,14 @@ public final class CUDADevice: @unchecked Sendable {
     ledger.cap = try MemoryCap.fromEnvironment()
   }
 
-  /// The driver's primary context, taken when work comes: a process that uses one device of several leaves
-  /// the others alone.
+  /// The driver's primary context, retained on first use: a process that uses one device of several does
+  /// not initialise the others.
   private func primaryContext() throws -> OpaquePointer? {
     try context.withLock { context in
       if let context { return context.pointer }
       var taken: OpaquePointer?
       try driver.call("cuDevicePrimaryCtxRetain") { $0.cuDevicePrimaryCtxRetain(&taken, handle) }
-      // Memory that is released stays with the pool, so that the next request does not wait for the
-      // operating system.
+      // Freed memory stays in the pool, so that the next allocation does not go to the operating system.
       var pool: OpaquePointer?
       try driver.call("cuDeviceGetDefaultMemPool") { $0.cuDeviceGetDefaultMemPool(&pool, handle) }
       var threshold = UInt64.max
@@ -74,32 +73,31 @@ public final class CUDADevice: @unchecked Sendable {
     }
   }
 
-  /// Calls a function of the driver with this device's context.
+  /// Calls a driver function in this device's context.
   func call(_ name: String, _ body: (cuda_driver) -> Int32) throws {
     try makeCurrent()
     try driver.call(name, body)
   }
 
-  /// Makes this device's context that of the thread, for libraries that ask the driver for it.
+  /// Makes this device's context current on the calling thread, for libraries that use the current context.
   func makeCurrent() throws {
     let context = try primaryContext()
     try driver.call("cuCtxSetCurrent") { $0.cuCtxSetCurrent(context) }
   }
 
-  /// Runs `body`, after which the thread has the context that it had before: other libraries take the
-  /// thread's context for their choice of a device.
+  /// Runs `body`, then restores the thread's current context: other libraries choose their device by it.
   package func keepingContext<R>(_ body: () throws -> R) throws -> R {
     var before: OpaquePointer?
     try driver.call("cuCtxGetCurrent") { $0.cuCtxGetCurrent(&before) }
     let own = try primaryContext()
     defer {
-      // There is nobody left to tell of a failure; a context that was current can be so again.
+      // A failure cannot be reported from here; a context that was current can be made current again.
       if before != own { _ = driver.functions.cuCtxSetCurrent(before) }
     }
     return try body()
   }
 
-  /// Memory of the device that nobody holds, and all of it.
+  /// Free and total memory of the device, in bytes.
   public func memory() throws -> (unused: Int, total: Int) {
     var (unused, total) = (0, 0)
     try call("cuMemGetInfo") { $0.cuMemGetInfo(&unused, &total) }
@@ -122,7 +120,7 @@ extension DeviceLimits {
     var bytes = 0
     try driver.call("cuDeviceTotalMem") { $0.cuDeviceTotalMem(&bytes, handle) }
     let kilohertz = 1e3
-    // Twice a clock, and eight bits a byte.
+    // Double data rate; eight bits per byte.
     let memoryRate =
       2 * Double(try attribute(CUDA_MEMORY_CLOCK_KILOHERTZ)) * kilohertz
       * Double(try attribute(CUDA_MEMORY_BUS_BITS)) / 8

@@ -1,11 +1,10 @@
 import AttentionCUDAInterface
 
-/// A queue of work on a device: what is put into it runs in order, and nobody waits for it unless
-/// asked to.
+/// A CUDA stream: work runs in the order in which it is enqueued, asynchronously to the host.
 public final class Stream: @unchecked Sendable {
   public let device: CUDADevice
   let handle: OpaquePointer?
-  /// Memory that was given back.
+  /// Freed blocks kept for reuse in this stream.
   let freeBlocks = FreeBlocks()
   private let isBorrowed: Bool
 
@@ -19,7 +18,7 @@ public final class Stream: @unchecked Sendable {
     self.handle = handle
   }
 
-  /// A stream of somebody else, who lets it live longer than this object; nil is the default stream.
+  /// A stream owned by the caller, who must keep it alive longer than this object; nil is the default stream.
   package init(borrowing handle: OpaquePointer?, on device: CUDADevice) {
     self.device = device
     self.handle = handle
@@ -29,26 +28,25 @@ public final class Stream: @unchecked Sendable {
   deinit {
     freeBlocks.removeAll().forEach(free)
     guard !isBorrowed else { return }
-    // The driver destroys it once its work is done. There is nobody left to tell of a failure.
+    // The driver destroys the stream once its work is done. A failure cannot be reported from here.
     try? device.call("cuStreamDestroy") { $0.cuStreamDestroy(handle) }
   }
 
-  /// Whether what is queued is put into a graph, to be run later and again. Only somebody else's stream
-  /// can be captured.
+  /// Whether enqueued work is being captured into a graph. Only a borrowed stream can be capturing.
   package var isCapturing: Bool {
     guard isBorrowed else { return false }
     var status: Int32 = 0
-    // There is nobody to tell of a failure; the stream's next call meets its cause.
+    // A failure is not reported here; the stream's next call meets its cause.
     try? device.call("cuStreamIsCapturing") { $0.cuStreamIsCapturing(handle, &status) }
     return status != 0
   }
 
-  /// Memory from the driver's pool. Where it has no room, it gets back what is kept here and is asked
-  /// again.
+  /// Allocates from the driver's pool. If the pool is exhausted, returns the kept blocks to it and tries
+  /// once more.
   func allocate(_ byteCount: Int) throws -> UInt64 {
     var address: UInt64 = 0
     func ask() throws {
-      // The driver refuses to give no bytes.
+      // The driver rejects a size of 0.
       try device.call("cuMemAllocAsync") {
         $0.cuMemAllocAsync(&address, max(1, byteCount), handle)
       }
@@ -62,21 +60,21 @@ public final class Stream: @unchecked Sendable {
     return address
   }
 
-  /// Gives memory back to the driver's pool.
+  /// Returns memory to the driver's pool.
   func free(_ address: UInt64) {
-    // There is nobody to tell of a failure; the stream's next call meets its cause.
+    // A failure is not reported here; the stream's next call meets its cause.
     try? device.call("cuMemFreeAsync") { $0.cuMemFreeAsync(address, handle) }
   }
 
-  /// Waits until all work in the queue is done.
+  /// Waits until all enqueued work is done.
   ///
-  /// - Throws: the error of work that failed, as an illegal address.
+  /// - Throws: ``CUDAError/call(_:code:text:)`` with the error of work that failed, such as an illegal address.
   public func synchronize() throws {
     try device.call("cuStreamSynchronize") { $0.cuStreamSynchronize(handle) }
   }
 
-  /// Queues copying from memory of the processor to the bytes from `offset` on. It must stay as it is
-  /// until the copy is done.
+  /// Enqueues a copy from host memory to the device, starting at byte `offset` of `target`. `source` must
+  /// not change until the copy is done.
   public func copy(
     _ source: UnsafeRawBufferPointer, to target: DeviceMemory, at offset: Int = 0
   ) throws {
@@ -88,8 +86,8 @@ public final class Stream: @unchecked Sendable {
     }
   }
 
-  /// Queues copying the bytes from `offset` on to memory of the processor, which must live until the
-  /// copy is done.
+  /// Enqueues a copy from the device, starting at byte `offset` of `source`, to host memory, which must
+  /// stay allocated until the copy is done.
   public func copy(
     _ source: DeviceMemory, at offset: Int = 0, to target: UnsafeMutableRawBufferPointer
   ) throws {
@@ -101,7 +99,7 @@ public final class Stream: @unchecked Sendable {
     }
   }
 
-  /// Queues setting every byte of `memory` to `byte`.
+  /// Enqueues setting every byte of `memory` to `byte`.
   public func fill(_ memory: DeviceMemory, with byte: UInt8) throws {
     guard memory.byteCount > 0 else { return }
     try device.call("cuMemsetD8Async") {
@@ -110,7 +108,7 @@ public final class Stream: @unchecked Sendable {
   }
 }
 
-/// A moment in a queue.
+/// A marker in a stream that can be waited for and timed.
 public final class Event: @unchecked Sendable {
   private let device: CUDADevice
   let handle: OpaquePointer?
@@ -123,21 +121,21 @@ public final class Event: @unchecked Sendable {
   }
 
   deinit {
-    // There is nobody left to tell of a failure.
+    // A failure cannot be reported from here.
     try? device.call("cuEventDestroy") { $0.cuEventDestroy(handle) }
   }
 
-  /// Queues the event: it has come when the work before it is done.
+  /// Enqueues the event: it completes when the work before it is done.
   public func record(in stream: Stream) throws {
     try device.call("cuEventRecord") { $0.cuEventRecord(handle, stream.handle) }
   }
 
-  /// Waits until the event has come.
+  /// Waits until the event has completed.
   public func synchronize() throws {
     try device.call("cuEventSynchronize") { $0.cuEventSynchronize(handle) }
   }
 
-  /// The seconds from `start` to this event, both of which must have come.
+  /// The seconds from `start` to this event; both must have completed.
   public func seconds(since start: Event) throws -> Double {
     var milliseconds: Float = 0
     try device.call("cuEventElapsedTime") {

@@ -1,14 +1,14 @@
 import AttentionCLibrary
 
-/// Folders as lists of names.
+/// Listing and creating folders.
 package enum Folder {
-  /// The names in the folder at `path` without the dots, unsorted; none if it cannot be read. A name that
-  /// is not UTF-8 is left out: no string leads to its file.
+  /// The names in the folder at `path` except `.` and `..`, unsorted; empty if it cannot be read. Names that
+  /// are not UTF-8 are left out: no string can name their files.
   static func contents(_ path: String) -> [String] {
     ((try? names(in: Array(path.utf8))) ?? []).compactMap { String(validating: $0, as: UTF8.self) }
   }
 
-  /// The names in the folder at `path` as the bytes that they are, without the dots, unsorted.
+  /// The names in the folder at `path` as raw bytes, except `.` and `..`, unsorted.
   ///
   /// - Throws: ``FileProblem`` if the folder cannot be read.
   package static func names(in path: [UInt8]) throws -> [[UInt8]] {
@@ -32,13 +32,13 @@ package enum Folder {
   }
 
   private static let dot = UInt8(ascii: ".")
-  /// Where the name lies in a record of `readdir`, which ends where the name does.
+  /// Offset of the name in a `dirent` record, which is only as long as its name.
   private static let nameOffset = MemoryLayout<dirent>.offset(of: \.d_name) ?? 0
 
-  /// Makes the folder at `path` and those above it where they do not exist.
+  /// Creates the folder at `path` and its missing parents.
   ///
-  /// - Parameter mode: who may do what with them; for their owner alone where nothing is said.
-  /// - Throws: ``FileProblem`` if it cannot be made.
+  /// - Parameter mode: permissions of the folders created; by default the owner's only.
+  /// - Throws: ``FileProblem`` if it cannot be created.
   package static func create(_ path: String, mode: mode_t = 0o700) throws {
     var status = stat()
     if stat(path, &status) == 0 {

@@ -1,15 +1,15 @@
 import AttentionCLibrary
 
-/// A folder that nobody but its owner can change, opened. What is in it is found by way of the opened
-/// folder, so that no link and no folder that takes its place leads elsewhere.
+/// An open folder that only its owner can change. Its files are opened relative to the descriptor, so that
+/// neither a symbolic link nor a replaced folder can redirect them.
 final class PrivateFolder: Sendable {
   private let descriptor: Int32
 
   /// Opens the folder at `path`.
   ///
   /// - Returns: `nil` if there is none.
-  /// - Throws: ``FileProblem`` if it is not a folder, belongs to another user but root, or others may write
-  ///   to it.
+  /// - Throws: ``FileProblem`` if it is not a folder, belongs to a user other than this one or root, or is
+  ///   writable by others.
   init?(_ path: String) throws {
     descriptor = AttentionCLibrary.open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
     if descriptor < 0 {
@@ -28,10 +28,10 @@ final class PrivateFolder: Sendable {
 
   deinit { if descriptor >= 0 { close(descriptor) } }
 
-  /// Whether what belongs to this user is as good as one's own.
+  /// Whether files of this user are trusted: the process's own user, or root.
   static func isTrusted(_ owner: uid_t) -> Bool { owner == geteuid() || owner == 0 }
 
-  /// The file `name`, opened for reading; nil if there is none that is regular, no link, and trusted.
+  /// The file `name`, opened for reading; nil unless it is a regular file, not a link, and trusted.
   func file(_ name: String) -> RegularFile? {
     guard
       let file = try? RegularFile(path: Array(name.utf8), in: descriptor, followsLinks: false),
@@ -40,11 +40,11 @@ final class PrivateFolder: Sendable {
     return file
   }
 
-  /// Opens `name` for reading and writing, made where it is absent, readable by the owner alone.
+  /// Opens `name` for reading and writing, creating it, accessible to the owner only, if it is absent.
   ///
-  /// - Parameter isNew: whether it is an error if there is something of this name.
+  /// - Parameter isNew: whether an existing file of this name is an error.
   /// - Returns: a descriptor, which the caller closes.
-  /// - Throws: ``FileProblem`` if that is not possible, or what is there is not a regular file.
+  /// - Throws: ``FileProblem`` if it cannot be opened or is not a regular file.
   func open(_ name: String, isNew: Bool) throws -> Int32 {
     let ownerOnly: mode_t = 0o600
     let flags = O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC | (isNew ? O_EXCL : 0)
@@ -58,14 +58,14 @@ final class PrivateFolder: Sendable {
     return file
   }
 
-  /// Gives `name` the name `target`, in place of what has it.
+  /// Renames `name` to `target`, replacing any file of that name.
   func rename(_ name: String, to target: String) throws {
     guard renameat(descriptor, name, descriptor, target) == 0 else {
       throw FileProblem.system("\(target) cannot be written")
     }
   }
 
-  /// Removes a file.
+  /// Removes a file; does nothing if it does not exist.
   func remove(_ name: String) throws {
     guard unlinkat(descriptor, name, 0) == 0 || errno == ENOENT else {
       throw FileProblem.system("\(name) cannot be removed")

@@ -1,28 +1,28 @@
 import AttentionCLibrary
 
-/// A regular file opened for reading. Nothing else is opened as one: a pipe would be waited for without end.
+/// A regular file opened for reading. Other kinds are refused: opening a pipe could block for ever.
 ///
-/// What is read is a copy, so a file that changes or is shortened meanwhile is a mistake to be reported and
-/// not a fault of the process, as it would be where files are mapped.
+/// Reads copy, so a file that is truncated meanwhile gives an error, where a mapped file would crash the
+/// process.
 package final class RegularFile: Sendable {
-  /// Bytes that the file had when it was opened.
+  /// Size in bytes when the file was opened.
   package let size: Int
-  /// The user whose file it is.
+  /// The owner's user ID.
   package let owner: uid_t
-  /// Whether other users than the owner may write it.
+  /// Whether users other than the owner may write to it.
   package let isWritableByOthers: Bool
   private let descriptor: Int32
 
   /// - Parameters:
-  ///   - path: the bytes of the name.
-  ///   - folder: an open folder that a relative path begins in; nil for the current one.
-  ///   - followsLinks: whether a symbolic link stands for what it leads to; otherwise it is a mistake.
-  /// - Throws: ``FileProblem``
+  ///   - path: the path as bytes.
+  ///   - folder: descriptor of the folder that a relative path is resolved in; nil for the current one.
+  ///   - followsLinks: whether symbolic links are followed; otherwise a link is an error.
+  /// - Throws: ``FileProblem`` if it cannot be opened or is not a regular file.
   package init(
     path: [UInt8], in folder: Int32? = nil, followsLinks: Bool = true
   ) throws {
     guard !path.contains(0) else { throw FileProblem("its name contains a zero byte") }
-    // Without waiting for the other end of a pipe.
+    // Non-blocking, so that opening a pipe does not wait for a writer.
     let flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK | (followsLinks ? 0 : O_NOFOLLOW)
     let name = path.map(CChar.init(bitPattern:)) + [0]
     descriptor = openat(folder ?? AT_FDCWD, name, flags)
@@ -41,9 +41,9 @@ package final class RegularFile: Sendable {
 
   deinit { if descriptor >= 0 { close(descriptor) } }
 
-  /// Fills `target` with the bytes from `offset` on.
+  /// Fills `target` with the bytes starting at `offset`.
   ///
-  /// - Throws: ``FileProblem`` if they are not there any more, or cannot be read.
+  /// - Throws: ``FileProblem`` if the file has become shorter or cannot be read.
   package func read(
     into target: UnsafeMutableRawBufferPointer, at offset: Int
   ) throws(FileProblem) {
@@ -60,9 +60,9 @@ package final class RegularFile: Sendable {
     }
   }
 
-  /// The bytes `range`.
+  /// The bytes in `range`.
   ///
-  /// - Throws: ``FileProblem``
+  /// - Throws: ``FileProblem`` if the file has become shorter or cannot be read.
   package func bytes(_ range: Range<Int>) throws -> [UInt8] {
     var problem: FileProblem?
     let bytes = [UInt8](unsafeUninitializedCapacity: range.count) { buffer, count in
@@ -75,9 +75,9 @@ package final class RegularFile: Sendable {
     return bytes
   }
 
-  /// All bytes of a file that has `limit` at most.
+  /// The whole file, of at most `limit` bytes.
   ///
-  /// - Throws: ``FileProblem``
+  /// - Throws: ``FileProblem`` if it is larger, has become shorter or cannot be read.
   package func bytes(atMost limit: Int) throws -> [UInt8] {
     guard size <= limit else {
       throw FileProblem("has \(size) bytes; it must have at most \(limit)")

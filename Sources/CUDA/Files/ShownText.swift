@@ -1,13 +1,13 @@
-/// How text from outside is shown in messages: names and values out of files, paths, arguments.
+/// How untrusted text appears in messages: names and values from files, paths, arguments.
 extension String {
-  /// This text for a message on a terminal: on one line, without characters that would move the cursor,
-  /// change colours or turn the direction of writing, and not longer than a few lines. Of longer text the
-  /// beginning and the end are shown, and how much is left out.
+  /// This text for a message on a terminal: on one line, without characters that move the cursor, change
+  /// colours or reverse the direction of writing, and at most a few lines long. The middle of longer text
+  /// is replaced by its size in bytes.
   package var shown: String {
     let (head, tail) = (1500, 500)
     let bytes = utf8
     guard bytes.count > head + tail else { return escaped }
-    // Cut between characters, so that each part is text by itself.
+    // Cut at character boundaries, so that both parts are valid text.
     var start = bytes.index(bytes.startIndex, offsetBy: head)
     while !Self.isBoundary(bytes[start]) { bytes.formIndex(before: &start) }
     var end = bytes.index(bytes.endIndex, offsetBy: -tail)
@@ -16,13 +16,13 @@ extension String {
     return "\(String(self[..<start]).escaped)… (\(left) bytes) …\(String(self[end...]).escaped)"
   }
 
-  /// Whether a byte of UTF-8 begins a character.
+  /// Whether a byte of UTF-8 starts a character.
   private static func isBoundary(_ byte: UInt8) -> Bool { byte & 0xC0 != 0x80 }
 
-  /// This text with escapes, as `\u{1B}`, for what a terminal would obey and not show.
+  /// This text with everything that a terminal would act on escaped, as `\u{1B}`.
   package var escaped: String { escaped(keeping: []) }
 
-  /// The same with the characters `kept` as they are.
+  /// The same, leaving the characters in `kept` as they are.
   package func escaped(keeping kept: Set<Unicode.Scalar>) -> String {
     func isHarmless(_ scalar: Unicode.Scalar) -> Bool { !scalar.isObeyed || kept.contains(scalar) }
     guard !unicodeScalars.allSatisfy(isHarmless) else { return self }

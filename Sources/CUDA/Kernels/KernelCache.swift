@@ -1,19 +1,18 @@
 import AttentionCLibrary
 
-/// Machine code on disk, so that a kernel is compiled once on a machine and not once a process.
+/// Machine code on disk, so that a kernel is compiled once per machine, not once per process.
 ///
-/// An entry is a file named by the hash of its key; its first lines repeat the hash and give one of
-/// the contents. What does not fit its own first lines is not used but compiled again. Whoever could write
-/// an entry could run code in every process that uses it, so the folder must be the user's, or root's, and
-/// nobody else may be allowed to write to it. Processes that want the same entry wait for the one that
-/// compiles it.
+/// An entry is a file named by the hash of its key; its first lines repeat that hash and give the hash of
+/// the contents. An entry whose contents do not match its header is compiled again. Whoever can write an
+/// entry can run code in every process that uses it, so the folder must belong to the user or root and be
+/// writable by nobody else. Processes that need the same entry wait for the one that compiles it.
 public struct KernelCache: Sendable {
   /// The environment variable that names the folder.
   public static let variable = "ATTENTION_KERNEL_CACHE"
 
   public let folder: String
 
-  /// How long another process is waited for that compiles the same kernel.
+  /// How long to wait for another process that is compiling the same kernel.
   let patience: Duration
 
   public init(folder: String) { self.init(folder: folder, patience: .seconds(300)) }
@@ -25,7 +24,7 @@ public struct KernelCache: Sendable {
 
   /// The cache of this user.
   ///
-  /// - Throws: ``CUDAError/cache(path:reason:)`` if no folder follows from the environment.
+  /// - Throws: ``CUDAError/cache(path:reason:)`` if the environment names no folder.
   public static func shared() throws -> KernelCache {
     try KernelCache { getenv($0).map { String(cString: $0) } }
   }
@@ -43,21 +42,21 @@ public struct KernelCache: Sendable {
     }
   }
 
-  /// The machine code for `key`: what is on disk, or what `compile` makes and is then on disk.
+  /// The machine code for `key`, from disk or else from `compile`, whose result is then stored on disk.
   func code(for key: KernelKey, compile: () throws -> [UInt8]) throws -> [UInt8] {
     let hash = key.hash
     if let code = try opened()?.code(hash) { return code }
-    let place: PrivateFolder = try naming {
+    let directory: PrivateFolder = try naming {
       try Folder.create(folder)
-      guard let place = try PrivateFolder(folder) else { throw FileProblem("is gone") }
-      return place
+      guard let directory = try PrivateFolder(folder) else { throw FileProblem("is gone") }
+      return directory
     }
-    let lock = try naming { try KernelLock(hash, in: place, patience) }
+    let lock = try naming { try KernelLock(hash, in: directory, patience) }
     return try withExtendedLifetime(lock) {
       // Another process may have compiled it while this one waited.
-      if let code = place.code(hash) { return code }
+      if let code = directory.code(hash) { return code }
       let code = try compile()
-      try naming { try place.write(code, hash) }
+      try naming { try directory.write(code, hash) }
       return code
     }
   }
@@ -67,25 +66,24 @@ public struct KernelCache: Sendable {
   /// - Throws: ``CUDAError/cache(path:reason:)`` if the folder is not private.
   public var entries: [(name: String, bytes: Int)] {
     get throws {
-      guard let place = try opened() else { return [] }
+      guard let directory = try opened() else { return [] }
       return Folder.contents(folder).sorted().compactMap { name in
-        place.bytes(ofEntry: name).map { (name, $0) }
+        directory.bytes(ofEntry: name).map { (name, $0) }
       }
     }
   }
 
-  /// Removes all entries, and what processes left of them that were killed, and nothing else that lies in the
-  /// folder.
+  /// Removes all entries, locks and unfinished files of killed processes; other files in the folder stay.
   ///
-  /// - Returns: how many entries there were.
-  /// - Throws: ``CUDAError/cache(path:reason:)``
+  /// - Returns: how many entries were removed.
+  /// - Throws: ``CUDAError/cache(path:reason:)`` if the folder is not private or a file cannot be removed.
   public func clear() throws -> Int {
-    guard let place = try opened() else { return 0 }
+    guard let directory = try opened() else { return 0 }
     var count = 0
     for name in Folder.contents(folder) {
-      let isEntry = place.bytes(ofEntry: name) != nil
-      guard isEntry || place.isRemainder(name) else { continue }
-      try naming { try place.remove(name) }
+      let isEntry = directory.bytes(ofEntry: name) != nil
+      guard isEntry || directory.isRemainder(name) else { continue }
+      try naming { try directory.remove(name) }
       count += isEntry ? 1 : 0
     }
     return count
@@ -93,7 +91,7 @@ public struct KernelCache: Sendable {
 
   private func opened() throws -> PrivateFolder? { try naming { try PrivateFolder(folder) } }
 
-  /// Runs `body`, a ``FileProblem`` of which becomes an error about the cache.
+  /// Runs `body` and turns a ``FileProblem`` into an error about the cache.
   private func naming<R>(_ body: () throws -> R) throws -> R {
     do { return try body() } catch let problem as FileProblem {
       throw CUDAError.cache(path: folder, reason: problem.reason)

@@ -1,22 +1,21 @@
 import AttentionCLibrary
 
-/// Entries of the kernel cache, the files of a private folder: `<hash>.cubin`, beside it `<hash>.lock`, and
-/// `<hash>.<random>.unfinished` while it is written.
+/// Entries of the kernel cache, files of a private folder: `<hash>.cubin`, its lock `<hash>.lock`, and
+/// `<hash>.<random>.unfinished` while the entry is being written.
 extension PrivateFolder {
-  /// More than any kernel has.
+  /// An upper bound on the size of any kernel.
   private static let mostBytes = 64 << 20
   private static let title = "swift-attention kernel 1"
   private static let suffix = "cubin"
   private static let unfinishedSuffix = "unfinished"
-  /// What the name of an entry's lock ends in.
+  /// The suffix of an entry's lock.
   static let lockSuffix = "lock"
 
   private static func head(_ hash: String, _ code: ArraySlice<UInt8>) -> [UInt8] {
     Array("\(title)\n\(hash)\n\(SHA256.hexadecimal(code))\n".utf8)
   }
 
-  /// The hash that the name of one of these files begins with, and what follows its points; nil for other
-  /// names.
+  /// The hash at the beginning of the name and the parts after its dots; nil for files of other kinds.
   private static func parts(of name: String) -> (hash: String, rest: [Substring])? {
     let parts = name.split(separator: ".", omittingEmptySubsequences: false)
     guard parts[0].utf8.count == SHA256.hexadecimalCount, parts[0].allSatisfy(\.isLowerHexadecimal)
@@ -24,7 +23,7 @@ extension PrivateFolder {
     return (String(parts[0]), Array(parts.dropFirst()))
   }
 
-  /// The machine code of an entry; nil if there is none or it is not what it says.
+  /// The machine code of an entry; nil if it is absent or does not match its header.
   func code(_ hash: String) -> [UInt8]? {
     guard let bytes = try? file("\(hash).\(Self.suffix)")?.bytes(atMost: Self.mostBytes) else {
       return nil
@@ -35,8 +34,8 @@ extension PrivateFolder {
     return bytes.starts(with: Self.head(hash, code)) ? Array(code) : nil
   }
 
-  /// Writes an entry beside its place and renames it. It is checked when it is read, so it need not
-  /// have reached the disk.
+  /// Writes an entry under a temporary name and renames it. Entries are verified when read, so no fsync
+  /// is needed.
   func write(_ code: [UInt8], _ hash: String) throws {
     let random = String(UInt64.random(in: 0...UInt64.max), radix: 16)
     let unfinished = "\(hash).\(random).\(Self.unfinishedSuffix)"
@@ -62,7 +61,7 @@ extension PrivateFolder {
     }
   }
 
-  /// The size of the entry `name`; nil if that is none, by its name or its first lines.
+  /// The size of the entry `name`; nil if its name or header is not that of an entry.
   func bytes(ofEntry name: String) -> Int? {
     guard let parts = Self.parts(of: name), parts.rest == [Substring(Self.suffix)] else {
       return nil
@@ -74,7 +73,7 @@ extension PrivateFolder {
     return file.size
   }
 
-  /// Whether `name` is a lock, or what a process left of an entry that it wrote.
+  /// Whether `name` is a lock or an unfinished entry left by a process.
   func isRemainder(_ name: String) -> Bool {
     guard let parts = Self.parts(of: name), let file = file(name) else { return false }
     if parts.rest == [Substring(Self.lockSuffix)] { return file.size == 0 }
@@ -89,14 +88,14 @@ extension Character {
   fileprivate var isLowerHexadecimal: Bool { isHexDigit && isASCII && !isUppercase }
 }
 
-/// The right to compile an entry, given back when this value goes, also where the process ends.
+/// The exclusive right to compile an entry, released on deinitialisation and when the process ends.
 final class KernelLock {
   private let descriptor: Int32
   private static let pause: Duration = .milliseconds(20)
 
-  /// Waits for another process that has it.
+  /// Waits for another process that holds the lock.
   ///
-  /// - Throws: ``FileProblem`` if it has not ended after `patience`, or there can be no lock.
+  /// - Throws: ``FileProblem`` if the lock is still held after `patience`, or cannot be taken.
   init(_ hash: String, in folder: PrivateFolder, _ patience: Duration) throws {
     let name = "\(hash).\(PrivateFolder.lockSuffix)"
     descriptor = try folder.open(name, isNew: false)

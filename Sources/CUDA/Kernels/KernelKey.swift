@@ -1,14 +1,14 @@
-/// What a compiled kernel depends on: all that must be equal for machine code to be used again.
+/// Everything that machine code depends on: equal keys share it.
 struct KernelKey: Hashable, Sendable {
   var source: KernelSource
   var options: [String]
-  /// As `sm_90a`.
+  /// Such as `sm_90a`.
   var architecture: String
   /// The compiler's version.
   var compiler: String
 
-  /// A hash of all of it, by which the machine code is found. Every part is written with its length,
-  /// so that no two keys have the same text.
+  /// A hash of all fields, the name of the entry. Every part is preceded by its length, so that distinct
+  /// keys never give the same text.
   var hash: String {
     let files = ([source.main] + source.headers).flatMap { [$0.name, $0.text] }
     let parts = [architecture, compiler, "\(options.count)"] + options + files

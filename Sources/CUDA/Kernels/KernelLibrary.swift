@@ -1,17 +1,17 @@
 import Synchronization
 
-/// A kernel of this build with its options: a source is written for all sizes and types, and
-/// compiled for one.
+/// A kernel source with its options: a source covers all sizes and types and is compiled for one
+/// combination at a time.
 public struct KernelVariant: Hashable, Sendable {
-  /// The source's name, as `attention/forward.cu`.
+  /// The source's name, such as `attention/forward.cu`.
   public var source: String
-  /// The name of its function.
+  /// The name of the kernel function.
   public var function: String
-  /// Macros with their values, in a fixed order.
+  /// Macro definitions, `NAME=value`, in a fixed order.
   public var definitions: [String]
-  /// Dynamic shared memory a block.
+  /// Dynamic shared memory per block, in bytes.
   public var sharedBytes: Int
-  /// Whether it uses instructions that only its architecture has, as Hopper's of sm_90a.
+  /// Whether it uses architecture-specific instructions, such as those of sm_90a on Hopper.
   public var isSpecific: Bool
 
   public init(
@@ -27,13 +27,13 @@ public struct KernelVariant: Hashable, Sendable {
 }
 
 extension CUDADevice {
-  /// The options of the compiler for a device's architecture.
+  /// The compiler's options for an architecture.
   static func options(_ variant: KernelVariant, architecture: String) -> [String] {
     ["--gpu-architecture=\(architecture)", "--std=c++17", "-default-device"]
       + variant.definitions.map { "-D\($0)" }
   }
 
-  /// The architecture that kernels for this device are compiled for.
+  /// The architecture, such as `sm_90`, to compile kernels for this device.
   private func architecture(of compiler: Compiler) throws -> String {
     guard let number = limits.architecture(from: compiler.architectures) else {
       throw CUDAError.unavailable(
@@ -44,7 +44,7 @@ extension CUDADevice {
     return "sm_\(number)"
   }
 
-  /// The kernel, ready to launch: kept in this process, or from the cache on disk, or compiled.
+  /// The kernel, ready to launch: already loaded, or from the cache on disk, or compiled now.
   public func module(_ variant: KernelVariant) throws -> KernelModule {
     try KernelLibrary.shared.module(index, variant) {
       let compiler = try Compiler.shared()
@@ -65,17 +65,16 @@ extension CUDADevice {
     }
   }
 
-  /// What setting up the kernels took that this process has used until now, in the order of their first
-  /// use.
+  /// The kernels that this process has loaded so far, in the order of their first use.
   public static var setups: [KernelSetup] { KernelLibrary.shared.setups }
 }
 
-/// How a kernel came to be ready.
+/// How a kernel was made ready.
 public struct KernelSetup: Sendable {
   public let variant: KernelVariant
   /// Whether it was compiled; otherwise its machine code was on disk.
   public let wasCompiled: Bool
-  /// From the first request until it could be launched.
+  /// From the first request until it was ready to launch.
   public let seconds: Double
 }
 
@@ -83,13 +82,13 @@ public struct KernelSetup: Sendable {
 private final class KernelLibrary: Sendable {
   static let shared = KernelLibrary()
 
-  private struct Place: Hashable {
+  private struct Key: Hashable {
     let device: Int
     let variant: KernelVariant
   }
 
   private struct State {
-    var modules: [Place: KernelModule] = [:]
+    var modules: [Key: KernelModule] = [:]
     var setups: [KernelSetup] = []
   }
 
@@ -97,14 +96,14 @@ private final class KernelLibrary: Sendable {
 
   var setups: [KernelSetup] { state.withLock { $0.setups } }
 
-  /// Loads a module once; who asks for another meanwhile waits.
+  /// Loads a module once; concurrent requests wait.
   func module(
     _ device: Int, _ variant: KernelVariant,
     load: () throws -> (module: KernelModule, wasCompiled: Bool)
   ) throws -> KernelModule {
     try state.withLock { state in
-      let place = Place(device: device, variant: variant)
-      if let module = state.modules[place] { return module }
+      let key = Key(device: device, variant: variant)
+      if let module = state.modules[key] { return module }
       let start = ContinuousClock.now
       let (module, wasCompiled) = try load()
       let elapsed = (ContinuousClock.now - start).components
@@ -113,7 +112,7 @@ private final class KernelLibrary: Sendable {
         KernelSetup(
           variant: variant, wasCompiled: wasCompiled,
           seconds: Double(elapsed.seconds) + Double(elapsed.attoseconds) / attosecondsPerSecond))
-      state.modules[place] = module
+      state.modules[key] = module
       return module
     }
   }

@@ -1,12 +1,12 @@
 import AttentionCUDAInterface
 
-/// Machine code on a device, with the one function that a kernel source has.
+/// Machine code loaded on a device, with its one kernel function.
 public final class KernelModule: @unchecked Sendable {
   public let device: CUDADevice
-  /// Registers a thread, and bytes a thread that spilled out of them.
+  /// Registers per thread; below, bytes of local memory per thread, which registers spill to.
   public let registers: Int
   public let localBytes: Int
-  /// What every launch may ask for of shared memory, whatever its module was loaded for.
+  /// Shared memory that every launch may use without raising the function's limit.
   public static let plainSharedBytes = 48 << 10
 
   private let module: OpaquePointer?
@@ -16,7 +16,7 @@ public final class KernelModule: @unchecked Sendable {
   ///
   /// - Parameters:
   ///   - name: the function's name, declared `extern "C"`.
-  ///   - sharedBytes: the dynamic shared memory that launches will ask for.
+  ///   - sharedBytes: the dynamic shared memory of its launches, in bytes.
   init(_ code: [UInt8], function name: String, sharedBytes: Int, on device: CUDADevice) throws {
     guard sharedBytes <= device.limits.sharedBytesPerBlock else {
       throw CUDAError.invalidArgument(
@@ -48,16 +48,16 @@ public final class KernelModule: @unchecked Sendable {
   }
 
   deinit {
-    // There is nobody left to tell of a failure.
+    // A failure cannot be reported from here.
     try? device.call("cuModuleUnload") { $0.cuModuleUnload(module) }
   }
 
-  /// Queues a launch.
+  /// Enqueues a launch.
   ///
   /// - Parameters:
   ///   - grid: blocks along each axis.
-  ///   - threads: threads a block.
-  ///   - parameters: the bytes of the kernel's one parameter, a struct.
+  ///   - threads: threads per block.
+  ///   - parameters: the kernel's only parameter, a struct passed by its bytes.
   public func launch<Parameters: BitwiseCopyable>(
     grid: (Int, Int, Int), threads: Int, sharedBytes: Int, _ parameters: Parameters,
     in stream: Stream

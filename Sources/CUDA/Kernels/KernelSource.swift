@@ -3,7 +3,7 @@ import AttentionCUDAKernels
 /// The source of a kernel: its file and the headers that it may include.
 public struct KernelSource: Hashable, Sendable {
   public struct File: Hashable, Sendable {
-    /// The path by which it is included, as `attention/forward.cu`.
+    /// The path by which it is included, such as `attention/forward.cu`.
     public var name: String
     public var text: String
 
@@ -21,7 +21,7 @@ public struct KernelSource: Hashable, Sendable {
     self.headers = headers
   }
 
-  /// The files that this build carries.
+  /// The files embedded in this build.
   private static let embedded: [File] = (0..<cuda_source_count()).map { index in
     let source = cuda_source_at(index)
     let bytes = UnsafeRawBufferPointer(start: source.text, count: source.bytes)
@@ -29,12 +29,12 @@ public struct KernelSource: Hashable, Sendable {
       name: String(cString: source.name), text: String(decoding: bytes, as: UTF8.self))
   }
 
-  /// The kernels that this build carries, by name.
+  /// Names of the kernels embedded in this build.
   public static var names: [String] {
     embedded.map(\.name).filter { $0.hasSuffix(".cu") }
   }
 
-  /// A source that this build carries.
+  /// The embedded source called `name`, with all headers.
   ///
   /// - Throws: ``CUDAError/invalidArgument(_:was:mustBe:)`` if there is none of this name.
   public static func named(_ name: String) throws -> KernelSource {

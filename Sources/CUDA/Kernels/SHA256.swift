@@ -1,6 +1,6 @@
-/// The hash of FIPS 180-4, by which compiled kernels are found and checked.
+/// SHA-256 as in FIPS 180-4, which names compiled kernels and verifies them.
 struct SHA256 {
-  /// The digits of a hash.
+  /// Hexadecimal digits of a hash.
   static let hexadecimalCount = 64
 
   /// The hash of `bytes` in hexadecimal digits.
@@ -23,17 +23,17 @@ struct SHA256 {
     return primes
   }()
 
-  /// The first 32 bits behind the point of the cube roots of the primes.
+  /// The first 32 fractional bits of the cube roots of the primes.
   private static let constants = primes.map { fraction(of: $0, power: 3) }
 
   private var state = Self.primes.prefix(8).map { fraction(of: $0, power: 2) }
   private var block: [UInt8] = []
   private var byteCount: UInt64 = 0
 
-  /// ⌊2³² · (number^(1/power) mod 1)⌋, by bisection in whole numbers.
+  /// ⌊2³² · (number^(1/power) mod 1)⌋, by bisection in integers.
   private static func fraction(of number: UInt64, power: Int) -> UInt32 {
     var (low, high): (UInt64, UInt64) = (0, 1 << 37)
-    // The largest r with r^power ≤ number · 2^(32 · power), compared in 128 bits and more.
+    // The largest r with r^power ≤ number · 2^(32 · power), compared in at least 128 bits.
     while high - low > 1 {
       let middle = (low + high) / 2
       if isAtMost(middle, power, number) { low = middle } else { high = middle }
@@ -44,7 +44,7 @@ struct SHA256 {
   private static func isAtMost(_ root: UInt64, _ power: Int, _ number: UInt64) -> Bool {
     let square = UInt128(root) * UInt128(root)
     guard power == 3 else { return square <= UInt128(number) << 64 }
-    // root³ ≤ number · 2⁹⁶ if and only if ⌈root² · root / 2⁶⁴⌉ ≤ number · 2³², for whole numbers.
+    // For integers, root³ ≤ number · 2⁹⁶ if and only if ⌈root² · root / 2⁶⁴⌉ ≤ number · 2³².
     let high = (square >> 64) * UInt128(root)
     let low = (square & UInt128(UInt64.max)) * UInt128(root)
     let whole = high + (low >> 64)

@@ -1,35 +1,34 @@
 import AttentionCUDAInterface
 
-/// A tensor of four axes as Hopper's copying unit reads it, a field of kernels' parameters: `TensorMap` of
-/// `tile/tma.cuh`.
+/// A tensor of four axes as the TMA unit of Hopper reads it (CUtensorMap), a field of kernels' parameters:
+/// `TensorMap` of `tile/tma.cuh`.
 ///
-/// A kernel's parameters begin with its maps: they must lie at multiples of 64 bytes there.
+/// Maps come first in a kernel's parameters, because they must be aligned to 64 bytes there.
 public struct TensorMap: BitwiseCopyable, Sendable {
-  /// Sixteen words that the driver fills.
+  /// Sixteen words that the driver fills in.
   private var words:
     (
       UInt64, UInt64, UInt64, UInt64, UInt64, UInt64, UInt64, UInt64,
       UInt64, UInt64, UInt64, UInt64, UInt64, UInt64, UInt64, UInt64
     ) = (0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
 
-  /// Where the driver wants a map to begin.
+  /// The alignment that the driver requires, in bytes.
   private static let alignment = 64
 
-  /// A map of nothing, for kernels that will not read it.
+  /// An empty map, for kernels that do not read it.
   public init() {}
 
-  /// A map by which boxes of `columns` × `rows` numbers of one head are copied, swizzled as
-  /// `BlockedTile` is.
+  /// A map for copying boxes of `columns` × `rows` elements of one head, swizzled as `BlockedTile` is.
   ///
   /// - Parameters:
-  ///   - base: the address of the first number, a multiple of 16.
+  ///   - base: the address of the first element, a multiple of 16.
   ///   - shape: of the tensor, [batch, length, heads, dimension].
   ///   - strides: of batch, length and heads, in bytes, multiples of 16.
-  ///   - isBFloat16: whether numbers are bfloat16; otherwise they are float16.
+  ///   - isBFloat16: whether elements are bfloat16; otherwise they are float16.
   ///   - rows: of a box, at most 256.
-  ///   - columns: of a box; they have 128 bytes.
+  ///   - columns: of a box, 128 bytes together.
   ///   - device: whose driver encodes it.
-  /// - Throws: ``CUDAError/call(_:code:text:)`` if the copying unit cannot read such a tensor.
+  /// - Throws: ``CUDAError/call(_:code:text:)`` if the driver cannot encode the map.
   public init(
     base: UInt64, shape: [Int], strides: (batch: Int, row: Int, head: Int), isBFloat16: Bool,
     rows: Int, columns: Int, on device: CUDADevice

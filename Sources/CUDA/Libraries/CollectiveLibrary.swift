@@ -1,13 +1,13 @@
 import AttentionCUDAInterface
 
-/// NVIDIA's library of sums over several devices, NCCL, opened on first use.
+/// NCCL, NVIDIA's library of collective operations, opened on first use.
 public struct CollectiveLibrary: @unchecked Sendable {
   /// The file that was opened.
   public let path: String
-  /// As `2.27.3`.
+  /// Such as `2.27.3`.
   public let version: String
 
-  /// The library of this machine.
+  /// The library found on this machine.
   ///
   /// - Throws: ``CUDAError/unavailable(_:)`` if there is none.
   public static func shared() throws -> CollectiveLibrary { try loaded.get() }
@@ -29,8 +29,8 @@ public struct CollectiveLibrary: @unchecked Sendable {
     version = Self.version(Int(number))
   }
 
-  /// Major, minor and patch as decimal digits: 22703 for 2.27.3. Up to 2.8 the major version was worth
-  /// 1,000, not 10,000: 2804 for 2.8.4.
+  /// Decodes major, minor and patch from decimal digits: 22703 is 2.27.3. Up to 2.8 the major version was
+  /// multiplied by 1,000 instead of 10,000: 2804 is 2.8.4.
   static func version(_ number: Int) -> String {
     let major = number < 10_000 ? 1000 : 10_000
     return "\(number / major).\(number % major / 100).\(number % 100)"

@@ -1,16 +1,16 @@
 import AttentionCUDAInterface
 
-/// NVIDIA's run-time compiler, opened on first use.
+/// NVRTC, NVIDIA's run-time compiler, opened on first use.
 public struct Compiler: @unchecked Sendable {
   /// The file that was opened.
   public let path: String
-  /// As `13.0`.
+  /// Such as `13.0`.
   public let version: String
-  /// The architectures that it makes machine code for, as 80 for sm_80.
+  /// The architectures that it compiles for: 80 for sm_80.
   public let architectures: [Int]
   private let functions: cuda_compiler
 
-  /// The compiler of this machine.
+  /// The compiler found on this machine.
   ///
   /// - Throws: ``CUDAError/unavailable(_:)`` if there is none.
   public static func shared() throws -> Compiler { try loaded.get() }
@@ -39,11 +39,11 @@ public struct Compiler: @unchecked Sendable {
     self.architectures = architectures.map(Int.init)
   }
 
-  /// What a compilation made.
+  /// The result of a compilation.
   struct Output {
     /// Machine code for one architecture.
     var code: [UInt8]
-    /// Warnings, and what was asked to be reported.
+    /// Warnings and requested reports.
     var log: String
   }
 
@@ -104,7 +104,7 @@ public struct Compiler: @unchecked Sendable {
   }
 }
 
-/// Calls `body` with the strings as C has them.
+/// Calls `body` with the strings as an array of C strings.
 func withCStrings<R>(
   _ strings: [String], _ body: (UnsafePointer<UnsafePointer<CChar>?>?) throws -> R
 ) rethrows -> R {

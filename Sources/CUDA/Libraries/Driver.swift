@@ -4,13 +4,13 @@ import AttentionCUDAInterface
 public struct Driver: @unchecked Sendable {
   /// The file that was opened.
   public let path: String
-  /// The newest CUDA version that the driver runs, as 13000 for 13.0.
+  /// The newest CUDA version that the driver supports: 13000 for 13.0.
   public let version: Int
   let functions: cuda_driver
 
-  /// The driver of this machine.
+  /// The driver found on this machine.
   ///
-  /// - Throws: ``CUDAError/unavailable(_:)`` if there is none, or it finds no device.
+  /// - Throws: ``CUDAError/unavailable(_:)`` if there is no driver or it finds no device.
   public static func shared() throws -> Driver { try loaded.get() }
 
   private static let loaded = Result { try Driver(.system) }
@@ -31,7 +31,7 @@ public struct Driver: @unchecked Sendable {
     self.version = Int(version)
   }
 
-  /// Calls a function of the table and turns a failure into an error with the function's name.
+  /// Calls a function of the table and turns a failure into an error that names it.
   ///
   /// - Throws: ``CUDAError/call(_:code:text:)``
   func call(_ name: String, _ body: (cuda_driver) -> Int32) throws {
@@ -50,7 +50,7 @@ public struct Driver: @unchecked Sendable {
   }
 }
 
-/// Calls `body` with room for a reason, and returns the reason if it fails.
+/// Calls `body` with a buffer for a message, and returns the message if `body` fails.
 func reason(_ body: (UnsafeMutablePointer<CChar>, Int) -> Int32) -> String? {
   let capacity = 1024
   return withUnsafeTemporaryAllocation(of: CChar.self, capacity: capacity) { text in

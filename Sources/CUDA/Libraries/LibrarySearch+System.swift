@@ -1,21 +1,22 @@
 import AttentionCLibrary
 
 extension LibrarySearch {
-  /// The search on this machine.
+  /// The search with this machine's environment and folders.
   static var system: LibrarySearch {
     LibrarySearch(
       environment: { getenv($0).map { String(cString: $0) } }, contents: Folder.contents)
   }
 
-  /// Opens the first file of `library` that can be opened, or lets the dynamic linker find it.
+  /// Opens the first candidate for `library` that can be opened: files in known folders, and names that the
+  /// dynamic linker resolves.
   ///
-  /// - Parameter open: opens a file, and returns the reason if it cannot.
-  /// - Returns: the file that was opened.
-  /// - Throws: ``CUDAError/unavailable(_:)`` that says where the library was looked for, why what
-  ///   was found could not be opened, and what to install.
+  /// - Parameter open: opens a file, or returns why it cannot.
+  /// - Returns: the path or name that was opened.
+  /// - Throws: ``CUDAError/unavailable(_:)`` that says where the library was looked for, why each candidate
+  ///   could not be opened, and what to install.
   func open(_ library: Library, with open: (String) -> String?) throws -> String {
     var reasons: [String] = []
-    // The driver must fit the kernel's module, and the linker knows which does.
+    // The driver must match the kernel module; the linker knows which one does, so it is tried first.
     let candidates =
       library == .driver
       ? library.names + files(for: library) : files(for: library) + library.names

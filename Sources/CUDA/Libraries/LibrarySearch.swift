@@ -1,12 +1,12 @@
-/// Where NVIDIA's libraries may lie on this machine, in the order in which they are tried.
+/// The paths where NVIDIA's libraries may be, in the order in which they are tried.
 ///
-/// A pure function of the environment and of what folders hold, so that it can be tested anywhere.
+/// A pure function of the environment and of folders' contents, so it can be tested without them.
 public struct LibrarySearch {
   /// A library that is opened at run time.
   public enum Library: String, CaseIterable, Sendable {
     case driver, compiler, products, collectives
 
-    /// The file names, newest first. A name without a folder is left to the dynamic linker.
+    /// File names, newest first. A name without a folder is left to the dynamic linker.
     var names: [String] {
       switch self {
       case .driver: ["libcuda.so.1"]
@@ -16,7 +16,7 @@ public struct LibrarySearch {
       }
     }
 
-    /// The folders of Python's wheels, below `site-packages/nvidia`.
+    /// Folders of NVIDIA's Python wheels, below `site-packages/nvidia`.
     var wheelFolders: [String] {
       switch self {
       case .driver: []
@@ -26,7 +26,7 @@ public struct LibrarySearch {
       }
     }
 
-    /// What to install where it is missing.
+    /// What to install if the library is missing.
     var remedy: String {
       switch self {
       case .driver: "install NVIDIA's driver, version 525 or later"
@@ -41,12 +41,12 @@ public struct LibrarySearch {
     }
   }
 
-  /// The value of an environment variable.
+  /// Returns the value of an environment variable.
   let environment: (String) -> String?
-  /// The names in a folder; none if it cannot be read.
+  /// Returns the names in a folder; empty if it cannot be read.
   let contents: (String) -> [String]
 
-  /// The folders in which a file of this library may lie, before the dynamic linker's own.
+  /// The folders to search for this library, before the dynamic linker's own.
   func folders(for library: Library) -> [String] {
     var folders: [String] = []
     for variable in ["CUDA_HOME", "CUDA_PATH"] {
@@ -68,7 +68,7 @@ public struct LibrarySearch {
     return folders
   }
 
-  /// The files that exist, in the order in which they are to be tried.
+  /// The files that exist, in search order.
   func files(for library: Library) -> [String] {
     folders(for: library).flatMap { folder -> [String] in
       let present = Set(contents(folder))
@@ -76,7 +76,7 @@ public struct LibrarySearch {
     }
   }
 
-  /// The file with the compiler's built-in functions beside the compiler at `path`, as
+  /// The library with the built-in functions of the compiler at `path`, in the same folder, such as
   /// `libnvrtc-builtins.so.13.0`; nil if there is none.
   func companion(ofCompilerAt path: String) -> String? {
     guard let slash = path.lastIndex(of: "/"), let dot = path.lastIndex(of: ".") else { return nil }
@@ -86,7 +86,7 @@ public struct LibrarySearch {
     return found.map { "\(folder)/\($0)" }
   }
 
-  /// Where Python keeps packages: of the virtual environment, of the user, of the system.
+  /// Python's package folders: of the virtual environment, the user and the system.
   private var sitePackages: [String] {
     var roots: [String] = []
     if let environment = environment("VIRTUAL_ENV"), !environment.isEmpty {

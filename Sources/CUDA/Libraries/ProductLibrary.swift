@@ -1,14 +1,14 @@
 import AttentionCUDAInterface
 
-/// NVIDIA's library of matrix products, cuBLASLt, opened on first use.
+/// cuBLASLt, NVIDIA's library of matrix products, opened on first use.
 public struct ProductLibrary: @unchecked Sendable {
   /// The file that was opened.
   public let path: String
-  /// As `13.1.0`.
+  /// Such as `13.1.0`.
   public let version: String
   private let functions: cuda_products
 
-  /// The library of this machine.
+  /// The library found on this machine.
   ///
   /// - Throws: ``CUDAError/unavailable(_:)`` if there is none.
   public static func shared() throws -> ProductLibrary { try loaded.get() }
@@ -21,12 +21,12 @@ public struct ProductLibrary: @unchecked Sendable {
       reason { cuda_open_products(path, &table, $0, $1) }
     }
     functions = table
-    // Major, minor and patch as decimal digits: 130100, and 120805 for 12.8.5.
+    // Major, minor and patch as decimal digits: 130100 is 13.1.0, 120805 is 12.8.5.
     let number = Int(table.cublasLtGetVersion())
     version = "\(number / 10_000).\(number / 100 % 100).\(number % 100)"
   }
 
-  /// Calls a function of the table and turns a failure into an error with the function's name.
+  /// Calls a function of the table and turns a failure into an error that names it.
   ///
   /// - Throws: ``CUDAError/call(_:code:text:)``
   func call(_ name: String, _ body: (cuda_products) -> Int32) throws {

@@ -1,18 +1,18 @@
-/// The sizes in which memory is kept for reuse: four a power of two, so that at most a quarter of a block
-/// is unused and few sizes differ.
+/// Size classes of memory blocks kept for reuse. With four per power of two there are few sizes, and
+/// rounding up adds less than a quarter to a request of more than 256 bytes.
 package struct BlockSize: Hashable, Sendable {
-  /// What blocks begin at multiples of, and their sizes are.
+  /// Alignment of block addresses and sizes, in bytes.
   package static let alignment = 64
   private static let least = 256
   private static let perPower = 4
-  /// More than there are.
+  /// Upper bound on the number of size classes.
   package static let count = Int.bitWidth * perPower
 
   package let bytes: Int
-  /// Its place among all sizes, below ``count``.
+  /// Index of the size class, below ``count``.
   package let number: Int
 
-  /// The smallest size for so many bytes, at most 2⁶².
+  /// The smallest size class of at least `bytes`, which must be at most 2⁶².
   package init(atLeast bytes: Int) {
     guard bytes > Self.least else {
       (self.bytes, number) = (Self.least, 0)

@@ -1,21 +1,21 @@
 import AttentionCUDAInterface
 
-/// Memory of a device, taken and given back in the order of a stream: of what was given back before, or
-/// from the driver's pool.
+/// A block of device memory, allocated and freed in stream order: from the stream's kept blocks, or from
+/// the driver's pool.
 public final class DeviceMemory: @unchecked Sendable {
   public let byteCount: Int
   /// The address on the device.
   public let address: UInt64
   private let stream: Stream
-  /// In the ledger; nil for memory of somebody else.
+  /// Number of the entry in the ledger; nil for borrowed memory.
   private let number: UInt64?
-  /// nil where it goes back to the driver.
+  /// Size class; nil if the block returns to the driver's pool.
   private let size: BlockSize?
 
-  /// Takes memory, not initialised. Work that is queued in `stream` from now on may use it.
+  /// Allocates uninitialised memory. Work enqueued in `stream` from now on may use it.
   ///
-  /// - Parameter label: what it is for, named when memory runs out.
-  /// - Throws: ``CUDAError/outOfMemory(_:)``
+  /// - Parameter label: its purpose, named in the report when memory runs out.
+  /// - Throws: ``CUDAError/outOfMemory(_:)`` if the device or the cap cannot hold it.
   public init(
     _ byteCount: Int, for label: @autoclosure @escaping @Sendable () -> String, in stream: Stream
   ) throws {
@@ -27,7 +27,7 @@ public final class DeviceMemory: @unchecked Sendable {
     self.stream = stream
     let number = try device.ledger.hold(label(), bytes: byteCount)
     self.number = number
-    // A graph that is run again must not meet memory that others have meanwhile: it takes its own.
+    // A replayed graph must not write to a block that has since been reused, so it has memory of its own.
     size = stream.isCapturing ? nil : stream.freeBlocks.size(for: byteCount)
     do {
       address =
@@ -42,7 +42,7 @@ public final class DeviceMemory: @unchecked Sendable {
     }
   }
 
-  /// Memory of somebody else, who lets it live until the work that uses it is done.
+  /// Memory owned by the caller, who must keep it allocated until the work that uses it is done.
   package init(borrowing address: UInt64, byteCount: Int, in stream: Stream) {
     self.byteCount = byteCount
     self.address = address
@@ -58,7 +58,7 @@ public final class DeviceMemory: @unchecked Sendable {
     stream.free(address)
   }
 
-  /// - Throws: ``CUDAError/invalidArgument(_:was:mustBe:)`` unless `count` bytes from `offset` on are
+  /// - Throws: ``CUDAError/invalidArgument(_:was:mustBe:)`` unless the `count` bytes starting at `offset` are
   ///   within the memory.
   func check(count: Int, at offset: Int) throws {
     guard offset >= 0, count <= byteCount - offset else {
@@ -69,12 +69,12 @@ public final class DeviceMemory: @unchecked Sendable {
   }
 }
 
-/// Memory of the processor that the device reads and writes itself, so that copies overlap work.
+/// Page-locked host memory, which the device accesses directly, so that copies overlap with work.
 public final class PinnedMemory: @unchecked Sendable {
   public let bytes: UnsafeMutableRawBufferPointer
   private let device: CUDADevice
 
-  /// Takes page-locked memory, not initialised.
+  /// Allocates uninitialised page-locked memory.
   public init(_ byteCount: Int, on device: CUDADevice) throws {
     guard byteCount >= 0 else {
       throw CUDAError.invalidArgument("byteCount", was: "\(byteCount)", mustBe: "at least 0")
@@ -86,7 +86,7 @@ public final class PinnedMemory: @unchecked Sendable {
   }
 
   deinit {
-    // There is nobody left to tell of a failure.
+    // A failure cannot be reported from here.
     try? device.call("cuMemFreeHost") { $0.cuMemFreeHost(bytes.baseAddress) }
   }
 }

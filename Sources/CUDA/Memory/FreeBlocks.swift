@@ -1,23 +1,23 @@
 import AttentionCLibrary
 import Synchronization
 
-/// Small pieces of a device's memory that were given back in the order of a stream, and are handed out
-/// again in it: to ask the driver takes longer than many a short kernel.
+/// Small blocks of device memory freed in a stream and reused in the same stream: an allocation by the
+/// driver takes longer than many a short kernel.
 ///
-/// Work runs in the order in which it is queued. What is queued for a piece's next holder begins when all
-/// that its last one queued is done, so nobody has to wait.
+/// A stream runs its work in order. Work enqueued for a block's next holder starts after all work of its
+/// previous holder, so reuse needs no synchronisation.
 final class FreeBlocks: Sendable {
-  /// The environment variable that says, by 0, that nothing is kept: tools that watch over memory see
-  /// every piece come and go then.
+  /// The environment variable that turns reuse off when it is 0, so that memory checkers see every
+  /// allocation and free.
   static let variable = "ATTENTION_GPU_REUSE"
 
-  /// Larger ones go back to the driver, whose work is nothing beside that on so much memory.
+  /// Larger blocks return to the driver: the work on so much memory takes far longer than an allocation.
   static let largest = 8 << 20
-  /// No more than this is kept.
+  /// The most memory kept, in bytes.
   static let mostBytes = 256 << 20
 
   private struct State {
-    /// Addresses, by the number of their size.
+    /// Addresses, indexed by size class.
     var free = [[UInt64]](repeating: [], count: BlockSize.count)
     var bytes = 0
   }
@@ -31,12 +31,12 @@ final class FreeBlocks: Sendable {
     getenv(variable).map { String(cString: $0) != "0" } ?? true
   }
 
-  /// The size of a piece for `byteCount` bytes: rounded up where it may come back here.
+  /// The size class of a block for `byteCount` bytes; nil if it is not to be kept.
   func size(for byteCount: Int) -> BlockSize? {
     isKeeping && byteCount <= Self.largest ? BlockSize(atLeast: byteCount) : nil
   }
 
-  /// A piece of a size; nil if there is none.
+  /// Takes a kept block of a size class; nil if there is none.
   func take(_ size: BlockSize) -> UInt64? {
     state.withLock { state in
       let address = state.free[size.number].popLast()
@@ -45,7 +45,7 @@ final class FreeBlocks: Sendable {
     }
   }
 
-  /// Keeps a piece; false if there is no room for it.
+  /// Keeps a block; false if that would exceed ``mostBytes``.
   func keep(_ address: UInt64, _ size: BlockSize) -> Bool {
     state.withLock { state in
       guard state.bytes + size.bytes <= Self.mostBytes else { return false }
@@ -55,7 +55,7 @@ final class FreeBlocks: Sendable {
     }
   }
 
-  /// All pieces, which are kept no longer.
+  /// Removes and returns all kept blocks.
   func removeAll() -> [UInt64] {
     state.withLock { state in
       defer { state = State() }

@@ -1,24 +1,24 @@
 import AttentionCLibrary
 
-/// The most memory of a device that this process may hold, as the environment says.
+/// The most device memory that this process may hold, set by an environment variable.
 public enum MemoryCap {
-  /// The environment variable: bytes, or a number of `KiB`, `MiB` or `GiB`, as `20GiB`. What would
-  /// exceed it fails as it would on a smaller device.
+  /// The environment variable: a number of bytes, `KiB`, `MiB` or `GiB`, such as `20GiB`. Allocations beyond
+  /// it fail as they would on a smaller device.
   public static let variable = "ATTENTION_GPU_MEMORY"
 
   private static let units: [(suffix: String, bytes: Int)] = [
     ("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30),
   ]
 
-  /// The cap of this process; nil if there is none.
+  /// The cap on this process; nil if there is none.
   ///
-  /// - Throws: ``CUDAError/invalidArgument(_:was:mustBe:)`` if the variable's value is none.
+  /// - Throws: ``CUDAError/invalidArgument(_:was:mustBe:)`` if the variable is not such a number.
   static func fromEnvironment() throws -> Int? {
     guard let value = getenv(variable) else { return nil }
     return try bytes(String(cString: value))
   }
 
-  /// - Returns: nil of an empty text.
+  /// - Returns: nil for empty text.
   static func bytes(_ text: String) throws -> Int? {
     guard !text.isEmpty else { return nil }
     let unit = units.first { text.hasSuffix($0.suffix) }

@@ -1,6 +1,6 @@
 import Synchronization
 
-/// What is held of a device's memory, and by whom.
+/// The device memory that is held, and by whom.
 public final class MemoryLedger: Sendable {
   private struct State {
     var held: [UInt64: Entry] = [:]
@@ -11,7 +11,7 @@ public final class MemoryLedger: Sendable {
   }
 
   private struct Entry {
-    /// Put together only when it is read.
+    /// Evaluated only when a report is made.
     let label: @Sendable () -> String
     let bytes: Int
   }
@@ -21,7 +21,7 @@ public final class MemoryLedger: Sendable {
 
   init(device: String) { self.device = device }
 
-  /// The most bytes that may be held together; nil for what the device has.
+  /// The most bytes that may be held at once; nil if only the device limits them.
   public var cap: Int? {
     get { state.withLock { $0.cap } }
     set { state.withLock { $0.cap = newValue } }
@@ -29,10 +29,10 @@ public final class MemoryLedger: Sendable {
 
   public var heldBytes: Int { state.withLock { $0.heldBytes } }
 
-  /// The most bytes that were held at a time.
+  /// The most bytes held at once since the last ``resetPeak()``.
   public var peakBytes: Int { state.withLock { $0.peakBytes } }
 
-  /// Counts ``peakBytes`` anew.
+  /// Restarts ``peakBytes`` from the bytes held now.
   ///
   /// - Returns: the bytes held now.
   public func resetPeak() -> Int {
@@ -42,10 +42,10 @@ public final class MemoryLedger: Sendable {
     }
   }
 
-  /// Notes a request, if the cap has room for it.
+  /// Records an allocation, if the cap allows it.
   ///
-  /// - Returns: the number under which the request is noted.
-  /// - Throws: ``CUDAError/outOfMemory(_:)``
+  /// - Returns: the number of its entry.
+  /// - Throws: ``CUDAError/outOfMemory(_:)`` if it would exceed the cap.
   func hold(
     _ label: @autoclosure @escaping @Sendable () -> String, bytes: Int
   ) throws -> UInt64 {
@@ -67,7 +67,7 @@ public final class MemoryLedger: Sendable {
     }
   }
 
-  /// The report of a request that the device refused, the request itself not counted as held.
+  /// The report of an allocation that the device refused; removes its entry, so that it is not counted.
   func refusal(_ number: UInt64, deviceBytes: Int) -> DeviceMemoryReport {
     state.withLock { state in
       guard let entry = state.held.removeValue(forKey: number) else {
@@ -91,15 +91,15 @@ public final class MemoryLedger: Sendable {
   }
 }
 
-/// Why a request for memory was refused.
+/// Why an allocation was refused.
 public struct DeviceMemoryReport: Hashable, Sendable, CustomStringConvertible {
-  /// As `cuda:0`.
+  /// Such as `cuda:0`.
   public var device: String
-  /// What the memory was for.
+  /// The purpose of the memory.
   public var label: String
   public var requestedBytes: Int
   public var heldBytes: Int
-  /// What the device has, or the cap.
+  /// The device's memory, or the cap.
   public var limitBytes: Int
   public var isCap: Bool
   /// The largest holders with their bytes.

@@ -1,6 +1,6 @@
 import AttentionCUDAInterface
 
-/// The descriptions that cuBLASLt takes, destroyed together if one cannot be made.
+/// The descriptors of a cuBLASLt product, destroyed together unless all of them could be made.
 struct Descriptors {
   private let library: ProductLibrary
   private var product: OpaquePointer?
@@ -10,7 +10,7 @@ struct Descriptors {
 
   init(_ library: ProductLibrary) { self.library = library }
 
-  /// The most working memory that an algorithm may ask for, which newer devices have more use for.
+  /// The largest workspace that an algorithm may use, in bytes; newer devices benefit from more.
   private static func workspaceLimit(_ limits: DeviceLimits) -> UInt64 {
     let hopper = 90
     return limits.capability >= hopper ? 32 << 20 : 8 << 20
@@ -39,7 +39,7 @@ struct Descriptors {
     }
   }
 
-  /// The transposed of a matrix by rows, as it lies there by columns.
+  /// The layout of the transpose: a row-major matrix is its transpose in column-major order.
   mutating func layout(
     _ operand: ProductShape.Layout, _ rows: Int, _ columns: Int, _ shape: ProductShape
   ) throws -> OpaquePointer? {
@@ -69,8 +69,8 @@ struct Descriptors {
     return layout
   }
 
-  /// What algorithms may need. Where a sum is cut, its parts are added in the type of the sums, and in
-  /// order.
+  /// Constraints on the algorithm. Partial sums of a split reduction are added in the accumulation type and
+  /// in a fixed order.
   mutating func preference(_ shape: ProductShape, _ limits: DeviceLimits) throws -> OpaquePointer? {
     var preference: OpaquePointer?
     try library.call("cublasLtMatmulPreferenceCreate") {
@@ -93,10 +93,10 @@ struct Descriptors {
     return preference
   }
 
-  /// Leaves product and layouts to who asked for them.
+  /// Leaves the product's and the layouts' descriptors to the caller.
   mutating func keep() { isKept = true }
 
-  /// What fails here has no consequence but memory that is not given back.
+  /// A failure here only leaks memory.
   func destroyUnlessKept() {
     if preference != nil {
       try? library.call("cublasLtMatmulPreferenceDestroy") {

@@ -3,22 +3,22 @@ import Synchronization
 
 /// A matrix product, or a batch of them, with the algorithm that cuBLASLt chose for it.
 ///
-/// cuBLASLt has matrices by columns. A matrix by rows is the transposed one by columns, so what is asked
-/// for is resultᵀ = rightᵀ leftᵀ: the operands change places, and nothing moves.
+/// cuBLASLt matrices are column-major, and a row-major matrix is its transpose in column-major order. So
+/// resultᵀ = rightᵀ leftᵀ is computed: the operands are exchanged, and nothing is copied.
 public final class PlannedProduct: @unchecked Sendable {
-  /// Memory that a launch needs beside its operands.
+  /// Size of the workspace that a launch needs.
   public let workspaceBytes: Int
   private let shape: ProductShape
   private let handle: ProductHandle
   private let product: OpaquePointer?
-  /// Of the right operand, the left one and the result.
+  /// Of the right operand, the left operand and the result.
   private let layouts: [OpaquePointer?]
   private var choice: cuda_product_choice
 
-  /// The product of a shape on a device, chosen once.
+  /// The plan for a shape on a device, made once.
   ///
-  /// - Throws: ``CUDAError/unavailable(_:)`` if cuBLASLt is not there, ``CUDAError/call(_:code:text:)``
-  ///   if it cannot compute this.
+  /// - Throws: ``CUDAError/unavailable(_:)`` if cuBLASLt is missing, ``CUDAError/call(_:code:text:)`` if it
+  ///   has no algorithm for this shape.
   public static func planned(_ shape: ProductShape, on device: CUDADevice) throws -> PlannedProduct
   {
     let handle = try ProductHandle.shared(device)
@@ -57,7 +57,7 @@ public final class PlannedProduct: @unchecked Sendable {
   }
 
   deinit {
-    // There is nobody left to tell of a failure.
+    // A failure cannot be reported from here.
     try? handle.library.call("cublasLtMatmulDescDestroy") {
       $0.cublasLtMatmulDescDestroy(product)
     }
@@ -68,11 +68,11 @@ public final class PlannedProduct: @unchecked Sendable {
     }
   }
 
-  /// Queues the product. Operands and workspace must live until this returns.
+  /// Enqueues the product. Operands and workspace must stay allocated until this returns.
   ///
   /// - Parameters:
-  ///   - left: addresses on the device, aligned as the shape says.
-  ///   - workspace: ``workspaceBytes`` of memory.
+  ///   - left: device addresses, aligned as ``ProductShape`` says.
+  ///   - workspace: at least ``workspaceBytes`` of memory; nil if that is 0.
   public func launch(
     left: UInt64, right: UInt64, result: UInt64, workspace: DeviceMemory?, in stream: Stream
   ) throws {
@@ -80,7 +80,7 @@ public final class PlannedProduct: @unchecked Sendable {
     func run(_ one: UnsafeRawPointer, _ zero: UnsafeRawPointer) throws {
       try withUnsafePointer(to: choice) { choice in
         try handle.library.call("cublasLtMatmul") {
-          // The algorithm is the choice's first field.
+          // `choice` starts with the algorithm.
           $0.cublasLtMatmul(
             handle.pointer, product, one, right, layouts[0], left, layouts[1], zero, result,
             layouts[2], result, layouts[2], choice, workspace?.address ?? 0, workspaceBytes,
@@ -88,7 +88,7 @@ public final class PlannedProduct: @unchecked Sendable {
         }
       }
     }
-    // The factors have the type of the sums.
+    // alpha and beta have the accumulation type.
     if shape.element == .float64 {
       try withUnsafeBytes(of: (1.0, 0.0)) {
         guard let base = $0.baseAddress else { return }
@@ -103,11 +103,11 @@ public final class PlannedProduct: @unchecked Sendable {
   }
 }
 
-/// cuBLASLt on one device, with the products that were chosen there.
+/// cuBLASLt on one device, with its plans.
 final class ProductHandle: @unchecked Sendable {
-  /// What cuBLASLt says of a product that no algorithm computes.
+  /// cuBLASLt's status if no algorithm supports a product.
   static let notSupported: Int32 = 15
-  /// Products whose choices are kept; a program that needs more begins anew.
+  /// The number of plans kept; beyond it all are dropped.
   private static let planLimit = 4096
 
   let device: CUDADevice

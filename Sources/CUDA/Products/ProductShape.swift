@@ -1,8 +1,8 @@
-/// A matrix product as cuBLASLt is asked for it: everything on which its choice of an algorithm depends.
+/// A matrix product as cuBLASLt sees it: everything that its choice of an algorithm depends on.
 ///
-/// All matrices are of rows that lie one behind the other, or, transposed, of columns that do.
+/// In every matrix either the rows or, if transposed, the columns are contiguous.
 public struct ProductShape: Hashable, Sendable {
-  /// The elements' type.
+  /// The type of the elements, and how they are multiplied.
   public enum Element: Hashable, Sendable {
     case float32, float64, float16, bfloat16
     /// float32 operands rounded to 10 bits of fraction before they are multiplied.
@@ -17,15 +17,15 @@ public struct ProductShape: Hashable, Sendable {
     }
   }
 
-  /// How the matrices of an operand lie in memory.
+  /// How an operand's matrices lie in memory.
   public struct Layout: Hashable, Sendable {
-    /// Whether elements of a column are neighbours, and not those of a row.
+    /// Whether columns are contiguous instead of rows.
     public var isTransposed: Bool
     /// Elements from one row to the next, or from one column to the next if transposed.
     public var pitch: Int
-    /// Elements from one matrix of the batch to the next; 0 where they share it.
+    /// Elements from one matrix of the batch to the next; 0 if all share one.
     public var batchStride: Int
-    /// The largest power of two that divides the address, as far as it matters.
+    /// The largest power of two that divides the address, up to the largest that matters.
     public var alignment: Int
 
     public init(isTransposed: Bool, pitch: Int, batchStride: Int, address: UInt64) {
@@ -36,7 +36,7 @@ public struct ProductShape: Hashable, Sendable {
       alignment = 1 << min(most, address.trailingZeroBitCount)
     }
 
-    /// The layout of a matrix in memory; nil if neither its rows nor its columns lie dense.
+    /// The layout of a matrix in memory; nil if neither its rows nor its columns are contiguous.
     ///
     /// - Parameters:
     ///   - rows: its extents.
@@ -44,7 +44,7 @@ public struct ProductShape: Hashable, Sendable {
     public static func of(
       rows: Int, columns: Int, strides: (row: Int, column: Int)
     ) -> (isTransposed: Bool, pitch: Int)? {
-      // Along an axis of one element there is no neighbour, and any stride is as good.
+      // An axis of one element has no step, so its stride does not matter.
       let hasDenseRows = strides.column == 1 || columns == 1
       let hasDenseColumns = strides.row == 1 || rows == 1
       if hasDenseRows, rows == 1 || strides.row >= columns {
@@ -57,14 +57,14 @@ public struct ProductShape: Hashable, Sendable {
     }
   }
 
-  /// The left operand is rows × depth, the right one depth × columns.
+  /// The left operand is rows × depth, the right one depth × columns, the result rows × columns.
   public var rows: Int
   public var columns: Int
   public var depth: Int
   public var batch: Int
   public var left: Layout
   public var right: Layout
-  /// Not transposed.
+  /// Never transposed.
   public var result: Layout
   public var element: Element
 

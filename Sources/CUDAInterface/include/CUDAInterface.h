@@ -11,7 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-// Handles of the driver and of the compiler, opaque.
+// Opaque handles of the driver, the compiler and cuBLASLt.
 typedef struct CUctx_st *CUcontext;
 typedef struct CUmod_st *CUmodule;
 typedef struct CUfunc_st *CUfunction;
@@ -25,14 +25,14 @@ typedef struct cublasLtMatrixLayout *cublasLtLayout;
 typedef struct cublasLtMatmulPreference *cublasLtPreference;
 typedef uint64_t CUdeviceptr;
 
-// What calls return: 0 is success.
+// CUresult: 0 is success.
 enum {
   CUDA_OUT_OF_MEMORY = 2,
   CUDA_NO_DEVICE = 100,
   CUDA_NOT_READY = 600,
 };
 
-// CUdevice_attribute: the ones asked for.
+// CUdevice_attribute: those that are read.
 enum {
   CUDA_CLOCK_KILOHERTZ = 13,
   CUDA_MULTIPROCESSORS = 16,
@@ -64,7 +64,7 @@ enum {
   CUDA_MAP_PROMOTION_256 = 3,
 };
 
-// cudaDataType_t, cublasComputeType_t, cublasOperation_t: the ones that are used.
+// cudaDataType_t, cublasComputeType_t, cublasOperation_t: those that are used.
 enum {
   CUDA_REAL_32 = 0,
   CUDA_REAL_64 = 1,
@@ -93,7 +93,7 @@ enum {
   CUDA_REDUCTION_IN_COMPUTE_TYPE = 2,
 };
 
-// cublasLtMatmulHeuristicResult_t: an algorithm and what it needs.
+// cublasLtMatmulHeuristicResult_t: an algorithm and its requirements.
 struct cuda_product_choice {
   uint64_t algorithm[8];
   size_t workspace_bytes;
@@ -102,7 +102,7 @@ struct cuda_product_choice {
   int reserved[4];
 };
 
-// Every entry: the field, the exported name, the parameters. All return an int.
+// One entry per function: field, exported name, parameters. Every function returns an int.
 #define CUDA_DRIVER_FUNCTIONS(F)                                                                  \
   F(cuInit, cuInit, (unsigned flags))                                                             \
   F(cuDriverGetVersion, cuDriverGetVersion, (int *version))                                       \
@@ -218,7 +218,7 @@ struct cuda_products {
   const char *(*cublasLtGetStatusString)(int status);
 };
 
-// libnccl, sums over several devices.
+// libnccl, collective operations over several devices.
 struct cuda_collectives {
   CUDA_COLLECTIVE_FUNCTIONS(CUDA_FIELD)
   const char *(*ncclGetErrorString)(int result);
@@ -226,20 +226,20 @@ struct cuda_collectives {
 
 #undef CUDA_FIELD
 
-// Opens the library at `path` (a name without a slash is looked for by the dynamic linker) and fills
-// `table`. Returns 0, or -1 with the reason in `reason` as a string of at most `capacity` bytes.
-// A library that was opened stays open.
+// Opens the library at `path` (a name without a slash is resolved by the dynamic linker) and fills
+// `table`. Returns 0, or -1 with a message of at most `capacity` bytes, terminator included, in
+// `reason`. An opened library is never closed.
 int cuda_open_driver(const char *path, struct cuda_driver *table, char *reason, size_t capacity);
 
-// The same for the compiler. `companion` is the path of the library with its built-in functions,
-// which is opened before because the compiler looks for it by name only; NULL if there is none.
+// The same for the compiler. `companion` is the path of the library with its built-in functions. It
+// is opened first because the compiler looks it up by name only; NULL if there is none.
 int cuda_open_compiler(const char *path, const char *companion, struct cuda_compiler *table,
                        char *reason, size_t capacity);
 
 // The same for matrix products.
 int cuda_open_products(const char *path, struct cuda_products *table, char *reason, size_t capacity);
 
-// The same for sums over several devices.
+// The same for collective operations.
 int cuda_open_collectives(const char *path, struct cuda_collectives *table, char *reason,
                           size_t capacity);
 

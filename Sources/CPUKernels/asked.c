@@ -1,3 +1,0 @@
-#include "asked.h"
-
-_Thread_local asked_rows cpu_asked_rows;
