@@ -2,25 +2,25 @@ import AttentionCUDA
 import AttentionCLibrary
 import AttentionTensors
 
-/// What stops a training run.
+/// A failure of a training run.
 public enum TrainingError: Error, Equatable, CustomStringConvertible {
-  /// An argument has a value it cannot have: its name, what it was and what it must be.
+  /// An invalid argument: its name, what it was and what it must be.
   case invalidArgument(_ name: String, was: String, mustBe: String)
-  /// The text to train on cannot be read, or there is too little of it.
+  /// The text to train on cannot be read, or is too short.
   case text(path: String, reason: String)
-  /// A checkpoint cannot be continued from, or is in the way.
+  /// A checkpoint cannot be resumed from, or something else has its name.
   case checkpoint(path: String, reason: String)
-  /// Another run writes into the folder. `by` says which, as "process 4711 on alpha since …".
+  /// Another run uses the folder. `by` identifies it, as "process 4711 on alpha since …".
   case inUse(folder: String, by: String)
   /// A file of the run cannot be read. Nothing was changed.
   case notRead(path: String, reason: String)
-  /// A file or folder of the run cannot be written. What was there before is unharmed.
+  /// A file or folder of the run cannot be written. Earlier contents are unharmed.
   case notWritten(path: String, reason: String)
-  /// The run needs more memory than there can be.
+  /// The run needs more memory than the machine or a limit allows.
   case outOfMemory(_ purpose: String, neededBytes: Int, availableBytes: Int)
-  /// The loss or its gradient is no longer a number. Earlier checkpoints are unharmed.
+  /// The loss or its gradient is no longer finite. Earlier checkpoints are unharmed.
   case diverged(step: Int, loss: Double, gradientNorm: Double)
-  /// The loss on held-out text is no longer a number. Earlier checkpoints are unharmed.
+  /// The loss on held-out text is no longer finite. Earlier checkpoints are unharmed.
   case validationDiverged(step: Int, loss: Double)
 
   public var description: String {
@@ -49,7 +49,7 @@ public enum TrainingError: Error, Equatable, CustomStringConvertible {
   private static let remedy =
     "a lower training.learning_rate may help, from the last checkpoint or with --start-over"
 
-  /// ``checkpoint(path:reason:)`` of a run that must begin anew.
+  /// ``checkpoint(path:reason:)`` for a run that must start over.
   static func cannotContinue(_ path: String, because reason: String) -> TrainingError {
     .checkpoint(
       path: path,
@@ -57,12 +57,12 @@ public enum TrainingError: Error, Equatable, CustomStringConvertible {
         + "training.output_directory keeps it")
   }
 
-  /// ``notWritten(path:reason:)`` with the reason of the last system call that failed.
+  /// ``notWritten(path:reason:)`` with the text of `errno`.
   static func notWritten(path: String) -> TrainingError {
     .notWritten(path: path, reason: systemReason)
   }
 
-  /// Files of a run are opened so that symbolic links are not followed, which the system calls a loop.
+  /// Files of a run are opened without following symbolic links, for which `errno` is ELOOP.
   private static var systemReason: String {
     errno == ELOOP ? "it is a symbolic link" : String(cString: strerror(errno))
   }

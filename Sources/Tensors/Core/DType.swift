@@ -20,6 +20,6 @@ public enum DType: String, CaseIterable, Hashable, Sendable, Codable {
     }
   }
 
-  /// Whether elements have two bytes and are computed with in float32.
+  /// Whether elements have two bytes; arithmetic on them is done in float32.
   public var isHalfPrecision: Bool { self == .bfloat16 || self == .float16 }
 }

@@ -1,10 +1,10 @@
 /// Where operations run.
 public enum Device: Hashable, Sendable, CustomStringConvertible {
   case cpu
-  /// An NVIDIA GPU, by its place among those that the driver shows.
+  /// An NVIDIA GPU, by its index in the driver's list.
   case cuda(Int)
 
-  /// `cpu`, `cuda` for the first GPU, or `cuda:` with a GPU's place; nil for anything else.
+  /// `cpu`, `cuda` for the first GPU, or `cuda:` and a GPU's index; nil for anything else.
   public init?(name: some StringProtocol) {
     switch name {
     case "cpu": self = .cpu

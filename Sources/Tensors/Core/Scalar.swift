@@ -1,4 +1,4 @@
-/// A Swift type that tensor elements can be read and written as.
+/// A Swift type that corresponds to a tensor's element type.
 public protocol Scalar: Sendable {
   static var dtype: DType { get }
 }
@@ -29,10 +29,10 @@ public struct BFloat16: Scalar, Hashable {
     bitPattern = UInt16(truncatingIfNeeded: (bits &+ 0x7FFF &+ ((bits >> 16) & 1)) >> 16)
   }
 
-  /// Rounds to nearest, ties to even, once: a float32 in between would round twice.
+  /// Rounds to nearest, ties to even, once: going through float32 would round twice.
   public init(_ value: Double) {
     var float = Float(value)
-    // Rounded to odd, the float32 never is a tie that `value` is not.
+    // Rounded to odd, the float32 is a tie only if `value` is one.
     if Double(float) != value, !value.isNaN {
       if Double(float).magnitude > value.magnitude {
         float = Float(bitPattern: float.bitPattern - 1)

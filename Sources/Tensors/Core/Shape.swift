@@ -10,8 +10,8 @@ public struct Shape: Hashable, Sendable, RandomAccessCollection, ExpressibleByAr
   public var rank: Int { dimensions.count }
   public var startIndex: Int { 0 }
   public var endIndex: Int { dimensions.count }
-  /// The extent of `axis`, which must be in 0..<``rank``, as indices of a collection must;
-  /// ``extent(_:)`` throws otherwise.
+  /// The extent of `axis`. Traps unless it is in 0..<``rank``, as collections do; ``extent(_:)`` throws
+  /// instead.
   public subscript(axis: Int) -> Int {
     guard dimensions.indices.contains(axis) else {
       fatalError("axis \(axis) of shape \(self) must be in 0..<\(rank); extent(_:) throws instead")
@@ -24,15 +24,15 @@ public struct Shape: Hashable, Sendable, RandomAccessCollection, ExpressibleByAr
   /// - Throws: ``TensorError/invalidArgument(_:was:mustBe:)`` if there is no such axis.
   public func extent(_ axis: Int) throws -> Int { dimensions[try resolve(axis: axis)] }
 
-  /// The number of elements. Tensors exist only where this does not overflow.
+  /// The number of elements, which overflows for no tensor.
   public var elementCount: Int { dimensions.reduce(1, *) }
 
-  /// As `[2, 1024, 8, 64]`.
+  /// Such as `[2, 1024, 8, 64]`.
   public var description: String {
     "[" + dimensions.map(String.init).joined(separator: ", ") + "]"
   }
 
-  /// Strides in elements of a contiguous tensor of this shape, the last axis fastest.
+  /// Strides, in elements, of a contiguous tensor of this shape in row-major order.
   public var contiguousStrides: [Int] {
     var strides = [Int](repeating: 1, count: rank)
     for axis in stride(from: rank - 2, through: 0, by: -1) {
@@ -41,10 +41,12 @@ public struct Shape: Hashable, Sendable, RandomAccessCollection, ExpressibleByAr
     return strides
   }
 
-  /// The element count, or an error that names `argument` if an extent is negative or the size
-  /// in bytes cannot be represented.
+  /// The element count.
+  ///
+  /// - Throws: ``TensorError/invalidArgument(_:was:mustBe:)`` naming `argument` if an extent is negative or
+  ///   the size in bytes overflows.
   func validated(elementSize: Int, argument: String = "shape") throws -> Int {
-    // An extent of zero counts as one here, so that strides fit too.
+    // Extents of zero count as one, so that strides do not overflow either.
     var size = elementSize
     for extent in dimensions {
       let (product, overflow) = size.multipliedReportingOverflow(by: Swift.max(1, extent))
@@ -57,7 +59,7 @@ public struct Shape: Hashable, Sendable, RandomAccessCollection, ExpressibleByAr
     return dimensions.contains(0) ? 0 : size / elementSize
   }
 
-  /// The shape both operands broadcast to: aligned at the last axis, extents equal or one.
+  /// The shape that both operands broadcast to: aligned at the last axis, extents equal or one.
   public static func broadcasting(_ first: Shape, _ second: Shape) throws -> Shape {
     let rank = Swift.max(first.rank, second.rank)
     var result = [Int](repeating: 1, count: rank)

@@ -1,7 +1,7 @@
 extension Tensor {
   /// A tensor of `values` in row-major order.
   ///
-  /// - Throws: ``TensorError/invalidArgument(_:was:mustBe:)`` if the count does not fit the shape.
+  /// - Throws: ``TensorError/invalidArgument(_:was:mustBe:)`` if the count does not match the shape.
   public init<T: Scalar>(_ values: [T], _ shape: Shape) throws {
     let count = try shape.validated(elementSize: T.dtype.size)
     guard values.count == count else {
@@ -15,7 +15,7 @@ extension Tensor {
     }
   }
 
-  /// A tensor of one axis.
+  /// A tensor with one axis.
   public init<T: Scalar>(_ values: [T]) throws { try self.init(values, [values.count]) }
 
   /// A tensor with every element equal to `value`, stored once and broadcast.
@@ -38,7 +38,7 @@ extension Tensor {
     try full(shape, 1, dtype: dtype, device: device)
   }
 
-  /// The whole numbers from 0 to `count` − 1.
+  /// The integers from 0 to `count` − 1.
   public static func range(
     _ count: Int, dtype: DType = .int32, device: Device = .cpu
   ) throws -> Tensor {
@@ -46,7 +46,7 @@ extension Tensor {
       .moved(to: device)
   }
 
-  /// The elements in row-major order, converted to `type`. Those of a GPU are waited for.
+  /// The elements in row-major order, converted to `type`. Waits for a GPU's pending work.
   public func elements<T: Scalar>(as type: T.Type = T.self) throws -> [T] {
     let source = try detached().moved(to: .cpu).cast(to: T.dtype).contiguous()
     return try source.withUnsafePointer(to: T.self) {
@@ -54,7 +54,7 @@ extension Tensor {
     }
   }
 
-  /// The one element of a tensor of one element.
+  /// The element of a tensor that has one.
   public func item() throws -> Double {
     guard elementCount == 1 else {
       throw TensorError.invalidArgument("shape", was: "\(shape)", mustBe: "of one element")

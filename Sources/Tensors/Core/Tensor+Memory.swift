@@ -1,14 +1,14 @@
 extension Tensor {
-  /// A contiguous tensor that `fill` writes. The memory is not initialised before.
+  /// A contiguous tensor written by `fill`, which receives uninitialised memory.
   ///
-  /// This is how every kernel makes its result. `fill` must write all ``elementCount`` elements.
+  /// Every CPU kernel makes its results this way. `fill` must write all ``elementCount`` elements.
   public static func filling<T: Scalar>(
     _ shape: Shape, as type: T.Type, _ fill: (UnsafeMutablePointer<T>) throws -> Void
   ) throws -> Tensor {
     try filling(shape, dtype: T.dtype) { try fill($0.assumingMemoryBound(to: T.self)) }
   }
 
-  /// A contiguous tensor of `dtype` that `fill` writes. The memory is not initialised before.
+  /// A contiguous tensor of `dtype` written by `fill`, which receives uninitialised memory.
   public static func filling(
     _ shape: Shape, dtype: DType, _ fill: (UnsafeMutableRawPointer) throws -> Void
   ) throws -> Tensor {
@@ -20,7 +20,7 @@ extension Tensor {
       dtype: dtype)
   }
 
-  /// Contiguous tensors that `fill` writes together, given their addresses in order.
+  /// Several contiguous tensors written by `fill`, which receives their addresses in order.
   public static func filling(
     _ results: [(shape: Shape, dtype: DType)],
     _ fill: ([UnsafeMutableRawPointer]) throws -> Void
@@ -33,7 +33,7 @@ extension Tensor {
     return tensors
   }
 
-  /// Calls `body` with the address of the first element; the others lie at ``strides``.
+  /// Calls `body` with the address of the first element; the others follow at ``strides``.
   ///
   /// - Throws: ``TensorError/invalidArgument(_:was:mustBe:)`` if the elements are on a GPU.
   public func withUnsafeRawPointer<R>(_ body: (UnsafeRawPointer) throws -> R) throws -> R {
@@ -43,8 +43,8 @@ extension Tensor {
 
   /// Calls `body` with the address of the first element, read as `type`.
   ///
-  /// - Throws: ``TensorError/invalidArgument(_:was:mustBe:)`` if the dtype is another, or the elements
-  ///   are on a GPU.
+  /// - Throws: ``TensorError/invalidArgument(_:was:mustBe:)`` if the tensor has another dtype or its
+  ///   elements are on a GPU.
   public func withUnsafePointer<T: Scalar, R>(
     to type: T.Type, _ body: (UnsafePointer<T>) throws -> R
   ) throws -> R {
@@ -55,7 +55,7 @@ extension Tensor {
     return try withUnsafeRawPointer { try body($0.assumingMemoryBound(to: T.self)) }
   }
 
-  /// Where the elements are in the processor's memory, for loops that ask once.
+  /// The elements in host memory, for loops that look the address up once.
   ///
   /// - Throws: ``TensorError/invalidArgument(_:was:mustBe:)`` if they are on a GPU.
   public func hostElements() throws -> HostElements {
@@ -70,7 +70,7 @@ extension Tensor {
   }
 }
 
-/// The place of a tensor's elements in the processor's memory, which lives as long as this value.
+/// A tensor's elements in host memory, kept alive by this value.
 public struct HostElements: @unchecked Sendable {
   /// The address of the first element.
   public let base: UnsafeRawPointer

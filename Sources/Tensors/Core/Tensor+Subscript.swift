@@ -1,18 +1,18 @@
 extension Tensor {
-  /// A view of the places that the indices select, one index an axis from the first; axes without an index
-  /// are whole. Gradients flow back to those places.
+  /// A view of the elements that the indices select, one index per axis from the first; axes without an
+  /// index are whole. Gradients flow back to the selected elements.
   ///
-  ///     try x[0]                  // the first of the first axis, without that axis
-  ///     try x[-1, 2...]           // the last of the first axis, the second from place 2
+  ///     try x[0]                  // the first element of the first axis, without that axis
+  ///     try x[-1, 2...]           // the last of the first axis, the second axis from index 2
   ///     try x[1..<3, .newAxis]    // two rows, then an axis of extent one
-  ///     try x[.all, 0]            // the first column, as selected(1, 0)
-  ///     try x[..., 0]             // the first of the last axis, as x[.ellipsis, 0]
+  ///     try x[.all, 0]            // the first column, the same as selected(1, 0)
+  ///     try x[..., 0]             // the first of the last axis, the same as x[.ellipsis, 0]
   ///
-  /// Negative numbers count from the end. Swift itself asks that a range's bounds be in order: the last two
-  /// are `x[(-2)...]`.
+  /// Negative numbers count from the end. Swift requires the bounds of a range to be in order, so the last
+  /// two are `x[(-2)...]`.
   ///
-  /// - Throws: ``TensorError/invalidArgument(_:was:mustBe:)`` naming the index that selects what is not
-  ///   there, if there are more indices than axes, or a second ellipsis.
+  /// - Throws: ``TensorError/invalidArgument(_:was:mustBe:)`` naming an index that is out of range, or if
+  ///   there are more indices than axes or more than one ellipsis.
   public subscript(indices: any TensorIndex...) -> Tensor {
     get throws { try selecting(indices.map(\.axisSelection)) }
   }
@@ -59,7 +59,7 @@ extension Tensor {
     return result
   }
 
-  /// `place` counted from the front.
+  /// The index `place` counted from the front.
   private static func place(_ place: Int, of extent: Int, _ name: String) throws -> Int {
     let resolved = place < 0 ? place + extent : place
     guard resolved >= 0, resolved < extent else {
@@ -70,8 +70,8 @@ extension Tensor {
     return resolved
   }
 
-  /// The places of `axis` from `first` to `end`, which belongs to them if the range is closed; all from
-  /// `first` if it is nil.
+  /// The slice of `axis` from `first` to `end`, inclusive if the range is closed; to the last index if
+  /// `end` is nil.
   private func sliced(
     _ axis: Int, _ first: Int, _ end: Int?, isClosed: Bool, _ name: String
   ) throws -> Tensor {

@@ -1,5 +1,5 @@
 extension Tensor {
-  /// The same storage, seen otherwise.
+  /// A view of the same storage.
   private func view(_ shape: Shape, _ strides: [Int], offset: Int? = nil) -> Tensor {
     Tensor(
       storage: storage, shape: shape, strides: strides, offset: offset ?? self.offset, dtype: dtype)
@@ -65,7 +65,7 @@ extension Tensor {
       return try detached().sliced(axis, start..<start + size)
     }
     let (shapes, dtype, device) = (pieces.map(\.shape), dtype, device)
-    // One record for all pieces: their gradients are put together once.
+    // One record for all pieces, so that their gradients are concatenated once.
     return Tensor.recording(pieces, from: [self]) { gradients, _ in
       let parts = try zip(gradients, shapes).map {
         try $0 ?? .zeros($1, dtype: dtype, device: device)
@@ -105,7 +105,7 @@ extension Tensor {
   /// A view without the axes of extent one.
   public func squeezed() throws -> Tensor { try reshaped(Shape(shape.filter { $0 != 1 })) }
 
-  /// A view that repeats axes of extent one, and adds leading axes, to fill `target`.
+  /// A view that repeats axes of extent one and adds leading axes to match `target`.
   public func expanded(to target: Shape) throws -> Tensor {
     _ = try target.validated(elementSize: dtype.size)
     let added = target.rank - rank
@@ -125,8 +125,8 @@ extension Tensor {
     }
   }
 
-  /// The same elements in row-major order under another shape: a view where the strides allow one,
-  /// otherwise a copy. One extent may be −1: what the others leave.
+  /// The same elements in row-major order with another shape: a view if the strides allow one, otherwise a
+  /// copy. One extent may be −1 and is inferred from the others.
   public func reshaped(_ target: Shape) throws -> Tensor {
     let resolved = try resolve(reshape: target)
     if resolved == shape { return self }
@@ -147,7 +147,7 @@ extension Tensor {
     if unknown.count == 1 {
       dimensions[unknown[0]] = 1
       if let known = try? Shape(dimensions).validated(elementSize: 1), known > 0 {
-        // What does not divide is found by the count below.
+        // If this does not divide, the count below reports it.
         dimensions[unknown[0]] = elementCount / known
       }
     }
@@ -158,11 +158,11 @@ extension Tensor {
     return Shape(dimensions)
   }
 
-  /// Strides that show these elements as `target`, or nil where no strides do.
+  /// Strides that present these elements as `target`; nil if there are none.
   private func strides(reshapedTo target: Shape) -> [Int]? {
     if isContiguous { return target.contiguousStrides }
     guard elementCount > 0 else { return target.contiguousStrides }
-    // Runs of axes that are walked evenly can be cut anew; a target axis must not cross two runs.
+    // Runs of axes with a common stride can be split anew; a target axis must not cross two runs.
     var result = [Int](repeating: 0, count: target.rank)
     var to = target.rank - 1
     var from = rank - 1
@@ -186,7 +186,7 @@ extension Tensor {
     return to < 0 || target[...to].allSatisfy { $0 == 1 } ? result : nil
   }
 
-  /// This tensor, or a copy of it whose elements lie one behind the other.
+  /// This tensor if it is contiguous, otherwise a contiguous copy.
   public func contiguous() throws -> Tensor {
     if isContiguous { return self }
     return try detached().copied().recorded(from: [self]) { gradient, _ in [gradient] }
@@ -201,7 +201,7 @@ extension Tensor {
     }
   }
 
-  /// Writes the elements of a tensor of the processor to `target`, `strides` apart.
+  /// Writes the elements of a CPU tensor to `target` with the given strides.
   func copyElements(to target: UnsafeMutableRawPointer, strides: [Int]) throws {
     let loop = StridedLoop(shape: shape, strides: [strides, self.strides])
     try withUnsafeRawPointer { source in

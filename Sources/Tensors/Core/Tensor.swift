@@ -3,17 +3,17 @@
 /// A tensor is a view: shape and strides over shared storage. Views (``transposed(_:_:)``,
 /// slices, ``expanded(to:)``) copy nothing. Tensors are values and may be sent between threads.
 ///
-/// A tensor that comes from ``tracked()``, or was computed from one that does, remembers how it was
-/// computed, and ``gradients(of:seed:areDifferentiable:)`` differentiates it.
+/// A tensor returned by ``tracked()``, or computed from one, records how it was computed, and
+/// ``gradients(of:seed:areDifferentiable:)`` differentiates it.
 public struct Tensor: Sendable {
   public let shape: Shape
   /// The distance in elements between neighbours on each axis; zero where an axis is broadcast.
   public let strides: [Int]
   public let dtype: DType
-  /// The place of the first element in the storage, in elements.
+  /// Offset of the first element in the storage, in elements.
   let offset: Int
   let storage: Storage
-  /// The operation that made this tensor, where gradients are recorded.
+  /// The operation that produced this tensor, if it is recorded on the tape.
   let origin: TapeOutput?
 
   init(
@@ -32,10 +32,10 @@ public struct Tensor: Sendable {
   public var device: Device { storage.device }
   public var rank: Int { shape.rank }
   public var elementCount: Int { shape.elementCount }
-  /// The size of the elements in bytes, without gaps and each broadcast element counted.
+  /// The size of the elements in bytes, without gaps; broadcast elements count each time.
   public var byteCount: Int { elementCount * dtype.size }
 
-  /// Whether the elements lie one behind the other, the last axis fastest.
+  /// Whether the elements are in row-major order without gaps.
   public var isContiguous: Bool {
     var expected = 1
     for axis in stride(from: rank - 1, through: 0, by: -1) where shape[axis] != 1 {

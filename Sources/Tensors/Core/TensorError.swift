@@ -1,14 +1,14 @@
 import AttentionCUDA
 
-/// What a caller of the tensor library got wrong, or what the machine refused.
+/// An invalid call of the tensor library, or a refusal by the machine.
 public enum TensorError: Error, Equatable, CustomStringConvertible {
-  /// An argument has a value it cannot have: its name, what it was and what it must be.
+  /// An invalid argument: its name, what it was and what it must be.
   case invalidArgument(_ name: String, was: String, mustBe: String)
-  /// A file could not be read or written, or its contents are not what its format asks for.
+  /// A file could not be read or written, or does not follow its format.
   case file(path: String, reason: String)
   /// The machine has no memory for a tensor of this many bytes.
   case outOfMemory(requestedBytes: Int, heldBytes: Int)
-  /// Gradients of this operation come from a kernel of their own and cannot be differentiated once more.
+  /// The gradient of this operation comes from a fused kernel, which has no derivative.
   case noSecondDerivative(operation: String)
 
   public var description: String {

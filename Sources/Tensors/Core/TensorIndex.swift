@@ -1,20 +1,20 @@
-/// What a subscript of a tensor takes of one axis: an integer, a range, `.all`, `.newAxis` or `.ellipsis`.
+/// An index in a tensor's subscript: an integer, a range, `.all`, `.newAxis` or `.ellipsis`.
 public protocol TensorIndex {
   /// What this index selects.
   var axisSelection: AxisSelection { get }
 }
 
-/// The part of a tensor that an index stands for. Negative numbers count from the end.
+/// The part of an axis that an index selects. Negative numbers count from the end.
 public enum AxisSelection: Hashable, Sendable {
-  /// One place of an axis, which the result does not have.
+  /// One element of an axis; the axis is removed.
   case place(Int)
-  /// Places of an axis from `first`, or the first there is, to before `end`, or the last there is.
+  /// A half-open range of an axis; nil stands for its first or last bound.
   case places(from: Int?, to: Int?)
-  /// Places of an axis from `first`, or the first there is, to `last` and with it.
+  /// A closed range of an axis; nil stands for its first index.
   case placesThrough(from: Int?, last: Int)
-  /// An axis of extent one that this tensor does not have.
+  /// A new axis of extent one.
   case insertedAxis
-  /// All of as many axes as the other indices leave over.
+  /// All axes that the other indices leave, each whole.
   case remainingAxes
 }
 
@@ -25,9 +25,9 @@ extension AxisSelection: TensorIndex {
 extension TensorIndex where Self == AxisSelection {
   /// A whole axis.
   public static var all: AxisSelection { .places(from: nil, to: nil) }
-  /// An axis of extent one that this tensor does not have.
+  /// A new axis of extent one.
   public static var newAxis: AxisSelection { .insertedAxis }
-  /// All of as many axes as the other indices leave over; the first index may be written `...` for it.
+  /// All axes that the other indices leave, each whole; as the first index it may be written `...`.
   public static var ellipsis: AxisSelection { .remainingAxes }
 }
 

@@ -1,20 +1,20 @@
 import AttentionCUDA
 import Synchronization
 
-/// A kernel of this package with its options, as launches that are repeated hold on to it: it is found
-/// again without comparing names.
+/// A kernel of this package with its options, for callers that launch it repeatedly: it is found again
+/// without comparing names.
 public final class DeviceKernel: Sendable {
   let request: KernelRequest
-  /// By the place of their device.
+  /// Indexed by the device's index.
   private let modules = Mutex<[KernelModule?]>([])
 
   /// - Parameters:
-  ///   - name: its source without the ending, as `layers/softmax`; the source's function has the same
-  ///     name with `_` for `/`.
-  ///   - element: what the source's macro `ELEMENT` stands for, where it has one.
-  ///   - definitions: other macros with their values, as `WIDTH=64`.
-  ///   - isSpecific: whether it uses instructions that only its architecture has.
-  ///   - sharedBytes: shared memory of a block.
+  ///   - name: its source without the extension, such as `layers/softmax`; its function has the same name
+  ///     with `_` in place of `/`.
+  ///   - element: the value of the source's macro `ELEMENT`, if it has one.
+  ///   - definitions: other macro definitions, such as `WIDTH=64`.
+  ///   - isSpecific: whether it uses architecture-specific instructions.
+  ///   - sharedBytes: shared memory per block.
   public init(
     _ name: String, element: DType? = nil, definitions: [String] = [], isSpecific: Bool = false,
     sharedBytes: Int = 0
@@ -24,7 +24,7 @@ public final class DeviceKernel: Sendable {
       isSpecific: isSpecific)
   }
 
-  /// The kernel on a device, compiled or loaded where it has not been before.
+  /// The kernel on a device, loaded or compiled on first use.
   func module(on device: CUDADevice) throws -> KernelModule {
     let place = device.index
     if let known = modules.withLock({ place < $0.count ? $0[place] : nil }) { return known }
@@ -38,7 +38,7 @@ public final class DeviceKernel: Sendable {
   }
 }
 
-/// What a launch asks for.
+/// The options that identify a kernel.
 struct KernelRequest: Hashable, Sendable {
   let name: String
   let element: DType?
@@ -53,8 +53,8 @@ struct KernelRequest: Hashable, Sendable {
       sharedBytes: allowance(on: device), isSpecific: isSpecific)
   }
 
-  /// A module for more than every launch may ask for is allowed all that there is, so that one serves
-  /// all sizes.
+  /// The shared memory that the module may use. A module that needs more than the default is allowed the
+  /// device's limit, so that one module serves all sizes.
   func allowance(on device: CUDADevice) -> Int {
     sharedBytes > KernelModule.plainSharedBytes
       ? max(sharedBytes, device.limits.sharedBytesPerBlock) : 0

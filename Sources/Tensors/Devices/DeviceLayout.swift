@@ -1,5 +1,5 @@
-/// How a kernel goes through operands of one shape and different strides, as `Layout` in
-/// `tensors/strided.cuh`: rows of neighbours and outer axes that place them, four elements a thread.
+/// How a kernel traverses operands of one shape and different strides, `Layout` in `tensors/strided.cuh`:
+/// rows, placed by the outer axes, with four elements of a row per thread.
 struct DeviceLayout: BitwiseCopyable {
   static let operandLimit = 4
   static let outerLimit = 7
@@ -16,10 +16,10 @@ struct DeviceLayout: BitwiseCopyable {
   var isWide: Int32
 
   /// - Parameters:
-  ///   - shape: that of all operands.
-  ///   - strides: of each operand, in elements; at most four.
-  /// - Throws: ``TensorError/invalidArgument(_:was:mustBe:)`` if more than eight axes are left when
-  ///   those that all operands walk evenly are merged.
+  ///   - shape: of all operands.
+  ///   - strides: of each operand, in elements; at most four operands.
+  /// - Throws: ``TensorError/invalidArgument(_:was:mustBe:)`` if more than eight axes are left after
+  ///   merging those that are contiguous in all operands.
   init(shape: Shape, strides: [[Int]]) throws {
     var axes = MergedAxes(shape: shape, strides: strides)
     guard axes.extents.count <= Self.outerLimit + 1 else {
@@ -44,6 +44,6 @@ struct DeviceLayout: BitwiseCopyable {
     isWide = rows * rowGroups > Int64(Int32.max) ? 1 : 0
   }
 
-  /// Blocks that give each group its thread.
+  /// Blocks for one thread per group.
   var blocks: Int { (Int(rows * rowGroups) + Self.threads - 1) / Self.threads }
 }

@@ -1,9 +1,9 @@
 extension Tensor {
-  /// Where an operation on `operands` runs: where they all are. A tensor of one element that the
-  /// processor has goes with tensors of a GPU, as a number.
+  /// The device that an operation on `operands` runs on: the one they all are on. A CPU tensor of one
+  /// element may accompany GPU tensors; it is passed as a number.
   ///
   /// - Parameters:
-  ///   - operands: what it reads.
+  ///   - operands: the operation's inputs.
   ///   - operation: its name, for the error.
   /// - Throws: ``TensorError/invalidArgument(_:was:mustBe:)`` if the operands are on several devices.
   public static func device(of operands: [Tensor], _ operation: String) throws -> Device {
@@ -19,11 +19,11 @@ extension Tensor {
   }
 }
 
-/// An operand of a kernel, as `Operand` in `tensors/elements.cuh`: elements on the GPU, or the one number
-/// that the processor has.
+/// An operand of a kernel, `Operand` in `tensors/elements.cuh`: elements on the GPU, or one number from the
+/// CPU.
 struct DeviceOperand: BitwiseCopyable {
   var base: UInt64
-  /// Of a Double where the dtype is of real numbers, otherwise of an Int64.
+  /// The bits of a Double for floating-point dtypes, otherwise of an Int64.
   var bits: Int64
 
   init(_ tensor: Tensor) throws {
@@ -37,7 +37,7 @@ struct DeviceOperand: BitwiseCopyable {
     }
   }
 
-  /// The same for kernels to which elements are bits.
+  /// The same for kernels that copy elements as bits.
   init(bitsOf tensor: Tensor) throws {
     (base, bits) = (0, 0)
     if tensor.device != .cpu {
@@ -53,7 +53,7 @@ struct DeviceOperand: BitwiseCopyable {
 }
 
 extension DType {
-  /// What kernels of `tensors` compute with, as the value of `NUMBER`.
+  /// The type in which the kernels of `tensors` compute, as the macro `NUMBER`.
   var kernelNumber: String {
     switch self {
     case .float32, .bfloat16, .float16: "NUMBER=float"

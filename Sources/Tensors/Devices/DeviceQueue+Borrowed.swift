@@ -2,26 +2,26 @@ import AttentionCUDA
 import Synchronization
 
 extension DeviceQueue {
-  /// The queue that operations of this thread on its GPU go into, in place of the GPU's own.
+  /// The queue that replaces the GPU's own for operations of the current task.
   @TaskLocal static var selected: DeviceQueue?
 
-  /// A stream of somebody else. Streams that were destroyed leave their handles to others.
+  /// Identifies another library's stream. A destroyed stream's handle may be reused for a new one.
   private struct BorrowedStream: Hashable, Sendable {
     let device: Int
     let handle: UInt
   }
 
-  /// CU_STREAM_PER_THREAD: one handle for a stream in each thread.
+  /// CU_STREAM_PER_THREAD, a handle that means a different stream in each thread.
   private static let perThread: UInt = 2
 
   private static let borrowed = Mutex<[BorrowedStream: DeviceQueue]>([:])
 
-  /// The queue over a stream that another library made, as CUstream; nil is the default stream.
+  /// The queue over another library's CUstream; nil is the default stream.
   ///
   /// - Parameters:
-  ///   - stream: lives as long as work is put into the queue.
-  ///   - index: the GPU's number.
-  /// - Throws: `CUDAError` if there is no such GPU, or if the handle means another stream in each thread.
+  ///   - stream: must outlive the work enqueued in the queue.
+  ///   - index: the GPU's index.
+  /// - Throws: `CUDAError` if there is no such GPU or the handle is CU_STREAM_PER_THREAD.
   package static func borrowing(stream: OpaquePointer?, on index: Int) throws -> DeviceQueue {
     let key = BorrowedStream(device: index, handle: UInt(bitPattern: stream))
     guard key.handle != perThread else {
@@ -36,8 +36,8 @@ extension DeviceQueue {
     }
   }
 
-  /// Runs `body`, whose operations on this queue's GPU go into this queue. The thread has the context
-  /// after it that it had before.
+  /// Runs `body` with operations on this queue's GPU enqueued here. Restores the thread's CUDA context
+  /// afterwards.
   package func whileSelected<R>(_ body: () throws -> R) throws -> R {
     try device.keepingContext { try DeviceQueue.$selected.withValue(self, operation: body) }
   }

@@ -1,13 +1,13 @@
 import AttentionCUDA
 import Synchronization
 
-/// The work of one GPU, in order: every operation on its tensors is put in here, and nobody waits for
-/// it but who reads values.
+/// The stream of a GPU that all operations on its tensors are enqueued in. They run in order and
+/// asynchronously: only reading values waits for them.
 ///
-/// Memory is taken and given back in the same order, so a tensor may be released while kernels that
-/// read it are still to run. It must live until they are queued.
+/// Memory is allocated and freed in stream order, so a tensor may be released while kernels that read it are
+/// pending. It must live until they are enqueued.
 public final class DeviceQueue: Sendable {
-  /// Where tensors of this queue are.
+  /// The device of this queue's tensors.
   let place: Device
   public let device: CUDADevice
   public let stream: Stream
@@ -44,11 +44,11 @@ public final class DeviceQueue: Sendable {
     staging = PinnedStaging(stream)
   }
 
-  /// Fresh memory, not initialised; where tests fill fresh memory with NaN, so is this.
+  /// Uninitialised memory, or memory filled with NaN while ``MemoryPool/poisonsFreshMemory`` is set.
   ///
   /// - Parameters:
-  ///   - byteCount: its size.
-  ///   - label: what it is for, named when memory runs out.
+  ///   - byteCount: its size in bytes.
+  ///   - label: its purpose, named when memory runs out.
   public func memory(
     _ byteCount: Int, _ label: @autoclosure @escaping @Sendable () -> String
   ) throws -> DeviceMemory {
@@ -58,8 +58,8 @@ public final class DeviceQueue: Sendable {
     return memory
   }
 
-  /// A copy of `values` on the device, as a table that kernels read. It must live until they are
-  /// queued.
+  /// A copy of `values` on the device, for example a table that kernels read. It must live until they are
+  /// enqueued.
   public func upload<T: BitwiseCopyable>(_ values: [T], _ label: String) throws -> DeviceMemory {
     try values.withUnsafeBytes { bytes in
       let memory = try DeviceMemory(bytes.count, for: label, in: stream)
@@ -68,29 +68,29 @@ public final class DeviceQueue: Sendable {
     }
   }
 
-  /// Copies `bytes` to the device. They may change as soon as this returns.
+  /// Copies `bytes` to the device. The source may change as soon as this returns.
   func send(_ bytes: UnsafeRawBufferPointer, to memory: DeviceMemory) throws {
     try staging.send(bytes, to: memory)
   }
 
-  /// Copies the bytes of `memory` from `offset` on, and waits for the work before.
+  /// Copies bytes of `memory` from `offset` on to the host. Waits for the work before.
   func receive(
     _ memory: DeviceMemory, at offset: Int, into target: UnsafeMutableRawBufferPointer
   ) throws {
     try staging.receive(memory, at: offset, into: target)
   }
 
-  /// Queues a kernel of this package.
+  /// Enqueues a kernel of this package.
   ///
   /// - Parameters:
-  ///   - kernel: its source without the ending, as `layers/softmax`; the source's function has the
-  ///     same name with `_` for `/`.
-  ///   - element: what the source's macro `ELEMENT` stands for, where it has one.
-  ///   - definitions: other macros with their values, as `WIDTH=64`.
-  ///   - isSpecific: whether it uses instructions that only its architecture has.
-  ///   - grid: blocks along its axes; nothing is launched where there are none along one.
-  ///   - threads: of a block.
-  ///   - sharedBytes: shared memory of a block.
+  ///   - kernel: its source without the extension, such as `layers/softmax`; its function has the same name
+  ///     with `_` in place of `/`.
+  ///   - element: the value of the source's macro `ELEMENT`, if it has one.
+  ///   - definitions: other macro definitions, such as `WIDTH=64`.
+  ///   - isSpecific: whether it uses architecture-specific instructions.
+  ///   - grid: blocks along each axis; nothing is launched if one is 0.
+  ///   - threads: threads per block.
+  ///   - sharedBytes: shared memory per block.
   ///   - parameters: the kernel's parameters, field by field as it declares them. Tensors and memory
   ///     whose addresses are among them must live until this returns.
   public func launch(
@@ -106,8 +106,8 @@ public final class DeviceQueue: Sendable {
       grid: grid, threads: threads, sharedBytes: sharedBytes, parameters, in: stream)
   }
 
-  /// ``launch(_:element:definitions:isSpecific:grid:threads:sharedBytes:_:)`` of a kernel that is kept,
-  /// with the shared memory that it asks for.
+  /// ``launch(_:element:definitions:isSpecific:grid:threads:sharedBytes:_:)`` for a kernel that the caller
+  /// keeps, with its shared memory.
   public func launch(
     _ kernel: DeviceKernel, grid: (Int, Int, Int), threads: Int, _ parameters: some BitwiseCopyable
   ) throws {
@@ -116,7 +116,7 @@ public final class DeviceQueue: Sendable {
       grid: grid, threads: threads, sharedBytes: kernel.request.sharedBytes, parameters, in: stream)
   }
 
-  /// The kernel, found again without putting names together.
+  /// The kernel, looked up without composing names.
   private func module(_ request: KernelRequest) throws -> KernelModule {
     if let module = modules.withLock({ $0[request] }) { return module }
     let module = try device.module(request.variant(on: device))
@@ -124,7 +124,7 @@ public final class DeviceQueue: Sendable {
     return module
   }
 
-  /// ``launch(_:element:definitions:isSpecific:grid:threads:sharedBytes:_:)`` with blocks along one axis.
+  /// ``launch(_:element:definitions:isSpecific:grid:threads:sharedBytes:_:)`` on a one-dimensional grid.
   public func launch(
     _ kernel: String, element: DType? = nil, definitions: [String] = [], blocks: Int,
     threads: Int, sharedBytes: Int = 0, _ parameters: some BitwiseCopyable
@@ -136,7 +136,7 @@ public final class DeviceQueue: Sendable {
 }
 
 extension DType {
-  /// What kernels call this type, as the value of `ELEMENT`.
+  /// The kernels' name of this type, as the macro `ELEMENT`.
   var kernelName: String {
     switch self {
     case .float32: "f32"
@@ -149,8 +149,7 @@ extension DType {
     }
   }
 
-  /// The number by which kernels tell types apart at run time: `type_f32` and so on in
-  /// `tile/numbers.cuh`.
+  /// The number that kernels use for this type at run time: `type_f32` and so on in `tile/numbers.cuh`.
   public var kernelType: Int32 {
     switch self {
     case .float32: 0

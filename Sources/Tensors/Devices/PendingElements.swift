@@ -1,8 +1,8 @@
 import AttentionCUDA
 import Synchronization
 
-/// The elements of a small tensor on their way to the processor. What is queued on the GPU behind the
-/// copy is not waited for.
+/// The elements of a small tensor on their way to the host. Reading them waits for the copy, but not for
+/// work enqueued after it.
 public struct PendingElements: Sendable {
   private enum Source: Sendable {
     case here(Tensor)
@@ -29,9 +29,9 @@ public struct PendingElements: Sendable {
     source = .coming(reading, stored.shape, stored.dtype)
   }
 
-  /// Waits until the elements are there, and returns them in row-major order.
+  /// Waits for the copy and returns the elements in row-major order.
   ///
-  /// - Throws: the error of work on the GPU that failed.
+  /// - Throws: the error of GPU work that failed.
   public func elements() throws -> [Double] {
     switch source {
     case .here(let tensor): return try tensor.elements(as: Double.self)
@@ -47,12 +47,12 @@ public struct PendingElements: Sendable {
 }
 
 extension Tensor {
-  /// Begins to copy the elements to the processor. A tensor of the processor is there already.
+  /// Starts copying the elements to the host; those of a CPU tensor are there already.
   public func pendingElements() throws -> PendingElements { try PendingElements(detached()) }
 }
 
-/// Page-locked memory that a copy goes to. Taking some from the system may wait for the GPU, so places
-/// are kept and used again.
+/// A page-locked buffer that a copy goes to. Allocating one may wait for the GPU, so buffers are kept for
+/// reuse.
 private final class Reading: Sendable {
   struct Place: Sendable {
     let memory: PinnedMemory
@@ -60,7 +60,7 @@ private final class Reading: Sendable {
     let device: Int
   }
 
-  /// A place has room for this much at least.
+  /// The smallest buffer, in bytes.
   private static let leastBytes = 256
   private static let unused = Mutex<[Place]>([])
 
@@ -82,7 +82,7 @@ private final class Reading: Sendable {
   }
 
   deinit {
-    // Whoever takes the place next queues its copy behind this one.
+    // The next copy into this buffer is enqueued behind this one.
     let place = place
     Self.unused.withLock { $0.append(place) }
   }

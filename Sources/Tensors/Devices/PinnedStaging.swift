@@ -1,20 +1,20 @@
 import AttentionCUDA
 import Synchronization
 
-/// Page-locked memory through which everything between the processor and a GPU passes, so that copies
-/// overlap work and little memory is locked.
+/// The page-locked memory through which all copies between host and GPU go, so that they overlap with work
+/// and little memory is locked.
 ///
-/// It is a ring of slots. What is sent lies in a slot until the device has copied it; a slot is used
-/// again when the event behind its last copy has come.
+/// It is a ring of slots. Data to be sent stays in a slot until the device has copied it; a slot is reused
+/// when the event after its last copy has completed.
 final class PinnedStaging: Sendable {
   private static let slotBytes = 4 << 20
   private static let slotCount = 4
-  /// Small operands begin at multiples of this.
+  /// Alignment of small operands, in bytes.
   private static let alignment = 16
 
   private struct Slot {
     let memory: PinnedMemory
-    /// Behind the last copy.
+    /// Recorded after the last copy.
     let event: Event
     var isAwaited = false
   }
@@ -22,13 +22,13 @@ final class PinnedStaging: Sendable {
   private struct Ring {
     var slots: [Slot] = []
     var current = 0
-    /// Bytes of the current slot that are taken.
+    /// Bytes used in the current slot.
     var used = 0
-    /// What graphs read every time they are run.
+    /// Sources of captured copies, which replayed graphs read.
     var captured: [CapturedBytes] = []
   }
 
-  /// Bytes of the processor that stay as they are.
+  /// An unchanging copy of host bytes.
   private final class CapturedBytes: @unchecked Sendable {
     let bytes: UnsafeMutableRawBufferPointer
 
@@ -45,8 +45,8 @@ final class PinnedStaging: Sendable {
 
   init(_ stream: Stream) { self.stream = stream }
 
-  /// Copies bytes of the processor to `target`. Where the stream is captured, the graph copies them whenever
-  /// it is run: they are kept as long as this object lives.
+  /// Copies host bytes to `target`. While the stream is being captured, the copy becomes part of the graph
+  /// and its source is kept as long as this object lives.
   func send(_ source: UnsafeRawBufferPointer, to target: DeviceMemory) throws {
     guard !source.isEmpty else { return }
     try ring.withLock { ring in
@@ -65,8 +65,7 @@ final class PinnedStaging: Sendable {
     }
   }
 
-  /// Copies bytes of `source` to the processor, a slot's copy under way while the one before is
-  /// emptied.
+  /// Copies bytes of `source` to the host; the copy into one slot overlaps with emptying the one before.
   func receive(
     _ source: DeviceMemory, at offset: Int, into target: UnsafeMutableRawBufferPointer
   ) throws {
@@ -97,7 +96,7 @@ final class PinnedStaging: Sendable {
     }
   }
 
-  /// Free bytes of the current slot, or of the next.
+  /// Free bytes of the current slot, or of the next one.
   private func room(_ ring: inout Ring, upTo count: Int) throws -> UnsafeMutableRawBufferPointer {
     if ring.slots.isEmpty || ring.used >= Self.slotBytes { try advance(&ring) }
     let first = ring.used
@@ -107,7 +106,7 @@ final class PinnedStaging: Sendable {
       rebasing: ring.slots[ring.current].memory.bytes[first..<first + taken])
   }
 
-  /// Goes on to the next slot when it is free.
+  /// Moves to the next slot once it is free.
   private func advance(_ ring: inout Ring) throws {
     try close(&ring)
     if ring.slots.count < Self.slotCount {
@@ -126,7 +125,7 @@ final class PinnedStaging: Sendable {
     ring.used = 0
   }
 
-  /// Puts the event behind the copies of the current slot.
+  /// Records the event after the copies of the current slot.
   private func close(_ ring: inout Ring) throws {
     guard ring.used > 0, !ring.slots.isEmpty, !ring.slots[ring.current].isAwaited else { return }
     try ring.slots[ring.current].event.record(in: stream)

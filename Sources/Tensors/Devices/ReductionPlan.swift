@@ -1,29 +1,29 @@
-/// How `tensors/reduce.cu` spreads a sum over threads and blocks: a pure function of the shape, so that a
-/// sum has the same bits on every device.
+/// How `tensors/reduce.cu` assigns a sum to threads and blocks: a pure function of the shape, so that a sum
+/// has the same bits on every device.
 struct ReductionPlan: Hashable {
   static let threads = 256
   private static let warpThreads = 32
   private static let groupSize = 4
-  /// Blocks that fill every device.
+  /// Enough blocks to fill any device.
   private static let enoughBlocks = 1024
-  /// Elements that a thread adds up at least before it is worth having more threads.
+  /// The fewest elements per thread that make another thread worthwhile.
   private static let elementsOfThread = 8
 
-  /// Threads a result, and results a block: powers of two.
+  /// Threads per result, and results per block: powers of two.
   var lanes: Int
   var blockResults: Int
-  /// Neighbouring threads have neighbouring results, not neighbouring elements of one result.
+  /// Whether adjacent threads have adjacent results, instead of adjacent elements of one result.
   var isAcross: Bool
-  /// A result's elements are cut into this many pieces of `piece` elements.
+  /// A result's elements are split into this many pieces of `piece` elements.
   var pieces: Int
   var piece: Int
   /// Blocks along the results.
   var blocks: Int
 
   /// - Parameters:
-  ///   - results: how many sums there are.
-  ///   - count: how many elements each adds up.
-  ///   - isAcross: whether neighbouring results lie nearer together than neighbouring elements of one.
+  ///   - results: number of sums.
+  ///   - count: elements per sum.
+  ///   - isAcross: whether adjacent results are closer in memory than adjacent elements of one result.
   init(results: Int, count: Int, isAcross: Bool) {
     self.isAcross = isAcross
     func power(atLeast number: Int, atMost limit: Int) -> Int {
@@ -42,7 +42,7 @@ struct ReductionPlan: Hashable {
     let least = lanes * Self.elementsOfThread
     let wanted = min(
       (count + least - 1) / least, (Self.enoughBlocks + blocks - 1) / max(1, blocks))
-    // Whole groups of elements, so that each piece begins where the first may.
+    // A multiple of the group size, so that every piece is aligned as the first.
     piece = (count / max(1, wanted) + Self.groupSize) / Self.groupSize * Self.groupSize
     pieces = max(1, (count + piece - 1) / piece)
   }

@@ -1,10 +1,10 @@
 import AttentionCUDA
 
 extension Tensor {
-  /// A contiguous tensor on a GPU, not initialised: how kernels there make their results.
+  /// An uninitialised contiguous tensor on a GPU; kernels make their results this way.
   ///
-  /// - Throws: ``TensorError/invalidArgument(_:was:mustBe:)`` if the device is the processor,
-  ///   `CUDAError.outOfMemory` if the GPU has no room.
+  /// - Throws: ``TensorError/invalidArgument(_:was:mustBe:)`` if the device is the CPU,
+  ///   `CUDAError.outOfMemory` if the GPU's memory is exhausted.
   public static func onDevice(_ shape: Shape, dtype: DType, device: Device) throws -> Tensor {
     let queue = try DeviceQueue.shared(for: device)
     let count = try shape.validated(elementSize: dtype.size)
@@ -15,7 +15,7 @@ extension Tensor {
       dtype: dtype)
   }
 
-  /// A contiguous tensor on a GPU, every bit of it zero.
+  /// A contiguous tensor on a GPU with all bits zero.
   static func clearedOnDevice(_ shape: Shape, dtype: DType, device: Device) throws -> Tensor {
     let result = try onDevice(shape, dtype: dtype, device: device)
     if case .device(let memory, let queue) = result.storage {
@@ -24,8 +24,8 @@ extension Tensor {
     return result
   }
 
-  /// The address on the GPU of the first element; the others lie at ``strides``. It is valid as long
-  /// as this tensor lives, and for kernels that are queued until then.
+  /// The device address of the first element; the others follow at ``strides``. It is valid for kernels
+  /// enqueued while this tensor lives.
   ///
   /// - Throws: ``TensorError/invalidArgument(_:was:mustBe:)`` if the elements are not on a GPU.
   public func deviceAddress() throws -> UInt64 {
@@ -35,12 +35,12 @@ extension Tensor {
     return memory.address + UInt64(offset * dtype.size)
   }
 
-  /// This tensor, or a copy of it on another device. The gradient moves back.
+  /// This tensor on another device, copied unless it is there already. The gradient is moved back.
   ///
-  /// Moving to a GPU is queued; moving from it waits for the work before. Axes that are broadcast stay
-  /// so: their elements are stored and copied once.
+  /// Moving to a GPU is asynchronous; moving from one waits for the work before. Broadcast axes stay
+  /// broadcast: their elements are copied once.
   ///
-  /// - Throws: `CUDAError` if there is no such GPU, or it has no room, or work before has failed.
+  /// - Throws: `CUDAError` if there is no such GPU, its memory is exhausted, or earlier work has failed.
   public func moved(to device: Device) throws -> Tensor {
     let own = self.device
     if device == own { return self }
@@ -59,7 +59,7 @@ extension Tensor {
     return expanded.recorded(from: [self]) { gradient, _ in [try gradient.moved(to: own)] }
   }
 
-  /// The first elements of axes that are broadcast.
+  /// A view with broadcast axes reduced to extent one.
   private func withoutRepetition() throws -> Tensor {
     var result = self
     for axis in 0..<rank where strides[axis] == 0 && shape[axis] > 1 {
@@ -78,7 +78,7 @@ extension Tensor {
     return result
   }
 
-  /// A copy of these contiguous elements on the processor.
+  /// A copy of these contiguous elements on the host.
   private func received(_ memory: DeviceMemory, _ queue: DeviceQueue) throws -> Tensor {
     try Tensor.filling(shape, dtype: dtype) {
       try queue.receive(

@@ -1,19 +1,18 @@
 import AttentionCLibrary
 
-/// Files that are either complete or not there.
+/// Files that are either complete or absent.
 ///
-/// The bytes go into a temporary file in the same folder, which takes the file's name when all of
-/// them have reached the disk. If writing fails, the temporary file is removed and whatever had the
-/// name before is left as it was.
+/// The bytes go into a temporary file in the same folder, which is renamed once all of them have reached the
+/// disk. If writing fails, the temporary file is removed and an existing file of that name is unchanged.
 public enum AtomicFile {
-  /// Takes the bytes of a file being written.
+  /// Writes to a file under construction.
   public struct Writer: ~Copyable {
     fileprivate let descriptor: Int32
     fileprivate let path: String
 
     /// Appends `bytes`.
     ///
-    /// - Throws: ``TensorError/file(path:reason:)``, as when the disk is full.
+    /// - Throws: ``TensorError/file(path:reason:)``, for example when the disk is full.
     public func write(_ bytes: UnsafeRawBufferPointer) throws {
       var rest = bytes[...]
       while !rest.isEmpty {
@@ -34,13 +33,13 @@ public enum AtomicFile {
     }
   }
 
-  /// Writes the file at `path`, replacing one that exists and keeping its permissions. A symbolic
-  /// link is followed. Devices and pipes are written in place.
+  /// Writes the file at `path`, replacing an existing one and keeping its permissions. Symbolic links are
+  /// followed. Devices and pipes are written in place.
   ///
   /// - Parameters:
-  ///   - path: the file's name.
-  ///   - onlyRegular: whether it is an error if anything but a regular file has the name: a symbolic
-  ///     link too.
+  ///   - path: the file's path.
+  ///   - onlyRegular: whether it is an error if the path exists and is not a regular file; symbolic links
+  ///     count as not regular.
   ///   - body: writes the bytes.
   /// - Throws: ``TensorError/file(path:reason:)`` with the system's reason, or what `body` throws.
   public static func write(
@@ -89,7 +88,7 @@ public enum AtomicFile {
     try write(to: path, onlyRegular: onlyRegular) { try $0.write(text) }
   }
 
-  /// Throws ``TensorError/file(path:reason:)`` if `path` names something that is no regular file.
+  /// Throws ``TensorError/file(path:reason:)`` if `path` exists and is not a regular file.
   package static func requireRegular(_ path: String) throws {
     var status = stat()
     guard lstat(path, &status) == 0 else {
@@ -119,7 +118,7 @@ public enum AtomicFile {
   private static func writeInPlace(
     _ target: String, _ path: String, _ body: (borrowing Writer) throws -> Void
   ) throws {
-    // A pipe is not waited for until somebody reads it; then its writing is.
+    // Opening a pipe does not wait for a reader; writing to it does.
     let descriptor = open(target, O_WRONLY | O_CLOEXEC | O_NONBLOCK)
     guard descriptor >= 0 else {
       if errno == ENXIO {
@@ -132,8 +131,8 @@ public enum AtomicFile {
     try fill(descriptor, path, body)
   }
 
-  /// Throws if `path` is a symbolic link that somebody else put into a folder for everybody, as /tmp: what it
-  /// leads to was not meant. The system's own rule for opening such links does not reach renaming.
+  /// Throws if `path` is a symbolic link that another user placed in a world-writable folder such as /tmp,
+  /// whose target may not be intended. The kernel's protection of such links does not cover renaming.
   private static func requireTrustedLink(_ path: String) throws {
     var (link, parent) = (stat(), stat())
     guard lstat(path, &link) == 0, link.st_mode & S_IFMT == S_IFLNK,
@@ -147,8 +146,8 @@ public enum AtomicFile {
     }
   }
 
-  /// A new file in the folder of `target`, under a name that nobody else has. The name is short
-  /// whatever the target's is, so that it never is too long.
+  /// A new file in the folder of `target`, with a unique name. The name is short whatever the length of the
+  /// target's, so that it never exceeds the limit.
   private static func createBeside(
     _ target: String, _ path: String
   ) throws -> (descriptor: Int32, name: String) {
@@ -163,12 +162,12 @@ public enum AtomicFile {
     throw TensorError.system(path, "cannot be written")
   }
 
-  /// Makes the new name itself last through a power failure, where the file system can.
+  /// Makes the rename durable, if the file system can.
   ///
-  /// - Returns: `false`, with the reason in `errno`, if it should and did not.
+  /// - Returns: `false`, with the reason in `errno`, if that failed.
   private static func synchronizeFolder(of target: String) -> Bool {
     let descriptor = open(folder(of: target), O_RDONLY | O_DIRECTORY | O_CLOEXEC)
-    // A folder may be one to write into and not to read.
+    // A folder may be writable but not readable.
     guard descriptor >= 0 else { return errno == EACCES }
     defer { close(descriptor) }
     return fsync(descriptor) == 0 || errno == EINVAL || errno == ENOTSUP
@@ -182,7 +181,7 @@ public enum AtomicFile {
 }
 
 extension TensorError {
-  /// A file error with the reason of the last system call that failed.
+  /// A file error with the text of `errno`.
   static func system(_ path: String, _ what: String) -> TensorError {
     .file(path: path, reason: "\(what): \(String(cString: strerror(errno)))")
   }

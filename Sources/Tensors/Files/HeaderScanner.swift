@@ -1,10 +1,10 @@
-/// What is wrong with the text of a header.
+/// Why a header's text is malformed.
 struct MalformedHeader: Error {
   let reason: String
 }
 
-/// Reads the text of a file's header from the front: the few forms that JSON and Python's
-/// dictionaries share. It neither recurses nor trusts a length, so no input can harm it.
+/// Parses a file's header: the few forms that JSON and Python dictionaries share. It neither recurses nor
+/// trusts a length, so no input can harm it.
 struct HeaderScanner {
   private let bytes: UnsafeRawBufferPointer
   private var position = 0
@@ -17,7 +17,7 @@ struct HeaderScanner {
     return position == bytes.count
   }
 
-  /// Passes `character` if it comes next.
+  /// Consumes `character` if it comes next.
   mutating func skip(_ character: Unicode.Scalar) -> Bool {
     skipSpaces()
     guard position < bytes.count, bytes[position] == UInt8(ascii: character) else { return false }
@@ -29,7 +29,7 @@ struct HeaderScanner {
     guard skip(character) else { throw unexpected("'\(character)'") }
   }
 
-  /// A whole number of at least 0.
+  /// A non-negative integer.
   mutating func integer() throws -> Int {
     skipSpaces()
     var value = 0
@@ -50,7 +50,7 @@ struct HeaderScanner {
     return value
   }
 
-  /// Letters, as of `True`.
+  /// A run of letters, such as `True`.
   mutating func word() -> String {
     skipSpaces()
     let start = position
@@ -84,7 +84,7 @@ struct HeaderScanner {
     throw MalformedHeader(reason: "the string at byte \(start) does not end")
   }
 
-  /// What follows a backslash.
+  /// The character of an escape whose backslash has been consumed.
   private mutating func escape() throws -> Unicode.Scalar {
     guard position < bytes.count else { throw unexpected("an escape") }
     let byte = bytes[position]
@@ -100,7 +100,7 @@ struct HeaderScanner {
     default: throw MalformedHeader(reason: "unknown escape at byte \(position - 1)")
     }
     let first = try fourHexDigits()
-    // Two halves of a pair make one character beyond the first 65,536.
+    // A surrogate pair makes one character beyond the first 65,536.
     if 0xD800..<0xDC00 ~= first, position + 1 < bytes.count,
       bytes[position] == UInt8(ascii: "\\"), bytes[position + 1] == UInt8(ascii: "u")
     {

@@ -5,23 +5,23 @@ import AttentionCUDA
 /// Format: https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html
 public enum NumPyFile {
   private static let magic: [UInt8] = [0x93] + Array("NUMPY".utf8)
-  /// The data begins at a multiple of this many bytes.
+  /// The data's alignment in the file, in bytes.
   private static let alignment = 64
-  /// More than the description of an array takes, so that a damaged length cannot ask for all memory.
+  /// More than any array's header needs, so that a damaged length cannot exhaust memory.
   private static let headerLimit = 1 << 20
 
-  /// The array in the file at `path`, a transposed view where the file is in Fortran order.
+  /// The array in the file at `path`; a transposed view if the file is in Fortran order.
   ///
-  /// - Throws: ``TensorError/file(path:reason:)`` if the file cannot be read, is truncated, is not
-  ///   a `.npy` file, or its elements are none of ``DType``.
+  /// - Throws: ``TensorError/file(path:reason:)`` if the file cannot be read, is truncated, is not a
+  ///   `.npy` file, or its element type is not a ``DType``.
   public static func read(_ path: String) throws -> Tensor {
     try TensorError.ofFile(path) { try read(RegularFile(path: path)) }
   }
 
-  /// Writes `tensor` in C order to the file at `path`, by way of ``AtomicFile``.
+  /// Writes `tensor` in C order to the file at `path`, atomically (``AtomicFile``).
   ///
-  /// - Throws: ``TensorError/invalidArgument(_:was:mustBe:)`` for bfloat16, which the format does
-  ///   not have, ``TensorError/file(path:reason:)`` if writing fails.
+  /// - Throws: ``TensorError/invalidArgument(_:was:mustBe:)`` for bfloat16, which the format lacks,
+  ///   ``TensorError/file(path:reason:)`` if writing fails.
   public static func write(_ tensor: Tensor, to path: String) throws {
     guard let description = tensor.dtype.numPyDescription else {
       throw TensorError.invalidArgument(
@@ -29,7 +29,7 @@ public enum NumPyFile {
         mustBe: "one that .npy files have (cast to float32 first, or write safetensors)")
     }
     let extents = tensor.shape.map { "\($0)," }.joined(separator: " ")
-    // One extent keeps its comma, as Python asks for; several do without the last one.
+    // A Python tuple of one keeps its comma; longer ones drop the last.
     let shape = tensor.rank > 1 ? String(extents.dropLast()) : extents
     var text = "{'descr': '\(description)', 'fortran_order': False, 'shape': (\(shape)), }"
     let prefix = magic.count + 4
@@ -79,7 +79,7 @@ public enum NumPyFile {
         reason: "\(what): \(file.size - offset) bytes of data; \(header.dtype.rawValue) of shape "
           + "\(header.shape) takes \(count * header.dtype.size)")
     }
-    // In Fortran order the first axis is the fastest: the reversed shape in C order.
+    // In Fortran order the first axis is contiguous: this is the reversed shape in C order.
     let stored = header.isFortranOrder ? Shape(header.shape.reversed()) : header.shape
     let tensor = try file.tensor(at: offset, shape: stored, dtype: header.dtype, name: "the array")
     return header.isFortranOrder ? try tensor.permuted(stored.indices.reversed()) : tensor
@@ -131,7 +131,7 @@ public enum NumPyFile {
 }
 
 extension DType {
-  /// The name of this type in `.npy` files, nil where the format has none.
+  /// The name of this type in `.npy` files; nil if the format lacks it.
   fileprivate var numPyDescription: String? {
     switch self {
     case .float32: "<f4"
@@ -146,7 +146,7 @@ extension DType {
 }
 
 extension HeaderScanner {
-  /// A Python tuple of whole numbers.
+  /// A Python tuple of integers.
   fileprivate mutating func tuple() throws -> [Int] {
     try expect("(")
     var values: [Int] = []

@@ -1,10 +1,9 @@
-/// Writing of safetensors files; ``SafetensorsFile`` reads them.
+/// Writes safetensors files; ``SafetensorsFile`` reads them.
 public enum Safetensors {
-  /// Writes `tensors` in their order to the file at `path`, by way of ``AtomicFile``.
+  /// Writes `tensors` in the given order to the file at `path`, atomically (``AtomicFile``).
   ///
   /// Equal arguments give equal bytes: metadata is sorted by key, and the header is padded with
-  /// spaces so that the data begins at a multiple of eight bytes. Views are written block by block,
-  /// so no second copy of them is made.
+  /// spaces to align the data to eight bytes. Views are written block by block, without a second copy.
   ///
   /// - Throws: ``TensorError/invalidArgument(_:was:mustBe:)`` if a name appears twice or is
   ///   `__metadata__`, ``TensorError/file(path:reason:)`` if writing fails.
@@ -71,12 +70,12 @@ public enum Safetensors {
 }
 
 extension Tensor {
-  /// Views are copied in blocks of about this many bytes, and what is on a GPU in larger ones.
+  /// Approximate size of the blocks in which views, and below GPU tensors, are copied, in bytes.
   private static let blockSize = 1 << 20
   private static let deviceBlockSize = 1 << 26
 
-  /// Calls `body` with the bytes of the elements in row-major order, block by block: all at once
-  /// where they lie one behind the other, otherwise copies of some rows at a time.
+  /// Calls `body` with the bytes of the elements in row-major order, block by block: contiguous CPU tensors
+  /// and small ones as one block, others as copies of some rows at a time.
   func forEachBlock(_ body: (UnsafeRawBufferPointer) throws -> Void) throws {
     let blockSize = device == .cpu ? Self.blockSize : Self.deviceBlockSize
     if (isContiguous && device == .cpu) || byteCount <= blockSize || rank == 0 {
@@ -89,7 +88,7 @@ extension Tensor {
     let rows = max(1, blockSize / rowSize)
     for first in stride(from: 0, to: shape[0], by: rows) {
       let block = try detached().sliced(0, first..<min(shape[0], first + rows))
-      // A single row may still be long: it is cut along its own first axis.
+      // A single row may still be large: it is split along its own first axis.
       try (rows == 1 ? block.squeezed(0) : block).forEachBlock(body)
     }
   }

@@ -2,13 +2,13 @@ import AttentionCUDA
 
 /// A safetensors file opened for reading.
 ///
-/// Opening reads and checks the header; each tensor is read from the disk when it is asked for.
+/// Opening reads and checks the header; a tensor's bytes are read on request.
 ///
 ///     let file = try SafetensorsFile(path: "model.safetensors")
 ///     let weight = try file.tensor(named: "embedding.weight")
 public struct SafetensorsFile: Sendable {
   public let path: String
-  /// The file's own `__metadata__`.
+  /// The contents of the file's `__metadata__`.
   public let metadata: [String: String]
   /// The names of the tensors in the order of the header.
   public let names: [String]
@@ -22,10 +22,10 @@ public struct SafetensorsFile: Sendable {
     let element: String
   }
 
-  /// Opens the file at `path` and checks everything its header says.
+  /// Opens the file at `path` and validates its header.
   ///
-  /// - Throws: ``TensorError/file(path:reason:)`` if the file cannot be read, is truncated, or is
-  ///   not what the format asks for.
+  /// - Throws: ``TensorError/file(path:reason:)`` if the file cannot be read, is truncated, or does not
+  ///   follow the format.
   public init(path: String) throws {
     let (file, header) = try TensorError.ofFile(path) {
       let file = try RegularFile(path: path)
@@ -45,17 +45,17 @@ public struct SafetensorsFile: Sendable {
   /// Whether the file has a tensor of this name.
   public func contains(_ name: String) -> Bool { places[name] != nil }
 
-  /// The shape of a tensor, without touching its bytes.
+  /// The shape of a tensor, without reading its bytes.
   public func shape(named name: String) throws -> Shape { try place(name).shape }
 
-  /// The dtype of a tensor, without touching its bytes.
+  /// The dtype of a tensor, without reading its bytes.
   public func dtype(named name: String) throws -> DType { try dtype(name, place(name)) }
 
-  /// The tensor `name`, in memory of its own.
+  /// Reads the tensor `name`.
   ///
-  /// - Throws: ``TensorError/file(path:reason:)`` if there is no such tensor, its element type is none of
-  ///   ``DType``, or the file was shortened since it was opened;
-  ///   ``TensorError/outOfMemory(requestedBytes:heldBytes:)`` if it is larger than the memory.
+  /// - Throws: ``TensorError/file(path:reason:)`` if there is no such tensor, its element type is not a
+  ///   ``DType``, or the file was truncated since it was opened;
+  ///   ``TensorError/outOfMemory(requestedBytes:heldBytes:)`` if memory is exhausted.
   public func tensor(named name: String) throws -> Tensor {
     let place = try place(name)
     let dtype = try dtype(name, place)

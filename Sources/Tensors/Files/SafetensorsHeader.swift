@@ -1,7 +1,7 @@
 import AttentionCUDA
 
-/// The table of contents of a safetensors file: 8 bytes of length, little-endian, then as many
-/// bytes of JSON that name each tensor's dtype, shape and place in the data after it.
+/// The header of a safetensors file: its length in 8 bytes, little-endian, then JSON that gives each
+/// tensor's dtype, shape and byte range in the data that follows.
 ///
 /// Format: https://huggingface.co/docs/safetensors
 struct SafetensorsHeader {
@@ -10,23 +10,23 @@ struct SafetensorsHeader {
     /// The name of the element type in the file.
     let element: String
     let shape: Shape
-    /// The place in the data, in bytes.
+    /// The byte range in the data.
     let range: Range<Int>
   }
 
   static let lengthSize = 8
-  /// What the format allows, so that a damaged length cannot ask for all memory.
+  /// The format's limit, so that a damaged length cannot exhaust memory.
   static let lengthLimit = 100_000_000
   static let metadataKey = "__metadata__"
 
   private(set) var entries: [Entry] = []
   private(set) var metadata: [String: String] = [:]
-  /// Where the data begins in the file.
+  /// The offset of the data in the file.
   let dataOffset: Int
 
-  /// Reads and checks the header of a file.
+  /// Reads and validates the header of a file.
   ///
-  /// - Throws: ``MalformedHeader``, or `FileProblem` if it cannot be read.
+  /// - Throws: ``MalformedHeader`` if it is invalid, `FileProblem` if it cannot be read.
   init(of file: RegularFile) throws {
     guard file.size >= Self.lengthSize else {
       throw MalformedHeader(
@@ -120,7 +120,7 @@ struct SafetensorsHeader {
     return Entry(name: name, element: element, shape: Shape(shape), range: range)
   }
 
-  /// The tensors must lie one behind the other and fill the data.
+  /// Requires that the tensors are adjacent and fill the data.
   private func checkPlaces(dataSize: Int) throws {
     var end = 0
     for entry in entries.sorted(by: {
@@ -140,7 +140,7 @@ struct SafetensorsHeader {
     }
   }
 
-  /// The size of every element type of the format that fills whole bytes.
+  /// The size of every element type of the format that is a whole number of bytes.
   private static let elementSizes = [
     "BOOL": 1, "U8": 1, "I8": 1, "F8_E5M2": 1, "F8_E4M3": 1, "F8_E8M0": 1, "I16": 2, "U16": 2,
     "F16": 2, "BF16": 2, "I32": 4, "U32": 4, "F32": 4, "F64": 8, "I64": 8, "U64": 8,
@@ -162,7 +162,7 @@ extension HeaderScanner {
     try expect("}")
   }
 
-  /// A JSON array of whole numbers.
+  /// A JSON array of integers.
   fileprivate mutating func integers() throws -> [Int] {
     try expect("[")
     var values: [Int] = []

@@ -1,10 +1,10 @@
 import AttentionCUDA
 
 extension RegularFile {
-  /// The tensor whose elements begin at `offset`, called `name` in messages.
+  /// Reads the tensor whose elements start at `offset`; `name` stands for it in messages.
   ///
-  /// - Throws: `FileProblem` if the elements cannot be read, or a bool is neither 0 nor 1;
-  ///   ``TensorError`` if there is no memory for them.
+  /// - Throws: `FileProblem` if the elements cannot be read or a bool is neither 0 nor 1;
+  ///   ``TensorError`` if memory is exhausted.
   func tensor(at offset: Int, shape: Shape, dtype: DType, name: String) throws -> Tensor {
     let count = try shape.validated(elementSize: dtype.size)
     return try Tensor.filling(shape, dtype: dtype) { target in
@@ -19,7 +19,7 @@ extension RegularFile {
 }
 
 extension TensorError {
-  /// Runs `body`, a `FileProblem` or ``MalformedHeader`` of which becomes an error about the file at `path`.
+  /// Runs `body` and turns a `FileProblem` or ``MalformedHeader`` into an error about the file at `path`.
   static func ofFile<R>(_ path: String, _ body: () throws -> R) throws -> R {
     do { return try body() } catch let problem as FileProblem {
       throw TensorError.file(path: path, reason: problem.reason)

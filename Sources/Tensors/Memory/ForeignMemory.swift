@@ -1,12 +1,12 @@
 import AttentionCUDA
 
-/// Who keeps memory alive that a tensor views: whoever called.
+/// The owner of memory that the caller keeps alive.
 private struct Caller: Sendable {}
 
 extension Tensor {
-  /// A view of elements in memory of the processor that the caller keeps alive; nil where there are none.
+  /// A view of host memory that the caller keeps alive; `base` may be nil if there are no elements.
   ///
-  /// - Throws: ``TensorError/invalidArgument(_:was:mustBe:)`` if the elements cannot lie in memory so.
+  /// - Throws: ``TensorError/invalidArgument(_:was:mustBe:)`` if the strides are invalid.
   package static func viewing(
     _ base: UnsafeMutableRawPointer?, shape: Shape, strides: [Int], dtype: DType
   ) throws -> Tensor {
@@ -22,7 +22,7 @@ extension Tensor {
       storage: .host(memory), shape: shape, strides: strides, offset: 0, dtype: dtype)
   }
 
-  /// The same in memory of the queue's GPU, kept alive until the work queued on it is done.
+  /// A view of memory of the queue's GPU that the caller keeps alive until the work enqueued on it is done.
   package static func viewing(
     deviceAddress: UInt64, shape: Shape, strides: [Int], dtype: DType, in queue: DeviceQueue
   ) throws -> Tensor {
@@ -34,8 +34,8 @@ extension Tensor {
       storage: .device(memory, queue), shape: shape, strides: strides, offset: 0, dtype: dtype)
   }
 
-  /// The strides, if elements can lie in memory so; those of a contiguous tensor where there are none, whose
-  /// strides mean nothing.
+  /// The strides, if they are valid; those of a contiguous tensor if there are no elements, since strides
+  /// then have no meaning.
   private static func usable(_ strides: [Int], _ shape: Shape) throws -> [Int] {
     guard try shape.validated(elementSize: MemoryLayout<Double>.size) > 0 else {
       return shape.contiguousStrides
@@ -53,15 +53,15 @@ extension Tensor {
     return strides
   }
 
-  /// The elements from the first to the last in memory.
+  /// The number of elements from the first to the last in memory, gaps included.
   private static func extent(_ shape: Shape, _ strides: [Int]) -> Int {
     shape.contains(0) ? 0 : zip(shape, strides).reduce(1) { $0 + ($1.0 - 1) * $1.1 }
   }
 
-  /// More elements than any memory has.
+  /// More elements than any memory holds.
   private static let farthest = 1 << 57
 
-  /// Whether no two elements are at the same place, so that they can be written.
+  /// Whether all elements have distinct addresses, so that they can be written.
   package var hasDistinctPlaces: Bool {
     var reach = 1
     let axes = (0..<rank).filter { shape[$0] > 1 }.sorted { strides[$0] < strides[$1] }
@@ -72,8 +72,8 @@ extension Tensor {
     return true
   }
 
-  /// ``filling(_:dtype:_:)`` in the memory that `place` views, where that has a contiguous tensor of this
-  /// shape and dtype; otherwise in fresh memory.
+  /// ``filling(_:dtype:_:)`` into the memory that `place` views, if it is contiguous and has this shape and
+  /// dtype; otherwise into fresh memory.
   package static func filling(
     _ shape: Shape, dtype: DType, into place: Tensor?,
     _ fill: (UnsafeMutableRawPointer) throws -> Void
@@ -84,7 +84,7 @@ extension Tensor {
     return place
   }
 
-  /// ``onDevice(_:dtype:device:)``, likewise.
+  /// ``onDevice(_:dtype:device:)`` in the memory that `place` views, under the same conditions.
   package static func onDevice(
     _ shape: Shape, dtype: DType, device: Device, into place: Tensor?
   ) throws -> Tensor {
@@ -110,10 +110,10 @@ extension Tensor {
     }
   }
 
-  /// Writes the elements into the memory that `target` views, in its dtype and at its strides. The target
-  /// has this shape, is where this tensor is, and nobody else reads it yet. What is there already stays.
+  /// Writes the elements into the memory that `target` views, in its dtype and strides. `target` has this
+  /// shape and device and is not yet shared. Elements that are already there are not copied.
   ///
-  /// - Throws: ``TensorError/invalidArgument(_:was:mustBe:)`` if it has another shape or is elsewhere.
+  /// - Throws: ``TensorError/invalidArgument(_:was:mustBe:)`` if its shape or device differs.
   package func write(to target: Tensor) throws {
     guard target.shape == shape, target.device == device else {
       throw TensorError.invalidArgument(

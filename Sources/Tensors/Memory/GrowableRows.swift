@@ -1,15 +1,14 @@
 import AttentionCUDA
 import Synchronization
 
-/// Rows that are appended and dropped at the front, as a key/value cache does, with the amortised
-/// cost of a row for each row appended.
+/// Rows that are appended at the end and dropped at the front, as in a key/value cache, at an amortised
+/// constant cost per row.
 ///
-/// The rows of each batch entry lie in storage with spare capacity behind them. A row is written
-/// once, so tensors taken before stay what they were. A copy of this value shares the storage:
-/// whichever of the two appends first takes the spare capacity, the other moves to storage of its
-/// own.
+/// Each batch entry has spare capacity after its rows. A row is written once, so tensors taken earlier do
+/// not change. Copies of this value share the storage: the first to append takes the spare capacity, the
+/// other moves to storage of its own.
 public struct GrowableRows: Sendable {
-  /// Storage for `capacity` rows a batch entry, and how many of them are taken.
+  /// Storage for `capacity` rows per batch entry, and how many of them are taken.
   private final class Buffer: Sendable {
     let storage: Storage
     let capacity: Int
@@ -21,7 +20,7 @@ public struct GrowableRows: Sendable {
       self.taken = Atomic(taken)
     }
 
-    /// Takes the rows from `end` on; false if they are taken already or do not fit.
+    /// Takes `count` rows from `end` on; false if they are already taken or do not fit.
     func take(_ count: Int, from end: Int) -> Bool {
       end + count <= capacity
         && taken.compareExchange(
@@ -30,7 +29,7 @@ public struct GrowableRows: Sendable {
     }
   }
 
-  /// Rows that storage has room for at least, so that the first appends do not each move.
+  /// The smallest capacity, in rows, so that the first appends do not each reallocate.
   private static let smallestCapacity = 16
 
   /// The number of batch entries, each with rows of its own.
@@ -38,7 +37,7 @@ public struct GrowableRows: Sendable {
   /// The shape of one row.
   public let rowShape: Shape
   public let dtype: DType
-  /// Where the rows are.
+  /// The device of the rows.
   public let device: Device
 
   private var buffer: Buffer?
@@ -48,10 +47,10 @@ public struct GrowableRows: Sendable {
   /// The number of rows of each batch entry.
   public var count: Int { end - start }
 
-  /// The bytes that the storage takes, spare capacity included.
+  /// The size of the storage in bytes, spare capacity included.
   public var byteCount: Int { buffer?.storage.byteCount ?? 0 }
 
-  /// No rows yet.
+  /// An empty value.
   ///
   /// - Throws: ``TensorError/invalidArgument(_:was:mustBe:)`` if an extent is negative.
   public init(batch: Int, rowShape: Shape, dtype: DType, device: Device = .cpu) throws {
@@ -63,7 +62,7 @@ public struct GrowableRows: Sendable {
     self.device = device
   }
 
-  /// The rows, [batch, count] + rowShape: a view, strided where there is more than one batch entry.
+  /// The rows, [batch, count] + rowShape: a view, strided if there is more than one batch entry.
   public func tensor() throws -> Tensor {
     let shape = Shape([batch, count] + rowShape.dimensions)
     guard let buffer else { return try .zeros(shape, dtype: dtype, device: device) }
@@ -74,9 +73,9 @@ public struct GrowableRows: Sendable {
       offset: start * rowShape.elementCount, dtype: dtype)
   }
 
-  /// Appends `rows`, [batch, n] + rowShape, behind the rows of each batch entry.
+  /// Appends `rows`, [batch, n] + rowShape, to the rows of each batch entry.
   ///
-  /// - Throws: ``TensorError/invalidArgument(_:was:mustBe:)`` if shape, dtype or device is another.
+  /// - Throws: ``TensorError/invalidArgument(_:was:mustBe:)`` if the shape, dtype or device differs.
   public mutating func append(_ rows: Tensor) throws {
     let agrees =
       rows.rank == rowShape.rank + 2 && rows.shape[0] == batch
@@ -100,14 +99,14 @@ public struct GrowableRows: Sendable {
     end += added
   }
 
-  /// Drops the first `dropped` rows, at most all. Storage much larger than what is left is replaced.
+  /// Drops the first `dropped` rows, at most all. Storage much larger than the rest is replaced.
   public mutating func removeFirst(_ dropped: Int) throws {
     start += min(max(0, dropped), count)
     let sufficient = max(Self.smallestCapacity, 2 * count)
     if let buffer, buffer.capacity > 2 * sufficient { try move(capacity: sufficient, taking: 0) }
   }
 
-  /// Copies the rows to new storage, of which `taking` more rows are taken at once.
+  /// Copies the rows to new storage and takes `taking` more rows in it.
   private mutating func move(capacity: Int, taking: Int) throws {
     let rows = try tensor().contiguous()
     let shape = Shape([batch, capacity] + rowShape.dimensions)
@@ -121,7 +120,7 @@ public struct GrowableRows: Sendable {
     (buffer, start, end) = (moved, 0, rows.shape[1])
   }
 
-  /// Writes contiguous rows to the place `place` of each batch entry.
+  /// Writes contiguous rows to each batch entry, from row `place` on.
   private func write(_ rows: Tensor, to buffer: Buffer, at place: Int) throws {
     let rowBytes = rowShape.elementCount * dtype.size
     let bytes = rows.shape[1] * rowBytes

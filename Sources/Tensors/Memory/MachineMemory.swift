@@ -1,9 +1,9 @@
 import AttentionCLibrary
 
-/// The memory that this process can have at most.
+/// The most memory that this process can have.
 package enum MachineMemory {
-  /// In bytes: the machine's memory with what it swaps to, or what the process's group is allowed, where
-  /// that is less. More than any processor addresses where the system does not say.
+  /// In bytes: the machine's memory and swap space, or the limit of the process's control group if that is
+  /// lower; an upper bound on the address space if the system reports neither.
   package static let bytes: Int = {
     let machine = total(of: "/proc/meminfo", ["MemTotal:", "SwapTotal:"]).map { $0 * kibibyte }
     let group = total(of: "/sys/fs/cgroup/memory.max", [""])
@@ -11,10 +11,10 @@ package enum MachineMemory {
   }()
 
   private static let kibibyte = 1024
-  /// Little enough that sums of it do not overflow.
+  /// Small enough that sums of it do not overflow.
   private static let addressLimit = 1 << 57
 
-  /// The sum of the numbers that follow `titles` at the beginnings of lines; nil where one is missing.
+  /// The sum of the numbers after `titles` at the start of lines; nil if one is missing.
   private static func total(of path: String, _ titles: [String]) -> Int? {
     guard let file = fopen(path, "re") else { return nil }
     defer { fclose(file) }

@@ -2,20 +2,20 @@ import AttentionCLibrary
 import AttentionCUDA
 import Synchronization
 
-/// Host memory for tensors: freed blocks are kept and handed out again, so that a training step
-/// touches the same pages each time instead of faulting in new ones.
+/// Host memory for tensors: freed blocks are kept for reuse, so that a training step touches the same pages
+/// each time instead of faulting in new ones.
 ///
-/// Blocks of several megabytes lie in huge pages where the system gives them: rows of a tensor often
-/// lie a page of four kilobytes apart, and finding as many of those takes longer than reading them.
+/// Blocks of several megabytes use huge pages if the system provides them: rows of a tensor are often a
+/// 4 KiB page apart, and the TLB misses would cost more than the reads.
 ///
-/// Blocks are aligned to 64 bytes and rounded up to one of four sizes per power of two, so at most
-/// a quarter of a block is unused. At most ``retainedLimit`` bytes of free blocks are kept.
+/// Blocks are aligned to 64 bytes and rounded up to one of four sizes per power of two, which adds less than
+/// a quarter to requests of more than 256 bytes. At most ``retainedLimit`` bytes of free blocks are kept.
 public enum MemoryPool {
-  /// Free blocks beyond this many bytes go back to the system.
+  /// The most bytes of free blocks that are kept; further ones return to the system.
   public static let retainedLimit = 4 << 30
 
   private struct State {
-    /// By the number of their size.
+    /// Addresses, indexed by size class.
     var free = [[UInt]](repeating: [], count: BlockSize.count)
     var freeBytes = 0
     var heldBytes = 0
@@ -31,7 +31,7 @@ public enum MemoryPool {
   /// The most bytes that living tensors held since ``resetPeak()``.
   public static var peakBytes: Int { state.withLock { $0.peakBytes } }
 
-  /// Starts a new measurement of ``peakBytes`` and returns what is held now.
+  /// Restarts the measurement of ``peakBytes`` and returns the bytes held now.
   @discardableResult
   public static func resetPeak() -> Int {
     state.withLock {
@@ -40,8 +40,8 @@ public enum MemoryPool {
     }
   }
 
-  /// Whether every block handed out is first filled with NaN, so that an element which a kernel
-  /// forgets to write shows in its result. For tests.
+  /// Whether every allocated block is first filled with NaN, so that an element which a kernel fails to
+  /// write shows in its result. For tests.
   public static var poisonsFreshMemory: Bool {
     get { state.withLock { $0.poisons } }
     set { state.withLock { $0.poisons = newValue } }
@@ -52,7 +52,7 @@ public enum MemoryPool {
     let block = BlockSize(atLeast: min(bytes, most))
     let size = block.bytes
     let (recycled, poisons): (UInt?, Bool) = try state.withLock { state in
-      // What a system promises beyond what it has, it takes back by ending the process.
+      // A system that overcommits memory kills the process when it runs out.
       guard bytes <= most, state.heldBytes <= most - bytes else {
         throw TensorError.outOfMemory(requestedBytes: bytes, heldBytes: state.heldBytes)
       }
@@ -65,7 +65,7 @@ public enum MemoryPool {
     var pointer = recycled.flatMap { UnsafeMutableRawPointer(bitPattern: $0) }
     if pointer == nil { pointer = fresh(size) }
     if pointer == nil {
-      // Free blocks of other sizes may be what is missing.
+      // Free blocks of other sizes may hold the missing memory.
       trim()
       pointer = fresh(size)
     }
@@ -80,10 +80,10 @@ public enum MemoryPool {
     return pointer
   }
 
-  /// Bytes of a huge page.
+  /// The size of a huge page in bytes.
   private static let hugePage = 2 << 20
 
-  /// A block of the system's; nil where there is none.
+  /// A new block from the system; nil if it has none.
   private static func fresh(_ size: Int) -> UnsafeMutableRawPointer? {
     let isHuge = size >= 2 * hugePage
     var pointer: UnsafeMutableRawPointer?
@@ -91,13 +91,13 @@ public enum MemoryPool {
       return nil
     }
     #if os(Linux)
-      // A wish: what it leads to is up to the system.
+      // A hint, which the system may ignore.
       if isHuge { madvise(pointer, size, MADV_HUGEPAGE) }
     #endif
     return pointer
   }
 
-  /// Gives all free blocks back to the system.
+  /// Returns all free blocks to the system.
   public static func trim() {
     let blocks = state.withLock { state in
       defer {

@@ -1,11 +1,11 @@
 import AttentionCUDA
 
-/// Bytes that tensors view, of the processor or of a GPU. Written once, by the operation that makes
-/// them, then shared.
+/// Bytes that tensors view, in host or GPU memory. Written once, by the operation that makes them, then
+/// shared.
 enum Storage: Sendable {
   case host(HostMemory)
   case device(DeviceMemory, DeviceQueue)
-  /// No bytes: of tensors that are described only, as if they were on a device.
+  /// No bytes: the storage of placeholders for a device.
   case absent(Device)
 
   var device: Device {
@@ -25,21 +25,21 @@ enum Storage: Sendable {
   }
 }
 
-/// Bytes of the processor.
+/// Host memory.
 final class HostMemory: @unchecked Sendable {
   let base: UnsafeMutableRawPointer
   let byteCount: Int
-  /// Keeps foreign memory alive; nil for memory of the pool.
+  /// Keeps borrowed memory alive; nil for memory of the pool.
   private let owner: (any Sendable)?
 
-  /// Fresh memory, not initialised.
+  /// Uninitialised memory from the pool.
   init(byteCount: Int) throws {
     self.base = try MemoryPool.allocate(byteCount)
     self.byteCount = byteCount
     self.owner = nil
   }
 
-  /// Memory of somebody else, alive as long as `owner` is.
+  /// Memory that `owner` keeps alive.
   init(borrowing base: UnsafeMutableRawPointer, byteCount: Int, owner: any Sendable) {
     self.base = base
     self.byteCount = byteCount

@@ -1,10 +1,10 @@
 import AttentionCPUKernels
 
-/// Matrix products of bfloat16 operands by dot products of pairs, summed in float32 and rounded once,
-/// for processors that have them.
+/// Matrix products of bfloat16 operands by dot products of pairs, accumulated in float32 and rounded once,
+/// for processors with such instructions.
 ///
-/// The blocks are those of ``MatrixProduct``; the left rows of a block are copied piece by piece, so
-/// that they lie close together.
+/// Blocks are those of ``MatrixProduct``; the left rows of a block are copied piece by piece, so that they
+/// are contiguous.
 struct BFloat16MatrixProduct {
   /// Below this many rows, packing costs more than it saves.
   static let leastRows = 4
@@ -23,18 +23,18 @@ struct BFloat16MatrixProduct {
   private var rows: Int { left.shape[left.rank - 2] }
   private var depth: Int { left.shape[left.rank - 1] }
   private var columns: Int { right.shape[right.rank - 1] }
-  /// The depth with its padding to whole pairs.
+  /// The depth rounded up to whole pairs.
   private var paddedDepth: Int { (depth + 1) / 2 * 2 }
 
   /// - Parameters:
-  ///   - left: `[..., m, k]`, expanded to all matrices.
-  ///   - right: `[..., k, n]`, expanded to all matrices.
-  ///   - leftOffsets: where each of the `matrices` begins in the left operand.
+  ///   - left: `[..., m, k]`, broadcast over all matrices.
+  ///   - right: `[..., k, n]`, broadcast over all matrices.
+  ///   - leftOffsets: the offset of each of the `matrices` in the left operand.
   init(
     _ left: Tensor, _ right: Tensor, _ matrices: Int, _ leftOffsets: [Int], _ rightOffsets: [Int]
   ) throws {
     self.matrices = matrices
-    // Pairs must lie together along the depth on the left, and along either axis on the right.
+    // Pairs must be adjacent along the depth on the left, and along either axis on the right.
     if left.strides[left.rank - 1] == 1 || left.shape[left.rank - 1] == 1 {
       self.left = left
       self.leftOffsets = leftOffsets

@@ -1,7 +1,7 @@
 import AttentionCPUKernels
 
 extension Tensor {
-  /// Applies `operation` to the elements of two tensors that broadcast to one shape.
+  /// Applies `operation` to the elements of two tensors that broadcast to a common shape.
   private static func combine(_ name: String, _ operation: cpu_binary, _ a: Tensor, _ b: Tensor)
     throws -> Tensor
   {
@@ -26,7 +26,7 @@ extension Tensor {
     return try Tensor.filling(shape, dtype: dtype) { target in
       try left.withUnsafeRawPointer { x in
         try right.withUnsafeRawPointer { y in
-          // Rows of the result are contiguous unless the result is one element long.
+          // Rows of the result are contiguous unless they have one element.
           func run<T>(
             _ type: T.Type,
             _ kernel: (
@@ -54,8 +54,8 @@ extension Tensor {
   typealias Pullback =
     @Sendable (_ g: Tensor, _ history: OperationHistory) throws -> Tensor
 
-  /// Applies `operation`; `left` and `right` turn its gradient into those of the operands, before
-  /// what was broadcast is summed. Only those that are needed are kept.
+  /// Applies `operation`; `left` and `right` turn its gradient into those of the operands, before broadcast
+  /// axes are summed. Only the needed ones are kept.
   static func differentiable(
     _ name: String, _ operation: cpu_binary, _ a: Tensor, _ b: Tensor, _ left: @escaping Pullback,
     _ right: @escaping Pullback
@@ -73,7 +73,7 @@ extension Tensor {
     }
   }
 
-  /// The sum of two tensors that broadcast to one shape. Integers wrap.
+  /// The sum of two tensors that broadcast to a common shape. Integers wrap.
   public static func + (a: Tensor, b: Tensor) throws -> Tensor {
     try differentiable("+", CPU_ADD, a, b, { g, _ in g }, { g, _ in g })
   }
@@ -88,7 +88,7 @@ extension Tensor {
       "*", CPU_MULTIPLY, a, b, { g, history in try g * history.input(1, y) },
       { g, history in try g * history.input(0, x) })
   }
-  /// The quotient. Integers are truncated; divided by zero they give zero.
+  /// The quotient. Integer quotients are truncated; division by zero gives zero.
   public static func / (a: Tensor, b: Tensor) throws -> Tensor {
     let (x, y) = (a.detached(), b.detached())
     return try differentiable(
@@ -98,7 +98,7 @@ extension Tensor {
         return try -(g / y * (x / y))
       })
   }
-  /// The larger of each pair, NaN if either is; the gradient goes to the first where both are equal.
+  /// The larger of each pair, NaN if either is NaN; where both are equal the gradient goes to the first.
   public func maximum(_ other: Tensor) throws -> Tensor {
     let (x, y) = (detached(), other.detached())
     return try Tensor.differentiable(
@@ -106,8 +106,7 @@ extension Tensor {
       { g, _ in try .select(y.isGreater(than: x), .zeros([], dtype: g.dtype), g) },
       { g, _ in try .select(y.isGreater(than: x), g, .zeros([], dtype: g.dtype)) })
   }
-  /// The smaller of each pair, NaN if either is; the gradient goes to the first where both are
-  /// equal.
+  /// The smaller of each pair, NaN if either is NaN; where both are equal the gradient goes to the first.
   public func minimum(_ other: Tensor) throws -> Tensor {
     let (x, y) = (detached(), other.detached())
     return try Tensor.differentiable(
@@ -129,17 +128,17 @@ extension Tensor {
     try a.combined(with: b, "/", CPU_DIVIDE) { try $0 / $1 }
   }
 
-  /// Applies `operation` to this tensor and a number, which half precision does not round: it is
-  /// computed with in float32.
+  /// Applies `operation` to this tensor and a number. The number is not rounded to half precision: such
+  /// tensors are computed in float32.
   ///
-  /// - Throws: ``TensorError/invalidArgument(_:was:mustBe:)`` if the tensor is of integers and the
-  ///   number is none.
+  /// - Throws: ``TensorError/invalidArgument(_:was:mustBe:)`` if the tensor has integers and the number is
+  ///   not an integer.
   private func combined(
     with number: Double, _ name: String, _ kind: cpu_binary,
     _ operation: @escaping @Sendable (Tensor, Tensor) throws -> Tensor
   ) throws -> Tensor {
     if dtype.isHalfPrecision, device != .cpu {
-      // Kernels there round once by themselves.
+      // GPU kernels compute in float32 and round once.
       let result = try Tensor.combineOnDevice(
         .plain(kind), detached(), .full([], number), dtype, device)
       let scales = kind == CPU_MULTIPLY || kind == CPU_DIVIDE

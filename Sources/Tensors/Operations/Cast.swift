@@ -1,7 +1,7 @@
 import AttentionCPUKernels
 
 extension DType {
-  /// The C loops' name of this type, where they read it.
+  /// This type's name in the C kernels; nil if they do not read it.
   public var floatType: cpu_float_type? {
     switch self {
     case .float32: CPU_F32
@@ -13,8 +13,8 @@ extension DType {
 }
 
 extension Tensor {
-  /// The elements converted to `dtype`: rounded to nearest even between floating-point types,
-  /// truncated and clamped to the nearest integer there is (NaN becomes 0), and true where not zero.
+  /// The elements converted to `dtype`: rounded to nearest even between floating-point types, truncated
+  /// and clamped to the range for integers (NaN becomes 0), true if not zero for bool.
   ///
   /// The gradient is converted back.
   public func cast(to dtype: DType) throws -> Tensor {
@@ -57,7 +57,7 @@ private func convert(
   }
 }
 
-/// Conversions that no hot path takes, through the wider of float64 and int64.
+/// Conversions off the hot paths, through the wider of float64 and int64.
 private func convertSlowly(
   _ source: UnsafeRawPointer, _ from: DType, _ target: UnsafeMutableRawPointer, _ to: DType,
   _ count: Int
@@ -94,7 +94,7 @@ private func convertSlowly(
   }
 }
 
-/// `value` without its fraction, as near as an Int64 comes; NaN is 0.
+/// `value` truncated and clamped to Int64; NaN becomes 0.
 private func clamped(_ value: Double) -> Int64 {
   if value.isNaN { return 0 }
   if value >= 0x1p63 { return .max }

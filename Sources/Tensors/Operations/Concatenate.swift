@@ -1,5 +1,5 @@
 extension Tensor {
-  /// The tensors one behind the other along `axis`; all other extents and the dtype agree.
+  /// The tensors concatenated along `axis`; all other extents and the dtype must agree.
   public static func concatenated(_ tensors: [Tensor], _ axis: Int) throws -> Tensor {
     guard let first = tensors.first else {
       throw TensorError.invalidArgument("tensors", was: "empty", mustBe: "at least one")
@@ -32,7 +32,7 @@ extension Tensor {
     }
   }
 
-  /// The tensors, all of one shape and dtype, as the places of a new axis before `axis` (counted in the
+  /// The tensors, all of one shape and dtype, stacked along a new axis before `axis` (counted in the
   /// result).
   public static func stacked(_ tensors: [Tensor], _ axis: Int = 0) throws -> Tensor {
     for (index, tensor) in tensors.enumerated()
@@ -43,7 +43,7 @@ extension Tensor {
     return try concatenated(tensors.map { try $0.unsqueezed(axis) }, axis)
   }
 
-  /// This tensor between zeros along `axis`.
+  /// This tensor padded with zeros along `axis`.
   func zeroPadded(_ axis: Int, before: Int, after: Int) throws -> Tensor {
     if device != .cpu { return try zeroPaddedOnDevice(axis, before: before, after: after) }
     func zeros(_ count: Int) throws -> Tensor {

@@ -3,14 +3,14 @@ import AttentionCPUKernels
 extension Tensor {
   /// The negative log-likelihood of each row's target: log Σ exp(x) − x[target].
   ///
-  /// [rows, classes] logits and [rows] targets (int32) → [rows] losses in nats: float32, or float64
-  /// where the logits are.
+  /// [rows, classes] logits and [rows] targets (int32) → [rows] losses in nats: float64 for float64 logits,
+  /// otherwise float32.
   ///
-  /// Targets of the processor may come with logits of a device: they are checked and copied. On a device
-  /// targets are not looked at before; one that is no class makes its loss NaN.
+  /// Targets on the CPU may accompany logits on a GPU: they are checked and copied. Targets on a GPU are not
+  /// checked; one that is out of range makes its loss NaN.
   ///
-  /// - Throws: ``TensorError/invalidArgument(_:was:mustBe:)`` if a shape or dtype is another, or a
-  ///   target is no class.
+  /// - Throws: ``TensorError/invalidArgument(_:was:mustBe:)`` if a shape or dtype is wrong, or a target on
+  ///   the CPU is out of range.
   public func crossEntropy(_ targets: Tensor) throws -> Tensor {
     guard rank == 2, dtype.isFloatingPoint else {
       throw TensorError.invalidArgument(
@@ -26,8 +26,8 @@ extension Tensor {
     }
   }
 
-  /// Throws ``TensorError/invalidArgument(_:was:mustBe:)`` unless these are targets for `rows` rows,
-  /// below `classes` and, where `least` is not nil, at least that. Targets on a device are not read.
+  /// Throws ``TensorError/invalidArgument(_:was:mustBe:)`` unless these are targets for `rows` rows, below
+  /// `classes` and at least `least` if that is not nil. Targets on a GPU are not read.
   func requireClasses(rows: Int, below classes: Int, atLeast least: Int32?) throws {
     guard dtype == .int32, shape == [rows] else {
       throw TensorError.invalidArgument(
@@ -55,16 +55,16 @@ extension Tensor {
     }
   }
 
-  /// What the rows of logits cost.
+  /// The losses of rows of logits.
   struct RowLosses {
     /// [rows]
     let losses: Tensor
-    /// log Σ exp(x) of each row, [rows, 2]: its maximum, and what is above it. Their sum may have no place for the
-    /// second.
+    /// log Σ exp(x) of each row in two parts, [rows, 2]: the row's maximum, and the rest, which could be
+    /// lost to rounding if they were added.
     let logSums: Tensor
   }
 
-  /// The losses of these contiguous float32 logits. Not recorded.
+  /// The losses of these contiguous float32 logits. Not recorded on the tape.
   func rowLosses(_ targets: Tensor) throws -> RowLosses {
     let (rows, classes) = (shape[0], shape[1])
     let results = try Tensor.filling([([rows], .float32), ([rows, 2], .float32)]) { results in
@@ -85,7 +85,8 @@ extension Tensor {
     return RowLosses(losses: results[0], logSums: results[1])
   }
 
-  /// The gradient of these contiguous float32 logits, given those of the losses, [rows]. Not recorded.
+  /// The gradient of these contiguous float32 logits, given that of the losses, [rows]. Not recorded on the
+  /// tape.
   func logitGradients(_ targets: Tensor, _ logSums: Tensor, _ gradients: Tensor) throws -> Tensor {
     let (rows, classes) = (shape[0], shape[1])
     return try Tensor.filling(shape, as: Float.self) { dx in
@@ -109,7 +110,7 @@ extension Tensor {
 
   /// The definition, from elementary operations.
   func plainCrossEntropy(_ targets: Tensor) throws -> Tensor {
-    // The maximum is taken from everything first: beside a large one there is no place for the logarithm.
+    // The maximum is subtracted first: added to a large one, the logarithm would be lost to rounding.
     let shifted = try self - rowShifts()
     let logSumExp = try shifted.exponential().sum([1], keepsAxes: true).logarithm()
     let isTarget = try targets.unsqueezed(1).isEqual(

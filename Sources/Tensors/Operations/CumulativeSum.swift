@@ -1,7 +1,7 @@
 extension Tensor {
-  /// The sums of the elements up to each place along `axis`, itself included; from the end if `reversed`.
+  /// The inclusive cumulative sum along `axis`; from the end if `reversed`.
   ///
-  /// Integers wrap. Half precision is summed in float32, float32 in float64 on the processor; on a GPU
+  /// Integers wrap. On the CPU half precision is accumulated in float32 and float32 in float64; on a GPU
   /// elements are added in a tree whose depth is the logarithm of the length.
   ///
   /// - Throws: ``TensorError/invalidArgument(_:was:mustBe:)`` if there is no such axis, or the tensor is
@@ -24,7 +24,7 @@ extension Tensor {
     }
   }
 
-  /// Each round adds what lies twice as far away.
+  /// Each round adds the element twice as far away.
   private func runningByDoubling(_ axis: Int, _ reversed: Bool) throws -> Tensor {
     let extent = shape[axis]
     var sums = self

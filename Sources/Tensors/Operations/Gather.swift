@@ -1,13 +1,12 @@
 extension Tensor {
   /// Rows of this [rows, width] tensor: `indices` (int32, any shape) → indices.shape + [width].
   ///
-  /// The gradient adds rows in the order of the indices, so it is the same each time.
+  /// The gradient adds rows in the order of the indices, so it is reproducible.
   ///
-  /// Rows of a GPU may be gathered by indices of the processor. Indices on a GPU are not waited for:
-  /// one out of range gives a row of NaN (of −1 where the rows are integers), and no gradient.
+  /// Rows on a GPU may be gathered by indices on the CPU. Indices on a GPU are not checked: one out of range
+  /// gives a row of NaN (of −1 for integer rows) and no gradient.
   ///
-  /// - Throws: ``TensorError/invalidArgument(_:was:mustBe:)`` if an index that the processor has is
-  ///   out of range.
+  /// - Throws: ``TensorError/invalidArgument(_:was:mustBe:)`` if an index on the CPU is out of range.
   public func gatheringRows(_ indices: Tensor) throws -> Tensor {
     guard rank == 2 else {
       throw TensorError.invalidArgument("shape", was: "\(shape)", mustBe: "[rows, width]")
@@ -40,12 +39,12 @@ extension Tensor {
     return result.recorded(from: [self], gathering: indices.detached())
   }
 
-  /// Rows at indices on the same GPU.
+  /// Rows gathered by indices on the same GPU.
   private func gatheredAndRecorded(_ indices: Tensor) throws -> Tensor {
     try detached().gatheredOnDevice(indices).recorded(from: [self], gathering: indices)
   }
 
-  /// These rows with the gradient of the table that they were gathered from.
+  /// These rows, recorded as gathered from a table.
   private func recorded(from tables: [Tensor], gathering indices: Tensor) -> Tensor {
     let (rows, width) = (tables[0].shape[0], tables[0].shape[1])
     return recorded(from: tables) { g, _ in
@@ -53,8 +52,8 @@ extension Tensor {
     }
   }
 
-  /// The sums of these rows, [count, width], at the places `indices` of `rows` rows; half precision is
-  /// summed in float32.
+  /// These rows, [count, width], added at `indices` into `rows` rows; half precision is accumulated in
+  /// float32.
   private func addingRows(to indices: Tensor, of rows: Int) throws -> Tensor {
     let gradient = detached()
     let sums =

@@ -1,20 +1,20 @@
 extension Tensor {
-  /// (x − mean(x)) / √(variance(x) + ε) · weight + bias over the last axis, the variance being the mean of
-  /// the squares: [..., n], weight and bias [n] → [..., n].
+  /// (x − mean(x)) / √(variance(x) + ε) · weight + bias over the last axis, with the variance of the
+  /// population (divided by n): [..., n], weight and bias [n] → [..., n].
   ///
   /// Half precision is computed in float32; its weight and bias may be float32 or of the same dtype.
   ///
   /// Reference: Ba, Kiros, Hinton, *Layer normalization* (2016).
   ///
-  /// - Throws: ``TensorError/invalidArgument(_:was:mustBe:)`` if a shape or dtype does not fit, or
-  ///   `epsilon` is not a positive number.
+  /// - Throws: ``TensorError/invalidArgument(_:was:mustBe:)`` if a shape or dtype is wrong, or `epsilon` is
+  ///   not positive.
   public func layerNorm(
     weight: Tensor? = nil, bias: Tensor? = nil, epsilon: Double = 1e-5
   ) throws -> Tensor {
     try requireRows("layerNorm", epsilon)
     if let weight { try requireRowParameter("weight", weight) }
     if let bias { try requireRowParameter("bias", bias) }
-    // Rows without elements are not gone through, however many there are.
+    // Rows of no elements are not iterated over, however many there are.
     if shape[rank - 1] == 0 { return self }
     if dtype.isHalfPrecision {
       return try cast(to: .float32).layerNorm(

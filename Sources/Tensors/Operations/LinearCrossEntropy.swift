@@ -3,20 +3,20 @@ extension Tensor {
   ///
   ///     mean over rows r with target ≥ 0 of  log Σ_c exp(x_r · w_c) − x_r · w_target
   ///
-  /// As `matmul(weight.transposed()).crossEntropy(targets).mean()`, but the logits of all rows never
-  /// exist at once: they are computed for some rows, turned into what those rows add to loss and
-  /// gradients, and dropped. The gradients are computed together with the loss, and have none themselves
-  /// but in float64.
+  /// The same as `matmul(weight.transposed()).crossEntropy(targets).mean()` over those rows, but the logits
+  /// of all rows never exist at once: they are computed for some rows, reduced to their contributions to
+  /// loss and gradients, and dropped. The gradients are computed together with the loss; except in float64
+  /// they cannot be differentiated themselves.
   ///
-  /// Targets of the processor may come with operands of a device: they are checked and copied. On a
-  /// device targets are not looked at before; one that is no class makes the loss NaN.
+  /// Targets on the CPU may accompany operands on a GPU: they are checked and copied. Targets on a GPU are
+  /// not checked; one that is out of range makes the loss NaN.
   ///
   /// - Parameters:
-  ///   - weight: `[classes, width]`, of this tensor's dtype; this is [rows, width].
-  ///   - targets: `int32 [rows]`. Rows whose target is negative do not count.
-  /// - Returns: a scalar in nats, float32, or float64 where this tensor is; 0 if no row counts.
-  /// - Throws: ``TensorError/invalidArgument(_:was:mustBe:)`` if a shape or dtype does not fit, or a
-  ///   target is no class.
+  ///   - weight: `[classes, width]`, in this tensor's dtype; this tensor is [rows, width].
+  ///   - targets: `int32 [rows]`. Rows with a negative target are ignored.
+  /// - Returns: a scalar in nats, float64 if this tensor is, otherwise float32; 0 if no row counts.
+  /// - Throws: ``TensorError/invalidArgument(_:was:mustBe:)`` if a shape or dtype is wrong, or a target on
+  ///   the CPU is out of range.
   public func linearCrossEntropy(weight: Tensor, targets: Tensor) throws -> Tensor {
     guard rank == 2, dtype.isFloatingPoint else {
       throw TensorError.invalidArgument(
@@ -46,8 +46,7 @@ extension Tensor {
     return try sums.run(targets.contiguous())
   }
 
-  /// One divided by the number of these targets that are not negative, and by 1 if there is none: float32
-  /// [1] on `device`.
+  /// The reciprocal of the number of non-negative targets, 1 if there are none: float32 [1] on `device`.
   fileprivate func reciprocalCount(on device: Device) throws -> Tensor {
     guard self.device == .cpu else {
       let none = try Tensor([Int32(-1)], [])
@@ -59,22 +58,22 @@ extension Tensor {
   }
 }
 
-/// The loss and its gradients, summed over pieces of the rows.
+/// The loss and its gradients, accumulated over pieces of the rows.
 private struct LinearCrossEntropy {
   private let x: Tensor
   private let weight: Tensor
   private let inputs: [Tensor]
-  /// What a row's loss counts in the mean, float32 [1].
+  /// The weight of a row's loss in the mean, float32 [1].
   private let share: Tensor
   private var losses: [Tensor] = []
   private var rowGradients: [Tensor] = []
-  /// Float32, whatever the weight is.
+  /// In float32, whatever the dtype of the weight.
   private var weightGradient: Tensor?
 
   private var needsGradients: Bool { inputs.contains(where: \.isTracked) }
 
-  /// Rows of which the logits exist at the same time: enough to keep the products busy, which takes
-  /// more on a device.
+  /// Rows whose logits exist at the same time: enough to keep the matrix products efficient, which takes
+  /// more on a GPU.
   private var pieceRows: Int {
     let isHost = x.device == .cpu
     let (mostLogits, leastRows) = isHost ? (1 << 22, 64) : (1 << 27, 1024)
@@ -114,7 +113,7 @@ private struct LinearCrossEntropy {
     }
   }
 
-  /// Adds the losses of rows and returns the gradients of the logits, where any are needed.
+  /// Adds the losses of some rows and returns the gradient of their logits, nil if none is needed.
   private mutating func addLosses(of logits: Tensor, _ targets: Tensor) throws -> Tensor? {
     let wide = try logits.cast(to: .float32)
     let result = try wide.rowLosses(targets)
@@ -137,12 +136,12 @@ private struct LinearCrossEntropy {
 }
 
 extension Tensor {
-  /// The tensors one behind the other along the first axis; one alone is not copied.
+  /// The tensors concatenated along the first axis; a single one is not copied.
   fileprivate static func joined(_ tensors: [Tensor]) throws -> Tensor {
     tensors.count == 1 ? tensors[0] : try concatenated(tensors, 0)
   }
 
-  /// This times `number`, a float32 scalar. Not recorded.
+  /// This tensor times `number`, a float32 scalar. Not recorded on the tape.
   fileprivate func multiplied(byNumber number: Tensor) throws -> Tensor {
     try self * number.cast(to: dtype)
   }

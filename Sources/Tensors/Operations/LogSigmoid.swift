@@ -3,10 +3,10 @@ import AttentionCPUKernels
 extension Tensor {
   /// log(σ(x)) / divisor in one pass: the log-space gate of a decay.
   ///
-  /// Float64 stays; everything else gives float32, since rounding a gate to half precision would
-  /// change what is remembered over hundreds of tokens.
+  /// float64 stays float64; every other dtype gives float32, since rounding a gate to half precision would
+  /// change the decay over hundreds of tokens.
   ///
-  /// - Throws: ``TensorError/invalidArgument(_:was:mustBe:)`` if this is no floating-point tensor.
+  /// - Throws: ``TensorError/invalidArgument(_:was:mustBe:)`` if this is not a floating-point tensor.
   public func logSigmoid(dividedBy divisor: Double) throws -> Tensor {
     guard dtype.isFloatingPoint else {
       throw TensorError.invalidArgument(
@@ -20,11 +20,12 @@ extension Tensor {
 
   /// log(γ + (1 − γ) σ(x)): the logarithm of a gate that is bounded from below.
   ///
-  /// Exact to some roundings for every x, however saturated the sigmoid is, and for γ from 0 to 1. The
-  /// derivative by the bound is 0 where the gate itself is no normal number, as it may be where γ is 0.
+  /// Accurate to a few roundings for every x, however saturated the sigmoid is, and for γ from 0 to 1. The
+  /// derivative with respect to the bound is 0 where the gate itself is not a normal number, as may happen
+  /// for γ = 0.
   ///
-  /// - Parameter bound: γ, which broadcasts with this tensor and has its dtype, float32 or float64.
-  /// - Throws: ``TensorError/invalidArgument(_:was:mustBe:)`` if dtypes or shapes do not fit.
+  /// - Parameter bound: γ, broadcast with this tensor and of its dtype, float32 or float64.
+  /// - Throws: ``TensorError/invalidArgument(_:was:mustBe:)`` if dtypes or shapes do not match.
   public func logSigmoid(boundedBy bound: Tensor) throws -> Tensor {
     guard [.float32, .float64].contains(dtype), bound.dtype == dtype else {
       throw TensorError.invalidArgument(
@@ -43,7 +44,7 @@ extension Tensor {
       let least = g.dtype == .float32 ? Double(Float.leastNormalMagnitude) : .leastNormalMagnitude
       let isNormal = try gate.isGreater(than: number(least))
       let safe = try Tensor.select(isNormal, gate, number(1))
-      // Below normal numbers the bound is as good as 0, and the sigmoid is the whole gate.
+      // Below the normal numbers the bound is negligible: the sigmoid is the whole gate.
       let share = try Tensor.select(isNormal, range * open / safe, number(1))
       return [
         try (g * closed * share).summed(to: shape).moved(to: device),
@@ -53,11 +54,11 @@ extension Tensor {
     }
   }
 
-  /// The same of tensors without a record.
+  /// The same for detached tensors.
   private func boundedLogSigmoid(_ bound: Tensor) throws -> Tensor {
     func number(_ value: Double) throws -> Tensor { try .full([], value, dtype: dtype) }
-    // Near 1 by what it lacks of 1, elsewhere by its two parts as logarithms: each has its digits there. An
-    // infinite logarithm of a part would have no difference to another one.
+    // Near 1 from its distance to 1, elsewhere from the logarithms of its two terms: each is accurate there.
+    // Logarithms are kept finite, because the difference of two infinite ones would be NaN.
     let lowest =
       dtype == .float32 ? -Double(Float.greatestFiniteMagnitude) : -.greatestFiniteMagnitude
     let least = try bound.logarithm()

@@ -3,8 +3,8 @@ import AttentionCPUKernels
 extension Tensor {
   /// The matrix product over the last two axes: [..., m, k] × [..., k, n] → [..., m, n].
   ///
-  /// Leading axes broadcast. Half precision is summed in float32 and rounded once. Either operand may
-  /// be a transposed view; nothing is copied for it.
+  /// Leading axes broadcast. Half precision is accumulated in float32 and rounded once. Either operand may
+  /// be a transposed view; it is not copied.
   public func matmul(_ other: Tensor) throws -> Tensor {
     guard rank >= 2, other.rank >= 2, shape[rank - 1] == other.shape[other.rank - 2] else {
       throw TensorError.invalidArgument(
@@ -21,7 +21,7 @@ extension Tensor {
       let (a, b) = (history.input(0, a), history.input(1, b))
       let da = needsLeft ? try g.matmul(b.transposed()) : nil
       guard needsRight else { return [try da?.summed(to: a.shape), nil] }
-      // Where b is one matrix for all leading axes, its gradient is one product over all rows.
+      // If b is one matrix for all leading axes, its gradient is one product over all rows.
       if b.rank == 2, a.rank > 2 {
         let rows = try a.asRows()
         let gradientRows = try g.asRows()
@@ -32,7 +32,7 @@ extension Tensor {
     }
   }
 
-  /// The product without a record.
+  /// The product, not recorded on the tape.
   private static func product(_ a: Tensor, _ b: Tensor) throws -> Tensor {
     guard a.dtype == b.dtype, a.dtype.isFloatingPoint else {
       throw TensorError.invalidArgument(
@@ -48,7 +48,7 @@ extension Tensor {
       return try product(a.cast(to: .float32), b.cast(to: .float32)).cast(to: a.dtype)
     }
     let (m, k, n) = (a.shape[a.rank - 2], a.shape[a.rank - 1], b.shape[b.rank - 1])
-    // Rows of all leading axes are one long matrix where b does not change with them.
+    // If b is one matrix for all leading axes, their rows form one long matrix.
     if b.rank == 2, a.rank > 2 {
       let rows = try a.asRows()
       return try product(rows, b).reshaped(Shape(a.shape.dropLast() + [n]))
@@ -95,14 +95,13 @@ extension Tensor {
     }
   }
 
-  /// The rows of all leading axes as one matrix, also where rows are empty.
+  /// The rows of all leading axes as one matrix, even if rows are empty.
   private func asRows() throws -> Tensor {
     try reshaped([shape.dropLast().reduce(1, *), shape[rank - 1]])
   }
 
   private static func productOnDevice(_ a: Tensor, _ b: Tensor) throws -> Tensor {
-    // Rows of all leading axes are one long matrix where they lie evenly and b does not change with
-    // them.
+    // If b is one matrix for all leading axes and a is contiguous, their rows form one long matrix.
     if b.rank == 2, a.rank > 2, a.isContiguous {
       return try productOnDevice(a.asRows(), b, leading: [])
         .reshaped(Shape(a.shape.dropLast() + [b.shape[1]]))
@@ -112,7 +111,7 @@ extension Tensor {
       leading: .broadcasting(Shape(a.shape.dropLast(2)), Shape(b.shape.dropLast(2))))
   }
 
-  /// Where each matrix of the leading axes begins.
+  /// The offset of each matrix of the leading axes.
   private func leadingOffsets(_ leading: Shape) -> [Int] {
     var offsets = [0]
     for axis in leading.indices {

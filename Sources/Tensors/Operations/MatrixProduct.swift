@@ -2,8 +2,8 @@ import AttentionCPUKernels
 
 /// One or many float32 matrix products of the same extents and strides, spread over the threads.
 ///
-/// The right operand is packed into panels once. Then blocks of the result are computed one by one;
-/// the depth is cut into pieces, so that the panels in use stay in the nearest caches.
+/// The right operand is packed into panels once. Then the result is computed in blocks; the depth is split
+/// into pieces, so that the panels in use stay in the nearest caches.
 struct MatrixProduct {
   let rows: Int
   let columns: Int
@@ -11,16 +11,16 @@ struct MatrixProduct {
   let leftStrides: (row: Int, column: Int)
   let rightStrides: (row: Int, column: Int)
 
-  /// Rows of a block of the result, its columns in panels, and the depth of a piece: a panel piece
-  /// (256 × 32 numbers) fits the first-level cache, a block's left rows the second.
+  /// A block of the result in rows and panels of columns, and the depth of a piece: one panel's piece
+  /// (256 × 32 numbers) fits in the first-level cache, a block's left rows in the second.
   private static let blockRows = 64
   private static let blockPanels = 4
   private static let pieceDepth = 256
   /// Below this many rows, packing costs more than it saves.
   private static let packedRows = 4
 
-  /// Computes `matrices` products; matrix i begins at the offset i of each operand, and at
-  /// i·rows·columns in the row-major result.
+  /// Computes `matrices` products; matrix i starts at offset i of each operand and at i·rows·columns in the
+  /// row-major result.
   func run(
     _ matrices: Int, _ left: UnsafePointer<Float>, _ leftOffsets: [Int],
     _ right: UnsafePointer<Float>, _ rightOffsets: [Int], _ result: UnsafeMutablePointer<Float>
@@ -36,7 +36,7 @@ struct MatrixProduct {
     }
   }
 
-  /// Row by row, reading the right operand where it lies.
+  /// Row by row, reading the right operand in place.
   private func runRows(
     _ matrices: Int, _ left: UnsafePointer<Float>, _ leftOffsets: [Int],
     _ right: UnsafePointer<Float>, _ rightOffsets: [Int], _ result: UnsafeMutablePointer<Float>

@@ -7,13 +7,13 @@ extension Tensor {
   ///
   /// Reference: Zhang, Sennrich, *Root mean square layer normalization* (2019).
   ///
-  /// - Throws: ``TensorError/invalidArgument(_:was:mustBe:)`` if a shape or dtype does not fit, or
-  ///   `epsilon` is not a positive number.
+  /// - Throws: ``TensorError/invalidArgument(_:was:mustBe:)`` if a shape or dtype is wrong, or `epsilon` is
+  ///   not positive.
   public func rmsNorm(weight: Tensor, epsilon: Double = 1e-6) throws -> Tensor {
     try requireRows("rmsNorm", epsilon)
     let n = shape[rank - 1]
     try requireRowParameter("weight", weight)
-    // Rows without elements are not gone through, however many there are.
+    // Rows of no elements are not iterated over, however many there are.
     if n == 0 { return self }
     switch dtype {
     case .float64: return try plainRMSNorm(weight, epsilon)
@@ -31,11 +31,11 @@ extension Tensor {
 
   /// x / √(Σx² + ε) over the last axis, [..., n] → [..., n].
   ///
-  /// - Throws: ``TensorError/invalidArgument(_:was:mustBe:)`` if this is no floating-point tensor of at
-  ///   least one axis, or `epsilon` is not a positive number.
+  /// - Throws: ``TensorError/invalidArgument(_:was:mustBe:)`` if this is not a floating-point tensor of at
+  ///   least one axis, or `epsilon` is not positive.
   public func l2Normalized(epsilon: Double) throws -> Tensor {
     try requireRows("l2Normalized", epsilon)
-    // The root of the sum is √n times the root of the mean.
+    // √Σx² is √n times √mean(x²).
     let n = Swift.max(1, shape[rank - 1])
     let factor = 1 / Double(n).squareRoot()
     if device != .cpu, dtype != .float64, n <= DeviceRMSNorm.longestRow {
@@ -46,7 +46,7 @@ extension Tensor {
     return try rmsNorm(weight: weight, epsilon: epsilon / Double(n))
   }
 
-  /// Throws unless `parameter` has a number for each place of a row.
+  /// Throws unless `parameter` has one element per element of a row.
   func requireRowParameter(_ name: String, _ parameter: Tensor) throws {
     let n = shape[rank - 1]
     let fits = parameter.dtype == dtype || (dtype.isHalfPrecision && parameter.dtype == .float32)
@@ -68,7 +68,7 @@ extension Tensor {
     }
   }
 
-  /// The definition, from elementary operations; of half precision in float32.
+  /// The definition by elementary operations; half precision is computed in float32.
   func plainRMSNorm(_ weight: Tensor, _ epsilon: Double) throws -> Tensor {
     if dtype.isHalfPrecision {
       return try cast(to: .float32).plainRMSNorm(weight.cast(to: .float32), epsilon)
@@ -112,8 +112,8 @@ extension Tensor {
     }
   }
 
-  /// The gradients of operand and weight. The weight's is summed in blocks of rows that depend on
-  /// the shape only, and the blocks are added in order.
+  /// The gradients of operand and weight. The weight's is summed in blocks of rows that depend on the shape
+  /// only, and the blocks are added in order.
   private static func rmsNormGradients(
     _ source: Tensor, _ weight: Tensor, _ reciprocals: Tensor, _ gradient: Tensor, _ rows: Int,
     _ n: Int

@@ -3,12 +3,12 @@ import AttentionCPUKernels
 extension Tensor {
   /// The sum over `axes` (all if nil), which keep extent one if `keepsAxes`.
   ///
-  /// Half precision is summed in float32. Sums run in an order that depends on the shape only.
+  /// Half precision is accumulated in float32. The order of summation depends on the shape only.
   public func sum(_ axes: [Int]? = nil, keepsAxes: Bool = false) throws -> Tensor {
     let reduced = try ReducedAxes(axes, of: shape, keepsAxes: keepsAxes)
     if device != .cpu { return try summedOnDevice(reduced, factor: 1) }
     var total = detached()
-    // Neighbouring axes are summed together, from the last to the first.
+    // Adjacent axes are summed together, from the last to the first.
     var axis = rank - 1
     while axis >= 0 {
       guard reduced.axes.contains(axis) else {
@@ -28,7 +28,7 @@ extension Tensor {
 
   /// The mean over `axes` (all if nil).
   public func mean(_ axes: [Int]? = nil, keepsAxes: Bool = false) throws -> Tensor {
-    // The sum of half-precision numbers may be too large for them where the mean is not.
+    // The sum may overflow half precision where the mean does not.
     if dtype.isHalfPrecision, device == .cpu {
       return try cast(to: .float32).mean(axes, keepsAxes: keepsAxes).cast(to: dtype)
     }
@@ -48,7 +48,7 @@ extension Tensor {
       }
   }
 
-  /// Axes that are summed over, and the shapes that are left.
+  /// The reduced axes, and the resulting shapes.
   private struct ReducedAxes {
     let axes: Set<Int>
     /// With the axes at extent one.
@@ -72,7 +72,7 @@ extension Tensor {
     return try sum(repeated, keepsAxes: true).reshaped(target)
   }
 
-  /// The sum over neighbouring axes, each kept with extent one. Not recorded.
+  /// The sum over adjacent axes, each kept with extent one. Not recorded on the tape.
   private func summed(axes: ClosedRange<Int>) throws -> Tensor {
     if dtype.isHalfPrecision {
       return try cast(to: .float32).summed(axes: axes).cast(to: dtype)
@@ -112,8 +112,8 @@ extension Tensor {
   }
 }
 
-/// Sums of rows. Long rows are summed in pieces and the sums of the pieces once more, which keeps
-/// the rounding error small and every thread busy.
+/// Sums of rows. Long rows are summed in pieces, then the sums of the pieces, which keeps the rounding error
+/// small and every thread busy.
 private func sumRows(
   _ x: UnsafePointer<Float>, rows: Int, count: Int, _ target: UnsafeMutablePointer<Float>,
   _ kernels: cpu_kernels
@@ -136,7 +136,7 @@ private func sumRows(
 }
 
 /// Sums down columns: x is [outer, count, inner], the result [outer, inner]. Many rows are summed in
-/// blocks and the sums of the blocks once more, as in ``sumRows(_:rows:count:_:_:)``.
+/// blocks, then the sums of the blocks, as in ``sumRows(_:rows:count:_:_:)``.
 private func sumColumns(
   _ x: UnsafePointer<Float>, outer: Int, count: Int, inner: Int,
   _ target: UnsafeMutablePointer<Float>, _ kernels: cpu_kernels

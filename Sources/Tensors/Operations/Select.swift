@@ -1,5 +1,5 @@
 extension Tensor {
-  /// `yes` where `condition` (bool) is true, `no` elsewhere; all three broadcast to one shape.
+  /// `yes` where `condition` (bool) is true, `no` elsewhere; all three broadcast to a common shape.
   public static func select(_ condition: Tensor, _ yes: Tensor, _ no: Tensor) throws -> Tensor {
     guard condition.dtype == .bool, yes.dtype == no.dtype else {
       throw TensorError.invalidArgument(
@@ -48,18 +48,18 @@ extension Tensor {
     }
   }
 
-  /// Whether each element is greater than its partner, as bool. Nothing is greater than NaN.
+  /// Whether each element is greater than its counterpart, as bool; false if either is NaN.
   public func isGreater(than other: Tensor) throws -> Tensor {
     try Tensor.compare(self, other, Comparison(isEquality: false, float: >, double: >, integer: >))
   }
 
-  /// Whether each element equals its partner, as bool. NaN equals nothing.
+  /// Whether each element equals its counterpart, as bool; NaN equals nothing.
   public func isEqual(to other: Tensor) throws -> Tensor {
     try Tensor.compare(
       self, other, Comparison(isEquality: true, float: ==, double: ==, integer: ==))
   }
 
-  /// One relation on the types that represent every dtype exactly.
+  /// A relation on the types that represent every dtype exactly.
   private struct Comparison {
     let isEquality: Bool
     let float: (Float, Float) -> Bool
@@ -107,7 +107,7 @@ extension Tensor {
   }
 }
 
-/// y[i] = flags[i] ? yes[i] : no[i], whatever the bits mean.
+/// y[i] = flags[i] ? yes[i] : no[i], on uninterpreted bits.
 private func choose<T>(
   _ type: T.Type, _ count: Int, _ flags: UnsafePointer<Bool>, _ yes: UnsafeRawPointer,
   _ no: UnsafeRawPointer, _ target: UnsafeMutableRawPointer

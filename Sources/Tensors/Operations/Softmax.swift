@@ -3,16 +3,16 @@ import AttentionCPUKernels
 extension Tensor {
   /// exp(x) / Σ exp(x) over the last axis: [..., n] → [..., n].
   ///
-  /// A row of nothing but −∞ gives zeros and has zero gradients; a row with NaN gives NaN.
+  /// A row of only −∞ gives zeros and zero gradients; a row with NaN gives NaN.
   ///
-  /// - Throws: ``TensorError/invalidArgument(_:was:mustBe:)`` if this is no floating-point tensor of
-  ///   at least one axis.
+  /// - Throws: ``TensorError/invalidArgument(_:was:mustBe:)`` if this is not a floating-point tensor of at
+  ///   least one axis.
   public func softmax() throws -> Tensor {
     guard rank >= 1, dtype.isFloatingPoint else {
       throw TensorError.invalidArgument(
         "operand of softmax", was: "\(self.summary)", mustBe: "a floating-point tensor [..., n]")
     }
-    // Rows without elements are not gone through, however many there are.
+    // Rows of no elements are not iterated over, however many there are.
     if elementCount == 0 { return self }
     if dtype == .float64 { return try plainSoftmax() }
     if device != .cpu { return try deviceSoftmax() }
@@ -35,7 +35,7 @@ extension Tensor {
     }
   }
 
-  /// `gradient` times the derivative of ``softmax()`` at this, its result: y (g − Σ g y), from recorded
+  /// The vector-Jacobian product of ``softmax()``, whose result this tensor is: y (g − Σ g y), by recorded
   /// operations.
   func softmaxGradient(_ gradient: Tensor) throws -> Tensor {
     let (y, g) = (try cast(to: .float32), try gradient.cast(to: .float32))
@@ -59,17 +59,17 @@ extension Tensor {
     }
   }
 
-  /// The definition, from elementary operations.
+  /// The definition by elementary operations.
   private func plainSoftmax() throws -> Tensor {
     let powers = try (self - rowShifts()).exponential()
     let total = try powers.sum([-1], keepsAxes: true)
-    // Rows whose sum is empty divide 0 by 1.
+    // Rows with an empty sum divide 0 by 1.
     let isEmpty = try total.isEqual(to: .zeros([], dtype: dtype)).cast(to: dtype)
     return try powers / (total + isEmpty)
   }
 
-  /// The maximum of each row of the last axis, which stays with extent one; 0 where it is −∞, so
-  /// that subtracting it never gives NaN. Not recorded.
+  /// The maximum of each row, with the last axis kept at extent one; 0 where it is −∞, so that subtracting
+  /// it never gives NaN. Not recorded on the tape.
   func rowShifts() throws -> Tensor {
     let n = shape[rank - 1]
     let values = try elements(as: Double.self)

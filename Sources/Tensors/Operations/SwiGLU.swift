@@ -21,7 +21,7 @@ extension Tensor {
     }
   }
 
-  /// The definition, from elementary operations; of half precision in float32.
+  /// The definition by elementary operations; half precision is computed in float32.
   static func plainSwiGLU(_ gate: Tensor, _ up: Tensor) throws -> Tensor {
     guard gate.dtype.isHalfPrecision else { return try gate.silu() * up }
     return try plainSwiGLU(gate.cast(to: .float32), up.cast(to: .float32)).cast(to: gate.dtype)

@@ -1,16 +1,16 @@
-/// The largest elements of rows, the largest first.
+/// The largest elements of rows, in descending order.
 public struct TopElements: Sendable {
   /// [..., k], in the rows' dtype.
   public let values: Tensor
-  /// Their places in the rows, int32 [..., k].
+  /// Their indices in the rows, int32 [..., k].
   public let indices: Tensor
 }
 
 extension Tensor {
-  /// The place of the largest element along `axis`, int32, without that axis. Of equal elements it is the
-  /// first; NaN counts as larger than everything.
+  /// The index of the largest element along `axis`, int32, without that axis. The first of equal elements
+  /// wins; NaN counts as larger than everything.
   ///
-  /// - Throws: ``TensorError/invalidArgument(_:was:mustBe:)`` if there is no such axis, or it is empty.
+  /// - Throws: ``TensorError/invalidArgument(_:was:mustBe:)`` if there is no such axis or it is empty.
   public func argmax(_ axis: Int) throws -> Tensor {
     let axis = try shape.resolve(axis: axis)
     guard 1...Int(Int32.max) ~= shape[axis] else {
@@ -24,12 +24,12 @@ extension Tensor {
     return try rows.largestPlaces(1).squeezed(-1)
   }
 
-  /// The `count` largest elements of each row of the last axis, [..., n] → [..., count] twice, the largest
-  /// first; of equal ones the first in the row. NaN counts as larger than everything. Gradients flow from
-  /// the values to where they were.
+  /// The `count` largest elements of each row of the last axis and their indices, [..., n] → two tensors
+  /// [..., count], in descending order, equal elements in the order of the row. NaN counts as larger than
+  /// everything. The gradient of the values flows back to their elements.
   ///
-  /// - Throws: ``TensorError/invalidArgument(_:was:mustBe:)`` if the rows are not that long, there are
-  ///   more than 2³¹ − 1 elements, or they are on a GPU.
+  /// - Throws: ``TensorError/invalidArgument(_:was:mustBe:)`` if rows are shorter, there are more than
+  ///   2³¹ − 1 elements, or the tensor is on a GPU.
   public func topK(_ count: Int) throws -> TopElements {
     guard rank >= 1, 0...shape[rank - 1] ~= count, elementCount <= Int(Int32.max) else {
       throw TensorError.invalidArgument(
@@ -49,7 +49,7 @@ extension Tensor {
     return TopElements(values: values, indices: indices)
   }
 
-  /// The places of the `count` largest elements of each row.
+  /// The indices of the `count` largest elements of each row.
   private func largestPlaces(_ count: Int) throws -> Tensor {
     switch dtype {
     case .float64:
@@ -69,7 +69,7 @@ extension Tensor {
     let source = try contiguous()
     let n = shape[rank - 1]
     let rows = count == 0 ? 0 : shape.dropLast().reduce(1, *)
-    // Of many, each would pass many others on its way to its place.
+    // Insertion is quadratic in the number of elements kept.
     let mostInserted = 64
     return try Tensor.filling(Shape(shape.dropLast() + [count]), as: Int32.self) { places in
       try source.withUnsafePointer(to: T.self) { x in
@@ -86,7 +86,7 @@ extension Tensor {
             }
             var found = 0
             for place in 0..<n {
-              // Behind all that are at least as large, before the others; the smallest falls out.
+              // Inserted after all elements that are at least as large; the smallest drops out.
               var rank = found
               while rank > 0, isLarger(x[place], x[Int(best[rank - 1])]) { rank -= 1 }
               guard rank < count else { continue }
@@ -100,8 +100,7 @@ extension Tensor {
     }
   }
 
-  /// ``argmax(_:)`` of the last axis from elementary operations: neighbours are compared, and the winners
-  /// again, until one is left.
+  /// ``argmax(_:)`` of the last axis by elementary operations: a tournament between neighbours.
   private func largestPlacesByHalving() throws -> Tensor {
     var values = dtype == .bool ? try cast(to: .int32) : self
     var places = try Tensor.range(shape[rank - 1], device: device).expanded(to: shape)
@@ -118,7 +117,7 @@ extension Tensor {
           ? chosen : .concatenated([chosen, tensor.sliced(-1, extent - 1..<extent)], -1)
       }
       let (first, second) = (try side(values, 0), try side(values, 1))
-      // The second is taken if it is larger, or NaN where the first is a number.
+      // The second wins if it is larger, or if it is NaN and the first is a number.
       let isNumber = try second.isEqual(to: second)
       let isLarger = try Tensor.select(
         isNumber, second.isGreater(than: first), first.isEqual(to: first))

@@ -24,16 +24,16 @@ extension Tensor {
     }
   }
 
-  /// What turns the gradient of y into that of x, from g and what it reads: that one is kept with the
-  /// tape.
+  /// How the gradient of x follows from g, the gradient of y, and what else it needs: that tensor is kept on
+  /// the tape.
   enum Derivative {
     case constant(@Sendable (_ g: Tensor) throws -> Tensor)
     case ofInput(@Sendable (_ g: Tensor, _ x: Tensor) throws -> Tensor)
     case ofOutput(@Sendable (_ g: Tensor, _ y: Tensor) throws -> Tensor)
   }
 
-  /// `operation` with its derivative, of recorded operations. Half precision goes by way of float32,
-  /// forward and back; kernels of a GPU do so by themselves.
+  /// Applies `operation`, with its derivative made of recorded operations. On the CPU half precision is
+  /// computed in float32, forward and backward; GPU kernels do so themselves.
   func differentiable(
     _ name: String, _ operation: cpu_unary, _ derivative: Derivative
   ) throws -> Tensor {
@@ -94,9 +94,9 @@ extension Tensor {
   public func exponential() throws -> Tensor {
     try differentiable("exponential", CPU_EXP, .ofOutput { g, y in try g * y })
   }
-  /// eˣ − 1, which keeps its digits where eˣ is near 1.
+  /// eˣ − 1 without cancellation near 0.
   public func exponentialMinusOne() throws -> Tensor {
-    // Not of the result, which is −1 to a rounding where eˣ is small.
+    // The derivative is not y + 1: y rounds to −1 where eˣ is small.
     try differentiable(
       "exponentialMinusOne", CPU_EXPM1, .ofInput { g, x in try g * x.exponential() })
   }
@@ -104,7 +104,7 @@ extension Tensor {
   public func logarithm() throws -> Tensor {
     try differentiable("logarithm", CPU_LOG, .ofInput { g, x in try g / x })
   }
-  /// log(1 + x), which keeps its digits where x is near 0: −∞ at −1, NaN below.
+  /// log(1 + x), accurate near 0: −∞ at −1, NaN below.
   public func logarithmOfOnePlus() throws -> Tensor {
     try differentiable(
       "logarithmOfOnePlus", CPU_LOG1P, .ofInput { g, x in try g / (x + 1.0) })
@@ -136,8 +136,8 @@ extension Tensor {
     try differentiable("silu", CPU_SILU, .ofInput { g, x in try x.siluGradient(g) })
   }
 
-  /// `gradient` times the derivative of ``silu()`` at this tensor: by one kernel where nothing is
-  /// recorded and there is one.
+  /// `gradient` times the derivative of ``silu()`` at this tensor: by a fused kernel if there is one and
+  /// nothing is recorded.
   private func siluGradient(_ gradient: Tensor) throws -> Tensor {
     if isTracked || gradient.isTracked || (device == .cpu && dtype == .float64) {
       // σ(x)·(1 + x·(1 − σ(x))) = σ(x) + y·(1 − σ(x))

@@ -1,7 +1,7 @@
 import AttentionCLibrary
 import AttentionCPUKernels
 
-/// The vector instructions that CPU kernels use: the best the processor has, unless told otherwise.
+/// The vector instructions that CPU kernels use: by default the best that the processor supports.
 public enum InstructionSet: String, CaseIterable, Hashable, Sendable {
   case portable, avx2, avx512, avx512bf16, neon
 
@@ -11,8 +11,8 @@ public enum InstructionSet: String, CaseIterable, Hashable, Sendable {
 
   /// Runs `body` with another instruction set. For tests; `set` must be in ``supported``.
   ///
-  /// - Throws: ``TensorError/invalidArgument(_:was:mustBe:)`` if the processor lacks `set`, or what
-  ///   `body` throws.
+  /// - Throws: ``TensorError/invalidArgument(_:was:mustBe:)`` if the processor does not support `set`, or
+  ///   the error of `body`.
   public static func withCurrent<R>(_ set: InstructionSet, _ body: () throws -> R) throws -> R {
     guard supported.contains(set) else {
       throw TensorError.invalidArgument(
@@ -22,13 +22,13 @@ public enum InstructionSet: String, CaseIterable, Hashable, Sendable {
     return try $forced.withValue(set, operation: body)
   }
 
-  /// What this processor runs, the slowest first.
+  /// The sets that this processor supports, slowest first.
   public static let supported = allCases.filter { cpu_supports($0.code) != 0 }
 
-  /// The table of inner loops.
+  /// The table of the C kernels.
   public var kernels: cpu_kernels { Self.tables[Int(code.rawValue)] }
 
-  /// The set of ``withCurrent(_:_:)``. Loops hand it to their threads.
+  /// Set by ``withCurrent(_:_:)``. Parallel loops pass it on to their threads.
   @TaskLocal static var forced: InstructionSet?
 
   private static let tables = allCases.map { cpu_kernels_for($0.code).pointee }

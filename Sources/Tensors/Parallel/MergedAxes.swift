@@ -1,9 +1,9 @@
-/// The axes of operands of one shape and different strides: neighbouring axes that every operand walks
-/// evenly are one, and axes of extent one are left out.
+/// The axes of operands of one shape and different strides, with adjacent axes merged where that is possible
+/// in every operand and axes of extent one left out.
 struct MergedAxes: Hashable {
   /// Outermost first.
   var extents: [Int] = []
-  /// Of each operand.
+  /// One array per operand.
   var strides: [[Int]]
 
   init(shape: Shape, strides: [[Int]]) {

@@ -1,13 +1,13 @@
-/// Goes through operands of one shape and different strides, a row at a time.
+/// A parallel loop over operands of one shape and different strides, a row at a time.
 ///
-/// Neighbouring axes that every operand walks evenly are merged first, so contiguous operands are
-/// one long row. Long rows are cut into pieces, and pieces are spread over the threads.
+/// Adjacent axes are first merged where that is possible in every operand, so contiguous operands are one
+/// long row. Long rows are split into pieces, and pieces are spread over the threads.
 struct StridedLoop {
-  /// The merged extents but the last.
+  /// The merged extents except the last.
   private var outer: [Int] = []
-  /// For each operand, strides of ``outer``.
+  /// The strides of ``outer``, one array per operand.
   private var outerStrides: [[Int]]
-  /// The length of a row, and for each operand the stride along it.
+  /// The length of a row, and the stride along it in each operand.
   private(set) var rowLength = 1
   private(set) var rowStrides: [Int]
 
@@ -22,8 +22,8 @@ struct StridedLoop {
     outerStrides = axes.strides
   }
 
-  /// Calls `body` for each piece of a row with its length and the offset of its first element in
-  /// each operand.
+  /// Calls `body` for each piece of a row, with its length and the offset of its first element in each
+  /// operand.
   func forEachPiece(_ body: (_ length: Int, _ offsets: UnsafeBufferPointer<Int>) -> Void) {
     let rows = outer.reduce(1, *)
     guard rows > 0, rowLength > 0 else { return }
@@ -50,7 +50,7 @@ struct StridedLoop {
     Threads.forEach(tasks * piecesPerRow, work)
   }
 
-  /// The offsets of the first element of row number `row`.
+  /// Computes the offsets of the first element of a row.
   private func place(
     _ row: Int, _ index: UnsafeMutableBufferPointer<Int>,
     _ offsets: UnsafeMutableBufferPointer<Int>

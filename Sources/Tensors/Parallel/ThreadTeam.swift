@@ -3,44 +3,44 @@ import AttentionCPUKernels
 import Dispatch
 import Synchronization
 
-/// Threads that stay awake for a while after a loop, because the next loop usually follows soon:
-/// waking a thread takes longer than many a loop.
+/// Threads that spin for a while after a loop, because the next loop usually follows soon and waking a
+/// thread takes longer than many a loop.
 ///
-/// One loop at a time. A loop that finds the team at work, as one inside another does, is left to the
-/// thread that calls.
+/// One loop runs at a time. A loop started while the team is busy, such as a nested one, runs on the calling
+/// thread.
 final class ThreadTeam: Sendable {
   static let shared = ThreadTeam()
 
-  /// How long a thread looks out for the next loop before it sleeps. Not static: what members do between
-  /// loops, when the process may be forked, takes no lock, as the first use of a global does.
+  /// How long a thread spins before it sleeps. An instance property on purpose: between loops, when the
+  /// process may fork, members take no lock, and the first use of a static takes one.
   private let patience = Duration.microseconds(100)
 
-  /// What the members work on. Written by the caller while the loop is closed, read by members that
-  /// have entered it.
+  /// The current loop. Written by the caller while the loop is closed, read by members that have entered
+  /// it.
   private struct Loop {
     var count = 0
-    /// A pointer to the caller's variable that holds the body. Members get at it in place: none of
-    /// them may own the body when the caller's loop returns.
+    /// Points to the caller's variable that holds the body. Members call it in place, so that none of them
+    /// retains the body when the caller's loop returns.
     var body: UnsafePointer<(Int) -> Void>?
     var forced: InstructionSet?
     /// The most members that may enter.
     var seats = 0
   }
 
-  /// Taken by the caller of a loop.
+  /// Held by the caller of a loop.
   private let isBusy = Atomic<Bool>(false)
   private nonisolated(unsafe) var loop = Loop()
-  /// Counts the loops: a member that sees another number than before has something to enter.
+  /// Counts the loops: a member that sees a new number has a loop to enter.
   private let generation = Atomic<Int>(0)
-  /// How many members are inside the loop; ``closed`` when nobody may enter.
+  /// The number of members inside the loop; ``closed`` while none may enter.
   private let inside = Atomic<Int>(ThreadTeam.closed)
   private static let closed = -1
   private let next = Atomic<Int>(0)
-  /// Grows as loops ask for more, by the caller.
+  /// Grown by the caller as loops need more.
   private nonisolated(unsafe) var members: [Member] = []
 
-  /// Calls `body` for each index below `count` on this thread and up to `helpers` others. False if
-  /// the team is at work: nothing was done then.
+  /// Calls `body` for each index below `count` on this thread and at most `helpers` others. Returns false,
+  /// having called nothing, if the team is busy.
   func run(_ count: Int, helpers: Int, _ body: (Int) -> Void) -> Bool {
     guard isBusy.compareExchange(expected: false, desired: true, ordering: .acquiring).exchanged
     else { return false }
@@ -59,7 +59,7 @@ final class ThreadTeam: Sendable {
     return true
   }
 
-  /// Tells `count` members that there is a loop, and wakes those that sleep.
+  /// Announces a loop to `count` members and wakes those that sleep.
   private func call(_ count: Int) {
     while members.count < count {
       let member = Member(team: self, seen: generation.load(ordering: .relaxed))
@@ -70,21 +70,21 @@ final class ThreadTeam: Sendable {
     for member in members.prefix(count) { member.wake() }
   }
 
-  /// Starts new members for the loops to come. The old ones are not in this process any more, which was
-  /// forked while no loop ran.
+  /// Forgets the members, so that the next loop starts new ones: in a process forked while no loop ran, the
+  /// old threads do not exist.
   func forgetMembers() { members = [] }
 
-  /// Waits until all members have left, and lets nobody in any more.
+  /// Waits until all members have left, then lets no one in.
   private func close() {
     while !inside.compareExchange(
       expected: 0, desired: Self.closed, ordering: .acquiringAndReleasing
     ).exchanged {
-      // Where threads share processors, the one that is waited for may need this one's.
+      // Where threads share processors, the member may need this one's.
       if members.count < Threads.available { cpu_rest() } else { sched_yield() }
     }
   }
 
-  /// Takes indices until there are none.
+  /// Takes indices until none are left.
   private func work(_ count: Int, _ body: (Int) -> Void) {
     while true {
       let index = next.wrappingAdd(1, ordering: .relaxed).oldValue
@@ -93,7 +93,7 @@ final class ThreadTeam: Sendable {
     }
   }
 
-  /// Takes part in the loop, if it is still open and has a seat.
+  /// Joins the loop if it is open and has a free seat.
   private func enter() {
     var count = inside.load(ordering: .relaxed)
     while true {
@@ -108,7 +108,7 @@ final class ThreadTeam: Sendable {
     InstructionSet.$forced.withValue(loop.forced) { work(loop.count, body.pointee) }
   }
 
-  /// Waits for a loop that is not the one last seen.
+  /// Waits for a loop other than the last one seen.
   private func wait(_ member: Member) {
     let clock = ContinuousClock()
     let start = clock.now
@@ -127,10 +127,10 @@ final class ThreadTeam: Sendable {
   }
 }
 
-/// One thread of a team.
+/// A thread of a team.
 private final class Member: @unchecked Sendable {
   private let team: ThreadTeam
-  /// The loop last seen. Used by the thread alone.
+  /// The last loop seen. Accessed by this thread only.
   var seen: Int
   private let isAsleep = Atomic<Bool>(false)
   private let alarm = DispatchSemaphore(value: 0)
@@ -140,7 +140,7 @@ private final class Member: @unchecked Sendable {
     self.seen = seen
   }
 
-  /// Starts the thread; false if the system has none to give.
+  /// Starts the thread; false if the system cannot.
   func start() -> Bool { startThread { self.team.serve(self) } }
 
   /// Sleeps while `generation` is the one last seen.
@@ -151,7 +151,7 @@ private final class Member: @unchecked Sendable {
     {
       return
     }
-    // Either still asleep, or an alarm is on its way.
+    // Either still asleep, or a signal is on its way.
     alarm.wait()
   }
 

@@ -2,22 +2,22 @@ import AttentionCLibrary
 import AttentionCPUKernels
 import Synchronization
 
-/// How many threads operations use, and the loop that uses them.
+/// The number of threads that operations use, and their parallel loop.
 ///
-/// Results do not depend on the number of threads: work is cut into pieces by the problem, and
-/// threads only decide who does which piece.
+/// Results do not depend on the number of threads: the problem determines how work is split, threads only
+/// who does which piece.
 public enum Threads {
   private static let limit = Atomic<Int>(0)
 
-  /// The number of processors this process may run on.
+  /// The number of processors that this process may run on.
   public static let available = max(1, Int(cpu_available_processors()))
 
-  /// The number of processors of the machine, whichever of them this process may run on: estimates
-  /// count on all of them, so that no result depends on ``count``.
+  /// The number of processors of the machine, whatever this process's affinity. Cost estimates use it, so
+  /// that no result depends on ``count``.
   public static let processors = max(1, Int(cpu_machine_processors()))
 
-  /// The number of threads that loops use: what was set, or the environment variable
-  /// `ATTENTION_THREADS`, or ``available``.
+  /// The number of threads that loops use: the value set here, else the environment variable
+  /// `ATTENTION_THREADS`, else ``available``.
   public static var count: Int {
     get {
       let set = limit.load(ordering: .relaxed)
@@ -33,13 +33,13 @@ public enum Threads {
     return available
   }()
 
-  /// To be called in a process that was just forked, before it runs a loop: the threads that loops of its
-  /// parent used are not in it, and new ones are started.
+  /// Must be called in a newly forked process before it runs a loop: the parent's threads do not exist in
+  /// it, and new ones are started.
   package static func forgetParent() { ThreadTeam.shared.forgetMembers() }
 
-  /// Calls `body` once for each index below `count`, spread over the threads; the next free thread
-  /// takes the next index. Returns when all are done. While one loop runs, others, such as loops
-  /// inside it, run on the thread that calls them.
+  /// Calls `body` once for each index below `count`, spread over the threads; the next free thread takes
+  /// the next index. Returns when all are done. While a loop runs, others, such as nested ones, run on the
+  /// calling thread.
   public static func forEach(_ count: Int, _ body: (Int) -> Void) {
     let workers = min(count, Threads.count)
     guard workers > 1 else {
@@ -50,11 +50,11 @@ public enum Threads {
     for index in 0..<count { body(index) }
   }
 
-  /// Elements in a piece of work: long enough to hide the cost of starting one.
+  /// Elements in a piece of work: enough to hide the cost of starting it.
   static let pieceLength = 16_384
 
-  /// Calls `body` with blocks of `rows` rows of `width` elements, spread over the threads. The
-  /// blocks depend on the two numbers only.
+  /// Calls `body` with blocks of `rows` rows of `width` elements, spread over the threads. The blocks depend
+  /// on these two numbers only.
   public static func forEachRows(_ rows: Int, width: Int, _ body: (Range<Int>) -> Void) {
     let block = max(1, pieceLength / max(1, width))
     forEach((rows + block - 1) / block) { index in
@@ -62,7 +62,7 @@ public enum Threads {
     }
   }
 
-  /// ``forEach(_:_:)`` for work that can fail: the error of the lowest failing index is thrown.
+  /// ``forEach(_:_:)`` for a body that throws: the error of the lowest failing index is rethrown.
   public static func tryForEach(_ count: Int, _ body: (Int) throws -> Void) throws {
     if count == 1 { return try body(0) }
     let failure = Mutex<(index: Int, error: any Error)?>(nil)

@@ -1,10 +1,10 @@
 import AttentionCLibrary
 import AttentionCPUKernels
 
-/// A counter-based random generator: Philox 4x32-10.
+/// A counter-based random number generator: Philox 4x32-10.
 ///
-/// The n-th number of a stream is a function of the key and n alone, so streams can be split, drawn
-/// in any order, and continued from a saved position, with the same numbers on every machine.
+/// The n-th number of a stream is a function of the key and n alone, so streams can be split, drawn in any
+/// order and resumed from a saved position, with the same numbers on every machine.
 ///
 /// Reference: Salmon, Moraes, Dror, Shaw, *Parallel random numbers: as easy as 1, 2, 3* (2011).
 public struct Philox: RandomNumberGenerator, Hashable, Sendable {
@@ -20,7 +20,7 @@ public struct Philox: RandomNumberGenerator, Hashable, Sendable {
 
   /// An independent stream named by `label`, such as the path of a parameter.
   public init(seed: UInt64, label: String) {
-    // FNV-1a of the label, then one Philox block, so that near seeds and labels give far keys.
+    // FNV-1a of the label, then one Philox block, so that similar seeds and labels give unrelated keys.
     var hash: UInt64 = 0xCBF2_9CE4_8422_2325
     for byte in label.utf8 { hash = (hash ^ UInt64(byte)) &* 0x0000_0100_0000_01B3 }
     var words: [UInt32] = [0, 0, 0, 0]
@@ -41,13 +41,13 @@ public struct Philox: RandomNumberGenerator, Hashable, Sendable {
   /// A number in [0, 1) with 53 random bits.
   public mutating func nextUniform() -> Double { Double(next() >> 11) * 0x1p-53 }
 
-  /// A number in 0..<`bound`, each equally likely; 0 if there is none.
+  /// A uniform integer in 0..<`bound`; 0 if the bound is at most 1.
   ///
   /// Reference: Lemire, *Fast random integer generation in an interval* (2019).
   public mutating func next(below bound: Int) -> Int {
     guard bound > 1 else { return 0 }
     let bound = UInt64(bound)
-    // The first 2⁶⁴ mod bound products of each cycle would make some numbers likelier.
+    // Rejecting the first 2⁶⁴ mod bound products of each cycle removes the bias.
     let excess = (0 &- bound) % bound
     while true {
       let product = next().multipliedFullWidth(by: bound)
@@ -57,8 +57,8 @@ public struct Philox: RandomNumberGenerator, Hashable, Sendable {
 }
 
 extension Tensor {
-  /// Draws from the normal distribution with mean 0 and the given standard deviation, in float64,
-  /// rounded to `dtype`.
+  /// Draws from the normal distribution with mean 0 and the given standard deviation, in float64, rounded
+  /// to `dtype`.
   public static func normal(
     _ shape: Shape, standardDeviation: Double = 1, using generator: inout Philox,
     dtype: DType = .float32

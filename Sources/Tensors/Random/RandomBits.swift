@@ -1,13 +1,13 @@
 extension Philox {
-  /// Passes over `count` numbers of the stream.
+  /// Skips `count` numbers of the stream.
   public mutating func skip(_ count: Int) { position &+= UInt64(count) }
 }
 
 extension Tensor {
-  /// The next 64-bit numbers of a stream as int64 with the same bits, in row-major order: the same on
-  /// every device.
+  /// The next 64-bit numbers of a stream, as int64 with the same bits, in row-major order: the same on every
+  /// device.
   ///
-  /// - Throws: ``TensorError/invalidArgument(_:was:mustBe:)`` if the shape is none.
+  /// - Throws: ``TensorError/invalidArgument(_:was:mustBe:)`` if the shape is invalid.
   public static func randomBits(
     _ shape: Shape, using generator: inout Philox, device: Device = .cpu
   ) throws -> Tensor {
@@ -28,7 +28,7 @@ extension Tensor {
     }
   }
 
-  /// As in `tensors/philox.cu`.
+  /// The counterpart in `tensors/philox.cu`.
   private struct PhiloxParameters: BitwiseCopyable {
     var y: UInt64
     var count: Int64

@@ -1,9 +1,9 @@
 extension Double {
-  /// The number with a fixed count of digits after the point: 2.5 with two digits is `2.50`.
+  /// The number with a fixed number of digits after the point: 2.5 with two digits is `2.50`.
   package func text(digits: Int) -> String {
     guard isFinite, magnitude < 1e15 else { return "\(self)" }
     let scale = (0..<digits).reduce(1.0) { power, _ in power * 10 }
-    // More digits than an integer has are more than a double has.
+    // Beyond the precision of a double.
     guard max(1, magnitude) * scale < 1e18 else { return "\(self)" }
     let scaled = Int((magnitude * scale).rounded())
     let sign = self < 0 && scaled > 0 ? "-" : ""
@@ -33,7 +33,7 @@ extension Duration {
     Double(components.seconds) + Double(components.attoseconds) * 1e-18
   }
 
-  /// Minutes and seconds, with hours where there are some: `1:05`, `2:00:41`.
+  /// Minutes and seconds, with hours if there are any: `1:05`, `2:00:41`.
   package var clockText: String {
     let total = max(0, Int(seconds.rounded()))
     func two(_ number: Int) -> String { number < 10 ? "0\(number)" : "\(number)" }

@@ -1,6 +1,6 @@
 /// Numbers with units, short enough for a table.
 package enum Quantity {
-  /// As `12.3 µs`.
+  /// Such as `12.3 µs`.
   package static func seconds(_ value: Double) -> String {
     switch value {
     case ..<1e-3: digits(value * 1e6) + " µs"
@@ -9,7 +9,7 @@ package enum Quantity {
     }
   }
 
-  /// As `1.5 MiB`.
+  /// Such as `1.5 MiB`.
   package static func bytes(_ value: Int) -> String {
     var amount = Double(value)
     for unit in ["B", "KiB", "MiB", "GiB"] {

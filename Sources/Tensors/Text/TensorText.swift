@@ -1,21 +1,21 @@
 import AttentionCLibrary
 
-/// A tensor as people read it: what it is, and its elements in columns, the middle of long axes left out.
+/// The printed form of a tensor: its elements in columns, the middle of long axes left out.
 struct TensorText {
-  /// Tensors of more elements are abbreviated.
+  /// Tensors with more elements are abbreviated.
   private static let threshold = 1000
-  /// Places at either end of an axis that are shown of abbreviated tensors.
+  /// Indices shown at either end of an axis of an abbreviated tensor.
   private static let edge = 3
   private static let lineWidth = 80
   private static let gap = "..."
 
   private let extents: [Int]
-  /// Of each axis, whether places are left out behind the first ``edge``.
+  /// For each axis, whether indices are left out after the first ``edge``.
   private let isCut: [Bool]
-  /// The elements that are shown, in row-major order, all of one width.
+  /// The elements shown, in row-major order, all of one width.
   private let cells: [String]
 
-  /// Copies the elements that are shown, from a GPU too.
+  /// Copies the elements shown, from a GPU too.
   init(_ tensor: Tensor) throws {
     var shown = tensor.detached()
     var isCut = [Bool](repeating: false, count: tensor.rank)
@@ -34,10 +34,10 @@ struct TensorText {
     cells = texts.map { String(repeating: " ", count: width - $0.count) + $0 }
   }
 
-  /// The elements between brackets, a line a row.
+  /// The elements in brackets, one line per row.
   var lines: String { extents.contains(0) ? "[]" : block(0, 0, indent: 0) }
 
-  /// What is below `axis`, beginning with the cell `first`.
+  /// The text of `axis` and those below it, starting with the cell `first`.
   private func block(_ axis: Int, _ first: Int, indent: Int) -> String {
     guard axis < extents.count else { return cells[first] }
     let size = extents[(axis + 1)...].reduce(1, *)
@@ -49,7 +49,7 @@ struct TensorText {
     return "[" + parts.joined(separator: "," + lines + margin) + "]"
   }
 
-  /// The cells of a row, broken where a line is full.
+  /// The cells of a row, wrapped to the line width.
   private func row(_ parts: [String], _ margin: String) -> String {
     var lines = [""]
     for (number, part) in parts.enumerated() {
@@ -77,8 +77,8 @@ struct TensorText {
     }
   }
 
-  /// How all numbers of a tensor are written: with one digit after the point if they are whole, with four
-  /// otherwise, and with an exponent where those would hide what they are.
+  /// The format of all numbers of a tensor: one digit after the point if they are integers, otherwise four,
+  /// and an exponent where four digits would hide their values.
   private static func form(of values: [Double]) -> String {
     let sizes = values.filter { $0.isFinite && $0 != 0 }.map(\.magnitude)
     guard let largest = sizes.max(), let smallest = sizes.min() else { return "%.1f" }
@@ -92,7 +92,7 @@ struct TensorText {
 
   private static func text(_ value: Double, _ form: String) -> String {
     guard value.isFinite else { return value.isNaN ? "nan" : value < 0 ? "-inf" : "inf" }
-    // Longer than any number below the limits of `form`.
+    // Longer than any number within the limits of `form`.
     return withUnsafeTemporaryAllocation(of: CChar.self, capacity: 64) { place in
       let length = withVaList([value]) { vsnprintf(place.baseAddress, place.count, form, $0) }
       return String(
@@ -102,15 +102,15 @@ struct TensorText {
 }
 
 extension Tensor: CustomStringConvertible {
-  /// What this tensor is and its elements, as
+  /// The tensor's type, shape and device with its elements, such as
   ///
   ///     Tensor(float32 [2, 3] on cpu)
   ///     [[1.0000, 2.5000, 3.0000],
   ///      [4.0000,    nan,   -inf]]
   ///
-  /// Whole numbers have one digit after the point, others four, or an exponent if sizes differ by more
-  /// than a thousand times. Of more than 1000 elements, the first and last three of each axis are shown.
-  /// Those of a GPU are waited for and copied.
+  /// Integers have one digit after the point, other numbers four, or an exponent if magnitudes differ by
+  /// more than a factor of a thousand. Of more than 1000 elements, the first and last three of each axis are
+  /// shown. Waits for a GPU's pending work and copies the elements shown.
   public var description: String {
     let elements =
       switch Result(catching: { try TensorText(self).lines }) {
@@ -120,6 +120,6 @@ extension Tensor: CustomStringConvertible {
     return "Tensor(\(dtype.rawValue) \(shape) on \(device))\n" + elements
   }
 
-  /// What this tensor is, without its elements: `Tensor(float32 [2, 3])`.
+  /// The tensor's type and shape without its elements: `Tensor(float32 [2, 3])`.
   public var summary: String { "Tensor(\(dtype.rawValue) \(shape))" }
 }

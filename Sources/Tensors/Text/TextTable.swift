@@ -5,7 +5,7 @@ package struct TextTable {
   private let sides: [Side]
   private var rows: [[String]]
 
-  /// - Parameter columns: the titles, and the side on which the cells of each column line up.
+  /// - Parameter columns: the titles, and the alignment of each column's cells.
   package init(_ columns: KeyValuePairs<String, Side>) {
     rows = [columns.map(\.key)]
     sides = columns.map(\.value)
@@ -13,8 +13,8 @@ package struct TextTable {
 
   package mutating func append(_ cells: [String]) { rows.append(cells) }
 
-  /// The table with two spaces between columns and no space at the ends of lines. A last column
-  /// that is aligned left wraps at `width`.
+  /// The table with two spaces between columns and none at the ends of lines. A last column that is
+  /// left-aligned wraps at `width`.
   package func lines(width: Int = .max) -> [String] {
     var widths = sides.indices.map { column in rows.map { $0[column].count }.max() ?? 0 }
     if sides.last == .left {
@@ -47,7 +47,7 @@ package struct TextTable {
     return line
   }
 
-  /// The words of `text` in lines of at most `width` characters, longer words alone in theirs.
+  /// The words of `text` in lines of at most `width` characters; a longer word has a line of its own.
   package static func wrap(_ text: String, _ width: Int) -> [String] {
     var lines = [""]
     for word in text.split(separator: " ") {

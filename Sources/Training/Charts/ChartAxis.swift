@@ -1,10 +1,10 @@
 import AttentionCLibrary
 import AttentionTensors
 
-/// One axis of a chart: what it measures, its marks, and where a number lies on it.
+/// An axis of a chart: its title, its marks, and the position of values on it.
 public struct ChartAxis: Sendable {
   let title: String
-  /// The numbers that are marked, ascending, with their labels.
+  /// The marked values, ascending, with their labels.
   let marks: [Mark]
   private let first: Double
   private let last: Double
@@ -15,14 +15,14 @@ public struct ChartAxis: Sendable {
     let label: String
   }
 
-  /// Even distances for even differences, marks at round numbers that cover the range.
+  /// A linear axis with marks at round numbers that cover the range.
   ///
   /// - Parameters:
-  ///   - title: what is measured, with its unit.
-  ///   - low: the least number to be shown.
-  ///   - high: the greatest number to be shown.
-  ///   - count: about how many marks.
-  ///   - wholeNumbers: whether marks stand at whole numbers only.
+  ///   - title: the quantity and its unit.
+  ///   - low: the lowest value to show.
+  ///   - high: the highest value to show.
+  ///   - count: approximate number of marks.
+  ///   - wholeNumbers: whether marks are integers only.
   public static func linear(
     _ title: String, from low: Double, to high: Double, count: Int, wholeNumbers: Bool = false
   ) -> ChartAxis {
@@ -32,7 +32,7 @@ public struct ChartAxis: Sendable {
       first: ticks.first, last: ticks.last, isLogarithmic: false)
   }
 
-  /// Even distances for even ratios, marks at the given positive numbers.
+  /// A logarithmic axis with marks at the given positive numbers.
   public static func logarithmic(_ title: String, marks: [Int]) -> ChartAxis {
     let sorted = Set(marks.filter { $0 > 0 }).sorted()
     let first = Double(sorted.first ?? 1)
@@ -41,20 +41,20 @@ public struct ChartAxis: Sendable {
       last: max(Double(sorted.last ?? 1), 2 * first), isLogarithmic: true)
   }
 
-  /// Even distances for even ratios, from and to once, twice or five times a power of ten. Those are marked
-  /// where they are few, otherwise the powers of ten.
+  /// A logarithmic axis whose ends are once, twice or five times a power of ten. Such numbers are marked if
+  /// they are few, otherwise only the powers of ten.
   ///
   /// - Parameters:
-  ///   - title: what is measured, with its unit.
-  ///   - low: the least number to be shown, above 0.
-  ///   - high: the greatest number to be shown.
+  ///   - title: the quantity and its unit.
+  ///   - low: the lowest value to show, above 0.
+  ///   - high: the highest value to show.
   public static func logarithmic(_ title: String, from low: Double, to high: Double) -> ChartAxis {
     let low = drawable(low)
     let high = max(drawable(high), low)
     let factors = [1.0, 2, 5]
     let steps = (Int(floor(log10(low)))...Int(ceil(log10(high))) + 1).flatMap { power in
       factors.map { factor in
-        // A label as 0.02: as many digits as the power has.
+        // A label such as 0.02 has as many digits as its power of ten.
         let value = factor * pow(10, Double(power))
         return (
           isPower: factor == 1, mark: Mark(value: value, label: value.text(digits: max(0, -power)))
@@ -71,16 +71,16 @@ public struct ChartAxis: Sendable {
       last: steps[max(end, start + 1)].mark.value, isLogarithmic: true)
   }
 
-  /// What a power of ten may be off by.
+  /// Tolerance for rounding in powers of ten.
   private static let rounding = 1e-9
 
-  /// The number, or the nearest positive one that an axis of ratios can be made for.
+  /// The number, limited to positive values that a logarithmic axis can show.
   private static func drawable(_ value: Double) -> Double {
     let (least, most) = (1e-12, 1e12)
     return value.isNaN ? 1 : min(max(value, least), most)
   }
 
-  /// Where a value lies between the axis's beginning, 0, and its end, 1.
+  /// The position of a value between the start of the axis, 0, and its end, 1.
   func fraction(of value: Double) -> Double {
     isLogarithmic
       ? log(max(value, .leastNormalMagnitude) / first) / log(last / first)

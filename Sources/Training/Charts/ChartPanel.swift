@@ -1,18 +1,18 @@
 import AttentionTensors
 
-/// One panel of a ``LineChart``: axes and lines in a box, and the legend in another to the right of it.
+/// A panel of a ``LineChart``: axes and lines in a box, with the legend in a second box on its right.
 struct ChartPanel {
   /// Sizes in pixels, the same for all panels of a chart.
   struct Size {
-    /// Of the box with the lines.
+    /// Size of the plot, the box with the lines.
     let width: Double
     let height: Double
     let legendWidth: Double
 
     /// - Parameters:
-    ///   - width: that of the box with the lines.
-    ///   - height: its least height: it has room for the names of all lines.
-    ///   - panels: what is drawn in that size.
+    ///   - width: of the plot.
+    ///   - height: the least height of the plot, which grows to fit the legend.
+    ///   - panels: all panels drawn in this size.
     init(width: Double, height: Double, of panels: [LineChart.Panel]) {
       let series = panels.flatMap(\.series)
       let longest = series.map(\.name.count).max() ?? 0
@@ -22,7 +22,7 @@ struct ChartPanel {
       legendWidth = Place.swatch + Double(longest) * Place.character + Place.gap
     }
 
-    /// With axes, titles and the legend.
+    /// Including axes, titles and the legend.
     var outerWidth: Double { Place.left + width + Place.gap + legendWidth + Place.gap }
     var outerHeight: Double { Place.top + height + Place.bottom }
   }
@@ -34,27 +34,27 @@ struct ChartPanel {
     static let bottom = 58.0
     static let gap = 16.0
     static let legendRow = 20.0
-    /// A line in the legend with what separates it from its name.
+    /// A sample line in the legend, including its distance from the name.
     static let swatch = 44.0
-    /// A character at most, but for rare ones, so that the names' width can be estimated.
+    /// Estimated width of a character, which few exceed.
     static let character = 7.0
-    /// Labels nearer than this would touch.
+    /// Labels closer than this would overlap.
     static let labelDistance = 42.0
   }
 
   private let panel: LineChart.Panel
   private let styles: [ChartStyle]
   private let size: Size
-  /// Of the box with the lines.
+  /// Position of the plot.
   private let left: Double
   private let top: Double
 
   /// - Parameters:
-  ///   - panel: what is drawn.
-  ///   - styles: one for each of its lines.
-  ///   - size: that of all panels.
-  ///   - left: where the panel begins, its axis included.
-  ///   - top: where the panel begins, its title included.
+  ///   - panel: the contents.
+  ///   - styles: one per line.
+  ///   - size: shared by all panels.
+  ///   - left: left edge of the panel, including its axis.
+  ///   - top: top edge of the panel, including its title.
   init(
     _ panel: LineChart.Panel, styles: [ChartStyle], size: Size, left: Double, top: Double
   ) {
@@ -109,7 +109,7 @@ struct ChartPanel {
   }
 
   private func horizontalAxis() -> [String] {
-    // Every mark has a line; a label only where it does not touch the one before.
+    // Every mark has a tick line; labels that would overlap the previous one are left out.
     var lastLabel = -Double.infinity
     return panel.x.marks.flatMap { mark -> [String] in
       let place = across(mark.value)
@@ -145,7 +145,7 @@ struct ChartPanel {
     """
   }
 
-  /// What the lines are, right of the box with them.
+  /// The names of the lines, to the right of the plot.
   private func legend() -> [String] {
     let x = edge + Place.gap
     let height = Double(panel.series.count) * Place.legendRow

@@ -1,15 +1,14 @@
-/// How a line of a chart looks: the colour and the marks of its points say what it is of, its dashes which
-/// variant of that.
+/// The style of a line: colour and point marks identify its subject, dashes the variant of it.
 ///
-/// The colours are those of Okabe and Ito, which the colour-blind tell apart; each comes with a mark of its
-/// own shape, so that a picture in grey can be read too.
+/// The colours are those of Okabe and Ito, which colour-blind readers can distinguish; each comes with its
+/// own mark, so that a chart in grey is readable too.
 public struct ChartStyle: Hashable, Sendable {
   let colour: Int
   let dash: Int
   let mark: Int
 
-  /// The style of a subject, as a kernel, in one of its variants, as a pass: different for each of
-  /// 30 subjects in four variants, or of 60 in two.
+  /// The style of a variant, such as a pass, of a subject, such as a kernel: unique for 30 subjects in four
+  /// variants, or 60 in two.
   public init(subject: Int, variant: Int = 0) {
     let marks = Self.filledMarks.count
     self.init(
@@ -17,8 +16,7 @@ public struct ChartStyle: Hashable, Sendable {
       dash: variant, round: subject / (Self.inks.count * marks))
   }
 
-  /// Grey, for what others are compared with: different for each of three subjects in four variants, or of
-  /// six in two.
+  /// A grey style for baselines: unique for three subjects in four variants, or six in two.
   public static func baseline(subject: Int = 0, variant: Int = 0) -> ChartStyle {
     let marks = Self.openMarks.count
     return ChartStyle(
@@ -26,7 +24,7 @@ public struct ChartStyle: Hashable, Sendable {
       round: subject / marks)
   }
 
-  /// Where colours and marks begin again, the dashes are others.
+  /// Once colours and marks repeat, the dashes differ.
   private init(colour: Int, mark: Int, dash: Int, round: Int) {
     self.colour = colour
     self.mark = mark
@@ -35,16 +33,16 @@ public struct ChartStyle: Hashable, Sendable {
 
   // MARK: Drawing
 
-  /// The classes of the line.
+  /// CSS classes of the line.
   var lineClasses: String { "line colour\(colour) dash\(dash)" }
 
-  /// The classes of a point's mark.
+  /// CSS classes of a point's mark.
   var markClasses: String { "mark\(mark) colour\(colour)" }
 
-  /// A point's mark, around the origin.
+  /// SVG path of a point's mark, around the origin.
   var markPath: String { (Self.filledMarks + Self.openMarks)[mark] }
 
-  /// The numbers of colours and of marks have no common divisor, so that pairs of them begin again late.
+  /// The numbers of colours and marks are coprime, so that their combinations repeat late.
   private static let filledMarks = [
     "M-3.6 0a3.6 3.6 0 1 0 7.2 0a3.6 3.6 0 1 0 -7.2 0Z",  // a circle
     "M-3.3 -3.3H3.3V3.3H-3.3Z",  // a square
@@ -60,9 +58,9 @@ public struct ChartStyle: Hashable, Sendable {
   private static let dashes = ["none", "7 4", "1.5 4", "9 3 1.5 3"]
 
   private struct Ink {
-    /// On a light page.
+    /// On a light background.
     let light: String
-    /// On a dark one.
+    /// On a dark background.
     let dark: String
   }
 
@@ -73,7 +71,7 @@ public struct ChartStyle: Hashable, Sendable {
   ]
   private static let baselineInk = Ink(light: "#57606a", dark: "#9aa4af")
 
-  /// The rules of all styles, for light pages and, within `@media`, for dark ones.
+  /// The CSS rules of all styles, for light backgrounds and, within `@media`, for dark ones.
   static let rules =
     """
     .line { fill: none; stroke-width: 2; stroke-linejoin: round }

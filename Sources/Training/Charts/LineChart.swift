@@ -1,7 +1,7 @@
 import AttentionTensors
 
-/// Lines over two axes as an SVG picture, in one panel or several. Beside each panel stands what its lines
-/// are. It has no background, and darkens its ink on a light page and lightens it on a dark one.
+/// A line chart as an SVG image, in one or several panels, each with a legend beside it. The background is
+/// transparent; colours adapt to light and dark pages.
 public struct LineChart: Sendable {
   public struct Series: Sendable {
     let name: String
@@ -10,10 +10,10 @@ public struct LineChart: Sendable {
     let style: ChartStyle?
 
     /// - Parameters:
-    ///   - name: for the legend.
+    ///   - name: in the legend.
     ///   - points: in the order in which they are joined.
-    ///   - hasDots: whether each point is marked; a single one always is.
-    ///   - style: how the line looks; nil for a style that no other line without one has.
+    ///   - hasDots: whether each point is marked; a single point always is.
+    ///   - style: nil for a style that no other line without one has.
     public init(
       name: String, points: [(x: Double, y: Double)], hasDots: Bool, style: ChartStyle? = nil
     ) {
@@ -24,18 +24,18 @@ public struct LineChart: Sendable {
     }
   }
 
-  /// Lines that share two axes.
+  /// Lines that share a pair of axes.
   public struct Panel: Sendable {
     let title: String
     let x: ChartAxis
     let y: ChartAxis
-    /// Those that have points.
+    /// The lines that have points.
     let series: [Series]
 
     /// - Parameters:
-    ///   - title: what the lines are of; empty where the chart's title says so.
-    ///   - x: what goes to the right.
-    ///   - y: what goes up.
+    ///   - title: what the lines show; empty if the chart's title says so.
+    ///   - x: the horizontal axis.
+    ///   - y: the vertical axis.
     ///   - series: the lines, in the order of the legend.
     public init(title: String, x: ChartAxis, y: ChartAxis, series: [Series]) {
       self.title = title
@@ -56,7 +56,7 @@ public struct LineChart: Sendable {
     size = ChartPanel.Size(width: Self.plotWidth, height: Self.plotHeight, of: panels)
   }
 
-  /// A chart of panels, two in a row. Panels without lines are left out.
+  /// A chart of panels, two per row. Panels without lines are left out.
   public init(title: String, panels: [Panel]) {
     self.title = title
     self.panels = panels.filter { !$0.series.isEmpty }
@@ -64,7 +64,7 @@ public struct LineChart: Sendable {
       width: Self.smallPlotWidth, height: Self.smallPlotHeight, of: self.panels)
   }
 
-  /// The width of the plot in pixels: more points than this show nothing more.
+  /// The width of the plot in pixels; more points than this would not be visible.
   static let plotWidth = 672.0
   private static let plotHeight = 328.0
   private static let smallPlotWidth = 380.0

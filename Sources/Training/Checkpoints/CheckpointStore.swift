@@ -7,9 +7,9 @@ import AttentionTensors
 /// The checkpoints of a run: folders `checkpoint-STEP`, each complete.
 ///
 /// A checkpoint holds the model (`model.safetensors`, `config.json`), the optimizer
-/// (`optimizer.safetensors`) and everything else that continues the run (`trainer_state.json`). The last
-/// is also what tells a checkpoint of this package from a folder that only has such a name: other
-/// folders are neither continued from nor replaced nor removed.
+/// (`optimizer.safetensors`) and the rest of the run's state (`trainer_state.json`). The last of these also
+/// identifies a checkpoint of this package: folders without it, whatever their names, are neither resumed
+/// from nor replaced nor removed.
 public struct CheckpointStore: Sendable {
   /// The run's folder.
   public let folder: String
@@ -22,7 +22,7 @@ public struct CheckpointStore: Sendable {
 
   public init(folder: String) { self.folder = folder }
 
-  /// The steps of the checkpoints that there are, ascending.
+  /// The steps of the complete checkpoints, ascending.
   public var steps: [Int] {
     ((try? namedSteps) ?? []).filter(isComplete)
   }
@@ -30,21 +30,21 @@ public struct CheckpointStore: Sendable {
   /// The folder of the checkpoint after `step` steps.
   public func path(step: Int) -> String { folder + "/" + Self.prefix + "\(step)" }
 
-  /// The folder of the latest checkpoint, if there is one.
+  /// The folder of the latest checkpoint; nil if there is none.
   public var latest: String? { steps.last.map(path(step:)) }
 
-  /// Reads the latest checkpoint, which a training that goes on may remove meanwhile: then the one that
-  /// is the latest by now.
+  /// Reads the latest checkpoint. If a training run removes it meanwhile, reads the one that is then the
+  /// latest.
   ///
-  /// - Parameter read: is given the folder. What it has opened stays readable.
+  /// - Parameter read: receives the folder. Files that it has opened stay readable.
   /// - Returns: what `read` returns; nil if there is no checkpoint.
-  /// - Throws: what `read` throws of a checkpoint that is still there.
+  /// - Throws: the error of `read` for a checkpoint that still exists.
   public func readLatest<Value>(_ read: (String) throws -> Value) throws -> Value? {
     var seen: [Int] = []
     while true {
       let named = (try? namedSteps) ?? []
       guard let step = named.last(where: isComplete) else {
-        // They may have gone since they were listed; then others have come.
+        // They may have been removed since they were listed; then there are newer ones.
         guard named != seen else { return nil }
         seen = named
         continue
@@ -55,7 +55,7 @@ public struct CheckpointStore: Sendable {
     }
   }
 
-  /// Everything a run is continued from.
+  /// Everything that a run is resumed from.
   struct Snapshot: Sendable {
     var parameters: Parameters
     var optimizer: AdamW.State
@@ -69,18 +69,18 @@ public struct CheckpointStore: Sendable {
     }
   }
 
-  /// The steps of the checkpoints that a run wrote, ascending.
+  /// The steps of the checkpoints that training runs wrote, ascending.
   ///
   /// - Throws: `TensorError.file(path:reason:)` if the run's folder cannot be read.
   var ownSteps: [Int] {
     get throws { try namedSteps.filter { objection(step: $0) == nil } }
   }
 
-  /// Writes a checkpoint, and then removes the oldest ones beyond `kept`.
+  /// Writes a checkpoint, then removes the oldest ones beyond `kept`.
   ///
   /// - Returns: the checkpoint's folder.
-  /// - Throws: `TensorError.file(path:reason:)`, and ``TrainingError/checkpoint(path:reason:)`` where
-  ///   something else has the name; the checkpoints that there were are then unharmed.
+  /// - Throws: `TensorError.file(path:reason:)` if writing fails, ``TrainingError/checkpoint(path:reason:)``
+  ///   if something else has the name; existing checkpoints are then unharmed.
   func write(_ snapshot: Snapshot, model: LanguageModelConfiguration, kept: Int) throws -> String {
     let step = snapshot.state.step
     try requirePlace(for: step...step)
@@ -98,7 +98,7 @@ public struct CheckpointStore: Sendable {
     return path(step: step)
   }
 
-  /// Removes the oldest checkpoints beyond `kept`, of those before `step`.
+  /// Of the checkpoints before `step`, removes the oldest beyond the latest `kept` of all.
   func prune(kept: Int, before step: Int) throws {
     for old in try ownSteps.dropLast(kept) where old < step {
       try AtomicFolder.removeIfThere(path(step: old))
@@ -107,8 +107,8 @@ public struct CheckpointStore: Sendable {
 
   /// Reads a checkpoint.
   ///
-  /// - Throws: ``TrainingError/checkpoint(path:reason:)`` if it is of another model or damaged, and
-  ///   the errors of reading its files.
+  /// - Throws: ``TrainingError/checkpoint(path:reason:)`` if it is of another model or damaged; the errors
+  ///   of reading its files.
   func read(step: Int, model: LanguageModelConfiguration) throws -> Snapshot {
     let folder = path(step: step)
     let state = try state(step: step)
@@ -138,24 +138,23 @@ public struct CheckpointStore: Sendable {
       state: state)
   }
 
-  /// Removes all checkpoints that a run wrote, the latest first: a run that is killed meanwhile has gone
-  /// back.
+  /// Removes all checkpoints that training runs wrote, the latest first: a run killed meanwhile resumes from
+  /// an earlier one.
   func removeAll() throws {
     for step in try ownSteps.reversed() { try AtomicFolder.removeIfThere(path(step: step)) }
   }
 
-  /// Removes what runs left that were killed while they wrote or removed: parts of checkpoints, and files
-  /// that are called after their process.
+  /// Removes what killed runs left while writing or removing: partial checkpoints, and temporary files
+  /// named after their process.
   func removeLeftovers() throws {
     try AtomicFolder.removeUnfinished(in: folder) { name in
       name.hasPrefix(Self.prefix) || name.first?.isNumber == true
     }
   }
 
-  /// Makes sure that a run can write its checkpoints of `steps`.
+  /// Checks that a run can write its checkpoints of `steps`.
   ///
-  /// - Throws: ``TrainingError/checkpoint(path:reason:)`` where a folder that no run wrote has the name
-  ///   of one.
+  /// - Throws: ``TrainingError/checkpoint(path:reason:)`` if a folder that no run wrote has the name of one.
   func requirePlace(for steps: ClosedRange<Int>) throws {
     for step in try namedSteps where steps.contains(step) {
       guard let objection = objection(step: step) else { continue }
@@ -166,7 +165,7 @@ public struct CheckpointStore: Sendable {
     }
   }
 
-  /// The steps in names of checkpoints, ascending.
+  /// The steps in the names of checkpoints, ascending.
   private var namedSteps: [Int] {
     get throws {
       try AtomicFolder.names(in: folder).compactMap { name in
@@ -178,21 +177,21 @@ public struct CheckpointStore: Sendable {
     }
   }
 
-  /// What of `trainer_state.json` tells a checkpoint of a run: enough not to be another program's file
-  /// of that name.
+  /// The part of `trainer_state.json` that identifies it, enough to distinguish it from another program's
+  /// file of that name.
   private struct Marker: Decodable {
     let step: Int
     let data: TrainerState.DataIdentity
   }
 
-  /// Whether a model can be read from it.
+  /// Whether it holds a complete model.
   private func isComplete(_ step: Int) -> Bool {
     [Checkpoint.configurationFile, Checkpoint.weightsFile].allSatisfy {
       access(path(step: step) + "/" + $0, F_OK) == 0
     }
   }
 
-  /// Why the folder is no checkpoint that a run wrote; nil if it is one.
+  /// Why the folder is not a checkpoint written by a training run; nil if it is one.
   private func objection(step: Int) -> String? {
     let text: Data
     do {
@@ -207,9 +206,10 @@ public struct CheckpointStore: Sendable {
     return marker.step == step ? nil : "it was written after step \(marker.step)"
   }
 
-  /// Where the run stood.
+  /// The run's state in a checkpoint.
   ///
-  /// - Throws: ``TrainingError/checkpoint(path:reason:)``, ``TrainingError/notRead(path:reason:)``.
+  /// - Throws: ``TrainingError/checkpoint(path:reason:)`` if it is invalid,
+  ///   ``TrainingError/notRead(path:reason:)`` if it cannot be read.
   private func state(step: Int) throws -> TrainerState {
     let path = statePath(step: step)
     guard let text = try RunFile.read(path) else {

@@ -1,12 +1,12 @@
-/// Where a run stands, beside the model and the optimizer: `trainer_state.json`.
+/// The state of a run besides the model and the optimizer: `trainer_state.json`.
 ///
-/// There are no clocks in it: runs that did the same steps write the same bytes.
+/// It contains no times: runs that took the same steps write the same bytes.
 public struct TrainerState: Codable, Hashable, Sendable {
   /// Steps done.
   public var step = 0
-  /// Where the next batch begins.
+  /// Position of the next batch.
   public var position = DataPosition()
-  /// What ``position`` refers to.
+  /// The text that ``position`` refers to.
   public let data: DataIdentity
   /// The steps since the last line of metrics.
   public var group = StepGroup()
@@ -14,7 +14,7 @@ public struct TrainerState: Codable, Hashable, Sendable {
 
   public init(data: DataIdentity) { self.data = data }
 
-  /// Text and how it is cut: a run can only be continued with the same.
+  /// Identifies a text and how it is divided into batches; a run can only be resumed with the same.
   public struct DataIdentity: Codable, Hashable, Sendable {
     /// ``Corpus/fingerprint``.
     public let text: String
@@ -43,7 +43,7 @@ public struct TrainerState: Codable, Hashable, Sendable {
       case gradientNormSum = "gradient_norm_sum"
     }
 
-    /// The mean loss in nats a token.
+    /// The mean loss in nats per token.
     public var loss: Double { lossSum / Double(max(1, steps)) }
     public var gradientNorm: Double { gradientNormSum / Double(max(1, steps)) }
 
@@ -54,8 +54,8 @@ public struct TrainerState: Codable, Hashable, Sendable {
     }
   }
 
-  /// What makes no sense in it: the key, what it is and what it must be; nil if a run can be continued
-  /// from it, as from every one that a run wrote.
+  /// What is invalid in this state: the key, what it was and what it must be; nil if it is valid, as every
+  /// state written by a run is.
   var objection: String? {
     var check = ValueChecks(section: "")
     func counts(_ value: Int, _ key: String, upTo most: Int, from least: Int = 0) {

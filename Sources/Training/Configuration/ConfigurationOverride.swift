@@ -3,14 +3,14 @@ import AttentionLanguageModels
 
 /// A change to a configuration from the command line: `training.steps=20`.
 ///
-/// The path goes through objects by key and through arrays by number; objects that are missing on
-/// the way are made. The value is read as JSON5 (`true`, `3e-4`, `[1, 2]`, `'text'`) and, where it
-/// is none, as the text that it is (`output_directory=runs/a`).
+/// The path descends through objects by key and through arrays by index; missing objects are created. The
+/// value is read as JSON5 (`true`, `3e-4`, `[1, 2]`, `'text'`), or as plain text if it is not JSON5
+/// (`output_directory=runs/a`).
 public struct ConfigurationOverride: Hashable, Sendable {
   public let path: [String]
   public let value: JSONValue
 
-  /// Deeper than any configuration; more could exhaust the stack.
+  /// Deeper than any configuration; unlimited depth could exhaust the stack.
   private static let mostKeys = 64
 
   /// - Throws: `ConfigurationError.invalidValue(_:was:mustBe:)` if the text is not `key=value`.
@@ -34,10 +34,10 @@ public struct ConfigurationOverride: Hashable, Sendable {
       ?? .string(written)
   }
 
-  /// Puts the value in its place.
+  /// Sets the value at the path.
   ///
-  /// - Throws: `ConfigurationError.invalidValue(_:was:mustBe:)` if the path leads through a value
-  ///   that is neither an object nor an array, or to an element that an array does not have.
+  /// - Throws: `ConfigurationError.invalidValue(_:was:mustBe:)` if the path descends into a value that is
+  ///   neither an object nor an array, or to a missing element of an array.
   public func apply(to tree: inout JSONValue) throws { try set(path[...], in: &tree) }
 
   private func set(_ rest: ArraySlice<String>, in node: inout JSONValue) throws {

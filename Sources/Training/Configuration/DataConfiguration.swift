@@ -1,16 +1,16 @@
 import AttentionLanguageModels
 
-/// Where the text comes from: the section `data`.
+/// The text to train on: the section `data`.
 public struct DataConfiguration: Codable, Hashable, Sendable {
-  /// Files and folders. Relative paths are taken from the configuration file's folder.
+  /// Files and folders. Relative paths start at the configuration file's folder.
   public var paths = ["."]
-  /// Which files of a folder are text, by the end of their names, without the dot; "" for names that have
-  /// none. Default text and the sources of common languages.
+  /// The extensions, without the dot, of the files to read in a folder; "" for names without one. The
+  /// default covers text and the source files of common languages.
   public var extensions = [
     "c", "cc", "cpp", "cu", "cuh", "go", "h", "hpp", "java", "js", "kt", "md", "py", "rb", "rs",
     "rst", "sh", "swift", "tex", "ts", "txt",
   ]
-  /// The share of the text that is held out: above 0, at most 0.5.
+  /// The fraction of the text that is held out: above 0, at most 0.5.
   public var validationFraction = 0.1
 
   public init() {}
@@ -29,7 +29,7 @@ public struct DataConfiguration: Codable, Hashable, Sendable {
     try validate(path: decoder.codingPath.dotted)
   }
 
-  /// - Throws: `ConfigurationError.invalidValue(_:was:mustBe:)`.
+  /// - Throws: `ConfigurationError.invalidValue(_:was:mustBe:)` for the first invalid value.
   public func validate(path: String = "data") throws {
     var check = ValueChecks(section: path)
     check.that(!paths.isEmpty, "paths", was: "an array of 0", mustBe: "at least one path")
@@ -44,7 +44,7 @@ public struct DataConfiguration: Codable, Hashable, Sendable {
 }
 
 extension KeyedDecodingContainer {
-  /// An array of strings; one string alone stands for an array of it.
+  /// An array of strings; a single string stands for an array of it.
   fileprivate func list(_ key: Key, default otherwise: [String]) throws -> [String] {
     if let single = try? decode(String.self, forKey: key) { return [single] }
     return try value(key, default: otherwise)

@@ -1,11 +1,10 @@
 import AttentionTensors
 
-/// What a model computes in while it is trained.
+/// The dtype that a model computes in during training.
 ///
-/// Parameters, moments and checkpoints are float32 in any case. With `bfloat16` each step rounds the
-/// parameters, so that the model's products, and what is kept of them for the gradients, take half the
-/// memory; the optimizer adds to the parameters as they were before rounding, where small steps are
-/// not lost.
+/// Parameters, moments and checkpoints are always float32. With `bfloat16` each step rounds the parameters,
+/// so that matrix products and the activations kept for the gradients take half the memory; the optimizer
+/// updates the unrounded parameters, which small updates do not vanish in.
 ///
 /// Reference: Micikevicius et al., *Mixed precision training* (2018).
 public enum Precision: String, CaseIterable, Hashable, Sendable, Codable {

@@ -1,15 +1,15 @@
 import AttentionLanguageModels
 
-/// What the trained model writes at the end of a run: the section `sample`.
+/// The text that the trained model generates at the end of a run: the section `sample`.
 public struct SampleConfiguration: Codable, Hashable, Sendable {
   public var prompt = "\n"
-  /// How many tokens are written; 0 writes none.
+  /// Number of tokens to generate; 0 generates none.
   public var tokens = 400
-  /// Divides the logits; 0 takes the likeliest token.
+  /// Divides the logits; 0 takes the most likely token.
   public var temperature = 0.8
-  /// Only the likeliest k tokens are drawn from; absent for all.
+  /// Only the k most likely tokens are drawn; nil for all.
   public var topK: Int?
-  /// Only the likeliest tokens whose probabilities make up p are drawn from; absent for all.
+  /// Only the most likely tokens that together have probability p are drawn; nil for all.
   public var topP: Double?
   public var seed = 0
 
@@ -34,7 +34,7 @@ public struct SampleConfiguration: Codable, Hashable, Sendable {
     try validate(path: decoder.codingPath.dotted)
   }
 
-  /// - Throws: `ConfigurationError.invalidValue(_:was:mustBe:)`.
+  /// - Throws: `ConfigurationError.invalidValue(_:was:mustBe:)` for the first invalid value.
   public func validate(path: String = "sample") throws {
     var check = ValueChecks(section: path)
     check.that(!prompt.isEmpty, "prompt", was: "\"\"", mustBe: "at least one character")

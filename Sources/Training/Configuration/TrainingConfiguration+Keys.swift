@@ -3,10 +3,10 @@ import AttentionLanguageModels
 extension DataConfiguration.CodingKeys: DocumentedKey {
   package var meaning: String {
     switch self {
-    case .paths: "files and folders, from the configuration file's folder"
+    case .paths: "files and folders, relative to the configuration file's folder"
     case .extensions:
-      "which files of a folder are text, by the end of their names; `\"\"` for names without a dot"
-    case .validationFraction: "the share of the text that is held out, at most 0.5"
+      "the extensions, without the dot, of the files to read in a folder; `\"\"` for names without one"
+    case .validationFraction: "the fraction of the text that is held out, at most 0.5"
     }
   }
 }
@@ -15,25 +15,25 @@ extension TrainingSettings.CodingKeys: DocumentedKey {
   package var meaning: String {
     switch self {
     case .steps: "optimizer steps of the whole run"
-    case .batchSize: "windows of text a step"
-    case .length: "tokens in a window: the longest context that is trained"
+    case .batchSize: "windows of text per step"
+    case .length: "tokens per window: the longest context that is trained on"
     case .learningRate: "the highest learning rate, reached at the end of the warm-up"
-    case .minimumLearningRate: "the learning rate that the cosine ends at"
-    case .warmupSteps: "steps until the highest learning rate"
-    case .weightDecay: "the share of a matrix that is taken away each step, times the learning rate"
+    case .minimumLearningRate: "the learning rate at the end of the cosine"
+    case .warmupSteps: "steps of linear warm-up"
+    case .weightDecay: "AdamW's decoupled weight decay, of matrices only"
     case .beta1: "AdamW's decay of the mean gradient"
     case .beta2: "AdamW's decay of the mean squared gradient"
     case .epsilon: "AdamW's ε"
-    case .clipNorm: "the greatest norm of all gradients together"
-    case .precision: "what the model computes in: `float32` or `bfloat16`"
-    case .seed: "decides the initial weights and the order of the text"
-    case .logInterval: "steps in one line of metrics"
+    case .clipNorm: "the greatest global norm of the gradients"
+    case .precision: "the dtype that the model computes in: `float32` or `bfloat16`"
+    case .seed: "determines the initial weights and the order of the text"
+    case .logInterval: "steps per line of metrics"
     case .validationInterval: "steps between validations; the last step is always validated"
-    case .validationTokens: "about how many held-out tokens a validation reads"
+    case .validationTokens: "approximate number of held-out tokens that a validation reads"
     case .checkpointInterval: "steps between checkpoints; the last step always has one"
-    case .keptCheckpoints: "how many checkpoints are kept, the latest ones"
+    case .keptCheckpoints: "number of checkpoints kept, the latest ones"
     case .outputDirectory:
-      "the folder for checkpoints, metrics and the loss curve, from the working directory"
+      "the folder for checkpoints, metrics and the loss curve, relative to the working directory"
     }
   }
 
@@ -52,12 +52,12 @@ extension TrainingSettings.CodingKeys: DocumentedKey {
 extension SampleConfiguration.CodingKeys: DocumentedKey {
   package var meaning: String {
     switch self {
-    case .prompt: "what the text begins with"
-    case .tokens: "how many tokens are written; 0 writes none"
-    case .temperature: "divides the logits; 0 takes the likeliest token"
-    case .topK: "only the likeliest k tokens are drawn from"
-    case .topP: "only the likeliest tokens whose probabilities make up p are drawn from"
-    case .seed: "decides what is drawn"
+    case .prompt: "the beginning of the text"
+    case .tokens: "number of tokens to generate; 0 generates none"
+    case .temperature: "divides the logits; 0 takes the most likely token"
+    case .topK: "only the k most likely tokens are drawn"
+    case .topP: "only the most likely tokens that together have probability p are drawn"
+    case .seed: "determines the tokens drawn"
     }
   }
 
@@ -70,19 +70,19 @@ extension SampleConfiguration.CodingKeys: DocumentedKey {
 }
 
 extension TrainingConfiguration {
-  /// Every key of a configuration with its default and meaning, in Markdown: what `attention train --keys`
-  /// prints and CONFIGURATION.md holds.
+  /// Every configuration key with its default and meaning, in Markdown: printed by `attention train --keys`
+  /// and stored in CONFIGURATION.md.
   public static func keysPage() throws -> String {
     let sections =
       try LanguageModelConfiguration.documentedSections() + [
         DocumentedSection(
-          "`data`", "The text, a part of which is held out to validate the model.",
+          "`data`", "The text, part of which is held out for validation.",
           DataConfiguration.CodingKeys.allCases, defaults: DataConfiguration()),
         DocumentedSection(
           "`training`", "How the model is trained.", TrainingSettings.CodingKeys.allCases,
           defaults: TrainingSettings()),
         DocumentedSection(
-          "`sample`", "What the trained model writes at the end of a run.",
+          "`sample`", "The text that the trained model generates at the end of a run.",
           SampleConfiguration.CodingKeys.allCases, defaults: SampleConfiguration()),
       ]
     return """
@@ -90,7 +90,7 @@ extension TrainingConfiguration {
 
       `attention train CONFIG.json5` reads JSON5 with the sections below, of which only `model` is required.
       Every value can be changed on the command line by its path: `training.steps=100`,
-      `model.layers.pattern.0.heads=2`, `data.extensions=['txt']`. Other keys are mistakes.
+      `model.layers.pattern.0.heads=2`, `data.extensions=['txt']`. Unknown keys are errors.
 
       This page is what `attention train --keys` prints.
 

@@ -1,6 +1,6 @@
 import AttentionLanguageModels
 
-/// Everything a training run is told: the model, the text, the training and the final sample.
+/// The configuration of a training run: the model, the text, the training and the final sample.
 ///
 ///     {
 ///       model: { hidden_size: 128, layers: [{ type: "softmax" }, { type: "gated_linear" }] },
@@ -26,13 +26,13 @@ public struct TrainingConfiguration: Codable, Equatable, Sendable {
     sample = try values.value(.sample, default: sample)
   }
 
-  /// Reads a JSON5 file and applies `key=value` overrides to it. Without `training.output_directory`
-  /// the output folder is called like the file: `runs/tiny` for `Examples/tiny.json5`.
+  /// Reads a JSON5 file and applies `key=value` overrides to it. Without `training.output_directory` the
+  /// output folder is named after the file: `runs/tiny` for `Examples/tiny.json5`.
   ///
   /// - Parameters:
-  ///   - path: the file.
-  ///   - overrides: as ``ConfigurationOverride`` reads them, applied in their order.
-  /// - Throws: `ConfigurationError`.
+  ///   - path: the file's path.
+  ///   - overrides: in the form of ``ConfigurationOverride``, applied in order.
+  /// - Throws: `ConfigurationError` if the file cannot be read or a value is invalid.
   public init(file path: String, overrides: [String] = []) throws {
     var tree = try JSONValue(json5File: path)
     for override in overrides { try ConfigurationOverride(override).apply(to: &tree) }
@@ -47,7 +47,7 @@ public struct TrainingConfiguration: Codable, Equatable, Sendable {
   private static func name(of path: String) -> String {
     let name = path.split(separator: "/").last.map(String.init) ?? ""
     let stem = name.lastIndex(of: ".").map { String(name[..<$0]) } ?? name
-    // Names that begin with a dot are hidden, or lead elsewhere.
+    // A name that begins with a dot is hidden, or means another folder.
     return stem.isEmpty || stem.hasPrefix(".") ? "model" : stem
   }
 }

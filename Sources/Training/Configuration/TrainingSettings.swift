@@ -4,41 +4,41 @@ import AttentionLanguageModels
 public struct TrainingSettings: Codable, Hashable, Sendable {
   /// Optimizer steps of the whole run.
   public var steps = 1000
-  /// Windows of text a step.
+  /// Windows of text per step.
   public var batchSize = 8
-  /// Tokens in a window: the longest context that is trained.
+  /// Tokens in a window: the longest context that is trained on.
   public var length = 256
   /// The highest learning rate, reached at the end of the warm-up.
   public var learningRate = 3e-3
-  /// The learning rate that the cosine ends at.
+  /// The learning rate at the end of the cosine.
   public var minimumLearningRate = 3e-4
   public var warmupSteps = 50
-  /// The share of a weight that is taken away each step, times the learning rate. Matrices only.
+  /// Fraction of a weight subtracted per step, times the learning rate. Matrices only.
   public var weightDecay = 0.1
   public var beta1 = 0.9
   public var beta2 = 0.95
   public var epsilon = 1e-8
-  /// The greatest norm of all gradients together; longer ones are shortened to it.
+  /// The greatest global norm of the gradients; larger ones are scaled down to it.
   public var clipNorm = 1.0
-  /// What the model computes in.
+  /// The dtype that the model computes in.
   public var precision = Precision.float32
-  /// Decides the initial weights and the order of the text.
+  /// Determines the initial weights and the order of the text.
   public var seed = 0
-  /// Steps in one line of metrics.
+  /// Steps per line of metrics.
   public var logInterval = 10
   /// Steps between validations. The last step is always validated.
   public var validationInterval = 100
-  /// About how many held-out tokens a validation reads.
+  /// Approximate number of held-out tokens that a validation reads.
   public var validationTokens = 65536
   /// Steps between checkpoints. The last step always has one.
   public var checkpointInterval = 200
-  /// How many checkpoints are kept, the latest ones.
+  /// Number of checkpoints kept, the latest ones.
   public var keptCheckpoints = 2
-  /// The folder for checkpoints, metrics and the loss curve, from the working directory. A
-  /// configuration read from a file that does not say has `runs/` and the file's name.
+  /// The folder for checkpoints, metrics and the loss curve, relative to the working directory. A
+  /// configuration file without this key gets `runs/` and the file's name.
   public var outputDirectory = "runs/model"
 
-  /// More steps than anybody takes, and few enough to be counted without a thought of overflow.
+  /// More steps than anyone takes, and few enough that counting them cannot overflow.
   static let mostSteps = 1 << 48
 
   public init() {}
@@ -88,7 +88,7 @@ public struct TrainingSettings: Codable, Hashable, Sendable {
     try validate(path: decoder.codingPath.dotted)
   }
 
-  /// - Throws: `ConfigurationError.invalidValue(_:was:mustBe:)`.
+  /// - Throws: `ConfigurationError.invalidValue(_:was:mustBe:)` for the first invalid value.
   public func validate(path: String = "training") throws {
     var check = ValueChecks(section: path)
     check.that(steps, "steps", isAtLeast: 1)
@@ -96,7 +96,7 @@ public struct TrainingSettings: Codable, Hashable, Sendable {
       steps <= Self.mostSteps, "steps", was: "\(steps)", mustBe: "at most \(Self.mostSteps)")
     check.that(batchSize, "batch_size", isAtLeast: 1)
     check.that(length, "length", isAtLeast: 1)
-    // Places in a batch are int32.
+    // Indices in a batch are int32.
     check.that(
       !batchSize.multipliedReportingOverflow(by: length).overflow
         && batchSize * length <= Int(Int32.max), "batch_size times length",

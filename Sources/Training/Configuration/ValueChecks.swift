@@ -1,6 +1,6 @@
 import AttentionLanguageModels
 
-/// Checks the values of a section and remembers the first that is wrong.
+/// Checks the values of a section and keeps the first failure.
 struct ValueChecks {
   private let section: String
   private var failure: ConfigurationError?
@@ -17,7 +17,7 @@ struct ValueChecks {
     that(value >= least, key, was: "\(value)", mustBe: "at least \(least)")
   }
 
-  /// Also refuses infinities and numbers that are none.
+  /// Also rejects infinities and NaN.
   mutating func that(_ value: Double, _ key: String, isAtLeast least: Double) {
     that(value >= least && value.isFinite, key, was: "\(value)", mustBe: "at least \(least)")
   }
@@ -26,7 +26,7 @@ struct ValueChecks {
     that(value > 0 && value.isFinite, key, was: "\(value)", mustBe: "above 0")
   }
 
-  /// Refuses the character that ends a path for the system, which would take what stands before it.
+  /// Rejects the NUL character, at which the system would cut off the path.
   mutating func that(isPath value: String, _ key: String) {
     that(
       !value.utf8.contains(0), key, was: "a string with a NUL character",

@@ -1,21 +1,21 @@
 import AttentionLanguageModels
 import AttentionTensors
 
-/// Sequences packed one behind the other, none of which sees another.
+/// Packed sequences, independent of each other.
 public struct Batch: Sendable {
-  /// The tokens the model reads, int32 `[1, tokens]`.
+  /// The model's input tokens, int32 `[1, tokens]`.
   public let inputs: Tensor
-  /// The token that follows each, int32 `[1, tokens]`.
+  /// The next token of each, int32 `[1, tokens]`.
   public let targets: Tensor
-  /// Where sequences begin in ``inputs``, and their end: int32 `[sequences + 1]`.
+  /// Cumulative lengths of the sequences in ``inputs``: int32 `[sequences + 1]`.
   public let cumulativeLengths: Tensor
 
   public var tokenCount: Int { inputs.elementCount }
 
-  /// - Throws: `TensorError.outOfMemory(requestedBytes:heldBytes:)` if it has no room.
+  /// - Throws: `TensorError.outOfMemory(requestedBytes:heldBytes:)` if memory is exhausted.
   init(_ text: PackedText, pieces: [PairSequence.Piece]) throws {
     let count = pieces.reduce(0) { $0 + $1.count }
-    /// The tokens that stand `distance` behind those of the pieces.
+    /// The tokens `distance` after those of the pieces.
     func tokens(_ distance: Int) throws -> Tensor {
       try Tensor.filling([1, count], as: Int32.self) { target in
         var place = 0

@@ -1,23 +1,22 @@
-/// Text in two parts that share no document: one to train on, one to measure on.
+/// Text in two parts that share no document: one to train on, one to validate on.
 ///
-/// Whole documents are held out, so the validation figure tells how well the model predicts text
-/// from files it has never seen. Which ones depends on their contents alone, so it does not change
-/// with the seed, or with where the files lie. Documents are walked in the order of a hash of their
-/// text, and each that still fits in the held-out share is held out. Where that leaves more than half
-/// of the share (a single document, a few of equal size), the rest of it is taken from the end of the
-/// largest document, from the beginning of a line on.
+/// Whole documents are held out, so the validation loss measures prediction of text from unseen files. Which
+/// ones depends on their contents alone, not on the seed or the files' paths. Documents are visited in the
+/// order of a hash of their text, and each that still fits into the held-out fraction is held out. If that
+/// leaves more than half of the fraction unused (a single document, a few of equal size), the rest is taken
+/// from the end of the largest document, starting at the beginning of a line.
 public struct Corpus: Sendable {
   public let training: PackedText
   public let validation: PackedText
 
-  /// The least bytes of text: two on each side, one to predict the other from.
+  /// The least bytes of text: two in each part, one to predict from and one to predict.
   private static let leastBytes = 4
 
   /// - Parameters:
-  ///   - documents: different texts, none empty.
-  ///   - validationFraction: the share of bytes to hold out, above 0 and at most 0.5.
+  ///   - documents: distinct texts, none empty.
+  ///   - validationFraction: the fraction of bytes to hold out, above 0 and at most 0.5.
   /// - Throws: ``TrainingError/text(path:reason:)`` if there are fewer than four bytes;
-  ///   ``TrainingError/invalidArgument(_:was:mustBe:)`` for another fraction.
+  ///   ``TrainingError/invalidArgument(_:was:mustBe:)`` for a fraction out of range.
   public init(_ documents: [Document], validationFraction: Double) throws {
     guard validationFraction > 0, validationFraction <= 0.5 else {
       throw TrainingError.invalidArgument(
@@ -35,7 +34,7 @@ public struct Corpus: Sendable {
     }
   }
 
-  /// Tells texts apart: equal for equal documents in equal order, split equally.
+  /// A hash of both parts: equal for equal documents in equal order, split equally.
   public var fingerprint: String {
     var hash = FNV1a()
     for part in [training, validation] {
@@ -64,7 +63,7 @@ public struct Corpus: Sendable {
     var left = budget
     var heldOut: Set<Int> = []
     for index in order {
-      // A text of one byte has nothing to predict.
+      // A text of one byte has no pair.
       let size = documents[index].bytes.count
       guard size >= 2, size <= left else { continue }
       heldOut.insert(index)
@@ -90,8 +89,8 @@ public struct Corpus: Sendable {
     return split
   }
 
-  /// Where the last `budget` bytes begin, moved on to the beginning of a line, or at least of a
-  /// character, if the half of them or more remains.
+  /// The start of the last `budget` bytes, moved forward to the beginning of a line, or at least of a
+  /// character, if at least half of them remain.
   private static func place(toCut bytes: [UInt8], keeping budget: Int) -> Int {
     let cut = max(0, bytes.count - budget)
     let last = min(bytes.count, cut + budget / 2)

@@ -1,10 +1,10 @@
 import AttentionTensors
 
-/// One text, seen by the model without its neighbours.
+/// A text that the model sees independently of others.
 public struct Document: Hashable, Sendable {
-  /// The file's path as it was found.
+  /// The file's path, as it was found.
   public let name: String
-  /// The text in UTF-8. Other bytes are trained on as they are.
+  /// The text, usually UTF-8; any bytes are accepted.
   public let bytes: [UInt8]
 
   public init(name: String, bytes: [UInt8]) {
@@ -12,7 +12,7 @@ public struct Document: Hashable, Sendable {
     self.bytes = bytes
   }
 
-  /// A number that depends on the text alone, each bit of it on every byte.
+  /// A hash of the text alone, every bit of which depends on every byte.
   var contentHash: UInt64 {
     var hash = FNV1a()
     hash.combine(bytes)
@@ -21,7 +21,7 @@ public struct Document: Hashable, Sendable {
   }
 }
 
-/// The 64-bit hash of Fowler, Noll and Vo: the same on every machine and in every run.
+/// The 64-bit FNV-1a hash: the same on every machine and in every run.
 struct FNV1a {
   private static let offsetBasis: UInt64 = 0xCBF2_9CE4_8422_2325
   private static let prime: UInt64 = 0x0000_0100_0000_01B3

@@ -1,11 +1,11 @@
-/// Documents one behind the other, and where each begins.
+/// Concatenated documents and their starts.
 ///
 /// The unit of training is a *pair*: a byte and the byte that follows it in the same document. A
 /// document of n bytes has n − 1 pairs; no pair reaches from one document into another.
 public struct PackedText: Sendable {
-  /// The documents' bytes without anything between them.
+  /// The documents' bytes, without separators.
   public let bytes: [UInt8]
-  /// Where documents begin in ``bytes``; one more than there are documents, the last the length.
+  /// The start of each document in ``bytes``, then the total length.
   public let starts: [Int]
 
   /// Documents of fewer than two bytes have no pair and are left out.
@@ -29,17 +29,17 @@ public struct PackedText: Sendable {
   func pairCount(of document: Int) -> Int { starts[document + 1] - starts[document] - 1 }
 }
 
-/// The pairs of all documents in some order of the documents, numbered through.
+/// The pairs of all documents, numbered consecutively in a given order of the documents.
 struct PairSequence: Sendable {
-  /// Neighbouring pairs of one document.
+  /// Adjacent pairs of one document.
   struct Piece: Equatable, Sendable {
-    /// Where the first pair's first byte lies in the text.
+    /// Position of the first pair's first byte in the text.
     let start: Int
     let count: Int
   }
 
   private let documents: [Int]
-  /// The number of each document's first pair, and the number of pairs as the last.
+  /// The number of each document's first pair, then the number of pairs.
   private let firstPairs: [Int]
   private let text: PackedText
 
@@ -53,8 +53,8 @@ struct PairSequence: Sendable {
 
   var count: Int { firstPairs[firstPairs.count - 1] }
 
-  /// The `length` pairs from `start` on, the first pair following the last, cut where documents
-  /// end. A piece is what one sequence of a batch may see.
+  /// The `length` pairs from `start` on, wrapping around after the last, split where documents end. A piece
+  /// becomes one sequence of a batch.
   func pieces(from start: Int, length: Int) -> [Piece] {
     var pieces: [Piece] = []
     var pair = start % count
@@ -72,7 +72,7 @@ struct PairSequence: Sendable {
     return pieces
   }
 
-  /// The place in the order of the document that holds `pair`.
+  /// The position, in the order, of the document that holds `pair`.
   private func slot(of pair: Int) -> Int {
     var low = 0
     var high = documents.count

@@ -4,20 +4,20 @@ import AttentionTensors
 
 /// Finds and reads text files.
 public enum TextFiles {
-  /// Reads the files that `paths` name, and those with one of the `extensions` in the folders that
-  /// `paths` name and below.
+  /// Reads the files in `paths`, and those with one of the `extensions` in the folders in `paths` and their
+  /// subfolders.
   ///
-  /// Documents come in the order of `paths`, those of a folder sorted by path. Names that begin
-  /// with a dot are skipped inside folders, and so are links to folders and empty files. A text
-  /// that was met before is left out, whatever its name.
+  /// Documents come in the order of `paths`, those of a folder sorted by path. Inside folders, names that
+  /// begin with a dot, links to folders and empty files are skipped. Repeated texts are skipped, whatever
+  /// their names.
   ///
   /// - Parameters:
-  ///   - paths: files and folders; absolute, or relative.
+  ///   - paths: files and folders, absolute or relative.
   ///   - extensions: without the dot; "" for names without one.
-  ///   - folder: what relative paths are relative to.
-  /// - Throws: ``TrainingError/text(path:reason:)`` for a path that does not exist or cannot be
-  ///   read, for a named file that is empty, and where nothing is found at all;
-  ///   ``TrainingError/outOfMemory(_:neededBytes:availableBytes:)`` for more text than fits.
+  ///   - folder: the folder that relative paths start at.
+  /// - Throws: ``TrainingError/text(path:reason:)`` if a path does not exist or cannot be read, a named file
+  ///   is empty, or no file is found;
+  ///   ``TrainingError/outOfMemory(_:neededBytes:availableBytes:)`` if the text exceeds the memory.
   public static func documents(
     at paths: [String], extensions: [String], relativeTo folder: String
   ) throws -> [Document] {
@@ -25,7 +25,7 @@ public enum TextFiles {
     let files = try paths.flatMap { path in
       try Self.files(at: Path(path.hasPrefix("/") ? path : folder + "/" + path), endings)
     }
-    // The documents, and behind them the packed text that is made of them.
+    // The documents, and the packed text made from them.
     let copies = 2
     let total = files.reduce(0) { $0 + min($1.size, .max / copies - $0) }
     try MemoryLimit.require(copies * total, "the text, \(Quantity.bytes(total)), needs")
@@ -49,7 +49,7 @@ public enum TextFiles {
     return found
   }
 
-  /// A name as the bytes that it is: not every name is UTF-8.
+  /// A path as raw bytes, since not every path is UTF-8.
   private struct Path {
     let bytes: [UInt8]
 
@@ -60,14 +60,14 @@ public enum TextFiles {
       bytes = folder.bytes + (folder.bytes.last == slash ? [] : [slash]) + name
     }
 
-    /// The name for people; bytes that are not UTF-8 are shown as �.
+    /// The path for messages; bytes that are not UTF-8 are shown as �.
     var text: String { String(decoding: bytes, as: UTF8.self) }
   }
 
   private struct File {
     let path: Path
     let size: Int
-    /// Whether the configuration names it, and not a folder above it.
+    /// Whether the configuration names the file itself, not a folder above it.
     let isNamed: Bool
   }
 
@@ -80,7 +80,7 @@ public enum TextFiles {
       throw TrainingError.text(path: path.text, reason: String(cString: strerror(errno)))
     }
     if status.st_mode & S_IFMT == S_IFLNK {
-      // A link to a folder could lead back to where it came from; a link to a file cannot.
+      // A link to a folder could make a cycle; a link to a file cannot.
       guard stat(name, &status) == 0, status.st_mode & S_IFMT == S_IFREG else { return .other }
     }
     switch status.st_mode & S_IFMT {
@@ -90,7 +90,7 @@ public enum TextFiles {
     }
   }
 
-  /// The file, or those of the folder, that the configuration names.
+  /// The file at `path`, or the files of the folder at `path`.
   private static func files(at path: Path, _ extensions: Set<[UInt8]>) throws -> [File] {
     switch try kind(of: path, followingLinks: true) {
     case .folder: return try files(in: path, extensions: extensions)
@@ -124,7 +124,7 @@ public enum TextFiles {
     }
   }
 
-  /// Runs `body`, a `FileProblem` of which becomes an error about the text at `path`.
+  /// Runs `body` and turns a `FileProblem` into an error about the text at `path`.
   private static func naming<R>(_ path: Path, _ body: () throws -> R) throws -> R {
     do { return try body() } catch let problem as FileProblem {
       throw TrainingError.text(path: path.text, reason: problem.reason)

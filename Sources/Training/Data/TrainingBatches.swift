@@ -1,10 +1,10 @@
 import AttentionTensors
 
-/// How far training has read: all that has to be saved to draw the next batch again.
+/// How far training has read: all that is needed to draw the next batch again.
 public struct DataPosition: Codable, Hashable, Sendable {
-  /// How often the text has been read to its end.
+  /// The number of completed passes over the text.
   public var epoch = 0
-  /// How many windows of the epoch have been read.
+  /// The number of windows read in this epoch.
   public var window = 0
 
   public init(epoch: Int = 0, window: Int = 0) {
@@ -15,28 +15,27 @@ public struct DataPosition: Codable, Hashable, Sendable {
 
 /// Draws training batches: each epoch reads every pair of the text once.
 ///
-/// In an epoch the documents are shuffled and laid one behind the other, cut into windows of
-/// `length` pairs from a random place on, and the windows are read in random order. The last window
-/// is filled from the beginning. Everything random is a function of the seed and the epoch (Philox),
-/// so a ``position`` is enough to continue.
+/// In each epoch the documents are shuffled, concatenated and cut into windows of `length` pairs, starting
+/// at a random pair; the windows are read in random order. The last window wraps around to the beginning.
+/// All randomness is a function of the seed and the epoch (Philox), so a ``position`` is enough to resume.
 public struct TrainingBatches: Sendable {
   public let text: PackedText
   public let windowsPerBatch: Int
   public let length: Int
   public let seed: UInt64
-  /// The place of the next batch.
+  /// The position of the next batch.
   public private(set) var position: DataPosition
 
   private var epoch: Epoch
 
   /// - Parameters:
-  ///   - text: what is trained on.
-  ///   - windowsPerBatch: sequences a batch, before documents' ends cut them further.
-  ///   - length: pairs in a window.
-  ///   - seed: decides the order of the text.
-  ///   - position: where to begin: the place that a former ``position`` had.
-  /// - Throws: ``TrainingError/invalidArgument(_:was:mustBe:)`` for a text without pairs, counts
-  ///   below one, or a position that the text does not have.
+  ///   - text: the text to train on.
+  ///   - windowsPerBatch: sequences per batch, before the ends of documents split them further.
+  ///   - length: pairs per window.
+  ///   - seed: determines the order of the text.
+  ///   - position: where to start, an earlier value of ``position``.
+  /// - Throws: ``TrainingError/invalidArgument(_:was:mustBe:)`` for a text without pairs, counts below one,
+  ///   or a position outside of the text.
   public init(
     _ text: PackedText, windowsPerBatch: Int, length: Int, seed: UInt64,
     position: DataPosition = DataPosition()
@@ -66,7 +65,7 @@ public struct TrainingBatches: Sendable {
     }
   }
 
-  /// The next batch; ``position`` moves behind it.
+  /// The next batch; advances ``position``.
   public mutating func next() throws -> Batch {
     var pieces: [PairSequence.Piece] = []
     for _ in 0..<windowsPerBatch {
@@ -81,7 +80,7 @@ public struct TrainingBatches: Sendable {
     return try Batch(text, pieces: pieces)
   }
 
-  /// What is random about one reading of the text.
+  /// The random choices of one epoch.
   private struct Epoch: Sendable {
     let pairs: PairSequence
     let rotation: Int

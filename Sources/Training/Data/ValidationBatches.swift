@@ -1,22 +1,22 @@
 /// The batches that validation measures on, the same each time.
 ///
-/// The held-out text is cut into windows of `length` pairs in the order of its documents. If that
-/// is more than asked for, windows are taken at even distances. A byte is predicted from what
-/// stands before it in its window and document, so the figure is that of a context of `length`.
+/// The held-out text is cut into windows of `length` pairs in the order of its documents. If that is more
+/// than requested, evenly spaced windows are taken. A byte is predicted from the bytes before it in its
+/// window and document, so the loss is that of a context of `length`.
 public struct ValidationBatches: Sendable {
   public let text: PackedText
   public let windowsPerBatch: Int
   public let length: Int
-  /// The first pair of each window that is read.
+  /// The first pair of each window.
   let starts: [Int]
 
   private let pairs: PairSequence
 
   /// - Parameters:
-  ///   - text: what is measured on.
-  ///   - windowsPerBatch: windows that go through the model at once, at least 1.
-  ///   - length: pairs in a window, at least 1.
-  ///   - tokens: about how many pairs to measure on: whole windows, at least one.
+  ///   - text: the held-out text.
+  ///   - windowsPerBatch: windows that the model processes at once, at least 1.
+  ///   - length: pairs per window, at least 1.
+  ///   - tokens: approximate number of pairs to measure on: whole windows, at least one.
   public init(_ text: PackedText, windowsPerBatch: Int, length: Int, tokens: Int) {
     self.text = text
     self.windowsPerBatch = max(1, windowsPerBatch)
@@ -30,7 +30,7 @@ public struct ValidationBatches: Sendable {
 
   public var count: Int { (starts.count + windowsPerBatch - 1) / windowsPerBatch }
 
-  /// The batch of the given number below ``count``.
+  /// The batch of the given number, below ``count``.
   func batch(_ number: Int) throws -> Batch {
     let first = number * windowsPerBatch
     let windows = starts[first..<min(starts.count, first + windowsPerBatch)]

@@ -1,17 +1,17 @@
-/// Measures how fast a run goes.
+/// Measures the speed of a run.
 struct Pace {
   private let clock = ContinuousClock()
   private let began: ContinuousClock.Instant
   private let firstStep: Int
   private var groupTokens = 0
   private var groupTime = Duration.zero
-  /// What of the next step was measured already.
+  /// Time already spent on the next step.
   private var timeAhead = Duration.zero
-  /// The rate and the loss of the last steps, with the latest counting most.
+  /// Exponential moving averages of the rate and the loss.
   private var recentRate: Double?
   private var recentLoss: Double?
 
-  /// How much of the recent figures a new step replaces.
+  /// Weight of a new step in the moving averages.
   private static let newShare = 0.1
 
   init(firstStep: Int) {
@@ -33,14 +33,14 @@ struct Pace {
     recentLoss = recentLoss.map { $0 + (loss - $0) * Self.newShare } ?? loss
   }
 
-  /// Measures a part of the next step that is done before it.
+  /// Measures a part of the next step that is done in advance.
   mutating func measureAhead(_ body: () throws -> Void) rethrows {
     let start = clock.now
     try body()
     timeAhead += clock.now - start
   }
 
-  /// Tokens a second over the steps since this was last asked.
+  /// Tokens per second over the steps since the last call.
   mutating func finishGroup() -> Double {
     defer { (groupTokens, groupTime) = (0, .zero) }
     return Double(groupTokens) / max(groupTime.seconds, 1e-9)

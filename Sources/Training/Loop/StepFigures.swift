@@ -1,8 +1,8 @@
 import AttentionTensors
 
-/// What a step reports, on its way to the processor: a device that computes it goes on meanwhile.
+/// The figures of a step on their way to the host: a GPU continues with its work meanwhile.
 struct StepFigures: Sendable {
-  /// The number of the step, from 1.
+  /// The number of the step, counted from 1.
   let step: Int
   private let loss: PendingElements
   private let clip: PendingElements
@@ -14,15 +14,15 @@ struct StepFigures: Sendable {
   }
 
   struct Values {
-    /// The loss of the batch in nats a token, before the step.
+    /// The loss of the batch in nats per token, before the update.
     let loss: Double
-    /// The norm of all gradients together, before clipping.
+    /// The global norm of the gradients, before clipping.
     let gradientNorm: Double
   }
 
   /// Waits for the figures.
   ///
-  /// - Throws: ``TrainingError/diverged(step:loss:gradientNorm:)`` if one is no number.
+  /// - Throws: ``TrainingError/diverged(step:loss:gradientNorm:)`` if one is not finite.
   func values() throws -> Values {
     let values = Values(
       loss: try loss.elements()[0], gradientNorm: try clip.elements()[0])

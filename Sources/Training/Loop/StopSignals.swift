@@ -1,30 +1,30 @@
 import AttentionCLibrary
 import Synchronization
 
-/// Turns Ctrl-C, a polite kill and the end of a terminal into a flag that training reads between steps.
+/// Turns SIGINT (Ctrl-C), SIGTERM and SIGHUP into a flag that training reads between steps.
 ///
-/// The first signal sets the flag; a second Ctrl-C or kill ends the process at once. A terminal that
-/// closes may say so twice, so that never does.
+/// The first signal sets the flag; a second SIGINT or SIGTERM ends the process at once. SIGHUP never does,
+/// since a closing terminal may send it twice.
 public enum StopSignals {
-  /// The number of the first signal; 0 for none.
+  /// The number of the first signal received; 0 if none.
   private static let received = Atomic<Int32>(0)
   private static let handled = [SIGINT, SIGTERM, SIGHUP]
 
-  /// The signal that has come since ``install()``, if one has.
+  /// The signal received since ``install()``; nil if none.
   public static var signal: Int32? {
     let number = received.load(ordering: .relaxed)
     return number == 0 ? nil : number
   }
 
-  /// Whether a signal has come since ``install()``.
+  /// Whether a signal has been received since ``install()``.
   public static var isStopRequested: Bool { signal != nil }
 
-  /// What shells report for a process that `signal` ended.
+  /// The exit code that shells report for a process ended by `signal`.
   public static func exitCode(for signal: Int32) -> Int32 { 128 + signal }
 
-  /// Handles SIGINT, SIGTERM and SIGHUP from now on. SIGHUP stays ignored if it was, as under `nohup`.
+  /// Handles SIGINT, SIGTERM and SIGHUP from now on. An ignored SIGHUP, as under `nohup`, stays ignored.
   public static func install() {
-    // Also makes sure that the flag exists before a handler reads it.
+    // Also initialises the flag before a handler reads it.
     received.store(0, ordering: .relaxed)
     for number in handled where number != SIGHUP || !isIgnored(signal: number) {
       set(number) { number in
@@ -36,7 +36,7 @@ public enum StopSignals {
     }
   }
 
-  /// Lets the signals end the process again, as they do before ``install()``.
+  /// Restores the default action of the signals.
   public static func uninstall() {
     for number in handled where !isIgnored(signal: number) { set(number, SIG_DFL) }
   }

@@ -3,21 +3,20 @@ import AttentionLanguageModels
 import AttentionTensors
 
 extension Trainer {
-  /// A run that holds its folder.
+  /// A run that holds the lock on its folder.
   struct Run {
     var session: TrainingSession
     let lock: RunLock
-    /// Nil if there is no step to take.
+    /// Nil if there are no steps left.
     let metrics: MetricsFile?
-    /// What the configuration differs in from the one that the run had.
+    /// The differences from the configuration that the run had before.
     let changes: [ConfigurationChange]
   }
 
   /// Prepares the output folder and the first or next step.
   ///
-  /// Everything that can be wrong is found before the folder is made or anything in it is changed. The
-  /// changes are made in an order in which each can be the last: a run that is killed between any two
-  /// of them can be begun again like one that was killed before.
+  /// All errors are found before the folder is created or anything in it changes. The changes are ordered so
+  /// that a run killed between any two of them can be started again like one that was killed before them.
   func begin(_ start: Start) throws -> Run {
     let folder = settings.outputDirectory
     let held = try lockIfThere(folder)
@@ -42,7 +41,7 @@ extension Trainer {
     if latest == nil {
       try store.removeAll()
     } else {
-      // A run that was killed behind its last checkpoint did not come to it.
+      // A run killed right after writing its last checkpoint did not remove the older ones.
       try store.prune(kept: settings.keptCheckpoints, before: done)
     }
     var metrics: MetricsFile?
@@ -51,28 +50,28 @@ extension Trainer {
         path: RunFile.metrics.path(in: folder), continuingAfter: latest)
       try history.write(to: folder)
     }
-    // Nor to its picture.
+    // Nor did it redraw its loss curve.
     try draw(session.state.curve)
     return Run(
       session: session, lock: lock, metrics: metrics,
       changes: metrics == nil ? [] : history.changes)
   }
 
-  /// Takes a folder that exists, if it has nothing in the places of a run's files that is none.
+  /// Locks an existing folder, after checking that the names of a run's files are free or theirs.
   private func lockIfThere(_ folder: String) throws -> RunLock? {
     guard access(folder, F_OK) == 0 else { return nil }
     let lock = try RunLock(folder: folder)
     try RunFile.requireRegular(in: folder)
-    // What cannot be read would be lost.
+    // A log that cannot be read would be lost.
     _ = try RunFile.read(RunFile.metrics.path(in: folder))
     return lock
   }
 
-  /// Makes the folder and takes it.
+  /// Creates and locks the folder.
   private func makeFolder(_ folder: String) throws -> RunLock {
     try AtomicFolder.create(folder)
     let lock = try RunLock(folder: folder)
-    // Two runs may have found that there was none.
+    // Another run may have created it at the same time.
     guard try store.ownSteps.isEmpty else {
       throw TrainingError.inUse(folder: folder, by: "another run")
     }

@@ -4,31 +4,31 @@ import AttentionLanguageModels
 import AttentionLayers
 import AttentionTensors
 
-/// Trains a language model on text, with checkpoints from which a run continues bit for bit.
+/// Trains a language model on text, with checkpoints from which a run resumes bit for bit.
 ///
 ///     let configuration = try TrainingConfiguration(file: "tiny.json5")
 ///     let trainer = try Trainer(configuration, relativeTo: "Examples")
 ///     let result = try trainer.run()
 ///     print(result.lastLine)  // validation 2.31 bits per byte
 ///
-/// In the output folder lie `checkpoint-STEP` folders, `metrics.jsonl`, `loss.svg`,
-/// `configuration.json`, the configuration as it was used, and `configurations.jsonl`, those that it had
-/// before. While a run goes on it holds the folder, and a second one is refused.
+/// The output folder contains `checkpoint-STEP` folders, `metrics.jsonl`, `loss.svg`, the current
+/// configuration as `configuration.json`, and all that the run has had in `configurations.jsonl`. A run
+/// locks the folder while it lasts; a second one is refused.
 public struct Trainer: Sendable {
   public let configuration: TrainingConfiguration
   public let corpus: Corpus
-  /// Where the model is trained.
+  /// The device that the model is trained on.
   public let device: Device
 
   /// Reads the text.
   ///
   /// - Parameters:
-  ///   - configuration: checked before anything is read.
-  ///   - folder: what relative paths in `data` are taken from.
-  ///   - device: where the model is trained. The same seed gives the same weights and batches on
-  ///     every device, and a run may be continued on another one.
-  /// - Throws: `ConfigurationError.invalidValue(_:was:mustBe:)`,
-  ///   ``TrainingError/text(path:reason:)``.
+  ///   - configuration: validated before anything is read.
+  ///   - folder: the folder that relative paths in `data` start at.
+  ///   - device: the device to train on. The same seed gives the same weights and batches on every device,
+  ///     and a run may be resumed on another one.
+  /// - Throws: `ConfigurationError.invalidValue(_:was:mustBe:)` for an invalid configuration,
+  ///   ``TrainingError/text(path:reason:)`` if the text cannot be read.
   public init(
     _ configuration: TrainingConfiguration, relativeTo folder: String, device: Device = .cpu
   ) throws {
@@ -48,11 +48,11 @@ public struct Trainer: Sendable {
     corpus = try Corpus(documents, validationFraction: configuration.data.validationFraction)
   }
 
-  /// What to do about checkpoints that the output folder already has.
+  /// What to do with checkpoints already in the output folder.
   public enum Start: Sendable {
-    /// Continue from the latest, if there is one.
+    /// Resume from the latest, if there is one.
     case continueIfPossible
-    /// Continue from the latest; it is an error if there is none.
+    /// Resume from the latest; having none is an error.
     case mustContinue
     /// Remove them.
     case startOver
@@ -61,20 +61,20 @@ public struct Trainer: Sendable {
   var settings: TrainingSettings { configuration.training }
   var store: CheckpointStore { CheckpointStore(folder: settings.outputDirectory) }
 
-  /// Trains until all steps are done, or until asked to stop.
+  /// Trains until all steps are done, or until told to stop.
   ///
   /// - Parameters:
-  ///   - start: what to do about checkpoints of an earlier run.
+  ///   - start: what to do with checkpoints of an earlier run.
   ///   - stopAfter: stop with a checkpoint after this step, if it comes before the last.
-  ///   - report: told what happens.
-  ///   - shouldStop: asked after each step; true stops with a checkpoint.
-  /// - Throws: ``TrainingError``, and the errors of the model and of writing files.
+  ///   - report: receives the events of the run.
+  ///   - shouldStop: called after each step; true stops with a checkpoint.
+  /// - Throws: ``TrainingError``; the errors of the model and of writing files.
   public func run(
     start: Start = .continueIfPossible, stopAfter: Int? = nil,
     report: (TrainingEvent) -> Void = { _ in }, shouldStop: () -> Bool = { false }
   ) throws -> TrainingResult {
     var run = try begin(start)
-    // Whoever has the folder has it to the end.
+    // The lock is held to the end.
     defer { withExtendedLifetime(run.lock) {} }
     report(.started(summary(of: run.session), step: run.session.step))
     if !run.lock.isExclusive { report(.unlocked(folder: settings.outputDirectory)) }
@@ -91,7 +91,7 @@ public struct Trainer: Sendable {
       let endsGroup = isLast || step % settings.logInterval == 0
       try pace.measure(tokens: run.session.tokensPerStep) {
         let loss = try run.session.advance()
-        // Steps that are still under way belong to the group's time.
+        // Pending steps belong to the group's time.
         return try endsGroup ? run.session.settle() ?? loss : loss
       }
       let stops = shouldStop() || step == stopAfter
@@ -108,7 +108,7 @@ public struct Trainer: Sendable {
         report(.validated(line))
       }
       if isLast || stops || step % settings.checkpointInterval == 0 {
-        // A model that the next step fails with must not take the place of a good one.
+        // A model that makes the next step diverge must not replace a good checkpoint.
         if !isLast { try pace.measureAhead { try run.session.confirm() } }
         let path = try save(&run.session)
         checkpoint = path
@@ -119,7 +119,7 @@ public struct Trainer: Sendable {
         break
       }
     }
-    // A run that was stopped further than it is now asked to go may lack its last figure.
+    // A run stopped beyond the number of steps now configured may lack its final validation.
     if run.session.step >= settings.steps,
       run.session.state.curve.validation.last?.step != run.session.step
     {
@@ -130,7 +130,7 @@ public struct Trainer: Sendable {
       checkpoint: checkpoint, picture: picturePath, curve: run.session.state.curve)
   }
 
-  /// The most memory that tensors took at a time.
+  /// The most memory held by tensors at once.
   private var peakBytes: Int {
     (try? DeviceQueue.shared(for: device))?.device.ledger.peakBytes ?? MemoryPool.peakBytes
   }
@@ -145,7 +145,7 @@ public struct Trainer: Sendable {
     return path
   }
 
-  /// Makes the picture that of `curve`.
+  /// Draws the loss curve.
   func draw(_ curve: LossCurve) throws {
     try RunFile.picture.update(curve.svg(title: "Loss"), in: settings.outputDirectory)
   }

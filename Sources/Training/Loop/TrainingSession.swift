@@ -2,25 +2,26 @@ import AttentionLanguageModels
 import AttentionLayers
 import AttentionTensors
 
-/// A run in motion: the model, the optimizer, the place in the text, and the step that moves them.
+/// A run's changing state: the model, the optimizer, the position in the text, and the step that advances
+/// them.
 struct TrainingSession {
   let configuration: TrainingConfiguration
-  /// Where the steps are computed, and what is in motion lies.
+  /// The device that the steps are computed on.
   let device: Device
   private(set) var snapshot: CheckpointStore.Snapshot
-  /// The parameters as the model computes with them: rounded where the precision is not float32.
+  /// The parameters that the model computes with: rounded if the precision is not float32.
   private var rounded: Parameters
   /// Steps whose figures have not been read.
   private var unread: [StepFigures] = []
   private var batches: TrainingBatches
-  /// The next step as far as ``confirm()`` worked it out.
+  /// The part of the next step that ``confirm()`` has computed.
   private var next: HalfStep?
   private let optimizer: AdamW
   private let schedule: LearningRateSchedule
 
-  /// A model with fresh parameters.
+  /// A model with initial parameters.
   init(_ configuration: TrainingConfiguration, corpus: Corpus, device: Device) throws {
-    // Numbers are drawn on the processor, so that a seed means the same on every device.
+    // Drawn on the CPU, so that a seed gives the same weights on every device.
     let scope = ParameterScope(seed: UInt64(configuration.training.seed))
     _ = try LanguageModel(configuration.model, scope: scope)
     let parameters = scope.parameters
@@ -31,7 +32,7 @@ struct TrainingSession {
         state: TrainerState(data: Self.identity(configuration.training, corpus))))
   }
 
-  /// A model that was trained for a while.
+  /// A model resumed from a checkpoint.
   init(
     _ configuration: TrainingConfiguration, corpus: Corpus, device: Device,
     from snapshot: CheckpointStore.Snapshot
@@ -65,27 +66,27 @@ struct TrainingSession {
   var state: TrainerState { snapshot.state }
   var tokensPerStep: Int { configuration.training.batchSize * configuration.training.length }
 
-  /// A step before the optimizer.
+  /// A step up to the optimizer.
   private struct HalfStep {
     let figures: StepFigures
     let gradients: [Tensor]
     let clip: GradientClip
-    /// Where the batch behind it begins.
+    /// Position of the following batch.
     let position: DataPosition
   }
 
   /// One step: loss and gradients of the next batch, clipped, and AdamW.
   ///
-  /// A GPU computes a step while the processor prepares the next one; the figures of a step are read
-  /// when the step behind it is on its way.
+  /// A GPU computes a step while the host prepares the next one: the figures of a step are read once the
+  /// following step has been enqueued.
   ///
-  /// - Returns: the loss in nats a token of the latest step whose figures are known.
-  /// - Throws: ``TrainingError/diverged(step:loss:gradientNorm:)``.
+  /// - Returns: the loss, in nats per token, of the latest step whose figures are known.
+  /// - Throws: ``TrainingError/diverged(step:loss:gradientNorm:)`` if a loss or norm is not finite.
   mutating func advance() throws -> Double? {
     let half = try next ?? halfStep()
     next = nil
     unread.append(half.figures)
-    // The processor knows them at once: a step that goes wrong then changes nothing.
+    // On the CPU they are known at once, so a step that diverges changes nothing.
     let known = device == .cpu ? try settle() : nil
     let update = try optimizer.step(
       snapshot.parameters.tensors, gradients: half.gradients, clip: half.clip,
@@ -99,10 +100,10 @@ struct TrainingSession {
     return try known ?? settle(leaving: 1)
   }
 
-  /// Makes sure that the model can be trained on: that loss and gradients of the next step are numbers.
-  /// The next ``advance()`` goes on from them, so nothing is computed twice.
+  /// Checks that training can go on from the current model: that loss and gradients of the next step are
+  /// finite. The next ``advance()`` reuses them, so nothing is computed twice.
   ///
-  /// - Throws: ``TrainingError/diverged(step:loss:gradientNorm:)``.
+  /// - Throws: ``TrainingError/diverged(step:loss:gradientNorm:)`` if they are not.
   mutating func confirm() throws {
     let half = try next ?? halfStep()
     next = half
@@ -120,10 +121,10 @@ struct TrainingSession {
       clip: clip, position: batches.position)
   }
 
-  /// Reads the figures of the steps that were taken, but for the `left` latest ones.
+  /// Reads the figures of the steps taken, except for the latest `left` ones.
   ///
-  /// - Returns: the loss of the last one that was read; nil if all were read before.
-  /// - Throws: ``TrainingError/diverged(step:loss:gradientNorm:)``.
+  /// - Returns: the loss of the last step read; nil if there was none to read.
+  /// - Throws: ``TrainingError/diverged(step:loss:gradientNorm:)`` if a loss or norm is not finite.
   @discardableResult
   mutating func settle(leaving left: Int = 0) throws -> Double? {
     var last: Double?
@@ -140,7 +141,7 @@ struct TrainingSession {
       tokens: batch.inputs, targets: batch.targets, cumulativeLengths: batch.cumulativeLengths)
   }
 
-  /// Ends the group of steps and puts it on the curve. All figures must have been read.
+  /// Ends the group of steps and adds it to the loss curve. All figures must have been read.
   mutating func finishGroup(tokensPerSecond: Double) -> TrainingMetrics {
     let group = snapshot.state.group
     let metrics = TrainingMetrics(
@@ -153,9 +154,9 @@ struct TrainingSession {
     return metrics
   }
 
-  /// Measures the model on held-out text and puts the result on the curve.
+  /// Measures the model on held-out text and adds the result to the loss curve.
   ///
-  /// - Throws: ``TrainingError/validationDiverged(step:loss:)``.
+  /// - Throws: ``TrainingError/validationDiverged(step:loss:)`` if the loss is not finite.
   mutating func validate(on batches: ValidationBatches) throws -> ValidationMetrics {
     var losses: [PendingElements] = []
     var counts: [Int] = []

@@ -1,8 +1,8 @@
 import AttentionTensors
 
 extension LossCurve {
-  /// The curve as a picture: bits per byte over steps, training as a line, validation as a line with
-  /// dots, both with their last values in the legend.
+  /// The curve as an SVG image: bits per byte over steps, training as a line, validation as a line with
+  /// dots, each with its last value in the legend.
   public func svg(title: String) -> String {
     let points = training + validation
     let values = points.map(\.bitsPerByte)

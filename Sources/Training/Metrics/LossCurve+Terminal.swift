@@ -1,9 +1,9 @@
 extension LossCurve {
-  /// The curve drawn with characters: training as a line of braille dots, validation as diamonds.
+  /// The curve drawn in text: training as a line of braille dots, validation as diamonds.
   ///
   /// - Parameters:
-  ///   - columns: the width in characters, labels included.
-  ///   - rows: the height in lines, without the two lines of the lower axis.
+  ///   - columns: the width in characters, including labels.
+  ///   - rows: the height in lines, without the two lines of the horizontal axis.
   public func terminalPicture(columns: Int = 72, rows: Int = 12) -> String {
     let points = training + validation
     let values = points.map(\.bitsPerByte)
@@ -43,13 +43,13 @@ extension LossCurve {
     return lines.joined(separator: "\n")
   }
 
-  /// The dot at a fraction of the way along `count` dots.
+  /// The index, out of `count` dots, at a fraction of the axis.
   private static func place(_ fraction: Double, of count: Int) -> Int {
     Int((min(max(fraction, 0), 1) * Double(count - 1)).rounded())
   }
 }
 
-/// A picture of dots, two across and four down in a character.
+/// A raster of braille characters, each two dots wide and four high.
 private struct BrailleCanvas {
   static let dotsAcross = 2
   static let dotsDown = 4

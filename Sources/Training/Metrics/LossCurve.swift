@@ -1,4 +1,4 @@
-/// How the loss went, on the text that is trained on and on the text that is held out.
+/// The loss over the steps of a run, on the training text and on the held-out text.
 public struct LossCurve: Codable, Hashable, Sendable {
   public struct Point: Codable, Hashable, Sendable {
     public let step: Int
@@ -25,7 +25,7 @@ public struct LossCurve: Codable, Hashable, Sendable {
     self.validation = validation
   }
 
-  /// Neighbouring points averaged until at most `limit` are left, for a picture that is no wider.
+  /// Adjacent points averaged so that at most `limit` are left, for an image of that width.
   static func thinned(_ points: [Point], to limit: Int) -> [Point] {
     guard points.count > limit, limit > 0 else { return points }
     return (0..<limit).map { bucket in

@@ -1,17 +1,17 @@
 import AttentionCLibrary
 
-/// What a group of training steps did: a line of `metrics.jsonl`.
+/// The figures of a group of training steps: a line of `metrics.jsonl`.
 public struct TrainingMetrics: Codable, Hashable, Sendable {
   /// Steps done so far.
   public let step: Int
-  /// The mean loss of the group's steps, natural logarithm, a token.
+  /// The mean loss of the group's steps in nats per token.
   public let loss: Double
   public let bitsPerByte: Double
   /// The learning rate of the last step.
   public let learningRate: Double
-  /// The mean norm of all gradients together, before clipping.
+  /// The mean global norm of the gradients, before clipping.
   public let gradientNorm: Double
-  /// Tokens trained on a second, without validation and checkpoints.
+  /// Tokens per second, without validation and checkpoints.
   public let tokensPerSecond: Double
 
   enum CodingKeys: String, CodingKey {
@@ -23,11 +23,11 @@ public struct TrainingMetrics: Codable, Hashable, Sendable {
   }
 }
 
-/// What a validation found: a line of `metrics.jsonl`.
+/// The result of a validation: a line of `metrics.jsonl`.
 public struct ValidationMetrics: Codable, Hashable, Sendable {
   /// Steps done so far.
   public let step: Int
-  /// The mean loss on held-out text, natural logarithm, a token.
+  /// The mean loss on held-out text in nats per token.
   public let loss: Double
   public let bitsPerByte: Double
 
@@ -38,5 +38,5 @@ public struct ValidationMetrics: Codable, Hashable, Sendable {
   }
 }
 
-/// A loss in nats a token as bits a byte. A token of the byte tokenizer is a byte.
+/// Converts a loss from nats per token to bits per byte; a token of the byte tokenizer is a byte.
 func bitsPerByte(nats: Double) -> Double { nats / log(2) }

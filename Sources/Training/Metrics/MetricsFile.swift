@@ -2,15 +2,15 @@ import AttentionCLibrary
 import FoundationEssentials
 import AttentionTensors
 
-/// The log of a run: a JSON object a line, appended as the run goes.
+/// The log of a run: one JSON object per line, appended during the run.
 struct MetricsFile {
   let path: String
 
-  /// Begins the log anew, or continues it after `step`: lines of later steps, which a run wrote
-  /// after its last checkpoint, and a line that was cut off go.
+  /// Starts a new log, or continues one after `step`: lines of later steps, which a run wrote after its last
+  /// checkpoint, and a truncated last line are removed.
   ///
-  /// - Throws: ``TrainingError/notRead(path:reason:)`` if there is a log that cannot be read: it is then
-  ///   as it was. `TensorError.file(path:reason:)` if it cannot be written.
+  /// - Throws: ``TrainingError/notRead(path:reason:)`` if the log cannot be read, in which case it is
+  ///   unchanged; `TensorError.file(path:reason:)` if it cannot be written.
   init(path: String, continuingAfter step: Int?) throws {
     self.path = path
     let text = try RunFile.read(path) ?? Data()

@@ -2,13 +2,13 @@ import AttentionCLibrary
 import AttentionCPUKernels
 import AttentionTensors
 
-/// Adam with decoupled weight decay, as a function from parameters to parameters.
+/// Adam with decoupled weight decay, as a pure function from parameters to parameters.
 ///
 ///     m ← β₁ m + (1 − β₁) g                v ← β₂ v + (1 − β₂) g²
 ///     p ← p − rate · ( (m / (1 − β₁ᵗ)) / (√(v / (1 − β₂ᵗ)) + ε) + decay · p )
 ///
-/// Only matrices (two axes or more) decay: projections and embeddings. Scales of norms, biases and
-/// other vectors do not, since they have no reason to be small.
+/// Only matrices (two axes or more) decay: projections and embeddings. Norm scales, biases and other vectors
+/// do not, since nothing is gained by keeping them small.
 ///
 /// Reference: Loshchilov, Hutter, *Decoupled weight decay regularization* (2019).
 public struct AdamW: Hashable, Sendable {
@@ -26,13 +26,13 @@ public struct AdamW: Hashable, Sendable {
     self.weightDecay = weightDecay
   }
 
-  /// What the optimizer remembers between steps.
+  /// The optimizer's state between steps.
   public struct State: Sendable {
     /// The number of steps taken.
     public let step: Int
-    /// The running means of gradients, float32, one a parameter.
+    /// Exponential moving averages of the gradients, float32, one per parameter.
     public let firstMoments: [Tensor]
-    /// The running means of squared gradients, float32, one a parameter.
+    /// Exponential moving averages of the squared gradients, float32, one per parameter.
     public let secondMoments: [Tensor]
 
     public init(step: Int, firstMoments: [Tensor], secondMoments: [Tensor]) {
@@ -47,7 +47,7 @@ public struct AdamW: Hashable, Sendable {
       self.init(step: 0, firstMoments: zeros, secondMoments: zeros)
     }
 
-    /// The same on `device`.
+    /// The same state on `device`.
     public func moved(to device: Device) throws -> State {
       State(
         step: step, firstMoments: try firstMoments.map { try $0.moved(to: device) },
@@ -55,10 +55,10 @@ public struct AdamW: Hashable, Sendable {
     }
   }
 
-  /// The parameters after a step, in their order, and the state after it.
+  /// The parameters after a step, in order, and the state after it.
   public struct Update: Sendable {
     public let parameters: [Tensor]
-    /// The parameters rounded to the precision asked for; as they are where that is float32.
+    /// The parameters rounded to the requested precision; unrounded if that is float32.
     public let rounded: [Tensor]
     public let state: State
   }
@@ -67,13 +67,12 @@ public struct AdamW: Hashable, Sendable {
   ///
   /// - Parameters:
   ///   - parameters: float32.
-  ///   - gradients: one a parameter, in its shape, float32 or half precision.
-  ///   - clip: what gradients are multiplied with first; nil for 1.
+  ///   - gradients: one per parameter, in its shape, float32 or half precision.
+  ///   - clip: the factor that gradients are multiplied by first; nil for 1.
   ///   - rate: the learning rate.
-  ///   - state: what the step before returned.
+  ///   - state: the state after the previous step.
   ///   - precision: what ``Update/rounded`` is rounded to.
-  /// - Throws: ``TrainingError/invalidArgument(_:was:mustBe:)`` where counts, shapes or dtypes do
-  ///   not agree.
+  /// - Throws: ``TrainingError/invalidArgument(_:was:mustBe:)`` if counts, shapes or dtypes do not match.
   public func step(
     _ parameters: [Tensor], gradients: [Tensor], clip: GradientClip? = nil, rate: Double,
     state: State, precision: Precision = .float32
@@ -90,7 +89,7 @@ public struct AdamW: Hashable, Sendable {
       : try deviceStep(parameters, gradients, clip, rate, state, precision, on: device)
   }
 
-  /// The numbers of a step that all parameters share.
+  /// The constants of a step, shared by all parameters.
   struct Rates: BitwiseCopyable {
     let rate: Float
     let beta1: Float
@@ -152,8 +151,8 @@ public struct AdamW: Hashable, Sendable {
       state: State(step: state.step + 1, firstMoments: first, secondMoments: second))
   }
 
-  /// From a parameter, its gradient and its moments: the new parameter and its new moments, one
-  /// behind the other in one tensor `[3, …]`.
+  /// From a parameter, its gradient and its moments: the new parameter and its new moments, stacked in one
+  /// tensor `[3, …]`.
   private func updated(_ old: [Tensor], _ scale: Float, _ rates: Rates) throws -> Tensor {
     let shape = old[0].shape
     let old = try old.map { try $0.detached().contiguous() }

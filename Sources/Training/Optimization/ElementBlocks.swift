@@ -1,5 +1,5 @@
-/// Cuts the elements of tensors into pieces of work. The cut depends on the counts alone, so sums
-/// over pieces are the same for any number of threads.
+/// Splits the elements of tensors into pieces of work. The split depends on the counts alone, so sums over
+/// pieces are the same for any number of threads.
 struct ElementBlocks {
   struct Block {
     let tensor: Int
@@ -7,8 +7,8 @@ struct ElementBlocks {
     let count: Int
   }
 
-  /// Enough elements that starting a piece costs nothing, few enough that two threads share even a
-  /// small model.
+  /// Large enough that starting a piece costs nothing, small enough that two threads share even a small
+  /// model.
   private static let length = 16384
 
   let blocks: [Block]

@@ -1,7 +1,7 @@
 import AttentionCPUKernels
 import AttentionTensors
 
-/// The length of all gradients taken as one vector, and the factor that shortens it.
+/// The global norm of gradients, taken as one vector, and the factor that clips it.
 ///
 /// Reference: Pascanu, Mikolov, Bengio, *On the difficulty of training recurrent neural networks*
 /// (2013).
@@ -9,7 +9,7 @@ public enum GradientNorm {
   /// √(Σ g²) over all elements of all tensors, float32 or half precision. Blocks are summed in
   /// float32, their sums in float64 in a fixed order.
   ///
-  /// - Throws: `TensorError.invalidArgument(_:was:mustBe:)` for another dtype.
+  /// - Throws: `TensorError.invalidArgument(_:was:mustBe:)` for any other dtype.
   public static func norm(of gradients: [Tensor]) throws -> Double {
     if let device = gradients.first?.device, device != .cpu {
       return try GradientClip(of: gradients, limit: .infinity).values[0]
@@ -28,21 +28,21 @@ public enum GradientNorm {
     return try sums.elements(as: Float.self).reduce(0.0) { $0 + Double($1) }.squareRoot()
   }
 
-  /// What gradients of the given norm are multiplied with so that it is at most `limit`.
+  /// The factor that scales gradients of the given norm down to at most `limit`.
   public static func clipFactor(norm: Double, limit: Double) -> Double {
     norm > limit ? limit / norm : 1
   }
 }
 
-/// What gradients are multiplied with before a step, so that they are not too long.
+/// The factor that gradients are multiplied by before a step to limit their norm.
 public struct GradientClip: Sendable {
-  /// Float64 [2]: the norm of all gradients together, and the factor; where the gradients are.
+  /// Float64 [2]: the global norm and the factor, on the gradients' device.
   let figures: Tensor
 
-  /// The factor that shortens `gradients` to a norm of at most `limit`. That of gradients on a device is
-  /// computed there, in an order that depends on their shapes only, and not waited for.
+  /// Computes the factor that scales `gradients` down to a norm of at most `limit`. For gradients on a GPU it
+  /// is computed there, asynchronously, in an order that depends on their shapes only.
   ///
-  /// - Throws: `TensorError.invalidArgument(_:was:mustBe:)` for another dtype than float32 and half
+  /// - Throws: `TensorError.invalidArgument(_:was:mustBe:)` for dtypes other than float32 and half
   ///   precision.
   public init(of gradients: [Tensor], limit: Double) throws {
     if let device = gradients.first?.device, device != .cpu {
@@ -61,11 +61,11 @@ public struct GradientClip: Sendable {
 
   private init(figures: Tensor) { self.figures = figures }
 
-  /// The norm, and what gradients are multiplied with.
+  /// The norm and the factor.
   public var values: [Double] { get throws { try figures.elements(as: Double.self) } }
 }
 
 extension Tensor {
-  /// Half precision as float32; everything else as it is.
+  /// Half precision converted to float32; other dtypes unchanged.
   func readAsFloat32() throws -> Tensor { dtype.isHalfPrecision ? try cast(to: .float32) : self }
 }

@@ -2,17 +2,17 @@ import AttentionCLibrary
 import AttentionCUDA
 import AttentionTensors
 
-/// Shows a run to a person on standard error: a bar that is redrawn where that is a terminal, a line
-/// for each group of steps where it is not.
+/// Shows the progress of a run on standard error: a bar that is redrawn if that is a terminal, otherwise one
+/// line per group of steps.
 public struct ProgressReporter {
   private let isTerminal: Bool
   private let clock = ContinuousClock()
   private var lastDrawn: ContinuousClock.Instant?
   private var lastProgress: StepProgress?
-  /// Whether the cursor stands behind the bar.
+  /// Whether the cursor is at the end of the bar.
   private var isBarOpen = false
 
-  /// The least time between two drawings of the bar.
+  /// The least time between two redraws of the bar.
   private static let redrawInterval = Duration.milliseconds(100)
 
   public init() { self.init(isTerminal: isatty(STDERR_FILENO) == 1) }
@@ -45,7 +45,7 @@ public struct ProgressReporter {
     }
   }
 
-  /// Ends the line of the bar. Call it when the run has ended, before anything else is printed.
+  /// Ends the bar's line. Call it when the run has ended, before printing anything else.
   public mutating func finish() {
     if isBarOpen { Terminal.write("\n") }
     isBarOpen = false
@@ -58,7 +58,7 @@ public struct ProgressReporter {
     isBarOpen = true
   }
 
-  /// A line of its own; it takes the place of the bar.
+  /// Prints a line in place of the bar.
   private mutating func print(_ line: String) {
     Terminal.write((isBarOpen ? "\r\u{1B}[K" : "") + line.escaped + "\n")
     isBarOpen = false
@@ -78,7 +78,7 @@ enum Terminal {
     return Int(size.ws_col)
   }
 
-  /// Writes to standard error. What cannot be shown is lost: a run goes on without a terminal.
+  /// Writes to standard error. Errors are ignored: a run continues without a terminal.
   static func write(_ text: String) {
     var text = text
     text.withUTF8 { bytes in

@@ -1,11 +1,11 @@
 import AttentionTensors
 
-/// The words of the progress display.
+/// The text of the progress display.
 enum ProgressText {
   private static let leastBar = 8
   private static let greatestBar = 40
 
-  /// What is said before the first step.
+  /// The lines printed before the first step.
   static func lines(_ summary: RunSummary, step: Int) -> [String] {
     func text(_ bytes: Int, _ documents: Int) -> String {
       "\(Double(bytes).shortText)B in \(documents) document" + (documents == 1 ? "" : "s")
@@ -34,13 +34,13 @@ enum ProgressText {
     "step \(progress.step)/\(progress.steps)  " + figures(progress)
   }
 
-  /// The line with a bar, at most `columns` wide: what does not fit is cut off.
+  /// The line with a bar, cut off at `columns`.
   static func bar(_ progress: StepProgress, columns: Int) -> String {
     let digits = "\(progress.steps)".count
     let step = "\(progress.step)"
     let head = String(repeating: " ", count: max(0, digits - step.count)) + step
     let figures = figures(progress)
-    // One column stays free: a terminal may break a line that fills it.
+    // One column stays free: some terminals wrap a full line.
     let room = columns - 1 - digits * 2 - figures.count - 4
     let width = min(greatestBar, max(leastBar, room))
     let filled = min(width, progress.step * width / max(1, progress.steps))

@@ -1,10 +1,10 @@
-/// What a run tells its caller while it goes.
+/// An event of a run, reported to its caller.
 public enum TrainingEvent: Sendable {
-  /// The run begins, or continues after `step` steps.
+  /// The run starts, or resumes after `step` steps.
   case started(RunSummary, step: Int)
-  /// The run continues with other values than it had.
+  /// The run resumes with a changed configuration.
   case changed([ConfigurationChange])
-  /// The file system has no locks: nothing keeps a second run out of the folder.
+  /// The file system does not support locks: nothing keeps a second run out of the folder.
   case unlocked(folder: String)
   /// A step was done.
   case stepped(StepProgress)
@@ -12,14 +12,14 @@ public enum TrainingEvent: Sendable {
   case metrics(TrainingMetrics)
   case validated(ValidationMetrics)
   case savedCheckpoint(path: String)
-  /// The run ends before its last step, because it was asked to.
+  /// The run stops before its last step, as requested.
   case stopped(step: Int, steps: Int)
 }
 
 /// What a run is about to do.
 public struct RunSummary: Hashable, Sendable {
   public let steps: Int
-  /// How many numbers the model learns.
+  /// The number of trainable numbers in the model.
   public let parameterCount: Int
   public let trainingBytes: Int
   public let trainingDocuments: Int
@@ -28,16 +28,16 @@ public struct RunSummary: Hashable, Sendable {
   public let outputDirectory: String
 }
 
-/// How far a run is.
+/// The progress of a run.
 public struct StepProgress: Hashable, Sendable {
   /// Steps done.
   public let step: Int
   public let steps: Int
-  /// The mean of the last steps.
+  /// The moving average over recent steps.
   public let bitsPerByte: Double
   public let tokensPerSecond: Double
-  /// The most memory that tensors took at a time, of the device that the run is on.
+  /// The most memory that tensors held at once on the run's device.
   public let memoryBytes: Int
-  /// How long the rest will take, validation and checkpoints counted as often as before.
+  /// Estimated time left, with validations and checkpoints as frequent as before.
   public let timeLeft: Duration
 }

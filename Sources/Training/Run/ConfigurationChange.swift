@@ -1,20 +1,20 @@
 import FoundationEssentials
 import AttentionLanguageModels
 
-/// A value that a run had, and one that it continues with instead.
+/// A configuration value that changed when a run was resumed.
 public struct ConfigurationChange: Hashable, Sendable, CustomStringConvertible {
-  /// The dotted path, as it is written in overrides.
+  /// The dotted path, as in overrides.
   public let key: String
-  /// As JSON; nil where the key was absent.
+  /// As JSON; nil if the key was absent.
   public let was: String?
-  /// As JSON; nil where the key is absent.
+  /// As JSON; nil if the key is absent.
   public let now: String?
 
   public var description: String {
     "\(key) was \(was ?? "absent") and is now \(now ?? "absent")"
   }
 
-  /// What tells two configurations apart, in alphabetical order.
+  /// The differences between two configurations, in alphabetical order of their keys.
   static func between(_ old: JSONValue, _ new: JSONValue) -> [ConfigurationChange] {
     between(old, new, path: [])
   }
@@ -40,7 +40,7 @@ public struct ConfigurationChange: Hashable, Sendable, CustomStringConvertible {
     }
   }
 
-  /// Keys that a configuration cannot have come from a file that somebody else wrote.
+  /// A key for a message. Keys that no configuration has may come from a file that another program wrote.
   private static func word(_ key: String) -> String {
     let isPlain = key.utf8.allSatisfy {
       (UInt8(ascii: "a")...UInt8(ascii: "z")).contains($0)

@@ -1,17 +1,17 @@
 import FoundationEssentials
 import AttentionLanguageModels
 
-/// The configurations of a run in the order in which it took them: `configurations.jsonl`, an object a
+/// The configurations of a run in the order in which it used them: `configurations.jsonl`, one object per
 /// line.
 ///
 ///     {"after_step":0,"configuration":{…}}
 ///     {"after_step":200,"configuration":{…}}
 ///
-/// A run may be continued with another learning rate, more steps and the like. The file tells which
-/// steps were taken with which; `configuration.json` is the last of them.
+/// A run may be resumed with another learning rate, more steps and so on. The file records which steps were
+/// taken with which configuration; `configuration.json` is the last.
 struct ConfigurationHistory {
   struct Entry: Codable, Equatable {
-    /// The steps that were done when the run took the configuration.
+    /// The number of steps done when the run started to use the configuration.
     let afterStep: Int
     let configuration: JSONValue
 
@@ -22,14 +22,14 @@ struct ConfigurationHistory {
   }
 
   private(set) var entries: [Entry]
-  /// What the configuration that was given last differs in from the one before.
+  /// The differences of the last configuration from the one before.
   private(set) var changes: [ConfigurationChange] = []
 
-  /// Reads what the run in `folder` had for the steps up to `step`; later ones were taken back.
+  /// Reads the configurations of the run in `folder` up to `step`; later ones are dropped.
   ///
-  /// Runs that have no such file have at most `configuration.json`, which then is what they began with.
+  /// Runs without this file have at most `configuration.json`, which then is their first configuration.
   ///
-  /// - Throws: ``TrainingError/notRead(path:reason:)``.
+  /// - Throws: ``TrainingError/notRead(path:reason:)`` if a file cannot be read.
   init(folder: String, before step: Int) throws {
     let path = RunFile.history.path(in: folder)
     if let text = try RunFile.read(path) {
@@ -48,7 +48,7 @@ struct ConfigurationHistory {
     entries.removeAll { $0.afterStep >= step }
   }
 
-  /// Goes on with `configuration` after `step` steps.
+  /// Continues with `configuration` after `step` steps.
   mutating func take(_ configuration: TrainingConfiguration, after step: Int) throws {
     let tree = try JSONValue(encoding: configuration)
     let last = entries.last?.configuration
@@ -56,7 +56,7 @@ struct ConfigurationHistory {
     if tree != last { entries.append(Entry(afterStep: step, configuration: tree)) }
   }
 
-  /// Writes both files where they are not so already.
+  /// Writes both files, unless they already have these contents.
   func write(to folder: String) throws {
     let encoder = JSONEncoder()
     encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]

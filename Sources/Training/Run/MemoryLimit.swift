@@ -1,11 +1,11 @@
 import AttentionCLibrary
 import AttentionTensors
 
-/// Memory that is asked for all at once, before it is needed.
+/// Checks for memory before it is needed.
 enum MemoryLimit {
-  /// Throws ``TrainingError/outOfMemory(_:neededBytes:availableBytes:)`` if `bytes` cannot be had.
+  /// Throws ``TrainingError/outOfMemory(_:neededBytes:availableBytes:)`` if `bytes` cannot be allocated.
   ///
-  /// - Parameter purpose: the beginning of the message, such as "the text needs".
+  /// - Parameter purpose: the start of the message, such as "the text needs".
   static func require(_ bytes: Int, _ purpose: String) throws {
     let available = min(MachineMemory.bytes, processLimit(RLIMIT_AS), processLimit(RLIMIT_DATA))
     guard bytes > available || !isGranted(bytes) else { return }
@@ -13,14 +13,14 @@ enum MemoryLimit {
       purpose, neededBytes: bytes, availableBytes: min(available, bytes - 1))
   }
 
-  /// Whether the system gives that much at once. It does not touch the memory, so this takes no time.
+  /// Whether the system grants that much at once. The memory is not touched, so this takes no time.
   private static func isGranted(_ bytes: Int) -> Bool {
     guard let memory = malloc(max(1, bytes)) else { return false }
     free(memory)
     return true
   }
 
-  /// What is left of a limit that the process was given, as by `ulimit -v`.
+  /// What is left of a limit on this process, such as that of `ulimit -v`.
   private static func processLimit(_ resource: __rlimit_resource) -> Int {
     var limit = rlimit()
     guard getrlimit(__rlimit_resource_t(resource.rawValue), &limit) == 0,
@@ -32,7 +32,7 @@ enum MemoryLimit {
     return max(0, Int(clamping: limit.rlim_cur) - used)
   }
 
-  /// How many pages the process has of: the whole address space, resident, shared, code, unused, data.
+  /// The process's pages by kind: total, resident, shared, code, unused, data.
   private static var pages: [Int] {
     guard let file = fopen("/proc/self/statm", "re") else { return [] }
     defer { fclose(file) }

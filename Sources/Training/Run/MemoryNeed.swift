@@ -2,8 +2,8 @@ import AttentionLanguageModels
 import AttentionLayers
 import AttentionTensors
 
-/// What a run cannot do without, known before anything is made: a run that certainly does not fit is
-/// refused with what it needs, where it would be ended by the system without a word.
+/// The memory that a run needs at least, known before it starts: a run that certainly does not fit is
+/// refused with a message, instead of being killed by the system without one.
 ///
 /// It is a lower bound. What else a step takes depends on the kernels.
 struct MemoryNeed {
@@ -19,7 +19,7 @@ struct MemoryNeed {
     parameterBytes = scope.parameters.count * MemoryLayout<Float>.size
     let settings = configuration.training
     let model = configuration.model
-    // The token and its target; of each layer the input, which its gradients are made of.
+    // The token and its target; the input of each layer, kept for its gradients.
     let each =
       2 * MemoryLayout<Int32>.size
       + model.layers.layers.count * model.hiddenSize * settings.precision.dtype.size
@@ -28,8 +28,8 @@ struct MemoryNeed {
     tokenBytes = overflows ? .max / 2 : bytes
   }
 
-  /// Throws ``TrainingError/outOfMemory(_:neededBytes:availableBytes:)`` if the machine cannot have that
-  /// much. A run on a GPU only draws and saves its parameters here.
+  /// Throws ``TrainingError/outOfMemory(_:neededBytes:availableBytes:)`` if the machine does not have that
+  /// much. A run on a GPU only draws and saves its parameters in host memory.
   func check(_ settings: TrainingSettings, on device: Device) throws {
     guard device == .cpu else {
       return try MemoryLimit.require(parameterBytes, "the model's parameters need")

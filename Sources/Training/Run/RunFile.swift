@@ -4,28 +4,28 @@ import AttentionCLibrary
 import AttentionLanguageModels
 import AttentionTensors
 
-/// The files that a run keeps in its folder beside the checkpoints.
+/// The files of a run in its folder, besides the checkpoints.
 ///
-/// They are regular files: what is a symbolic link, a pipe or a folder in their place was put there by
-/// somebody else, and is neither read nor written.
+/// They are regular files: a symbolic link, a pipe or a folder of one of these names is not the run's, and
+/// is neither read nor written.
 enum RunFile: String, CaseIterable {
   case metrics = "metrics.jsonl"
   case picture = "loss.svg"
-  /// The configuration that the run has now.
+  /// The current configuration.
   case configuration = "configuration.json"
-  /// All configurations that it had.
+  /// All configurations that the run has had.
   case history = "configurations.jsonl"
 
   func path(in folder: String) -> String { folder + "/" + rawValue }
 
-  /// - Throws: `TensorError.file(path:reason:)` for the first name that something else has.
+  /// - Throws: `TensorError.file(path:reason:)` for the first name that is not a regular file.
   static func requireRegular(in folder: String) throws {
     for file in allCases { try AtomicFile.requireRegular(file.path(in: folder)) }
   }
 
   /// The bytes of a regular file; nil if there is none.
   ///
-  /// - Throws: ``TrainingError/notRead(path:reason:)``.
+  /// - Throws: ``TrainingError/notRead(path:reason:)`` if it cannot be read or is not regular.
   static func read(_ path: String) throws -> Data? {
     do {
       try AtomicFile.requireRegular(path)
@@ -40,9 +40,9 @@ enum RunFile: String, CaseIterable {
     }
   }
 
-  /// Writes a file of `folder` whole, where it is not as it should be already.
+  /// Writes a whole file of `folder`, unless it already has these contents.
   ///
-  /// - Throws: `TensorError.file(path:reason:)`.
+  /// - Throws: `TensorError.file(path:reason:)` if it cannot be written.
   func update(_ text: String, in folder: String) throws {
     let path = path(in: folder)
     guard try Self.read(path) != Data(text.utf8) else { return }

@@ -1,20 +1,20 @@
 import AttentionCLibrary
 import AttentionTensors
 
-/// A run's folder in the hands of one process: a lock on a file in it, which the system gives back when
-/// the process ends, however it ends.
+/// The exclusive use of a run's folder: a lock on a file in it, which the system releases when the process
+/// ends, however it ends.
 final class RunLock {
-  /// The locked file. It says who holds it, and is empty if nobody does.
+  /// The locked file. It names the holder and is empty if there is none.
   static let file = ".lock"
 
   private let descriptor: Int32
-  /// Whether nobody else can take the folder; false where the file system has no locks.
+  /// Whether others are kept out; false if the file system does not support locks.
   let isExclusive: Bool
 
-  /// Takes the folder, which must exist.
+  /// Locks the folder, which must exist.
   ///
-  /// - Throws: ``TrainingError/inUse(folder:by:)`` if another run has it,
-  ///   ``TrainingError/notWritten(path:reason:)`` if the file cannot be made.
+  /// - Throws: ``TrainingError/inUse(folder:by:)`` if another run holds the lock,
+  ///   ``TrainingError/notWritten(path:reason:)`` if the file cannot be created.
   init(folder: String) throws {
     let path = folder + "/" + Self.file
     let ownerWrites: mode_t = 0o644
@@ -29,7 +29,7 @@ final class RunLock {
     isExclusive = flock(descriptor, LOCK_EX | LOCK_NB) == 0
     if !isExclusive {
       let code = errno
-      // A file system over a network may not know how.
+      // A network file system may not support locks.
       guard [ENOLCK, ENOSYS, ENOTSUP].contains(code) else {
         defer { close(descriptor) }
         guard code == EWOULDBLOCK else { throw TrainingError.notWritten(path: path) }
@@ -38,7 +38,7 @@ final class RunLock {
       return
     }
     let text = Array("process \(getpid()) on \(Self.host) since \(Self.now)\n".utf8)
-    // Who it is can be left unsaid.
+    // Naming the holder is optional, so failures are ignored.
     ftruncate(descriptor, 0)
     _ = write(descriptor, text, text.count)
   }
@@ -48,7 +48,7 @@ final class RunLock {
     close(descriptor)
   }
 
-  /// What the file says of who has locked it.
+  /// The holder's description in the lock file.
   private static func holder(_ descriptor: Int32) -> String {
     let longest = 256
     var bytes = [UInt8](repeating: 0, count: longest)
