@@ -45,7 +45,7 @@ enum FirstCall {
       queries: rest, keys: rest, values: rest, decay: decay.sliced(1, 1000..<1024),
       initialState: before.finalState)
     let difference = try (after.output - whole.output.sliced(1, 1000..<1024)).absolute()
-    print(try difference.elements(as: Float.self).max() ?? 0)  // next to nothing
+    print(try difference.elements(as: Float.self).max() ?? 0)  // close to 0
 
     try check(difference)
   }

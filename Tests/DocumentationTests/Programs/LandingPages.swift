@@ -24,8 +24,8 @@ enum LandingPages {
     // Tensor(float32 [1] on cpu)
     // [4.0]
 
-    let slope = try loss.gradients(of: [w], areDifferentiable: true)[0]
-    let curvature = try slope.sum().gradients(of: [w])[0]
+    let first = try loss.gradients(of: [w], areDifferentiable: true)[0]
+    let curvature = try first.sum().gradients(of: [w])[0]
 
     guard gradient.shape == [2, 2], rows.shape == [2], curvature.shape == [2, 2] else {
       throw ProgramError("shapes are \(gradient.shape), \(rows.shape), \(curvature.shape)")

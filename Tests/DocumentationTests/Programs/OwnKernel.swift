@@ -9,21 +9,21 @@ struct RowsExactKernel: ExactKernel {
 extension RowsExactKernel {
   func objection(to problem: ExactProblem) -> Objection? {
     if problem.dtype != .float32 {
-      return Objection("\(problem.dtype.rawValue) asked for; it computes in float32")
+      return Objection("needs float32 inputs, was \(problem.dtype.rawValue)")
     }
-    if problem.needsGradient { return Objection("gradients asked for; it runs forward only") }
+    if problem.needsGradient { return Objection("computes no gradients") }
     if problem.keyValueHeads != problem.heads {
-      return Objection("\(problem.keyValueHeads) key/value heads; it needs one a query head")
+      return Objection("needs one key/value head per query head, was \(problem.keyValueHeads)")
     }
     let isPlain =
       !problem.isCosine && problem.window == nil && !problem.hasKeyMask && problem.bias == nil
       && problem.packedSequences == nil && !problem.hasSoftcap && !problem.hasALiBi
       && !problem.hasLogitDecay && !problem.hasSinks
-    if !isPlain { return Objection("it knows the causal mask and nothing else") }
+    if !isPlain { return Objection("supports no option but the causal mask") }
     if problem.isCausal && problem.queryLength != problem.keyLength {
-      return Objection("causal with unequal lengths; it needs as many keys as queries")
+      return Objection("needs as many keys as queries if causal")
     }
-    return problem.keyLength > 0 ? nil : Objection("no keys; it needs one")
+    return problem.keyLength > 0 ? nil : Objection("needs at least one key")
   }
 }
 
@@ -69,7 +69,7 @@ extension RowsExactKernel {
     _ inputs: ExactInputs, _ outputs: ExactOutputs, outputGradient: Tensor?,
     logSumExpGradient: Tensor?
   ) throws -> ExactGradients {
-    throw AttentionError.kernelObjects(name, Objection("it runs forward only"))
+    throw AttentionError.kernelObjects(name, Objection("computes no gradients"))
   }
 }
 

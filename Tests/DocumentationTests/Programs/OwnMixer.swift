@@ -57,7 +57,7 @@ enum OwnMixer {
       steps.append(try mixer(x.sliced(1, token..<token + 1), context: context, cache: &cache))
     }
     let difference = try (Tensor.concatenated(steps, 1) - whole).absolute()
-    print(try difference.elements(as: Float.self).max() ?? 0)  // next to nothing
+    print(try difference.elements(as: Float.self).max() ?? 0)  // close to 0
 
     let target = try Tensor.normal([2, 20, 32], using: &random)
     var parameters = scope.parameters
