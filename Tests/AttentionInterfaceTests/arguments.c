@@ -1,4 +1,4 @@
-// What a caller can get wrong: a status and a message that names the argument, and nothing is computed.
+// Invalid calls: a status and a message that names the argument, and nothing is computed.
 
 #include <limits.h>
 #include <math.h>
@@ -10,7 +10,7 @@ enum { n = 1, t = 4, h = 2, d = 8 };
 
 static operand *q, *k, *v, *output, *sums;
 
-// A call that is right.
+// A valid call.
 static sa_attention attention(void) {
   sa_attention call = {.size = sizeof call, .device = device, .stream = stream};
   call.queries = q->view, call.keys = k->view, call.values = v->view;
@@ -156,7 +156,7 @@ static void emptiness(void) {
   none.keys.shape[1] = none.values.shape[1] = 0;
   none.keys.data = none.values.data = NULL;
   succeeded("no keys", sa_attention_forward(&none));
-  // Strides mean nothing there.
+    // Strides have no meaning without elements.
   c.queries.strides[2] = c.output.strides[2] = INT64_MAX;
   succeeded("no queries, with strides out of memory", sa_attention_forward(&c));
   fetch(output);

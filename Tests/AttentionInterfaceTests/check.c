@@ -65,7 +65,7 @@ double uniform(double low, double high) {
 static const size_t sizes[] = {4, 2, 2, 8, 4, 8, 1};
 static const int gap = 3;
 
-// The order in which axes lie in memory, the outermost first.
+// The order of axes in memory, outermost first.
 static void order_axes(layout layout, int rank, int *order) {
   for (int axis = 0; axis < rank; axis++) order[axis] = axis;
   if (layout != EXCHANGED || rank < 3) return;
@@ -74,7 +74,7 @@ static void order_axes(layout layout, int rank, int *order) {
   order[first + 1] = first;
 }
 
-// Elements of memory, from its beginning to the end of the last row.
+// The elements of memory from the first row to the end of the last, gaps included.
 static int64_t spread(operand *o, layout layout) {
   int order[SA_MAX_RANK];
   order_axes(layout, o->view.rank, order);
@@ -154,7 +154,7 @@ static void read_shape(va_list arguments, int rank, int64_t *shape) {
   for (int axis = 0; axis < rank; axis++) shape[axis] = va_arg(arguments, int);
 }
 
-// Lays the numbers out in memory of the device, all bytes in between being `poison`.
+// Writes the numbers to memory of the device, with `poison` in all bytes in between.
 static const int poison = 0xff;
 
 static void lay_out(operand *o, int has_numbers) {

@@ -1,8 +1,7 @@
-// What every test of the C interface is written with: numbers, memory of the processor or of a GPU, views
-// of it, and comparisons.
+// The support code of the C interface's tests: numbers, host or GPU memory, views of it, and comparisons.
 //
-// A test writes a call as a caller would, and computes the same naively in double precision. Gradients
-// are compared with differences of that naive computation, so they share nothing with what is tested.
+// A test makes a call as a caller would, and computes the same naively in double precision. Gradients
+// are compared with finite differences of that naive computation, which shares nothing with the library.
 #pragma once
 
 #include <stddef.h>
@@ -14,7 +13,7 @@
 
 // MARK: Failures
 
-// Names the case that is tested, for a failure.
+// Names the current case, for failures.
 void begin(const char *format, ...) __attribute__((format(printf, 1, 2)));
 // Records a failure of the case.
 void fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
@@ -28,14 +27,14 @@ int failures(void);
 
 // MARK: Numbers
 
-// The same numbers in every run.
+// Pseudorandom, the same in every run.
 double uniform(double low, double high);
 
-// MARK: Where calls run
+// MARK: The device of calls
 
 // SA_CPU or a GPU.
 extern int32_t device;
-// Of the call: NULL on the processor.
+// The stream of calls: NULL on the CPU.
 extern void *stream;
 
 // Memory of the device; released by release_memory().
@@ -44,15 +43,15 @@ void to_device(void *target, const void *source, size_t bytes);
 void from_device(void *target, const void *source, size_t bytes);
 void release_memory(void);
 
-// Finds the GPU's driver and makes a stream: calls run there from now on.
+// Finds the GPU's driver and creates a stream: calls run there from now on.
 void use_gpu(void);
-// Fails if work went into another stream than that of the calls, if something was waited for, or if the
-// thread's context is not what it was; only an emulated GPU knows the first two.
+// Fails if work went into a stream other than that of the calls, if anything was waited for, or if the
+// thread's context has changed; the first two are detected on an emulated GPU only.
 void gpu_is_as_before(void);
 
 // MARK: Operands
 
-// How elements lie in memory.
+// The layout of elements in memory.
 typedef enum {
   DENSE,
   // [b,t,h,d] as [b,h,t,d], and rank 3 with its last two axes exchanged.
@@ -64,7 +63,7 @@ typedef enum {
 
 #define MAX_ELEMENTS 4096
 
-// A tensor of a call, and the numbers in it in row-major order.
+// A tensor of a call, and its elements in row-major order.
 typedef struct {
   sa_tensor view;
   layout layout;
@@ -72,15 +71,15 @@ typedef struct {
   double x[MAX_ELEMENTS];
 } operand;
 
-// Random numbers that `dtype` has, of [low, high).
+// Random numbers in [low, high), rounded to `dtype`.
 operand *random_operand(sa_dtype dtype, layout layout, double low, double high, int rank, ...);
 // For a result: every byte is NaN.
 operand *empty_operand(sa_dtype dtype, layout layout, int rank, ...);
 // The same shape, dtype and layout, for the gradient of `of`.
 operand *empty_like(const operand *of);
-// int32 numbers, in memory of the processor.
+// int32 numbers in host memory.
 operand *integers(int count, const int32_t *numbers);
-// Reads what a call wrote, and fails if it wrote beside it.
+// Reads what a call wrote, and fails if it wrote outside of it.
 void fetch(operand *result);
 
 // MARK: Comparisons
@@ -88,7 +87,7 @@ void fetch(operand *result);
 // The error RMS(x - ref) / RMS(ref) is at most `bound`.
 void close_to(const char *what, const operand *result, const double *reference, double bound);
 
-// The gradient of `loss` with respect to the numbers of `of`, by differences.
+// The gradient of `loss` with respect to the numbers of `of`, by finite differences.
 void differences(double (*loss)(void *), void *context, operand *of, double *gradient);
 
 // MARK: Tests

@@ -1,4 +1,4 @@
-// Memory where calls run: the processor's, or a GPU's through its driver.
+// Memory on the device of calls: of the host, or of a GPU through its driver.
 
 #include <dlfcn.h>
 #include <stdio.h>
@@ -14,7 +14,7 @@ void *stream = NULL;
 static struct cuda_driver driver;
 static CUcontext context;
 
-// What an emulated GPU tells of the calls that it gets; NULL on a real one.
+// What an emulated GPU reports about its calls; NULL on a real one.
 static struct {
   void (*watch)(CUstream stream);
   int (*strays)(void);
@@ -46,7 +46,7 @@ void use_gpu(void) {
   *(void **)&emulator.strays = dlsym(library, "emulator_strays");
   *(void **)&emulator.waits = dlsym(library, "emulator_waits");
   if (emulator.watch != NULL) emulator.watch(made);
-  // What calls must not leave behind: the thread has no context of its own.
+    // Calls must not leave a context behind: the thread has none of its own.
   call("cuCtxSetCurrent", driver.cuCtxSetCurrent(NULL));
 }
 
@@ -68,7 +68,7 @@ void *device_memory(size_t bytes) {
   struct block *block = malloc(sizeof *block);
   block->next = blocks;
   blocks = block;
-  // The processor's memory ends where it is asked to: tools that watch memory see what is beyond.
+  // Host memory is allocated exactly, so that memory checkers detect accesses beyond it.
   if (device == SA_CPU) return block->memory = malloc(bytes > 0 ? bytes : 1);
   CUdeviceptr address;
   call("cuCtxSetCurrent", driver.cuCtxSetCurrent(context));
@@ -98,7 +98,7 @@ void from_device(void *target, const void *source, size_t bytes) {
   call("cuMemcpyDtoHAsync",
        driver.cuMemcpyDtoHAsync(target, (CUdeviceptr)(uintptr_t)source, bytes, stream));
   call("cuStreamSynchronize", driver.cuStreamSynchronize(stream));
-  // This wait is the test's own.
+  // This wait is the test's, not the library's.
   if (emulator.watch != NULL) emulator.watch(stream);
   call("cuCtxSetCurrent", driver.cuCtxSetCurrent(NULL));
 }

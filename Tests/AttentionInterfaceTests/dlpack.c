@@ -4,7 +4,7 @@
 
 #include "check.h"
 
-// As dlpack.h has it.
+// The declaration in dlpack.h.
 struct DLTensor {
   void *data;
   struct {

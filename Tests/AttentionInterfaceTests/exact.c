@@ -10,7 +10,7 @@ enum { b = 2, t = 9, s = 13, h = 4, g = 2, k = 16, v = 24 };
 typedef struct {
   sa_dtype dtype;
   layout layout;
-  // Of the bias, where it is not the others': SA_FLOAT32, which is 0, stands for theirs.
+  // Of the bias, if it differs from the others: SA_FLOAT32, which is 0, stands for theirs.
   sa_dtype bias_dtype;
   int is_causal, is_cosine, has_bias, has_mask, has_decay, has_sinks, has_scales;
 } flags;
@@ -23,7 +23,7 @@ typedef struct {
   double output[b * t * h * v], sums[b * h * t];
 } problem;
 
-// Whether a bias says which pairs there are.
+// Whether a bias is a mask.
 static int is_mask(const operand *bias) { return bias->view.dtype == SA_BOOL; }
 
 static double score(const problem *p, int n, int head, int i, int j) {
@@ -36,7 +36,7 @@ static double score(const problem *p, int n, int head, int i, int j) {
   double x = scale * dot;
   if (p->bias && !is_mask(p->bias)) x += p->bias->x[head * p->keys + j];
   if (p->decay) {
-    // c_i - c_j, the running sums
+    // c_i - c_j of the cumulative sums
     for (int m = 0; m <= i; m++) x += p->decay->x[(n * t + m) * h + head];
     for (int m = 0; m <= j; m++) x -= p->decay->x[(n * t + m) * h + head];
   }
@@ -49,7 +49,7 @@ static int is_seen(const problem *p, int n, int head, int i, int j) {
   return p->mask == NULL || p->mask->x[n * p->keys + j] != 0;
 }
 
-// The output and log-sum-exp, and the scalar whose gradients flow into them.
+// The output and log-sum-exp, and the scalar whose gradients are propagated into them.
 static double loss(void *context) {
   problem *p = context;
   double total = 0;
@@ -112,7 +112,7 @@ static void run(flags f) {
   }
   if (f.has_mask) {
     p->mask = random_operand(SA_BOOL, DENSE, 0, 1, 2, b, keys);
-    // The second row of the batch sees nothing.
+    // The second row of the batch attends to nothing.
     for (int j = 0; j < b * keys; j++) p->mask->x[j] = j < keys && j % 3 != 0;
     char bytes[b * s];
     for (int j = 0; j < b * keys; j++) bytes[j] = (char)p->mask->x[j];
@@ -157,7 +157,7 @@ static void run(flags f) {
                          "sinks_gradient"};
   operand *gradients[COUNT(inputs)] = {0};
   for (size_t i = 0; i < COUNT(inputs); i++) {
-    // Flags have no gradient.
+    // Bool tensors have no gradient.
     if (inputs[i] != NULL && inputs[i]->view.dtype == SA_BOOL) inputs[i] = NULL;
     if (inputs[i] == NULL) continue;
     gradients[i] = empty_like(inputs[i]);
@@ -173,7 +173,7 @@ static void run(flags f) {
 
 void test_exact(void) {
   for (layout layout = DENSE; layout < LAYOUTS; layout++) {
-    // Each other set of flags is a kernel to compile, and what they mean is tested elsewhere.
+    // Every set of flags is another kernel to compile; their semantics are tested elsewhere.
     if (device != SA_CPU) {
       run((flags){.layout = layout, .dtype = SA_BFLOAT16, .is_causal = 1});
       continue;

@@ -1,5 +1,5 @@
-// Calls of processes that were forked from this one: before its first call, after one, and while other
-// threads call and fork.
+// Calls in processes forked from this one: before its first call, after one, and while other threads make calls
+// and fork.
 
 #include <pthread.h>
 #include <signal.h>
@@ -9,8 +9,8 @@
 
 #include "check.h"
 
-// A call of many small pieces of work, each of which takes and gives back memory. Its threads, more than
-// there are processors, meet in the library's locks.
+// A call of many small pieces of work, each of which allocates and frees memory. Its threads, more than
+// there are processors, contend for the library's locks.
 enum { t = 8, h = 512, d = 4, thread_count = 8 };
 enum { rounds = 25, children = 60, forkers = 3, callers = 2 };
 
@@ -36,8 +36,8 @@ static sa_status compute(tokens *output) {
   return sa_attention_forward(&call);
 }
 
-// What a child does: every round gives `reference`, or without one what the first gave, and a mistake its
-// message.
+// The work of a child: every round gives `reference`, or without one the result of the first round, and an
+// invalid call gives its message.
 static int is_right(const tokens *reference) {
   static tokens first, own;
   sa_set_threads(thread_count);
@@ -51,7 +51,7 @@ static int is_right(const tokens *reference) {
   return right & (strstr(sa_error(), "size is 7") != NULL);
 }
 
-// Forks a process that computes; how it ended, as waitpid has it.
+// Forks a process that computes, and returns how it ended, as waitpid reports it.
 static int end_of_child(const tokens *reference) {
   enum { seconds = 30 };
   pid_t child = fork();
@@ -73,7 +73,7 @@ static void check(int status) {
   }
 }
 
-// To be called before anything else: the library is only loaded.
+// To be called before anything else, while the library is only loaded.
 void test_fork_before_calls(void) {
   for (int i = 0; i < t * h * d; i++) input.x[i] = (float)(i % 101) / 101;
   begin("processes forked before any call");

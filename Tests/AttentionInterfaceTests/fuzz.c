@@ -1,6 +1,5 @@
-// Calls that no caller makes on purpose: fields of right calls set to what they cannot or hardly can be. Any
-// status is an answer; a trap, memory out of proportion or a failure without a message is not. The same calls
-// in every run.
+// Calls with fields set to invalid or extreme values. Any status is an answer; a trap, disproportionate memory
+// or a failure without a message is not. The same calls in every run.
 
 #include <limits.h>
 #include <math.h>
@@ -68,13 +67,13 @@ static void mutate(sa_tensor *tensor) {
   }
 }
 
-// Sets the same axis of several tensors to one extent, so that they still go together.
+// Sets the same axis of several tensors to one extent, so that they still match.
 static void stretch(sa_tensor *const *tensors, const int *axes, int count) {
   int64_t size = extent();
   for (int i = 0; i < count; i++) tensors[i]->shape[axes[i]] = size;
 }
 
-// Fails where a call that gives nothing does not say why.
+// Fails if a failed call gives no reason.
 static void answered(sa_status status) {
   if (status != SA_OK && strlen(sa_error()) == 0) fail("status %d without a message", status);
   if (strchr(sa_error(), '\x1b') != NULL) fail("a message has an escape: %s", sa_error());
@@ -130,7 +129,7 @@ static void exact_calls(void) {
     c.kernel = kernel_name();
     size_t length = 0;
     explained(sa_attention_explain(&c, text, happens(8) ? 0 : sizeof text, &length), text, length);
-    // Without queries there is nothing to read or to write.
+    // Without queries nothing is read or written.
     c.queries.shape[happens(2)] = 0;
     if (c.keys.shape[0] != 0) c.keys.shape[1] = c.values.shape[1] = 0;
     c.device = SA_CPU, c.output = c.queries, c.output.shape[3] = c.values.shape[3];

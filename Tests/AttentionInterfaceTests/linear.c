@@ -18,7 +18,7 @@ typedef struct {
   int is_packed, has_state, normalizes;
 } flags;
 
-// Where packed sequences begin and end; one is empty.
+// Boundaries of packed sequences; one is empty.
 static const int32_t bounds[packed + 1] = {0, 7, 7, t};
 
 typedef struct {
@@ -38,7 +38,7 @@ static double log_decay(const problem *p, int token, int head, int d) {
   }
 }
 
-// Element d of a query or key of length k, normalised if the call says so.
+// Element d of a query or key of dimension k, normalised if the call says so.
 static double unit(const problem *p, const double *row, int d) {
   if (!p->flags.normalizes) return row[d];
   double sum = 1e-6;
@@ -46,7 +46,7 @@ static double unit(const problem *p, const double *row, int d) {
   return row[d] / sqrt(sum);
 }
 
-// One token of one head: the state, and what the query reads of it.
+// One token of one head: the state, and the query's product with it.
 static void step(const problem *p, int token, int head, double *state, double *read) {
   const double *q = p->q->x + (token * h + head / (g / h)) * k;
   const double *key = p->k->x + (token * h + head / (g / h)) * k;
@@ -195,7 +195,7 @@ static void run(flags f) {
 }
 
 void test_linear(void) {
-  // As for exact attention: few kernels to compile.
+  // As for exact attention, to compile few kernels.
   if (device != SA_CPU) {
     run((flags){.update = DELTA, .decay = PER_TOKEN, .has_state = 1, .is_packed = 1});
     run((flags){.update = DELTA, .decay = PER_TOKEN, .has_state = 1, .layout = EXCHANGED});

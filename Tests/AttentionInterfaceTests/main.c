@@ -1,7 +1,7 @@
-// Tests the C interface as a program in C uses it.
+// Tests the C interface from a C program.
 //
-//   interface-tests        on the processor
-//   interface-tests gpu    on the first GPU; exit status 1 if something is wrong
+//   interface-tests        on the CPU
+//   interface-tests gpu    on the first GPU; exit status 1 on failure
 #include <stdio.h>
 #include <string.h>
 

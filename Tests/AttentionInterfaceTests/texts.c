@@ -1,4 +1,4 @@
-// Version, devices, explanations, and how texts are given.
+// Version, devices, explanations, and how text is returned.
 
 #include <string.h>
 

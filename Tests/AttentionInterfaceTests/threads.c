@@ -1,4 +1,4 @@
-// Calls from many threads at a time, each with its own errors.
+// Concurrent calls from many threads, each with its own errors.
 
 #include <pthread.h>
 #include <string.h>
@@ -38,7 +38,7 @@ static void *repeat(void *context) {
   for (int round = 0; round < rounds; round++) {
     succeeded("forward", compute(own));
     if (memcmp(own->output, first.output, sizeof first.output) != 0) fail("other bits than alone");
-    // A message is that of this thread's own mistake.
+    // A message is that of the thread's own error.
     sa_attention call = {.size = (uint32_t)own->number, .device = SA_CPU};
     char expected[32] = "size is ";
     expected[8] = (char)('0' + own->number);

@@ -5,10 +5,10 @@ import Testing
 @testable import AttentionTensors
 
 /// Threads decide who computes what, never what is computed: the choice of kernel, its estimate, the output
-/// and the gradients are the same on any number of them.
+/// and the gradients are the same for any number of threads.
 ///
-/// The shapes lie where the choice or the cut changes: few queries and many, few heads and many, sequences
-/// about as long as a piece and much longer.
+/// The shapes are those at which the choice or the partition changes: few queries and many, few heads and many,
+/// sequences about as long as a piece and much longer.
 @Suite struct ThreadCountTests {
   /// Queries, keys, heads, key/value heads.
   static let exactShapes = [
@@ -108,7 +108,7 @@ import Testing
     }
   }
 
-  /// Over many more shapes, as nothing is computed: the order of the candidates and all estimates.
+  /// The order of the candidates and all estimates, over many more shapes, since nothing is computed.
   @Test func verdicts() throws {
     func expectSameVerdict(_ explain: () throws -> Explanation) throws {
       let verdicts = try [1, 2, 3, 8, 64].map { count in try withThreads(count, explain) }
@@ -147,8 +147,8 @@ import Testing
     }
   }
 
-  /// Rounding every step to half precision is never the estimate's choice: it is slower than it looks where
-  /// there are few queries, and less exact.
+  /// A kernel that rounds every step to half precision is never chosen: for few queries it is slower than its
+  /// operations suggest, and it is less accurate.
   @Test(arguments: [DType.float32, .bfloat16, .float16])
   func fewQueriesWithGradientsAreTiled(_ dtype: DType) throws {
     for queries in [1, 2, 3, 8] {

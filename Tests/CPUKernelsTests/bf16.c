@@ -7,7 +7,7 @@ static const size_t depths[] = {1, 2, 3, 15, 16, 31, 32, 33, 64, 65};
 
 static size_t even(size_t k) { return k + k % 2; }
 
-// Where element (p, j) of B lies in its panels.
+// The index of element (p, j) of B in its panels.
 static size_t place(size_t p, size_t j, size_t panel_stride) {
   size_t t = kernels->tile_columns;
   return j / t * panel_stride + p / 2 * 2 * t + 2 * (j % t) + p % 2;
@@ -43,7 +43,7 @@ static void pack_pairs(int by_columns) {
 static void pack_pairs_of_columns(void) { pack_pairs(1); }
 static void pack_pairs_of_rows(void) { pack_pairs(0); }
 
-// Pairs of A by rows, or by pairs of columns as pair_rows leaves them.
+// A in rows of pairs, or in pairs of columns as pair_rows makes them.
 static void product_of(int by_pairs, int is_general) {
   const size_t t = kernels->tile_columns;
   FOR_EACH(m, row_counts) FOR_COLUMNS(n) FOR_EACH(k, depths) for (int form = 0; form < 4; form++) {

@@ -46,7 +46,7 @@ void *memory(size_t bytes) {
   if (regions[0] == NULL) reserve();
   if (used == REGIONS || bytes + 2 * MARGIN > REGION_BYTES) give_up("a case needs too much memory");
   char *end = regions[used] + REGION_BYTES, *start = end - bytes;
-  // An odd number of halves starts within a word.
+  // An odd number of 16-bit elements starts within a word.
   starts[used] = start - (uintptr_t)start % sizeof poison;
   fill(starts[used++] - MARGIN, end);
   return start;

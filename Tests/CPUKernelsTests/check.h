@@ -1,8 +1,8 @@
-// What every test of the inner loops is written with: guarded memory, random numbers, comparisons.
+// The support code of the inner loops' tests: guarded memory, random numbers, comparisons.
 //
-// A test computes an entry of the table `kernels` and the same naively in double precision. Memory
-// ends at a page that cannot be touched, so reading or writing past the end is a failure too, and
-// what is not an input starts as `poison`, a NaN, so reading what nobody wrote shows.
+// A test compares an entry of the table `kernels` with a naive computation in double precision. Memory
+// ends at an inaccessible page, so an access past the end is a failure too, and memory that is not an
+// input starts as `poison`, a NaN, so that reading what was never written shows.
 #pragma once
 
 #include <math.h>
@@ -16,7 +16,7 @@
 // The table under test.
 extern const cpu_kernels *kernels;
 
-// Lengths with and without tails, for vectors of 4, 8 and 16 floats and loops of four of them.
+// Lengths with and without remainders, for vectors of 4, 8 and 16 floats and loops of four of them.
 static const size_t lengths[] = {1,  2,  3,  4,  5,  7,  8,  9,  15, 16,
                                  17, 31, 32, 33, 63, 64, 65, 100, 127};
 #define FOR_EACH(name, array)                                                                \
@@ -26,20 +26,20 @@ static const size_t lengths[] = {1,  2,  3,  4,  5,  7,  8,  9,  15, 16,
 
 // MARK: Cases
 
-// Starts a case: names its sizes and flags for a failure, and releases the memory of the last one.
+// Starts a case: names its sizes and flags for failures, and releases the memory of the previous one.
 void begin(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 // MARK: Memory, of the current case
 
-// Poisoned memory that ends at a page which cannot be touched.
+// Poisoned memory that ends at an inaccessible page.
 void *memory(size_t bytes);
 float *floats(size_t count);
 double *doubles(size_t count);
-// Random numbers of [low, high).
+// Random numbers in [low, high).
 float *random_floats(size_t count, float low, float high);
-// The same in rows of `columns` at `stride`, poison between them.
+// The same in rows of `columns` at `stride`, with poison in between.
 float *random_rows(size_t rows, size_t columns, size_t stride, float low, float high);
-// Random numbers of [-1, 1) as bfloat16 or float16 (or float32), rows of `columns` at `stride`.
+// Random numbers in [-1, 1) as bfloat16 or float16 (or float32), rows of `columns` at `stride`.
 void *random_rows_as(cpu_float_type type, size_t rows, size_t columns, size_t stride);
 float *copy(const float *x, size_t count);
 
@@ -56,18 +56,18 @@ double rounded_to(cpu_float_type type, double x);
 
 // MARK: Comparisons
 
-// 2^-24, what rounding to float32 may change relative to the number.
+// 2^-24, the relative error of rounding to float32.
 #define ROUNDING 0x1p-24
-// What rounding to bfloat16 may change, in those.
+// The error of rounding to bfloat16, in units of ROUNDING.
 #define BF16_ROUNDINGS (0x1p-8 / ROUNDING)
-// Where results below the smallest normal number may be zero.
+// Results below the smallest normal number may be zero.
 #define SMALLEST 0x1p-126
 
-// got is at most `units` roundings of a number of size `magnitude` away from want, and NaN or
-// infinite exactly where want is. The worst is reported as a share of what is allowed.
+// got differs from want by at most `units` roundings of a number of size `magnitude`, and is NaN or
+// infinite exactly where want is. The worst error is reported as a fraction of the allowed one.
 void near(const char *what, size_t index, double got, double want, double magnitude,
           double units);
-// The same numbers; any NaN is the same as any other.
+// The same number; all NaN are equal.
 void equal(const char *what, size_t index, double got, double want);
 // x[i] is still poison.
 void untouched(const char *what, const float *x, size_t i);
@@ -79,7 +79,7 @@ void gaps_untouched(const char *what, const float *x, size_t rows, size_t column
 typedef struct {
   const char *entry;
   void (*run)(void);
-  // Whether tables may lack it: it is run where has_bf16 is not 0.
+  // Whether tables may lack it: it runs if has_bf16 is not 0.
   int needs_bf16;
 } test;
 

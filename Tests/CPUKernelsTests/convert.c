@@ -4,7 +4,7 @@
 static const cpu_float_type types[] = {CPU_F32, CPU_BF16, CPU_F16};
 static const char *const names[] = {"float32", "bfloat16", "float16"};
 
-// Every number of half precision, and lengths with tails.
+// Every half-precision number, and lengths with remainders.
 static void widen(void) {
   enum { PATTERNS = 1 << 16 };
   for (size_t t = 0; t < COUNT(types); t++) {
@@ -29,7 +29,7 @@ static void widen(void) {
   }
 }
 
-// Random patterns of bits are numbers of every size, NaN among them; halfway cases are made.
+// Random bit patterns give numbers of every size, NaN included; halfway cases are constructed.
 static void narrow(void) {
   enum { PATTERNS = 1 << 14 };
   static const float special[] = {0, -0.0f, INFINITY, -INFINITY, NAN, 65504, 65519.996f, 65520,
@@ -42,7 +42,7 @@ static void narrow(void) {
       float *x = floats(n), *y = memory(n * (types[t] == CPU_F32 ? 4 : 2));
       for (size_t i = 0; i < n; i++) {
         uint32_t bits = (uint32_t)random_bits();
-        // Every third number is halfway between two of bfloat16, every third of float16's size.
+        // Every third number is halfway between two bfloat16 numbers, every third of float16's size.
         if (i % 3 == 1) bits = (bits & 0xFFFF0000) | 0x8000;
         memcpy(&x[i], &bits, sizeof bits);
         if (i % 3 == 2) x[i] = (float)ldexp(nearbyint(uniform(-8192, 8192)), (int)(bits % 30) - 26);
@@ -56,7 +56,7 @@ static void narrow(void) {
     }
 }
 
-// Rows at a stride, brought together with a factor, and taken apart past the caches or not.
+// Strided rows gathered with a factor, and scattered with and without non-temporal stores.
 static void load_rows(void) {
   enum { ROWS = 3 };
   static const cpu_float_type types[] = {CPU_F32, CPU_BF16, CPU_F16};

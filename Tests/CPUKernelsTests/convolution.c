@@ -38,7 +38,7 @@ static double input(const convolution *c, ptrdiff_t r, size_t i) {
   return c->past[(size_t)(r + (ptrdiff_t)c->width - 1) * c->columns + i];
 }
 
-// Before the activation, with the size of the terms.
+// The value before the activation, and the size of its terms.
 static double sum(const convolution *c, size_t r, size_t i, double *size) {
   double total = c->bias ? c->bias[i] : 0;
   *size = fabs(total);
@@ -104,7 +104,7 @@ static void short_convolution_backward(void) {
         if (silu) {
           double s = sigmoid(z);
           gradient[r] *= s * (1 + z * (1 - s));
-          // The slope changes with its argument by less than 1/2.
+          // The derivative changes with its argument by less than 1/2.
           size[r] *= s * (1 + fabs(z) * (2 - s)) + terms;
         }
       }

@@ -25,7 +25,7 @@ static double unary(cpu_unary op, double x) {
   return NAN;
 }
 
-// The largest number whose result is judged: beyond it the result or its parts overflow.
+// The largest argument tested: beyond it the result or an intermediate overflows.
 static double largest(cpu_unary op) {
   switch (op) {
     case CPU_EXP: case CPU_EXPM1: return 88.7;
@@ -34,8 +34,8 @@ static double largest(cpu_unary op) {
   }
 }
 
-// Roundings that a result may be off: one for each operation that is rounded, and those of the
-// polynomials and of the divisions that some functions are made of.
+// The error allowed, in roundings: one for each rounded operation, and those of the polynomials and
+// divisions that some functions consist of.
 static double roundings(cpu_unary op) {
   switch (op) {
     case CPU_NEGATE: case CPU_ABSOLUTE: case CPU_RELU: return 0;
@@ -59,7 +59,7 @@ static void unary_f32(void) {
       begin("op %u, n %zu", op, n);
       float *x = floats(n), *y = floats(n);
       for (size_t i = 0; i < n; i++) {
-        // Numbers of every size that the function takes, evenly and by exponent.
+        // Arguments of every size in the function's domain, uniform and by exponent.
         double most = largest(op), size = i % 2 ? uniform(0, fmin(most, 30))
                                                 : exp2(uniform(-40, log2(most)));
         x[i] = (float)(takes_negative(op) && random_bits() & 1 ? -size : size);
@@ -77,7 +77,7 @@ static void unary_f32(void) {
     memcpy(x, special, sizeof special);
     kernels->unary_f32(op, COUNT(special), x, y);
     for (size_t i = 0; i < COUNT(special); i++) {
-      // -inf * 0 is what the formula of silu says.
+      // The formula of silu gives -inf * 0.
       if (op == CPU_SILU && x[i] == -INFINITY) continue;
       double want = unary(op, x[i]);
       if (fabs(want) > 3.4028235e38) want = copysign(INFINITY, want);
@@ -86,7 +86,7 @@ static void unary_f32(void) {
   }
 }
 
-// The results are those of the C library, so only their choice and the loop are tested.
+// The results are the C library's, so only the choice of function and the loop are tested.
 static void unary_f64(void) {
   const double magnitude = 0x1p-28;
   for (cpu_unary op = 0; op < UNARY; op++)
@@ -116,7 +116,7 @@ static double binary(cpu_binary op, double a, double b) {
   return NAN;
 }
 
-// Wraps, and gives zero for a division by zero.
+// Wraps, and gives zero for division by zero.
 static int64_t binary_integer(cpu_binary op, int64_t a, int64_t b, unsigned bits) {
   uint64_t u = (uint64_t)a, v = (uint64_t)b, result = 0;
   switch (op) {
@@ -143,7 +143,7 @@ static const ptrdiff_t strides[][2] = {{1, 1}, {1, 0}, {0, 1}, {0, 0}, {2, 1}, {
 static size_t span(size_t n, ptrdiff_t stride) {
   return (n - 1) * (size_t)(stride < 0 ? -stride : stride) + 1;
 }
-// Where the first element lies: at the end for a negative stride.
+// The index of the first element: at the end for a negative stride.
 static size_t first(size_t n, ptrdiff_t stride) {
   return stride < 0 ? (n - 1) * (size_t)-stride : 0;
 }

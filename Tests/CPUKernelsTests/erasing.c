@@ -7,12 +7,12 @@ static void solve_lower(void) {
     FOR_EACH(rows, row_counts) FOR_LENGTHS(columns) {
       begin("rows %zu, columns %zu, transposed %d", rows, columns, transposed);
       size_t l_stride = rows + 2, x_stride = columns + 3;
-      // Short enough that the solution does not outgrow the right side.
+      // Small enough that the solution does not outgrow the right-hand side.
       const float *l = random_rows(rows, rows, l_stride, -0.2f, 0.2f);
       float *x = random_rows(rows, columns, x_stride, -1, 1);
       const float *before = copy(x, (rows - 1) * x_stride + columns);
       kernels->solve_lower(rows, columns, l, l_stride, transposed, x, x_stride);
-      // The solution put back gives the right side.
+      // Substituting the solution gives the right-hand side.
       for (size_t i = 0; i < rows; i++)
         for (size_t d = 0; d < columns; d++) {
           double got = x[i * x_stride + d], size = fabs(got) + fabs(before[i * x_stride + d]);

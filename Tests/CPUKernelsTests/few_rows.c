@@ -5,7 +5,7 @@
 
 static const cpu_float_type types[] = {CPU_F32, CPU_BF16, CPU_F16};
 static const char *const names[] = {"float32", "bfloat16", "float16"};
-// Groups of eight, four and single rows; depths in and out of whole vectors; tails of columns.
+// Groups of eight, four and single rows; depths of whole vectors and not; remainders of columns.
 static const size_t row_counts[] = {1, 2, 3, 4, 5, 8, 9, 13, 17};
 static const size_t depths[] = {1, 7, 15, 16, 17, 32, 33, 64, 256, 288};
 static const size_t widths[] = {1, 3, 4, 15, 16, 17, 31, 33, 64, 127};
@@ -17,7 +17,7 @@ static const size_t head_counts[] = {1, 3};
       /* Long and wide at once says nothing new. */                 \
       if (n * k <= 64 * 64 || (m == 1 && heads == 1))
 
-// The matrices of `heads` heads side by side: rows of `columns` numbers and a gap for each head.
+// The matrices of `heads` heads side by side: rows of `columns` numbers and a gap per head.
 typedef struct {
   size_t heads, rows, columns, head, row;
 } layout;
@@ -26,7 +26,7 @@ static layout side_by_side(size_t heads, size_t rows, size_t columns, size_t gap
 }
 static size_t place(layout l, size_t h, size_t r, size_t i) { return h * l.head + r * l.row + i; }
 
-// B of all heads, NaN between them.
+// B of all heads, with NaN in between.
 static void *random_heads(cpu_float_type type, layout l) {
   char *x = random_rows_as(type, l.rows, l.row, l.row);
   size_t size = type == CPU_F32 ? 4 : 2;
@@ -36,12 +36,12 @@ static void *random_heads(cpu_float_type type, layout l) {
   return x;
 }
 
-// With bfloat16, A may be rounded to eight digits too.
+// With a bfloat16 B, A may be rounded to bfloat16's eight digits too.
 static double units(size_t t, size_t k) {
   return (double)k + 2 + (types[t] == CPU_BF16 && kernels->has_bf16 ? BF16_ROUNDINGS : 0);
 }
 
-// The rows of B are empty.
+// B has empty rows.
 static void product_rows_of_nothing(void) {
   for (size_t t = 0; t < COUNT(types); t++) {
     begin("%s, n 0", names[t]);

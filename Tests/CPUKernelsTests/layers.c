@@ -1,7 +1,7 @@
 // bodies/layers.h
 #include "check.h"
 
-// exp to four roundings, and the sum, quotient and products around it.
+// exp to four roundings, plus the sum, quotient and products around it.
 enum { GATE_ROUNDINGS = 12 };
 
 static double sigmoid(double x) { return 1 / (1 + exp(-x)); }

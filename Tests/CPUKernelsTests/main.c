@@ -1,8 +1,8 @@
-// Tests every entry of every table that this processor runs.
+// Tests every entry of every table that this processor supports.
 //
 //   kernel-tests             run; exit status 1 if an entry is wrong
 //   kernel-tests --verbose   the same, with the worst error of every entry
-//   kernel-tests --list      the entries that are tested, one a line
+//   kernel-tests --list      the tested entries, one per line
 //   kernel-tests SEED        run with other random numbers
 #include <signal.h>
 #include <stdarg.h>
@@ -61,8 +61,7 @@ void give_up(const char *why) {
   exit(2);
 }
 
-// Past the end of an operand lies a page that cannot be touched. Only functions that are safe in a
-// handler are called.
+// Operands end at an inaccessible page. Only async-signal-safe functions are called.
 static void touched(int signal) {
   const char *parts[] = {entry, " of ", table, " (", sizes,
                          signal == SIGILL ? "): an instruction that this processor lacks\n"
@@ -89,7 +88,7 @@ static void run(const test *t) {
     printf("  %-28s exact\n", entry);
 }
 
-// Runs every test on the table of `set` and says how many entries it has.
+// Runs every test on the table of `set` and prints the number of its entries.
 static void run_table(cpu_instruction_set set) {
   table = table_names[set];
   kernels = cpu_kernels_for(set);

@@ -23,7 +23,7 @@ static void rms_norm(void) {
     kernels->rms_norm(ROWS, n, x, w, epsilon, y, rstd);
     for (size_t r = 0; r < ROWS; r++) {
       double scale = 1 / sqrt(dot_of(n, x + r * n, x + r * n) / (double)n + epsilon);
-      // Half of the roundings of the sum of squares pass the square root.
+      // The square root halves the relative error of the sum of squares.
       double units = (double)n / 8 + 8;
       near("rstd", r, rstd[r], scale, scale, units);
       for (size_t i = 0; i < n; i++) {
@@ -65,7 +65,7 @@ static void rms_norm_backward(void) {
   }
 }
 
-// Rows that differ in size; with nothing but -inf; with -inf, and NaN, in their last place.
+// Rows of different sizes; of only -inf; with -inf, and with NaN, as the last element.
 static void softmax(void) {
   enum { CASES = 5 };
   FOR_LENGTHS(n) {
@@ -104,8 +104,8 @@ static void softmax_backward(void) {
   }
 }
 
-// Rows of ordinary logits, with -inf and NaN; of equal ones and of one above all others, so large that their
-// logarithms' sum has no place beside them.
+// Rows of ordinary logits, with -inf and NaN; of equal ones, and of one above all others, so large that the
+// logarithm of their sum would be lost if it were added.
 enum { LOSS_CASES = 7 };
 static float *logits_of(size_t n) {
   static const float large[] = {1e6f, 1e30f, -1e30f};
@@ -135,7 +135,7 @@ static void cross_entropy(void) {
     kernels->cross_entropy(LOSS_CASES, n, x, target, loss, lse);
     for (size_t r = 0; r < LOSS_CASES; r++) {
       double high, rest = log_sum_above(n, x + r * n, &high);
-      // A row of which any number is NaN has any maximum.
+      // A row with NaN may have any maximum.
       if (!isnan(rest)) equal("maximum", r, lse[2 * r], (float)high);
       near("rest", r, lse[2 * r + 1], rest, rest + 1, (double)n / 4 + 32);
       double below = high - x[r * n + (size_t)target[r]];
@@ -165,7 +165,7 @@ static void cross_entropy_backward(void) {
   }
 }
 
-// A slice shorter than the shortest becomes zero; y may be x.
+// A slice of a norm below `shortest` becomes zero; y may be x.
 static void unit_slices(void) {
   const float shortest = 1e-3f;
   for (size_t groups = 1; groups <= 4; groups *= 2)

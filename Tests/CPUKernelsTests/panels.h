@@ -1,4 +1,4 @@
-// Matrices around whole panels, and results that lie by rows or in panels.
+// Matrices of sizes around whole panels, and results in rows or in panels.
 #pragma once
 
 #include "check.h"
@@ -13,8 +13,7 @@ static inline size_t column_count(size_t i) {
 #define FOR_COLUMNS(n) \
   for (size_t n##_at = 0, n; n##_at < COLUMN_COUNTS && (n = column_count(n##_at), 1); n##_at++)
 
-// Where the result of a product lies: strides of rows and panels, and the numbers from the first to
-// the last.
+// The layout of a product's result: strides of rows and panels, and the numbers from the first to the last.
 typedef struct {
   int in_panels;
   size_t row, panel, count;
@@ -32,7 +31,7 @@ static inline result result_of(size_t m, size_t n, int in_panels) {
   return to;
 }
 
-// Poison, or random numbers where the product is added to what is there.
+// Poison, or random numbers if the product is added to them.
 static inline float *result_memory(const result *to, size_t m, size_t n, int accumulate) {
   float *c = floats(to->count);
   for (size_t i = 0; i < m && accumulate; i++)
@@ -40,7 +39,7 @@ static inline float *result_memory(const result *to, size_t m, size_t n, int acc
   return c;
 }
 
-// What lies between the rows and panels of the result is still poison.
+// The gaps between the rows and panels of the result are still poison.
 static inline void rest_untouched(const result *to, size_t m, size_t n, const float *c) {
   size_t t = kernels->tile_columns, panels = (n + t - 1) / t;
   if (!to->in_panels) {

@@ -6,7 +6,7 @@ static const size_t row_counts[] = {1, 2, 3, 4, 5, 7, 8, 9, 17};
 static const size_t depths[] = {0, 1, 2, 15, 16, 17, 33, 64};
 
 
-// B with any strides, into panels further apart than they need be.
+// B with any strides, into panels with gaps in between.
 static void pack(void) {
   const size_t t = kernels->tile_columns;
   FOR_EACH(k, depths) FOR_COLUMNS(n) for (size_t layout = 0; layout < 4; layout++) {
@@ -33,7 +33,7 @@ static void pack(void) {
   }
 }
 
-// Every shape around the tile; A by rows and by columns, C by rows and in panels, set or added to.
+// Every shape around the tile; A by rows and by columns, C in rows and in panels, set or accumulated.
 static void product(void) {
   const size_t t = kernels->tile_columns;
   FOR_EACH(m, row_counts) FOR_COLUMNS(n) FOR_EACH(k, depths) for (int form = 0; form < 8; form++) {

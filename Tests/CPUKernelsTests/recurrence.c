@@ -1,7 +1,7 @@
 // bodies/recurrence.h
 #include "check.h"
 
-// Strong and weak gates: natural logarithms of decays, some of them at the ends of their range.
+// Strong and weak gates: natural logarithms of decays, some at the limits of their range.
 static float gate(void) {
   static const float special[] = {0, -20, -1e-6f, -0.3399f, -0.3401f};
   uint64_t bits = random_bits();
@@ -23,8 +23,8 @@ static void prefetch(void) {
   }
 }
 
-// Products are the same whatever their thread has asked for, however often: what was asked for in
-// cases before lies in memory that is gone.
+// Products do not depend on the thread's prefetch queue, however full: what earlier cases enqueued is
+// memory that has been released.
 static void ask(void) {
   enum { DEPTH = 40, ROWS = 17, MANY = 40 };
   FOR_LENGTHS(n) for (int to_write = 0; to_write < 2; to_write++) {
@@ -52,7 +52,7 @@ static void ask(void) {
 }
 
 static void decay_split(void) {
-  // Gates so weak that e^g is 1 in float32 must be told from no decay.
+  // Gates so weak that e^g rounds to 1 in float32 must differ from no decay.
   const double near_one = -0.25;
   FOR_LENGTHS(n) {
     begin("n %zu", n);
@@ -68,7 +68,7 @@ static void decay_split(void) {
   }
 }
 
-// The query reads the state after the token, or before it with a bonus for the token itself.
+// The query reads the state after the token, or before it, with a bonus for the token itself.
 static void additive_steps(int reads_before) {
   static const size_t depths[] = {1, 3, 4, 5, 16, 17};
   for (size_t at = 0; at < COUNT(depths); at++)
@@ -110,7 +110,7 @@ static void additive_steps(int reads_before) {
 static void additive_step(void) { additive_steps(0); }
 static void additive_step_before(void) { additive_steps(1); }
 
-// From the start or to the end, one gate a row or one an element, in place or not.
+// From the start or to the end, one gate per row or per element, in place or not.
 static void decay(int from_start) {
   static const size_t row_counts[] = {1, 2, 16, 33};
   for (size_t at = 0; at < COUNT(row_counts); at++)
@@ -127,7 +127,7 @@ static void decay(int from_start) {
         (from_start ? kernels->decay_from_start : kernels->decay_to_end)(rows, columns, x, g,
                                                                          by_column, y, total);
         for (size_t i = 0; i < columns; i++) {
-          // Every sum of gates is rounded, and its error is that of the result, relatively.
+          // Every sum of gates is rounded; its absolute error is the relative error of the result.
           double sum = 0, units = 8;
           for (size_t n = 0; n < rows; n++) {
             size_t r = from_start ? n : rows - 1 - n;

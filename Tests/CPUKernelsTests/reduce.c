@@ -1,7 +1,7 @@
 // bodies/reduce.h, and bodies/peak.h
 #include "check.h"
 
-// Each of the accumulators rounds once a term it takes, and folding them rounds a few times more.
+// Each accumulator rounds once per term, and folding them rounds a few times more.
 static double additions(size_t n) { return (double)n / 4 + 8; }
 
 static void sum(void) {
@@ -26,7 +26,7 @@ static void dot(void) {
   }
 }
 
-// Every chain is the recurrence c = c * a + b from another start.
+// Every chain is the recurrence c = c * a + b with another start.
 static void multiply_adds(void) {
   const double a = 0.5, b = 0.25;
   const size_t rounds = 5;

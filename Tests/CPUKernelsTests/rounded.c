@@ -84,7 +84,7 @@ static void pair_panel_dots(void) {
     size_t count = (columns + t - 1) / t, stride = even(rows) * t + PADDING;
     uint16_t *x = random_rows_as(CPU_BF16, count, even(rows) * t, stride);
     uint16_t *y = random_rows_as(CPU_BF16, count, even(rows) * t, stride);
-    // The partner of a last row of odd number is zero.
+    // An odd last row is paired with zeros.
     for (size_t j = 0; j < count * t && rows % 2; j++)
       x[j / t * stride + rows / 2 * 2 * t + 2 * (j % t) + 1] = 0;
     float *out = floats(columns);

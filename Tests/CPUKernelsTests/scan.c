@@ -1,7 +1,7 @@
 // bodies/scan.h
 #include "check.h"
 
-// e^g to five roundings and its product with log2(e), which counts as often as the logarithm is long.
+// e^g to five roundings and its product with log2(e), whose error is proportional to the logarithm.
 enum { DECAY_ROUNDINGS = 8, LONGEST = 21, ROWS = 5 };
 
 static const struct {
@@ -19,7 +19,7 @@ static double smallest(cpu_float_type type) {
 static size_t bytes_of(cpu_float_type type) { return type == CPU_F32 ? 4 : 2; }
 
 // Logarithms from 0 to -20, some of them -inf; products of exact halves and an exact power, so that
-// they are the same numbers in every type.
+// they are representable in every type.
 static void *gates(cpu_float_type type, size_t columns, size_t stride) {
   static const float special[] = {0, -20, -0.0009765625f, -INFINITY, -0.3466796875f};
   void *g = random_rows_as(type, ROWS, columns, stride);
@@ -36,7 +36,7 @@ static void *gates(cpu_float_type type, size_t columns, size_t stride) {
   return g;
 }
 
-// h e^g + x as it is rounded, with the size of its terms in *size.
+// h e^g + x in double precision, with the size of its terms in *size.
 static double advance(double h, double g, double x, double *size) {
   *size = exp(g) * *size + fabs(x);
   return (g == -INFINITY ? 0 : exp(g) * h) + x;
@@ -71,7 +71,7 @@ static void scan(void) {
   }
 }
 
-// A decay of nearly 1 keeps its digits over many rows.
+// A decay close to 1 keeps its digits over many rows.
 static void check_slow_decay(void) {
   enum { MANY = 4096, COLUMNS = 16 };
   begin("slow decay");
@@ -81,7 +81,7 @@ static void check_slow_decay(void) {
   for (size_t i = 0; i < COLUMNS; i++) x[i] = 0.7f, g[i] = slow, h[i] = 0;
   kernels->scan(CPU_F32, CPU_F32, 0, MANY, COLUMNS, x, 0, g, 0, h, y, 0);
   double want = (double)x[0] * expm1(MANY * (double)slow) / expm1((double)slow);
-  // Each row rounds once by chance; the sum of so many chances is their root.
+  // Each row rounds once, at random; the sum of so many errors grows as their square root.
   for (size_t i = 0; i < COLUMNS; i++) near("h", i, h[i], want, want, 64);
 }
 

@@ -7,7 +7,7 @@ static const cpu_float_type types[] = {CPU_F32, CPU_BF16, CPU_F16};
 static const char *const names[] = {"float32", "bfloat16", "float16"};
 static const size_t row_counts[] = {1, 3, 8};
 
-// Any number that is not finite makes the difference, wherever it is; the gaps hold NaN.
+// A single number that is not finite is detected at any position; the gaps hold NaN.
 static void rows_are_finite(void) {
   static const float odd[] = {NAN, INFINITY, -INFINITY};
   static const uint16_t odd_bf16[] = {0x7FC0, 0x7F80, 0xFF80}, odd_f16[] = {0x7E00, 0x7C00, 0xFC00};
@@ -34,7 +34,7 @@ static void rows_are_finite(void) {
   equal("finite", 0, kernels->rows_are_finite(CPU_F32, 0, 4, floats(0), 4), 1);
 }
 
-// A has a zero in every row; the rows of B that all of A leaves out hold NaN.
+// A has a zero in every row; rows of B whose column of A is all zero hold NaN.
 static void add_selected(void) {
   FOR_EACH(m, row_counts) FOR_EACH(k, row_counts) FOR_LENGTHS(n)
   for (int turned = 0; turned < 2; turned++) {

@@ -7,7 +7,7 @@ enum { ROWS = 4, ROUNDINGS = 40 };
 
 static const size_t state_counts[] = {1, 3, 16, 20, 32};
 
-// What one column and state does over all rows, in double precision.
+// One column and state over all rows, in double precision.
 typedef struct {
   double before[ROWS], after[ROWS], size[ROWS], decay[ROWS];
 } course;

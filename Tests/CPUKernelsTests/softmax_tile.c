@@ -1,4 +1,4 @@
-// bodies/softmax_tile.h: what is done to a tile of scores before and after its softmax. The softmax
+// bodies/softmax_tile.h: the operations on a tile of scores before and after its softmax. The softmax
 // itself is in softmax_weights.c.
 #include <float.h>
 
@@ -31,7 +31,7 @@ static void mask_keys(void) {
   }
 }
 
-// Sums out of range are the largest numbers there are, unless the summand is infinite.
+// Sums out of range become the largest numbers, unless the summand is infinite.
 static void add_rows_out_of_range(void) {
   static const float pairs[][3] = {
       {-2e38f, -FLT_MAX, -FLT_MAX}, {-INFINITY, -1e9f, -FLT_MAX}, {2e38f, 3e38f, FLT_MAX},
@@ -48,14 +48,14 @@ static void add_rows_out_of_range(void) {
 static void add_rows(void) {
   add_rows_out_of_range();
   FOR_TILES(rows, columns) for (int form = 0; form < 4; form++) {
-    // Whole, a row for all, a column for all, every second element.
+    // Whole, broadcast over rows, broadcast over columns, every second element.
     const ptrdiff_t strides[][2] = {
         {(ptrdiff_t)columns, 1}, {0, 1}, {1, 0}, {2 * (ptrdiff_t)columns, 2}};
     ptrdiff_t b_row = strides[form][0], b_column = strides[form][1];
     BEGIN_TILE(", strides %td and %td", b_row, b_column);
     size_t count = (rows - 1) * (size_t)b_row + (columns - 1) * (size_t)b_column + 1;
     float *b = random_floats(count, -1, 1);
-    // Hidden by the bias, with a score that may be anything.
+    // Masked by the bias, with any score.
     size_t hidden = random_bits() % columns;
     b[(ptrdiff_t)hidden * b_column] = -INFINITY;
     s[hidden] = NAN;
@@ -69,7 +69,7 @@ static void add_rows(void) {
   }
 }
 
-// A bias of `count` elements of `type`, one of them hiding its pair.
+// A bias of `count` elements of `type`, one of which masks its pair.
 static void *random_bias(cpu_bias_type type, size_t count, size_t hidden) {
   if (type == CPU_BIAS_BOOL) {
     uint8_t *flags = memory(count);
@@ -94,7 +94,7 @@ static void *random_bias(cpu_bias_type type, size_t count, size_t hidden) {
   return x;
 }
 
-// What element i of a bias adds, as float32 has it.
+// The float32 addend for element i of a bias.
 static float added_by(cpu_bias_type type, const void *b, size_t i) {
   switch (type) {
     case CPU_BIAS_F32: return ((const float *)b)[i];
@@ -109,7 +109,7 @@ static float added_by(cpu_bias_type type, const void *b, size_t i) {
 static void add_bias(void) {
   for (cpu_bias_type type = CPU_BIAS_F32; type <= CPU_BIAS_BOOL; type++)
     FOR_TILES(rows, columns) for (int form = 0; form < 5; form++) {
-      // Whole, a row for all, a column for all, every second element, and transposed.
+      // Whole, broadcast over rows, broadcast over columns, every second element, and transposed.
       const ptrdiff_t strides[][2] = {{(ptrdiff_t)columns, 1},
                                       {0, 1},
                                       {1, 0},

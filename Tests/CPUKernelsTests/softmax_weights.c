@@ -3,7 +3,7 @@
 
 #include "check.h"
 
-// What a row holds: the states that a row can be in when a tile comes, and what a tile can bring.
+// The kinds of rows: the states a row can be in before a tile, and the scores that a tile can add.
 typedef enum {
   FIRST_TILE, RISING_MAXIMUM, STEADY_MAXIMUM, NOTHING_YET, NOTHING_NEW, SOME_MASKED, NOT_A_NUMBER,
   NOTHING_BUT_NAN, ROW_KINDS
@@ -32,12 +32,12 @@ static int has_nan(size_t r) {
   return r % ROW_KINDS == NOT_A_NUMBER || r % ROW_KINDS == NOTHING_BUT_NAN;
 }
 
-// Roundings of 2^t with t = x - y rounded at most twice: an error of t is one of ln(2) times it in
-// the result; and those of the polynomial.
+// The error in roundings of 2^t with t = x - y rounded at most twice: ln(2) times the error of t, plus
+// that of the polynomial.
 static double power_roundings(double x, double y) {
   return 8 + ln2 * (fabs(x) + fabs(y) + fabs(x - y));
 }
-// The same where t is a difference, rounded, times a factor, rounded.
+// The same if t is a rounded difference times a rounded factor.
 static double difference_roundings(double t) { return 8 + ln2 * 2 * fabs(t); }
 // Weights below the smallest normal number may be zero.
 static double weight_size(double weight) { return fmax(weight, SMALLEST / ROUNDING); }
@@ -59,7 +59,7 @@ static void weight(const float *s, const uint16_t *half, size_t at, double x, do
 static size_t half_count(size_t columns, size_t stride) {
   return (ROWS - 1) * stride + columns + columns % 2;
 }
-// The partner of a last odd weight is zero, and nothing after it is written.
+// An odd last weight is padded with a zero, and nothing after it is written.
 static void row_end(const uint16_t *half, const uint16_t *poison, size_t r, size_t columns,
                     size_t stride) {
   size_t end = r * stride + columns;
@@ -122,8 +122,8 @@ static void online(int in_halves) {
     gaps_untouched("o", o, ROWS, OUTPUTS, OUTPUTS + 2);
   }
 }
-// Scores that are large, finite and near each other: weights are those of their differences, to the bit
-// where those are 0, and the sums fit them.
+// Large, finite scores close to each other: weights are those of their differences, exactly where those
+// are 0, and the sums match them.
 static void online_large(void) {
   static const float sizes[] = {-1e4f, -1e9f, -1e10f, -1e12f, -1e30f, -FLT_MAX, 1e6f, 1e12f, 1e30f};
   enum { COLUMNS = 37 };
@@ -189,7 +189,7 @@ static void shifted(int in_halves) {
 static void softmax_shifted(void) { shifted(0); }
 static void softmax_shifted_bf16(void) { shifted(1); }
 
-// Columns are queries; those that see nothing have an infinite sum.
+// Columns are queries; those that attend to nothing have an infinite sum.
 static void gradient(int in_halves) {
   FOR_LENGTHS(columns) {
     begin("rows %d, columns %zu", ROWS, columns);
@@ -230,7 +230,7 @@ static void gradient(int in_halves) {
 static void softmax_gradient(void) { gradient(0); }
 static void softmax_gradient_bf16(void) { gradient(1); }
 
-// Rows two apart among the maxima and sums, as those of two heads are.
+// Rows whose maxima and sums are strided, as those of two heads are.
 static void finish_rows(void) {
   static const cpu_float_type types[] = {CPU_F32, CPU_BF16, CPU_F16};
   enum { FINISHED = 5, STEP = 2 };
@@ -241,7 +241,7 @@ static void finish_rows(void) {
     float *m = random_floats(STEP * FINISHED, -30, 30);
     float *l = random_floats(STEP * FINISHED, 0.5, 900);
     const float unit = 1.5f;
-    // A row that has seen nothing, one of NaN, and a sum of one.
+    // A row that attends to nothing, one of NaN, and one with a sum of one.
     m[0] = -INFINITY, l[0] = 0;
     l[STEP] = NAN;
     l[2 * STEP] = 1;

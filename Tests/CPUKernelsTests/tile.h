@@ -1,5 +1,4 @@
-// Loops over tiles of scores `s`, rows of `columns` at `stride`, whose numbers before the entry ran
-// are kept.
+// Loops over tiles of scores `s`, rows of `columns` at `stride`, with a copy of the original scores.
 #pragma once
 
 static const size_t tile_rows[] = {1, 2, 5, 17};

@@ -1,4 +1,4 @@
-// A stand-in for NCCL: the one device that the emulator has needs nobody to add to.
+// A stand-in for NCCL: the emulator has one device, so there is nothing to reduce.
 
 #define EXPORT __attribute__((visibility("default")))
 

@@ -1,5 +1,5 @@
-// A stand-in for NVRTC that compiles kernels for this machine's processor with clang: the sources as they
-// are, but for the headers with assembly, which have files of their own here.
+// A stand-in for NVRTC that compiles kernels for this machine's CPU with clang: the sources unchanged, except
+// for the headers with assembly, which have counterparts here.
 
 #define _GNU_SOURCE
 #include "CUDAInterface.h"
@@ -29,7 +29,7 @@ static const char wgmma_cuh[] = {
 #embed "wgmma.cuh" suffix(, 0)
 };
 
-// The headers that are put in the place of the kernels' own.
+// The headers that replace the kernels' own.
 static const struct {
   const char *name, *text;
 } substitutes[] = {
@@ -49,7 +49,7 @@ struct _nvrtcProgram {
   char *log;
 };
 
-// Follows the files from which kernels are built, so that no machine code in a cache outlives them.
+// Hashes the files that kernels are built from, so that cached machine code never outlives them.
 static unsigned hash_of(unsigned hash, const char *text) {
   for (; *text; text++) hash = (hash ^ (unsigned char)*text) * 16777619u;
   return hash;

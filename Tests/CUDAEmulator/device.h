@@ -1,11 +1,11 @@
-// What CUDA C++ declares for kernels, for a processor: included before each kernel's source, and with it
-// the machine that runs a grid.
+// The declarations of CUDA C++ for the CPU, included before each kernel's source, and the machine that
+// runs a grid.
 //
 // Blocks run one after the other. The threads of a block are fibers: one runs until it waits, at a
 // barrier or in an instruction of its warp, then the next. A warp's instruction is executed by the last
 // of its threads to arrive, for all of them, and fails if they did not arrive at the same one; so a
-// kernel that diverges there, or that needs a barrier it does not have, is found out. Shared memory is
-// filled with ones before each block, which as numbers are NaN.
+// kernel that diverges there, or lacks a barrier that it needs, is detected. Shared memory is filled
+// with ones before each block, which are NaN as numbers.
 
 #pragma once
 
@@ -117,10 +117,10 @@ struct Place {
 
 enum State : unsigned char { ready, with_team, at_barrier, at_phase, at_meeting, done };
 
-// What threads execute together: their arguments in order, null where a thread has ended.
+// What threads execute together: their arguments in order, null for threads that have ended.
 using Instruction = void (*)(void *const *arguments);
 
-// Threads with instructions of their own: a warp, or the four warps of a warpgroup.
+// Threads with joint instructions: a warp, or the four warps of a warpgroup.
 struct Team {
   Instruction instruction;
   void *arguments[warpgroup_threads];
@@ -128,7 +128,7 @@ struct Team {
   int alive;
 };
 
-// As strictly aligned as any kernel's.
+// The strictest alignment of any kernel's parameters.
 struct alignas(64) Parameters {
   unsigned char bytes[parameter_capacity];
 };
@@ -138,10 +138,10 @@ static State states[most_threads];
 static Team warps[most_threads / warp_lanes];
 static Team warpgroups[most_threads / warpgroup_threads];
 static unsigned char *stacks;
-// Threads that have arrived at each numbered barrier, and at which one a thread waits.
+// The number of threads that have arrived at each numbered barrier, and the one that a thread waits at.
 static int arrived[most_meetings];
 static unsigned char meetings[most_threads];
-// Counts the blocks that were run.
+// The number of blocks run so far.
 static unsigned block_number;
 static int threads, alive, waiting;
 static void *scheduler;
@@ -154,14 +154,14 @@ static const Parameters *parameters;
 // Read by kernels; set whenever another thread runs.
 static machine::Place threadIdx, blockIdx, blockDim, gridDim;
 
-// As a function with C linkage declares it.
+// Declared as a function with C linkage would.
 extern "C" {
 alignas(1024) unsigned char shared[machine::shared_capacity];
 }
 
 namespace machine {
 
-// Saves what a function must keep on this stack, its pointer at `from`, and goes on at `to`.
+// Saves the callee-saved registers on this stack, its pointer at `from`, and continues on stack `to`.
 extern "C" void emulator_switch(void **from, void *to);
 asm(R"(
 .text
@@ -186,7 +186,7 @@ emulator_switch:
 .size emulator_switch, .-emulator_switch
 )");
 
-// Runs the next thread that can, or gives up.
+// Runs the next runnable thread, or gives up.
 static void __attribute__((noinline)) leave() {
   const int self = threadIdx.x;
   int next = self;
@@ -215,7 +215,7 @@ static void fail(const char *reason) {
   emulator_switch(&stack_pointers[threadIdx.x], scheduler);
 }
 
-// Executes a team's instruction, for which all its `size` threads from `first` on have arrived.
+// Executes a team's instruction, at which all its `size` threads from `first` on have arrived.
 static void complete(Team &team, int first, int size) {
   team.instruction(team.arguments);
   team.arrived = 0;
@@ -250,13 +250,13 @@ static void __attribute__((noinline)) together_as_warpgroup(Instruction instruct
   arrive(warpgroups[threadIdx.x / warpgroup_threads], warpgroup_threads, instruction, arguments);
 }
 
-// A thread has ended, and the others of its team need not wait for it.
+// A thread has ended; the others of its team need not wait for it.
 static void desert(Team &team, int size) {
   --team.alive;
   if (team.alive > 0 && team.arrived == team.alive) complete(team, threadIdx.x / size * size, size);
 }
 
-// Lets all threads go on that wait in this way.
+// Wakes all threads that wait in this state.
 static void wake(State state) {
   for (int i = 0; i < threads; ++i) {
     if (states[i] == state) states[i] = ready;
@@ -282,7 +282,7 @@ static void __attribute__((noinline)) barrier() {
   wait_as(at_barrier);
 }
 
-// Arrives at a numbered barrier of `count` threads, and waits there or goes on.
+// Arrives at a numbered barrier of `count` threads, and waits there or continues.
 static void __attribute__((noinline)) meet(int number, int count, bool waits) {
   if (number < 1 || number >= most_meetings || count % warp_lanes != 0) fail("there is no such barrier");
   if (++arrived[number] == count) {
@@ -297,7 +297,7 @@ static void __attribute__((noinline)) meet(int number, int count, bool waits) {
   wait_as(at_meeting);
 }
 
-// Where every thread begins.
+// The entry point of every thread.
 static void body() {
   kernel(*parameters);
   const int self = threadIdx.x;
@@ -309,8 +309,8 @@ static void body() {
   leave();
 }
 
-// Copies into shared memory that a thread has started, oldest first. They are carried out when it waits
-// for them; until then what they overwrite is NaN.
+// Asynchronous copies into shared memory started by a thread, oldest first. They are carried out when it
+// waits for them; until then their targets are NaN.
 struct Copies {
   struct Copy {
     unsigned char *target;
@@ -334,7 +334,7 @@ static void start_copy(unsigned char *target, const void *source, int bytes) {
 
 static void close_copies() { ++copies[threadIdx.x].group; }
 
-// Carries out all groups but the last `pending` that were closed.
+// Carries out all committed groups but the last `pending`.
 static void finish_copies(int pending) {
   Copies &own = copies[threadIdx.x];
   while (own.count > 0 && own.copies[own.first].group < own.group - pending) {
@@ -379,7 +379,7 @@ static void run_block() {
 
 }  // namespace machine
 
-// Runs a grid; null, or why it cannot go on. `stacks` has room for `most_threads` of them.
+// Runs a grid; returns null, or why it cannot continue. `stacks` has room for `most_threads` stacks.
 extern "C" const char *emulator_run(void (*function)(machine::Parameters),
                                     const machine::Parameters *parameters, const unsigned *grid,
                                     unsigned block, unsigned char *stacks) {
@@ -402,7 +402,7 @@ extern "C" const char *emulator_run(void (*function)(machine::Parameters),
   return failure;
 }
 
-// Where a kernel went wrong, for the report of an illegal address.
+// The position of the fault in a kernel, for the report of an illegal address.
 extern "C" void emulator_place(unsigned *place) {
   place[0] = blockIdx.x;
   place[1] = blockIdx.y;
@@ -439,7 +439,7 @@ static T exchange(T value, int source) {
   return own.result;
 }
 
-// A bit of every thread of the warp.
+// One bit per thread of the warp.
 struct Vote {
   bool bit;
   unsigned bits;
@@ -469,7 +469,7 @@ static inline void __syncwarp(unsigned = ~0u) {
   int own = 0;
   machine::together(machine::nothing, &own);
 }
-// Lanes count within groups of `width`; who asks beyond its group gets its own number.
+// Lanes count within groups of `width`; a source outside the group gives the lane's own value.
 template <typename T>
 static T __shfl_sync(unsigned, T value, int source, int width = 32) {
   const int group = machine::own_lane() / width * width;

@@ -1,9 +1,9 @@
-// A stand-in for NVIDIA's driver on a machine without a GPU: one device whose memory is the machine's and
-// whose kernels run on its processor (device.h). Everything is done when the call returns.
+// A stand-in for NVIDIA's driver on a machine without a GPU: one device whose memory is the host's and whose
+// kernels run on its CPU (device.h). Every call is synchronous.
 //
-// Every piece of memory ends at a page that may not be touched, and is filled with ones when it is given
-// out; a kernel that reaches beyond its memory fails with an illegal address, as on a GPU. So that this is
-// true of every piece, none that was given back is kept by who holds them, unless the environment says so.
+// Every block of memory ends at an inaccessible page and is filled with ones when it is allocated; a kernel
+// that accesses memory beyond it fails with an illegal address, as on a GPU. So that this covers every block,
+// the package keeps no freed blocks, unless the environment says otherwise.
 
 #define _GNU_SOURCE
 #include "CUDAInterface.h"
@@ -41,7 +41,7 @@ enum {
 
 static const size_t memory_bytes = (size_t)8 << 30;
 static const char *last_words = "";
-// A failure stays, as a GPU's context is lost by it.
+// A failure persists, as a GPU's context is lost by it.
 static int lost;
 
 EXPORT int cuInit(unsigned flags) {
@@ -117,7 +117,7 @@ EXPORT int cuMemPoolSetAttribute(CUmemoryPool pool, int name, void *value) {
   (void)pool, (void)name, (void)value;
   return SUCCESS;
 }
-// Of no meaning to kernels here; callers find again what they set.
+// Meaningless to kernels here; callers find what they have set.
 static _Thread_local CUcontext current_context;
 
 EXPORT int cuDevicePrimaryCtxRetain(CUcontext *context, int device) {
@@ -135,7 +135,7 @@ EXPORT int cuCtxGetCurrent(CUcontext *context) {
   return SUCCESS;
 }
 
-// What a test asks: whether work went into another stream than one, and how often somebody waited.
+// For tests: whether work went into a stream other than a given one, and how often the host waited.
 static CUstream watched_stream;
 static int is_watching, stray_count, wait_count;
 
@@ -157,7 +157,7 @@ EXPORT int cuMemGetInfo_v2(size_t *unused, size_t *total) {
   return SUCCESS;
 }
 
-// What lies before the memory, in pages of its own: how to give it back.
+// Precedes the memory, in pages of its own, with what is needed to free it.
 struct head {
   size_t mapped;
   size_t bytes;
@@ -227,8 +227,7 @@ EXPORT int cuMemsetD8Async(CUdeviceptr target, unsigned char value, size_t bytes
   return SUCCESS;
 }
 
-// Work is done when it is put into a stream. Streams only differ, so that a test can see which one
-// is used.
+// Work is done when it is enqueued. Streams only have identities, so that a test can see which one is used.
 EXPORT int cuStreamCreate(CUstream *stream, unsigned flags) {
   (void)flags;
   *stream = malloc(1);
@@ -278,7 +277,7 @@ EXPORT int cuEventElapsedTime(float *milliseconds, CUevent start, CUevent end) {
   return lost;
 }
 
-// A module is a library that the emulated compiler made; a function, an entry in it.
+// A module is a library made by the emulated compiler; a function is an entry in it.
 struct CUfunc_st {
   void *entry;
   const char *(*run)(void *, const void *, const unsigned *, unsigned, unsigned char *);
@@ -295,7 +294,7 @@ EXPORT int cuModuleLoadData(CUmodule *module, const void *image) {
   // The library follows its size.
   size_t bytes;
   memcpy(&bytes, image, sizeof bytes);
-  // The linker knows a library by its path: each needs its own.
+  // The linker identifies a library by its path, so each needs its own.
   char path[] = "/tmp/emulated-module-XXXXXX";
   int file = mkstemp(path);
   if (file < 0) return OUT_OF_MEMORY;
@@ -319,7 +318,7 @@ EXPORT int cuModuleGetFunction(CUfunction *function, CUmodule module, const char
   found->entry = dlsym(module->library, name);
   *(void **)&found->run = dlsym(module->library, "emulator_run");
   *(void **)&found->place = dlsym(module->library, "emulator_place");
-  // As much as a launch may ask for unless more is allowed.
+  // The default limit of a launch.
   found->shared_bytes = 48 << 10;
   snprintf(found->name, sizeof found->name, "%s", name);
   *function = found;
@@ -336,7 +335,7 @@ EXPORT int cuFuncSetAttribute(CUfunction function, int attribute, int value) {
   return SUCCESS;
 }
 
-// As tma.cuh reads it.
+// The layout that tma.cuh reads.
 struct tensor_map {
   uint64_t base, sizes[4], strides[3];
   uint32_t box[4], element_bytes, unused[7];
@@ -376,7 +375,7 @@ static void on_fault(int signal, siginfo_t *information, void *context) {
 static int fail(int code, const char *text) {
   last_words = strdup(text);
   lost = code;
-  // A test that runs into this wants to know where.
+  // For the person whose test fails.
   fprintf(stderr, "emulated GPU: %s\n", text);
   return code;
 }
@@ -395,14 +394,14 @@ EXPORT int cuLaunchKernel(CUfunction function, unsigned grid_x, unsigned grid_y,
     last_words = "the grid, the block or its shared memory is out of bounds";
     return INVALID_VALUE;
   }
-  // One kernel at a time, whoever asks.
+  // One kernel at a time, from any thread.
   while (__atomic_exchange_n(&busy, 1, __ATOMIC_ACQUIRE)) usleep(100);
   static unsigned char *stacks;
   if (stacks == NULL) {
     stacks = mmap(NULL, (size_t)MOST_THREADS * STACK_BYTES, PROT_READ | PROT_WRITE,
                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   }
-  // How long the parameters are only the kernel knows; behind them the memory may end.
+  // Only the kernel knows the size of its parameters; memory may end after them.
   static _Alignas(64) unsigned char copy[PARAMETER_CAPACITY];
   struct iovec local = {copy, sizeof copy}, remote = {parameters[0], sizeof copy};
   process_vm_readv(getpid(), &local, 1, &remote, 1, 0);

@@ -2,9 +2,9 @@
 
 #include "tile/base.cuh"
 
-// The instructions of tile/instructions.cuh for the emulator. Copies are carried out when a thread
-// waits for them, and what they are to overwrite is filled with NaN when they start; who reads too
-// early is found out.
+// The instructions of tile/instructions.cuh for the emulator. Asynchronous copies are carried out when a
+// thread waits for them, and their targets are filled with NaN when they start, so that early reads are
+// detected.
 
 DEVICE float emulated_bf16(u16 number) { return __uint_as_float((u32)number << 16); }
 DEVICE float widen_f16(u16 number) { return (float)__builtin_bit_cast(_Float16, number); }
@@ -19,9 +19,9 @@ DEVICE u32 round_f16(float x) { return __builtin_bit_cast(u16, (_Float16)x); }
 DEVICE u32 pack_bf16(float low, float high) { return round_bf16(low) | round_bf16(high) << 16; }
 DEVICE u32 pack_f16(float low, float high) { return round_f16(low) | round_f16(high) << 16; }
 
-// mma.sync.m16n8k16: lane 4 g + t holds of the left operand rows g, g + 8 at columns 2 t, + 1 and the
-// same 8 columns on; of the right operand rows 2 t, + 1 and + 8, + 9 of column g; of the sum rows g,
-// g + 8 at columns 2 t, + 1.
+// mma.sync.m16n8k16: lane 4 g + t holds of the left operand rows g and g + 8 at columns 2 t, 2 t + 1, 2 t + 8
+// and 2 t + 9; of the right operand rows 2 t, 2 t + 1, 2 t + 8 and 2 t + 9 of column g; of the sum rows g and
+// g + 8 at columns 2 t and 2 t + 1.
 template <float (*Widen)(u16)>
 struct Product {
   float *c;
@@ -69,8 +69,8 @@ DEVICE u32 round_tf32(float x) {
   return x != x || fabsf(x) == infinity ? bits : (bits + 0x1000) & 0xffffe000;
 }
 
-// mma.sync.m16n8k8: lane 4 g + t holds of the left operand rows g, g + 8 at columns t and t + 4, of the
-// right operand rows t, t + 4 of column g, of the sum what m16n8k16 has. The low bits are not read.
+// mma.sync.m16n8k8: lane 4 g + t holds of the left operand rows g and g + 8 at columns t and t + 4, of the
+// right operand rows t and t + 4 of column g, of the sum the same as m16n8k16. The low bits are not read.
 struct TF32Product {
   float *c;
   const u32 *a;

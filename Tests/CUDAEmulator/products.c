@@ -1,4 +1,4 @@
-// A stand-in for cuBLASLt: matrix products in float32 sums (float64 for float64), computed when called.
+// A stand-in for cuBLASLt: matrix products accumulated in float32 (float64 for float64), computed when called.
 
 #include <stddef.h>
 #include <stdint.h>
@@ -7,7 +7,7 @@
 
 #define EXPORT __attribute__((visibility("default")))
 
-// The numbers of the cuBLASLt headers.
+// Constants of the cuBLASLt headers.
 enum { SUCCESS = 0, INVALID_VALUE = 7, NOT_SUPPORTED = 15 };
 enum { FLOAT32 = 0, FLOAT64 = 1, FLOAT16 = 2, BFLOAT16 = 14 };
 enum { SUMS_FLOAT32 = 68, SUMS_FLOAT64 = 70, SUMS_TF32 = 77 };
@@ -119,7 +119,7 @@ EXPORT int cublasLtMatmulPreferenceSetAttribute(void *preference, int name, cons
   return SUCCESS;
 }
 
-// The extents of a product's operand once it is transposed, and its strides.
+// The extents of a product's operand after transposition, and its strides.
 struct view {
   uint64_t rows, columns;
   int64_t row, column;
@@ -198,7 +198,7 @@ static void store(void *base, int type, int64_t place, double number) {
   }
 }
 
-// A matrix in rows one behind the other, as double.
+// A matrix as contiguous rows of double.
 static double *gather(const void *base, int type, struct view v) {
   double *rows = malloc(v.rows * v.columns * sizeof *rows);
   for (uint64_t i = 0; i < v.rows; i++) {

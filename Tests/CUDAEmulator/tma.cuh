@@ -3,9 +3,9 @@
 #include "tile/instructions.cuh"
 
 // The instructions of tile/tma.cuh for the emulator. A box is copied when a thread waits for its barrier;
-// until then what it overwrites is NaN.
+// until then its target is NaN.
 
-// As the emulated driver encodes it.
+// The encoding of the emulated driver.
 struct alignas(64) TensorMap {
   u64 base;
   u64 sizes[4];
@@ -97,14 +97,14 @@ static unsigned box_block;
 
 DEVICE void copy_box(u32 target, const TensorMap &map, u32 barrier, int column, int head, int row,
                      int batch) {
-  // What a block before has left behind is nobody's.
+  // Boxes left by an earlier block are discarded.
   if (box_block != machine::block_number) box_count = 0;
   box_block = machine::block_number;
   if (box_count == most_boxes) machine::fail("more boxes are on their way than the emulator keeps");
   boxes[box_count++] = {target, map, barrier, {column, head, row, batch}};
   memset(at_shared(target), 0xff,
          map.box[0] * map.box[1] * map.box[2] * map.box[3] * map.element_bytes);
-  // Who waits already has the box copied.
+  // The box is copied for threads that are already waiting.
   machine::wake(machine::at_phase);
 }
 

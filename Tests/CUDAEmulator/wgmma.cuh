@@ -2,7 +2,7 @@
 
 #include "tile/instructions.cuh"
 
-// The instructions of tile/wgmma.cuh for the emulator: a product is done when it is issued.
+// The instructions of tile/wgmma.cuh for the emulator: a product is computed when it is issued.
 
 DEVICE void open_products() {}
 DEVICE void close_products() {}
@@ -12,8 +12,7 @@ DEVICE void show_to_products() {}
 template <int Columns>
 DEVICE void keep(float (&)[Columns][4]) {}
 
-// Where a descriptor finds the number of row `row`, 8 rows and 64 numbers of a row a block; swizzled by
-// the address.
+// Where a descriptor finds an element of row `row`, in blocks of 8 rows and 64 elements, swizzled by address.
 struct Operand {
   u64 bits;
 
@@ -25,7 +24,7 @@ struct Operand {
   int stride() const { return (int)(bits >> 32 & 0x3fff) * 16; }
   bool is_swizzled() const { return bits >> 62 == 1; }
 
-  // Sums run along rows of 64 numbers.
+  // Sums run along rows of 64 elements.
   u16 along_rows(int row, int k) const { return number(row / 8 * stride() + row % 8 * 128 + k * 2); }
   // Sums run over rows.
   u16 along_columns(int column, int k) const {

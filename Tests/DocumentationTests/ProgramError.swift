@@ -1,4 +1,4 @@
-/// A program of the documentation that does not give what its page says.
+/// A program of the documentation whose result differs from what its page says.
 struct ProgramError: Error, CustomStringConvertible {
   let description: String
   init(_ description: String) { self.description = description }

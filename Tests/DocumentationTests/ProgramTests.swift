@@ -2,7 +2,7 @@ import SwiftAttention
 import TestSupport
 import Testing
 
-/// The programs of the documentation do what their pages say; each checks it itself.
+/// The programs of the documentation do what their pages say; each checks its own results.
 @Suite struct ProgramTests {
   @Test func firstCall() throws { try FirstCall.run() }
 
@@ -34,7 +34,7 @@ import Testing
   @Test func fromPyTorch() throws {
     let folder = TemporaryFolder()
     var random = Philox(seed: 3)
-    // As torch.nn.Linear(6, 3) is saved.
+    // The file that torch.nn.Linear(6, 3) is saved as.
     try Safetensors.write(
       [
         (name: "linear.weight", tensor: .normal([3, 6], using: &random)),

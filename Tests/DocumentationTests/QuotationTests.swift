@@ -1,7 +1,7 @@
 import FoundationEssentials
 import Testing
 
-/// Every piece of Swift in the documentation stands in a program of this target, which is compiled and run.
+/// Every piece of Swift in the documentation is part of a program of this target, which is compiled and run.
 @Suite struct QuotationTests {
   private static let root = #filePath.split(separator: "/").dropLast(3).reduce("") { $0 + "/" + $1 }
   private static let programs = root + "/Tests/DocumentationTests/Programs"
@@ -16,7 +16,7 @@ import Testing
     return text.split(separator: "\n", omittingEmptySubsequences: false).map(String.init)
   }
 
-  /// The pages: those of the modules, and the repository's own.
+  /// The modules' documentation pages and the README.
   private static var pages: [String] {
     get throws {
       let pages = try files(root + "/Sources", ".md").filter { $0.contains(".docc/") }
@@ -24,7 +24,7 @@ import Testing
     }
   }
 
-  /// The fenced pieces of Swift of a page, each with the line where it begins.
+  /// The fenced pieces of Swift of a page, each with its first line's number.
   private static func pieces(of page: String) throws -> [Piece] {
     var pieces: [Piece] = []
     var piece: Piece?
@@ -45,7 +45,7 @@ import Testing
     var code: [String]
   }
 
-  /// Whether `piece` stands in `program`, all of it moved to the right by the same distance.
+  /// Whether `piece` is part of `program`, indented by a constant distance.
   private static func contains(_ program: [String], _ piece: [String]) -> Bool {
     guard let first = piece.first, piece.count <= program.count else { return false }
     return (0...program.count - piece.count).contains { start in
@@ -64,7 +64,7 @@ import Testing
     for page in try Self.pages {
       for piece in try Self.pieces(of: page) {
         count += 1
-        // What a page imports stands above its program.
+        // A page's imports are above its program.
         let code = piece.code.drop { $0.hasPrefix("import ") || $0.isEmpty }
         guard !code.isEmpty else { continue }
         let isQuoted = programs.contains { Self.contains($0, Array(code)) }

@@ -1,10 +1,10 @@
-// What happens to a program between two operations on files: loaded before the C library (LD_PRELOAD), this
-// counts the operations that change something below a folder, and kills the process at one of them, or lets
-// one kind of them fail.
+// Faults between two file operations of a program: loaded before the C library (LD_PRELOAD), this counts the
+// operations that change something below a folder, and kills the process at one of them, or lets one kind of
+// them fail.
 //
-//   FAULT_FOLDER   the folder; the rest of the disk is left alone
-//   FAULT_KILL_AT  SIGKILL instead of the operation of this number, from 1
-//   FAULT_FAIL     "fsync": that of folders fails with EIO; "close": that of files open for appending
+//   FAULT_FOLDER   the folder; the rest of the disk is not affected
+//   FAULT_KILL_AT  SIGKILL instead of the operation with this number, counted from 1
+//   FAULT_FAIL     "fsync": fsync of folders fails with EIO; "close": close of files open for appending
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -36,7 +36,7 @@ static const char *path_of(int file, char *path) {
   return path;
 }
 
-// The file of the last operation, if that was a write.
+// The file of the last operation, if it was a write.
 static atomic_int last_written = -1;
 
 static void count(int is_there) {
@@ -53,7 +53,7 @@ static void count_file(int file) {
   count(is_below(path_of(file, path)));
 }
 
-// A path below an open folder.
+// A path relative to an open folder.
 static void count_at(int folder, const char *path) {
   if (folder == AT_FDCWD || path[0] == '/') count_path(path);
   else count_file(folder);
@@ -78,7 +78,7 @@ OPEN(open)
 OPEN(open64)
 
 ssize_t write(int file, const void *bytes, size_t size) {
-  // One write behind the other to a file that is not finished makes no difference.
+  // Consecutive writes to an unfinished file count as one operation.
   if (atomic_load(&last_written) != file) count_file(file);
   atomic_store(&last_written, file);
   return NEXT(write)(file, bytes, size);

@@ -4,9 +4,9 @@ import Testing
 
 @testable import AttentionLayers
 
-/// Layers on a GPU against the processor.
+/// Layers on a GPU compared with the CPU.
 @Suite(.onGPU) struct DeviceLayerTests {
-  /// Positions beyond those that tables begin with, whole groups of pairs and not.
+  /// Positions beyond the initial tables, whole groups of pairs and not.
   @Test(arguments: [DType.float32, .bfloat16, .float16, .float64], [8, 6, 34])
   func rotaryTurnsAndTurnsBack(_ dtype: DType, _ dimension: Int) throws {
     let rotary = try RotaryEmbedding(dimension: dimension)
@@ -16,7 +16,7 @@ import Testing
     let gradient = try expected.gradients(of: [wide], seed: seed.cast(to: .float64))[0]
     let context = try TokenContext(batch: 2, length: 5, offset: 300, device: GPU.device)
     let x = try wide.detached().cast(to: dtype).moved(to: GPU.device)
-    // A view whose heads and tokens are exchanged in memory is read as it is shaped.
+    // A view with heads and tokens exchanged in memory is read by its strides.
     let view = try x.permuted([0, 2, 1, 3]).contiguous().permuted([0, 2, 1, 3])
     // Half precision rounds input, output and gradient once each.
     let bounds: [DType: Double] = [.bfloat16: 6e-3, .float16: 8e-4, .float64: 1e-12]
@@ -80,7 +80,7 @@ import Testing
     )
     for (index, pair) in zip(actual, expected).enumerated() {
       #expect(pair.0.device == GPU.device)
-      // The bounds for every kernel, met on both sides.
+      // The bounds for every kernel, which may be used up on both sides.
       try expectClose(
         pair.0, pair.1, within: index == 0 ? 2e-5 : 2e-4, "\(test.name) result \(index)")
     }

@@ -5,8 +5,8 @@ import Testing
 @testable import AttentionLayers
 
 @Suite struct LayerTests {
-  /// A layer made from float64 parameters is differentiated with respect to its input and every
-  /// parameter, against central differences.
+  /// Compares the gradients of a float64 layer, with respect to its input and every parameter, with central
+  /// differences.
   private func expectLayerGradients(
     _ label: String, _ x: Tensor, sourceLocation: SourceLocation = #_sourceLocation,
     _ layer: (ParameterScope, Tensor) throws -> Tensor
@@ -46,8 +46,8 @@ import Testing
     }
   }
 
-  /// The float32 loops against the definition in float64: value and gradients, on every
-  /// instruction set, for a width that fills vectors and leaves a rest.
+  /// The float32 loops compared with the definition in float64: value and gradients, on every instruction set,
+  /// for widths of whole vectors and with a remainder.
   @Test(arguments: [DType.float32, .bfloat16, .float16], [8, 46])
   func fusedLoopsComputeTheDefinition(_ dtype: DType, _ width: Int) throws {
     let context = try TokenContext(batch: 2, length: 5, offset: 300)

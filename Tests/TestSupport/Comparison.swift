@@ -2,8 +2,8 @@ import Testing
 
 @testable import AttentionTensors
 
-/// RMS(actual − expected) / RMS(expected); infinite if one has a number more than the other, or a number
-/// that is not finite where the other differs.
+/// RMS(actual − expected) / RMS(expected); infinite if the counts differ, or if a number is not finite and the
+/// other one differs.
 package func relativeError(_ actual: Tensor, _ expected: Tensor) throws -> Double {
   let (x, y) = (try actual.elements(as: Double.self), try expected.elements(as: Double.self))
   guard x.count == y.count else { return .infinity }
@@ -16,7 +16,7 @@ package func relativeError(_ actual: Tensor, _ expected: Tensor) throws -> Doubl
   return (difference / max(size, .leastNormalMagnitude)).squareRoot()
 }
 
-/// Checks shape and numbers of `actual`.
+/// Checks the shape and elements of `actual`.
 package func expectClose(
   _ actual: Tensor, _ expected: Tensor, within tolerance: Double, _ label: String = "",
   sourceLocation: SourceLocation = #_sourceLocation
@@ -29,7 +29,7 @@ package func expectClose(
 
 /// Checks the gradients of Σ seed · `function` at float64 `inputs` against central differences.
 ///
-/// With steps of h = ∛ε·max(1, |x|), truncation and rounding both leave about ε^⅔ ≈ 4·10⁻¹¹ of the
+/// With steps of h = ∛ε·max(1, |x|), truncation and rounding both leave an error of about ε^⅔ ≈ 4·10⁻¹¹ of the
 /// values' size; a hundred times that is allowed, relative to the largest gradient.
 package func expectGradients(
   of inputs: [Tensor], _ label: String = "", sourceLocation: SourceLocation = #_sourceLocation,
@@ -69,7 +69,7 @@ package func expectGradients(
   }
 }
 
-/// Numbers from the normal distribution, the same each time for one seed.
+/// Normal random numbers, the same for the same seed.
 package func normal(_ shape: Shape, _ seed: UInt64, dtype: DType = .float64, deviation: Double = 1)
   throws
   -> Tensor

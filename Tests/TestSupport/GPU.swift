@@ -2,16 +2,16 @@ import AttentionCUDA
 import AttentionTensors
 import Testing
 
-/// The GPU that tests run on, where this machine has one or something that stands in for it.
+/// The GPU that tests run on, real or emulated.
 package enum GPU {
   package static let device = Device.cuda(0)
-  /// Whether there is one, and a compiler for its kernels.
+  /// Whether there is a GPU, and a compiler for its kernels.
   package static let isThere =
     (try? CUDADevice.at(0)) != nil && (try? Compiler.shared()) != nil
 }
 
 extension Trait where Self == ConditionTrait {
-  /// Runs the test where there is a GPU.
+  /// Runs the test if there is a GPU.
   package static var onGPU: Self {
     .enabled(
       if: GPU.isThere, "needs an NVIDIA GPU and NVRTC, or Scripts/cuda-emulator's of both")

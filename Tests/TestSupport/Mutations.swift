@@ -1,17 +1,17 @@
 import AttentionCLibrary
 import AttentionTensors
 
-/// Damaged copies of right inputs, for tests that whatever is read is answered: by a value or by an error, never
-/// by a trap. The same copies in every run; `ATTENTION_FUZZ_SEED` gives others, and `ATTENTION_FUZZ_ROUNDS` is how
-/// many times as many are tried.
+/// Damaged copies of valid inputs, for tests that every input gives a value or an error, never a trap. The copies
+/// are the same in every run; `ATTENTION_FUZZ_SEED` gives others, and `ATTENTION_FUZZ_ROUNDS` multiplies their
+/// number.
 package struct Mutations {
   private var generator: Philox
   private let seeds: [[UInt8]]
-  /// What is inserted: words of the format, and numbers at the edges of what there is.
+  /// Inserted text: words of the format, and extreme numbers.
   private let words: [[UInt8]]
 
   /// - Parameters:
-  ///   - seeds: right inputs.
+  ///   - seeds: valid inputs.
   ///   - words: words of their format.
   package init(of seeds: [[UInt8]], words: [String]) {
     generator = Philox(seed: Self.number("ATTENTION_FUZZ_SEED") ?? 0, label: "mutations")
@@ -32,12 +32,12 @@ package struct Mutations {
     getenv(variable).flatMap { UInt64(String(cString: $0)) }
   }
 
-  /// `count` rounds, or a multiple of it.
+  /// `count` rounds, or the configured multiple.
   package static func rounds(_ count: Int) -> Range<Int> {
     0..<count * Int(number("ATTENTION_FUZZ_ROUNDS") ?? 1)
   }
 
-  /// The next copy.
+  /// The next damaged copy.
   package mutating func next() -> [UInt8] {
     var bytes = seeds[generator.next(below: seeds.count)]
     for _ in 0...generator.next(below: 3) { mutate(&bytes) }
@@ -56,7 +56,7 @@ package struct Mutations {
     case 4: bytes.removeSubrange(start...)
     case 5: bytes.replaceSubrange(range, with: words[generator.next(below: words.count)])
     case 6:
-      // A number becomes another.
+      // Replaces a number by another.
       let isDigit = { (byte: UInt8) in (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte) }
       guard let first = bytes[start...].firstIndex(where: isDigit) else { break }
       let end = bytes[first...].firstIndex { !isDigit($0) } ?? bytes.count
@@ -66,7 +66,7 @@ package struct Mutations {
   }
 }
 
-/// Whether an error is one that a person is told: typed, one line of bounded length, nothing that a terminal obeys.
+/// Whether an error can be shown to a person: typed, one line of bounded length, without control characters.
 package func isPresentable(_ error: any Error) -> Bool {
   let text = "\(error)"
   let longest = 20_000

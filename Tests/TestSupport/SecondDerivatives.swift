@@ -2,9 +2,9 @@ import Testing
 
 @testable import AttentionTensors
 
-/// Checks the second derivatives of `function` at float64 `inputs`: the gradients of its gradients, as a
-/// function of the inputs and of the gradient that flows in, against central differences; for an `order`
-/// of 3 those of the second derivatives too, and so on.
+/// Checks the second derivatives of `function` at float64 `inputs`: the gradients of its gradients, as a function of
+/// the inputs and of the incoming gradient, compared with central differences; for an `order` of 3 also the third
+/// derivatives, and so on.
 package func expectDerivatives(
   upTo order: Int = 2, of inputs: [Tensor], _ label: String = "",
   sourceLocation: SourceLocation = #_sourceLocation,
@@ -22,7 +22,7 @@ package func expectDerivatives(
   }
 }
 
-/// The gradients of `function` at all of `operands` but the last, which flows in, one behind the other.
+/// The gradients of `function` at all of `operands` but the last, which is the incoming gradient, concatenated.
 private func gradients(
   of function: ([Tensor]) throws -> Tensor, at operands: [Tensor]
 ) throws -> Tensor {

@@ -1,7 +1,7 @@
 import AttentionCLibrary
 import FoundationEssentials
 
-/// A folder of one test, removed with everything in it when the test lets go of it.
+/// A temporary folder of one test, removed with its contents on deinitialisation.
 package final class TemporaryFolder {
   package let path: String
 
@@ -14,10 +14,10 @@ package final class TemporaryFolder {
 
   deinit { try? FileManager.default.removeItem(atPath: path) }
 
-  /// Where a file of this name is or would be.
+  /// The path of a file of this name, whether or not it exists.
   package func path(_ name: String) -> String { "\(path)/\(name)" }
 
-  /// Writes a file, with the folders above it, and returns its path.
+  /// Writes a file, creating its parent folders, and returns its path.
   @discardableResult
   package func write(_ name: String, _ bytes: [UInt8]) throws -> String {
     let file = path(name)
@@ -32,7 +32,7 @@ package final class TemporaryFolder {
     try write(name, Array(text.utf8))
   }
 
-  /// The bytes of a file; none if it cannot be read.
+  /// The bytes of a file; empty if it cannot be read.
   package func bytes(_ name: String) -> [UInt8] {
     (try? Data(contentsOf: URL(filePath: path(name)))).map { [UInt8]($0) } ?? []
   }

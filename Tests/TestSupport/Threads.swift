@@ -5,8 +5,8 @@ import Testing
 
 private let turn = Mutex(())
 
-/// Runs `body` with loops on `count` threads, one caller at a time. Tests that run meanwhile see the
-/// number too, which changes none of their results.
+/// Runs `body` with loops on `count` threads, one caller at a time. Concurrent tests see the number too, which
+/// does not affect their results.
 package func withThreads<R>(_ count: Int, _ body: () throws -> R) rethrows -> R {
   try turn.withLock { _ in
     let before = Threads.count
@@ -16,7 +16,7 @@ package func withThreads<R>(_ count: Int, _ body: () throws -> R) rethrows -> R 
   }
 }
 
-/// Checks that `results` are the same bits on 1, 2, 3 and 8 threads.
+/// Checks that `results` are bitwise the same on 1, 2, 3 and 8 threads.
 package func expectSameBits(
   _ label: String = "", sourceLocation: SourceLocation = #_sourceLocation,
   _ results: () throws -> [Tensor]

@@ -1,15 +1,15 @@
 import AttentionCLibrary
 
-/// The library that stops or hinders a program at its operations on files.
+  /// The library that kills a program, or lets it fail, at its file operations.
 enum FileFaults {
   private static let library = Result { try compiled() }
 
-  /// The words before a command, for `/usr/bin/env`: see `Tests/FileFaults/file_faults.c`.
+  /// The arguments of `/usr/bin/env` before a command: see `Tests/FileFaults/file_faults.c`.
   static func environment(in folder: String, _ fault: String) throws -> [String] {
     ["LD_PRELOAD=\(try library.get())", "FAULT_FOLDER=\(folder)", fault]
   }
 
-  /// Compiles it beside the tool, with the compiler of the toolchain or of the system.
+  /// Compiles it beside the tool, with the toolchain's or the system's compiler.
   private static func compiled() throws -> String {
     let tests = "/" + #filePath.split(separator: "/").dropLast(3).joined(separator: "/")
     let built = Tool.executable + "-file-faults.so"

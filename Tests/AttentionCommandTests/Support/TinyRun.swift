@@ -1,12 +1,12 @@
 import FoundationEssentials
 
-/// A folder with a text and a configuration that trains in moments, and the runs made of it.
+/// A folder with a text and a configuration that trains in moments, and its runs.
 struct TinyRun {
   let tool: Tool
   private let configuration: String
 
   /// - Parameters:
-  ///   - settings: more of the section `training`.
+  ///   - settings: additional keys of the section `training`.
   ///   - run: the folder that the configuration names for the run.
   init(_ settings: String = "", into run: String? = nil) throws {
     let tool = try Tool()
@@ -34,12 +34,12 @@ struct TinyRun {
     try Data(json.utf8).write(to: URL(filePath: configuration))
   }
 
-  /// The arguments of a training into the folder `run`.
+  /// The arguments of a training run into the folder `run`.
   func arguments(_ run: String, _ more: String...) -> [String] {
     ["train", configuration, "training.output_directory=" + tool.path(run)] + more
   }
 
-  /// Every file of a run by its name, without what only clocks decide.
+  /// Every file of a run by its name, without what depends on the clock.
   func files(of run: String) throws -> [String: [UInt8]] {
     var files: [String: [UInt8]] = [:]
     for name in try FileManager.default.subpathsOfDirectory(atPath: tool.path(run)) {

@@ -26,7 +26,7 @@ final class Tool {
 
   func exists(_ name: String) -> Bool { access(path(name), F_OK) == 0 }
 
-  /// The names in the folder, but those of what the tool printed.
+  /// The names in the folder, except those of the tool's output.
   var names: [String] {
     get throws {
       try FileManager.default.contentsOfDirectory(atPath: folder)
@@ -34,7 +34,7 @@ final class Tool {
     }
   }
 
-  /// The names in a folder below, hidden ones too.
+  /// The names in a subfolder, hidden ones included.
   func names(of folder: String) throws -> [String] {
     try FileManager.default.contentsOfDirectory(atPath: path(folder))
   }
@@ -53,7 +53,7 @@ final class Tool {
     try run(executable: Self.executable, arguments)
   }
 
-  /// The tool lies beside the test bundle.
+  /// The tool is beside the test bundle.
   static var executable: String {
     let own = CommandLine.arguments[0]
     let folder = own.lastIndex(of: "/").map { String(own[..<$0]) } ?? "."
@@ -64,7 +64,7 @@ final class Tool {
     try start(executable: executable, arguments).outcome()
   }
 
-  /// A process that goes on.
+  /// A running process.
   final class Running {
     let id: pid_t
     fileprivate let collect: (pid_t) throws -> Outcome
@@ -76,11 +76,11 @@ final class Tool {
 
     func send(_ signal: Int32) { kill(id, signal) }
 
-    /// Waits for its end.
+    /// Waits for it to end.
     func outcome() throws -> Outcome { try collect(id) }
   }
 
-  /// Starts a program whose output goes to files of the tool's folder that are called after `name`.
+  /// Starts a program whose output goes to files in the tool's folder named after `name`.
   func start(
     executable: String = Tool.executable, _ arguments: [String], name: String = "std"
   ) throws -> Running {
@@ -103,7 +103,7 @@ final class Tool {
     return Running(process) { process in
       var status: Int32 = 0
       while waitpid(process, &status, 0) < 0 && errno == EINTR {}
-      // Above 128 as shells have it: a process that a signal ended is no clean exit.
+      // Above 128, as in shells: a process ended by a signal has no clean exit.
       let exitCode = status & 0x7F == 0 ? (status >> 8) & 0xFF : 128 + status & 0x7F
       func text(_ path: String) throws -> String {
         String(decoding: try Data(contentsOf: URL(filePath: path)), as: UTF8.self)
@@ -118,7 +118,7 @@ final class Tool {
   }
 }
 
-/// Expects the one line and the exit code of a mistake, with these words in the line.
+/// Expects an error's one line and exit code, with these words in the line.
 func expectMistake(
   _ outcome: Tool.Outcome, _ words: String..., sourceLocation: SourceLocation = #_sourceLocation
 ) {

@@ -40,7 +40,7 @@ import Testing
       "linear, float32, 2 heads of 64", "chunked forward", "unfused training", "length (tokens)",
       "time per token (µs)",
     ] { #expect(picture.contains(">\(words)</text>"), "\(words)") }
-    // Of the additive update two lengths were measured, of the delta rule one: one panel.
+    // Two lengths were measured for the additive update, one for the delta rule: one panel.
     #expect(picture.matches(of: /class="data"/).count == 1)
     let lines = picture.matches(of: /<polyline class="([^"]*)"/).map { $0.output.1 }
     #expect(lines.count == 7 && Set(lines).count == lines.count, "\(lines)")

@@ -1,7 +1,7 @@
 import AttentionTensors
 import Testing
 
-/// `attention run --device cuda` against the same on the processor.
+/// `attention run --device cuda` compared with the CPU.
 @Suite struct DeviceRunTests {
   private static let device = "cuda:0"
   private static let hasGPU =

@@ -2,7 +2,7 @@ import FoundationEssentials
 import Testing
 
 @Suite struct DevicesTests {
-  /// What a program reads that does not ask for measurements.
+  /// The part of the report that needs no measurements.
   private struct Report: Decodable {
     struct Rates: Decodable {
       let operationsPerSecond: Double
@@ -38,8 +38,8 @@ import Testing
     #expect(report.readBandwidth == nil)
   }
 
-  /// The tool, the Python package, the citation and the changelog speak of one version, and agree whether it
-  /// is out.
+  /// The tool, the Python package, the citation and the changelog have the same version, and agree on whether it
+  /// is released.
   @Test func theVersionIsThatOfTheChangelog() throws {
     let root = "/" + #filePath.split(separator: "/").dropLast(4).joined(separator: "/")
     func lines(_ path: String) throws -> [Substring] {

@@ -3,8 +3,8 @@ import FoundationEssentials
 import AttentionTensors
 import Testing
 
-/// Inputs that somebody else made: sizes beyond all memory, names that a terminal would obey, files that are none, and
-/// results that cannot be written.
+/// Untrusted inputs: sizes beyond all memory, names with control characters, malformed files, and outputs that
+/// cannot be written.
 @Suite struct HostileInputTests {
   /// A safetensors file with this header and no data.
   private func file(_ tool: Tool, _ header: String) throws -> String {
@@ -39,7 +39,7 @@ import Testing
     #expect(!tool.exists("out"))
   }
 
-  /// The verdict on a call takes no memory for its tensors.
+  /// Explaining a call takes no memory for its tensors.
   @Test(arguments: [
     ["scan", "inputs=1x8x1073741824"], ["linear", "queries=1x8x1x1048576,values=1x8x1x1048576"],
     ["softmax", "queries=4096x1048576x1x8"],
@@ -87,7 +87,7 @@ import Testing
     expectMistake(try tool("train", tool.path("c.json5"), "\(path)=1"), "3000 keys")
   }
 
-  /// What is printed and does not arrive is a mistake, in every subcommand.
+  /// Output that cannot be written is an error, in every subcommand.
   @Test(arguments: [
     ["devices"], ["kernels"], ["explain", "scan", "--shape", "inputs=1x8x8"], ["--help"],
     ["--version"], ["run", "scan", "in", "-o", "out", "--explain"],

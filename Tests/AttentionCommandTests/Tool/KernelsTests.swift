@@ -3,7 +3,7 @@ import AttentionTensors
 import Testing
 
 @Suite struct KernelsTests {
-  /// Lists what is in the folder that the environment names, and removes nothing else from it.
+  /// Lists the folder that the environment names, and removes nothing but entries from it.
   @Test func listsAndClears() throws {
     let tool = try Tool()
     func kernels(_ flags: String...) throws -> Tool.Outcome {

@@ -2,19 +2,19 @@ import FoundationEssentials
 import AttentionCLibrary
 import Testing
 
-/// `attention train` where the process is killed or the disk fails between two operations on files.
+/// `attention train` when the process is killed or the disk fails between two file operations.
 @Suite struct KillTests {
-  /// Killed before each of its operations on files in turn, a run ends like one that nothing happened to:
-  /// the same bytes, and nothing left over.
+  /// Killed before each of its file operations in turn, a run ends like an uninterrupted one: with the same
+  /// bytes and nothing left over.
   ///
-  /// The runs continue from a checkpoint, remove old ones and write new ones; or they begin anew over it.
+  /// The runs resume from a checkpoint, remove old ones and write new ones; or they start over.
   @Test(arguments: [[], ["--start-over"]])
   func aRunThatIsKilledAnywhereEndsAsIfItWasNot(_ flags: [String]) throws {
     let tiny = try TinyRun("checkpoint_interval: 1, kept_checkpoints: 1, log_interval: 2")
     func train(_ run: String, _ more: [String] = []) throws -> Tool.Outcome {
       try tiny.tool.run(tiny.arguments(run, "sample.tokens=0") + more)
     }
-    // What all begin with: a run after its first step, with less ahead of those that begin anew.
+    // The starting point: a run after its first step, with fewer steps left for those that start over.
     let steps = ["training.steps=\(flags.isEmpty ? 3 : 1)"]
     #expect(try train("before", ["training.steps=1"]).exitCode == 0)
     func begin(_ run: String) throws {
@@ -38,7 +38,7 @@ import Testing
       guard killed.exitCode != 0 else { break }
       try #require(killed.exitCode == 128 + SIGKILL, "\(killed.error)")
       let left = try tiny.tool.names(of: run)
-      // A checkpoint is whole wherever it is there.
+      // Every checkpoint present is complete.
       for name in left where name.hasPrefix("checkpoint-") {
         #expect(try tiny.tool.names(of: run + "/" + name).count == 4, "\(run): \(name)")
       }
@@ -49,7 +49,7 @@ import Testing
       #expect(files == whole, "\(run) ends with other bytes")
       operation += 1
     }
-    // Each checkpoint alone is more operations than this.
+    // A single checkpoint takes more operations than this.
     #expect(operation > 30)
   }
 

@@ -19,7 +19,7 @@ import Testing
     let model = try Checkpoint(folder: tool.path("run/checkpoint-3")).model()
     for (name, tokens) in [("int32", narrow), ("int64", try narrow.cast(to: .int64))] {
       try tool.write(["tokens": tokens, "padding_mask": mask], to: "\(name).safetensors")
-      // The folder of the run stands for its latest checkpoint.
+      // The folder of a run stands for its latest checkpoint.
       for folder in ["run", "run/checkpoint-3"] {
         let outcome = try tool(
           "logits", tool.path(folder), tool.path("\(name).safetensors"), "-o",

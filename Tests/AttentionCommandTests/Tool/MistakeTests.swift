@@ -3,7 +3,7 @@ import AttentionTensors
 import Testing
 import AttentionTraining
 
-/// Every mistake is one line and exit code 2, and leaves nothing behind.
+/// Every error is one line and exit code 2, and leaves nothing behind.
 @Suite struct MistakeTests {
   @Test func usage() throws {
     let tool = try Tool()

@@ -2,9 +2,9 @@ import FoundationEssentials
 import AttentionCLibrary
 import Testing
 
-/// What `attention train` does about other processes, signals, and what lies in its folder.
+/// How `attention train` handles other processes, signals, and other files in its folder.
 @Suite struct RunFolderTests {
-  /// A run with far more steps than there is time for, which has begun: it has a checkpoint.
+  /// A run with more steps than it has time for, after its first checkpoint.
   private func longRun(_ tiny: TinyRun, before words: [String] = []) throws -> Tool.Running {
     let running = try tiny.tool.start(
       executable: "/usr/bin/env",
@@ -27,7 +27,7 @@ import Testing
     #expect(outcome.exitCode == 128 + signal)
     let stop = try #require(outcome.error.firstMatch(of: /stopped after step ([0-9]+) of 1000000/))
     #expect(try tiny.tool.names(of: "run").contains("checkpoint-\(stop.1)"), "\(outcome.error)")
-    // No sample, but the last line.
+    // No sample, only the last line.
     #expect(outcome.output == "not validated yet\n" || outcome.output.hasPrefix("validation "))
   }
 
@@ -42,7 +42,7 @@ import Testing
 
   @Test func quitEndsTheToolAtOnceAndWithoutAStack() throws {
     let tiny = try TinyRun("checkpoint_interval: 1, kept_checkpoints: 1")
-    // Without a picture of its memory on the disk.
+    // Without a core dump.
     let running = try longRun(tiny, before: ["sh", "-c", #"ulimit -c 0; exec "$0" "$@""#])
     running.send(SIGQUIT)
     let outcome = try running.outcome()
@@ -101,7 +101,7 @@ import Testing
     let lines = String(decoding: history, as: UTF8.self).split(separator: "\n")
     #expect(lines.count == 2)
     #expect(lines[0].hasPrefix("{\"after_step\":0,") && lines[1].hasPrefix("{\"after_step\":2,"))
-    // What cannot be continued names the way out.
+    // The error for a run that cannot be resumed says how to proceed.
     expectMistake(
       try tiny.tool.run(tiny.arguments("run", "training.seed=1")), "training.seed was 0",
       "--start-over", tiny.tool.path("run"))

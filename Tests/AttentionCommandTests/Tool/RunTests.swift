@@ -2,7 +2,7 @@ import AttentionOperators
 import AttentionTensors
 import Testing
 
-/// `attention run` against the operators called directly.
+/// `attention run` compared with direct calls of the operators.
 @Suite struct RunTests {
   private func expectEqual(
     _ file: SafetensorsFile, _ name: String, _ expected: Tensor,

@@ -33,7 +33,7 @@ import Testing
     #expect(lines.allSatisfy { $0.kernel == "cpu.tiled" && $0.seconds > 0 })
   }
 
-  /// The gradients of queries, keys and values take memory that is not taken without a pass back.
+  /// The gradients of queries, keys and values take memory that forward calls do not.
   @Test(arguments: ["backward", "training"])
   func gradientsAreComputedWhereTheFileHasNoneToBeginWith(_ pass: String) throws {
     let tool = try Tool()
@@ -49,8 +49,7 @@ import Testing
     #expect(try extra(pass) >= extra("forward") + gradientBytes)
   }
 
-  /// What a call takes beside its output is what its explanation says, whatever the bias holds: there is no copy
-  /// of it.
+  /// The memory of a call besides its output is that of its explanation, whatever the bias: it is not copied.
   @Test(arguments: [DType.float32, .bfloat16, .float16, .bool])
   func aBiasIsNotCopied(_ dtype: DType) throws {
     let tool = try Tool()
@@ -63,7 +62,7 @@ import Testing
       try tool(
         "time", "softmax", tool.path("in.safetensors"), "--turns", "1", "--turn-seconds", "0",
         "--kernel", "cpu.tiled"))[0].extraBytes
-    // What threads work with, and small pieces.
+    // Working memory of the threads, and small blocks.
     #expect(extra < tensors["bias"]!.elementCount)
   }
 

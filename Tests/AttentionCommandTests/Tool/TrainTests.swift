@@ -1,7 +1,7 @@
 import FoundationEssentials
 import Testing
 
-/// `attention train` and `attention generate`, from a text to what the model writes.
+/// `attention train` and `attention generate`, from a text to generated text.
 @Suite struct TrainTests {
   private func makeTool() throws -> Tool {
     try TinyRun(into: "run").tool

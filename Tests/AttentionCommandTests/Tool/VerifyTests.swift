@@ -18,7 +18,7 @@ import Testing
     #expect(outcome.output.contains("NVRTC") || outcome.output.contains("install"))
   }
 
-  /// Without the GPU asked for there is nothing to verify, which is no success.
+  /// Without the requested GPU nothing can be verified, which is an error.
   @Test func aDeviceThatIsNotThereIsAMistake() throws {
     let outcome = try Tool()("verify", "--quick", "--device", "cuda:4096")
     #expect(outcome.exitCode == 2)

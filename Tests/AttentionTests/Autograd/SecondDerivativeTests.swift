@@ -3,7 +3,7 @@ import AttentionTensors
 import TestSupport
 import Testing
 
-/// Operators whose gradients come from kernels have no second derivative, and say so.
+/// Operators whose gradients come from fused kernels have no second derivative, and throw.
 @Suite struct OperatorSecondDerivativeTests {
   struct Operator: Sendable, CustomTestStringConvertible {
     let testDescription: String
@@ -47,7 +47,7 @@ import Testing
     #expect(throws: TensorError.noSecondDerivative(operation: tested.testDescription)) {
       try slope.sum().gradients(of: [x])
     }
-    // Without a record it is an error too, also where an operator is applied to the gradient.
+    // Without a record it is an error too, even if an operator is applied to the gradient.
     let message = "computed from gradients that were not recorded"
     for use in [{ $0 }, tested.apply] as [@Sendable (Tensor) throws -> Tensor] {
       let error = #expect(throws: TensorError.self) { try use(plain).sum().gradients(of: [x]) }

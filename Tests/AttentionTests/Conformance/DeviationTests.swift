@@ -2,7 +2,7 @@ import AttentionConformance
 import AttentionTensors
 import Testing
 
-/// What the conformance cases see and what they let pass.
+/// What the conformance cases detect and what they accept.
 @Suite struct DeviationTests {
   private let reference = [1, -2, 3, -4, 5, -6, 7, -8].map(Float.init)
   private let bound = Bound(share: 1e-3, remainder: 0)

@@ -2,8 +2,8 @@ import AttentionOperators
 import AttentionTensors
 import Testing
 
-/// The masks against their definition, written once more: kernels and reference share the code that
-/// places them, so comparing those two would not show an error in it.
+/// The masks compared with an independent definition: kernels and reference share the code that positions
+/// them, so comparing those two would not reveal an error in it.
 @Suite struct MaskDefinitionTests {
   struct Setting: CustomTestStringConvertible {
     var queries: Int
@@ -18,7 +18,7 @@ import Testing
         + "window=\(left.map(String.init) ?? "all"),\(right.map(String.init) ?? "all")"
     }
 
-    /// The definition: query i stands at key i, or at i + s − t.
+    /// The definition: query i is at key i, or at i + s − t.
     func sees(_ i: Int, _ j: Int) -> Bool {
       let place = alignment == .bottomRight ? i + keys - queries : i
       if isCausal, j > place { return false }
@@ -45,7 +45,7 @@ import Testing
 
   @Test(arguments: settings)
   func weightsAreEvenOverTheKeysThatAreSeen(setting: Setting) throws {
-    // Equal scores, and values that are the unit vectors: the output is the matrix of weights.
+    // Equal scores, and unit vectors as values: the output is the matrix of weights.
     let (t, s) = (setting.queries, setting.keys)
     let hasWindow = setting.left != nil || setting.right != nil
     for kernel in ["cpu.reference", "cpu.tiled", "cpu.unfused"] {

@@ -4,14 +4,14 @@ import Testing
 @testable import AttentionOperators
 @testable import AttentionTensors
 
-/// A bias of any type, broadcast and layout is read where it lies, and adds to the bit what it adds as float32.
+/// A bias of any dtype, broadcast and layout is read in place, with bitwise the same effect as in float32.
 @Suite struct BiasTests {
-  /// Rows and columns that are no whole tiles, more than one of each.
+  /// Rows and columns that do not divide into tiles, more than one tile of each.
   private static let (b, h, t, s) = (2, 4, 70, 141)
 
   struct Layout: CustomTestStringConvertible, Sendable {
     var shape: Shape
-    /// Whether keys lie apart and queries together.
+    /// Whether keys are strided and queries contiguous.
     var isTransposed = false
     var testDescription: String { "\(shape)\(isTransposed ? " transposed" : "")" }
   }
@@ -42,7 +42,7 @@ import Testing
       for (name, tensor) in own {
         // The reference's gradients are float64: that of a float32 bias is rounded once more.
         if kernel == "cpu.reference", name == "bias" { continue }
-        // A gradient has the type of what it is of.
+        // A gradient has the dtype of its input.
         let right = try expected[name]!.cast(to: name == "bias" ? dtype : tensor.dtype)
         #expect(try BiasedCall.bits(tensor) == BiasedCall.bits(right), "\(kernel): \(name)")
       }
@@ -76,7 +76,7 @@ import Testing
     }
   }
 
-  /// Numbers, −∞ and rows beside which scores vanish; flags with a row of none.
+  /// Numbers, −∞, and rows that dominate the scores; flags with an all-false row.
   private static func bias(_ dtype: DType, _ layout: Layout) throws -> Tensor {
     var random = Philox(seed: 3, label: "bias")
     let shape = layout.shape
@@ -140,7 +140,7 @@ struct BiasedCall {
     return verdict.candidates.contains { $0.kernel == kernel && $0.objection == nil }
   }
 
-  /// Output, log-sum-exp, and the gradients that there are.
+  /// Output, log-sum-exp, and all gradients.
   func results(_ bias: Tensor) throws -> [String: Tensor] {
     var sources = Array(try tensors().prefix(3)) + [try bias.moved(to: device)]
     let isTracked = sources.map { hasGradients && $0.dtype.isFloatingPoint }

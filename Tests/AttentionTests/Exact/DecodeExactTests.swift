@@ -3,7 +3,7 @@ import Testing
 @testable import AttentionOperators
 @testable import AttentionTensors
 
-/// Few queries over many keys: the decoding kernel against the tiled one.
+/// Few queries over many keys: the decoding kernel compared with the tiled one.
 @Suite struct DecodeExactTests {
   struct Case: CustomStringConvertible, Sendable {
     var t: Int
@@ -36,7 +36,7 @@ import Testing
     )
     let v = try draw([b, item.s, item.keyHeads, item.v])
     let keep = try Tensor((0..<b * item.s).map { $0 % 5 != 1 }, [b, item.s])
-    // Whole blocks without a key, in the first sequence before those that are left.
+    // Whole blocks without a key, in the first sequence before the remaining ones.
     let padding = try Tensor(
       (0..<b * item.s).map { $0 < item.s ? $0 >= item.s - 3 : $0 < item.s + 2 }, [b, item.s])
     let masks = [
@@ -53,7 +53,7 @@ import Testing
               kernel: kernel)
           }
           let (one, other) = (try run("cpu.decode"), try run("cpu.tiled"))
-          // Both round a float32 result once: near the middle of two numbers they part by a unit in
+          // Both round a float32 result once: near the midpoint of two numbers they may differ by one unit in
           // the last place.
           let bound =
             switch item.dtype {

@@ -3,8 +3,8 @@ import Testing
 @testable import AttentionOperators
 @testable import AttentionTensors
 
-/// What the mask hides has no part in anything. That NaN there reaches nobody, with all other features, is
-/// tested by the conformance cases; here is what they do not show.
+/// Masked elements have no influence. The conformance cases test, with all other features, that NaN there does not
+/// propagate; these tests cover the rest.
 @Suite struct HiddenTests {
   /// float32 normals with `garbage` at the rows `rows` of axis 1 of both batch entries.
   private func normal(
@@ -19,7 +19,7 @@ import Testing
   func maskedKeysChangeNoBit(kernel: String) throws {
     let dtype: DType = kernel == "cpu.tiled.bfloat16" ? .bfloat16 : .float32
     if kernel == "cpu.tiled.bfloat16", InstructionSet.current.kernels.has_bf16 == 0 { return }
-    // So many queries that their lengths may bound the scores.
+    // Enough queries that their norms may bound the scores.
     let t = kernel == "cpu.decode" ? 2 : 520
     let s = 300
     var outputs: [[Float]] = []
@@ -34,14 +34,14 @@ import Testing
         kernel: kernel)
       outputs.append(try result.output.elements(as: Float.self))
     }
-    // Outside of the macro, which would print the numbers.
+    // Outside of the macro, which would print all numbers.
     let areSame = outputs[0] == outputs[1] && outputs[0] == outputs[2]
     #expect(areSame)
   }
 
   @Test(arguments: [DType.float32, .bfloat16, .float16])
   func queriesWithoutGradientsGiveNone(dtype: DType) throws {
-    // Right padding: its queries see the keys before it, and nobody uses what comes of them.
+    // Right padding: its queries attend to earlier keys, and their results are unused.
     let t = 70
     let padding = 60..<70
     func gradients(_ garbage: Double, _ kernel: String) throws -> [Tensor] {

@@ -4,8 +4,8 @@ import Testing
 
 @testable import AttentionOperators
 
-/// Rows whose scores are finite and so large that float32 has no place beside them for what they differ by, or for the
-/// logarithm of their sum, on every kernel: against the definition in float64.
+/// Rows of finite scores so large that float32 cannot represent their differences, or the logarithm of their sum,
+/// added to them: every kernel compared with the definition in float64.
 @Suite struct HugeScoreTests {
   struct Size: CustomTestStringConvertible, Sendable {
     var dtype = DType.float32
@@ -13,7 +13,7 @@ import Testing
     var keys: Int
     var dimension: Int
     var isCausal = false
-    /// Causal with NaN in queries that see nothing, or in keys and values that nothing sees.
+    /// Causal, with NaN in queries that attend to nothing, or in keys and values that nothing attends to.
     var garbage: Garbage?
 
     enum Garbage: Sendable { case queries, keys }
@@ -23,7 +23,7 @@ import Testing
         + (garbage.map { ", garbage in \($0)" } ?? "")
     }
 
-    /// Of results; gradients of float32 may be ten times as wrong.
+    /// For results; gradients in float32 may have ten times the error.
     func bound(isGradient: Bool) -> Double {
       switch dtype {
       case .float16: 2e-3
@@ -33,7 +33,7 @@ import Testing
     }
   }
 
-  /// Decoding, ragged tiles, and what GPUs have kernels of their own for: long sequences of whole blocks.
+  /// Decoding, partial tiles, and long sequences of whole blocks, for which GPUs have kernels of their own.
   static let sizes = [
     Size(queries: 1, keys: 70, dimension: 16), Size(queries: 37, keys: 70, dimension: 16),
     Size(queries: 70, keys: 70, dimension: 16, isCausal: true),
@@ -49,7 +49,7 @@ import Testing
 
   private struct Problem {
     let size: Size
-    /// Queries, keys, values, and the gradient of the output.
+    /// Queries, keys, values, and dO.
     var tensors: [Tensor]
     var bias: Tensor?
 
@@ -66,7 +66,7 @@ import Testing
       for index in tensors.indices {
         let isOfQueries = index == 0 || index == 3
         guard let garbage = size.garbage, isOfQueries == (garbage == .queries) else { continue }
-        // The first queries and the last keys are too many.
+        // The first queries or the last keys are surplus.
         let hidden =
           isOfQueries ? 0..<size.queries - size.keys : size.queries..<size.keys
         let length = tensors[index].shape[1]
@@ -89,23 +89,23 @@ import Testing
     private func exact() throws -> Problem {
       var problem = self
       problem.tensors = try tensors.map { try $0.cast(to: .float64) }
-      // Scores vanish beside it in float64 too.
+      // In float64, too, scores vanish when added to it.
       problem.bias = try bias?.cast(to: .float64)
       return problem
     }
 
-    /// The kernels that take it on a device, with gradients or without.
+    /// The kernels that support it on a device, with or without gradients.
     func kernels(on device: Device, needsGradient: Bool) throws -> [String] {
       let explanation = try ExactAttention.explain(
         queries: tensors[0], keys: tensors[1], values: tensors[2], mask: mask,
         terms: ScoreTerms(bias: bias), device: device, needsGradient: needsGradient)
       return explanation.candidates.filter {
-        // The plain computation has scores and bias in the inputs' type, which ends or rounds before.
+        // The unfused computation has scores and bias in the inputs' dtype, which overflows or rounds earlier.
         $0.objection == nil && !(size.dtype != .float32 && $0.kernel == "cpu.unfused")
       }.map(\.kernel)
     }
 
-    /// Output, log-sum-exp, and the gradients of queries, keys and values if they are asked for.
+    /// Output, log-sum-exp and, if requested, the gradients of queries, keys and values.
     func results(_ kernel: String, on device: Device, gradients: Bool) throws -> [Tensor] {
       let moved = try tensors.map { try $0.moved(to: device) }
       let inputs = moved[..<3].map { gradients ? $0.tracked() : $0 }
@@ -126,7 +126,7 @@ import Testing
 
   private static let names = ["output", "log-sum-exp", "queries", "keys", "values"]
 
-  /// Runs `body` with what every kernel gives, with gradients and without.
+  /// Runs `body` on the results of every kernel, with and without gradients.
   private func forEachKernel(
     _ problem: Problem, on device: Device,
     _ body: (_ results: [Tensor], _ label: String) throws -> Void
@@ -172,7 +172,7 @@ import Testing
     try expectMeans(size, on: GPU.device)
   }
 
-  /// Queries and keys of 10⁶, in float16 of 200: of each row one key is left.
+  /// Queries and keys of 10⁶, in float16 of 200: one key remains in each row.
   private func expectOneHot(_ size: Size, on device: Device) throws {
     let factor = size.dtype == .float16 ? 200.0 : 1e6
     var problem = try Problem(size)
@@ -185,7 +185,7 @@ import Testing
           try expectClose(own, expected[index], within: size.bound(isGradient: index > 1), words)
           continue
         }
-        // Nothing is left of gradients but the rounding of dP − δ, in units of keys and queries.
+        // Only the rounding of dP − δ remains of the gradients, in units of keys and queries.
         let unit = factor * size.bound(isGradient: false) * 4
         let isSmall = try zip(
           own.elements(as: Double.self), expected[index].elements(as: Double.self)
@@ -196,7 +196,7 @@ import Testing
     }
   }
 
-  /// Garbage that nothing sees, in tiles of such rows: they are computed again, by products in another order.
+  /// NaN that nothing attends to: tiles with such rows are recomputed, in another order of summation.
   static let hidden = [
     Size(queries: 111, keys: 70, dimension: 16, garbage: .queries),
     Size(queries: 70, keys: 111, dimension: 16, garbage: .keys),
@@ -224,11 +224,11 @@ import Testing
     try expectOneHot(size, on: GPU.device)
   }
 
-  /// Keys that are one row: scores are as large and equal, so that outputs are means.
+  /// All keys are equal: scores are huge and equal, so outputs are means.
   private func expectMeansOfEqualKeys(_ size: Size, on device: Device) throws {
     let factor = size.dtype == .float16 ? 256.0 : 0x1p20
     var problem = try Problem(size)
-    // Whole numbers of steps, whose products are exact in any order.
+    // Multiples of a step, whose products are exact in any order.
     func steps(_ tensor: Tensor) throws -> Tensor {
       try Tensor(tensor.elements(as: Float.self).map { ($0 * 4).rounded() / 4 }, tensor.shape)
         .cast(to: size.dtype) * factor

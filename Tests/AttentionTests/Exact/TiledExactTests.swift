@@ -3,7 +3,7 @@ import Testing
 @testable import AttentionOperators
 @testable import AttentionTensors
 
-/// The tiled kernel against the float64 definition, one feature at a time.
+/// The tiled kernel compared with the float64 definition, one feature at a time.
 @Suite struct TiledExactTests {
   struct Case: CustomStringConvertible, Sendable {
     var name: String
@@ -127,7 +127,7 @@ import Testing
     check("sinks", have.sinks, want.sinks, 1e-4)
   }
 
-  /// The bfloat16 kernel where the processor has it: its error is that of rounded weights.
+  /// The bfloat16 kernel, where supported: its error is that of rounded weights.
   @Test(arguments: cases) func bfloat16AgreesWithTheDefinition(_ item: Case) throws {
     guard InstructionSet.current.kernels.has_bf16 != 0 else { return }
     var random = Philox(seed: UInt64.random(in: 0..<1000))
@@ -152,8 +152,8 @@ import Testing
     let want = try PlainExactKernel.reference.backward(
       inputs, expected, outputGradient: seed, logSumExpGradient: nil)
     let have = try kernel.backward(inputs, actual, outputGradient: seed, logSumExpGradient: nil)
-    // The other gradients are sums over whole axes, whose terms cancel: the conformance cases judge
-    // them by the size of their terms.
+    // The other gradients are sums over whole axes, whose terms cancel: the conformance cases judge them
+    // relative to their terms.
     check("queries", have.queries, want.queries, 1e-2)
     check("keys", have.keys, want.keys, 1e-2)
     check("values", have.values, want.values, 1e-2)
@@ -179,7 +179,7 @@ import Testing
     return size == 0 ? difference : (difference / size).squareRoot()
   }
 
-  /// NaN in a key reaches every query that sees it, whatever replaces the running maximum.
+  /// NaN in a key reaches every query that attends to it, whatever replaces the running maximum.
   @Test(arguments: [32, 600]) func nanReachesWhoSeesIt(length: Int) throws {
     var random = Philox(seed: 3)
     let q = try Tensor.normal([1, length, 1, 8], using: &random)

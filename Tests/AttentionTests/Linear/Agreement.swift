@@ -4,7 +4,7 @@ import Testing
 
 @testable import AttentionOperators
 
-/// Whether `kernel` computes a case as the reference does, gradients too, with every instruction set.
+/// Whether `kernel` agrees with the reference on a case, gradients included, with every instruction set.
 func expectAgreement(_ kernel: String, _ linearCase: LinearCase) throws {
   // Products of bfloat16 inputs round what is written to the state; others are float32.
   let (tolerance, stateTolerance, gradientTolerance) =
@@ -35,11 +35,11 @@ func expectAgreement(_ kernel: String, _ linearCase: LinearCase) throws {
   }
 }
 
-/// How much larger the terms of the gradient of a decay per head are than their sum over all tokens,
-/// channels and columns of the state: what is rounded are the terms. At least 1.
+/// The ratio of the terms of the gradient of a decay per head to their sum over all tokens, channels and
+/// columns of the state: rounding is relative to the terms. At least 1.
 ///
-/// What a token's rounded query or key adds, it adds at all tokens that its influence passes: over
-/// tokens the sizes of the terms are added as they are, over channels and columns their squares.
+/// The rounding error of a token's query or key affects all tokens that it influences: over tokens the sizes of
+/// the terms are added, over channels and columns their squares.
 private func cancellation(of arguments: LinearCase.Arguments, _ gradient: Tensor?) throws -> Double
 {
   guard let gradient, gradient.rank == 1, gradient.elementCount > 0 else { return 1 }
@@ -50,12 +50,12 @@ private func cancellation(of arguments: LinearCase.Arguments, _ gradient: Tensor
 }
 
 extension LinearCase.Arguments {
-  /// The same with a value head for each column of the state, which know nothing of each other, and
-  /// a decay of its own for each token and channel in place of one per head.
+  /// The same with one independent value head per column of the state, and a decay per token and channel
+  /// instead of one per head.
   fileprivate func columnByColumn() throws -> Self {
     let (shape, k) = (values.shape, keys.shape[3])
     let (b, t, heads, v) = (shape[0], shape[1], shape[2], shape[3])
-    /// Repeats each head of axis `axis` once a column.
+    /// Repeats each head of axis `axis` once per column.
     func repeated(_ tensor: Tensor, _ axis: Int) throws -> Tensor {
       var wide = tensor.shape.dimensions
       wide.insert(v, at: axis + 1)

@@ -35,7 +35,7 @@ import Testing
     return splits
   }()
 
-  /// Kernels that cut sequences or columns themselves carry a state on like the others.
+  /// Kernels that split sequences or columns themselves continue from a state like the others.
   @Test(arguments: [
     ("cpu.split", LinearProblem.Update.additive), ("cpu.split", .additiveBefore),
     ("cpu.erasing.columns2", .delta), ("cpu.erasing.columns2", .lowRank),
@@ -56,7 +56,7 @@ import Testing
     }
   }
 
-  /// A sequence may be cut anywhere, its state carried over, by either kernel.
+  /// A sequence split anywhere, with its state carried over, gives the same result with either kernel.
   @Test(arguments: splits) func continuesWhereItWasCut(_ split: Split) throws {
     let arguments = try split.linearCase.arguments()
     let whole = try arguments(split.linearCase.update.isErasing ? "cpu.erasing" : "cpu.chunked")
@@ -73,7 +73,7 @@ import Testing
     #expect(try relativeError(second.finalState, whole.finalState) <= 1e-5, "\(split)")
   }
 
-  /// A decay of 2⁻¹² a token remembers thousands of tokens; rounding must not add up over them.
+  /// With a decay of 2⁻¹² per token the state spans thousands of tokens; rounding must not accumulate over them.
   @Test(arguments: ["cpu.step", "cpu.chunked"]) func slowDecayKeepsPrecision(
     _ kernel: String
   ) throws {
@@ -109,7 +109,7 @@ import Testing
     return packings
   }()
 
-  /// Packed sequences do not see each other: each is as if it were alone.
+  /// Packed sequences are independent: each gives the result that it gives alone.
   @Test(arguments: packings.indices) func packedSequencesAreApart(_ index: Int) throws {
     let (kernel, linearCase) = Self.packings[index]
     let lengths = try #require(linearCase.packed)

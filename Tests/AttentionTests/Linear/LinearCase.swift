@@ -14,7 +14,7 @@ struct LinearCase: CustomStringConvertible, Sendable {
   var dtype = DType.float32
   var decay = LinearProblem.Decay.perToken
   var update = LinearProblem.Update.additive
-  /// Cumulative lengths; the batch is 1 where they are given.
+  /// Cumulative lengths; if given, the batch is 1.
   var packed: [Int]?
   var hasInitialState = true
   var normalizes = false
@@ -34,7 +34,7 @@ struct LinearCase: CustomStringConvertible, Sendable {
   var rows: Int { packed == nil ? batch : 1 }
   var sequences: Int { packed.map { $0.count - 1 } ?? batch }
 
-  /// The arguments, and gradients that flow into both results.
+  /// The arguments, and gradients of both results.
   struct Arguments {
     var queries, keys, values: Tensor
     var decay, initialState, cumulativeLengths: Tensor?
@@ -63,7 +63,7 @@ struct LinearCase: CustomStringConvertible, Sendable {
       return copy
     }
 
-    /// The same with some of the tokens only, from another state.
+    /// The same with a range of tokens, from another state.
     func sliced(_ tokens: Range<Int>, from state: Tensor?) throws -> Arguments {
       var copy = self
       copy.queries = try queries.sliced(1, tokens)
@@ -120,7 +120,7 @@ struct LinearCase: CustomStringConvertible, Sendable {
         try tensor([rows, length, heads, width + 3], normal).sliced(3, 2..<width + 2)
       }
     }
-    // A third of the gates are nearly open, a third moderate, a third as strong as they come.
+    // A third of the gates are nearly open, a third moderate, a third of any strength.
     func gate() -> Double {
       let u = random.uniform()
       switch Int(random.uniform() * 3) {
@@ -141,7 +141,7 @@ struct LinearCase: CustomStringConvertible, Sendable {
       try Tensor((0..<stateShape.elementCount).map { _ in normal() }, stateShape)
         .cast(to: .float32)
     }
-    // Read keys of a quarter's length and more erase about as much as they find.
+    // Read keys of a quarter of the norm and more erase about as much as they find.
     func readKeys(_ share: Double) throws -> Tensor {
       let size = share / Double(keyDimension).squareRoot()
       return try (tokens(valueHeads, keyDimension).cast(to: .float32) * size).cast(to: dtype)
@@ -167,7 +167,7 @@ struct LinearCase: CustomStringConvertible, Sendable {
   }
 }
 
-/// SplitMix64, and what is drawn from it.
+/// SplitMix64, and draws from it.
 struct SplitMix: RandomNumberGenerator {
   var state: UInt64
 
@@ -182,6 +182,6 @@ struct SplitMix: RandomNumberGenerator {
   /// In [0, 1).
   mutating func uniform() -> Double { Double(next() >> 11) * 0x1p-53 }
 
-  /// Nearly normal, with the standard deviation 1: the sum of twelve uniform numbers, less 6.
+  /// Approximately normal with standard deviation 1: the sum of twelve uniform numbers, minus 6.
   mutating func normal() -> Double { (0..<12).reduce(-6) { sum, _ in sum + uniform() } }
 }

@@ -21,7 +21,7 @@ import Testing
     #expect(abs(state[1] - 5) < 1e-15)
   }
 
-  /// Two tokens of every other update by hand, with k = v = 1 and the decay a half.
+  /// Two tokens of every other update by hand, with k = v = 1 and a decay of one half.
   @Test func updatesByHand() throws {
     func column(_ x: [Double]) throws -> Tensor { try Tensor(x, [1, 2, 1, 1]) }
     func check(_ update: LinearUpdate, output: [Double], state: Double) throws {

@@ -10,7 +10,7 @@ import Testing
         batch: 1, length: 1100, heads: 1, valueHeads: 2, keyDimension: 9, valueDimension: 6,
         decay: decay, update: update, normalizes: decay == .perToken)
     } + [
-      // Pieces that end where a sequence does, and sequences shorter than a piece.
+      // Pieces that end with a sequence, and sequences shorter than a piece.
       LinearCase(
         length: 1700, heads: 1, valueHeads: 1, keyDimension: 6, valueDimension: 5, decay: decay,
         update: .additiveBefore, packed: [0, 0, 512, 530, 1700]),
@@ -32,7 +32,7 @@ import Testing
       queries: tokens, keys: tokens, values: tokens, kernel: kernel, needsGradient: true)
   }
 
-  /// Where threads would be idle otherwise, and only there.
+  /// Chosen only where threads would otherwise be idle.
   @Test func isChosenForFewHeadsAndManyTokens() throws {
     let objections = [(500, 1), (4096, 64)].map { length, heads in
       try? explain(length: length, heads: heads).candidates.first { $0.kernel == "cpu.split" }?

@@ -4,7 +4,7 @@ import Testing
 
 @testable import AttentionOperators
 
-/// Each kernel by itself; ``ThreadCountTests`` has those that are chosen.
+/// Each kernel individually; ``ThreadCountTests`` covers the chosen ones.
 @Suite struct LinearThreadTests {
   @Test(arguments: LinearChunkedTests.decays) func resultsDoNotDependOnThreads(
     _ decay: LinearProblem.Decay

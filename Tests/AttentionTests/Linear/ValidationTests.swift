@@ -4,7 +4,7 @@ import Testing
 @testable import AttentionOperators
 
 @Suite struct LinearValidationTests {
-  /// A call with one argument spoiled, and the name that the error must give.
+  /// A call with one invalid argument, and the name that the error must give.
   struct Mistake: CustomStringConvertible, Sendable {
     let description: String
     let names: String
@@ -105,7 +105,7 @@ import Testing
     #expect("\(error)".hasPrefix("cumulativeLengths is"))
   }
 
-  /// Views of little memory have extents whose costs would overflow, and so do empty tensors.
+  /// Broadcast views of little memory have extents whose costs would overflow; so do empty tensors.
   @Test(arguments: [
     [1 << 40, 0, 2, 4], [1, 1 << 40, 64, 256], [1, 1 << 22, 1, 1 << 22], [1, 0, 1, 1 << 31],
     [1 << 25, 1, 1, 1],
@@ -128,7 +128,7 @@ import Testing
         #expect(["queries", "keys", "values"].contains(name), "\(error)")
       }
     }
-    // Exact attention takes every dimension: it refuses these, or says what they cost.
+    // Exact attention supports every dimension: it rejects these, or estimates their cost.
     do {
       let verdict = try ExactAttention.explain(
         queries: tokens, keys: tokens, values: tokens, needsGradient: true)
@@ -157,7 +157,7 @@ import Testing
     #expect(try wide(nil).explanation.chosen == "cpu.reference")
   }
 
-  /// One token is a step, a text is chunks, a gradient needs chunks.
+  /// The step form for one token, the chunked form for a prompt or for gradients.
   @Test func choosesByLength() throws {
     func chosen(_ length: Int, needsGradient: Bool) throws -> String? {
       let tokens = try Tensor.zeros([1, length, 4, 64])

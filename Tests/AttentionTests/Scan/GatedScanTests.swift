@@ -27,7 +27,7 @@ import Testing
     #expect(try result.finalState.elements(as: Float.self) == [5])
   }
 
-  /// The reference's gradients against differences of its outputs.
+  /// The reference's gradients compared with differences of its outputs.
   @Test func referenceGradientsAreTheDerivatives() throws {
     let inputs = try Self.normal([1, 7, 2], "inputs").cast(to: .float64).tracked()
     let decay = try Self.decay([1, 7, 2]).cast(to: .float64).tracked()
@@ -61,7 +61,7 @@ import Testing
     }
   }
 
-  /// A decay of 2⁻¹² a token remembers thousands of tokens; rounding must not add up over them.
+  /// With a decay of 2⁻¹² per token the state spans thousands of tokens; rounding must not accumulate over them.
   @Test(arguments: fast) func slowDecayKeepsPrecision(_ kernel: String) throws {
     let inputs = try Tensor.full([1, 3000, 3], 0.7).contiguous()
     let decay = try Tensor.full([1, 3000, 3], -0x1.1p-12).contiguous()
@@ -72,7 +72,7 @@ import Testing
     #expect(try relativeError(result.finalState, expected.finalState) <= 2e-6)
   }
 
-  /// A sequence may be cut anywhere, its state carried over.
+  /// A sequence may be split anywhere, with its state carried over.
   @Test(arguments: [0, 1, 64, 77, 200]) func continuesWhereItWasCut(_ place: Int) throws {
     let inputs = try Self.normal([2, 200, 9], "inputs")
     let decay = try Self.decay([2, 200, 9])
@@ -91,7 +91,7 @@ import Testing
     }
   }
 
-  /// Packed sequences do not see each other: each is as if it were alone.
+  /// Packed sequences are independent: each gives the result that it gives alone.
   @Test func packedSequencesAreApart() throws {
     let lengths = [0, 30, 30, 31, 101, 165]
     let inputs = try Self.normal([1, 165, 20], "inputs")
@@ -113,7 +113,7 @@ import Testing
     }
   }
 
-  /// Results that are written past the caches are the same.
+  /// Results written with non-temporal stores are the same.
   @Test func largeResultsAreWhole() throws {
     let length = PastCaches.leastBytes / MemoryLayout<Float>.size / 1024 + 3
     let inputs = try Tensor.ones([1, length, 1024])
@@ -125,7 +125,7 @@ import Testing
     #expect(try result.output.sum().item().isFinite)
   }
 
-  /// Few channels of a long sequence are blocks, many sequences are walked.
+  /// Few channels of a long sequence are processed in blocks, many sequences in one pass.
   @Test func choosesByPieces() throws {
     func chosen(_ shape: Shape, threads: Int) throws -> String? {
       let tokens = try Tensor.zeros([shape[2]]).contiguous().expanded(to: shape)
@@ -147,7 +147,7 @@ import Testing
   }
 }
 
-/// Each kernel by itself; ``ThreadCountTests`` has those that are chosen.
+/// Each kernel individually; ``ThreadCountTests`` covers the chosen ones.
 @Suite struct GatedScanThreadTests {
   @Test(arguments: GatedScanTests.fast) func resultsDoNotDependOnThreads(_ kernel: String) throws {
     var generator = Philox(seed: 1, label: "scan threads")

@@ -12,7 +12,7 @@ import Testing
     var kernel: String?
   }
 
-  /// A call with one argument spoiled, and the name that the error must give.
+  /// A call with one invalid argument, and the name that the error must give.
   struct Mistake: CustomStringConvertible, Sendable {
     let description: String
     let names: String
@@ -79,7 +79,7 @@ import Testing
     #expect(chosen == "cpu.reference")
   }
 
-  /// Views of little memory have extents whose costs would overflow, and so do empty tensors.
+  /// Broadcast views of little memory have extents whose costs would overflow; so do empty tensors.
   @Test(arguments: [
     [1 << 40, 0, 4], [1 << 25, 1, 1], [1, 1 << 42, 1 << 8],
   ]) func extentsAreCountable(_ shape: [Int]) throws {

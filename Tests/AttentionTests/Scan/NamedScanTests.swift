@@ -5,11 +5,11 @@ import Testing
 
 @testable import AttentionOperators
 
-/// Every named scan against its published equations, token by token in float64.
+/// Every named scan compared with its published equations, token by token in float64.
 @Suite struct NamedScanTests {
   private static let (batch, length, channels, states) = (2, 70, 5, 3)
 
-  /// Float32 tensors by name, and their numbers in float64.
+  /// float32 tensors by name, and their elements in float64.
   private struct Sample {
     var generator = Philox(seed: 8, label: "named scans")
 
@@ -27,8 +27,8 @@ import Testing
     }
   }
 
-  /// h_t = gate_t h_{t−1} + input_t with what `step` gives for the number of a token and channel, and
-  /// the channel.
+  /// h_t = gate_t h_{t−1} + input_t, with the gate and input that `step` returns for the number of a token and
+  /// channel, and the channel.
   private static func recurrence(
     _ initial: Tensor, _ step: (_ place: Int, _ channel: Int) -> (gate: Double, input: Double)
   ) throws -> Tensor {
@@ -74,7 +74,7 @@ import Testing
     }
   }
 
-  /// A bounded gate within 10⁻⁶ of 1 keeps the digits of what it forgets.
+  /// A bounded gate within 10⁻⁶ of 1 keeps the digits of 1 − gate.
   @Test func hgrnKeepsGatesNearOne() throws {
     let logits = try Tensor.full([1, 1, 1], 14).contiguous()
     let zeros = try Tensor.zeros([1, 1, 1]).contiguous()
@@ -83,7 +83,7 @@ import Testing
     let result = try hgrn(
       candidates: zeros, forgetLogits: logits, lowerBound: bound, initialState: state)
     let forgotten = 0.5 * Self.sigmoid(-14)
-    // The gradient of log λ would be lost first; λ itself is exact to a rounding.
+    // The gradient of log λ would lose precision first; λ itself is exact to a rounding.
     #expect(try abs(result.finalState.item() - (1 - forgotten)) < 1e-7)
     let decay = try logits.logSigmoid() - (logits - bound.logarithm()).logSigmoid()
     #expect(try abs(decay.item() / -forgotten - 1) < 1e-5)
@@ -170,13 +170,13 @@ import Testing
     try Self.expect(result.finalState, Tensor(h, [b, d, s]))
   }
 
-  /// Half precision keeps the dtype, computes gates in float32, and is differentiated.
+  /// Half precision keeps the dtype, computes gates in float32, and has gradients.
   @Test(arguments: [DType.bfloat16, .float16]) func halfPrecisionKeepsItsGates(
     _ dtype: DType
   ) throws {
     var sample = Sample()
     let v = try sample.tokens().cast(to: dtype)
-    // Gates of 1 − e^−9 are 1 in half precision.
+    // Gates of 1 − e^−9 round to 1 in half precision.
     let k = try (sample.tokens() - 9.0).cast(to: dtype)
     let exact = try minGRU(
       candidates: v.cast(to: .float64), updateLogits: k.cast(to: .float64))

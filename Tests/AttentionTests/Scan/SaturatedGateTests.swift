@@ -4,10 +4,10 @@ import Testing
 
 @testable import AttentionOperators
 
-/// Named recurrences whose gates are saturated, against the same in float64: results and gradients. Where a gate is
-/// open or closed to a rounding, its formulas divide by zero or multiply it with infinity.
+/// Named recurrences with saturated gates compared with float64: results and gradients. A gate that rounds to open or
+/// closed makes its formulas divide by zero or multiply zero by infinity.
 @Suite struct SaturatedGateTests {
-  /// A recurrence of `inputs`, all of one dtype but for what it makes float32 itself.
+  /// A recurrence of `inputs`, all of one dtype except for those that it converts to float32 itself.
   struct Recurrence: CustomTestStringConvertible, Sendable {
     let testDescription: String
     let inputs: @Sendable (inout Philox) throws -> [Tensor]
@@ -21,7 +21,7 @@ import Testing
     try .normal(shape, using: &random)
   }
 
-  /// Normal numbers, every other one of which is one of `extremes`, in turn.
+  /// Normal numbers, every second replaced by the `extremes` in turn.
   private static func extreme(
     _ shape: Shape, _ extremes: [Float], _ random: inout Philox
   ) throws -> Tensor {
@@ -131,7 +131,7 @@ import Testing
       let result = try hgrn2(queries: $0[0], logForget: $0[1], inputs: $0[2])
       return [result.output, result.finalState]
     },
-    // Nothing but gates that almost keep: what they write is as small.
+    // Only gates that hardly decay: their inputs are as small.
     Recurrence(
       testDescription: "HGRN-2 with gates next to 1",
       inputs: {
@@ -193,7 +193,7 @@ import Testing
     try compare(recurrence, on: GPU.device, "GPU")
   }
 
-  /// Without gradients other kernels run: those that step from token to token.
+  /// Without gradients other kernels run: those of the step form.
   @Test(arguments: recurrences) func stepsAgreeWithFloat64(_ recurrence: Recurrence) throws {
     var random = Philox(seed: 5, label: recurrence.testDescription)
     let inputs = try recurrence.inputs(&random)
@@ -203,7 +203,7 @@ import Testing
     }
   }
 
-  /// A rate without end does nothing in no time.
+  /// An infinite rate has no effect in a step of no time.
   @Test func stepsOfNoTimeKeepStates() throws {
     var random = Philox(seed: 3, label: "no time")
     let (heads, width, state) = (2, 3, 4)

@@ -32,7 +32,7 @@ struct SelectiveSample: Sendable {
       cumulativeLengths: cumulativeLengths, kernel: kernel)
   }
 
-  /// Those of some tokens.
+  /// The arguments of a range of tokens.
   func sliced(_ tokens: Range<Int>, state: Tensor?) throws -> SelectiveSample {
     var part = self
     part.inputs = try inputs.sliced(1, tokens)
@@ -83,7 +83,7 @@ struct SelectiveSample: Sendable {
     #expect(abs(states[1] - 6) < 1e-6)
   }
 
-  /// The reference's gradients against differences of its outputs.
+  /// The reference's gradients compared with differences of its outputs.
   @Test func referenceGradientsAreTheDerivatives() throws {
     var sample = try SelectiveSample(length: 6, channels: 2, states: 3, sequences: 3)
     sample.cumulativeLengths = try Tensor([0, 2, 2, 6] as [Int32])
@@ -116,8 +116,8 @@ struct SelectiveSample: Sendable {
     }
   }
 
-  /// A sequence may be cut anywhere, its state carried over, by either kernel; token by token is the
-  /// same as the whole.
+  /// A sequence split anywhere, with its state carried over, gives the same result with either kernel; so does
+  /// token by token.
   @Test(arguments: [0, 1, 64, 77, 130]) func continuesWhereItWasCut(_ place: Int) throws {
     let sample = try SelectiveSample(batch: 2, length: 130, channels: 9, states: 16)
     let whole = try sample("cpu.scan")
@@ -147,7 +147,7 @@ struct SelectiveSample: Sendable {
     }
   }
 
-  /// Sums over channels are added in parts that the width decides: several, of several tiles.
+  /// Sums over channels are added in parts that depend on the width: several parts, of several tiles.
   @Test func manyChannelsAddUp() throws {
     let sample = try SelectiveSample(length: 3, channels: 1100, states: 2)
     let tracked = sample.mapping { $0.tracked() }
@@ -159,7 +159,7 @@ struct SelectiveSample: Sendable {
     }
   }
 
-  /// One token is a step, a text is tiles, a gradient needs tiles.
+  /// The step form for one token, tiles for a prompt or for gradients.
   @Test func choosesByLength() throws {
     func chosen(_ length: Int, tracked: Bool) throws -> String? {
       var sample = try SelectiveSample(length: length, channels: 256, states: 16)
@@ -218,7 +218,7 @@ struct SelectiveSample: Sendable {
   }
 }
 
-/// Each kernel by itself; ``ThreadCountTests`` has those that are chosen.
+/// Each kernel individually; ``ThreadCountTests`` covers the chosen ones.
 @Suite struct SelectiveScanThreadTests {
   @Test func resultsDoNotDependOnThreads() throws {
     let sample = try SelectiveSample(batch: 2, length: 70, channels: 140, states: 3)

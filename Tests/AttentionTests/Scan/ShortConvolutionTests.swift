@@ -25,7 +25,7 @@ import Testing
 
     var sequences: Int { packed.map { $0.count - 1 } ?? batch }
 
-    /// Inputs, weight, and bias and state where they are given.
+    /// Inputs, weight, and bias and state if given.
     func sources() throws -> [Tensor] {
       var generator = Philox(seed: 2, label: description)
       var x = try Tensor.normal([batch, length, channels], using: &generator, dtype: dtype)
@@ -69,7 +69,7 @@ import Testing
     return cases
   }()
 
-  /// y_t and the last inputs, written out in float64.
+  /// y_t and the last inputs, computed naively in float64.
   private static func naive(_ test: Case, _ sources: [Tensor]) throws -> (
     output: [Double], state: [Double]
   ) {
@@ -116,7 +116,7 @@ import Testing
     }
   }
 
-  /// The loops' gradients against those of the definition, which elementary operations make.
+  /// The loops' gradients compared with those of the definition by elementary operations.
   @Test(arguments: cases) func gradientsAreThoseOfTheDefinition(_ test: Case) throws {
     let sources = try test.sources().map { $0.tracked() }
     let wide = try sources.map { try $0.detached().cast(to: .float64).tracked() }
@@ -146,7 +146,7 @@ import Testing
     }
   }
 
-  /// Split anywhere, even into single tokens, and continued, it is the whole, bit for bit.
+  /// Split anywhere, even into single tokens, and continued, it is bit for bit the whole.
   @Test(arguments: [0, 1, 2, 5, 9]) func continuesWhereItWasCut(_ place: Int) throws {
     let test = Case()
     let sources = try test.sources()

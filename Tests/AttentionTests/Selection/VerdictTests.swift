@@ -3,7 +3,7 @@ import Testing
 
 @testable import AttentionOperators
 
-/// Verdicts are worked out once a problem: what is remembered must be what would be worked out now.
+/// Verdicts are computed once per problem: the cached verdict must equal a fresh one.
 @Suite struct VerdictTests {
   private func problem(_ dtype: DType, queries: Int) throws -> ExactProblem {
     let tokens = try Tensor.zeros([1, queries, 2, 16], dtype: dtype)
@@ -55,7 +55,7 @@ import Testing
     }
   }
 
-  /// The pairs inside a band are counted by a formula.
+  /// A formula counts the pairs inside a band.
   @Test func pairsOfABandAreThoseThatAreSeen() {
     let windows = [
       nil, Window(left: 0, right: 0), Window(left: 2, right: nil), Window(left: nil, right: 3),

@@ -4,10 +4,10 @@ import Testing
 
 @testable import AttentionOperators
 
-/// Calls without tokens, however large their other axes, take no memory and no time: their states stay, their
-/// outputs have no elements, and zeros are stored once.
+/// Calls without tokens, however large their other axes, take no memory and no time: their states are unchanged,
+/// their outputs have no elements, and zeros are stored once.
 @Suite(.serialized) struct EmptyCallTests {
-  /// Bytes that `body` takes of the pool at most.
+  /// The most bytes that `body` holds of the pool.
   private func memory(_ body: () throws -> Void) rethrows -> Int {
     let before = MemoryPool.resetPeak()
     try body()
@@ -65,7 +65,7 @@ import Testing
     #expect(taken < Self.little)
   }
 
-  /// What flows into the final state flows on to the initial one.
+  /// The gradient of the final state is passed on to the initial state.
   @Test func gradientsPassThrough() throws {
     let state = try normal([2, 3, 4, 5], 1).tracked()
     let q = try zeros([2, 0, 3, 4]).tracked()
@@ -90,7 +90,7 @@ import Testing
     #expect(passed[1].shape == x.shape)
   }
 
-  /// Keys that no query sees have gradients of zero.
+  /// Keys that no query attends to have gradients of zero.
   @Test func keysWithoutQueries() throws {
     let q = try zeros([2, 0, 4, 8]).tracked()
     let k = try normal([2, 5, 2, 8], 1).tracked()

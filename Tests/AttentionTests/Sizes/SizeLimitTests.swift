@@ -4,7 +4,7 @@ import Testing
 
 @testable import AttentionOperators
 
-/// Extents of every size are answered by a verdict or an error, and a verdict takes no memory for what it is about.
+/// Every size gives a verdict or an error, and a verdict takes no memory for its tensors.
 @Suite(.serialized) struct SizeLimitTests {
   private static let extents = [
     0, 1, 2, 3, 8, 64, 1000, 1 << 16, 1 << 20, 1 << 24, (1 << 24) + 1, 1 << 27, 1 << 30, 1 << 31,
@@ -27,9 +27,9 @@ import Testing
     try .placeholder(shape, dtype: .float32)
   }
 
-  /// Fails unless `body` answers or throws one of our errors, and holds little memory.
+  /// Fails unless `body` returns or throws one of our errors, and holds little memory.
   private func expectAnswer(_ what: String, _ body: () throws -> Void) {
-    // Other tests run beside this one, and can only add to what is held: the least of a few times counts.
+    // Concurrent tests can only add to what is held: the least of several attempts counts.
     var held = Int.max
     for _ in 0..<5 where held >= 16 << 20 {
       let before = MemoryPool.resetPeak()
@@ -120,7 +120,7 @@ import Testing
     }
   }
 
-  /// The output's axes belong to different inputs, each of them small or empty.
+  /// The output combines axes of different inputs, each of them small or empty.
   @Test func resultsLargerThanTheMemoryAreRefused() throws {
     let error = #expect(throws: TensorError.self) {
       try attention(

@@ -11,7 +11,7 @@ import Testing
       registersPerMultiprocessor: 1 << 16)
   }
 
-  /// Machine code runs on later devices of its generation, and on no other.
+  /// Machine code runs on later devices of the same major version only.
   @Test(arguments: [
     (80, 80), (86, 86), (87, 86), (89, 89), (90, 90), (100, 100), (103, 100), (121, 120),
     (75, nil), (200, nil),

@@ -28,7 +28,7 @@ import Testing
     #expect(try file.bytes(0..<10) == [UInt8](repeating: 1, count: 10))
   }
 
-  /// A pipe has no end to wait for, a folder no bytes, and a sparse file more than there is memory.
+  /// Pipes, folders, and sparse files larger than the memory.
   @Test func whatIsNoFileIsRefused() throws {
     mkfifo(folder.path("pipe"), 0o600)
     #expect(problem { _ = try RegularFile(path: folder.path("pipe")) }.contains("regular"))

@@ -32,7 +32,7 @@ import Testing
     #expect(try cache.entries.count == 1)
   }
 
-  /// Whatever differs, the machine code is another's.
+  /// Any difference in the key gives other machine code.
   @Test func everyPartOfTheKeyCounts() {
     let key = Self.key
     var keys = [key]
@@ -42,7 +42,7 @@ import Testing
       { $0.options.swapAt(0, 1) }, { $0.options = ["-DA=1-DB=2"] }, { $0.options.append("") },
       { $0.architecture = "sm_80" }, { $0.compiler = "12.9" },
       {
-        // The same characters, divided in another place.
+        // The same characters, divided differently.
         $0.source.main.name = "a.cux"
         $0.source.main.text = ""
       },
@@ -54,7 +54,7 @@ import Testing
     #expect(Set(keys.map(\.hash)).count == keys.count)
   }
 
-  /// Entries that are cut off, changed, empty, or another key's are compiled again.
+  /// Entries that are truncated, changed, empty, or of another key are compiled again.
   @Test(arguments: ["cut", "changed", "empty", "headless", "foreign"])
   func whatIsNotWhatItSaysIsCompiledAgain(damage: String) throws {
     let code: [UInt8] = (0..<200).map { $0 }
@@ -115,7 +115,7 @@ import Testing
     #expect(try KernelCache(folder: folder.path("absent")).clear() == 0)
   }
 
-  /// Names like an entry's without its first lines, first lines under another name, folders and links.
+  /// Names like an entry's without its header, headers under other names, folders and links.
   @Test func clearingLeavesWhatOnlyLooksLikeItsOwn() throws {
     _ = try cache.code(for: Self.key) { [1] }
     let name = try #require(try cache.entries.first).name
@@ -129,7 +129,7 @@ import Testing
     try folder.write("kernels/\(other).1a.unfinished", [9])
     symlink(folder.path("kernels/" + name), folder.path("kernels/\(other.dropLast())0.cubin"))
     let left = Set(Folder.contents(cache.folder)).subtracting([name, "\(hash).lock"])
-    // What a process leaves that is killed while it writes goes too.
+    // Unfinished files of killed processes are removed too.
     try folder.write("kernels/\(other).2b.unfinished", Array(bytes.prefix(30)))
     #expect(try cache.entries.map(\.name) == [name])
     #expect(try cache.clear() == 1)
@@ -152,14 +152,14 @@ import Testing
     #expect(message(cache) == "none")
   }
 
-  /// Only root can give folders away, and root alone uses what another user owns.
+  /// Only root can change the owner of folders, and root alone trusts folders of other users.
   @Test(.enabled(if: geteuid() == 0)) func aFolderOfSomebodyElseIsRefused() throws {
     _ = try cache.code(for: Self.key) { [1] }
     chown(cache.folder, 1, 1)
     #expect(message(cache).contains("belongs to user 1"))
   }
 
-  /// Entries that others could have written, and what is no file of bounded size, are compiled again.
+  /// Entries that others could have written, and irregular or huge files, are compiled again.
   @Test(arguments: ["writable", "link", "pipe", "sparse", "folder"])
   func foreignEntriesAreCompiledAgain(kind: String) throws {
     _ = try cache.code(for: Self.key) { [1] }
@@ -185,7 +185,7 @@ import Testing
       return [2]
     }
     #expect(wasCompiled, "\(kind)")
-    // Whatever was there is replaced, but for a folder.
+    // Everything but a folder is replaced.
     #expect(kind == "folder" ? code == nil : code == [2], "\(kind)")
     if kind == "link" { #expect(folder.bytes("elsewhere") == bytes) }
     #expect(!Folder.contents(cache.folder).contains { $0.hasSuffix("unfinished") })
@@ -202,7 +202,7 @@ import Testing
     #expect(message(impatient).contains("another process has held"))
     close(holder)
     #expect(message(impatient) == "none")
-    // Pipes and links are no locks.
+    // Pipes and links cannot be locks.
     unlink(folder.path(name))
     unlink(lock)
     mkfifo(lock, 0o600)

@@ -3,7 +3,7 @@ import Testing
 @testable import AttentionCUDA
 
 @Suite struct KernelSourceTests {
-  /// What a source includes travels with it, by the name that it uses.
+  /// Included headers are embedded with a source, under the names that it uses.
   @Test func everyIncludeIsCarried() throws {
     #expect(!KernelSource.names.isEmpty)
     for name in KernelSource.names {

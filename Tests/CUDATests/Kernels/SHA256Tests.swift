@@ -2,7 +2,7 @@ import Testing
 
 @testable import AttentionCUDA
 
-/// The examples of FIPS 180-4, and lengths around the padding's edges.
+/// The examples of FIPS 180-4, and lengths around the limits of the padding.
 @Suite struct SHA256Tests {
   @Test(arguments: [
     ("", "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"),

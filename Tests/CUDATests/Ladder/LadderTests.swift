@@ -3,7 +3,7 @@ import Testing
 
 @testable import AttentionCUDA
 
-/// The small kernels that explain the tile headers compute what they say.
+/// The small kernels that explain the tile headers compute matrix products.
 @Suite(.onGPU) struct LadderTests {
   private struct Parameters: BitwiseCopyable {
     var a: UInt64
@@ -15,7 +15,7 @@ import Testing
     var unused: Int32 = 0
   }
 
-  /// Maps of a and b come first where the copying unit reads them.
+  /// For kernels with TMA, maps of a and b come first.
   private struct MappedParameters: BitwiseCopyable {
     var a: TensorMap
     var b: TensorMap
@@ -46,10 +46,10 @@ import Testing
 
   @Test(arguments: steps) func multiplies(_ step: Step) throws {
     let device = try CUDADevice.at(0)
-    // Hopper's instructions are Hopper's alone.
+    // wgmma and TMA need Hopper.
     guard !step.isSpecific || device.limits.capability == 90 else { return }
     let (m, n, k) = (256, 128, 320)
-    // Small whole numbers: every product and sum is exact.
+    // Small integers: every product and sum is exact.
     func number(_ row: Int, _ column: Int, _ seed: Int) -> Int {
       (row * 31 + column * 17 + seed + row * column) % 7 - 3
     }

@@ -113,7 +113,7 @@ import Testing
     }
   }
 
-  /// A file that is no library is a reason, not a crash.
+  /// A file that is not a library gives a reason, not a crash.
   @Test func whatIsNoLibrary() throws {
     let folder = TemporaryFolder()
     try folder.write("libcuda.so.1", [1, 2, 3])

@@ -2,7 +2,7 @@ import Testing
 
 @testable import AttentionCUDA
 
-/// How matrices lie for cuBLASLt, without a GPU.
+/// Layouts of matrices for cuBLASLt, without a GPU.
 struct ProductShapeTests {
   private func layout(_ rows: Int, _ columns: Int, _ strides: (Int, Int)) -> [Int]? {
     ProductShape.Layout.of(rows: rows, columns: columns, strides: (strides.0, strides.1))
@@ -16,7 +16,7 @@ struct ProductShapeTests {
     #expect(layout(3, 5, (1, 8)) == [1, 8])
   }
 
-  /// Strides along axes of one element are anything.
+  /// Strides of axes of one element are arbitrary.
   @Test func oneRowOrColumn() {
     #expect(layout(1, 5, (77, 1)) == [0, 5])
     #expect(layout(1, 5, (0, 1)) == [0, 5])

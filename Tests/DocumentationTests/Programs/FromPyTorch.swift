@@ -1,6 +1,6 @@
 import SwiftAttention
 
-/// The program of Tensors's article FromPyTorch.
+/// The program of the article FromPyTorch of AttentionTensors.
 enum FromPyTorch {
   static func run(weights: String, results: String) throws {
     let file = try SafetensorsFile(path: weights)

@@ -1,6 +1,6 @@
 import SwiftAttention
 
-/// What the first pages of the modules show, and README.md.
+/// The programs of the modules' landing pages, and of README.md.
 enum LandingPages {
   static func attentionPage() throws {
     var random = Philox(seed: 0)

@@ -20,7 +20,7 @@ import Testing
     #expect(try folder.contents() == ["a/two": [50]])
   }
 
-  /// Why a folder cannot be made is said in words, and names what is in the way.
+  /// The error for a folder that cannot be created gives the reason and names the obstacle.
   @Test func reasonsAreWords() throws {
     let folder = TemporaryFolder()
     let file = try folder.write("file", "x")
@@ -69,7 +69,7 @@ import Testing
     }
     #expect(folder.names == ["kept"])
     #expect(folder.bytes("kept/file") == [120])
-    // What a process left that was killed while it removed.
+    // What a process killed during removal left.
     try folder.write(".removed-a/half", "x")
     try folder.write("a/one", "1")
     try AtomicFolder.removeIfThere(folder.path("a"))
@@ -93,7 +93,7 @@ import Testing
     }
   }
 
-  /// Names that are not UTF-8 hide nothing.
+  /// Names that are not UTF-8 do not hide others.
   @Test func namesAreListed() throws {
     let folder = TemporaryFolder()
     try folder.write("a", "")

@@ -6,7 +6,7 @@ import Testing
 
 @testable import AttentionLanguageModels
 
-/// Damaged configurations and checkpoints are answered by a model or by an error.
+/// Damaged configurations and checkpoints give a model or an error.
 @Suite struct CheckpointFuzzTests {
   private static let words = [
     "null", "true", "\"softmax\"", "\"cosine\"", "\"gated_linear\"", "type", "heads", "layers",

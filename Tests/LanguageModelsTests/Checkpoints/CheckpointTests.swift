@@ -25,7 +25,7 @@ import Testing
     let tokens = try test.tokens(1, 9)
     try expectClose(
       read.model()(tokens), written.model()(tokens), within: 0, test.name)
-    // Written again, over the first, from the tensors of the first.
+    // Written over the first, from its own tensors.
     let bytes = try folder.contents()
     try read.write(to: folder.path + "/model")
     #expect(try folder.contents() == bytes)
@@ -42,7 +42,7 @@ import Testing
     #expect(logits.dtype == .bfloat16)
     let exact = try LanguageModel(
       read.configuration, parameters: read.parameters.mapping { try $0.cast(to: .float32) })
-    // Six layers of roundings to 8 bits.
+    // Six layers of rounding to 8 bits.
     try expectClose(logits, exact(tokens), within: 0.03)
   }
 

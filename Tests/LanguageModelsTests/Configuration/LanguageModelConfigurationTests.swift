@@ -62,7 +62,7 @@ import Testing
       try decoded(String(decoding: written, as: UTF8.self)) == test.configuration)
   }
 
-  /// A layer or a configuration with one mistake, and the path and words of the error.
+  /// A layer or a configuration with one error, and the path and text of its message.
   private static let mistakes: [(text: String, message: String)] = [
     ("{ layers: [{ type: 'softmax' }] }", "hidden_size is missing"),
     ("{ hidden_size: 8 }", "layers is missing"),

@@ -5,10 +5,10 @@ import Testing
 @testable import AttentionLanguageModels
 
 @Suite struct SamplerTests {
-  /// Logarithms of 0.5, 0.25, 0.15, 0.1, shifted, out of order: tokens 2, 0, 3, 1.
+  /// Shifted logarithms of 0.5, 0.25, 0.15 and 0.1, out of order: tokens 2, 0, 3, 1.
   private let logits: [Float] = [0.25, 0.1, 0.5, 0.15].map { Float(log($0)) + 7 }
 
-  /// How often each token is drawn in 4000 draws.
+  /// The frequency of each token in 4000 draws.
   private func frequencies(_ change: (inout GenerationOptions) -> Void) throws -> [Double] {
     var options = GenerationOptions()
     options.seed = 3
@@ -20,7 +20,7 @@ import Testing
     return counts.map { $0 / Double(draws) }
   }
 
-  /// A frequency of n draws has deviation √(p(1−p)/n), at most 0.008; five of them are allowed.
+  /// The standard deviation of a frequency in n draws is √(p(1−p)/n), at most 0.008; five of them are allowed.
   private func expect(
     _ actual: [Double], _ expected: [Double], sourceLocation: SourceLocation = #_sourceLocation
   ) {
@@ -37,7 +37,7 @@ import Testing
     expect(try frequencies { $0.topP = 0.6 }, [1 / 3.0, 0, 2 / 3.0, 0])
     expect(try frequencies { $0.topP = 0.3 }, [0, 0, 1, 0])
     expect(try frequencies { $0.topP = 1 }, [0.25, 0.1, 0.5, 0.15])
-    // Of the two likeliest, ⅔ and ⅓, the first reaches 0.6.
+    // Of the two most likely, ⅔ and ⅓, the first reaches 0.6.
     expect(
       try frequencies {
         $0.topK = 2

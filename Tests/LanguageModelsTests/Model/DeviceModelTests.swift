@@ -5,10 +5,10 @@ import Testing
 
 @testable import AttentionLanguageModels
 
-/// Models whose parameters are on a GPU.
+/// Models with parameters on a GPU.
 @Suite(.onGPU) struct DeviceModelTests {
-  /// What float32 rounding in two orders of computation may differ by, after a few layers; gradients
-  /// by ten times as much.
+  /// The difference that float32 rounding in two orders of computation may make after a few layers; gradients
+  /// may differ by ten times as much.
   private let tolerance = 2e-5
 
   private func model(_ test: ModelCase, dtype: DType = .float32) throws -> LanguageModel {
@@ -78,7 +78,7 @@ import Testing
     let padded = try Tensor.concatenated([.zeros([1, padding], dtype: .int32), tokens], 1)
     let mask = try Tensor((0..<padding + 9).map { $0 >= padding }, [1, padding + 9])
     let logits = try model(padded, paddingMask: mask).sliced(1, padding..<padding + 9)
-    // Rotary angles of later positions are rounded otherwise.
+    // Rotary angles of later positions round differently.
     #expect(try relativeError(logits, whole) < tolerance, "\(test.name)")
     var cache = model.makeCache()
     _ = try model.step(
@@ -100,7 +100,7 @@ import Testing
           _ = try LanguageModel(test.configuration, scope: scope)
           return try scope.parameters.mapping { try $0.cast(to: .bfloat16) }
         }())(tokens)
-      // As good as the processor's, both against float32.
+      // As accurate as the CPU, both compared with float32.
       #expect(
         try relativeError(logits, exact) < 2 * relativeError(host, exact), "\(test.name)")
     }

@@ -11,7 +11,7 @@ import Testing
     let model = try test.model(dtype: .float64)
     let tokens = try test.tokens(2, 6)
     let targets = try test.tokens(2, 6, seed: 3).elements(as: Int32.self)
-    // Every third target does not count.
+    // Every third target is ignored.
     let counted = targets.indices.map { $0 % 3 == 0 ? Int32(-1 - $0) : targets[$0] }
     let loss = try model.loss(tokens: tokens, targets: Tensor(counted, [2, 6])).item()
     let vocabulary = test.configuration.vocabularySize
@@ -25,8 +25,8 @@ import Testing
     #expect(abs(loss - total / 8) < 1e-6, "\(test.name)")
   }
 
-  /// The derivative of the loss along the gradient, and along a random direction, in every parameter
-  /// at once.
+  /// The directional derivative of the loss along the gradient, and along a random direction, in all parameters
+  /// together.
   @Test(arguments: ModelCase.all) func gradientsAreTheDerivatives(_ test: ModelCase) throws {
     let scope = ParameterScope(seed: 1, dtype: .float64)
     _ = try LanguageModel(test.configuration, scope: scope)
@@ -43,8 +43,8 @@ import Testing
       let size = try gradient.squared().sum().item()
       #expect(size > 0, "\(test.name), \(path) has no influence")
     }
-    // Steps that the scales of cosine layers, read in float32, can follow are too coarse for the
-    // rest, so scales stay where they are.
+    // Steps large enough for the scales of cosine layers, which are read in float32, are too coarse for the
+    // other parameters, so scales are left unchanged.
     let directions = try zip(parameters.paths, gradients).enumerated().map { place, pair in
       pair.0.hasSuffix(".scale")
         ? try Tensor.zeros(pair.1.shape, dtype: .float64)

@@ -4,11 +4,11 @@ import Testing
 
 @testable import AttentionLanguageModels
 
-/// What float32 rounding in two orders of computation may differ by, after a few layers.
+/// The difference that float32 rounding in two orders of computation may make after a few layers.
 private let tolerance = 2e-5
 
 @Suite struct StreamingTests {
-  /// How a sequence of 21 tokens is fed: the sizes of the calls.
+  /// The sizes of the calls that process a sequence of 21 tokens.
   private static let schedules: [[Int]] = [
     [Int](repeating: 1, count: 21), [21], [13] + [Int](repeating: 1, count: 8), [4, 4, 4, 4, 4, 1],
     [1, 9, 2, 9],
@@ -64,7 +64,7 @@ private let tolerance = 2e-5
     let logits = try model(padded, paddingMask: mask).sliced(1, padding..<padding + 14)
     #expect(try relativeError(logits, whole) < tolerance, "\(test.name), at once")
 
-    // In pieces, the padding in the first of them.
+    // In pieces, with the padding in the first.
     var cache = model.makeCache()
     var pieces: [Tensor] = []
     for range in [0..<8, 8..<9, 9..<19] {

@@ -32,7 +32,7 @@ import Testing
     #expect(tokenizer.decode([65, 256, 66, -1, 0xE6, 300]) == "A\u{FFFD}B\u{FFFD}\u{FFFD}\u{FFFD}")
   }
 
-  /// Random bytes, most of them ones that lead, continue or break characters.
+  /// Random bytes, most of which start, continue or break characters.
   @Test func piecesTogetherAreTheWholeWhateverTheBytes() {
     var generator = Philox(seed: 1)
     let nasty: [UInt8] = [

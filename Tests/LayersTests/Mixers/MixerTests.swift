@@ -4,7 +4,7 @@ import Testing
 
 @testable import AttentionLayers
 
-/// A token mixer and how it is made.
+/// A token mixer and how to make it.
 struct MixerCase: Sendable, CustomTestStringConvertible {
   let name: String
   let make: @Sendable (ParameterScope) throws -> any TokenMixer
@@ -42,7 +42,7 @@ struct MixerCase: Sendable, CustomTestStringConvertible {
       }
   }()
 
-  /// The parameters that the mixer draws.
+  /// The parameters that the mixer requests.
   func parameters(dtype: DType = .float64) throws -> Parameters {
     let scope = ParameterScope(seed: 8, dtype: dtype)
     _ = try make(scope)
@@ -56,7 +56,7 @@ struct MixerCase: Sendable, CustomTestStringConvertible {
     let x = try normal([1, 4, MixerCase.hidden], 3)
     let context = try TokenContext(
       batch: 1, length: 4, cumulativeLengths: Tensor([0, 3, 4] as [Int32]))
-    // The operator reads a scale per head in float32, too coarse for these steps.
+    // The operator reads a scale per head in float32, which is too coarse for these steps.
     let places = parameters.paths.indices.filter { parameters.paths[$0] != "scale" }
     try expectGradients(
       of: [x] + places.map { parameters.tensors[$0] }, test.name
@@ -69,8 +69,8 @@ struct MixerCase: Sendable, CustomTestStringConvertible {
     }
   }
 
-  /// Central differences with steps that float32 represents, extrapolated to a step of zero
-  /// (Richardson): what is left is of the fourth power of the step.
+  /// Central differences with steps that float32 represents, extrapolated to a step of zero (Richardson): the
+  /// remaining error is of fourth order in the step.
   @Test func theScaleOfEachHeadIsLearned() throws {
     let parameters = try MixerCase.all[1].parameters()
     let x = try normal([1, 5, MixerCase.hidden], 3)

@@ -27,7 +27,7 @@ import Testing
     let scope = ParameterScope(seed: 3)
     let count = 10_000
     let normal = try scope.parameter("n", [count], .scaledNormal(inputs: 25, scale: 2))
-    // Of n draws with deviation σ the mean has deviation σ/√n, and the variance σ²√(2/n).
+    // The mean of n draws of deviation σ has deviation σ/√n, and their variance σ²√(2/n).
     let values = try normal.elements(as: Double.self)
     let mean = values.reduce(0, +) / Double(count)
     let variance = values.reduce(0) { $0 + $1 * $1 } / Double(count)

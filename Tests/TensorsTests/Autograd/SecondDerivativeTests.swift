@@ -96,7 +96,7 @@ import Testing
     let loss = try t.squared().sum()
     let slope = try loss.gradients(of: [t], areDifferentiable: true)[0]
     #expect(try slope.sum().gradients(of: [t])[0].elements(as: Float.self) == [2, 2, 2])
-    // Without a record it is no silent zero, whatever is done with the gradient in between.
+    // Without a record it is an error, not a silent zero, whatever is done with the gradient in between.
     let constant = try loss.gradients(of: [t])[0]
     #expect(!constant.isTracked)
     for use: (Tensor) throws -> Tensor in [
@@ -118,7 +118,7 @@ import Testing
           of: [t], seed: .ones(use(constant).shape, dtype: use(constant).dtype))
       }
     }
-    // It is where the caller says so, and where the sources came later.
+    // It is zero if the caller detaches it, or if the sources were tracked later.
     #expect(try (constant.detached() * t).sum().gradients(of: [t])[0].elements() == [2, 4, 6])
     let later = try Tensor([1, 1, 1] as [Float]).tracked()
     #expect(try (constant * later).sum().gradients(of: [later])[0].elements() == [2, 4, 6])
@@ -126,7 +126,7 @@ import Testing
   }
 
   @Test func trainingKeepsNothingOfItsGradients() throws {
-    // A descent written with tensors: what is computed from gradients is not recorded.
+    // Gradient descent written with tensors: what is computed from gradients is not recorded.
     var weight = try Tensor([4] as [Double])
     var momentum = try Tensor([0] as [Double])
     for _ in 0..<200 {
@@ -140,7 +140,7 @@ import Testing
     #expect(try abs(weight.item() - 1) < 1e-6)
   }
 
-  /// The gradients of float32 rows come from kernels of their own; differentiated, from the definition.
+  /// The gradients of float32 rows come from fused kernels; their derivatives from the definition.
   @Test(arguments: FusedRowTests.rows, [DType.float32, .bfloat16])
   func fusedRowsHaveThoseOfTheirDefinition(_ row: FusedRowTests.Row, _ dtype: DType) throws {
     try expectSecondDerivatives(of: row, dtype, on: .cpu)
@@ -183,7 +183,7 @@ import Testing
     #expect(throws: TensorError.noSecondDerivative(operation: "linearCrossEntropy")) {
       try slope.sum().gradients(of: [x])
     }
-    // An operation of somebody else, recorded the simple way.
+    // An external operation, recorded in the simple way.
     let square = try (x.detached() * x.detached()).recorded(from: [x], operation: "square") { g in
       [g]
     }

@@ -11,7 +11,7 @@ import Testing
   }
 
   @Test func branchesMeetInTheRightOrder() throws {
-    // y is used by an early and by a late operation: its gradient is complete before it goes on.
+    // y is used by an early and by a late operation: its gradient is complete before it is propagated.
     let x = try normal([4], 2)
     try expectGradients(of: [x]) {
       let y = try $0[0].tanh()
@@ -27,7 +27,7 @@ import Testing
     var y = x
     for _ in 0..<200_000 { y = try -y }
     #expect(try y.gradients(of: [x])[0].item() == 1)
-    // With two inputs each, where the second holds the same history.
+    // With two inputs each, the second with the same history.
     var z = x
     for _ in 0..<30_000 { z = try Tensor.select(Tensor([true]), z, z) }
     #expect(try z.gradients(of: [x])[0].item() == 1)

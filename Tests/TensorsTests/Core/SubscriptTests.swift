@@ -15,7 +15,7 @@ import Testing
   ) throws {
     #expect(actual.shape == shape, sourceLocation: sourceLocation)
     #expect(try actual.elements(as: Double.self) == elements, sourceLocation: sourceLocation)
-    // A view: the same memory.
+    // A view shares the memory.
     guard case .host(let own) = actual.storage, case .host(let whole) = x.storage else { return }
     #expect(own === whole, sourceLocation: sourceLocation)
   }

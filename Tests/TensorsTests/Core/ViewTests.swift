@@ -4,12 +4,12 @@ import Testing
 @testable import AttentionTensors
 
 @Suite struct ViewTests {
-  /// The numbers 0, 1, 2, … in a shape.
+  /// The numbers 0, 1, 2, … in a given shape.
   private func counted(_ shape: Shape) throws -> Tensor {
     try Tensor.range(shape.elementCount, dtype: .float64).reshaped(shape)
   }
 
-  /// The element at an index by strides alone.
+  /// The element at an index, by strides alone.
   private func element(_ x: Tensor, _ index: [Int]) throws -> Double {
     try x.withUnsafePointer(to: Double.self) {
       $0[zip(index, x.strides).reduce(0) { $0 + $1.0 * $1.1 }]
@@ -61,7 +61,7 @@ import Testing
       let parts = try $0[0].split(1, sizes: [1, 3])
       return try parts[0] * parts[1]
     }
-    // A piece that nothing depends on has a gradient of zero.
+    // An unused piece has a gradient of zero.
     try expectGradients(of: [x]) { try $0[0].split(-1, sizes: [1, 2, 1])[1].squared() }
     for range in [-1..<2, 0..<5, 5..<6] {
       #expect(throws: TensorError.self) { try x.sliced(1, range) }
@@ -97,7 +97,7 @@ import Testing
     #expect(throws: TensorError.self) { try x.unsqueezed(-4) }
   }
 
-  /// Every way to cut 24 elements into up to three axes, of views with all kinds of strides.
+  /// Every way to reshape 24 elements into up to three axes, for views with all kinds of strides.
   @Test func reshapingKeepsTheOrderOfElements() throws {
     let base = try counted([2, 3, 4])
     let views: [(String, Tensor)] = [

@@ -2,7 +2,7 @@ import Testing
 
 @testable import AttentionTensors
 
-/// The layout that kernels go through, without a GPU.
+/// The layout that kernels traverse, without a GPU.
 struct DeviceLayoutTests {
   @Test func neighboursAreMerged() throws {
     let shape: Shape = [2, 3, 4, 5]
@@ -21,7 +21,7 @@ struct DeviceLayoutTests {
     #expect(layout.steps[1] == 1)
   }
 
-  /// The first element of every row is where the strides say.
+  /// The first element of every row is at the offset that the strides give.
   @Test func rowsAreWhereTheStridesSay() throws {
     let shape: Shape = [2, 3, 4, 5]
     let strides = [1, 40, 2, 8]

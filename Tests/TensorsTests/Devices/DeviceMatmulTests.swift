@@ -6,11 +6,11 @@ import Testing
 
 struct DeviceMatmulTests {
   @Test func leadingAxesAreBatches() {
-    // [2, 3] matrices of 4 × 5 each, dense: one batch.
+    // [2, 3] contiguous matrices of 4 × 5: one batch.
     let dense = ProductBatches([2, 3], [[60, 20, 5, 1]])
     #expect(dense == ProductBatches([6], [[20, 5, 1]]))
     #expect(dense.count == 6 && dense.strides == [20] && dense.offsets == [[0]])
-    // One operand is broadcast along the first axis: a batch for each of its places.
+    // One operand is broadcast along the first axis: one batch per index of it.
     let mixed = ProductBatches([2, 3], [[60, 20, 5, 1], [0, 10, 2, 1]])
     #expect(mixed.count == 3 && mixed.strides == [20, 10])
     #expect(mixed.offsets == [[0, 0], [60, 0]])
@@ -27,7 +27,7 @@ struct DeviceMatmulTests {
     ([40, 33], [33, 65]),
   ]
 
-  /// The views of one matrix that a product takes: dense, transposed, with gaps, broadcast.
+  /// Views of a matrix that a product accepts: contiguous, transposed, with gaps, broadcast.
   private static let views: [(name: String, apply: @Sendable (Tensor) throws -> Tensor)] = [
     ("dense", { $0 }), ("transposed", { try $0.transposed().contiguous().transposed() }),
     (
@@ -77,7 +77,7 @@ struct DeviceMatmulTests {
     }
   }
 
-  /// A gradient that a sum gives is broadcast, and no matrix that a product takes as it lies.
+  /// The gradient of a sum is broadcast, and not a layout that products read in place.
   @Test(.onGPU) func gradientsOfASumOfAProduct() throws {
     let a = try normal([2, 3, 5], 1, dtype: .float32)
     let b = try normal([5, 4], 2, dtype: .float32)
@@ -89,7 +89,7 @@ struct DeviceMatmulTests {
     for (x, y) in zip(actual, wanted) { try expectClose(x, y, within: 1e-6) }
   }
 
-  /// TF32 is only on request, and only for float32.
+  /// TF32 is used on request only, and for float32 only.
   @Test func operandsAreRoundedOnRequest() {
     #expect(!DeviceProducts.allowsTF32)
     for (dtype, element) in [

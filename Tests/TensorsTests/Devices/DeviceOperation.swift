@@ -1,13 +1,13 @@
 import AttentionTensors
 import Testing
 
-/// An operation that a GPU does as the processor does.
+/// An operation whose GPU result is compared with that of the CPU.
 struct DeviceOperation: Sendable, CustomTestStringConvertible {
   let name: String
   var dtypes: [DType] = Self.floating
   /// The shapes of the operands, in several variants.
   var shapes: [[Shape]]
-  /// Where the operands' numbers are drawn from.
+  /// The range that the operands' elements are drawn from.
   var range = (low: -2.0, high: 2.0)
   /// Whether it has gradients.
   var isDifferentiable = true
@@ -18,8 +18,8 @@ struct DeviceOperation: Sendable, CustomTestStringConvertible {
   static let floating: [DType] = [.float32, .float64, .bfloat16, .float16]
   static let numbers: [DType] = floating + [.int32, .int64]
 
-  /// What two computations with one rounding each may differ by, and what they accumulate in a gradient
-  /// of a few steps.
+  /// The difference allowed between two computations with one rounding each, and what it accumulates to in a
+  /// gradient of a few steps.
   static func tolerance(_ dtype: DType) -> Double {
     let roundings = 8.0
     return switch dtype {

@@ -4,7 +4,7 @@ import Testing
 @testable import AttentionTensors
 
 struct DeviceOperationTests {
-  /// The same numbers, dense or with strides that no operation makes dense by itself.
+  /// The same numbers, contiguous or with strides that no operation makes contiguous by itself.
   private func strided(_ tensor: Tensor) throws -> Tensor {
     guard tensor.rank >= 2, tensor.elementCount > 0 else {
       return try Tensor.concatenated([tensor.unsqueezed(-1), tensor.unsqueezed(-1)], -1)
@@ -20,7 +20,7 @@ struct DeviceOperationTests {
     #expect(actual.shape == expected.shape && actual.dtype == expected.dtype, "\(label)")
     guard actual.shape == expected.shape else { return }
     let (x, y) = (try actual.elements(as: Double.self), try expected.elements(as: Double.self))
-    // Sums round relative to their terms.
+    // The rounding of sums is relative to their terms.
     let scale = y.reduce(1) { max($0, abs($1)) }
     let worst = zip(x, y).enumerated().first { _, pair in
       !(pair.0 == pair.1 || abs(pair.0 - pair.1) <= tolerance * scale
@@ -69,7 +69,7 @@ struct DeviceOperationTests {
     }
   }
 
-  /// Each conversion, of numbers that round, overflow or are none.
+  /// Each conversion, for numbers that round or overflow, and NaN.
   @Test(.onGPU, arguments: DType.allCases)
   func castsAsTheProcessor(from dtype: DType) throws {
     let numbers: [Double] = [
@@ -92,7 +92,7 @@ struct DeviceOperationTests {
     }
   }
 
-  /// Numbers at which functions end, overflow or are not defined.
+  /// Numbers at the limits of functions' domains, where they overflow or are undefined.
   @Test(.onGPU, arguments: DeviceOperation.all.filter { $0.shapes.first == [[]] })
   func nastyNumbers(_ operation: DeviceOperation) throws {
     let nasty: [Float] = [
@@ -140,7 +140,7 @@ struct DeviceOperationTests {
     }
   }
 
-  /// A number of the processor goes with tensors of a GPU, and gets its gradient where it is.
+  /// A CPU tensor of one element may accompany GPU tensors, and gets its gradient on the CPU.
   @Test(.onGPU) func numbersMayStayWithTheProcessor() throws {
     let number = try Tensor([3] as [Float], []).tracked()
     let device = try Tensor([1, 2] as [Float]).moved(to: GPU.device).tracked()
@@ -152,7 +152,7 @@ struct DeviceOperationTests {
     #expect(try gradients[1].elements(as: Float.self) == [3, 3])
   }
 
-  /// Rows that many indices name, in an order that is always the same.
+  /// Rows that many indices select are added in a fixed order.
   @Test(.onGPU, arguments: [DType.float32, .float64, .bfloat16, .float16])
   func gatheringRows(dtype: DType) throws {
     var generator = Philox(seed: 8)
@@ -189,7 +189,7 @@ struct DeviceOperationTests {
     #expect(try gradient.sum([1]).elements(as: Float.self) == [5, 0, 5])
   }
 
-  /// Random bits are those of the processor, wherever a stream is cut.
+  /// Random bits equal those of the CPU, wherever the stream is split.
   @Test(.onGPU) func randomBitsAreTheSameEverywhere() throws {
     for seed: UInt64 in [0, 7, .max] {
       var (host, device) = (
@@ -205,7 +205,7 @@ struct DeviceOperationTests {
     }
   }
 
-  /// Rows that are kept and dropped as on the processor.
+  /// Rows are appended and dropped as on the CPU.
   @Test(.onGPU) func growableRowsStayOnTheirDevice() throws {
     var host = try GrowableRows(batch: 2, rowShape: [3], dtype: .bfloat16)
     var device = try GrowableRows(

@@ -4,7 +4,7 @@ import Testing
 @testable import AttentionTensors
 
 struct DeviceTests {
-  /// The addresses of elements of the GPU are no addresses of the processor.
+  /// Device addresses are not host addresses.
   @Test(.onGPU) func elementsOfADeviceAreNotReadWhereTheyLie() throws {
     let tensor = try Tensor([1, 2, 3] as [Float]).moved(to: GPU.device)
     #expect(tensor.device == GPU.device)
@@ -26,7 +26,7 @@ struct DeviceTests {
     #expect(throws: (any Error).self) { try Tensor([1] as [Float]).moved(to: .cuda(1_000)) }
   }
 
-  /// There and back, with every dtype and kind of view, is the same numbers.
+  /// Moving to a GPU and back keeps the numbers, for every dtype and kind of view.
   @Test(.onGPU, arguments: DType.allCases)
   func movingKeepsElements(dtype: DType) throws {
     var generator = Philox(seed: 5)
@@ -47,7 +47,7 @@ struct DeviceTests {
     }
   }
 
-  /// Views are made where the tensor is, and read through a copy there.
+  /// Views are made on the tensor's device, and read through a copy there.
   @Test(.onGPU, arguments: DType.allCases)
   func viewsOfADeviceReadAsOnTheProcessor(dtype: DType) throws {
     let shape: Shape = [3, 4, 5, 2]
@@ -80,7 +80,7 @@ struct DeviceTests {
     #expect(try moved.sliced(0, count - 2..<count).elements(as: Int32.self).last == 6_000_000)
   }
 
-  /// Gradients go back to where a tensor came from.
+  /// Gradients move back to the device that a tensor came from.
   @Test(.onGPU) func theGradientMovesBack() throws {
     let x = try Tensor([1, 2, 3] as [Float]).tracked()
     let y = try x.moved(to: GPU.device)
@@ -92,7 +92,7 @@ struct DeviceTests {
     #expect(try x.gradients(of: [untouched], seed: x.detached())[0].device == GPU.device)
   }
 
-  /// What is written to a file is what the processor would write.
+  /// Files contain the same bytes as for a CPU tensor.
   @Test(.onGPU) func filesTakeTensorsOfADevice() throws {
     let folder = TemporaryFolder()
     let tensor = try Tensor.range(24, dtype: .float32).reshaped([4, 6]).transposed()
@@ -108,7 +108,7 @@ struct DeviceTests {
         == tensor.elements(as: Float.self))
   }
 
-  /// Fresh memory shows what a kernel leaves out.
+  /// Fresh memory reveals what a kernel fails to write.
   @Test(.onGPU) func freshMemoryIsPoisonedWhereAskedFor() throws {
     let before = MemoryPool.poisonsFreshMemory
     MemoryPool.poisonsFreshMemory = true

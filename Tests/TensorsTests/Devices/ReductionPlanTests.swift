@@ -2,7 +2,7 @@ import Testing
 
 @testable import AttentionTensors
 
-/// How sums are cut, without a GPU.
+/// How sums are split, without a GPU.
 struct ReductionPlanTests {
   @Test func everyElementIsInOnePiece() {
     for isAcross in [false, true] {
@@ -22,7 +22,7 @@ struct ReductionPlanTests {
     }
   }
 
-  /// A long sum of one result fills the device; many short ones are not cut.
+  /// A long sum with one result fills the device; many short ones are not split.
   @Test func piecesFollowTheShape() {
     #expect(ReductionPlan(results: 1, count: 10_000_000, isAcross: false).pieces > 500)
     #expect(ReductionPlan(results: 100_000, count: 64, isAcross: false).pieces == 1)

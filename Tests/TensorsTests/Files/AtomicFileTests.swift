@@ -69,7 +69,7 @@ import Testing
     #expect(folder.names == [name])
   }
 
-  /// A link that another user left in a folder for everybody does not lead to what is written.
+  /// A link that another user placed in a shared folder is not followed.
   @Test(.enabled(if: geteuid() == 0)) func foreignLinksInSharedFoldersAreRefused() throws {
     try folder.write("mine", "kept")
     mkdir(folder.path("shared"), 0o700)

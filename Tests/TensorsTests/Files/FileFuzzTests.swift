@@ -4,7 +4,7 @@ import Testing
 
 @testable import AttentionTensors
 
-/// Damaged files of tensors are answered by tensors or by an error.
+/// Damaged tensor files give tensors or an error.
 @Suite struct FileFuzzTests {
   private let folder = TemporaryFolder()
 
@@ -33,7 +33,7 @@ import Testing
       try folder.write("damaged", mutations.next())
       do {
         let file = try SafetensorsFile(path: path)
-        // Cut off between the header and the tensors, which then are not all there.
+        // Truncated between reading the header and the tensors, which are then incomplete.
         if round % 4 == 0 { truncate(path, off_t(round % 97)) }
         for name in file.names { _ = try file.tensor(named: name) }
       } catch {

@@ -7,7 +7,7 @@ import Testing
 @Suite struct SafetensorsTests {
   let folder = TemporaryFolder()
 
-  /// A file with the given header text and as many bytes of data.
+  /// A file with the given header text and number of data bytes.
   private func file(_ header: String, data: Int = 0, headerLength: UInt64? = nil) throws -> String {
     let length = headerLength ?? UInt64(header.utf8.count)
     return try self.file(Array(header.utf8) + [UInt8](repeating: 0, count: data), length: length)
@@ -51,8 +51,8 @@ import Testing
     #expect(file.metadata == ["z": "1", "y": "\"\\\n"])
   }
 
-  /// A file that is replaced is still the one that was opened; one that is shortened is an error, and harms no
-  /// tensor that was read before.
+  /// A replaced file is still read as it was opened; a truncated one is an error, and does not affect tensors
+  /// that were read before.
   @Test func filesMayChangeWhileTheyAreOpen() throws {
     let path = folder.path("a")
     let last = 99_998..<100_000
@@ -196,7 +196,7 @@ import Testing
       header: #"{"x":{"dtype":"I32","shape":[1],"data_offsets":[0,4]},"#
         + #""x":{"dtype":"I32","shape":[1],"data_offsets":[4,8]}}"#, data: 8,
       reason: "names \"x\" twice"),
-    // The same name, written otherwise.
+    // The same name in another spelling.
     Damage(
       header: #"{"x":{"dtype":"I32","shape":[1],"data_offsets":[0,4]},"#
         + #""\u0078":{"dtype":"I32","shape":[1],"data_offsets":[4,8]}}"#, data: 8,

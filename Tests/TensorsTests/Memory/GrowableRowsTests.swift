@@ -3,7 +3,7 @@ import Testing
 @testable import AttentionTensors
 
 @Suite struct GrowableRowsTests {
-  /// Rows `first`..<`first + count` of two batch entries; entry e, row r holds [r, 100 e + r].
+  /// Rows `first`..<`first + count` of two batch entries; row r of entry e holds [r, 100 e + r].
   private func rows(_ first: Int, _ count: Int) throws -> Tensor {
     let values = (0..<2).flatMap { entry in
       (first..<first + count).flatMap { [Float($0), Float(100 * entry + $0)] }

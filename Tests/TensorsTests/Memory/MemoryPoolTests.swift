@@ -3,8 +3,8 @@ import Testing
 
 @testable import AttentionTensors
 
-/// The pool counts for the whole process, in which other tests run: these look at sizes that nobody
-/// else asks for, or at bounds.
+/// The pool is shared by the whole process, in which other tests run: these tests use sizes that no other test
+/// requests, or check bounds.
 @Suite(.serialized) struct MemoryPoolTests {
   @Test func freedBlocksAreUsedAgain() throws {
     let size = 123 << 20

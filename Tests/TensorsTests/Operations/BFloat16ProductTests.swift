@@ -2,7 +2,7 @@ import Testing
 
 @testable import AttentionTensors
 
-/// Products of bfloat16 pairs against float64, where operands are exact and the result is rounded once.
+/// Products of bfloat16 pairs compared with float64; operands are exact and the result is rounded once.
 @Suite struct BFloat16ProductTests {
   struct Case: CustomStringConvertible, Sendable {
     var m: Int

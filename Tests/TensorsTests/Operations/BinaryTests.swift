@@ -32,7 +32,7 @@ import Testing
   @Test(arguments: functions)
   func broadcastsWithGradients(_ function: Function) throws {
     for (index, (first, second)) in Self.shapes.enumerated() {
-      // No quotient by a number near 0, no pair nearly equal.
+      // Divisors far from 0, and pairs that differ.
       let a = try normal(first, UInt64(index)) + 10
       let b = try normal(second, UInt64(index) + 100).absolute() * 7 + 0.5
       let label = "\(first) \(function.name) \(second)"
@@ -61,7 +61,7 @@ import Testing
       }
       for (i, u) in nasty.enumerated() {
         for (j, v) in nasty.enumerated() {
-          // Computed in float64 and rounded: right for these operations on float32.
+          // Computed in float64 and rounded: exact for these operations on float32.
           let expected = Float(function.plain(Double(u), Double(v)))
           let actual = values[i * count + j]
           let isRight = actual == expected || (actual.isNaN && expected.isNaN)

@@ -4,20 +4,20 @@ import Testing
 
 @testable import AttentionTensors
 
-/// log(γ + (1 − γ) σ(x)) and its gradients, where the sigmoid is saturated and where it is not.
+/// log(γ + (1 − γ) σ(x)) and its gradients, with saturated sigmoids and others.
 @Suite struct BoundedLogSigmoidTests {
   static let bounds = [0, 1e-30, 1e-6, 0.3, 0.5, 0.999, 1 - 1e-6, 1]
   static let numbers: [Double] = [
     -.infinity, -1e30, -1e6, -200, -90, -20, -2, -0.1, 0, 0.1, 2, 20, 60, 200, 1e6, 1e30, .infinity,
   ]
 
-  /// The gate's logarithm and its derivatives by the number and the bound, in float64.
+  /// The gate's logarithm and its derivatives with respect to x and the bound, in float64.
   private static func definition(_ x: Double, _ bound: Double, _ dtype: DType) -> [Double] {
     let (open, closed) = (1 / (1 + exp(-x)), 1 / (1 + exp(x)))
     let (gate, missing) = (bound + (1 - bound) * open, (1 - bound) * closed)
     let logarithm =
       bound == 0 ? min(x, 0) - log1p(exp(-abs(x))) : missing < 0.5 ? log1p(-missing) : log(gate)
-    // The sigmoid itself, where there is no bound.
+    // The sigmoid itself, if there is no bound.
     let share = bound == 0 ? 1 : (1 - bound) * open / gate
     let least = dtype == .float32 ? Double(Float.leastNormalMagnitude) : .leastNormalMagnitude
     let isNumber = gate > least
@@ -39,7 +39,7 @@ import Testing
       try Tensor(Self.numbers, [1, Self.numbers.count]).cast(to: dtype).moved(to: device).tracked(),
       try Tensor(Self.bounds, [Self.bounds.count, 1]).cast(to: dtype)
     )
-    // One bound for each number, so that its gradient is no sum.
+    // One bound per number, so that its gradient is not a sum.
     let own = try bounds.expanded(to: [Self.bounds.count, Self.numbers.count]).contiguous()
       .moved(to: device).tracked()
     let rows = try x.expanded(to: own.shape).contiguous().detached().tracked()
@@ -55,11 +55,11 @@ import Testing
           let right = expected[index]
           let words = "\(name) of \(number), \(bound), \(dtype) \(label): \(value), not \(right)"
           if right == -.infinity {
-            // As good as −∞ where that is added and powers are taken.
+            // Equivalent to −∞ when added or exponentiated.
             #expect(value <= -3e38, "\(words)")
             continue
           }
-          // Beneath normal numbers nothing is left of float32, and so much of its sigmoid's share of a small bound.
+          // Subnormal numbers lose digits in float32; so does the sigmoid's share of a small bound.
           let least = dtype == .float64 ? 1e-300 : index == 1 ? 1e-8 : 2e-38
           #expect(abs(value - right) <= max(4e-6 * abs(right), least), "\(words)")
         }

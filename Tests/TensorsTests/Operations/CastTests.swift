@@ -49,7 +49,7 @@ import Testing
 
   @Test(arguments: [DType.float16, .bfloat16])
   func float64IsRoundedOnce(_ dtype: DType) throws {
-    // A little above a tie: by way of float32 it would become the tie, and then even.
+    // Slightly above a tie: through float32 it would become the tie, then round to even.
     let values = Self.nasty.flatMap { [$0, $0.nextUp, $0.nextDown, $0 * (1 + 0x1p-40)] }
     let converted = try Tensor(values).cast(to: dtype).elements(as: Double.self)
     for (value, actual) in zip(values, converted) {

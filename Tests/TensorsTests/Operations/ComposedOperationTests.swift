@@ -4,9 +4,9 @@ import Testing
 
 @testable import AttentionTensors
 
-/// Operations made of others, against their definitions on single numbers.
+/// Composed operations compared with their scalar definitions.
 @Suite struct ComposedOperationTests {
-  /// Calls `check` with `values` in every floating-point type, and how far results may be off.
+  /// Calls `check` with `values` in every floating-point type, and the tolerance for results.
   private func inEveryType(
     _ values: [Double], _ check: (_ x: Tensor, _ tolerance: Double) throws -> Void
   ) throws {
@@ -25,7 +25,7 @@ import Testing
       let result = try x.gelu()
       #expect(result.dtype == x.dtype)
       try expectClose(result, Tensor(exact), within: tolerance, "\(x.dtype)")
-      // Each number by itself, where the type has small ones: a rounding of x moves e^(−x²/2) by x² of it.
+      // Each number by itself, where the type has small ones: rounding x changes e^(−x²/2) by a fraction x².
       for (index, right) in exact.enumerated() where !x.dtype.isHalfPrecision {
         try expectClose(
           result[index], Tensor([right], []),
@@ -59,7 +59,7 @@ import Testing
     try expectDerivatives(upTo: 3, of: [Tensor([0.5, 1, 2]), Tensor([1.5, -2])]) {
       try $0[0].unsqueezed(1).power($0[1])
     }
-    // At 0 the derivatives that exist are numbers.
+    // At 0 the derivatives that exist are finite.
     let zero = try Tensor([0, 0, 0] as [Float]).tracked()
     let exponents = try Tensor([0, 1, 2] as [Float]).tracked()
     let gradients = try zero.power(exponents).sum().gradients(of: [zero, exponents])
@@ -110,7 +110,7 @@ import Testing
       try Tensor([1, 2, 3] as [Int64]).cumulativeSum(0, reversed: true).elements(as: Int64.self)
         == [6, 5, 3])
     #expect(try Tensor.zeros([3, 0]).cumulativeSum(1).shape == [3, 0])
-    // What one rounding after another would lose.
+    // Accurate where one rounding after another would accumulate.
     let many = try Tensor.full([1 << 20], 0.1).cumulativeSum(0)[-1].item()
     #expect(abs(many / (0.1 * 0x1p20) - 1) < 1e-7)
     #expect(throws: TensorError.self) { try Tensor([true]).cumulativeSum(0) }
@@ -203,7 +203,7 @@ import Testing
     // Four standard deviations of the mean of that many.
     #expect(try abs(y.mean().item() - 1) < 4 * (0.25 / 0.75 / 1e5).squareRoot())
     #expect(try y.sum().gradients(of: [x])[0].elements(as: Double.self) == values)
-    // The same elements again, also of another type; others from the place where the stream went on.
+    // The same elements again, in another type too; others after the stream has advanced.
     var again = Philox(seed: 3)
     let half = try x.detached().cast(to: .bfloat16).dropout(0.25, using: &again)
     #expect(

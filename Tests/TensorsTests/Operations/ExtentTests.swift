@@ -3,8 +3,8 @@ import Testing
 
 @testable import AttentionTensors
 
-/// Tensors without elements may have extents of any size; what operations would make of them is a tensor or an
-/// error, never a trap.
+/// Tensors without elements may have extents of any size; operations on them give a tensor or an error, never a
+/// trap.
 @Suite struct ExtentTests {
   private static let extents = [0, 1, 3, 1 << 31, 1 << 40, 1 << 60, 1 << 61]
 
@@ -31,7 +31,7 @@ import Testing
         guard let wide = try? x.cast(to: .float32), let tall = try? y.cast(to: .float32) else {
           continue
         }
-        // The product of axes of different tensors, of which each has no elements.
+        // The result combines axes of two tensors without elements.
         if first == second { expectAnswer(what) { _ = try wide.matmul(tall) } }
         if first.multipliedReportingOverflow(by: second).partialValue >= 1 << 40 || first >= 1 << 60
         {

@@ -3,11 +3,11 @@ import Testing
 
 @testable import AttentionTensors
 
-/// The fused float32 rows against their float64 definitions, and those against differences.
+/// The fused float32 rows compared with their float64 definitions, and those with finite differences.
 @Suite struct FusedRowTests {
   struct Row: Sendable, CustomTestStringConvertible {
     let name: String
-    /// From the shape of the rows, the inputs.
+    /// Makes the inputs for a shape of the rows.
     let inputs: @Sendable (Shape) throws -> [Tensor]
     let function: @Sendable ([Tensor]) throws -> Tensor
     var testDescription: String { name }

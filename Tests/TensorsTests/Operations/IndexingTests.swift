@@ -100,7 +100,7 @@ import Testing
   @Test func selectNeverLooksAtTheOther() throws {
     let condition = try Tensor([true, false])
     let x = try Tensor([1, 0] as [Float]).tracked()
-    // The gradient of what is not selected is zero, not zero times infinity.
+    // The gradient of an element that is not selected is zero, not zero times infinity.
     let result = try Tensor.select(condition, x.logarithm(), .zeros([2]))
     #expect(try result.elements(as: Float.self) == [0, 0])
     let nan = try Tensor.full([2], .nan)

@@ -4,9 +4,9 @@ import Testing
 
 @testable import AttentionTensors
 
-/// Softmax and cross-entropy of logits beside which logarithms of sums vanish.
+/// Softmax and cross-entropy of logits so large that the logarithm of a sum is lost when added to them.
 @Suite struct LargeLogitTests {
-  /// Rows of equal logits, in which each class is as likely, and of one above all others.
+  /// Rows of equal logits, with equally likely classes, and of one logit above all others.
   private static let sizes: [Float] = [1e6, 1e30, -1e30]
   private static let classes = 37
   private static var rows: Int { sizes.count + 1 }
@@ -60,7 +60,7 @@ import Testing
     try expectRight(dtype, on: GPU.device, "GPU")
   }
 
-  /// Logits that are products: equal ones of 2 · 10¹⁵.
+  /// Logits that are matrix products: equal ones of 2 · 10¹⁵.
   @Test func ofProductsAreRight() throws {
     try expectLinear(on: .cpu)
   }
@@ -76,7 +76,7 @@ import Testing
     let loss = try x.linearCrossEntropy(
       weight: weight, targets: Tensor((0..<rows).map { Int32($0) }))
     #expect(try abs(loss.item() - log(Double(classes))) < 1e-6)
-    // Equal weights' differences vanish; each class has a seventh of all rows, less its own.
+    // Differences of equal weights vanish; each class has a seventh of all rows, less its own.
     let gradients = try loss.gradients(of: [x, weight])
     let shares = (0..<classes).map {
       1e7 * (1 / Double(classes) - ($0 < rows ? 1 / Double(rows) : 0))

@@ -17,20 +17,20 @@ import Testing
       ]
     }
 
-    /// Every class from the last down; each fifth row does not count where `skips`.
+    /// Every class from the last down; each fifth row is ignored if `skips`.
     func targets(skips: Bool) -> [Int32] {
       (0..<rows).map { skips && $0 % 5 == 2 ? Int32(-1 - $0) : Int32(classes - 1 - $0 % classes) }
     }
   }
 
-  /// The last has more logits than are computed at once: three pieces, of which one is short.
+  /// The last has more logits than are computed at once: three pieces, one of them short.
   static let cases = [
     Case(rows: 1, width: 1, classes: 1), Case(rows: 7, width: 5, classes: 3),
     Case(rows: 33, width: 16, classes: 257), Case(rows: 0, width: 4, classes: 5),
     Case(rows: 150, width: 3, classes: 70_000),
   ]
 
-  /// The same by way of all logits.
+  /// The same from all logits at once.
   private func unfused(_ x: Tensor, _ weight: Tensor, _ targets: [Int32]) throws -> Tensor {
     let counted = targets.indices.filter { targets[$0] >= 0 }
     return try x.gatheringRows(Tensor(counted.map(Int32.init)))
@@ -45,7 +45,7 @@ import Testing
     let expected = try unfused(operands[0], operands[1], targets)
     #expect(loss.shape == [] && loss.dtype == .float32)
     try expectClose(loss, expected, within: 1e-6, "\(test) loss")
-    // A gradient that is not 1 flows into the loss.
+    // The gradient of the loss is not 1.
     let seed = try Tensor([Float(-2.5)], [])
     let gradients = try loss.gradients(of: operands, seed: seed)
     let reference = try expected.gradients(of: operands, seed: seed)

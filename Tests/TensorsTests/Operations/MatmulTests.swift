@@ -4,7 +4,7 @@ import Testing
 @testable import AttentionTensors
 
 @Suite struct MatmulTests {
-  /// How a [m, k] operand may lie in memory.
+  /// Memory layouts of a [m, k] operand.
   enum Layout: CaseIterable { case rows, columns, slice, reversedBatch, broadcast }
 
   /// The tensor `x`, [batch, m, k], with other strides.
@@ -43,7 +43,7 @@ import Testing
     [13, 5, 40], [17, 2, 31],
   ]
 
-  /// One matrix for many rows, where the rows or their products are empty.
+  /// One matrix for many rows, with empty rows or products.
   @Test func emptyRowsHaveGradients() throws {
     for (first, second) in [([2, 3, 0], [0, 4]), ([2, 3, 5], [5, 0]), ([0, 3, 5], [5, 4])] {
       try expectGradients(
@@ -67,7 +67,7 @@ import Testing
       )
       for set in InstructionSet.supported {
         let product = try InstructionSet.withCurrent(set) { try x.matmul(y) }
-        // Operands and products are rounded to float32: √k sums of them stay below 1e-6.
+        // Operands and products are rounded to float32: √k of them together stay below 1e-6.
         try expectClose(product, expected, within: 1e-6, "\(label) \(set)")
       }
     }

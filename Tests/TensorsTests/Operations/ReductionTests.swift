@@ -10,7 +10,7 @@ import Testing
     ([2, 1, 2, 3], [3, 0, 1]), ([3, 0], [1]), ([3, 0], [0]), ([0], nil),
   ]
 
-  /// The sum by walking over every element.
+  /// The sum by iterating over every element.
   private func plainSum(_ x: Tensor, _ axes: [Int]?, _ keepsAxes: Bool) throws -> Tensor {
     let reduced = Set((axes ?? Array(0..<x.rank)).map { $0 < 0 ? $0 + x.rank : $0 })
     let kept = Shape(x.shape.indices.map { reduced.contains($0) ? 1 : x.shape[$0] })

@@ -6,14 +6,14 @@ import Testing
 @Suite struct UnaryTests {
   struct Function: Sendable, CustomTestStringConvertible {
     let name: String
-    /// The largest error of the float32 function in units in the last place of the right result.
+    /// The largest error of the float32 function in units in the last place of the exact result.
     let units: Double
     /// Results below this size may lose digits or be 0.
     var smallest = Float.leastNormalMagnitude
     let apply: @Sendable (Tensor) throws -> Tensor
-    /// Where the function is smooth.
+    /// Points at which the function is smooth.
     var domain: [Double] = [-30, -2.5, -1e-3, 1e-4, 0.2, 0.26, 1, 3.7, 20]
-    /// From -∞, -0, 0, ∞ in this order.
+    /// The results for -∞, -0, 0 and ∞, in this order.
     let limits: [Double]
     var testDescription: String { name }
   }

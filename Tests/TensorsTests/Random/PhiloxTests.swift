@@ -10,7 +10,7 @@ import Testing
     return words
   }
 
-  /// The vectors of Random123's kat_vectors.
+  /// The test vectors of Random123's kat_vectors.
   @Test func bitsOfATensorAreTheNumbersOfTheStream() throws {
     var (first, second) = (Philox(seed: 3, position: 5), Philox(seed: 3, position: 5))
     let bits = try Tensor.randomBits([2, 3], using: &first).elements(as: Int64.self)

@@ -76,7 +76,7 @@ import Testing
          [3992, 3993, 3994, 3995],
          [3996, 3997, 3998, 3999]]
         """)
-    // A broadcast one of many elements is not laid out first.
+    // A broadcast tensor of many elements is not materialised.
     #expect(
       text(try Tensor.ones([1 << 20, 1 << 20])).hasSuffix(" [1.0, 1.0, 1.0, ..., 1.0, 1.0, 1.0]]"))
   }

@@ -2,7 +2,7 @@ import Testing
 
 @testable import AttentionTraining
 
-/// What a reader needs to tell the lines of a picture apart, and to see all of them.
+/// Lines of a chart must be distinguishable and completely visible.
 @Suite struct LineChartTests {
   private static let axes = (
     x: ChartAxis.logarithmic("length (tokens)", marks: [128, 1024]),
@@ -63,7 +63,7 @@ import Testing
         #expect(isApart, "\(box) and \(other)")
       }
     }
-    // Every point of a line lies in a box of data, every name begins in a box of a legend.
+    // Every point of a line is inside a plot, every name starts inside a legend.
     let marks = /<path class="mark[^"]*" transform="translate\(([0-9.]+) ([0-9.]+)\)/
     for match in svg.matches(of: marks) {
       let (x, y) = (try #require(Double(match.output.1)), try #require(Double(match.output.2)))
@@ -79,12 +79,12 @@ import Testing
         Self.panel("second", (20..<40).map { "line \($0)" }),
       ]
     ).svg()
-    // A line with the marks behind it.
+    // A line and its marks.
     let looks = svg.matches(of: /<polyline class="([^"]*)"[^>]*>\s*<path class="([^"]*)"/)
       .map { "\($0.output.1) \($0.output.2)" }
     #expect(looks.count == 40 && Set(looks).count == 40)
     for index in 0..<40 { #expect(svg.contains(">line \(index)</text>")) }
-    // Each is drawn in the legend as among the data.
+    // Each line looks the same in the legend and in the plot.
     for look in Set(looks) {
       let colour = look.split(separator: " ").first { $0.hasPrefix("colour") } ?? ""
       #expect(svg.contains(".\(colour) { stroke: "), "\(colour)")

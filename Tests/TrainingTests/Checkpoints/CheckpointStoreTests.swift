@@ -23,8 +23,8 @@ import Testing
     }
   }
 
-  /// Folders of other programs that are called like checkpoints, one with the file of that name that
-  /// Transformers writes.
+  /// Folders of other programs with names of checkpoints, one of them with a `trainer_state.json` as Transformers
+  /// writes it.
   private func writeOthers(_ folder: TemporaryFolder, steps: [Int]) throws -> [String: [UInt8]] {
     for step in steps {
       try folder.write("run/checkpoint-\(step)/config.json", "{}")
@@ -84,7 +84,7 @@ import Testing
     let found = try store.readLatest { path in
       tried.append(path)
       if tried.count == 1 {
-        // What a training does meanwhile.
+        // A concurrent training run's actions.
         try FileManager.default.copyItem(atPath: path, toPath: store.path(step: 5))
         try AtomicFolder.removeIfThere(path)
       }
@@ -93,7 +93,7 @@ import Testing
     }
     #expect(found == store.path(step: 5))
     #expect(tried == [store.path(step: 4), store.path(step: 5)])
-    // An error of one that stays is an error, and half a checkpoint is none.
+    // The error for a checkpoint that still exists is thrown, and an incomplete one is ignored.
     try folder.write("run/checkpoint-5/config.json", "{")
     #expect(throws: ConfigurationError.self) { try store.readLatest(Checkpoint.init(folder:)) }
     unlink(store.path(step: 5) + "/config.json")
@@ -101,7 +101,7 @@ import Testing
     #expect(try CheckpointStore(folder: folder.path("absent")).readLatest { $0 } == nil)
   }
 
-  /// One value of a state that a run has written is replaced.
+  /// Replaces one value of a valid state.
   @Test(arguments: [
     ("step", "9223372036854775807"), ("step", "-4"), ("group.steps", "9223372036854775807"),
     ("group.steps", "-1"), ("position.epoch", "9223372036854775807"), ("position.epoch", "-1"),

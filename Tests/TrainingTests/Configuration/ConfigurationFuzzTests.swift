@@ -4,7 +4,7 @@ import Testing
 
 @testable import AttentionTraining
 
-/// Damaged configurations of training and overrides are answered by a configuration or by an error.
+/// Damaged training configurations and overrides give a configuration or an error.
 @Suite struct ConfigurationFuzzTests {
   private static let words = [
     "training", "steps", "model", "data", "sample", "paths", "precision", "\"bfloat16\"", "=", ".",

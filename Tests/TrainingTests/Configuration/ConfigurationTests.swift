@@ -22,7 +22,7 @@ import Testing
       .decoded(as: TrainingSettings.self)
     #expect(settings.steps == 20)
     #expect(settings.learningRate == 1e-4)
-    // Defaults never make a shorter run or a lower rate impossible.
+    // Defaults adapt, so that a shorter run or a lower rate stays valid.
     #expect(settings.minimumLearningRate == 1e-4)
     #expect(settings.warmupSteps == 20)
     #expect(settings.outputDirectory == "out")

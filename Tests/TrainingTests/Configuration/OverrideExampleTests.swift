@@ -5,7 +5,7 @@ import Testing
 
 @testable import AttentionTraining
 
-/// What examples and documentation tell people to write is what the tool takes.
+/// The tool accepts what examples and documentation tell people to write.
 @Suite struct OverrideExampleTests {
   private static let root = #filePath.split(separator: "/").dropLast(4).reduce("") { $0 + "/" + $1 }
   private static let example = root + "/Examples/tiny-hybrid.json5"
@@ -21,7 +21,7 @@ import Testing
       .map { root + "/" + folder + "/" + $0 }
   }
 
-  /// Every `section.key=value` in a text, but those whose value a shell fills in.
+  /// Every `section.key=value` in a text, except those with shell variables as values.
   private static func overrides(in text: String) -> [String] {
     let pattern = /\b(?:model|data|training|sample)(?:\.[a-z0-9_]+)+=[^\s`"$,;)<>]+/
     return text.matches(of: pattern).map { String($0.output) }
@@ -51,7 +51,7 @@ import Testing
     #expect(found.count >= 10)
     for override in found {
       #expect(throws: Never.self, "\(override)") {
-        // With what a short run needs, so that each value is judged by itself.
+        // With the settings of a short run, so that each value is judged by itself.
         _ = try TrainingConfiguration(file: Self.example, overrides: [override])
       }
     }

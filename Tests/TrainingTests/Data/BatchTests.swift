@@ -3,7 +3,7 @@ import Testing
 @testable import AttentionTraining
 
 @Suite struct BatchTests {
-  /// Bytes that name their document in the upper half and their place in the lower half.
+  /// Bytes with the document in the upper four bits and the position in the lower four.
   private static func text(sizes: [Int]) -> PackedText {
     PackedText(
       sizes.enumerated().map { index, size in
@@ -62,7 +62,7 @@ import Testing
   }
 
   @Test func anEpochReadsEveryPairOnce() throws {
-    // 256 different bytes, so a pair is known by its input.
+    // 256 distinct bytes, so a pair is identified by its input.
     let bytes = (0..<256).map { UInt8($0) }
     let text = PackedText([
       Document(name: "", bytes: Array(bytes[..<100])),

@@ -3,7 +3,7 @@ import Testing
 @testable import AttentionTraining
 
 @Suite struct CorpusTests {
-  /// Documents of different sizes in which every four bytes tell which document they are from.
+  /// Documents of different sizes in which any four bytes identify their document.
   static func documents(sizes: [Int]) -> [Document] {
     sizes.enumerated().map { index, size in
       Document(
@@ -27,14 +27,14 @@ import Testing
     #expect(corpus.training.pairCount > 0)
     #expect(corpus.validation.pairCount > 0)
     let budget = max(2, Int(fraction * Double(sizes.reduce(0, +))))
-    // Looking for the beginning of a line gives up at most half of what is cut off.
+    // Searching for the beginning of a line drops at most half of the part held out.
     #expect((budget / 4...budget).contains(corpus.validation.bytes.count))
 
     let split = Corpus.split(documents, budget: budget)
     let trained = Dictionary(uniqueKeysWithValues: split.training.map { ($0.name, $0.bytes) })
     for heldOut in split.validation {
       let whole = documents[Int(heldOut.name) ?? 0].bytes
-      // Either no byte of the document is trained on, or what is left is what comes before.
+      // Either no byte of the document is trained on, or only the bytes before the held-out part.
       #expect(
         (trained[heldOut.name] ?? []) + heldOut.bytes == whole[...], "document \(heldOut.name)")
     }

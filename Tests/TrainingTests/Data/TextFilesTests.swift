@@ -39,7 +39,7 @@ import Testing
     #expect(names(named, below: folder) == ["text/e.txt", "text/a/z.md"])
   }
 
-  /// A name is bytes: one that is not UTF-8 is read like the others, and shown as well as can be.
+  /// A path is bytes: one that is not UTF-8 is read like the others, and shown as far as possible.
   @Test func namesNeedNotBeUTF8() throws {
     let folder = TemporaryFolder()
     try folder.write("text/a.md", "first")
@@ -55,7 +55,7 @@ import Testing
     #expect(documents[1].bytes == Array("of other bytes".utf8))
   }
 
-  /// A pipe of the right name is passed over in a folder, and refused where it is named.
+  /// A pipe with a matching name is skipped in a folder, and an error if it is named.
   @Test func pipesAreNotWaitedFor() throws {
     let folder = TemporaryFolder()
     try folder.write("text/a.md", "first")

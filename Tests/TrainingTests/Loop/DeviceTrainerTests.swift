@@ -5,8 +5,8 @@ import Testing
 @testable import AttentionTraining
 
 @Suite(.onGPU) struct DeviceTrainerTests {
-  /// The same seeds give the same weights and batches, and rounding does not drive runs apart in so few
-  /// steps; a run may change its device.
+  /// The same seeds give the same weights and batches, and in so few steps rounding does not make runs diverge; a
+  /// run may change its device.
   @Test(arguments: Precision.allCases)
   func devicesTrainAlike(_ precision: Precision) throws {
     let folder = TemporaryFolder()
@@ -22,7 +22,7 @@ import Testing
     _ = try run("mixed", on: GPU.device, stopAfter: 3)
     _ = try run("mixed", on: .cpu, stopAfter: 5)
     let mixed = try run("mixed", on: GPU.device)
-    // Half precision rounds activations that differ in their last bits to neighbours.
+    // Half precision may round activations that differ in their last bits to different neighbours.
     let tolerance = precision == .float32 ? 1e-4 : 0.03
     for (name, result) in [("device", device), ("mixed", mixed)] {
       #expect(result.isComplete)

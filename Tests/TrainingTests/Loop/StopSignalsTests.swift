@@ -20,7 +20,7 @@ import Testing
     }
   }
 
-  /// The system and the shell both tell of a terminal that closes.
+  /// Both the system and the shell signal the end of a terminal.
   @Test func theEndOfATerminalMayComeTwice() async {
     await #expect(processExitsWith: .success) {
       StopSignals.install()
@@ -65,7 +65,7 @@ import Testing
   }
 }
 
-/// Signals reach whichever thread takes them, a moment later.
+/// Signals are delivered to any thread, after a moment.
 private func waitForStop() {
   for _ in 0..<1000 where !StopSignals.isStopRequested { usleep(10_000) }
   precondition(StopSignals.isStopRequested)

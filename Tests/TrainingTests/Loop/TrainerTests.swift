@@ -9,8 +9,7 @@ import Testing
 @testable import AttentionTraining
 
 @Suite struct TrainerTests {
-  /// A tiny model on a tiny text, in which steps, groups, validations and checkpoints do not fall
-  /// together.
+  /// A tiny model on a tiny text, in which steps, groups, validations and checkpoints do not coincide.
   func trainer(
     in folder: TemporaryFolder, run: String = "run", on device: Device = .cpu,
     _ change: (inout TrainingConfiguration) -> Void = { _ in }
@@ -38,7 +37,7 @@ import Testing
   private func lines(_ folder: TemporaryFolder, _ run: String = "run") throws -> [JSONValue] {
     let text = try Data(contentsOf: URL(filePath: folder.path + "/\(run)/metrics.jsonl"))
     return try text.split(separator: UInt8(ascii: "\n")).map { line in
-      // Only the clock may differ between runs.
+      // Only times may differ between runs.
       guard case .object(var members) = try JSONValue(json5: Data(line), source: "") else {
         return .null
       }
@@ -96,7 +95,7 @@ import Testing
   @Test func resumedEqualsUninterruptedByteForByte() throws {
     let folder = TemporaryFolder()
     _ = try trainer(in: folder, run: "whole").run()
-    // Stopped between everything, on a group of steps, on a checkpoint, and right at the start.
+    // Stopped between events, on a group of steps, on a checkpoint, and right at the start.
     for stop in [1, 7, 8, 10, 11] {
       let result = try trainer(in: folder, run: "parts").run(start: .startOver, stopAfter: stop)
       #expect(!result.isComplete && result.step == stop)
@@ -117,7 +116,7 @@ import Testing
     }
   }
 
-  /// Resumed from float32 parameters, which are rounded anew, it must be the same run.
+  /// Resumed from float32 parameters, which are rounded again, it must be the same run.
   @Test func halfPrecisionLearnsAlikeAndIsResumedByteForByte() throws {
     let folder = TemporaryFolder()
     func run(_ name: String, _ precision: Precision, stopAfter: Int? = nil) throws
@@ -148,7 +147,7 @@ import Testing
     let (expected, actual) = try (
       #require(wide.validationBitsPerByte), #require(half.validationBitsPerByte)
     )
-    // Three digits of bfloat16 move a loss of a few bits by a few hundredths.
+    // bfloat16's three digits change a loss of a few bits by a few hundredths.
     #expect(abs(actual - expected) < 0.05, "\(actual) is not \(expected)")
     #expect(actual != expected)
   }
@@ -157,8 +156,8 @@ import Testing
     let folder = TemporaryFolder()
     _ = try trainer(in: folder, run: "whole").run()
     let whole = try folder.contents(of: "whole")
-    // What a run leaves that is killed while it writes its checkpoint after step 10: metrics that
-    // go further than the checkpoint of step 5, a torn line and a folder half written.
+    // What a run killed while writing its checkpoint after step 10 leaves: metrics beyond the checkpoint of
+    // step 5, a truncated line and an incomplete folder.
     for (name, bytes) in whole where !name.contains("checkpoint-1") {
       try folder.write(name.replacing("whole", with: "killed"), bytes)
     }
@@ -176,7 +175,7 @@ import Testing
     #expect(try lines(folder, "killed") == lines(folder, "whole"))
   }
 
-  /// Short sequences, and ones that are long enough to be cut among threads.
+  /// Short sequences, and ones long enough to be split among threads.
   @Test(arguments: [(batchSize: 2, length: 16), (1, 1200)])
   func threadsDoNotChangeCheckpoints(_ batchSize: Int, _ length: Int) throws {
     let folder = TemporaryFolder()
@@ -221,10 +220,10 @@ import Testing
     let second = try trainer(in: folder).run()
     #expect(second == first)
     #expect(try folder.contents(of: "run") == before)
-    // More steps may be asked for, with the same text and batches.
+    // More steps may be requested, with the same text and batches.
     let longer = try trainer(in: folder) { $0.training.steps = 14 }.run(start: .mustContinue)
     #expect(longer.step == 14)
-    // Fewer steps than were done: nothing is trained, and the model that there is is measured.
+    // Fewer steps than were done: nothing is trained, and the existing model is validated.
     _ = try trainer(in: folder).run(start: .startOver, stopAfter: 3)
     let shorter = try trainer(in: folder) { $0.training.steps = 2 }.run()
     #expect(shorter.isComplete && shorter.step == 3)
@@ -281,7 +280,7 @@ import Testing
     #expect(try trainer(in: folder).run(start: .startOver).isComplete)
   }
 
-  /// A step so large that the model it makes has no loss.
+  /// A learning rate so large that the resulting model has no finite loss.
   private func diverges(_ configuration: inout TrainingConfiguration) {
     configuration.training.learningRate = 1e38
     configuration.training.warmupSteps = 0
@@ -308,7 +307,7 @@ import Testing
       #expect(try folder.contents(of: "run/checkpoint-2") == before)
     }
     #expect(try trainer(in: folder).run().isComplete)
-    // Back on the way of a run that nothing happened to.
+    // Continues like an uninterrupted run.
     _ = try trainer(in: folder, run: "whole").run()
     #expect(
       try folder.contents(of: "run/checkpoint-12")["run/checkpoint-12/model.safetensors"]
@@ -334,7 +333,7 @@ import Testing
     #expect(try trainer(in: folder).run().isComplete)
   }
 
-  /// A run that is killed between its last checkpoint and its picture has nothing more to train.
+  /// A run killed between its last checkpoint and drawing its loss curve has no steps left.
   @Test func thePictureIsThatOfTheLastCheckpoint() throws {
     let folder = TemporaryFolder()
     _ = try trainer(in: folder).run()
@@ -345,7 +344,7 @@ import Testing
       _ = try trainer(in: folder).run()
       #expect(try folder.contents(of: "run") == before)
     }
-    // A run that begins anew has none yet.
+    // A run that starts over has none yet.
     _ = try trainer(in: folder).run(start: .startOver, stopAfter: 1)
     #expect(folder.bytes("run/loss.svg") != before["run/loss.svg"])
   }
@@ -371,7 +370,7 @@ import Testing
       let suite = TrainerTests()
       _ = try suite.trainer(in: folder).run(stopAfter: 2)
       let before = try folder.contents(of: "run/checkpoint-2")
-      // Files may not grow beyond this: the next checkpoint's tensors cannot be written.
+      // The file size limit keeps the next checkpoint's tensors from being written.
       signal(SIGXFSZ, SIG_IGN)
       var limit = rlimit(rlim_cur: 8192, rlim_max: .max)
       setrlimit(__rlimit_resource_t(RLIMIT_FSIZE.rawValue), &limit)

@@ -49,7 +49,7 @@ import Testing
   @Test func stepsFollowTheDefinition() throws {
     var random = Philox(seed: 5)
     let optimizer = AdamW(beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0.3)
-    // A matrix of more than one block with an odd rest, a vector, and nothing.
+    // A matrix of several blocks with a remainder, a vector, and an empty tensor.
     let shapes: [Shape] = [[131, 257], [77], [0]]
     var parameters = try shapes.map { try Tensor.normal($0, using: &random) }
     var references = try parameters.map { Reference(optimizer, try $0.elements()) }

@@ -10,7 +10,7 @@ import Testing
       #expect(shown.contains("model 1.50k parameters"))
       let lines = shown.split(separator: "\n")
       #expect(lines.count == 3, "\(shown)")
-      // The bar is drawn, gives its line to the figure, and is drawn again below.
+      // The bar is drawn, replaced by the figure, and drawn again below.
       #expect(lines[1].contains("\r1/3 ━"))
       #expect(lines[1].hasSuffix("\r\u{1B}[Kvalidation 2.500 bits per byte at step 2"))
       #expect(lines[2].contains("\r2/3 ━"))

@@ -14,7 +14,7 @@ import Testing
     return configuration
   }
 
-  /// Takes up a run after `step` steps and returns what has changed.
+  /// Resumes a run after `step` steps and returns what has changed.
   private func take(
     _ folder: TemporaryFolder, after step: Int, _ change: (inout TrainingConfiguration) -> Void
   ) throws -> [String] {
@@ -48,18 +48,18 @@ import Testing
       .decoded(as: TrainingConfiguration.self)
     #expect(stored.training.learningRate == 0.5)
 
-    // Back at step 20, the steps that were taken with the other rate are no more.
+    // Back at step 20, the steps taken with the other rate are dropped.
     #expect(
       try take(folder, after: 20) { $0.training.weightDecay = 0 } == [
         "training.weight_decay was 0.1 and is now 0"
       ])
     #expect(try steps(folder) == [0, 20])
-    // A run that begins anew has no history.
+    // A run that starts over has no history.
     #expect(try take(folder, after: 0) { $0.training.weightDecay = 1 } == [])
     #expect(try steps(folder) == [0])
   }
 
-  /// Runs of before there was a history have only the last configuration.
+  /// Runs from before the history existed have only the last configuration.
   @Test func withoutAHistoryTheConfigurationIsTheFirst() throws {
     let folder = TemporaryFolder()
     let text = try JSONValue(encoding: configuration()).serialized()
@@ -79,7 +79,7 @@ import Testing
     #expect(folder.bytes("configurations.jsonl") == Array("{}\n".utf8))
   }
 
-  /// A file that somebody else wrote may have keys that mean something to a terminal.
+  /// A file written by another program may have keys with control characters.
   @Test func keysAreEscaped() throws {
     let change = ConfigurationChange.between(
       .object(["a\u{1B}[2J": .integer(1)]), .object(["b_1": .array([.integer(2)])]))

@@ -4,7 +4,7 @@ import Testing
 
 @testable import AttentionTraining
 
-/// Limits hold for a whole process, so each of these is one of its own.
+/// Limits apply to a whole process, so each test runs in one of its own.
 @Suite struct MemoryLimitTests {
   @Test func aLengthThatNoMemoryHoldsIsRefusedWithWhatItNeeds() async {
     await #expect(processExitsWith: .success) {
@@ -43,7 +43,7 @@ import Testing
       limitMemory(gibibytes: 16)
       let folder = TemporaryFolder()
       let path = try folder.write("text/large.swift", "x")
-      // Without blocks on the disk.
+    // A sparse file.
       #expect(truncate(path, 40 << 30) == 0)
       let error = #expect(throws: TrainingError.self) {
         _ = try TextFiles.documents(at: ["text"], extensions: ["swift"], relativeTo: folder.path)

@@ -23,7 +23,7 @@ import Testing
     _ = try RunLock(folder: folder.path)
   }
 
-  /// What the file says is shown on a terminal.
+  /// The contents of the file are shown on a terminal.
   @Test func aHolderIsPrintedWithoutControlCharacters() throws {
     let folder = TemporaryFolder()
     let lock = try RunLock(folder: folder.path)

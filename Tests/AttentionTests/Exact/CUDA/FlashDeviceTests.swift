@@ -5,7 +5,7 @@ import Testing
 
 @testable import AttentionOperators
 
-/// Exact attention on a GPU at the sizes from which on its kernels differ: the conformance cases are small.
+/// Exact attention on a GPU at sizes at which its kernels differ; the conformance cases are smaller.
 @Suite(.onGPU) struct FlashDeviceTests {
   struct Size: CustomTestStringConvertible, Sendable {
     var dtype = DType.bfloat16
@@ -18,7 +18,7 @@ import Testing
     var isCausal = true
     var allowsTF32 = false
     var isPacked = false
-    /// Numbers of one row may be 2⁴⁰ times those of another.
+    /// Whether elements of different rows differ by factors of up to 2⁴⁰.
     var isUneven = false
 
     var testDescription: String {
@@ -27,8 +27,8 @@ import Testing
         + (isUneven ? " uneven" : "")
     }
 
-    /// Of results and gradients, as a share of their size: twice the steps of the number format for
-    /// weights and results, float32's conformance bounds, and TF32's 2⁻¹¹ in each of two products.
+    /// For results and gradients, relative to their size: two units in the last place of weights and results,
+    /// float32's conformance bounds, and TF32's 2⁻¹¹ in each of two products.
     var bound: Double {
       switch dtype {
       case .bfloat16: 1e-2
@@ -38,7 +38,7 @@ import Testing
     }
   }
 
-  /// A bias is read as it lies: the bits are those of the same bias as float32, its gradient's rounded once.
+  /// A bias is read in place: bitwise the same as in float32, its gradient rounded once.
   @Test(arguments: [DType.bfloat16, .float16, .float64, .bool], [DType.bfloat16, .float32])
   func readsABiasAsItLies(_ bias: DType, _ dtype: DType) throws {
     var random = Philox(seed: 11, label: "bias")
@@ -65,9 +65,8 @@ import Testing
     }
   }
 
-  /// Hopper's instructions (64 and 128, whole tiles and parts of them, grouped heads, a packed batch), two
-  /// kernels for keys and values (256), float32 in its tiles, by Hopper's instructions (from 256 queries on) and
-  /// rounded to TF32.
+  /// Hopper's wgmma (64 and 128, whole and partial tiles, grouped heads, a packed batch), separate kernels for
+  /// keys and values (256), float32 in tiles, with wgmma (from 256 queries on) and rounded to TF32.
   @Test(arguments: [
     Size(queries: 130, keys: 200, dimension: 64),
     Size(dtype: .float16, batch: 2, queries: 65, keys: 65, dimension: 128, isCausal: false),
@@ -91,7 +90,7 @@ import Testing
         == own.map { try $0.elements(as: Float.self) })
   }
 
-  /// Keys of few queries are split among blocks, whose rows are those of all heads of a group.
+  /// For few queries the keys are split among blocks, whose rows are those of all heads of a group.
   @Test(arguments: [
     Size(queries: 1, keys: 600, heads: 4, dimension: 64),
     Size(dtype: .float32, batch: 2, queries: 3, keys: 530, heads: 6, groups: 2, dimension: 32),
@@ -106,8 +105,8 @@ import Testing
       inputs.run(on: GPU.device, kernel: nil, gradients: false), withIn: size.bound)
   }
 
-  /// A scale of its own for each head, on both sides of what allows a constant bound, at it, negative and
-  /// zero; and in one block of split keys heads of both kinds.
+  /// A scale per head: below, at and above the limit for a constant bound, negative and zero; and heads of both
+  /// kinds in one block of split keys.
   @Test(arguments: [DType.bfloat16, .float16, .float32], [(33, 70), (2, 600)])
   func eachHeadsScaleDecidesOnItsBound(dtype: DType, lengths: (Int, Int)) throws {
     let scales: [Float] = [40, 40.01, -9, 9.01, 0, -200, 8, 1e-35]
@@ -115,7 +114,7 @@ import Testing
     func draw(_ length: Int, _ heads: Int) throws -> Tensor {
       try .normal([2, length, heads, 32], using: &generator, dtype: dtype)
     }
-    // Keys that lie along queries and against them: scores reach their bounds.
+    // Keys parallel and antiparallel to queries: scores reach their bounds.
     let queries = try draw(lengths.0, scales.count)
     let along = try queries.sliced(2, 0..<2).sliced(1, 0..<1)
     let keys = try Tensor.concatenated([along, -along, draw(lengths.1 - 2, 2)], 1)
@@ -163,7 +162,7 @@ import Testing
 
   private struct Inputs {
     let size: Size
-    /// Queries, keys, values, and the gradient of the output.
+    /// Queries, keys, values, and dO.
     let tensors: [Tensor]
 
     init(_ size: Size) throws {
@@ -173,7 +172,7 @@ import Testing
         try .normal(
           [size.batch, length, heads, size.dimension], using: &generator, dtype: size.dtype)
       }
-      /// Rows by powers of two from 2^low on.
+      /// Rows scaled by powers of two from 2^low on.
       func uneven(_ tensor: Tensor, from low: Int) throws -> Tensor {
         guard size.isUneven else { return tensor }
         let length = tensor.shape[1]
@@ -182,7 +181,7 @@ import Testing
         }
         return try tensor * Tensor(factors).reshaped([1, length, 1, 1])
       }
-      // Scores stay small: a float32 of 2²⁰ has no bits left for what a softmax sees.
+      // Scores stay small: a float32 of 2²⁰ has no bits left for the differences that a softmax sees.
       tensors = [
         try uneven(draw(size.queries, size.heads), from: -20),
         try uneven(draw(size.keys, size.groups), from: -60),

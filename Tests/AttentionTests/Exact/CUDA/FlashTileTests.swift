@@ -4,7 +4,7 @@ import Testing
 
 @testable import AttentionOperators
 
-/// The choice of tiles, splits and bounds, which needs no GPU.
+/// The choice of tiles, splits and bounds, without a GPU.
 @Suite struct FlashTileTests {
   private static let everyFeature: [FlashFeatures] = FlashElement.allCases.flatMap { element in
     (0..<32).map { bits in
@@ -18,7 +18,7 @@ import Testing
     }
   }
 
-  /// float32 in sequences that are long enough to be taken apart.
+  /// float32 sequences long enough for two-part products.
   private static let longSingle: [FlashFeatures] = [false, true].map { isPacked in
     var features = FlashFeatures(.tf32x3)
     features.isLong = true
@@ -28,7 +28,7 @@ import Testing
 
   private static let dimensions = [(1, 1), (64, 64), (65, 16), (128, 128), (16, 129), (256, 256)]
 
-  /// Capability and shared memory of a block: A100, RTX 30, RTX 40, H100, B200, RTX 50.
+  /// Capability and shared memory per block: A100, RTX 30, RTX 40, H100, B200, RTX 50.
   private static let devices = [(80, 163), (86, 99), (89, 99), (90, 227), (100, 227), (120, 99)]
     .map { TileLimits(capability: $0, sharedBytes: $1 << 10) }
 
@@ -71,8 +71,7 @@ import Testing
     }
   }
 
-  /// Hopper's own instructions multiply whole blocks of half precision, or of long float32, and mask nothing
-  /// but the band.
+  /// wgmma multiplies whole blocks of half precision, or of long float32 sequences, under a band mask only.
   @Test func hoppersInstructionsAreForPlainProblems() {
     func usesThem(_ dimension: Int, _ features: FlashFeatures, _ capability: Int = 90) -> Bool {
       FlashBackwardTile.all(
@@ -112,7 +111,7 @@ import Testing
     #expect(definitions(64, plain, 3) == definitions(64, plain, 9))
   }
 
-  /// Few queries of many keys fill the device; what is short, or has many queries, stays in one kernel.
+  /// Few queries and many keys are split to fill the device; short or many-query problems stay in one kernel.
   @Test func keysOfFewQueriesAreSplit() throws {
     func parts(_ batch: Int, _ queries: Int, _ keys: Int, _ heads: Int, _ groups: Int) throws
       -> Int?
@@ -148,7 +147,7 @@ import Testing
     #expect(try bound(.number(21), 2, .bfloat16) == nil)
     #expect(try bound(.number(9), 1, .float16) == -1)
     #expect(try bound(.number(10), 1, .float16) == nil)
-    // Of heads with scales of their own the kernel finds out.
+    // With scales per head, the kernel decides.
     #expect(try bound(.perHead(Tensor([41, 2] as [Float])), 1, .bfloat16) == 41)
     #expect(
       try bound(.perHead(.ones([2])), 1, .bfloat16, ScoreTerms(alibi: .standard)) == nil)
@@ -156,8 +155,7 @@ import Testing
     #expect(try bound(.number(8), 1, .bfloat16, ScoreTerms(sinks: .zeros([2]))) == nil)
   }
 
-  /// Without the device asked for, a kernel says what is missing; with the CPU asked for, none of it
-  /// is looked for.
+  /// Without the requested device, the objection says what is missing; on the CPU it is not looked for.
   @Test func theDeviceIsAnObjection() throws {
     let tensor = try Tensor.zeros([1, 2, 2, 8], dtype: .bfloat16)
     func verdict(_ device: Device?) throws -> Explanation {

@@ -5,7 +5,7 @@ import Testing
 @testable import AttentionOperators
 
 extension LinearCase.Arguments {
-  /// The same on `device`; the cumulative lengths, which decide what is launched, stay.
+  /// The same on `device`; the cumulative lengths, which determine the launch, stay on the host.
   func moved(to device: Device) throws -> LinearCase.Arguments {
     var copy = self
     copy.queries = try queries.moved(to: device)
@@ -43,7 +43,7 @@ extension LinearCase.Arguments {
             length: lengths[number % lengths.count], heads: 2, valueHeads: number % 2 == 0 ? 2 : 4,
             keyDimension: k, valueDimension: v, decay: decay, update: update,
             hasInitialState: number % 3 > 0,
-            // The gradient of a unit vector of one number is what its ε leaves of a difference.
+            // With one element, the gradient of a unit vector is a difference of the size of ε.
             normalizes: k > 1 && (update.isErasing || number % 4 == 0)))
       }
       cases.append(
@@ -108,7 +108,7 @@ extension LinearCase.Arguments {
     }
   }
 
-  /// A sequence may be cut anywhere, its state carried over, by either kernel.
+  /// A sequence split anywhere, with its state carried over, gives the same result with either kernel.
   @Test(arguments: updates) func continuesWhereItWasCut(_ update: LinearProblem.Update) throws {
     let linearCase = LinearCase(
       length: 50, valueHeads: 4, decay: .perChannel, update: update, normalizes: true)
@@ -127,7 +127,7 @@ extension LinearCase.Arguments {
     }
   }
 
-  /// Heads that share a query head and slices of the values' columns are added in a fixed order.
+  /// Heads that share a query head, and slices of the values' columns, are added in a fixed order.
   @Test(arguments: updates) func runsGiveTheSameBits(_ update: LinearProblem.Update) throws {
     let arguments = try LinearCase(
       length: 40, heads: 1, valueHeads: 3, keyDimension: 40, valueDimension: 150,

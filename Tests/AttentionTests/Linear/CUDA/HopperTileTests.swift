@@ -4,10 +4,10 @@ import Testing
 
 @testable import AttentionOperators
 
-/// The choice of tiles and pieces, which needs no GPU.
+/// The choice of tiles and pieces, without a GPU.
 @Suite struct HopperTileTests {
   private static let multiprocessors = 132
-  /// Shared memory of a block of an H100.
+  /// Shared memory per block of an H100.
   private static let room = 227 << 10
 
   private static func problem(
@@ -52,7 +52,7 @@ import Testing
     }
   }
 
-  /// Passes of the backward pass, and the kernel of inverses.
+  /// The passes of the backward pass, and the kernel of inverses.
   @Test func everyTileOfTheBackwardPassFits() {
     for k in [64, 128] {
       for v in [64, 128] {
@@ -123,7 +123,7 @@ import Testing
     #expect(count(1024, heads: 1) == 2)
     #expect(count(512, heads: 1) == 1)
     #expect(count(16384, heads: 132) == 1)
-    // What else is in the batch changes nothing.
+    // The rest of the batch has no influence.
     #expect(count(16384, heads: 16, batch: 64) == 8)
     #expect(count(0, heads: 1) == 1)
   }
@@ -155,7 +155,7 @@ import Testing
     ).arguments()
   }
 
-  /// A sequence may be cut anywhere, its state carried over, by kernels of any kind.
+  /// A sequence split anywhere, with its state carried over, gives the same result with kernels of any kind.
   @Test(arguments: [LinearProblem.Update.additive, .delta])
   func continuesWhereItWasCut(_ update: LinearProblem.Update) throws {
     let length = 150
@@ -175,7 +175,7 @@ import Testing
     }
   }
 
-  /// So have the gradients.
+  /// The same holds for gradients.
   @Test(arguments: ["cuda.hopper", "cuda.hopper.split"])
   func gradientsOfRowsDoNotKnowOtherRows(_ kernel: String) throws {
     var generator = SystemRandomNumberGenerator()
@@ -208,7 +208,7 @@ import Testing
     }
   }
 
-  /// Tokens with β of zero write nothing, and have a gradient of β all the same; so have those that nearly do.
+  /// Tokens with a β of zero write nothing, but have a gradient of β; so do those with a tiny β.
   @Test func tokensThatWriteNothingHaveAGradientOfBeta() throws {
     let shape: Shape = [1, 200, 2, 64]
     var generator = SystemRandomNumberGenerator()
@@ -244,7 +244,7 @@ import Testing
     }
   }
 
-  /// The same bits whatever else is in the batch.
+  /// Bitwise the same whatever else is in the batch.
   @Test(arguments: ["cuda.hopper", "cuda.hopper.split"])
   func packedSequencesDoNotKnowEachOther(_ kernel: String) throws {
     let ends = [0, 1100, 1103, 2253]

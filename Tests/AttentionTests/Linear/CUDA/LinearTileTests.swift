@@ -3,7 +3,7 @@ import Testing
 
 @testable import AttentionOperators
 
-/// The choice of tiles, which needs no GPU.
+/// The choice of tiles, without a GPU.
 @Suite struct LinearTileTests {
   private static func problem(
     _ update: LinearProblem.Update, _ keyDimension: Int, _ valueDimension: Int
@@ -15,7 +15,7 @@ import Testing
       needsGradient: true)
   }
 
-  /// Shared memory of a block: A100, RTX 30 and 40, H100 and B200.
+  /// Shared memory per block: A100, RTX 30 and 40, H100 and B200.
   @Test(arguments: [163, 99, 227]) func tilesFit(kibibytes: Int) {
     for update in DeviceLinearTests.updates {
       for (k, v) in [(1, 1), (32, 16), (33, 17), (64, 64), (128, 128), (129, 65), (256, 256)] {
@@ -23,7 +23,7 @@ import Testing
           let words = "\(update) \(k) \(v) \(pass)"
           let tile = LinearTile(Self.problem(update, k, v), pass, sharedBytes: kibibytes << 10)
           guard let tile else {
-            // Only the longest keys have no room, and only on small devices.
+            // Only the longest keys do not fit, and only on small devices.
             #expect(k > (update == .lowRank ? 64 : 128) && kibibytes < 227, "\(words)")
             continue
           }

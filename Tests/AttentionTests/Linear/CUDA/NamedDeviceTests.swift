@@ -4,8 +4,7 @@ import Testing
 
 @testable import AttentionOperators
 
-/// Every named recurrence on a GPU, against the same on the processor: results, and gradients of all
-/// inputs and states.
+/// Every named recurrence on a GPU compared with the CPU: results, and gradients of all inputs and states.
 @Suite(.onGPU, .serialized) struct NamedDeviceTests {
   typealias Recurrence = NamedContinuationTests.Recurrence
   typealias Part = NamedContinuationTests.Part

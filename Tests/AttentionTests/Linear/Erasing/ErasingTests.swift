@@ -75,7 +75,7 @@ import Testing
     try expectAgreement("cpu.erasing.columns2", linearCase)
   }
 
-  /// One head leaves threads idle, unless its columns are cut.
+  /// A single head leaves threads idle, unless its columns are split.
   @Test func cutsColumnsWhereHeadsAreFew() throws {
     func candidates(heads: Int, width: Int) throws -> Explanation {
       let keys = try Tensor.zeros([1, 4096, heads, 128])
@@ -116,7 +116,7 @@ import Testing
     }
   }
 
-  /// One token is a step, a text is chunks, a gradient needs chunks.
+  /// The step form for one token, the chunked form for a prompt or for gradients.
   @Test func choosesByLength() throws {
     func chosen(_ length: Int, needsGradient: Bool) throws -> String? {
       let tokens = try Tensor.zeros([1, length, 4, 64])

@@ -5,7 +5,7 @@ import Testing
 
 @testable import AttentionOperators
 
-/// The named additive attentions against their papers' equations.
+/// The named additive attentions compared with their papers' equations.
 @Suite struct AdditiveNamedTests {
   private static let (b, t, h, hv, k, v) = (2, 21, 1, 2, 6, 5)
   private static let scale = 1 / Double(k).squareRoot()
@@ -48,7 +48,7 @@ import Testing
       sourceLocation: sourceLocation)
   }
 
-  /// S = D S + k vᵀ, o = scale · Sᵀ q with a decay of the whole head.
+  /// S = D S + k vᵀ, o = scale · Sᵀ q with a decay per head.
   private func expectFading(
     _ result: LinearAttentionResult, sourceLocation: SourceLocation = #_sourceLocation,
     decay: (_ row: Int, _ token: Int, _ head: Int) -> Double
@@ -152,7 +152,7 @@ import Testing
       return sum.map { $0 / total }
     }
     #expect(try relativeError(result.output, naive.output) <= 1e-5)
-    // Continued from its state, it is as the whole.
+    // Continued from its state, it gives the result of the whole.
     let first = try normalizedLinearAttention(
       queries: queries.sliced(1, 0..<9), keys: keys.sliced(1, 0..<9),
       values: values.sliced(1, 0..<9))
@@ -162,7 +162,7 @@ import Testing
     #expect(try relativeError(rest.output, naive.output.sliced(1, 9..<Self.t)) <= 1e-5)
   }
 
-  /// Where no weight is above zero, ε keeps the quotient finite, in half precision too.
+  /// If no weight is above zero, ε keeps the quotient finite, in half precision too.
   @Test(arguments: [DType.float32, .bfloat16, .float16]) func emptyWeightsGiveZero(
     _ dtype: DType
   ) throws {

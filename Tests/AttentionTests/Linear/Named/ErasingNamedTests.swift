@@ -5,7 +5,7 @@ import Testing
 
 @testable import AttentionOperators
 
-/// The named erasing attentions against their papers' equations.
+/// The named erasing attentions compared with their papers' equations.
 @Suite struct ErasingNamedTests {
   private static let (b, t, h, hv, k, v) = (2, 21, 1, 2, 6, 5)
   private static let identity = Matrix.diagonal(Array(repeating: 1, count: k))
@@ -147,7 +147,7 @@ import Testing
     }
   }
 
-  /// Packed sequences count tokens, not updates.
+  /// Cumulative lengths count tokens, not updates.
   @Test func packsTokensOfSeveralUpdates() throws {
     let (length, updates) = (9, 2)
     let queries = try Self.normal("queries", [1, length, 1, Self.k])
@@ -194,7 +194,7 @@ import Testing
         decay: .zeros([Self.b, Self.t, Self.hv, Self.k]), eraseGate: gate, writeGate: values)
     }
     #expect("\(error)".hasPrefix("eraseGate is"))
-    // Queries that would broadcast are as wrong as those without axes.
+    // Queries of a broadcastable shape are as invalid as those without axes.
     for wrong in try [queries.sliced(1, 0..<1), Tensor.zeros([]), queries.cast(to: .int32)] {
       for call in [
         { () throws -> LinearAttentionResult in
@@ -225,7 +225,7 @@ import Testing
     }
   }
 
-  /// Gradients reach every argument, through the normalisation too: those of a sum of outputs.
+  /// The gradients of a sum of outputs reach every argument, through the normalisation too.
   @Test func gradientsReachTheGates() throws {
     let decay = try Self.gates("decay", [Self.b, Self.t, Self.hv], from: -2, to: 0).tracked()
     let beta = try Self.gates("beta", [Self.b, Self.t, Self.hv]).tracked()

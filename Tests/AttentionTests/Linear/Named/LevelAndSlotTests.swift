@@ -5,7 +5,7 @@ import Testing
 
 @testable import AttentionOperators
 
-/// Attention over slots and over levels of buckets, against their definitions, with their gradients.
+/// Gated slot attention and log-linear attention compared with their definitions, gradients included.
 @Suite struct LevelAndSlotTests {
   /// Sizes of gated slot attention, and its arguments by name.
   private struct Slots {
@@ -88,7 +88,7 @@ import Testing
     }
   }
 
-  /// Whether gradients are what central differences along a random direction say.
+  /// Compares gradients with central differences along a random direction.
   private func expectDerivatives(
     _ inputs: [String: Tensor], of loss: ([String: Tensor]) throws -> Tensor
   ) throws {
@@ -131,7 +131,7 @@ import Testing
       decay: inputs["decay"], levels: inputs["levels"]!)
   }
 
-  /// As a Fenwick tree walks: bucket by bucket from the token back to the first.
+  /// The walk of a Fenwick tree: bucket by bucket from the token back to the first.
   @Test(arguments: [0, 1, 2, 63, 64, 65, 200]) func bucketsAreWeighed(_ length: Int) throws {
     let inputs = try levelInputs(length)
     let arrays = try inputs.mapValues { try TokenArray($0) }

@@ -2,8 +2,7 @@ import AttentionTensors
 
 @testable import AttentionOperators
 
-/// A matrix of float64 numbers with the operations that papers write recurrences in, each by its
-/// definition.
+/// A float64 matrix with the operations in which papers write recurrences, each by its definition.
 struct Matrix {
   var rows: [[Double]]
 
@@ -66,7 +65,7 @@ struct TokenArray {
     return Array(elements[index * width..<(index + 1) * width])
   }
 
-  /// The row with the length 1.
+  /// The row divided by its norm.
   func unit(_ place: Int...) -> [Double] {
     let width = shape[shape.rank - 1]
     let index = zip(place, shape.dimensions).reduce(0) { $0 * $1.1 + $1.0 }
@@ -87,7 +86,7 @@ struct TokenArray {
 ///   - shape: [b, t, hv, v], of the output.
 ///   - keyDimension: k.
 ///   - initialState: [b, hv, k, v], or nil for zero.
-///   - step: brings the state of a row and value head past a token and returns the token's output.
+///   - step: advances the state of a row and value head by a token and returns the token's output.
 /// - Returns: the output, and the final state [b, hv, k, v].
 func naiveRecurrence(
   _ shape: Shape, keyDimension: Int, initialState: Tensor? = nil,

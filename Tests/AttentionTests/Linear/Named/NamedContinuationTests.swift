@@ -4,9 +4,9 @@ import Testing
 
 @testable import AttentionOperators
 
-/// Every named recurrence that has a state: cut anywhere and continued, and packed.
+/// Every named recurrence with a state: split anywhere and continued, and packed.
 @Suite struct NamedContinuationTests {
-  /// Tensors by name, and the states that are carried from one part to the next.
+  /// Tensors by name, and the states carried from one part to the next.
   struct Part {
     var inputs: [String: Tensor]
     var states: [Tensor]
@@ -15,14 +15,14 @@ import Testing
     subscript(name: String) -> Tensor { inputs[name]! }
   }
 
-  /// A named function: the inputs that run over tokens, those that do not, the states, and the call.
+  /// A named function: the inputs with a token axis, those without, the states, and the call.
   struct Recurrence: CustomStringConvertible, Sendable {
     let description: String
-    /// Extents behind [b, t].
+    /// Extents after [b, t].
     let tokens: [String: [Int]]
     /// Whole shapes.
     var shared: [String: Shape] = [:]
-    /// Extents behind the number of sequences.
+    /// Extents after the number of sequences.
     let states: [[Int]]
     let call: @Sendable (Part) throws -> (output: Tensor, states: [Tensor])
   }

@@ -4,8 +4,8 @@ import Testing
 
 @testable import AttentionOperators
 
-/// Scans and the short convolution on a GPU, against the same on the processor. What scans may be asked
-/// for is in the conformance cases.
+/// Scans and the short convolution on a GPU compared with the CPU. The options of scans are covered by the
+/// conformance cases.
 @Suite(.onGPU, .serialized) struct DeviceScanTests {
   @Test(arguments: ShortConvolutionTests.cases)
   func convolutionAgreesWithTheProcessor(_ convolution: ShortConvolutionTests.Case) throws {
@@ -33,13 +33,13 @@ import Testing
     }
   }
 
-  /// Pieces of a long sequence's tokens give to the weight's gradient one after the other.
+  /// Pieces of a long sequence add to the weight's gradient one after the other.
   @Test func aLongConvolutionAgreesWithTheProcessor() throws {
     try convolutionAgreesWithTheProcessor(
       ShortConvolutionTests.Case(batch: 1, length: 300, channels: 130))
   }
 
-  /// A gate next to 1 is not rounded to a neighbour, which would add up over tokens to 5·10⁻⁵.
+  /// A gate close to 1 is not rounded to 1, which would accumulate over tokens to 5·10⁻⁵.
   @Test func slowGatesKeepTheirDigits() throws {
     let length = 4_000
     let inputs = try Tensor.ones([1, length, 2]).contiguous()
@@ -79,7 +79,7 @@ import Testing
     ) { try shortConvolution(inputs: onDevice, weight: Tensor.ones([2, 4])) }
   }
 
-  /// More channels than slots, so that a block takes several groups of them, and states beyond a round
+  /// More channels than slots, so that a block processes several groups of them, and more states than one round
   /// of the lanes.
   @Test func selectiveScanAddsTheChannelsOfASlot() throws {
     var generator = Philox(seed: 5, label: "selective slots")

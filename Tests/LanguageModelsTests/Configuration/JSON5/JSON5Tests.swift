@@ -146,7 +146,7 @@ import Testing
     }
   }
 
-  /// What a value must be is said in words, also where the decoder has others.
+  /// Messages say in words what a value must be, also where the decoder's own message is used.
   @Test(arguments: [
     ("{colour: 'blue'}", "colour is \"blue\"; it must be one of \"red\", \"green\""),
     ("{colour: 1}", "colour is 1; it must be a string"),

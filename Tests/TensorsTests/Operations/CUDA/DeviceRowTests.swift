@@ -3,7 +3,7 @@ import Testing
 
 @testable import AttentionTensors
 
-/// The rows that a device computes, and their gradients, against the float64 definitions.
+/// Row operations on a GPU and their gradients, compared with the float64 definitions.
 @Suite(.onGPU) struct DeviceRowTests {
   typealias Row = FusedRowTests.Row
 
@@ -25,18 +25,18 @@ import Testing
       },
     ]
 
-  /// Every sixth row does not count.
+  /// Every sixth row is ignored.
   static func targets(rows: Int, below classes: Int) throws -> Tensor {
     try Tensor((0..<rows).map { $0 % 6 == 5 ? Int32(-1) : Int32($0 * 7 % classes) })
   }
 
-  /// A warp's rows and a block's, whole groups of four and not, more rows than blocks of the weight's
+  /// Rows of a warp and of a block, whole groups of four and not, more rows than blocks of the weight's
   /// gradient.
   static let shapes: [Shape] = [
     [1, 1], [3, 5], [2, 16], [5, 33], [67, 130], [2, 1028], [3, 1031], [1500, 8], [0, 4],
   ]
 
-  /// The bounds for every kernel; gradients of float32 may be ten times as wrong.
+  /// The bounds for every kernel; gradients in float32 may have ten times the error.
   private func bound(_ dtype: DType, isGradient: Bool) -> Double {
     switch dtype {
     case .float16: 2e-3
@@ -73,7 +73,7 @@ import Testing
   func viewsAreRead(_ row: Row) throws {
     let inputs = try row.inputs([6, 9]).map { try $0.cast(to: .float32) }
     let expected = try row.function(inputs)
-    // The same numbers, every second of a wider row, from the second on.
+    // The same numbers as every second element of a wider row, from the second on.
     let views = try inputs.map { input in
       let spread = try Tensor.concatenated([input.unsqueezed(-1), input.unsqueezed(-1)], -1)
       return try spread.moved(to: GPU.device).selected(-1, 1)
@@ -103,7 +103,7 @@ import Testing
     #expect(try loss([1e4, -1e4], 1) == 2e4)
     #expect(try loss([0, -infinity], 1) == infinity)
     #expect(try loss([0, .nan, 1], 0).isNaN)
-    // Targets of the processor are checked, those of the device show in the loss.
+    // Targets on the CPU are checked; on a GPU invalid ones make the loss NaN.
     #expect(throws: TensorError.self) { try loss([1, 2], 2) }
     for target in [2, -1] as [Int32] {
       #expect(try loss([1, 2], target, targetOnDevice: true).isNaN)

@@ -4,10 +4,10 @@ import Testing
 
 @testable import AttentionTraining
 
-/// The optimizer on a GPU against the processor, which computes the same in the same order but for
-/// products that are added without rounding.
+/// The optimizer on a GPU compared with the CPU, which computes in the same order except for fused
+/// multiply-adds.
 @Suite(.onGPU) struct DeviceAdamWTests {
-  /// One piece, several with an odd rest, nothing, and a scalar.
+  /// One piece, several with a remainder, none, and a scalar.
   private static let shapes: [Shape] = [[131, 257], [77], [0], [], [64, 64]]
 
   private func drawn(_ seed: UInt64, _ dtype: DType = .float32) throws -> [Tensor] {
@@ -62,7 +62,7 @@ import Testing
       try expectClose(
         deviceState.secondMoments, hostState.secondMoments, within: 2 * tolerance,
         "second moments")
-      // Rounded once more, numbers next to a middle may go either way.
+      // Rounded once more, numbers close to a midpoint may go either way.
       try expectClose(
         actual.rounded, expected.rounded, within: precision == .float32 ? tolerance : 1e-4,
         "rounded")

@@ -4,7 +4,7 @@ import Testing
 @testable import AttentionTraining
 
 @Suite struct TensorPiecesTests {
-  /// The tensor of a block, as kernels look it up: the last whose first block is not behind it.
+  /// The tensor of a block, as kernels look it up: the last whose first block does not follow it.
   private func tensor(of block: Int, _ pieces: TensorPieces) -> Int? {
     pieces.firstBlocks.lastIndex { $0 <= block }
   }
