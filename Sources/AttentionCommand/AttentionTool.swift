@@ -14,7 +14,7 @@ struct AttentionTool: AsyncParsableCommand {
       Generate.self, Logits.self, Kernels.self,
     ])
 
-  /// As CHANGELOG.md has it: a version that is not out yet says so.
+  /// The version as in CHANGELOG.md, marked while it is unreleased.
   static let version = "0.1.0 (unreleased)"
 
   static func main() async {
@@ -23,11 +23,11 @@ struct AttentionTool: AsyncParsableCommand {
     AttentionCLibrary.exit(await run(Array(CommandLine.arguments.dropFirst())))
   }
 
-  /// Parses and runs `arguments`, and returns the exit code: 0, 2 for a mistake of the caller (one
-  /// line on standard error), or what the subcommand itself asks for.
+  /// Parses and runs `arguments`, and returns the exit code: 0, 2 for an error of the caller (one line on
+  /// standard error), or the subcommand's own.
   static func run(_ arguments: [String]) async -> Int32 {
     let code = await outcome(of: arguments)
-    // Results that did not arrive are a mistake, whatever the subcommand made of them.
+    // Output that could not be written is an error, whatever the subcommand returned.
     do { try StandardOutput.flush() } catch {
       if code != mistake { report("\(error)") }
       return code == 0 ? mistake : code
@@ -48,7 +48,7 @@ struct AttentionTool: AsyncParsableCommand {
     } catch let code as ExitCode {
       return code.rawValue
     } catch {
-      // Help and the version arrive here too, as errors whose exit code says success.
+      // Help and the version arrive here too, as errors with a successful exit code.
       guard exitCode(for: error) != .success else {
         print(fullMessage(for: error))
         return 0
@@ -58,17 +58,17 @@ struct AttentionTool: AsyncParsableCommand {
     }
   }
 
-  /// Ctrl-\ ends the tool. Swift's runtime would print the stack and go on.
+  /// Makes SIGQUIT (Ctrl-\) end the tool. Swift's runtime would print the stack and continue.
   private static func restoreQuit() {
-    // Whoever starts programs in the background may have asked for it to be ignored.
+    // A background process may have been started with the signal ignored.
     guard !isIgnored(signal: SIGQUIT) else { return }
     signal(SIGQUIT, SIG_DFL)
   }
 
-  /// The exit code of every mistake, of usage and of input.
+  /// The exit code of every error in usage or input.
   static let mistake: Int32 = 2
 
-  /// Writes a message on one line, whatever it quotes.
+  /// Writes a message on one line, even if it quotes several.
   private static func report(_ message: String) {
     let line = message.split(whereSeparator: \.isNewline)
       .map { $0.drop { $0 == " " || $0 == "\t" } }.joined(separator: " ")

@@ -1,6 +1,6 @@
 import AttentionCUDA
 
-/// A mistake in how the tool was called, or in what it was given to read.
+/// An error in the tool's arguments or input.
 struct CommandError: Error, Equatable, CustomStringConvertible {
   let description: String
 

@@ -1,9 +1,9 @@
 import AttentionCLibrary
 import AttentionTensors
 
-/// The environment variables that set how kernels run.
+/// The environment variables that configure kernels.
 enum Environment {
-  /// - Throws: ``CommandError`` if a variable has a value that would be ignored.
+  /// - Throws: ``CommandError`` if a variable has an invalid value, which would otherwise be ignored.
   static func check() throws {
     if let text = value("ATTENTION_THREADS"), Int(text).map({ $0 > 0 }) != true {
       throw CommandError("ATTENTION_THREADS", was: text, mustBe: "a whole number of at least 1")

@@ -2,10 +2,10 @@ import AttentionOperators
 import AttentionTensors
 
 extension ConformanceCase {
-  /// Runs every kernel that has no objection with every instruction set of this processor and
-  /// compares it with the reference.
+  /// Compares every kernel without an objection, with every instruction set of this processor, with the
+  /// reference.
   ///
-  /// Failures are collected, not thrown: an error that a kernel throws is one of them.
+  /// Failures are collected, not thrown, including the errors that kernels throw.
   public func check(seed: UInt64, sets: [InstructionSet] = InstructionSet.supported)
     -> ConformanceResult
   {
@@ -38,13 +38,13 @@ extension ConformanceCase {
 }
 
 extension ConformanceCase {
-  /// Runs every kernel that has no objection on a GPU and compares it with the reference, which runs
-  /// on the CPU. Objections are collected.
+  /// Compares every kernel without an objection on a GPU with the reference, which runs on the CPU. Objections
+  /// are collected.
   public func check(seed: UInt64, on device: Device) -> ConformanceResult {
     var result = ConformanceResult()
     do {
       let problem = try makeProblem(seed: seed)
-      // CPU kernels object to a GPU: nothing is learned from that.
+      // CPU kernels always object to a GPU, which says nothing.
       let verdicts = try [false, true].map { needsGradient in
         try problem.candidates(on: device, needsGradient: needsGradient).filter {
           !$0.kernel.hasPrefix("cpu.")
@@ -91,14 +91,14 @@ extension ConformanceCase {
 private struct KernelRun {
   let kernel: String
   let set: InstructionSet
-  /// Where the kernel runs; the plain computation that it is compared with runs on the CPU.
+  /// The device of the kernel; the unfused computation that it is compared with runs on the CPU.
   var device = Device.cpu
   let problem: any ConformanceProblem
   let expected: [String: Tensor]
   let terms: [String: Double]
   let gradients: Bool
 
-  /// What is wrong, or nil; and the largest error as a share of its bound.
+  /// The failure, nil if there is none; and the largest error as a fraction of its bound.
   func judge() -> (reason: String?, share: Double) {
     do {
       let results = try compute(kernel)
@@ -151,7 +151,7 @@ private struct KernelRun {
       return Bound(share: Tolerance.unfusedBound, remainder: remainder)
     }
     let isGradient = Self.isGradient(name)
-    // A gradient is rounded to the type of what it is of.
+    // A gradient is rounded to the dtype of its input.
     let dtypes = tensor.dtype.isHalfPrecision ? [problem.dtype, tensor.dtype] : [problem.dtype]
     return Bound(
       share: dtypes.map { Tolerance.bound($0, isGradient: isGradient) }.max()!,

@@ -1,27 +1,27 @@
 import AttentionOperators
 import AttentionTensors
 
-/// One combination of sizes, dtype and flags that every kernel of an operator must get right.
+/// One combination of sizes, dtype and flags on which every kernel of an operator must be correct.
 public protocol ConformanceCase: Sendable {
-  /// The whole combination in words.
+  /// A description of the whole combination.
   var name: String { get }
 
   /// The inputs, drawn from `seed` and the name.
   func makeProblem(seed: UInt64) throws -> any ConformanceProblem
 }
 
-/// A case with its inputs: what can be computed, and how.
+/// The inputs of a case, and the computations on them.
 public protocol ConformanceProblem {
   /// The dtype whose bounds apply.
   var dtype: DType { get }
 
-  /// The kernel that says what is right, given float64 inputs.
+  /// The kernel that defines correct results, given float64 inputs.
   var reference: String { get }
 
-  /// The plain computation in the inputs' own dtype, if the operator has one.
+  /// The unfused computation in the inputs' own dtype, if the operator has one.
   var unfused: String? { get }
 
-  /// The names of the kernels that have no objection, with the current instruction set.
+  /// The names of the kernels without an objection, with the current instruction set.
   func kernels(needsGradient: Bool) throws -> [String]
 
   /// All outputs by name and, with gradients, `<input>_gradient` for every input.
@@ -32,17 +32,17 @@ public protocol ConformanceProblem {
   ///   - gradients: whether gradients are computed.
   func results(kernel: String, isExact: Bool, gradients: Bool) throws -> [String: Tensor]
 
-  /// The verdicts of the operator's kernels on this problem on `device`. An operator without GPU kernels
-  /// has none there.
+  /// The verdicts of the operator's kernels on this problem on `device`; empty if the operator has no kernels
+  /// there.
   func candidates(on device: Device, needsGradient: Bool) throws -> [Explanation.Candidate]
 
-  /// As ``results(kernel:isExact:gradients:)``, computed on a GPU.
+  /// The same as ``results(kernel:isExact:gradients:)``, computed on a GPU.
   func results(kernel: String, on device: Device, gradients: Bool) throws -> [String: Tensor]
 
-  /// For results whose terms can cancel, by name, the size of the terms.
+  /// The size of the terms of results whose terms can cancel, by name.
   func termSizes(reference: [String: Tensor]) throws -> [String: Double]
 
-  /// What must hold exactly, beside the errors: nil, or what does not.
+  /// A violation of what must hold exactly, regardless of errors; nil if there is none.
   func exactViolation(_ results: [String: Tensor], reference: [String: Tensor]) throws -> String?
 }
 
@@ -60,11 +60,11 @@ extension ConformanceProblem {
   }
 }
 
-/// A kernel that did not get a case right.
+/// A kernel's failure on a case.
 public struct ConformanceFailure: Sendable, CustomStringConvertible {
   public let caseName: String
   public let seed: UInt64
-  /// The kernel, with its instruction set; nil where the case failed before any ran.
+  /// The kernel, with its instruction set; nil if the case failed before any kernel ran.
   public let kernel: String?
   /// What is wrong: the tensor, its error, the bound, and the worst element.
   public let reason: String
@@ -74,13 +74,13 @@ public struct ConformanceFailure: Sendable, CustomStringConvertible {
   }
 }
 
-/// What running a case showed.
+/// The result of a case.
 public struct ConformanceResult: Sendable {
   public internal(set) var failures: [ConformanceFailure] = []
-  /// How many times a kernel ran and was compared.
+  /// The number of comparisons made.
   public internal(set) var runs = 0
   /// The largest error divided by its bound, over all runs.
   public internal(set) var worstShare = 0.0
-  /// Why kernels of the device did not run, or not with gradients: the kernel and its reason.
+  /// Why kernels did not run on the device, or not with gradients: each kernel with its reason.
   public internal(set) var objections: [String] = []
 }

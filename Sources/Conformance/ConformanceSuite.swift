@@ -7,18 +7,18 @@ public enum ConformanceSuite {
     case elementary, exact, linear, scan
   }
 
-  /// How much of the suite is run.
+  /// How much of the suite to run.
   public enum Extent: Sendable {
-    /// Every case, at ragged lengths up to a few hundred: less than a minute of optimised code.
+    /// Every case, at ragged lengths up to a few hundred: less than a minute in release builds.
     case full
-    /// Every feature alone and a share of the pairs, at short lengths: seconds of debug code.
+    /// Every feature alone and some of the pairs, at short lengths: seconds in debug builds.
     case quick
   }
 
-  /// Of the quick cases one in so many is a pair's.
+  /// One out of this many pairs is a quick case.
   private static let quickStride = 7
 
-  /// The cases of `operation`, in an order that does not change.
+  /// The cases of `operation`, in a fixed order.
   public static func cases(of operation: Operator, _ extent: Extent = .full)
     -> [any ConformanceCase]
   {

@@ -1,12 +1,12 @@
 import AttentionTensors
 
-/// How far a tensor is from the one it should be.
+/// The deviation of a tensor from its reference.
 public struct Deviation: Sendable {
-  /// RMS(x − ref); infinite where a number is not finite that should be, or the other way round.
+  /// RMS(x − ref); infinite if finite and non-finite numbers are exchanged.
   public let difference: Double
   /// RMS(ref)
   public let size: Double
-  /// The place of the worst element, and the two numbers there.
+  /// The index of the worst element, and its two values.
   public let worst: Element?
   /// |x − ref| of the worst element.
   public let worstDifference: Double
@@ -20,11 +20,11 @@ public struct Deviation: Sendable {
   }
 
   /// - Parameters:
-  ///   - tensor: what was computed.
-  ///   - reference: what is right, of the same shape.
+  ///   - tensor: the computed tensor.
+  ///   - reference: the correct tensor, of the same shape.
   ///
-  /// Infinite numbers and NaN of the reference must be met exactly and count as nothing in the means. The
-  /// worst element is that with the largest |x − ref| / (RMS(ref) + |ref|).
+  /// Infinity and NaN of the reference must match exactly and are left out of the means. The worst element has
+  /// the largest |x − ref| / (RMS(ref) + |ref|).
   public init(of tensor: Tensor, from reference: Tensor) throws {
     guard tensor.shape == reference.shape else {
       throw TensorError.invalidArgument(
@@ -62,7 +62,7 @@ public struct Deviation: Sendable {
     }
   }
 
-  /// The place of element number `index` in row-major order.
+  /// The indices of element number `index` in row-major order.
   static func place(_ index: Int, in shape: Shape) -> [Int] {
     var rest = index
     return shape.reversed().map { extent in
@@ -80,7 +80,7 @@ public struct Deviation: Sendable {
   }
 }
 
-/// How far a tensor may be from the reference: a share of its size, and what is left of terms that
+/// The allowed deviation from the reference: a fraction of its size, plus what rounding leaves of terms that
 /// cancel.
 public struct Bound: Sendable {
   public var share: Double

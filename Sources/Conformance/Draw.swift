@@ -1,7 +1,7 @@
 import AttentionTensors
 
-/// Random inputs of one case: each tensor has its own stream, named by the case and the tensor, so
-/// that a case draws the same numbers whichever others run.
+/// Random inputs of one case. Each tensor has its own stream, named by the case and the tensor, so that a case
+/// draws the same numbers whichever other cases run.
 struct Draw {
   let seed: UInt64
   let label: String
@@ -37,8 +37,8 @@ struct Draw {
     return try Tensor(([0] + cuts + [total]).map { Int32($0) })
   }
 
-  /// Logarithms of decays as trained gates have them; strong ones also forget everything or nothing.
-  /// Where `strongest` is infinite, mild ones forget everything now and then.
+  /// Logarithms of decays, like those of trained gates; strong ones also forget everything or nothing. If
+  /// `strongest` is infinite, mild ones occasionally forget everything.
   func decay(_ shape: Shape, isStrong: Bool, strongest: Double = -20) throws -> Tensor {
     let mild = try -normal("decay", shape, size: 0.2).absolute()
     guard isStrong || strongest == -.infinity else { return mild }
@@ -51,13 +51,13 @@ struct Draw {
 }
 
 extension Tensor {
-  /// √(mean of x²), 0 for no elements; infinite numbers count as nothing.
+  /// √(mean of x²), 0 if there are no elements; infinite elements are ignored.
   func rootMeanSquare() throws -> Double {
     let squares = try elements(as: Double.self).filter(\.isFinite).map { $0 * $0 }
     return (squares.reduce(0, +) / Double(max(1, squares.count))).squareRoot()
   }
 
-  /// The same numbers at other strides: stored with the two axes exchanged, seen through a view.
+  /// The same numbers with other strides: stored with the two axes exchanged, presented by a view.
   func restrided(_ first: Int, _ second: Int) throws -> Tensor {
     try transposed(first, second).contiguous().transposed(first, second)
   }
@@ -70,7 +70,7 @@ extension Tensor {
       .zeros([], dtype: dtype))
   }
 
-  /// The same numbers as a view of rows that lie apart.
+  /// The same numbers as a view with gaps between the rows.
   func withGaps() throws -> Tensor {
     let width = shape[rank - 1]
     let gap = try Tensor.zeros(Shape(shape.dropLast() + [3]), dtype: dtype)

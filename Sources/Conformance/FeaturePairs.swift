@@ -1,14 +1,14 @@
-/// A flag or choice that a case may have; of one group a case has at most one.
+/// A flag or choice of a case; a case has at most one of a group.
 protocol CaseFeature: Hashable, CaseIterable, Sendable, RawRepresentable where RawValue == String {
-  /// The choice that this is one answer to.
+  /// The name of the group of alternatives.
   var group: String { get }
 
-  /// Whether no case can have both, for another reason than a shared group.
+  /// Whether no case can have both, for reasons other than a shared group.
   func excludes(_ other: Self) -> Bool
 }
 
 extension CaseFeature {
-  /// No feature, each alone, and each two that go together.
+  /// No feature, each alone, and each compatible pair.
   static var aloneAndInPairs: [[Self]] {
     let all = Array(allCases)
     var combinations: [[Self]] = [[]] + all.map { [$0] }

@@ -1,6 +1,6 @@
 import AttentionTensors
 
-/// The tokens of one sequence, that others must not learn of: they are NaN.
+/// The tokens of one sequence, filled with NaN, which must not affect the others.
 struct OtherSequence {
   private let batch: Int
   private let length: Int
@@ -17,15 +17,15 @@ struct OtherSequence {
     isOther = try Tensor((0..<batch * length).map(tokens.contains), [batch, length])
   }
 
-  /// A tensor [batch, length, …] with NaN at the sequence's tokens, axes in memory as they were; others are
-  /// not of tokens and stay.
+  /// A tensor [batch, length, …] with NaN at the sequence's tokens and the same order of axes in memory; other
+  /// tensors are returned unchanged.
   func planted(in tensor: Tensor) throws -> Tensor {
     guard tensor.rank >= 3, tensor.shape[0] == batch, tensor.shape[1] == length else {
       return tensor
     }
     let flags = try isOther.reshaped(
       Shape([batch, length] + [Int](repeating: 1, count: tensor.rank - 2)))
-    // In the order of memory, so that strides stay what the case is about.
+    // In the order of memory, so that the case's strides are kept.
     let order = (0..<tensor.rank).sorted { tensor.strides[$0] > tensor.strides[$1] }
     let places = (0..<tensor.rank).map { axis in order.firstIndex(of: axis) ?? axis }
     return try Tensor.select(

@@ -1,8 +1,8 @@
 import AttentionTensors
 
 extension [String: Tensor] {
-  /// What `operation` makes of these inputs: its output and final state by name and, with gradients,
-  /// `<input>_gradient` for every input, given what flows into the two. All is computed on `device`.
+  /// The results of `operation` on these inputs: its output and final state by name and, with gradients,
+  /// `<input>_gradient` for every input, given the gradients of the two. Everything is computed on `device`.
   func results(
     isExact: Bool, on device: Device = .cpu, gradients: Bool, _ outputGradient: Tensor,
     _ finalStateGradient: Tensor?,
@@ -26,7 +26,7 @@ extension [String: Tensor] {
     return try results.mapValues { try $0.detached().moved(to: .cpu) }
   }
 
-  /// These tensors on `device`, their axes in memory in the order in which they are here.
+  /// These tensors on `device`, with the same order of axes in memory.
   func moved(to device: Device) throws -> Self {
     try mapValues { tensor in
       let order = (0..<tensor.rank).sorted {

@@ -1,10 +1,10 @@
 import AttentionTensors
 
-/// What a device does at most, measured when it is first asked for.
+/// The measured ceilings of a device, each measured on first use.
 final class BenchCeilings {
   private let device: Device
   private let timer: TurnTimer
-  /// Whether seconds matter more than the last share of a rate.
+  /// Whether speed matters more than accuracy.
   private let isQuick: Bool
   private var rates: [Key: Double] = [:]
 
@@ -19,7 +19,7 @@ final class BenchCeilings {
     self.timer = timer
   }
 
-  /// What rates of `unit` are compared with.
+  /// The ceiling for rates in `unit`.
   func rate(_ unit: RaceTask.RateUnit, _ dtype: DType) throws -> Double {
     switch (unit, device) {
     case (.operations, .cpu): return try operations(.float32)
@@ -31,8 +31,8 @@ final class BenchCeilings {
     }
   }
 
-  /// Operations a second: on the processor multiply-adds in registers, the best measured until now; on a
-  /// GPU a large matrix product.
+  /// Operations per second: on the CPU multiply-adds in registers, the best measured so far; on a GPU a large
+  /// matrix product.
   func operations(_ dtype: DType) throws -> Double {
     guard device == .cpu else {
       return try once(.operations, dtype) { try measureProduct(dtype) }
@@ -56,7 +56,7 @@ final class BenchCeilings {
   private static let turns = 5
   /// Rows and columns of the matrices.
   private static let matrix = 8192
-  /// Numbers of the tensors that are copied.
+  /// Elements of the copied tensors.
   private static let numbers = 1 << 28
 
   private func best(_ operations: Double, _ body: () throws -> Void) throws -> Double {

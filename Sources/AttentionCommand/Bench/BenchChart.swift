@@ -1,14 +1,14 @@
 import AttentionTensors
 import AttentionTraining
 
-/// The times as a picture: a panel an operator, all with the same axes, so that they can be compared.
+/// The times as a chart: one panel per operator, all with the same axes.
 struct BenchChart {
   private let report: BenchReport
 
   init(_ report: BenchReport) { self.report = report }
 
-  /// Time per token over the length, a line for each kernel and pass that was measured at several lengths.
-  /// Of an operator's dtypes and dimensions only the first is shown.
+  /// Time per token over the length, one line for each kernel and pass measured at several lengths. Only the
+  /// first dtype and dimension of an operator are shown.
   func svg() -> String {
     let rows = Self.shown(report.rows)
     let operations = Self.unique(rows.map(\.operation))
@@ -16,7 +16,7 @@ struct BenchChart {
     let x = ChartAxis.logarithmic("length (tokens)", marks: rows.map(\.length))
     let y = ChartAxis.logarithmic(
       "time per token (µs)", from: times.min() ?? 1, to: times.max() ?? 1)
-    // A kernel is one of its operator: its colour and marks are its own in the whole picture.
+    // A kernel belongs to one operator: its colour and marks are unique in the whole chart.
     let subjects = Self.unique(rows.map(Self.subject))
     let baselines = subjects.filter { $0.kernel == BenchRow.unfused }
     let others = subjects.filter { $0.kernel != BenchRow.unfused }
@@ -30,7 +30,7 @@ struct BenchChart {
     let panels = operations.map { operation in
       let own = rows.filter { $0.operation == operation }
       let lines = Self.unique(own.map(Line.init)).sorted { first, second in
-        // The kernels in their order, what they are compared with behind them.
+        // The kernels in their order, then the baselines.
         let isBaseline = [first, second].map { $0.subject.kernel == BenchRow.unfused }
         return !isBaseline[0] && isBaseline[1]
       }
@@ -64,7 +64,7 @@ struct BenchChart {
       pass = row.pass
     }
 
-    /// The kernel without its device, which all share.
+    /// The kernel without its device, which is the same for all.
     var name: String {
       let kernel = subject.kernel.split(separator: ".").dropFirst().joined(separator: ".")
       return "\(kernel) \(pass.rawValue)"
@@ -75,7 +75,7 @@ struct BenchChart {
     Subject(operation: row.operation, kernel: row.kernel)
   }
 
-  /// The rows that make lines.
+  /// The rows that are drawn.
   private static func shown(_ rows: [BenchRow]) -> [BenchRow] {
     let usual = rows.filter { row in
       guard let first = rows.first(where: { $0.operation == row.operation }) else { return false }
@@ -86,7 +86,7 @@ struct BenchChart {
     return usual.filter { lengths[Line($0), default: 0] > 1 }
   }
 
-  /// The values without those that come again, in their order.
+  /// The values without repetitions, in order.
   private static func unique<Value: Hashable>(_ values: [Value]) -> [Value] {
     var seen: Set<Value> = []
     return values.filter { seen.insert($0).inserted }
@@ -99,7 +99,7 @@ struct BenchChart {
 }
 
 extension BenchReport {
-  /// What was measured on, in words.
+  /// A description of the machine.
   var machine: String {
     device == "cpu" ? "\(threads) threads, \(instructionSet)" : device
   }

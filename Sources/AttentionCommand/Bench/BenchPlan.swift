@@ -1,7 +1,7 @@
 import AttentionOperators
 import AttentionTensors
 
-/// Which races are run, and the report of all of them.
+/// The races to run, and the report of all of them.
 struct BenchPlan {
   let operations: [OperatorName]
   let isCausal: Bool
@@ -10,7 +10,7 @@ struct BenchPlan {
 
   private var scale: BenchScale { BenchScale(device: device, isQuick: isQuick) }
 
-  /// Seconds that a race takes, unless its slowest kernel takes longer.
+  /// Seconds per race, unless its slowest kernel takes longer.
   private var budget: Double { isQuick ? 0.05 : 0.6 }
   static let usualDimension = 64
   private static let otherDimension = 128
@@ -23,7 +23,7 @@ struct BenchPlan {
     var dimension = BenchPlan.usualDimension
     var isDelta = false
     let lengths: [Int]
-    /// Of the scans, whether it is the selective one.
+    /// For scans, whether it is the selective one.
     var isSelective = false
   }
 
@@ -65,7 +65,7 @@ struct BenchPlan {
     }
   }
 
-  /// Runs everything; `show` is given each part as soon as it is done.
+  /// Runs all races; `show` receives each part as soon as it is done.
   func run(_ show: ([BenchRow]) -> Void) throws -> BenchReport {
     StandardError.progress("measuring the peak")
     let timer = try TurnTimer(device)
@@ -113,7 +113,7 @@ struct BenchPlan {
     ExactBench(isCosine: part.operation == .cosine, isCausal: isCausal, scale: scale)
   }
 
-  /// Adds what follows from several rows: the ratio to the unfused computation, and the growth.
+  /// Fills in what compares several rows: the ratio to the unfused computation, and the growth.
   private static func compare(_ rows: inout [BenchRow]) {
     let isLinear = rows.first.map { $0.operation != "softmax" && $0.operation != "cosine" } ?? false
     for index in rows.indices {
@@ -127,13 +127,13 @@ struct BenchPlan {
   }
 }
 
-/// All that a benchmark measured, with the machine it was measured on.
+/// The results of a benchmark and the machine that it ran on.
 struct BenchReport: Encodable {
   let device: String
   let instructionSet = InstructionSet.current.rawValue
   let threads = Threads.count
-  /// Float32 operations a second: of the processor in registers on all threads, of a GPU in a large
-  /// matrix product.
+  /// float32 operations per second: on the CPU in registers on all threads, on a GPU in a large matrix
+  /// product.
   var peak: Double
   var rows: [BenchRow] = []
 

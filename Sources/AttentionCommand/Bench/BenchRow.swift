@@ -1,6 +1,6 @@
 import AttentionTensors
 
-/// What was measured of one kernel at one task.
+/// The measurements of one kernel at one task.
 struct BenchRow: Encodable {
   let operation: String
   let pass: RaceTask.Pass
@@ -12,17 +12,17 @@ struct BenchRow: Encodable {
   let kernel: String
   /// The median.
   let seconds: Double
-  /// The distance between the quartiles, as a share of the median.
+  /// The interquartile range as a fraction of the median.
   let spread: Double
   let turns: Int
-  /// Operations of the mathematics a second, or what ``unit`` counts.
+  /// Operations of the mathematical definition per second, or the rate that ``unit`` counts.
   let operationsPerSecond: Double
   let unit: RaceTask.RateUnit
-  /// That, as a share of what the machine does at most.
+  /// The rate as a fraction of the measured ceiling.
   let shareOfPeak: Double
-  /// The most bytes held at a time, inputs and outputs not counted.
+  /// The most bytes held at once, without inputs and outputs.
   let extraMemory: Int
-  /// How many times as long the unfused computation took; nil where it did not run.
+  /// The time of the unfused computation divided by this one's; nil if it did not run.
   var speedup: Double?
   /// The time divided by that of linear growth from the shortest length; nil for exact attention.
   var growth: Double?
@@ -47,6 +47,6 @@ struct BenchRow: Encodable {
     self.extraMemory = extraMemory
   }
 
-  /// The name of the computation that others are compared with.
+  /// The kernel that others are compared with.
   static let unfused = "cpu.unfused"
 }

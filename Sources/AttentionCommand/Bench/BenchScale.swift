@@ -1,6 +1,6 @@
 import AttentionTensors
 
-/// The size of what is raced for on a device: a processor is filled by two heads, a GPU by many.
+/// The sizes of races on a device: two heads fill a CPU, many a GPU.
 struct BenchScale {
   let device: Device
   let isQuick: Bool
@@ -29,13 +29,13 @@ struct BenchScale {
     return isQuick ? [512, 1024] : isSelective ? [1024, 4096] : [4096, 16_384]
   }
 
-  /// Where another dimension and other dtypes are measured too.
+  /// The length at which another dimension and other dtypes are measured.
   var otherLength: Int {
     if device != .cpu { return isQuick ? 64 : 4096 }
     return isQuick ? 512 : 1024
   }
 
-  /// What is drawn on the processor, where it is measured.
+  /// Moves tensors, which are drawn on the CPU, to the device.
   func place(_ tensors: [Tensor]) throws -> [Tensor] {
     try tensors.map { try $0.moved(to: device) }
   }

@@ -1,7 +1,7 @@
 import AttentionTensors
 import AttentionTraining
 
-/// Rows of one operator, pass, dtype and dimension as a person reads them.
+/// The table of one operator, pass, dtype and dimension.
 struct BenchTable {
   private let rows: [BenchRow]
 
@@ -28,7 +28,7 @@ struct BenchTable {
     return ([title] + table.lines()).joined(separator: "\n")
   }
 
-  /// What rows of one operator, dtype and dimension are of, and of which pass if it is one.
+  /// The title of rows of one operator, dtype and dimension and, if given, one pass.
   static func subject(of rows: [BenchRow], pass: RaceTask.Pass? = nil) -> String {
     guard let first = rows.first else { return "" }
     let width =

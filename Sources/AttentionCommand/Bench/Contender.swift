@@ -1,15 +1,15 @@
 import AttentionTensors
 
-/// One way to compute what is raced for.
+/// One way to compute the task of a race.
 struct Contender {
   let kernel: String
   /// Computes everything once and returns all results.
   let run: () throws -> [Tensor]
 }
 
-/// What contenders compute: the size of it, for the table.
+/// The task of a race: its size, for the table.
 struct RaceTask {
-  /// As `softmax forward`.
+  /// Such as `softmax forward`.
   var operation: String
   var pass: Pass
   var dtype: DType
@@ -17,17 +17,17 @@ struct RaceTask {
   var length: Int
   var heads: Int
   var dimension: Int
-  /// Floating-point operations of the mathematics, whatever a kernel does; or what ``unit`` counts.
+  /// Floating-point operations of the mathematical definition, whatever a kernel does; or what ``unit`` counts.
   var operations: Double
   var unit = RateUnit.operations
 
-  /// What a rate counts, and with what it is compared.
+  /// What a rate counts; each has its own ceiling.
   enum RateUnit: String, Encodable {
-    /// Of multiply-adds in registers.
+    /// Compared with multiply-adds in registers.
     case operations = "GFLOP/s"
-    /// Of a copy.
+    /// Compared with a copy.
     case bytes = "GB/s"
-    /// Of a loop of exponentials.
+    /// Compared with a loop of exponentials.
     case exponentials = "Gexp/s"
   }
 

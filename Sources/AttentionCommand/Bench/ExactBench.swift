@@ -1,7 +1,7 @@
 import AttentionOperators
 import AttentionTensors
 
-/// Races of exact attention: every kernel but the reference.
+/// Races of exact attention: all kernels except the reference.
 struct ExactBench {
   let isCosine: Bool
   let isCausal: Bool
@@ -34,7 +34,7 @@ struct ExactBench {
     }
   }
 
-  /// Two products forward, five backward, a multiply-add counted as two.
+  /// Two matrix products forward, five backward; a multiply-add counts as two operations.
   func task(_ pass: RaceTask.Pass, _ dtype: DType, length: Int, dimension: Int) -> RaceTask {
     let pairs = isCausal ? length * (length + 1) / 2 : length * length
     let products = pass == .forward ? 2 : 7

@@ -1,16 +1,16 @@
 import AttentionOperators
 import AttentionTensors
 
-/// Races of linear attention with a decay per token: every kernel but the reference, and of the
-/// additive update the unfused matrix form.
+/// Races of linear attention with a decay per token: all kernels except the reference, and for the additive
+/// update the unfused matrix form.
 struct LinearBench {
-  /// What the rows of the delta rule are called.
+  /// The name of the delta rule's rows.
   static let deltaOperation = "linear, gated delta"
 
-  /// Whether the update is the delta rule, of normalised keys.
+  /// Whether the update is the delta rule, with normalised keys.
   let isDelta: Bool
   let scale: BenchScale
-  /// The matrix form takes memory and time that grow with the square of the length.
+  /// The matrix form takes time and memory quadratic in the length.
   private static let longestUnfused = 4096
 
   func contenders(_ task: RaceTask) throws -> [Contender] {
@@ -60,7 +60,7 @@ struct LinearBench {
     return contenders
   }
 
-  /// (Q Kᵀ ⊙ D) V with D_ij = exp(G_i − G_j) for j ≤ i, G the running sum of the decay.
+  /// (Q Kᵀ ⊙ D) V with D_ij = exp(G_i − G_j) for j ≤ i, G the cumulative sum of the decay.
   private static func matrixForm(_ sources: [Tensor], isLater: Tensor) throws -> Tensor {
     let (q, k, v) = (
       try sources[0].permuted([0, 2, 1, 3]), try sources[1].permuted([0, 2, 1, 3]),
@@ -81,8 +81,8 @@ struct LinearBench {
     return try (places + Tensor([Int32(1)], [])).reshaped([length, 1]).isGreater(than: places)
   }
 
-  /// The recurrence's own operations: the state's update and its product with the query, and with
-  /// the key where it erases, a multiply-add counted as two; backward twice as much.
+  /// The recurrence's own operations: the update of the state and its products with the query and, for erasing
+  /// updates, the key; a multiply-add counts as two, the backward pass as twice the forward pass.
   func task(_ pass: RaceTask.Pass, _ dtype: DType, length: Int, dimension: Int) -> RaceTask {
     let passes = pass == .forward ? 1 : 3
     let stateOperations = isDelta ? 6 : 4

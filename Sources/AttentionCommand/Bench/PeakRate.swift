@@ -3,13 +3,13 @@ import Synchronization
 import AttentionTensors
 import AttentionTraining
 
-/// The ceilings that rates are compared with, measured on all threads.
+/// The measured ceilings that rates are compared with, on all threads.
 struct Ceilings: Encodable {
-  /// Operations a second: multiply-adds in registers.
+  /// Multiply-adds in registers, in operations per second.
   let float32: Double
-  /// Dot products of bfloat16 pairs in registers; nil where the processor has none.
+  /// Dot products of bfloat16 pairs in registers, in operations per second; nil if the CPU has none.
   let bfloat16: Double?
-  /// Bytes a second of memory that no cache holds, read once.
+  /// Bytes per second of memory larger than the caches, read once.
   let readBandwidth: Double
 
   static func measure() throws -> Ceilings {
@@ -19,22 +19,22 @@ struct Ceilings: Encodable {
   }
 }
 
-/// Measures what the machine does at most.
+/// Measures the machine's peak rates.
 enum PeakRate {
-  /// Short measurements, many of them: the best is one that nothing disturbed.
+  /// Many short measurements: the best is an undisturbed one.
   private static let rounds = 400_000
   private static let repetitions = 60
 
-  /// Float32 operations a second, the best of the measurements.
+  /// float32 operations per second, the best measurement.
   static func measure() -> Double {
     let kernels = InstructionSet.current.kernels
-    // Every thread has its own factor, and the sum is kept: nothing can be left out.
+    // Every thread has its own factor, and the sum is used, so that nothing can be optimised away.
     return rate(operations: rounds * kernels.operations_per_round, repetitions) { thread in
       kernels.multiply_adds(rounds, 0.5 + 1e-3 * Float(thread), 1)
     }
   }
 
-  /// Operations a second of bfloat16 dot products.
+  /// Operations per second of bfloat16 dot products.
   static func measureBFloat16() -> Double? {
     let kernels = InstructionSet.current.kernels
     guard let dotPairs = kernels.bf16.dot_pairs else { return nil }
@@ -43,7 +43,7 @@ enum PeakRate {
     }
   }
 
-  /// Bytes a second that all threads read together.
+  /// Bytes per second that all threads together read.
   static func measureRead() throws -> Double {
     let kernels = InstructionSet.current.kernels
     let count = readBytes / MemoryLayout<Float>.size / Threads.count
@@ -54,7 +54,7 @@ enum PeakRate {
     }
   }
 
-  /// Bytes a second that all threads read and write together in a copy.
+  /// Bytes per second that all threads together read and write in a copy.
   static func measureCopy() throws -> Double {
     let count = readBytes / MemoryLayout<Float>.size / Threads.count / 2
     let memory = try Scratch(floats: 2 * count * Threads.count)
@@ -66,7 +66,7 @@ enum PeakRate {
     }
   }
 
-  /// Exponentials a second of vectors in the first cache.
+  /// Exponentials per second of vectors in the first-level cache.
   static func measureExponentials() throws -> Double {
     let kernels = InstructionSet.current.kernels
     let memory = try Scratch(floats: 2 * exponentials * Threads.count)
@@ -80,15 +80,15 @@ enum PeakRate {
     }
   }
 
-  /// Vectors that the first cache holds, and how often they are gone through.
+  /// Elements of vectors in the first-level cache, and the number of passes over them.
   private static let exponentials = 2048
   private static let exponentialRounds = 2000
 
-  /// More than caches hold.
+  /// More than the caches hold.
   private static let readBytes = 512 << 20
   private static let readRepetitions = 9
 
-  /// The best rate of `body` on each thread, which does `operations` every time.
+  /// The best rate of `body` on each thread, with `operations` per call.
   private static func rate(
     operations: Int, _ repetitions: Int, _ body: (_ thread: Int) -> Float
   ) -> Double {
@@ -105,7 +105,7 @@ enum PeakRate {
   }
 }
 
-/// The time that something takes.
+/// Measures elapsed time.
 enum Stopwatch {
   static func seconds(_ body: () throws -> Void) rethrows -> Double {
     let clock = ContinuousClock()

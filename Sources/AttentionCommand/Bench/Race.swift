@@ -1,21 +1,21 @@
 import AttentionConformance
 import AttentionTensors
 
-/// Runs contenders in turns, so that what disturbs the machine disturbs all of them.
+/// Runs contenders in turns, so that a disturbance of the machine affects all of them.
 struct Race {
-  /// Seconds for all turns of one race together; at least ``leastTurns`` happen.
+  /// Seconds for all turns of a race together; at least ``leastTurns`` are run.
   let budget: Double
   let timer: TurnTimer
 
   private static let leastTurns = 3
   private static let mostTurns = 25
-  /// A turn repeats a short run until it takes about this long.
+  /// A turn repeats a short run until it takes about this long, in seconds.
   private static let shortestTurn = 2e-3
   private static let mostRepetitions = 200
-  /// Results of different kernels are equal within this share; a race is of right answers only.
+  /// The relative difference allowed between the results of kernels, which are checked before timing.
   private static let agreement = 0.05
 
-  /// - Throws: what a contender throws, or ``CommandError`` if two do not agree.
+  /// - Throws: the error of a contender, or ``CommandError`` if the results of two differ.
   func run(_ contenders: [Contender], _ task: RaceTask, peak: Double) throws -> [BenchRow] {
     let start = ContinuousClock.now
     let trials = try contenders.map { try Trial($0, timer) }
@@ -56,7 +56,7 @@ struct Race {
   }
 }
 
-/// The first run of a contender: it warms up, and shows the results and the memory.
+/// The first run of a contender: a warm-up that provides the results and the memory.
 private struct Trial {
   /// A sample of each result, small enough to keep and compare.
   let results: [Tensor]

@@ -1,8 +1,8 @@
 import AttentionOperators
 import AttentionTensors
 
-/// Races of the scans: every kernel but the reference. The rate of a gated scan counts bytes, that of
-/// a selective one exponentials.
+/// Races of the scans: all kernels except the reference. The rate of a gated scan counts bytes, that of a
+/// selective scan exponentials.
 struct ScanBench {
   let isSelective: Bool
   let scale: BenchScale
@@ -72,8 +72,8 @@ struct ScanBench {
     }.map(\.kernel)
   }
 
-  /// Bytes: inputs, decay and output forward; backward decay, output and its gradient again, and two
-  /// gradients. Exponentials: one a token, channel and state, and one more for the gradients.
+  /// Bytes: forward inputs, decay and output; backward decay, output and its gradient, and two gradients.
+  /// Exponentials: one per token, channel and state, and another one for the gradients.
   func task(_ pass: RaceTask.Pass, _ dtype: DType, length: Int, channels: Int) -> RaceTask {
     let batch = scale.batch(length: length)
     let numbers = Double(batch * length * channels)

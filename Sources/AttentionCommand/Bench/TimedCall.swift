@@ -1,12 +1,12 @@
 import ArgumentParser
 import AttentionTensors
 
-/// What `attention time` measures of a call.
+/// The pass of a call that `attention time` measures.
 enum TimedPass: String, CaseIterable, ExpressibleByArgument {
   case forward, backward, training
 }
 
-/// What `attention time` calls: an operator, or a matrix product.
+/// The operation that `attention time` calls: an operator, or a matrix product.
 enum TimedOperator {
   case attention(OperatorName)
   case matmul
@@ -16,7 +16,7 @@ enum TimedOperator {
   }
 }
 
-/// A call that can be repeated, with everything prepared that is not to be measured.
+/// A repeatable call, with all preparation done.
 struct TimedCall {
   /// The kernel that runs.
   let kernel: String
@@ -43,7 +43,7 @@ struct TimedCall {
         body = { _ = try call.run() }
       case .training:
         kernel = try call.explain(needsGradient: true).chosen ?? ""
-        // Without a gradient that comes in, the pass back would end before it reaches the kernel.
+        // Without an output gradient, the backward pass would end before it reaches the kernel.
         let leaves = try inputs.withGradient(of: call.run().required("output")).tracked()
         body = { _ = try name.invocation(leaves, flags).runWithGradients(of: leaves) }
       case .backward:

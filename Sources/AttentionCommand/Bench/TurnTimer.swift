@@ -1,11 +1,10 @@
 import AttentionCUDA
 import AttentionTensors
 
-/// Measures calls on a device: on the processor by its clock, on a GPU by events in the queue of its
-/// work.
+/// Measures calls on a device: on the CPU by its clock, on a GPU by events in the stream.
 struct TurnTimer {
   private let queue: DeviceQueue?
-  /// More than the GPU's cache holds: setting it leaves nothing else there.
+  /// Memory larger than the GPU's cache: setting it evicts everything else.
   private let scrubber: DeviceMemory?
   private let events: (start: Event, end: Event)?
 
@@ -21,11 +20,11 @@ struct TurnTimer {
     events = (try Event(queue.device), try Event(queue.device))
   }
 
-  /// Whether calls are measured one by one, the GPU's cache emptied before each.
+  /// Whether calls are measured one by one with a cold GPU cache.
   var measuresSingleCalls: Bool { queue != nil }
 
-  /// The seconds of a call out of `repetitions` one behind the other. On a GPU they may wait for the
-  /// processor that queues them.
+  /// The seconds per call of `repetitions` consecutive calls. On a GPU this may include waiting for the host to
+  /// enqueue them.
   func seconds(_ repetitions: Int, _ body: () throws -> Void) throws -> Double {
     func all() throws {
       for _ in 0..<repetitions { try body() }
@@ -34,8 +33,8 @@ struct TurnTimer {
     return total / Double(repetitions)
   }
 
-  /// The seconds of a call on a GPU that finds nothing in its cache. Emptying the cache takes long
-  /// enough for a call of a few kernels to be queued meanwhile.
+  /// The seconds of a call on a GPU with a cold cache. Clearing the cache takes long enough for the host to
+  /// enqueue a call of a few kernels meanwhile.
   func coldSeconds(_ body: () throws -> Void) throws -> Double {
     guard let queue, let scrubber else { return try Stopwatch.seconds(body) }
     try queue.stream.fill(scrubber, with: 0)
@@ -51,9 +50,9 @@ struct TurnTimer {
     return try events.end.seconds(since: events.start)
   }
 
-  /// Counts the most memory held from now on, and returns what is held now.
+  /// Restarts the measurement of the peak, and returns the bytes held now.
   func resetPeak() -> Int { queue?.device.ledger.resetPeak() ?? MemoryPool.resetPeak() }
 
-  /// The most bytes held at a time since ``resetPeak()``.
+  /// The most bytes held at once since ``resetPeak()``.
   var peakBytes: Int { queue?.device.ledger.peakBytes ?? MemoryPool.peakBytes }
 }

@@ -9,34 +9,34 @@ struct Bench: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Speed, rate and memory of every kernel, beside the unfused computation.",
     discussion: """
-      Kernels run in turns in one process; printed are the median, the spread (the distance \
-      between the quartiles as a share of the median), the rate of the mathematics' operations, \
-      that as a share of the float32 multiply-adds that the machine does in registers (measured \
-      before each table on all threads, the best until then; bfloat16 products can be faster), \
-      the most memory held beside inputs and outputs, and how many times as long the unfused \
-      computation takes. `training` is forward and all gradients. For linear attention and scans, \
-      growth is the time divided by that of linear growth from the shortest length. Of a scan the \
-      rate is that of the bytes of its inputs, outputs and gradients, each moved once, as a share \
-      of a plain copy's; of a selective scan that of the exponentials of its definition (once \
-      forward, once more for training), as a share of a loop of exponentials.
+      Kernels run in turns in one process. Columns: the median; the spread (the interquartile range \
+      as a fraction of the median); the rate of the mathematical definition's operations, and the \
+      same as a fraction of the machine's float32 multiply-adds in registers (measured on all \
+      threads before each table, the best so far; bfloat16 products can be faster); the most memory \
+      held besides inputs and outputs; and the time of the unfused computation divided by the \
+      kernel's. `training` is forward and all gradients. For linear attention and scans, growth is \
+      the time divided by that of linear growth from the shortest length. The rate of a gated scan \
+      counts the bytes of its inputs, outputs and gradients, each moved once, as a fraction of a \
+      plain copy; that of a selective scan the exponentials of its definition (once forward, once \
+      more for training), as a fraction of a loop of exponentials.
 
-      On a GPU a turn is one call by events, the cache emptied before it, and shares are of a product \
-      of large matrices in the same type, of a copy, or of exponentials of what is in memory.
+      On a GPU a turn is one call timed by events with a cold cache, and fractions are of a large \
+      matrix product in the same dtype, of a copy, or of exponentials of numbers in memory.
       """)
 
   @Argument(
-    help: ArgumentHelp("Of softmax, cosine, linear, scan. Default all.", valueName: "operator"),
+    help: ArgumentHelp("Any of softmax, cosine, linear, scan. Default all.", valueName: "operator"),
     transform: OperatorName.init(argument:))
   var operations: [OperatorName] = []
 
-  @Flag(help: "The figures as JSON on standard output.")
+  @Flag(help: "Print the figures as JSON.")
   var json = false
 
   @Option(
-    help: ArgumentHelp("A picture of the time per token over the length.", valueName: "file.svg"))
+    help: ArgumentHelp("A chart of the time per token over the length.", valueName: "file.svg"))
   var plot: String?
 
-  @Flag(help: "Short lengths and few turns: seconds.")
+  @Flag(help: "Short lengths and few turns, for a run of seconds.")
   var quick = false
 
   @Flag(help: "softmax, cosine: causal.")

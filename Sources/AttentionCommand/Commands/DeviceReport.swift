@@ -2,7 +2,7 @@ import AttentionOperators
 import AttentionCUDA
 import AttentionTensors
 
-/// What `attention devices` prints, for other programs.
+/// The output of `attention devices --json`.
 struct DeviceReport: Encodable {
   let processor: String?
   let instructionSet: String
@@ -11,13 +11,13 @@ struct DeviceReport: Encodable {
   let processors: Int
   let memoryBytes: Int
   let nominal: Rates
-  /// Measured, if that was asked for: beside the others, not below a name of their own.
+  /// Measured, if requested: a field of its own beside the nominal rates.
   let ceilings: Ceilings?
   let gpus: [GPU]
-  /// Why there are no GPUs; nil where there are.
+  /// Why there are no GPUs; nil if there are.
   let withoutGpus: String?
 
-  /// What estimates count on.
+  /// The rates that estimates use.
   struct Rates: Encodable {
     let operationsPerSecond: Double
     let bytesPerSecond: Double

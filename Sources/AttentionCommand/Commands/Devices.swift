@@ -7,12 +7,12 @@ import AttentionTensors
 /// `attention devices`
 struct Devices: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "What this machine has and what kernels will use of it.")
+    abstract: "The devices and libraries of this machine.")
 
   @Flag(help: "Measure the ceilings: arithmetic in registers, reading from memory.")
   var measure = false
 
-  @Flag(help: "As JSON, in operations and bytes a second; measured ceilings with --measure only.")
+  @Flag(help: "Print JSON, rates per second; measured ceilings with --measure only.")
   var json = false
 
   func run() throws {
@@ -54,12 +54,12 @@ struct Devices: ParsableCommand {
         + "memory that is taken of a GPU.")
   }
 
-  /// The machine's memory, without what it swaps to.
+  /// The machine's memory, without swap space.
   static var memoryBytes: Int {
     Int(sysconf(Int32(_SC_PHYS_PAGES))) * Int(sysconf(Int32(_SC_PAGESIZE)))
   }
 
-  /// The name that Linux gives the first processor.
+  /// The name of the first processor in /proc/cpuinfo.
   static var processorName: String? {
     guard let file = fopen("/proc/cpuinfo", "r") else { return nil }
     defer { fclose(file) }

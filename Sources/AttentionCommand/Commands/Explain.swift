@@ -6,11 +6,11 @@ import AttentionTensors
 /// `attention explain`
 struct Explain: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Which kernel a call would take, its estimate, and why not the others.",
+    abstract: "Which kernel a call would run, the estimates, and why not the others.",
     discussion: """
       Nothing is computed and no memory is taken for the tensors. Shapes are given as \
-      queries=2x1024x8x64,keys=2x512x2x64; keys that are not given have the shape of the queries, \
-      values that of the keys; for scan inputs=2x1024x512 is enough, or \
+      queries=2x1024x8x64,keys=2x512x2x64; keys default to the shape of the queries, values to that \
+      of the keys; for scan inputs=2x1024x512 is enough, or \
       inputs=2x1024x512,state_matrix=512x16. The names are those of `attention run --help`.
       """)
 
@@ -26,7 +26,7 @@ struct Explain: ParsableCommand {
 
   @OptionGroup var flags: OperatorFlags
 
-  @Flag(help: "The verdict as JSON.")
+  @Flag(help: "Print the verdict as JSON.")
   var json = false
 
   func run() throws {

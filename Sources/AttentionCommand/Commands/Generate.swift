@@ -6,34 +6,34 @@ struct Generate: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Continue a prompt with a trained model, token by token.",
     discussion: """
-      Standard output gets the prompt and, as it is written, what follows it. Without --prompt it is what \
-      standard input holds, to the last line break, unless that is a terminal.
+      Writes the prompt and its continuation, as it is generated, to standard output. Without --prompt \
+      the prompt is standard input, without its last line break, unless that is a terminal.
       """)
 
   @Argument(
     help: "A checkpoint folder, or the output folder of a training run: its latest checkpoint.")
   var checkpoint: String
 
-  @Option(help: "The text to continue. Default standard input; where it is empty, a line break.")
+  @Option(help: "The text to continue. Default standard input, or a line break if that is empty.")
   var prompt: String?
 
   @Option(
-    parsing: .unconditional, help: "How many tokens are written.", transform: Number.whole)
+    parsing: .unconditional, help: "The number of tokens to generate.", transform: Number.whole)
   var tokens = 400
 
   @Option(
-    parsing: .unconditional, help: "Divides the logits; 0 takes the likeliest token.",
+    parsing: .unconditional, help: "Divides the logits; 0 takes the most likely token.",
     transform: Number.real)
   var temperature = 0.8
 
   @Option(
     name: .customLong("top-k"), parsing: .unconditional,
-    help: "Only the likeliest k tokens are drawn from. Default all.", transform: Number.whole)
+    help: "Only the k most likely tokens are drawn. Default all.", transform: Number.whole)
   var topK: Int?
 
   @Option(
     name: .customLong("top-p"), parsing: .unconditional,
-    help: "Only the likeliest tokens that make up p are drawn from. Default all.",
+    help: "Only the most likely tokens with total probability p are drawn. Default all.",
     transform: Number.real)
   var topP: Double?
 

@@ -1,8 +1,8 @@
 import AttentionCUDA
 import AttentionTensors
 
-/// What `attention devices` says of GPUs: those that there are, and of what is missing, where it was
-/// looked for and what to install.
+/// The part of `attention devices` about GPUs and NVIDIA's libraries: what was found, and for what is missing, where
+/// it was looked for and what to install.
 enum GraphicsReport {
   static func lines() -> [String] {
     do {

@@ -7,17 +7,17 @@ import AttentionTraining
 /// `attention kernels`
 struct Kernels: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "The compiled GPU kernels on disk: lists them, makes them, or removes them.",
+    abstract: "List, compile or remove the GPU kernels on disk.",
     discussion: """
-      GPU kernels are compiled when they are first used, and kept. \(KernelCache.variable) names the \
-      folder; nobody else may be allowed to write to it. --compile uses the operators' kernels now, so \
-      that no later call waits for the compiler, and prints how long each took to be ready.
+      GPU kernels are compiled on first use and cached on disk. \(KernelCache.variable) names the \
+      folder, which must not be writable by other users. --compile prepares the operators' kernels, so \
+      that no later call waits for the compiler, and prints how long each took.
       """)
 
   @Flag(help: "Remove them all; they are compiled again when they are used.")
   var clear = false
 
-  @Flag(help: "Set up the kernels of all operators: the quick conformance cases are run.")
+  @Flag(help: "Compile the kernels of all operators by running the quick conformance cases.")
   var compile = false
 
   @Option(help: "For --compile: cuda or cuda:N.")

@@ -7,9 +7,9 @@ struct Logits: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "The logits of a trained model, for the tokens of a safetensors file.",
     discussion: """
-      Tensors read, by name: tokens, int32 or int64 [b,t], required; padding_mask, bool [b,t], false for tokens \
-      that are padding; cumulative_lengths, int32 [n+1], where packed sequences begin, and their end, for b = 1. \
-      Written is logits, float32 [b,t,vocabulary]: behind each token those of the next.
+      Input tensors, by name: tokens, int32 or int64 [b,t], required; padding_mask, bool [b,t], false for \
+      padding; cumulative_lengths, int32 [n+1], the bounds of packed sequences, for b = 1. \
+      Output: logits, float32 [b,t,vocabulary]: for each token those of the next one.
       """)
 
   @Argument(
@@ -67,7 +67,7 @@ struct Logits: ParsableCommand {
     return inputs
   }
 
-  /// The tokens as the model reads them: other programs count in 64 bits.
+  /// The tokens as the model reads them; other programs often write int64.
   private func checked(_ tokens: Tensor, _ vocabulary: Int) throws -> Tensor {
     guard tokens.dtype == .int32 || tokens.dtype == .int64 else { return tokens }
     let numbers = try tokens.elements(as: Int64.self)

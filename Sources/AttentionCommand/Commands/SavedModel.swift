@@ -2,7 +2,7 @@ import AttentionLanguageModels
 import AttentionTensors
 import AttentionTraining
 
-/// A model as the commands name it: a checkpoint's folder, or that of a run.
+/// A model named by the folder of a checkpoint or of a run.
 enum SavedModel {
   /// The model of a checkpoint, or of the latest one of a run.
   static func read(_ folder: String, on device: Device) throws -> LanguageModel {

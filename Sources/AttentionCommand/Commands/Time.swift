@@ -7,9 +7,9 @@ struct Time: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "How long a call takes on the tensors of a safetensors file.",
     discussion: """
-      One JSON line a turn: {"kernel": …, "seconds": …, "extra_bytes": …}. The first call warms up \
-      and is not printed. With --interactive a turn is run for each line read from standard input, \
-      so that another program can measure its own calls in between.
+      Prints one JSON line per turn: {"kernel": …, "seconds": …, "extra_bytes": …}. The first call is a \
+      warm-up and is not printed. With --interactive a turn runs for each line of standard input, so \
+      that another program can measure its own calls in between.
 
       matmul reads left [...,m,k] and right [...,k,n].
       """)
@@ -27,24 +27,24 @@ struct Time: ParsableCommand {
   @Option(
     help:
       """
-      forward; backward: the gradients of a forward pass that was run before; or training: both. \
-      Where output_gradient is absent, one is drawn.
+      forward; backward: the gradients of an earlier forward pass; or training: both. Without an \
+      output_gradient, one is drawn.
       """)
   var pass = TimedPass.forward
 
-  @Option(parsing: .unconditional, help: "Turns.", transform: Number.whole)
+  @Option(parsing: .unconditional, help: "The number of turns.", transform: Number.whole)
   var turns = 10
 
   @Option(
     parsing: .unconditional,
-    help: "Seconds that a turn takes at least: a short call is repeated, and divided.",
+    help: "The least seconds per turn: short calls are repeated and averaged.",
     transform: Number.real)
   var turnSeconds = 0.02
 
-  @Flag(help: "On a GPU: a turn is one call, the cache emptied before it.")
+  @Flag(help: "On a GPU: a turn is one call with a cold cache.")
   var cold = false
 
-  @Flag(help: "A turn for each line of standard input.")
+  @Flag(help: "Run a turn for each line of standard input.")
   var interactive = false
 
   func run() throws {
@@ -74,7 +74,7 @@ struct Time: ParsableCommand {
     }
   }
 
-  /// The longest turn that can be asked for: a day.
+  /// The longest turn that may be requested: a day.
   private static let longestTurn = 86_400.0
 
   private struct Turn: Encodable {

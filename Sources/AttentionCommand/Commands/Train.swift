@@ -9,14 +9,14 @@ struct Train: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Train a language model on text.",
     discussion: """
-      Progress goes to standard error; standard output gets the text that the trained model writes \
-      and, as the last line, what it reached: validation 2.31 bits per byte. The output folder \
-      gets checkpoints, metrics.jsonl and loss.svg; it is runs/NAME for NAME.json5 unless \
-      training.output_directory is another.
+      Progress goes to standard error; standard output gets the text that the trained model \
+      generates and, as the last line, its loss: validation 2.31 bits per byte. Checkpoints, \
+      metrics.jsonl and loss.svg go to the output folder, runs/NAME for NAME.json5 unless \
+      training.output_directory says otherwise.
 
-      The same command continues a run that was stopped, bit for bit. Ctrl-C stops it with a \
-      checkpoint and exit code 130, a kill (SIGTERM) with 143, a terminal that closes with 129; a \
-      second Ctrl-C ends it at once.
+      The same command resumes a stopped run, bit for bit. Ctrl-C stops it with a checkpoint and \
+      exit code 130, SIGTERM with 143, a closing terminal (SIGHUP) with 129; a second Ctrl-C ends it \
+      at once.
 
       --keys prints every key of a configuration with its default and meaning; the page is \
       CONFIGURATION.md in the repository too.
@@ -27,19 +27,19 @@ struct Train: ParsableCommand {
   var configuration: String?
 
   @Argument(
-    help: ArgumentHelp("Other values, as training.steps=20.", valueName: "key=value"))
+    help: ArgumentHelp("Other values, such as training.steps=20.", valueName: "key=value"))
   var overrides: [String] = []
 
-  @Option(help: "cpu, cuda or cuda:N. A run may be continued on another.")
+  @Option(help: "cpu, cuda or cuda:N. A run may be resumed on another device.")
   var device = "cpu"
 
-  @Flag(help: "Print the keys of configurations, and do nothing else.")
+  @Flag(help: "Print all configuration keys and exit.")
   var keys = false
 
-  @Flag(help: "Continue from the latest checkpoint; it is a mistake if there is none.")
+  @Flag(help: "Resume from the latest checkpoint; having none is an error.")
   var resume = false
 
-  @Flag(help: "Remove the checkpoints of an earlier run and begin anew.")
+  @Flag(help: "Remove the checkpoints of an earlier run and start over.")
   var startOver = false
 
   func validate() throws {

@@ -10,9 +10,9 @@ struct Verify: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Check every kernel against the float64 reference on this machine.",
     discussion: """
-      Runs every combination of the conformance cases with every kernel that has no objection and \
-      every instruction set of the processor, fresh memory filled with NaN. On a GPU, cases that its \
-      kernels object to are counted by reason. Exit code 1 if a kernel is wrong or none ran.
+      Runs every conformance case with every kernel that has no objection and every instruction set \
+      of the processor, with fresh memory filled with NaN. On a GPU, cases that its kernels object to \
+      are counted by reason. Exit code 1 if a kernel is wrong or none ran.
       """)
 
   @Option(help: "cpu, cuda or cuda:N.")
@@ -24,18 +24,18 @@ struct Verify: ParsableCommand {
       "One of \(ConformanceSuite.Operator.list). Default all.", valueName: "operator"))
   var operation: ConformanceSuite.Operator?
 
-  @Option(help: "Exact attention's cases in this type, whatever their own is.")
+  @Option(help: "Run exact attention's cases in this dtype instead of their own.")
   var dtype: DType?
 
   @Option(
-    parsing: .unconditional, help: "Other numbers for every case. Default 0.",
+    parsing: .unconditional, help: "A seed for the random inputs. Default 0.",
     transform: Number.seed)
   var seed: UInt64 = 0
 
-  @Flag(help: "A share of the cases, at short lengths.")
+  @Flag(help: "Some of the cases, at short lengths.")
   var quick = false
 
-  /// What is returned to the shell where a kernel is wrong or none ran: not a mistake of the caller.
+  /// The exit code if a kernel is wrong or none ran, as opposed to an error of the caller.
   static let failed = ExitCode(1)
 
   func run() throws {
@@ -44,7 +44,7 @@ struct Verify: ParsableCommand {
         "--dtype", was: dtype.rawValue, mustBe: "float32, bfloat16, float16 or float64")
     }
     let device = try OperatorFlags.device(named: device)
-    // Without the GPU every kernel would object to every case, and nothing would be verified.
+    // Without a GPU every kernel would object to every case, and nothing would be verified.
     if case .cuda(let index) = device { _ = try CUDADevice.at(index) }
     MemoryPool.poisonsFreshMemory = true
     defer { MemoryPool.poisonsFreshMemory = false }
@@ -76,15 +76,15 @@ struct Verify: ParsableCommand {
     if total.failedCases > 0 || total.runs == 0 { throw Self.failed }
   }
 
-  /// What many cases showed together.
+  /// The combined results of many cases.
   private struct Tally {
     var cases = 0
     var runs = 0
     var failedCases = 0
     var worstShare = 0.0
-    /// How many cases ran on no kernel.
+    /// The number of cases that ran on no kernel.
     var idle = 0
-    /// How many cases have an objection, by its words.
+    /// The number of cases with each objection.
     var objections: [String: Int] = [:]
 
     mutating func add(_ result: ConformanceResult) {
@@ -104,7 +104,7 @@ struct Verify: ParsableCommand {
       idle += other.idle
     }
 
-    /// The commonest objection first.
+    /// The most frequent objection first.
     var objectionLines: [String] {
       objections.sorted { ($1.value, $0.key) < ($0.value, $1.key) }.map {
         "\($0.value) case\($0.value == 1 ? "" : "s") without \($0.key)"
@@ -121,6 +121,6 @@ struct Verify: ParsableCommand {
 }
 
 extension ConformanceSuite.Operator: ExpressibleByArgument {
-  /// As `exact, linear`.
+  /// The names, separated by commas.
   static let list = allCases.map(\.rawValue).joined(separator: ", ")
 }

@@ -1,7 +1,7 @@
 import FoundationEssentials
 
-/// Values as JSON for other programs: keys in snake_case, as in every file that the tool reads and writes, and
-/// sorted, so that equal values give equal text.
+/// Values as JSON for other programs. Keys are in snake_case, as in all of the tool's files, and sorted, so that
+/// equal values give equal text.
 enum JSON {
   static func text(_ value: some Encodable) throws -> String {
     try encoded(value, [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes])

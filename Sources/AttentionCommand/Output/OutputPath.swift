@@ -1,8 +1,8 @@
 import AttentionCLibrary
 
-/// Where a result will be written.
+/// The path of a result.
 enum OutputPath {
-  /// Refuses a path whose folder is missing or closed before anything is computed for it.
+  /// Rejects a path whose folder is missing or not writable, before anything is computed.
   ///
   /// - Throws: ``CommandError`` that names the path and the reason.
   static func check(_ path: String) throws {

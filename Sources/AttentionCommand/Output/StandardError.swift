@@ -1,17 +1,17 @@
 import AttentionCLibrary
 import AttentionCUDA
 
-/// Lines for people beside the results: mistakes and progress.
+/// Messages for people: errors and progress.
 enum StandardError {
   static func write(_ line: String) { emit(line.escaped(keeping: ["\n"]) + "\n") }
 
-  /// Replaces the line under the cursor where a terminal shows it; elsewhere nothing is written.
+  /// Replaces the current line of a terminal; does nothing if standard error is not a terminal.
   static func progress(_ line: String) {
     guard isatty(STDERR_FILENO) != 0 else { return }
     emit("\r\u{1B}[K" + line.escaped)
   }
 
-  /// Removes what ``progress(_:)`` left.
+  /// Removes the line of ``progress(_:)``.
   static func endProgress() { progress("") }
 
   private static func emit(_ text: String) {

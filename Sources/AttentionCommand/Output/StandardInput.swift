@@ -1,9 +1,9 @@
 import AttentionCLibrary
 
-/// Text that another program or a file gives.
+/// Text piped from another program or a file.
 enum StandardInput {
-  /// Everything up to its end; nil where it is empty, closed, or a terminal, whose user would not know that
-  /// it is waited for.
+  /// The whole input; nil if it is empty, closed, or a terminal, whose user would not know that the tool waits for
+  /// input.
   ///
   /// - Throws: ``CommandError`` if it cannot be read, is not UTF-8, or is longer than any prompt.
   static func text() throws -> String? {
@@ -30,6 +30,6 @@ enum StandardInput {
     return text.isEmpty ? nil : text
   }
 
-  /// Endless input ends here.
+  /// A limit for endless input.
   private static let mostBytes = 64 << 20
 }

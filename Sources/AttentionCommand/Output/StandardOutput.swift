@@ -1,9 +1,9 @@
 @preconcurrency import AttentionCLibrary
 
-/// Results, which `print` collects.
+/// Results, which `print` buffers.
 enum StandardOutput {
-  /// Takes the numbers of standard streams that the caller closed, so that no file that is opened later gets
-  /// one, and with it what is printed. Writing to it fails, as it would.
+  /// Occupies the descriptors of standard streams that the caller closed, so that no file opened later receives
+  /// one of them and with it the output. Writing to such a descriptor fails, as it should.
   static func occupyClosedStreams() {
     for descriptor in [STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO]
     where fcntl(descriptor, F_GETFD) < 0 {
@@ -11,10 +11,10 @@ enum StandardOutput {
     }
   }
 
-  /// Hands on what was printed until now.
+  /// Writes what has been printed so far.
   ///
-  /// - Throws: ``CommandError`` if that, or anything printed before, could not be written: the disk is full,
-  ///   or nobody reads.
+  /// - Throws: ``CommandError`` if any output could not be written, for example because the disk is full or the
+  ///   reader has gone.
   static func flush() throws {
     let code = fflush(stdout) == 0 ? 0 : errno
     guard code == 0, ferror(stdout) == 0 else {

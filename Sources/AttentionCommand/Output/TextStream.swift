@@ -2,15 +2,15 @@ import AttentionCLibrary
 import AttentionCUDA
 import AttentionLanguageModels
 
-/// Text that a model writes, on standard output as it comes. A terminal gets escapes for characters that it
-/// would obey: what a model writes is not what its user asked the terminal to do.
+/// A model's text, written to standard output as it is generated. On a terminal control characters are escaped: a
+/// model's output must not control its user's terminal.
 struct TextStream {
   let model: LanguageModel
   let options: GenerationOptions
 
-  /// Writes `prompt` and what the model puts behind it, and ends the line.
+  /// Writes `prompt` and its continuation, and ends the line.
   ///
-  /// - Throws: ``CommandError`` if the model has tokens that are no bytes.
+  /// - Throws: ``CommandError`` if the model's tokens are not bytes.
   func write(prompt: String) throws {
     let vocabulary = model.configuration.vocabularySize
     guard vocabulary == ByteTokenizer.vocabularySize else {

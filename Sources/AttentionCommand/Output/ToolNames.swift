@@ -2,17 +2,16 @@ import AttentionOperators
 import AttentionLanguageModels
 import AttentionLayers
 
-/// The libraries' names of arguments, as the tool has them: tensors by their names in files, options by their
-/// flags.
+/// The tool's names for the libraries' arguments: tensors by their names in files, options by their flags.
 enum ToolNames {
-  /// Names that are not those in Swift with other letters.
+  /// Names that differ from the Swift names by more than their spelling.
   private static let names = [
     "groups": "--groups", "softcap": "--softcap", "temperature": "--temperature",
     "topK": "--top-k", "topP": "--top-p", "maximumTokens": "--tokens", "prompt": "--prompt",
     "initialKeyState": "initial_state", "writes": "slots", "paddingMask": "padding_mask",
   ]
 
-  /// The message of `error` with the tool's names of arguments; nil if it is no error about an argument.
+  /// The message of `error` with the tool's names of arguments; nil if it is not about an argument.
   static func message(of error: any Error) -> String? {
     switch error {
     case AttentionError.invalidArgument(let name, let was, let mustBe):
@@ -34,7 +33,7 @@ enum ToolNames {
     }
   }
 
-  /// `keyMask` as `key_mask`, where there is a tensor that is called so.
+  /// `keyMask` as `key_mask`, if there is a tensor of that name.
   private static func snakeCased(_ word: String) -> String {
     let name = word.reduce(into: "") { result, letter in
       result += letter.isUppercase ? "_" + letter.lowercased() : String(letter)

@@ -4,7 +4,7 @@ import AttentionTensors
 /// A case of an elementary operation.
 public struct ElementaryCase: ConformanceCase {
   public var dtype: DType
-  /// Whether the operands' axes lie in another order than the shapes say.
+  /// Whether the order of the operands' axes in memory differs from the shapes.
   public var isStrided: Bool
   let operation: ElementaryOperation
   let shapes: [Shape]
@@ -18,7 +18,7 @@ public struct ElementaryCase: ConformanceCase {
     try ElementaryProblem(self, Draw(seed: seed, label: name))
   }
 
-  /// Every operation in every type at every shape, the operands dense or not in turn.
+  /// Every operation in every dtype at every shape, alternately with contiguous and strided operands.
   ///
   /// - Parameter isQuick: whether each operation has one shape.
   public static func all(isQuick: Bool) -> [ElementaryCase] {
@@ -92,7 +92,7 @@ private struct ElementaryProblem: ConformanceProblem {
     return try results.mapValues { try $0.detached().moved(to: .cpu) }
   }
 
-  /// Operands are drawn so that nothing cancels by its form.
+  /// Operands are drawn so that no terms cancel.
   func termSizes(reference: [String: Tensor]) throws -> [String: Double] { [:] }
 
   func exactViolation(_ results: [String: Tensor], reference: [String: Tensor]) throws -> String? {

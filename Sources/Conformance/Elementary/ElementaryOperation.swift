@@ -1,11 +1,11 @@
 import AttentionTensors
 
-/// An elementary operation on tensors, with the shapes at which it is checked.
+/// An elementary operation on tensors, with the shapes at which it is tested.
 struct ElementaryOperation: Sendable {
   let name: String
   /// The operands' shapes, in several variants; the first is for quick checks.
   let shapes: [[Shape]]
-  /// Where the operands' numbers are drawn from.
+  /// The range of the operands' random elements.
   let range: (low: Double, high: Double)
   let apply: @Sendable ([Tensor]) throws -> Tensor
 
@@ -90,16 +90,16 @@ struct ElementaryOperation: Sendable {
   private static let sums = [("all", nil), ("first", [0]), ("last", [-1]), ("outer", [0, 2])]
     .flatMap { (label: String, axes: [Int]?) -> [ElementaryOperation] in
       let many: [[Shape]] = [[[5, 3, 33]], [[3, 2, 70_001]], [[3000, 5, 2]], [[1025, 3, 129]]]
-      // So few a mean that an element's share of its gradient is a number of float16.
+      // Few enough for a mean that an element's gradient is a normal float16 number.
       let few: [[Shape]] = [[[5, 3, 33]], [[3, 2, 1025]], [[1000, 5, 2]], [[33, 3, 67]]]
-      // Of one sign, so that no result is what terms leave of each other.
+      // Of one sign, so that terms do not cancel.
       return [
         .init("sum of \(label) axes", many, (0.001, 0.01)) { try $0[0].sum(axes) },
         .init("mean of \(label) axes", few, (0.1, 1)) { try $0[0].mean(axes, keepsAxes: true) },
       ]
     }
 
-  /// Indices of which one is by far the most frequent, and some never come.
+  /// Indices one of which is by far the most frequent, and some of which never occur.
   private static func indices(_ count: Int, of rows: Int) throws -> Tensor {
     var generator = Philox(seed: UInt64(count))
     return try Tensor(
@@ -128,7 +128,7 @@ struct ElementaryOperation: Sendable {
         try $0[0].transposed().contiguous().transposed().matmul(
           $0[1].transposed().contiguous().transposed())
       },
-      // Neither dense nor at an address that is a multiple of much.
+      // Neither contiguous nor aligned.
       .init("product of slices", shapes) {
         let sides = try $0.map { x in
           let end = x.shape[x.rank - 1]

@@ -26,18 +26,18 @@ public struct ExactCase: ConformanceCase {
   /// Whether the similarity is a cosine.
   var isCosine: Bool { has(.cosine) || has(.cosineGroups) || has(.cosinePlain) }
 
-  /// Whether garbage is planted where the mask hides it.
+  /// Whether garbage is placed where the mask hides it.
   var hidesGarbage: Bool { has(.hiddenPadding) || has(.edgeKey) || has(.edgeQuery) }
 
   var isTopLeft: Bool { has(.causalTopLeft) || has(.windowRight) }
 
-  /// An edge is needed where garbage is planted at one.
+  /// Garbage at an edge of the mask requires the mask to have one.
   var isCausal: Bool {
     has(.causal) || has(.causalTopLeft) || has(.windowLeft)
       || (has(.edgeKey) || has(.edgeQuery)) && window == nil && !has(.packed)
   }
 
-  /// What the bias is converted to; nil where it stays as it is.
+  /// The dtype that the bias is converted to; nil if it is not converted.
   var biasDType: DType? {
     has(.biasBFloat16) ? .bfloat16 : has(.biasFloat16) ? .float16 : has(.biasBool) ? .bool : nil
   }
@@ -55,10 +55,10 @@ public struct ExactCase: ConformanceCase {
 }
 
 extension ExactCase {
-  /// Every feature alone and in pairs, over ragged lengths and dimensions that go round, and each
-  /// alone with the few queries and many keys of decoding; and a few long ones.
+  /// Every feature alone and in pairs, over ragged lengths and dimensions in rotation, and each alone with the
+  /// few queries and many keys of decoding; and a few long ones.
   ///
-  /// - Parameter isQuick: whether lengths are short, so that unoptimised code is done in seconds.
+  /// - Parameter isQuick: whether lengths are short, so that a debug build takes seconds.
   public static func all(isQuick: Bool) -> [ExactCase] {
     let lengths = isQuick ? [9, 0, 33, 1, 17, 2] : [65, 127, 1, 64, 200, 0, 63, 2]
     let dimensions = isQuick ? [8, 16, 12] : [32, 64, 20, 16, 128, 48]
@@ -71,7 +71,8 @@ extension ExactCase {
       + (isQuick ? [] : long)
   }
 
-  /// Dimensions of nothing, where all scores or outputs are empty sums, and larger ones than GPU kernels take.
+  /// Dimensions of 0, for which all scores or outputs are empty sums, and dimensions larger than GPU kernels
+  /// support.
   private static let unusual: [ExactCase] = [(0, 24), (24, 0), (0, 0), (328, 272)].flatMap {
     (keys: Int, values: Int) in
     [[], [.causal], [.cosine], [.moreKeys, .bfloat16], [.sinks, .float16]].flatMap {
@@ -84,8 +85,8 @@ extension ExactCase {
     }
   }
 
-  /// Queries that see no key, because of a mask or because there is none: the log-sum-exp of those is the sink, if there
-  /// is one, and takes its gradient there.
+  /// Queries that attend to no key, because of a mask or because there is none: their log-sum-exp is the sink, if
+  /// there is one, and its gradient goes there.
   private static let unseen: [ExactCase] = [
     ([.keyMask], 33), ([.keyMask, .causal], 9), ([.causal, .moreQueries], 17), ([.moreQueries], 0),
     ([.windowLeft, .moreQueries, .groupedQuery], 9), ([.packed, .window], 33),
@@ -95,8 +96,8 @@ extension ExactCase {
     } + [make(masks + [.sinks, .logSumExpGradient, .bfloat16], length: length, dimension: 32)]
   }
 
-  /// Dimensions of whole blocks without masks and terms, for which there are kernels that do nothing else: in
-  /// half precision, and in sequences of float32 that are long enough.
+  /// Dimensions of whole blocks without masks and terms, which have specialised kernels: in half precision, and
+  /// in long float32 sequences.
   static func blocks(isQuick: Bool) -> [ExactCase] {
     let half: [[ExactFeature]] = [
       [.bfloat16], [.float16, .causal], [.bfloat16, .packed], [.bfloat16, .window],
@@ -113,7 +114,7 @@ extension ExactCase {
     }
     let long = cases(single, length: 270).map { (long: ExactCase) in
       var result = long
-      // One of several sequences must still be long.
+      // One of the packed sequences must still be long.
       if long.has(.packed) { (result.queryLength, result.keyLength) = (930, 930) }
       if long.has(.window) { result.valueDimension = 64 }
       (result.batch, result.heads) = (1, long.has(.groupedQuery) ? 4 : 2)
@@ -123,7 +124,7 @@ extension ExactCase {
     return cases(half, length: isQuick ? 70 : 270) + (isQuick ? Array(long.prefix(2)) : long)
   }
 
-  /// Lengths from which on kernels do what does not pay in short sequences.
+  /// Lengths at which kernels use methods that do not pay off for short sequences.
   private static var long: [ExactCase] {
     [[], [.causal], [.keyMask], [.sharp], [.groupedQuery], [.bfloat16], [.float16]].map {
       (features: [ExactFeature]) in

@@ -4,7 +4,7 @@ import AttentionTensors
 /// The inputs of a case of exact attention.
 struct ExactConformanceProblem: ConformanceProblem {
   private let settings: ExactCase
-  /// The inputs with gradients, by the names of the command line.
+  /// The inputs that have gradients, by their command-line names.
   private var inputs: [String: Tensor] = [:]
   private var keyMask: Tensor?
   private var cumulativeLengths: Tensor?
@@ -24,16 +24,16 @@ struct ExactConformanceProblem: ConformanceProblem {
     let queryShape: Shape = [b, t, h, settings.keyDimension]
     let keyShape: Shape = [b, s, settings.keyValueHeads, settings.keyDimension]
     let valueShape: Shape = [b, s, settings.keyValueHeads, settings.valueDimension]
-    // Scores of this standard deviation leave one or two keys of a row with all the weight.
+    // Scores of this standard deviation give one or two keys of a row all the weight.
     let sharpness = settings.has(.sharp) ? 8.0 : 1.0
-    // What a caller who normalises himself hands over has about unit length.
-    let length =
+    // Callers who normalise themselves pass slices of about unit norm.
+    let norm =
       settings.has(.cosinePlain) ? 1 / Double(settings.keyDimension).squareRoot() : 1.0
-    var queries = try draw.normal("queries", queryShape, size: sharpness * length, dtype: dtype)
-    var keys = try draw.normal("keys", keyShape, size: length, dtype: dtype)
+    var queries = try draw.normal("queries", queryShape, size: sharpness * norm, dtype: dtype)
+    var keys = try draw.normal("keys", keyShape, size: norm, dtype: dtype)
     var values = try draw.normal("values", valueShape, dtype: dtype)
     if settings.has(.scoresHuge) {
-      // The plain computation keeps scores in float16, which ends at 65,504.
+      // The unfused computation keeps scores in float16, whose largest number is 65,504.
       let (query, key) = dtype == .float16 ? (4, 4) : (1 << 17, 1 << 13)
       queries = try Self.steps(queryShape, dtype) { ($0 % 3 + 1) * ($0 % 2 == 0 ? query : -query) }
       keys = try Self.steps(keyShape, dtype) { ($0 % 7 + 1) * key }
@@ -58,7 +58,7 @@ struct ExactConformanceProblem: ConformanceProblem {
     if settings.hidesGarbage { try plantGarbage() }
   }
 
-  /// NaN and infinity wherever the mask says that nobody looks, and one row of NaN where some do.
+  /// Places NaN and infinity wherever the mask hides them from everyone, and a row of NaN where some attend to it.
   private mutating func plantGarbage() throws {
     let garbage = try HiddenPlaces(
       settings, keyMask: keyMask, cumulativeLengths,
@@ -68,8 +68,8 @@ struct ExactConformanceProblem: ConformanceProblem {
     logSumExpGradient = try logSumExpGradient.map { try garbage.planted(inQueries: $0, axis: 2) }
   }
 
-  /// A tensor whose row of each token is one small multiple of one number: products are exact, their few
-  /// sizes far apart, so that in any arithmetic the keys of the largest share all the weight.
+  /// A tensor whose row for each token is a small multiple of one number: products are exact and far apart, so
+  /// that in any arithmetic the keys with the largest score share all the weight.
   private static func steps(_ shape: Shape, _ dtype: DType, _ number: (Int) -> Int) throws
     -> Tensor
   {
@@ -77,9 +77,9 @@ struct ExactConformanceProblem: ConformanceProblem {
       .expanded(to: shape).contiguous().cast(to: dtype)
   }
 
-  /// A bias [t,s] beside which scores vanish, in float32 as in float64: rows of one number, whose keys count
-  /// alike, rows that rise so steeply that the last key is all that is left, and rows of which some keys are
-  /// left.
+  /// A bias [t,s] so large that scores vanish when added, in float32 as in float64: constant rows, whose keys have
+  /// equal weights; rows that rise so steeply that only the last key has weight; and rows in which only some keys
+  /// have weight.
   private static func hugeBias(_ draw: Draw, queries: Int, keys: Int) throws -> Tensor {
     let largest = Float.greatestFiniteMagnitude
     let flat: [Float] = [-1e30, 1e30, -largest, largest]
@@ -100,8 +100,8 @@ struct ExactConformanceProblem: ConformanceProblem {
     return try Tensor(bias, [queries, keys])
   }
 
-  /// The bias in the dtype that the case asks for, one of all heads where it has none. Of bool it leaves as many
-  /// pairs as numbers above a limit, and none of the last query.
+  /// The bias in the dtype of the case, with a shared one if the case has none. As bool it keeps the pairs above a
+  /// limit, and none of the last query.
   private mutating func convertBias(_ draw: Draw) throws {
     guard let dtype = settings.biasDType else { return }
     let (t, s) = (settings.queryLength, settings.keyLength)
@@ -124,7 +124,7 @@ struct ExactConformanceProblem: ConformanceProblem {
     for feature in settings.features {
       switch feature {
       case .keyMask, .hiddenPadding:
-        // The last row of the batch sees nothing, and neither do the first causal queries.
+        // The last row of the batch attends to nothing, and neither do the first causal queries.
         var flags = draw.flags("key_mask", count: b * s, probability: 0.7)
         for j in 0..<s { flags[(b - 1) * s + j] = false }
         if s > 0 { flags[0] = b == 1 }
@@ -154,11 +154,11 @@ struct ExactConformanceProblem: ConformanceProblem {
           -draw.normal("logit_decay", shape).absolute())
       case .sinks: inputs["sinks"] = try draw.normal("sinks", [h])
       case .sinksExtreme:
-        // The plain computation keeps sums in bfloat16, which ends a little before float32.
+        // The unfused computation keeps sums in bfloat16, whose range ends slightly before that of float32.
         let largest: Float = 3e38
         inputs["sinks"] = try Tensor((0..<h).map { [-.infinity, -largest, largest, 1][$0 % 4] })
       case .scaleHeads:
-        // One of the heads prefers what is unlike.
+        // One of the heads has a negative scale.
         let sizes = try draw.uniform("scale", [h], from: 0.5, to: 1.5)
         let signs = try Tensor((0..<h).map { $0 == 1 ? -1 : 1 } as [Float])
         inputs["scale"] = try sizes * signs * (settings.isCosine ? 8 : 0.3)
@@ -198,7 +198,7 @@ struct ExactConformanceProblem: ConformanceProblem {
     }
     if device != .cpu { inputs = try inputs.mapValues { try $0.moved(to: device) } }
     if device != .cpu, settings.has(.strided) {
-      // Moving makes tensors dense.
+      // Moving makes tensors contiguous.
       for (name, axis) in [("queries", 2), ("keys", 3), ("values", 2)] {
         inputs[name] = try inputs[name]!.restrided(1, axis)
       }
@@ -223,10 +223,10 @@ struct ExactConformanceProblem: ConformanceProblem {
     return try results.mapValues { try $0.detached().moved(to: .cpu) }
   }
 
-  /// Sizes for dO and v of size one, where dP = dO·v has size √v.
+  /// Term sizes for dO and v of unit size, for which dP = dO·v has size √v.
   ///
-  /// With P's weights, Σ_j P_ij k_j is as much smaller than k as the output is than v, and
-  /// Σ_i P_ij q_i as much larger than q as the gradient of v is than dO.
+  /// With the weights P, Σ_j P_ij k_j is smaller than k by the same factor as the output is smaller than v, and
+  /// Σ_i P_ij q_i larger than q by the same factor as the gradient of v is larger than dO.
   func termSizes(reference: [String: Tensor]) throws -> [String: Double] {
     guard let output = reference["output"], let valuesGradient = reference["values_gradient"] else {
       return [:]
@@ -241,35 +241,38 @@ struct ExactConformanceProblem: ConformanceProblem {
     let pairs = rows * rows * Double(settings.heads * settings.keyLength)
     let shared = pairs / Double(max(1, inputs["bias"]?.elementCount ?? 1))
     return [
-      "queries_gradient": along * query.slope * key.size,
-      "keys_gradient": across * key.slope * query.size,
+      "queries_gradient": along * query.sensitivity * key.size,
+      "keys_gradient": across * key.sensitivity * query.size,
       "bias_gradient": along * (shared / Double(max(1, settings.keyLength))).squareRoot(),
       "logit_decay_gradient": across * Double(settings.queryLength).squareRoot(),
       "scale_gradient": along * rows * dimension * query.size * key.size,
       "sinks_gradient": along * rows,
-      // The logarithm of a sum that is rounded by a share of itself.
+      // The logarithm of a sum with a relative rounding error.
       "log_sum_exp": 1,
     ]
   }
 
-  /// For queries and keys: the size of an element as the product sees it, and how much the scores
-  /// change with an element, the other operand's element being one.
+  /// For queries and keys: the size of an element in the product, and how much the scores change with an element
+  /// if the other operand's element is 1.
   private func similaritySizes() throws -> (query: OperandSize, key: OperandSize) {
     let sizes = try (inputs["queries"]!.rootMeanSquare(), inputs["keys"]!.rootMeanSquare())
     let scale = try inputs["scale"]?.rootMeanSquare() ?? number
     guard settings.has(.cosine) || settings.has(.cosineGroups) else {
-      return (OperandSize(size: sizes.0, slope: scale), OperandSize(size: sizes.1, slope: scale))
+      return (
+        OperandSize(size: sizes.0, sensitivity: scale),
+        OperandSize(size: sizes.1, sensitivity: scale)
+      )
     }
-    // Normalising divides by a slice's length, which of few elements is now and then much shorter than most.
+    // Normalising divides by a slice's norm, which for few elements is occasionally much smaller than usual.
     let width = Double(settings.keyDimension / groups).squareRoot()
     return (
-      OperandSize(size: 1 / width, slope: try scale * reciprocalLengths(inputs["queries"]!)),
-      OperandSize(size: 1 / width, slope: try scale * reciprocalLengths(inputs["keys"]!))
+      OperandSize(size: 1 / width, sensitivity: try scale * inverseNorms(inputs["queries"]!)),
+      OperandSize(size: 1 / width, sensitivity: try scale * inverseNorms(inputs["keys"]!))
     )
   }
 
-  /// The root mean square of 1 / length, over the slices that are not zero.
-  private func reciprocalLengths(_ rows: Tensor) throws -> Double {
+  /// The root mean square of the inverse norms of the slices that are not zero.
+  private func inverseNorms(_ rows: Tensor) throws -> Double {
     let width = settings.keyDimension / groups
     guard width > 0 else { return 0 }
     let numbers = try rows.elements(as: Double.self)
@@ -282,18 +285,18 @@ struct ExactConformanceProblem: ConformanceProblem {
 
   private struct OperandSize {
     let size: Double
-    let slope: Double
+    let sensitivity: Double
   }
 
   private var groups: Int { settings.has(.cosineGroups) ? 4 : 1 }
 
-  /// The scale where it is one number.
+  /// The scale, if it is a single number.
   private var number: Double {
     if settings.has(.scaleNumber) { return settings.isCosine ? 5 : 0.3 }
     return settings.isCosine ? 8 : 1 / Double(settings.keyDimension).squareRoot()
   }
 
-  /// A query that sees nothing has a zero output and a zero gradient, to the bit.
+  /// A query that attends to nothing has an output and a gradient of exactly zero.
   func exactViolation(_ results: [String: Tensor], reference: [String: Tensor]) throws -> String? {
     guard let sums = reference["log_sum_exp"] else { return nil }
     let isEmpty = try sums.isEqual(to: .full([], -.infinity)).permuted([0, 2, 1]).unsqueezed(3)
@@ -310,7 +313,7 @@ struct ExactConformanceProblem: ConformanceProblem {
 }
 
 extension ExactConformanceProblem {
-  /// The arguments of the operator, with the inputs as they are or converted.
+  /// The arguments of the operator, with the inputs converted or not.
   private struct Arguments {
     let queries: Tensor
     let keys: Tensor

@@ -1,4 +1,4 @@
-/// What exact attention can be asked for.
+/// The options of exact attention and special inputs that cases combine.
 public enum ExactFeature: String, CaseFeature {
   case causal
   case causalTopLeft = "causal top-left"
@@ -63,18 +63,18 @@ public enum ExactFeature: String, CaseFeature {
   }
 
   public func excludes(_ other: Self) -> Bool {
-    // Padding is a key mask, in which each part of the garbage has its place.
+    // Padding is a key mask in which garbage has fixed positions.
     if self == .hiddenPadding, other == .keyMask { return true }
-    // Packed sequences and running sums belong to queries and keys of one length.
+    // Packed sequences and cumulative decays require as many queries as keys.
     if [.packed, .logitDecay, .logitDecayCut].contains(self) {
       return other == .moreKeys || other == .moreQueries
     }
-    // The plain computation has bias and sums in the inputs' type, whose range or digits these leave.
+    // The unfused computation has bias and sums in the inputs' dtype, whose range or precision these exceed.
     if [.biasHuge, .sinksExtreme].contains(self) && other.group == "dtype" { return true }
-    // The largest numbers are infinite in half precision, and flags have no size.
+    // The largest numbers are infinite in half precision, and bool has no size.
     if self == .biasHuge, other.group == "bias dtype" { return true }
-    // Beside huge scores float32 has no place for small terms, which tell equal keys apart in float64; and
-    // nothing but rounding is left of gradients that vanish, of the scale's in units of the scores.
+    // Added to huge scores, small terms are lost in float32 but distinguish equal keys in float64; and gradients
+    // that vanish consist of rounding only, that of the scale in units of the scores.
     return self == .scoresHuge && other != .biasBool
       && ["bias", "bias dtype", "alibi", "logit decay", "scale", "dtype"].contains(other.group)
   }

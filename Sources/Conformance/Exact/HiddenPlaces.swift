@@ -1,16 +1,16 @@
 import AttentionTensors
 
-/// What the mask of a case hides, by the definition pair by pair, and the garbage planted there.
+/// The elements that a case's mask hides, from the definition pair by pair, and the garbage placed there.
 ///
-/// Rows that nobody sees, queries that see nothing and biases of hidden pairs hold NaN and infinity. With a
-/// feature of the edge, one row of NaN is visible to some only: the key that the fewest queries see, or
-/// the query that sees the fewest keys. What depends on it is NaN, and nothing else.
+/// Keys that no query attends to, queries that attend to nothing and biases of masked pairs hold NaN and infinity.
+/// With an edge feature, one row of NaN is visible to some only: the key that the fewest queries attend to, or the
+/// query that attends to the fewest keys. Everything that depends on it is NaN, and nothing else.
 struct HiddenPlaces {
   private let settings: ExactCase
-  /// [batch, queries, keys]: whether the mask leaves a pair, and whether the bias does not hide it either.
+  /// [batch, queries, keys]: whether the mask allows a pair; below, whether the bias allows it too.
   private let leaves: [Bool]
   private let sees: [Bool]
-  /// [batch, keys] and [batch, queries]: 0 for what is seen, 1 for garbage, 2 for NaN.
+  /// [batch, keys] and [batch, queries]: 0 for visible, 1 for garbage, 2 for NaN.
   private var keys: [UInt8]
   private var queries: [UInt8]
 
@@ -18,7 +18,7 @@ struct HiddenPlaces {
   private var t: Int { settings.queryLength }
   private var s: Int { settings.keyLength }
 
-  /// - Parameter bias: one of which −∞ hides the same keys from all queries and heads, or nil.
+  /// - Parameter bias: a bias whose −∞ masks the same keys for all queries and heads, or nil.
   init(
     _ settings: ExactCase, keyMask: Tensor?, _ cumulativeLengths: Tensor?, bias: Tensor?
   ) throws {
@@ -26,12 +26,12 @@ struct HiddenPlaces {
     let (b, t, s) = (settings.batch, settings.queryLength, settings.keyLength)
     let keep = try keyMask?.elements(as: Bool.self)
     let bounds = try cumulativeLengths?.elements(as: Int32.self).map { Int($0) } ?? []
-    // The sequence that a token is in.
+    // The sequence of each token.
     let sequences = (0..<max(t, s)).map { token in bounds.dropFirst().prefix { $0 <= token }.count }
     let starts = bounds.isEmpty ? [0] : bounds
     func sees(_ batch: Int, _ i: Int, _ j: Int) -> Bool {
       if keep?[batch * s + j] == false || sequences[i] != sequences[j] { return false }
-      // Packed sequences have as many queries as keys: the corners are one.
+      // Packed sequences have as many queries as keys, so both alignments agree.
       let shift = settings.isTopLeft || !bounds.isEmpty ? 0 : s - t
       let distance = (j - starts[sequences[j]]) - (i - starts[sequences[i]]) - shift
       if settings.isCausal, distance > 0 { return false }
@@ -60,7 +60,7 @@ struct HiddenPlaces {
     func rarest(_ counts: [Int], of all: Int) -> Int? {
       counts.indices.filter { counts[$0] > 0 && counts[$0] < all }.min { counts[$0] < counts[$1] }
     }
-    // The gradient of a decay is a difference of sums over all later tokens, which NaN among them reaches.
+    // The gradient of a decay is a difference of sums over all later tokens, so it is NaN if any of them is.
     guard !settings.has(.logitDecay), !settings.has(.logitDecayCut) else { return }
     if settings.has(.edgeKey), let key = rarest(seers, of: t) { keys[key] = 2 }
     if settings.has(.edgeQuery), let query = rarest(seen, of: s) { queries[query] = 2 }
@@ -79,12 +79,12 @@ struct HiddenPlaces {
     return inputs
   }
 
-  /// A tensor [batch, …] whose axis `axis` is that of the queries.
+  /// Places garbage in a tensor [batch, …] whose axis `axis` is that of the queries.
   func planted(inQueries tensor: Tensor, axis: Int) throws -> Tensor {
     try plant(tensor, axis: axis, queries, length: t)
   }
 
-  /// NaN and infinity in turn at rows marked with 1, NaN at those marked with 2.
+  /// Alternating NaN and infinity in rows marked with 1, NaN in those marked with 2.
   private func plant(_ tensor: Tensor, axis: Int, _ marks: [UInt8], length: Int) throws -> Tensor {
     guard tensor.elementCount > 0 else { return tensor }
     let shape = Shape((0..<tensor.rank).map { $0 == 0 ? b : $0 == axis ? length : 1 })
@@ -98,7 +98,7 @@ struct HiddenPlaces {
     return settings.has(.strided) && tensor.rank == 4 ? try planted.restrided(1, 2) : planted
   }
 
-  /// Elements of a bias that only hidden pairs read.
+  /// Places garbage in elements of a bias that only masked pairs read.
   private func planted(inBias bias: Tensor) throws -> Tensor {
     let extents = [Int](repeating: 1, count: 4 - bias.rank) + bias.shape.dimensions
     var isRead = [Bool](repeating: false, count: bias.elementCount)
@@ -118,7 +118,7 @@ struct HiddenPlaces {
     return try .select(Tensor(isRead, bias.shape), bias, garbage)
   }
 
-  /// Tokens whose decay lies between no query and a key that it sees: [batch, length].
+  /// Tokens whose decay is not between any query and a key that it attends to: [batch, length].
   private func hiddenDecays() -> [UInt8] {
     var marks = [UInt8](repeating: 1, count: b * t)
     for batch in 0..<b {

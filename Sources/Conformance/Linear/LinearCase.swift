@@ -28,10 +28,10 @@ public struct LinearCase: ConformanceCase {
 }
 
 extension LinearCase {
-  /// Every feature alone and in pairs, and more beside each decay, over ragged lengths and
-  /// dimensions that go round.
+  /// Every feature alone and in pairs, and some triples with each decay, over ragged lengths and dimensions in
+  /// rotation.
   ///
-  /// - Parameter isQuick: whether lengths are short, so that unoptimised code is done in seconds.
+  /// - Parameter isQuick: whether lengths are short, so that a debug build takes seconds.
   public static func all(isQuick: Bool) -> [LinearCase] {
     let lengths = isQuick ? [9, 0, 65, 1, 33, 2] : [65, 127, 1, 64, 200, 0, 63, 2, 130]
     let dimensions = isQuick ? [8, 16, 12] : [32, 64, 20, 16, 128]
@@ -43,8 +43,7 @@ extension LinearCase {
     } + wide(isQuick: isQuick) + long
   }
 
-  /// What kernels of tensor cores compute: bfloat16 in whole blocks of 64 channels, over several of their
-  /// chunks.
+  /// Problems for tensor-core kernels: bfloat16 with blocks of 64 channels, over several chunks.
   private static func wide(isQuick: Bool) -> [LinearCase] {
     let lengths = isQuick ? [65, 9, 130] : [65, 200, 64, 1, 300]
     let sizes =
@@ -71,7 +70,7 @@ extension LinearCase {
     return cases
   }
 
-  /// Sequences long enough to be cut into pieces.
+  /// Sequences long enough to be split into pieces.
   private static let long: [LinearCase] = {
     let length = 1100
     let dimension = 8

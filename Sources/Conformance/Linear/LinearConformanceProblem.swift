@@ -4,7 +4,7 @@ import AttentionTensors
 /// The inputs of a case of linear attention.
 struct LinearConformanceProblem: ConformanceProblem {
   private let settings: LinearCase
-  /// The inputs with gradients, by the names of the command line.
+  /// The inputs that have gradients, by their command-line names.
   private var inputs: [String: Tensor]
   private var cumulativeLengths: Tensor?
   private var outputGradient: Tensor
@@ -21,7 +21,7 @@ struct LinearConformanceProblem: ConformanceProblem {
     let packedSequences = 5
     let stateShape: Shape = [settings.has(.packed) ? packedSequences : b, hv, k, v]
     var queries = try draw.normal("queries", [b, t, h, k], dtype: settings.dtype)
-    // What erases with long keys doubles what it erases: trained keys are short.
+    // Erasing with keys of large norm amplifies the state; trained keys have small norms.
     let unit = 1 / Double(k).squareRoot()
     var keys = try draw.normal(
       "keys", [b, t, h, k], size: settings.features.contains(where: \.isErasing) ? unit : 1,
@@ -118,9 +118,9 @@ struct LinearConformanceProblem: ConformanceProblem {
     }
   }
 
-  /// Nothing of a linear sum cancels by its form, but the gradient of a decay per head is one sum
-  /// over all tokens. What a token's rounded query or key adds, it adds at all tokens that its
-  /// influence passes, so the sizes of the terms are added over tokens as they are.
+  /// No terms of a linear sum cancel by construction, except in the gradient of a decay per head, one sum over all
+  /// tokens. The rounding error of a token's query or key affects all tokens that it influences, so the sizes of
+  /// the terms are added over the tokens.
   func termSizes(reference: [String: Tensor]) throws -> [String: Double] {
     guard settings.has(.decayHeads), let decay = inputs["decay"] else { return [:] }
     var each = self

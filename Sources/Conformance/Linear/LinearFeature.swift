@@ -1,4 +1,4 @@
-/// What linear attention can be asked for.
+/// The options of linear attention and special inputs that cases combine.
 public enum LinearFeature: String, CaseFeature {
   case decayHeads = "decay per head"
   case decayTokens = "decay per token"
@@ -34,11 +34,11 @@ public enum LinearFeature: String, CaseFeature {
 
   public func excludes(_ other: Self) -> Bool { false }
 
-  /// Whether a token takes from the state what it reads there.
+  /// Whether a token removes from the state what it reads there.
   var isErasing: Bool { [.delta, .readKeys, .lowRank].contains(self) }
 
-  /// Combinations beyond pairs: a decay's strength and the states matter only beside a decay, and
-  /// beside every update.
+  /// Combinations beyond pairs: the strength of a decay and the states matter only with a decay, and with every
+  /// update.
   static let triples: [[LinearFeature]] = {
     let updates: [LinearFeature] = [.bonus, .delta, .readKeys, .lowRank]
     let decays: [LinearFeature] = [.decayHeads, .decayTokens, .decayChannels]

@@ -23,10 +23,9 @@ public struct ScanCase: ConformanceCase {
 }
 
 extension ScanCase {
-  /// Every feature alone and in pairs, and some more together, over ragged lengths and widths that
-  /// go round.
+  /// Every feature alone and in pairs, and some larger combinations, over ragged lengths and widths in rotation.
   ///
-  /// - Parameter isQuick: whether lengths are short, so that unoptimised code is done in seconds.
+  /// - Parameter isQuick: whether lengths are short, so that a debug build takes seconds.
   public static func all(isQuick: Bool) -> [ScanCase] {
     let lengths = isQuick ? [9, 0, 130, 1, 65, 2] : [65, 127, 1, 300, 0, 2, 1000, 63, 64]
     let widths = isQuick ? [8, 37, 16] : [32, 70, 129, 16, 5]

@@ -4,7 +4,7 @@ import AttentionTensors
 /// The inputs of a case of the gated scan.
 struct ScanConformanceProblem: ConformanceProblem {
   private let settings: ScanCase
-  /// The inputs with gradients, by the names of the command line.
+  /// The inputs that have gradients, by their command-line names.
   private var inputs: [String: Tensor]
   private var cumulativeLengths: Tensor?
   private var outputGradient: Tensor
@@ -86,7 +86,7 @@ struct ScanConformanceProblem: ConformanceProblem {
     }
   }
 
-  /// Nothing of a linear sum cancels by its form.
+  /// No terms of a linear sum cancel by construction.
   func termSizes(reference: [String: Tensor]) throws -> [String: Double] { [:] }
 
   func exactViolation(_ results: [String: Tensor], reference: [String: Tensor]) throws -> String? {

@@ -1,4 +1,4 @@
-/// What a gated scan can be asked for.
+/// The options of the gated scan and special inputs that cases combine.
 public enum ScanFeature: String, CaseFeature {
   case strong = "strong decay"
   case forgetting = "decay of -inf"

@@ -25,10 +25,9 @@ public struct SelectiveScanCase: ConformanceCase {
 }
 
 extension SelectiveScanCase {
-  /// Every feature alone and in pairs, and some more together, over ragged lengths and widths that
-  /// go round.
+  /// Every feature alone and in pairs, and some larger combinations, over ragged lengths and widths in rotation.
   ///
-  /// - Parameter isQuick: whether sizes are small, so that unoptimised code is done in seconds.
+  /// - Parameter isQuick: whether sizes are small, so that a debug build takes seconds.
   public static func all(isQuick: Bool) -> [SelectiveScanCase] {
     let lengths = isQuick ? [9, 0, 66, 1, 17, 2] : [65, 127, 1, 150, 0, 2, 63, 64]
     let widths = isQuick ? [8, 5, 17] : [32, 70, 130, 16, 5]

@@ -4,7 +4,7 @@ import AttentionTensors
 /// The inputs of a case of the selective scan.
 struct SelectiveScanConformanceProblem: ConformanceProblem {
   private let settings: SelectiveScanCase
-  /// The inputs with gradients, by the names of the command line.
+  /// The inputs that have gradients, by their command-line names.
   private var inputs: [String: Tensor]
   private var cumulativeLengths: Tensor?
   private let outputGradient: Tensor
@@ -22,7 +22,7 @@ struct SelectiveScanConformanceProblem: ConformanceProblem {
     var tokens = try draw.normal("inputs", [b, t, d], dtype: settings.dtype)
     var step = try Self.step([b, t, d], settings, draw).cast(to: settings.dtype)
     if settings.has(.forgetting), settings.has(.softplus) {
-      // Steps of no time, in which even such a rate does nothing.
+      // Steps of no time, in which even an infinite rate has no effect.
       let isNone = try Tensor(
         draw.flags("no time", count: b * t * d, probability: 0.2), [b, t, d])
       step = try .select(isNone, .full([], -.infinity, dtype: step.dtype), step)
@@ -55,7 +55,7 @@ struct SelectiveScanConformanceProblem: ConformanceProblem {
     }
     if settings.has(.skip) { inputs["skip"] = try draw.normal("skip", [d]) }
     if settings.has(.stepBias) {
-      // Without softplus the step must stay above 0.
+      // Without softplus the step must stay positive.
       inputs["step_bias"] =
         settings.has(.softplus)
         ? try draw.normal("step_bias", [d])
@@ -72,7 +72,7 @@ struct SelectiveScanConformanceProblem: ConformanceProblem {
       settings.has(.finalStateGradient) ? try draw.normal("final_state_gradient", stateShape) : nil
   }
 
-  /// Steps as trained models have them, 0.001 to 0.1; long ones forget most states at once.
+  /// Steps like those of trained models, 0.001 to 0.1; long ones forget most states at once.
   private static func step(_ shape: Shape, _ settings: SelectiveScanCase, _ draw: Draw) throws
     -> Tensor
   {
@@ -127,7 +127,7 @@ struct SelectiveScanConformanceProblem: ConformanceProblem {
     }
   }
 
-  /// Nothing of a linear sum cancels by its form.
+  /// No terms of a linear sum cancel by construction.
   func termSizes(reference: [String: Tensor]) throws -> [String: Double] { [:] }
 
   func exactViolation(_ results: [String: Tensor], reference: [String: Tensor]) throws -> String? {

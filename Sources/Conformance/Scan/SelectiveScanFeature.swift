@@ -1,4 +1,4 @@
-/// What a selective scan can be asked for.
+/// The options of the selective scan and special inputs that cases combine.
 public enum SelectiveScanFeature: String, CaseFeature {
   case softplus
   case stepBias = "bias of the step"

@@ -1,6 +1,6 @@
 import AttentionCLibrary
 
-  /// The library that kills a program, or lets it fail, at its file operations.
+/// The library that kills a program, or lets it fail, at its file operations.
 enum FileFaults {
   private static let library = Result { try compiled() }
 

@@ -43,7 +43,7 @@ import Testing
       limitMemory(gibibytes: 16)
       let folder = TemporaryFolder()
       let path = try folder.write("text/large.swift", "x")
-    // A sparse file.
+      // A sparse file.
       #expect(truncate(path, 40 << 30) == 0)
       let error = #expect(throws: TrainingError.self) {
         _ = try TextFiles.documents(at: ["text"], extensions: ["swift"], relativeTo: folder.path)
