@@ -1,5 +1,5 @@
-// Tensors as DLPack describes them, without its header: the layout is that of version 1, which earlier
-// versions share.
+// Tensors as described by DLPack, without its header: the layout is that of version 1, which earlier versions
+// share.
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -24,7 +24,7 @@ struct DLTensor {
   int32_t rank;
   DLDataType dtype;
   int64_t *shape;
-  // In elements; NULL where the tensor is contiguous.
+  // In elements; NULL if the tensor is contiguous.
   int64_t *strides;
   uint64_t byte_offset;
 };

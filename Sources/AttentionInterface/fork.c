@@ -7,7 +7,8 @@
 
 #include "interface_error.h"
 
-// Calls read, forks write. Where calls follow each other without end, a fork still gets its turn.
+// Calls hold the lock for reading, forks for writing. Writers are preferred, so that a fork gets its turn even
+// among overlapping calls.
 #ifdef PTHREAD_RWLOCK_WRITER_NONRECURSIVE_INITIALIZER_NP
 #define GATE PTHREAD_RWLOCK_WRITER_NONRECURSIVE_INITIALIZER_NP
 #else
@@ -15,30 +16,30 @@
 #endif
 
 static pthread_rwlock_t gate = GATE;
-// Whether this process was forked, and no call has begun in it yet.
+// Whether this process was forked and has not yet made a call.
 static int is_forked;
-// Whether this thread is in a call. One that forks there, as a library does that starts a program, cannot
-// wait for itself.
+// Whether this thread is in a call. A thread that forks inside a call, for example when a library starts a
+// program, cannot wait for itself.
 static _Thread_local int is_inside;
-// Whether this thread was in the parent too, by another number.
+// Whether this thread forked the process, so that Swift's runtime still has its identity in the parent.
 static _Thread_local int is_from_parent;
 
-// A call on its way to a thread.
+// A call handed to a thread.
 typedef struct {
   void (*forget_parent)(void);
   void (*body)(void *);
   void *context;
-  // What it leaves as that thread's message; to be freed.
+  // The error message that it leaves, to be freed.
   char *message;
 } interface_call;
 
-// The thread on which the calls of the thread from the parent run, of which a process has one at most.
+// The thread that runs the calls of the forked thread, of which a process has at most one.
 #define SUBSTITUTE {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0, NULL}
 static struct substitute {
   pthread_mutex_t lock;
   pthread_cond_t changed;
   int is_running;
-  // What it is to run; NULL when it has.
+  // The call to run; NULL once it is done.
   interface_call *call;
 } substitute = SUBSTITUTE;
 
@@ -51,7 +52,7 @@ static void in_parent(void) {
 }
 
 static void in_child(void) {
-  // Threads that waited for the gate are not here to be let in, and the parent's substitute is not here.
+  // Threads that waited for the lock do not exist here, and neither does the parent's substitute.
   gate = (pthread_rwlock_t)GATE;
   substitute = (struct substitute)SUBSTITUTE;
   if (is_inside) pthread_rwlock_rdlock(&gate);
@@ -59,7 +60,7 @@ static void in_child(void) {
   __atomic_store_n(&is_forked, 1, __ATOMIC_RELAXED);
 }
 
-// When the library is loaded: with the first call it would be too late for a fork that has begun before it.
+// On loading: at the first call it would be too late for a fork that has begun before it.
 __attribute__((constructor)) static void watch_forks(void) {
   pthread_atfork(before_fork, in_parent, in_child);
 }
@@ -67,7 +68,7 @@ __attribute__((constructor)) static void watch_forks(void) {
 static void run(const interface_call *call) {
   pthread_rwlock_rdlock(&gate);
   while (__atomic_load_n(&is_forked, __ATOMIC_RELAXED)) {
-    // The first call of a process that was forked, alone.
+    // The first call in a forked process, exclusively.
     pthread_rwlock_unlock(&gate);
     pthread_rwlock_wrlock(&gate);
     if (__atomic_exchange_n(&is_forked, 0, __ATOMIC_RELAXED)) call->forget_parent();
@@ -92,7 +93,7 @@ static void *substitute_runs(void *unused) {
   }
 }
 
-// Runs a call on the substitute, which is started where there is none; 0, or why it cannot be.
+// Runs a call on the substitute thread, which is started if necessary. Returns 0, or the error number.
 static int run_apart(interface_call *call) {
   if (!substitute.is_running) {
     pthread_t thread;

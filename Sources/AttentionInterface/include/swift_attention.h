@@ -5,16 +5,16 @@
 ///     call.queries = ...; call.keys = ...; call.values = ...; call.output = ...;
 ///     if (sa_attention_forward(&call) != SA_OK) fprintf(stderr, "%s\n", sa_error());
 ///
-/// A call is a struct. A field that is all zero bytes is absent or at its default, so a struct is
-/// begun with zeros, its size and its device. What each tensor means, and the formulas, are those of
-/// the Swift operators `attention`, `linearAttention` and `gatedScan`; tensors of tokens are
+/// A call is a struct. A field of zero bytes is absent or at its default, so initialise a struct with
+/// zeros, then set its size and its device. Formulas and the meaning of each tensor are those of the
+/// Swift operators `attention`, `linearAttention` and `gatedScan`; tensors of tokens are
 /// [batch, length, heads, dimension].
 ///
-/// Memory that results are written to overlaps neither each other nor what the call reads.
+/// Results must not overlap each other or the inputs in memory.
 ///
-/// Nothing is printed, nothing ends the process, and no pointer is kept after a call. Calls may come
-/// from any thread. On a GPU the work is queued in the stream of the call: memory must live until the
-/// stream has done it, as for any kernel.
+/// Nothing is printed, nothing ends the process, and no pointer is kept after a call. Calls may be made
+/// from any thread. On a GPU the work is enqueued in the stream of the call: memory must stay allocated
+/// until the stream has done it, as for any kernel.
 #ifndef SWIFT_ATTENTION_H
 #define SWIFT_ATTENTION_H
 
@@ -25,35 +25,34 @@
 extern "C" {
 #endif
 
-/// The version of this interface. It grows when a field or function is added at an end, which does not
-/// break callers of an older one; when something is changed, its hundreds grow, and it does.
+/// The version of this interface. It increases when a field is added at the end of a struct or a function
+/// is added, which does not break older callers; its hundreds increase with changes that do.
 #define SA_INTERFACE_VERSION 100
 
-/// The version of the interface that the library has, as SA_INTERFACE_VERSION.
+/// The SA_INTERFACE_VERSION that the library was built with.
 int32_t sa_interface_version(void);
 
-/// The library's version, as "0.1.0".
+/// The library's version, such as "0.1.0".
 const char *sa_version(void);
 
 // --- Errors
 
 typedef enum sa_status {
   SA_OK = 0,
-  /// An argument cannot be what it is: the message names it, what it was and what it must be.
+  /// An invalid argument: the message names it, what it was and what it must be.
   SA_INVALID_ARGUMENT = 1,
-  /// No kernel, or not the one asked for, does this: the message has every objection.
+  /// No kernel, or not the requested one, supports the call: the message has every objection.
   SA_NO_KERNEL = 2,
-  /// A driver, library or device is not there: the message says where it was looked for.
+  /// A driver, library or device is missing: the message says where it was looked for.
   SA_UNAVAILABLE = 3,
   SA_OUT_OF_MEMORY = 4,
-  /// The driver or a compiler refused: the message has the call's name and its words.
+  /// A call of the driver or the compiler failed: the message has its name and error text.
   SA_DEVICE_FAILURE = 5,
   /// Anything else.
   SA_FAILURE = 6,
 } sa_status;
 
-/// What went wrong in the last call of this thread that did not return SA_OK; valid until this
-/// thread's next call.
+/// The message of this thread's last call that did not return SA_OK; valid until the thread's next call.
 const char *sa_error(void);
 
 // --- Tensors
@@ -62,7 +61,7 @@ typedef enum sa_dtype {
   SA_FLOAT32 = 0,
   SA_BFLOAT16 = 1,
   SA_FLOAT16 = 2,
-  /// On the processor, by the reference: for checks of gradients.
+  /// On the CPU only, by the reference kernel: for gradient checks.
   SA_FLOAT64 = 3,
   SA_INT32 = 4,
   SA_INT64 = 5,
@@ -72,20 +71,20 @@ typedef enum sa_dtype {
 
 #define SA_MAX_RANK 4
 
-/// Elements in memory of the call's device; absent where `data` is NULL and `is_present` is 0.
+/// Elements in memory of the call's device; absent if `data` is NULL and `is_present` is 0.
 typedef struct sa_tensor {
-  /// The first element. NULL is fine where there are no elements.
+  /// The first element. May be NULL if there are no elements.
   void *data;
   /// 1; 0 for an absent tensor.
   int32_t is_present;
   /// An sa_dtype.
   int32_t dtype;
   int32_t rank;
-  /// In a call on a GPU: 1 for memory of the processor, which cumulative lengths may be in. Those that
-  /// are on the GPU are waited for.
+  /// In a call on a GPU: 1 for host memory, which is supported for cumulative lengths. A call waits for
+  /// cumulative lengths on the GPU.
   int32_t is_on_host;
   int64_t shape[SA_MAX_RANK];
-  /// In elements, not bytes; at least 0, and 0 repeats what is read (never what is written).
+  /// In elements, not bytes; at least 0. A stride of 0 repeats an element, in inputs only.
   int64_t strides[SA_MAX_RANK];
 } sa_tensor;
 
@@ -96,18 +95,18 @@ sa_status sa_tensor_from_dlpack(const struct DLTensor *tensor, sa_tensor *result
 
 // --- Devices
 
-/// The processor, as the device of a call; GPUs are numbered from 0 as the driver numbers them.
+/// The CPU, as the device of a call; GPUs are numbered from 0, as by the driver.
 #define SA_CPU (-1)
 
-/// How many GPUs there are. Where there are none, 0 and SA_UNAVAILABLE with what is missing.
+/// The number of GPUs. If there are none, 0, and SA_UNAVAILABLE with a message that says what is missing.
 sa_status sa_device_count(int32_t *count);
 
-/// A line about a device: its name, and for the processor its instruction set. Writes at most
-/// `capacity` bytes with the ending zero; `length` is that of the whole text without it.
+/// A one-line description of a device: its name, and for the CPU its instruction set. Writes at most
+/// `capacity` bytes, terminating zero included; `length` is that of the whole text without it.
 sa_status sa_device_description(int32_t device, char *text, size_t capacity, size_t *length);
 
-/// How many threads calls on the processor use; 0 for as many as this process may run on. Results do not
-/// depend on it.
+/// Sets the number of threads of calls on the CPU; 0 is the number of processors that this process may run
+/// on. Results do not depend on it.
 sa_status sa_set_threads(int32_t count);
 
 // --- Exact attention: O = softmax(s) V
@@ -115,72 +114,72 @@ sa_status sa_set_threads(int32_t count);
 typedef enum sa_similarity { SA_DOT_PRODUCT = 0, SA_COSINE = 1 } sa_similarity;
 
 typedef enum sa_alignment {
-  /// Query i stands at key i + s - t: the last at the last.
+  /// Query i is at key i + s - t: the last query at the last key.
   SA_BOTTOM_RIGHT = 0,
-  /// Query i stands at key i.
+  /// Query i is at key i.
   SA_TOP_LEFT = 1,
 } sa_alignment;
 
-/// Exact attention of one call, forward and backward.
+/// A call of exact attention, forward and backward.
 typedef struct sa_attention {
   /// sizeof(sa_attention).
   uint32_t size;
   /// SA_CPU or a GPU's number.
   int32_t device;
-  /// The CUstream that the work goes into; NULL is the default stream. Not read on the processor.
+  /// The CUstream that work is enqueued in; NULL is the default stream. Ignored on the CPU.
   void *stream;
   /// The name of the kernel to run; NULL for the fastest.
   const char *kernel;
 
   /// [b,t,h,k], [b,s,g,k], [b,s,g,v] of one floating-point dtype; g divides h.
   sa_tensor queries, keys, values;
-  /// Added to the scores: anything of rank 4 that broadcasts to [b,h,t,s]. Of SA_BOOL, 1 where a key may
-  /// be attended; then it has no gradient.
+  /// Added to the scores: rank 4, broadcast to [b,h,t,s]. An SA_BOOL bias is 1 where a key may be attended
+  /// to, and has no gradient.
   sa_tensor bias;
-  /// bool [b,s], 1 where a key may be attended.
+  /// bool [b,s], 1 where a key may be attended to.
   sa_tensor key_mask;
   /// int32 [n+1]: n packed sequences, batch 1.
   sa_tensor cumulative_lengths;
-  /// [h]: a scale for each head, in place of `scale`.
+  /// [h]: a scale per head, instead of `scale`.
   sa_tensor head_scales;
-  /// [b,t,h], natural log: adds c_i - c_j, c the running sum.
+  /// [b,t,h], natural log: adds c_i - c_j to the scores, c the cumulative sum.
   sa_tensor logit_decay;
-  /// [h]: one more logit in the softmax's sum.
+  /// [h]: one additional score per head in the softmax's sum.
   sa_tensor sinks;
 
-  /// Multiplies the similarity where `has_scale`; else 1/sqrt(k), of cosine similarity 8.
+  /// Multiplies the similarity if `has_scale`; otherwise the scale is 1/sqrt(k), or 8 for cosine similarity.
   double scale;
   /// s becomes c tanh(s/c); 0 for none.
   double softcap;
   /// An sa_similarity.
   int32_t similarity;
   int32_t has_scale;
-  /// Cosine: equal slices that are normalised; 0 is 1.
+  /// Cosine: the number of equal slices that are normalised; 0 means 1.
   int32_t groups;
-  /// Cosine: whether queries and keys are normalised already.
+  /// Cosine: whether queries and keys are already normalised.
   int32_t is_normalized;
   int32_t is_causal;
   /// An sa_alignment.
   int32_t alignment;
-  /// Whether `window_left` and `window_right` say how far a query sees; -1 is all.
+  /// Whether `window_left` and `window_right` limit the keys before and after a query; -1 is no limit.
   int32_t has_window;
   int32_t reserved;
   int64_t window_left, window_right;
-  /// Subtracts 2^(-8(i+1)/h) |distance| for head i.
+  /// Subtracts 2^(-8(i+1)/h) |distance| from the scores of head i.
   int32_t has_alibi;
-  /// Whether a GPU may round float32 to TF32 (11 bits) in products.
+  /// Whether a GPU may round float32 operands of products to TF32 (11 bits).
   int32_t allows_tf32;
-  /// Whether gradients will be asked for: the kernel of both passes is chosen for it. Not read backward.
+  /// Whether the backward pass will be called: then one kernel is chosen for both. Ignored backward.
   int32_t needs_gradient;
   int32_t reserved_end;
 
   /// Written forward, read backward: [b,t,h,v] in the inputs' dtype, and float32 [b,h,t], the natural
-  /// logarithm of the softmax's sum. The latter may be absent forward, and is needed backward.
+  /// logarithm of the softmax's sum. The latter is optional forward and required backward.
   sa_tensor output, log_sum_exp;
 
-  /// Read backward; absent is zero.
+  /// Read backward; absent means zero.
   sa_tensor output_gradient, log_sum_exp_gradient;
-  /// Written backward where present, in the shape and dtype of what they are the gradients of.
+  /// Written backward if present, in the shape and dtype of the inputs.
   sa_tensor queries_gradient, keys_gradient, values_gradient;
   sa_tensor bias_gradient, head_scales_gradient, logit_decay_gradient, sinks_gradient;
 } sa_attention;
@@ -188,17 +187,17 @@ typedef struct sa_attention {
 sa_status sa_attention_forward(const sa_attention *call);
 sa_status sa_attention_backward(const sa_attention *call);
 
-/// Which kernel would run and why not the others, as `attention explain` prints it; nothing is
-/// computed, and `data` of the tensors is not read, but for cumulative lengths in memory of the
-/// processor: without them sequences of equal lengths are taken. As sa_device_description writes.
+/// Which kernel would run and why not the others, as printed by `attention explain`. Nothing is computed,
+/// and `data` of the tensors is not read, except for cumulative lengths in host memory: without them
+/// sequences of equal lengths are assumed. The text is returned as by sa_device_description.
 sa_status sa_attention_explain(
     const sa_attention *call, char *text, size_t capacity, size_t *length);
 
 // --- Linear attention: S = exp(decay) S + k vᵀ and its relatives, o = scale Sᵀ q
 
-/// Linear attention of one call, forward and backward. The update is chosen by the tensors that are
-/// present: none is additive, `beta` the delta rule, `read_keys` the generalised delta rule,
-/// `low_rank_a` and `low_rank_b` diagonal plus low rank, `bonus` additive read before the token.
+/// A call of linear attention, forward and backward. The tensors present select the update: none the
+/// additive one, `beta` the delta rule, `read_keys` the generalised delta rule, `low_rank_a` and
+/// `low_rank_b` diagonal plus low rank, `bonus` the additive one read before the token.
 typedef struct sa_linear_attention {
   /// sizeof(sa_linear_attention).
   uint32_t size;
@@ -221,22 +220,22 @@ typedef struct sa_linear_attention {
   /// int32 [n+1]
   sa_tensor cumulative_lengths;
 
-  /// Multiplies the queries where `has_scale`; else 1/sqrt(k).
+  /// Multiplies the queries if `has_scale`; otherwise the scale is 1/sqrt(k).
   double scale;
   int32_t has_scale;
   /// Whether each query and key x is replaced by x / sqrt(sum x² + 1e-6).
   int32_t normalizes;
-  /// As that of sa_attention.
+  /// As in sa_attention.
   int32_t needs_gradient;
   int32_t reserved;
 
-  /// Written forward: [b,t,g,v] in the queries' dtype, and [n,g,k,v] in float32 (float64 of float64),
-  /// which may be absent.
+  /// Written forward: [b,t,g,v] in the queries' dtype, and [n,g,k,v] in float32 (float64 for float64
+  /// inputs), which is optional.
   sa_tensor output, final_state;
 
-  /// Read backward; absent is zero.
+  /// Read backward; absent means zero.
   sa_tensor output_gradient, final_state_gradient;
-  /// Written backward where present, in the shape and dtype of what they are the gradients of.
+  /// Written backward if present, in the shape and dtype of the inputs.
   sa_tensor queries_gradient, keys_gradient, values_gradient, decay_gradient, beta_gradient;
   sa_tensor read_keys_gradient, low_rank_a_gradient, low_rank_b_gradient, bonus_gradient;
   sa_tensor initial_state_gradient;
@@ -249,7 +248,7 @@ sa_status sa_linear_attention_explain(
 
 // --- Gated scan: h = exp(decay) h + inputs
 
-/// A gated scan of one call, forward and backward.
+/// A call of the gated scan, forward and backward.
 typedef struct sa_gated_scan {
   /// sizeof(sa_gated_scan).
   uint32_t size;
@@ -263,17 +262,17 @@ typedef struct sa_gated_scan {
   sa_tensor initial_state;
   /// int32 [n+1]
   sa_tensor cumulative_lengths;
-  /// As that of sa_attention.
+  /// As in sa_attention.
   int32_t needs_gradient;
   int32_t reserved;
 
-  /// Written forward, read backward: [b,t,d] in the inputs' dtype. And written forward, where present:
-  /// [n,d] in float32 (float64 of float64).
+  /// Written forward, read backward: [b,t,d] in the inputs' dtype. Written forward if present: [n,d] in
+  /// float32 (float64 for float64 inputs).
   sa_tensor output, final_state;
 
-  /// Read backward; absent is zero.
+  /// Read backward; absent means zero.
   sa_tensor output_gradient, final_state_gradient;
-  /// Written backward where present, in the shape and dtype of what they are the gradients of.
+  /// Written backward if present, in the shape and dtype of the inputs.
   sa_tensor inputs_gradient, decay_gradient, initial_state_gradient;
 } sa_gated_scan;
 
