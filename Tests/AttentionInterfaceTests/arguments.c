@@ -156,7 +156,7 @@ static void emptiness(void) {
   none.keys.shape[1] = none.values.shape[1] = 0;
   none.keys.data = none.values.data = NULL;
   succeeded("no keys", sa_attention_forward(&none));
-    // Strides have no meaning without elements.
+  // Strides have no meaning without elements.
   c.queries.strides[2] = c.output.strides[2] = INT64_MAX;
   succeeded("no queries, with strides out of memory", sa_attention_forward(&c));
   fetch(output);

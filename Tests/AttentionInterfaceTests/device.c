@@ -46,7 +46,7 @@ void use_gpu(void) {
   *(void **)&emulator.strays = dlsym(library, "emulator_strays");
   *(void **)&emulator.waits = dlsym(library, "emulator_waits");
   if (emulator.watch != NULL) emulator.watch(made);
-    // Calls must not leave a context behind: the thread has none of its own.
+  // Calls must not leave a context behind: the thread has none of its own.
   call("cuCtxSetCurrent", driver.cuCtxSetCurrent(NULL));
 }
 

@@ -209,7 +209,7 @@ static void softplus_backward(size_t rows, size_t columns, const float *x, ptrdi
     FOR_COLUMNS(vf v = load_state(x + i, part);
                 if (bias) v += load_state(bias + i, part);
                 vf derivative = v_sigmoid(v);
-                 // Where the step cannot change, an infinite incoming gradient would give NaN.
+                // Where the step cannot change, an infinite incoming gradient would give NaN.
                 vf own = load_state(g + i, part) * derivative;
                 store_state(g + i, v_select(derivative == (vf){0}, (vf){0}, own), part);)
 }
