@@ -1,8 +1,8 @@
-"""The library in C: where it is, how a call lies in memory, and what its errors are in Python.
+"""The C library: where it is, the layout of its calls, and its errors as Python exceptions.
 
 The layout repeats `Sources/AttentionInterface/include/swift_attention.h`. A call's struct is
-packed once for each combination of shapes, strides, element types and flags, as a `Template`;
-from then on a call writes pointers only.
+packed once for each combination of shapes, strides, dtypes and flags, as a `Template`; after that
+a call writes pointers only.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import torch
 
 _ENVIRONMENT = "SWIFT_ATTENTION_LIBRARY"
 _FILE = "libswift_attention.so"
-# Versions of the interface that this file is written for: at least this one, of the same hundreds.
+# The interface version that this file is written for: at least this one, with the same hundreds.
 _INTERFACE_VERSION = 100
 
 CPU = -1
@@ -38,25 +38,25 @@ DTYPES: Dict[torch.dtype, int] = {
     torch.int64: 5,
     torch.bool: 6,
 }
-# What tensors of numbers may be of.
+# The dtypes of floating-point tensors.
 FLOATING = tuple(dtype for dtype in DTYPES if dtype.is_floating_point)
-# What the other tensors are of.
+# The dtypes of the other tensors.
 _DTYPES_OF = {"cumulative_lengths": [torch.int32], "key_mask": [torch.bool]}
 
 
 def names_of(dtypes: Iterable[torch.dtype]) -> str:
-    """Types as messages name them: "float32, bfloat16 or float16"."""
+    """dtypes as messages name them: "float32, bfloat16 or float16"."""
     *names, last = (str(dtype).replace("torch.", "") for dtype in dtypes)
     return f"{', '.join(names)} or {last}" if names else last
 
 
 class Layout(NamedTuple):
-    """What a struct says about a tensor but for where it is. Strides are in elements."""
+    """A struct's description of a tensor without its address. Strides are in elements."""
 
     shape: Tuple[int, ...]
     strides: Tuple[int, ...]
     dtype: torch.dtype
-    # Whether a GPU's call finds it in the processor's memory: lengths of packed sequences may be.
+    # Whether a call on a GPU finds it in host memory: cumulative lengths may be there.
     is_on_host: bool = False
 
     @classmethod
@@ -102,8 +102,8 @@ class Operator:
     ) -> Template:
         """A call with these tensors present.
 
-        `device` is `CPU` or a GPU's number. Pointers are written in the order of `tensors`, and
-        after them the stream.
+        `device` is `CPU` or a GPU's number. Pointers are written in the order of `tensors`, then the
+        stream.
         """
         memory = bytearray(self.size)
         struct.pack_into("@Ii", memory, 0, self.size, device)
@@ -136,7 +136,7 @@ class Operator:
 
 
 class Template:
-    """A call's struct, complete but for its pointers."""
+    """A call's struct, complete except for its pointers."""
 
     __slots__ = ("device", "_memory", "_pointers", "_kept", "_spare")
 
@@ -147,7 +147,7 @@ class Template:
         self._memory = memory
         self._pointers = tuple(pointers)
         self._kept = kept
-        # Structs that no thread is in a call with.
+        # Structs that no thread is using.
         self._spare = [self._copy()]
 
     def _copy(self) -> Tuple[memoryview, int]:
@@ -156,14 +156,14 @@ class Template:
 
     @property
     def address(self) -> int:
-        """Where the struct is, without pointers."""
+        """The address of the struct, without pointers."""
         return _address(self._memory)
 
     def run(self, function: Callable[[int], int], *pointers: int) -> None:
         """Calls `function` with these pointers.
 
-        They are those of the template's tensors in their order, and the stream, which may be left
-        out where it is the default one or the processor's.
+        They are those of the template's tensors, in order, and the stream, which may be omitted on
+        the CPU or for the default stream.
         """
         try:
             call = self._spare.pop()
@@ -229,7 +229,7 @@ _error = _library.sa_error
 
 
 def raise_error(status: int, device: int = CPU) -> NoReturn:
-    """Raises what a status and the message of this thread's last call are in Python."""
+    """Raises the exception for a status and the message of this thread's last call."""
     message = _SWIFT_NAMES.sub(
         lambda name: _PYTHON_NAMES[name.group()], (_error() or b"").decode())
     if status in (_INVALID_ARGUMENT, _NO_KERNEL):
@@ -258,17 +258,17 @@ def version() -> str:
 
 
 def device_description(device: int = CPU) -> str:
-    """A line about a device of the library."""
+    """A one-line description of a device."""
     return text_of(lambda *arguments: _device_description(device, *arguments))
 
 
-# --- Where a call runs
+# --- The device of a call
 
 _threads = 0
 
 
 def follow_threads() -> None:
-    """Calls on the processor use as many threads as PyTorch does in this thread."""
+    """Makes calls on the CPU use as many threads as PyTorch does in this thread."""
     global _threads
     count = torch.get_num_threads()
     if count != _threads:
@@ -279,7 +279,7 @@ def follow_threads() -> None:
 
 
 def device_number(device: torch.device) -> Optional[int]:
-    """A device as the library numbers it; None where it is neither the processor nor a GPU."""
+    """A device's number in the library; None if it is neither the CPU nor a CUDA GPU."""
     if device.type == "cpu":
         return CPU
     if device.type == "cuda":
@@ -288,7 +288,7 @@ def device_number(device: torch.device) -> Optional[int]:
 
 
 def current_stream(device: int) -> int:
-    """The stream that PyTorch works in on a GPU; 0 for the processor."""
+    """PyTorch's current stream on a GPU; 0 for the CPU."""
     return 0 if device == CPU else torch._C._cuda_getCurrentRawStream(device)
 
 
@@ -332,7 +332,7 @@ GATED_SCAN = Operator(
     ("inputs_gradient decay_gradient initial_state_gradient", "tensor"),
 )
 
-# The library's messages have the names of Swift's arguments: keyMask for key_mask.
+# The library's messages use Swift's argument names: keyMask for key_mask.
 _PYTHON_NAMES = {
     re.sub("_([a-z])", lambda letter: letter.group(1).upper(), field): field
     for operator in (ATTENTION, LINEAR_ATTENTION, GATED_SCAN)

@@ -14,11 +14,11 @@ from ._operators.attention_calls import OptionValues
 from ._operators.eager import (
     NUMBER_TYPES, check_axis, check_floating, check_optional_tensors, check_tensors, number)
 
-# Slices shorter than this are zero vectors.
+# Slices with a norm below this are zero vectors.
 _SHORTEST = 1e-12
-# Calls of this function are checked by its own rules, and remembered apart from others.
+# Calls of this function have rules of their own and are cached separately.
 _RULE = "flash_cosine_sim_attention"
-# The operator's arguments, as they are called here.
+# The names of the operator's arguments in this module's functions.
 _NAMES = {"queries": "q", "keys": "k", "values": "v", "bias": "attn_bias", "key_mask": "mask"}
 
 
@@ -34,28 +34,28 @@ def flash_cosine_sim_attention(
     l2norm_qk: bool = True,
     attn_bias_batch_dim: bool = False,
 ) -> Tensor:
-    """softmax(scale · q̂ k̂ᵀ + bias) v, q̂ and k̂ of length one in each group of their columns.
+    """softmax(scale · q̂ k̂ᵀ + bias) v, with q̂ and k̂ of unit norm in each group of columns.
 
-    A query that may attend no key gets zeros. Gradients reach q, k, v and the bias.
+    A query that may attend to no key gets zeros. Gradients reach q, k, v and the bias.
 
     Args:
         q: [batch, heads, length, dimension], or [batch, length, dimension] with batch and heads
             merged.
         k: [batch, heads, keys, dimension], or [batch, keys, dimension]: one head for all of q's, or
             merged as q is.
-        v: As k, with a dimension of its own.
-        mask: bool [batch, keys], true where a key may be attended; together with `causal` too.
-        attn_bias: [heads, length, keys]; [batch, length, keys] with `attn_bias_batch_dim` and where
-            q is merged; or [batch, heads, length, keys].
+        v: Like k, with a dimension of its own.
+        mask: bool [batch, keys], true where a key may be attended to; also with `causal`.
+        attn_bias: [heads, length, keys]; [batch, length, keys] with `attn_bias_batch_dim` or if q
+            is merged; or [batch, heads, length, keys].
         scale: Multiplies the similarity.
-        groups: In how many equal slices q and k are normalised.
-        causal: No key after the query's place; the last query stands at the last key.
-        l2norm_qk: False where the caller has normalised q and k already.
-        attn_bias_batch_dim: What the first dimension of a bias of three is.
+        groups: The number of equal slices in which q and k are normalised.
+        causal: Masks keys after the query's position; the last query is at the last key.
+        l2norm_qk: False if the caller has normalised q and k already.
+        attn_bias_batch_dim: Whether the first dimension of a bias of rank 3 is the batch.
 
     Raises:
-        ValueError: An argument does not fit the others; the message says which.
-        TypeError: An element type, or a kind of tensor, that there is no attention of.
+        ValueError: An invalid argument; the message names it.
+        TypeError: An unsupported dtype or kind of tensor.
     """
     try:
         return _attended(q, k, v, mask, attn_bias, scale, groups, causal, l2norm_qk,
@@ -94,7 +94,7 @@ def _attended(
         attn_bias = _bias_of_rank_four(attn_bias, attn_bias_batch_dim or is_merged)
     output = attend(
         (q, k, v, attn_bias, None, None, None, mask, None),
-        # What the caller normalised may have been changed since: then it is a dot product.
+        # What the caller normalised may have been changed since, so it is treated as a dot product.
         OptionValues(
             scale=float(scale), is_cosine=l2norm_qk, groups=groups if l2norm_qk else 1,
             is_causal=causal, heads_first=True),
@@ -116,7 +116,7 @@ def plain_cosine_sim_attention(
 ) -> Tensor:
     """The definition of `flash_cosine_sim_attention` in PyTorch's operations.
 
-    One thing differs: a query that may attend no key gets the mean of all values.
+    The one difference: a query that may attend to no key gets the mean of all values.
     """
     check_tensors(q=q, k=k, v=v)
     is_merged = q.dim() == 3
@@ -138,9 +138,9 @@ def plain_cosine_sim_attention(
 
 
 def l2norm_tensors(*tensors: Tensor, groups: int = 1) -> Tuple[Tensor, ...]:
-    """Each tensor with its last dimension in `groups` equal slices of length one.
+    """Each tensor with its last dimension normalised in `groups` equal slices.
 
-    The results have the first tensor's element type. A zero vector stays zero.
+    The results have the first tensor's dtype. Zero vectors stay zero.
     """
     if not tensors:
         raise ValueError("tensors are none; they must be at least one")
@@ -155,7 +155,7 @@ def l2norm_tensors(*tensors: Tensor, groups: int = 1) -> Tuple[Tensor, ...]:
 
 def _normalized(tensor: Tensor, groups: int) -> Tensor:
     slices = tensor.unflatten(-1, (groups, -1))
-    # In float32 a length of half precision neither overflows nor is lost.
+    # In float32 the norm of half-precision numbers neither overflows nor underflows.
     lengths = torch.linalg.vector_norm(
         slices, dim=-1, keepdim=True,
         dtype=torch.float32 if tensor.dtype in (torch.float16, torch.bfloat16) else None)
@@ -163,7 +163,7 @@ def _normalized(tensor: Tensor, groups: int) -> Tensor:
 
 
 def _with_heads(q: Tensor, k: Tensor, v: Tensor) -> Tuple[Tensor, Tensor, Tensor]:
-    """[batch, heads, length, dimension] of what may be merged or of one head."""
+    """Merged or single-head tensors as [batch, heads, length, dimension]."""
     for name, tensor, ranks in (("q", q, (3, 4)), ("k", k, (3, 4)), ("v", v, (k.dim(),))):
         if tensor.dim() not in ranks:
             must = " or ".join(map(str, ranks))

@@ -1,4 +1,4 @@
-"""Exact attention with everything that the kernels take."""
+"""Exact attention with all options of the kernels."""
 
 from __future__ import annotations
 
@@ -36,38 +36,38 @@ def attention(
     kernel: Optional[str] = None,
     returns_log_sum_exp: bool = False,
 ) -> Union[Tensor, Tuple[Tensor, Tensor]]:
-    """softmax(s) values with s = scale · queries keysᵀ and whatever is added to it.
+    """softmax(s) values, with s = scale · queries keysᵀ plus further terms.
 
-    A query that sees no key gets zeros and a log-sum-exp of −∞. Gradients reach every
+    A query that attends to no key gets zeros and a log-sum-exp of −∞. Gradients reach every
     floating-point tensor.
 
     Args:
-        queries: [batch, length, heads, dimension] of any strides; float32, bfloat16, float16, or on
-            the CPU float64.
+        queries: [batch, length, heads, dimension] with any strides; float32, bfloat16, float16, or
+            on the CPU float64.
         keys: [batch, keys, key heads, dimension]; the key heads divide the heads.
         values: [batch, keys, key heads, value dimension].
-        scale: One number, or a tensor [heads]; by default 1/√dimension, of cosine similarity 8.
-        is_causal: No key after the query's place.
-        alignment: "bottom-right": query i stands at key i + keys − length; "top-left": at key i.
-        window: How far a query sees before and after its place; None is no limit.
-        key_mask: bool [batch, keys], true where a key may be attended.
+        scale: One number, or a tensor [heads]; by default 1/√dimension, or 8 for cosine similarity.
+        is_causal: Masks keys after the query's position.
+        alignment: "bottom-right": query i is at key i + keys − length; "top-left": at key i.
+        window: The number of keys before and after a query's position; None is no limit.
+        key_mask: bool [batch, keys], true where a key may be attended to.
         cumulative_lengths: int32 [sequences + 1]: packed sequences, batch 1.
-        bias: Added to the scores; of rank 4, broadcasts to [batch, heads, length, keys]; of any
-            floating-point type, or bool, true where a key may be attended. It is read as it lies.
+        bias: Added to the scores; rank 4, broadcast to [batch, heads, length, keys]; of any
+            floating-point dtype, or bool, true where a key may be attended to. It is read in place.
         softcap: Scores become softcap · tanh(scores / softcap).
-        alibi: Subtracts 2^(−8(i + 1)/heads) · |distance| for head i.
-        logit_decay: [batch, length, heads], natural log: adds the difference of its running sums.
-        sinks: [heads]: one more logit in the softmax's sum.
-        is_cosine: Queries and keys are normalised in `groups` equal slices of their dimension.
-        is_normalized: They are already.
-        allows_tf32: A GPU may round float32 to TF32's 11 bits in products.
+        alibi: Subtracts 2^(−8(i + 1)/heads) · |distance| from the scores of head i.
+        logit_decay: [batch, length, heads], natural log: adds differences of its cumulative sums.
+        sinks: [heads]: one additional score per head in the softmax's sum.
+        is_cosine: Normalises queries and keys in `groups` equal slices of their dimension.
+        is_normalized: Whether they are already normalised.
+        allows_tf32: Whether a GPU may round float32 operands of products to TF32's 11 bits.
         kernel: The name of the kernel to run; by default the fastest.
         returns_log_sum_exp: Whether [batch, heads, length], the natural logarithm of the softmax's
             sum in float32, is returned after the output.
 
     Raises:
-        ValueError: An argument does not fit the others; the message says which.
-        TypeError: An element type that there is no attention of.
+        ValueError: An invalid argument; the message names it.
+        TypeError: An unsupported dtype.
     """
     check_tensors(queries=queries, keys=keys, values=values)
     check_optional_tensors(

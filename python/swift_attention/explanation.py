@@ -12,7 +12,7 @@ from .scaled_dot_product import scaled_dot_product_attention
 
 
 def explain(call: Union[Callable, Tensor], *arguments: object, **options: object) -> str:
-    """The verdict on a call, as text; nothing of it is computed by this package's kernels.
+    """The verdict on a call, as text; this package's kernels compute nothing.
 
         explain(query, key, value, is_causal=True)
         explain(flash_cosine_sim_attention, q, k, v, causal=True)
@@ -20,8 +20,8 @@ def explain(call: Union[Callable, Tensor], *arguments: object, **options: object
     Args:
         call: A function of this package, or any function that calls them; or the query of
             `scaled_dot_product_attention`.
-        arguments: What it is called with.
-        options: The same, by name.
+        arguments: The call's positional arguments.
+        options: Its keyword arguments.
     """
     function: Callable = call
     if not callable(call):
@@ -34,7 +34,7 @@ def explain(call: Union[Callable, Tensor], *arguments: object, **options: object
 
 
 class _Explaining(TorchDispatchMode):
-    """Keeps the verdicts on the package's operators in place of running them."""
+    """Collects the verdicts on the package's operators instead of running them."""
 
     def __init__(self) -> None:
         super().__init__()

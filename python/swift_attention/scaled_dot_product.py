@@ -14,9 +14,9 @@ from ._operators.attention_calls import OptionValues
 from ._operators.eager import (
     NUMBER_TYPES, check_axis, check_floating, check_tensors, is_causal_bias, number)
 
-# Calls of this function are checked by its own rules, and remembered apart from others.
+# Calls of this function have rules of their own and are cached separately.
 _RULE = "scaled_dot_product_attention"
-# The operator's arguments, as they are called here.
+# The names of the operator's arguments in this module's function.
 _NAMES = {
     "queries": "query", "keys": "key", "values": "value", "bias": "attn_mask",
     "key_mask": "attn_mask"}
@@ -32,29 +32,30 @@ def scaled_dot_product_attention(
     scale: Optional[float] = None,
     enable_gqa: bool = False,
 ) -> Tensor:
-    """softmax(query keyᵀ · scale + mask) value, as `torch.nn.functional` has it.
+    """softmax(query keyᵀ · scale + mask) value, as in `torch.nn.functional`.
 
-    A query that may attend no key gets zeros. Gradients reach query, key, value and a mask of
-    numbers.
+    A query that may attend to no key gets zeros. Gradients reach query, key, value and a
+    floating-point mask.
 
     Args:
         query: [..., heads, length, dimension], float32, bfloat16, float16, or on the CPU float64.
         key: [..., heads, keys, dimension]. Dimensions before the last two broadcast.
         value: [..., heads, keys, value dimension].
-        attn_mask: Broadcasts to [..., heads, length, keys]: bool, true where a key may be attended,
-            or numbers that are added to the scores; or a `torch.nn.attention.bias.CausalBias`. It is
-            read as it lies: no copy of it is made.
+        attn_mask: Broadcasts to [..., heads, length, keys]: bool, true where a key may be attended
+            to, or numbers added to the scores; or a `torch.nn.attention.bias.CausalBias`. Read in
+            place, without a copy.
         dropout_p: 0; the kernels have no dropout.
-        is_causal: Query i sees keys 0 to i, whatever the lengths. Not together with `attn_mask`.
+        is_causal: Query i attends to keys 0 to i, whatever the lengths. Not together with
+            `attn_mask`.
         scale: Multiplies the scores; by default 1/√dimension.
-        enable_gqa: Fewer heads of key and value, a divisor of the query's, are each shared by as
-            many query heads.
+        enable_gqa: Key and value may have fewer heads, in a number that divides the query's, each
+            shared by several query heads.
 
     Raises:
-        ValueError: An argument does not fit the others; the message says which.
-        TypeError: An element type, or a kind of tensor, that there is no attention of.
+        ValueError: An invalid argument; the message names it.
+        TypeError: An unsupported dtype or kind of tensor.
 
-    Both are a RuntimeError too, as `torch.nn.functional` has it.
+    Both are RuntimeErrors too, as in `torch.nn.functional`.
     """
     try:
         return _attended(query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa)
@@ -129,7 +130,7 @@ def _of_rank_four(
             f"heads are {heads[0]} of query, {heads[1]} of key and {heads[2]} of value; they"
             " must be the same (or enable_gqa=True)")
     elif heads[0] != most or heads[1] != heads[2]:
-        # What has one head is repeated, without a copy.
+        # Tensors with one head are expanded, without a copy.
         tensors = [t.expand(*t.shape[:-3], most, -1, -1) for t in tensors]
     try:
         batch = torch.broadcast_shapes(*(t.shape[:-3] for t in tensors))
@@ -149,7 +150,7 @@ def _of_rank_four(
 
 
 def _is_top_left(bias: Tensor, query: Tensor, key: Tensor) -> bool:
-    """Where a `CausalBias` begins: the tensor itself has never been written."""
+    """The alignment of a `CausalBias`; the tensor itself has no contents."""
     lengths, own = [query.shape[2], key.shape[2]], [bias.seq_len_q, bias.seq_len_kv]
     if own != lengths:
         raise ValueError(f"attn_mask is a CausalBias of {own}; it must be of {lengths}")
@@ -159,7 +160,7 @@ def _is_top_left(bias: Tensor, query: Tensor, key: Tensor) -> bool:
 def _mask(
     mask: Tensor, query: Tensor, key: Tensor, batch: Tuple[int, ...]
 ) -> Tuple[Optional[Tensor], Optional[Tensor]]:
-    """The mask as bias, or as key mask where it is the same for all heads and queries."""
+    """The mask as a bias, or as a key mask if it is the same for all heads and queries."""
     check_tensors(attn_mask=mask)
     if mask.dtype != torch.bool and not mask.is_floating_point():
         raise TypeError(f"attn_mask is of {mask.dtype}; it must be bool or floating-point")

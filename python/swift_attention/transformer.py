@@ -1,7 +1,7 @@
-"""A causal transformer on cosine similarity attention, as flash-cosine-sim-attention 0.1.40 has it.
+"""A causal transformer with cosine similarity attention, as in flash-cosine-sim-attention 0.1.40.
 
-Parameters have the names and the initial distributions of the original, whose checkpoints load.
-Attention runs on this package's kernels on every device, and generation keeps keys and values.
+Parameters have the names and initial distributions of the original, whose checkpoints load.
+Attention runs on this package's kernels on every device, and generation caches keys and values.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from .exact import attention
 
-# Weights of embeddings are begun near zero, as the normalisation after them wants.
+# Weights of embeddings are initialised near zero, since a normalisation follows.
 _EMBEDDING_DEVIATION = 1e-5
 
 
@@ -29,7 +29,7 @@ def _feed_forward(dim: int, pre_norm: bool, multiple: int = 4) -> nn.Sequential:
 
 
 class Cache:
-    """Keys and values of one layer, [batch, capacity, heads, dimension], and how many there are."""
+    """Keys and values of one layer, [batch, capacity, heads, dimension], and their number."""
 
     def __init__(self, batch: int, capacity: int, heads: int, dim: int, like: Tensor) -> None:
         self.keys, self.values = (
@@ -38,7 +38,7 @@ class Cache:
         self.count = 0
 
     def extended(self, keys: Tensor, values: Tensor) -> Tuple[Tensor, Tensor]:
-        """All keys and values after these."""
+        """All keys and values with these appended."""
         end = self.count + keys.shape[1]
         self.keys[:, self.count:end] = keys
         self.values[:, self.count:end] = values
@@ -70,7 +70,7 @@ class Attention(nn.Module):
         self.to_out = nn.Linear(inner, dim, bias=False)
 
     def forward(self, x: Tensor, cache: Optional[Cache] = None) -> Tensor:
-        """[batch, length, dim] of the same."""
+        """[batch, length, dim] to the same."""
         x = self.norm(x)
         q, k, v = (
             project(x).unflatten(-1, (self.heads, -1))
@@ -84,20 +84,20 @@ class Attention(nn.Module):
 
 
 class CosineSimCausalTransformer(nn.Module):
-    """A language model over `num_tokens` tokens and at most `max_seq_len` places.
+    """A language model over `num_tokens` tokens with a context of at most `max_seq_len`.
 
     Args:
-        num_tokens: How many tokens there are.
+        num_tokens: The size of the vocabulary.
         dim: Columns of the residual stream.
-        max_seq_len: The most tokens that are seen at once.
-        depth: How many layers there are.
+        max_seq_len: The longest context.
+        depth: The number of layers.
         attn_scale: Multiplies the similarity.
-        attn_l2norm_groups: In how many slices queries and keys are normalised.
-        heads: Heads of attention.
-        dim_head: Columns of a head.
-        use_cuda_kernel: Accepted for existing calls: the kernels run in any case, on every device.
-        pre_norm: Normalises before the layers' parts and not after them.
-        non_cosine_sim_attn: Scaled dot product in place of cosine similarity.
+        attn_l2norm_groups: The number of slices in which queries and keys are normalised.
+        heads: Attention heads.
+        dim_head: Columns per head.
+        use_cuda_kernel: Accepted for existing calls: the kernels always run, on every device.
+        pre_norm: Normalises before the sublayers instead of after them.
+        non_cosine_sim_attn: Uses the scaled dot product instead of cosine similarity.
     """
 
     def __init__(
@@ -119,8 +119,8 @@ class CosineSimCausalTransformer(nn.Module):
         self.max_seq_len = max_seq_len
         self.token_emb = nn.Embedding(num_tokens, dim)
         self.pos_emb = nn.Embedding(max_seq_len, dim)
-        # With the normalisation behind, residual and initial weights are scaled by depth as in
-        # DeepNet (Wang et al., 2022).
+        # With post-normalisation, residual and initial weights are scaled by depth as in DeepNet
+        # (Wang et al., 2022).
         self.residual_scale = 1 if pre_norm else (2 * depth) ** 0.25
         self.layers = nn.ModuleList(
             nn.ModuleList([
@@ -151,7 +151,7 @@ class CosineSimCausalTransformer(nn.Module):
     def forward(self, x: Tensor, return_loss: bool = False) -> Tensor:
         """Logits [batch, length, num_tokens] of tokens [batch, length].
 
-        With `return_loss` the mean cross entropy of each token but the first, given those before.
+        With `return_loss` the mean cross entropy of all tokens but the first, given those before.
         """
         if not return_loss:
             return self._logits(x)
@@ -178,7 +178,7 @@ class CosineSimCausalTransformer(nn.Module):
     ) -> Tensor:
         """`seq_len` tokens [batch, seq_len] that follow `start_tokens` [batch, length].
 
-        Each is drawn from the share 1 − `filter_thres` of the tokens with the highest logits.
+        Each is drawn from the fraction 1 − `filter_thres` of the tokens with the highest logits.
         """
         was_training = self.training
         self.eval()
@@ -199,7 +199,7 @@ class CosineSimCausalTransformer(nn.Module):
                 logits = self._logits(tokens[:, seen:], caches)
                 seen = tokens.shape[1]
             else:
-                # Every token has moved to another place: nothing that is kept holds any more.
+                # All tokens have new positions, so the cache is no longer valid.
                 logits = self._logits(tokens[:, -self.max_seq_len:])
             logits = logits[:, -1]
             kept = max(1, int((1 - threshold) * logits.shape[-1]))

@@ -18,7 +18,7 @@ extension Tensor {
         let derivative = try y * x.power(y - 1)
         // 0 · 0⁻¹ would be NaN.
         let zero = try Tensor.zeros([], dtype: y.dtype)
-        return try g * .select(y.isEqual(to: zero), zero, slope)
+        return try g * .select(y.isEqual(to: zero), zero, derivative)
       },
       { g, history in
         let (x, y) = (history.input(0, x), history.input(1, y))

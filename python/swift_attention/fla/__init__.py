@@ -2,13 +2,13 @@
 
     from swift_attention.fla import chunk_gla
 
-What `fla.ops` calls a function is called so here, with the same arguments, defaults, shapes and
-results, on CPUs and NVIDIA GPUs, forward and backward. The kernels choose their chunks by
-themselves, so that all forms of a function (`chunk_…`, `fused_chunk_…`, `fused_recurrent_…`,
-`parallel_…`) are the same computation, and arguments that only steer flash-linear-attention's
-kernels (`chunk_size`, `checkpoint_level`, `disable_recompute`, `safe_gate`, `use_graph`,
-`cu_seqlens_cpu`, `chunk_indices`) are checked and change nothing. States and their gradients are
-float32. Wrong arguments raise ValueError or TypeError.
+Functions have the names, arguments, defaults, shapes and results of `fla.ops`, on CPUs and NVIDIA
+GPUs, forward and backward. The kernels choose their chunks themselves, so all forms of a function
+(`chunk_…`, `fused_chunk_…`, `fused_recurrent_…`, `parallel_…`) are the same computation, and
+arguments that only tune flash-linear-attention's kernels (`chunk_size`, `checkpoint_level`,
+`disable_recompute`, `safe_gate`, `use_graph`, `cu_seqlens_cpu`, `chunk_indices`) are validated but
+have no effect. States and their gradients are float32. Invalid arguments raise ValueError or
+TypeError.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the functions check of their arguments before anything is computed."""
+"""Validation of arguments shared by the functions."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from torch import Tensor
 
 
 class RemovedArgument(DeprecationWarning, ValueError):
-    """An argument that flash-linear-attention has removed, and refuses as this package does."""
+    """An argument that flash-linear-attention has removed, and that is rejected here too."""
 
 
 def refuse_head_first(extra: dict[str, Any]) -> None:
-    """Raises where `head_first` is among the further keyword arguments."""
+    """Raises if `head_first` is among the remaining keyword arguments."""
     if "head_first" in extra:
         raise RemovedArgument(
             "head_first was removed: inputs must be [batch, length, heads, dimension]"
@@ -22,7 +22,7 @@ def refuse_head_first(extra: dict[str, Any]) -> None:
 
 
 def take_chunk_size(extra: dict[str, Any], allowed: Iterable[int] | None = None) -> None:
-    """Checks and drops `chunk_size`: kernels here choose their own chunks.
+    """Checks and drops `chunk_size`: the kernels choose their own chunks.
 
     Without `allowed` it must be a power of two.
     """
@@ -38,7 +38,7 @@ def take_chunk_size(extra: dict[str, Any], allowed: Iterable[int] | None = None)
 
 
 def take_layout(state_v_first: bool, extra: dict[str, Any]) -> bool:
-    """Whether states are [V, K], by `state_v_first` or its former name."""
+    """Whether states are [V, K], from `state_v_first` or its former name."""
     if "transpose_state_layout" not in extra:
         return state_v_first
     if state_v_first:
@@ -50,19 +50,19 @@ def take_layout(state_v_first: bool, extra: dict[str, Any]) -> bool:
 
 
 def refuse_others(function: str, extra: dict[str, Any]) -> None:
-    """Raises TypeError for keyword arguments that nothing has taken."""
+    """Raises TypeError for unknown keyword arguments."""
     if extra:
         raise TypeError(f"{function}() got an unexpected keyword argument {min(extra)!r}")
 
 
 def refuse_context_parallel(context: Any) -> None:
-    """Raises where a context of context parallelism is given."""
+    """Raises if a context-parallel context is given."""
     if context is not None:
         raise NotImplementedError("cp_context must be None: a sequence lies on one device here")
 
 
 def check_float32(**states: Tensor | None) -> None:
-    """Raises ValueError for states that are not in float32, or float64."""
+    """Raises ValueError for states that are neither float32 nor float64."""
     for name, state in states.items():
         if state is not None and state.dtype not in (torch.float32, torch.float64):
             raise ValueError(f"the dtype of {name} was {state.dtype}, must be float32")

@@ -1,4 +1,4 @@
-"""Gates of the values' dimension: the recurrence is read, or cut, along its other axis."""
+"""Gates of the value dimension: the recurrence is read, or split, along its other axis."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ def recurrence_of_columns(
     state_v_first: bool = False,
     **options: Any,
 ) -> tuple[Tensor, Tensor | None]:
-    """The recurrence with a decay or β [B, T, HV, V], a number for each column of the state.
+    """The recurrence with a decay or β [B, T, HV, V], one number per column of the state.
 
-    Columns never meet, so each is a value head of dimension 1 over the same queries and keys. The
-    keys that read may be those of a head, or [B, T, HV, V, K].
+    Columns are independent, so each is a value head of dimension 1 with the same queries and keys.
+    The read keys may be per head, or [B, T, HV, V, K].
     """
     batch, length, heads, width = v.shape
     count = heads * width
@@ -87,9 +87,9 @@ def recurrence_decaying_columns(
 ) -> tuple[Tensor, Tensor | None]:
     """S = S diag(exp(decay)) + k vᵀ, o = scale Sᵀ q, with the decay [B, T, H, V].
 
-    With beta [B, T, H] what is written is β (k − S v) vᵀ, S decayed. Sᵀ is linear attention's state
-    with v for the keys and k for the values. What it gives along the axis that decays is there the
-    gradient of the queries, where that of the output is q.
+    With beta [B, T, H] the token writes β (k − S v) vᵀ, S decayed. Sᵀ is the state of linear
+    attention with v as keys and k as values. Its output along the decaying axis is the gradient of
+    the queries if q is the gradient of the output.
     """
     scale = default_scale(scale, q)
     heads = max(q.shape[2], k.shape[2], v.shape[2])
@@ -119,12 +119,12 @@ _BATCHING = Batching("q", has_batch=lambda name, shape, batch: True)
 
 
 class _ColumnReading(torch.autograd.Function):
-    """o_t = scale · T_t q_t, T = Sᵀ [V, K] being the state of v for keys and k for values."""
+    """o_t = scale · T_t q_t, T = Sᵀ [V, K] being the state with v as keys and k as values."""
 
     @staticmethod
     def forward(q, k, v, decay, beta, initial_state, ends, scale, needs_state):
         options = dict(initial_state=initial_state, cumulative_lengths=ends, scale=scale)
-        # The gradient of the queries does not depend on them: any of their shape will do.
+        # The gradient of the queries does not depend on them: any tensor of their shape will do.
         (output,) = linear_attention_backward(
             q, None, v, v, k, decay, beta, needs=("queries",), **options)
         if needs_state:

@@ -1,4 +1,4 @@
-"""Generation by 🤗 Transformers with states in place of keys and values."""
+"""Generation by 🤗 Transformers with recurrent states instead of keys and values."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from transformers.modeling_outputs import BaseModelOutputWithPast
 from .layers import Cache
 from .layers._cache import keeps_states
 
-# What versions of Transformers call the cache, as an argument and in a model's output.
+# The names of the cache in versions of Transformers, as an argument and in a model's output.
 CACHE_NAMES = ("past_key_values", "cache_params", "cache")
 OUTPUT_CACHE = "cache" if "cache" in {
     field.name for field in dataclasses.fields(BaseModelOutputWithPast)} else "past_key_values"
-# Arguments that generation gives a model as they are.
+# Arguments that generation passes on to a model unchanged.
 _PASSED = ("use_cache", "logits_to_keep", "output_hidden_states")
 
 
 def given_cache(**given: Any) -> Any:
-    """The cache that is given by one of `CACHE_NAMES`, if any.
+    """The cache given under one of `CACHE_NAMES`, if any.
 
-    None in place of an empty one of Transformers' own, which has no room for states.
+    None for an empty cache of Transformers' own, which cannot hold states.
     """
     named = {name: cache for name, cache in given.items() if cache is not None}
     if len(named) > 1:
@@ -40,9 +40,9 @@ def given_cache(**given: Any) -> Any:
 
 
 class StateGenerationMixin(GenerationMixin):
-    """Generates from a `Cache`, which the model makes when it is first called."""
+    """Generates with a `Cache`, which the model makes on its first call."""
 
-    # A state does not tell what tokens brought to it, so that no token can be taken back.
+    # A state cannot be rolled back by a token.
     _is_stateful = True
 
     @classmethod
@@ -59,10 +59,10 @@ class StateGenerationMixin(GenerationMixin):
         cache_params: Cache | None = None,
         **kwargs: Any,
     ) -> dict[str, Any]:
-        """Behind a cache only the tokens that it has not seen.
+        """With a cache, only the tokens that it has not seen.
 
-        Versions of Transformers say how many they are in different ways; before they did, the cache
-        had to be asked.
+        Versions of Transformers pass their number in different ways; earlier ones required asking
+        the cache.
         """
         cache = given_cache(past_key_values=past_key_values, cache=cache, cache_params=cache_params)
         seen = 0 if cache is None else cache.get_seq_length()

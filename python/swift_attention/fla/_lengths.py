@@ -1,4 +1,4 @@
-"""Cumulative lengths of packed sequences: checked, and as the operators read them."""
+"""Cumulative lengths of packed sequences: validation, and conversion for the operators."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ _LARGEST = torch.iinfo(torch.int32).max
 def checked_lengths(
     cu_seqlens: Tensor, copy: Tensor | None, total: int, device: torch.device
 ) -> Tensor:
-    """int32 lengths that begin with 0, never fall, and end with the `total` of tokens, of integers.
+    """int32 lengths that start at 0, never decrease and end at `total` tokens, from integers.
 
-    Those on a GPU are waited for unless there is a `copy` of them on the processor, and read from
-    there. Where numbers cannot be read yet, as when a program is compiled, the operators check them
-    when it runs: what no int32 holds becomes one that is refused then.
+    Those on a GPU are waited for, unless a `copy` on the CPU is given and read instead. If numbers
+    cannot be read yet, as when a program is compiled, the operators validate them at run time: a
+    number that int32 cannot hold becomes one that is rejected then.
 
-    Raises TypeError or ValueError for other lengths, naming the argument.
+    Raises TypeError or ValueError for invalid lengths, naming the argument.
     """
     name = "cu_seqlens"
     if cu_seqlens.device != device and cu_seqlens.device.type != "cpu":
@@ -51,7 +51,7 @@ def checked_lengths(
 
 
 def check_kind(name: str, lengths: Tensor) -> None:
-    """Raises TypeError or ValueError unless these are integers, one at least, in a row."""
+    """Raises TypeError or ValueError unless these are at least one integer in one dimension."""
     check_tensor(name, lengths)
     if lengths.dtype not in _INTEGERS:
         raise TypeError(f"{name} was {names_of([lengths.dtype])}, must be int32 or int64")

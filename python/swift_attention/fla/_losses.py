@@ -1,4 +1,4 @@
-"""What a language model is trained by."""
+"""Training losses of language models."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from torch.utils.checkpoint import checkpoint
 
 IGNORED = -100
 _PENALTY = 1e-4
-# So many rows of logits are there at once.
+# The number of rows of logits that exist at once.
 _ROWS = 1024
 
 
 def next_labels(labels: Tensor) -> Tensor:
-    """[batch, length]: the label after each token; of the last it is ignored."""
+    """[batch, length]: the label after each token; that of the last token is ignored."""
     return functional.pad(labels[:, 1:], (0, 1), value=IGNORED)
 
 
 def penalty_of_largest(logits: Tensor, rows: int) -> Tensor:
-    """0, whose gradient is 10⁻⁴ / rows times the largest of each row of logits, at its place.
+    """0, whose gradient is 10⁻⁴ / rows times the largest logit of each row, at its index.
 
-    flash-linear-attention's L2 penalty: it keeps logits small, and a loss is what it is without.
+    flash-linear-attention's L2 penalty: it keeps logits small without changing the loss.
     """
     square = logits.max(-1).values.float().square()
     return (square - square.detach()).sum() * (_PENALTY / rows / 2)
@@ -30,9 +30,9 @@ def penalty_of_largest(logits: Tensor, rows: int) -> Tensor:
 def loss_in_chunks(
     states: Tensor, labels: Tensor, head: nn.Linear, has_penalty: bool
 ) -> Tensor:
-    """The mean cross entropy of `head(states)` [batch, length, vocabulary], of some rows at a time.
+    """The mean cross entropy of `head(states)` [batch, length, vocabulary], some rows at a time.
 
-    No more logits are kept: the backward pass computes them anew.
+    No other logits are kept: the backward pass recomputes them.
     """
     states, labels = states.flatten(0, 1), labels.flatten()
     rows = labels.shape[0]

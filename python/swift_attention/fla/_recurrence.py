@@ -29,10 +29,10 @@ def recurrence(
 ) -> tuple[Tensor, Tensor | None]:
     """S = exp(decay) S + k vᵀ and its relatives, o = scale Sᵀ q.
 
-    As `swift_attention::linear_attention`, with what its callers here add: the last token first,
-    states [V, K], no final state unless it is asked for, and queries, keys and values of several
-    dtypes, of which the widest is computed in; the output has that of the queries. Arguments are
-    checked already, `cu_seqlens` by `Shapes`.
+    Like `swift_attention::linear_attention`, with additional options: tokens in reverse order,
+    states [V, K], the final state only on request, and queries, keys and values of different
+    dtypes, computed in the widest; the output has the queries' dtype. Arguments have been
+    validated, `cu_seqlens` by `Shapes`.
     """
     narrow = None
     if not q.dtype == k.dtype == v.dtype:
@@ -63,7 +63,7 @@ def recurrence(
 
 
 def in_one_dtype(*tensors: Tensor) -> tuple[Tensor, ...]:
-    """The tensors in the dtype that holds the numbers of all; the same where they are of one."""
+    """The tensors in a dtype that holds all their numbers; unchanged if they have one dtype."""
     dtype = tensors[0].dtype
     if all(x.dtype == dtype for x in tensors):
         return tensors
@@ -96,12 +96,12 @@ def unit_vectors(x: Tensor) -> Tensor:
 
 
 def widened(x: Tensor) -> Tensor:
-    """x in float32, or float64 where it is."""
+    """x in float32, or float64 if it is."""
     return x if x.dtype in (torch.float32, torch.float64) else x.float()
 
 
 def repeated_heads(x: Tensor, heads: int, axis: int = 2) -> Tensor:
-    """x with each head as often as others share it."""
+    """x with each head repeated for the heads that share it."""
     own = x.shape[axis]
     return x if own == heads else x.repeat_interleave(heads // own, dim=axis)
 

@@ -1,4 +1,4 @@
-"""What the tensors of a function must be, in the notation of its documentation."""
+"""The shapes that a function requires, in the notation of its documentation."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from torch.compiler import is_compiling
 from .._operators.eager import PLAIN_TYPES, check_floating, check_tensor
 from ._lengths import check_kind, checked_lengths
 
-# Heads that several others share: of each pair the first is a multiple of the second.
+# Heads that several others share: the first of each pair is a multiple of the second.
 _MULTIPLES = (("HV", "H"), ("HQ", "H"), ("H", "G"))
-# Of checks that are not made again; a set takes a kilobyte for each.
+# The number of checks remembered; a set takes a kilobyte for each.
 _CAPACITY = 1024
 
 
 class _Form(NamedTuple):
-    """One shape that an argument may have: axes are letters, numbers, or products of letters, and
-    first … for any others.
+    """One shape that an argument may have: axes are letters, numbers or products of letters;
+    `first …` stands for any others.
 
-    Of a form in parentheses only the number of elements counts.
+    For a form in parentheses only the number of elements matters.
     """
 
     axes: tuple[str, ...]
@@ -33,17 +33,17 @@ class _Form(NamedTuple):
 
 
 class Shapes:
-    """Shapes as documentation has them: "q, k [B, T, H, K]; beta? [B, T, HV] or [B, T, HV, V]".
+    """Shapes as in documentation: "q, k [B, T, H, K]; beta? [B, T, HV] or [B, T, HV, V]".
 
     Arguments with a question mark may be None.
-    An axis is as long wherever its letter stands, and as the first argument with it has it. N is
-    the number of sequences: the packed ones, or the batch B. HV and HQ are multiples of H, and H of
-    G. (HV·K) is any shape with so many elements. The axes of an initial state are in this order
-    unless states are kept values first: then the last two are in the other.
+    A letter stands for the same length everywhere, set by the first argument that has it. N is the
+    number of sequences: the packed ones, or the batch B. HV and HQ are multiples of H, and H of G.
+    (HV·K) is any shape with that many elements. An initial state has its axes in this order, unless
+    states are stored values first: then the last two are exchanged.
     """
 
     def __init__(self, text: str) -> None:
-        # What has been found right.
+        # Combinations that have passed.
         self._known: set[tuple] = set()
         self._forms: dict[str, tuple[_Form, ...]] = {}
         self._optional: set[str] = set()
@@ -67,10 +67,10 @@ class Shapes:
         sizes: Mapping[str, int] | None = None,
         **tensors: Tensor | None,
     ) -> Tensor | None:
-        """Checks the tensors by name, the first of which says on which device all are.
+        """Checks the tensors by name; all must be on the device of the first.
 
-        `sizes` are those of letters that are known beforehand. Returns the cumulative lengths, if
-        there are any, as the operators read them (see `checked_lengths`).
+        `sizes` are the lengths of letters known beforehand. Returns the cumulative lengths, if any,
+        as the operators read them (see `checked_lengths`).
 
         Raises TypeError or ValueError, naming the argument, what it was and what it must be.
         """
@@ -123,7 +123,7 @@ class Shapes:
                 " sequences are packed one behind the other")
 
     def _tokens(self, tensors: Mapping[str, Tensor | None]) -> tuple[int, torch.device]:
-        """How many tokens there are, and where."""
+        """The number of tokens, and their device."""
         for name, tensor in tensors.items():
             (axes, _), *_ = self._forms[name]
             if "T" in axes:
@@ -135,7 +135,7 @@ def _key(
     tensors: Mapping[str, Tensor | None], lengths: int | None, values_first: bool,
     sizes: Mapping[str, int] | None,
 ) -> tuple | None:
-    """What a check depends on; None where it is to be made each time."""
+    """What a check depends on; None if it must be repeated each time."""
     if is_compiling():
         return None
     key = [lengths, values_first, *(sizes or {}).values()]
@@ -152,7 +152,7 @@ def _key(
 def _fits(
     tensor: Tensor, form: _Form, found: dict[str, int], owners: dict[str, str], name: str
 ) -> bool:
-    """Whether the tensor has this form; then the letters that are new are found."""
+    """Whether the tensor has this form; if so, records its new letters."""
     axes, counts = form
     if counts:
         return tensor.numel() == _product(axes, found)
@@ -182,7 +182,7 @@ def _values_first(form: _Form) -> _Form:
 
 
 def _length(axis: str, found: Mapping[str, int]) -> int | None:
-    """The length of an axis; None where its letter is new."""
+    """The length of an axis; None if its letter is new."""
     length = found.get(axis)
     if length is not None:
         return length
@@ -196,7 +196,7 @@ def _length(axis: str, found: Mapping[str, int]) -> int | None:
 
 
 def _product(axes: Iterable[str], found: Mapping[str, int]) -> int:
-    """As `math.prod`, which `torch.compile` does not know."""
+    """`math.prod`, which `torch.compile` does not support."""
     product = 1
     for axis in axes:
         product *= _length(axis, found)
@@ -204,7 +204,7 @@ def _product(axes: Iterable[str], found: Mapping[str, int]) -> int:
 
 
 def _wanted(form: _Form, found: Mapping[str, int]) -> str:
-    """The form, and the lengths that are known: "[B, T, H, K] = [2, 6, 4, K]"."""
+    """The form with the known lengths: "[B, T, H, K] = [2, 6, 4, K]"."""
     lengths = [_length(axis, found) for axis in form.axes]
     if form.counts:
         return f"of {_product(form.axes, found)} elements {form}"

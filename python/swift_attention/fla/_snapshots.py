@@ -16,8 +16,8 @@ def states_before_chunks(
 ) -> tuple[Tensor, Tensor | None, Tensor]:
     """Runs `function` chunk by chunk: its output, final state, and the states [B, NT, …] before.
 
-    Packed sequences, their lengths checked already, are cut each by itself, their states one behind
-    the other.
+    Packed sequences, whose lengths have been validated, are split separately, and their states
+    concatenated.
     """
     options = dict(options)
     ends, initial = options.pop("cu_seqlens"), options.pop("initial_state")

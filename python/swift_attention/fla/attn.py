@@ -32,15 +32,15 @@ def parallel_attn(
     """o_i = Σ_j softmax_j(scale · q_i·k_j + g_{j+1} + … + g_i) v_j over j ≤ i.
 
     q [B, T, HQ, K]; k [B, T, H, K]; v [B, T, H, V], H dividing HQ; g [B, T, HQ], logarithms. With
-    `window_size` only the last so many keys count, the token's own among them: with 0 none does,
-    and the output is zero. `sink_bias` [HQ] is one more logit in the softmax's sum. Returns the
+    `window_size` only that many last keys count, including the token's own: with 0 none does, and
+    the output is zero. `sink_bias` [HQ] is one additional score in the softmax's sum. Returns the
     output [B, T, HQ, V].
     """
     cu_seqlens = _SHAPES.check(cu_seqlens, q=q, k=k, v=v, g=g, sink_bias=sink_bias)
     _check_window(window_size)
     options = dict(scale=default_scale(scale, k), is_causal=True, logit_decay=g, sinks=sink_bias)
     if window_size == 0:
-        # No key counts, whichever sequence it is of.
+        # No key counts, in any sequence.
         options["key_mask"] = torch.zeros(k.shape[:2], dtype=torch.bool, device=k.device)
     else:
         options["cumulative_lengths"] = cu_seqlens
@@ -87,7 +87,7 @@ def attn_decoding_one_step(
     _check_window(window_size)
     cu_seqlens = _STEP_SHAPES.check(cu_seqlens, q=q, k=k, v=v, g=g, sink_bias=sink_bias)
     scale = default_scale(scale, k)
-    # The sums of gates are not rounded to half precision: beside it a bias may be float32.
+    # Sums of gates are not rounded to half precision: the bias may be float32 all the same.
     queries, k, v = in_one_dtype(q, k, v)
     wide = torch.promote_types(queries.dtype, torch.float32)
     ends = cu_seqlens.tolist()
@@ -97,7 +97,7 @@ def attn_decoding_one_step(
             first = max(first, end - window_size)
         bias = None
         if g is not None:
-            # What each key has lost since: the gates behind it.
+            # The decay of each key since it was written: the gates after it.
             gates = g[:, first:end].to(wide).transpose(1, 2)
             behind = functional.pad(gates, (0, 1))[..., 1:].flip(-1).cumsum(-1).flip(-1)
             bias = (behind * scale if do_gate_scale else behind).unsqueeze(2)

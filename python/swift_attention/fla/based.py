@@ -1,4 +1,4 @@
-"""Based and ReBased: attention with a polynomial of the score in place of the exponential."""
+"""Based and ReBased: attention with a polynomial of the score instead of the exponential."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ._shapes import Shapes
 
 _SHAPES = Shapes("q, k [B, T, H, K]; v [B, T, H, V]")
 _EPSILON = 1e-6
-# What a state has at most for rows: of more features there are several states.
+# The most rows of a state: more features are split over several states.
 _FEATURES_OF_A_STATE = 128
 
 
@@ -19,7 +19,7 @@ def parallel_based(
 ) -> Tensor:
     """o = Σ_j (1 + s + s²/2) v_j over j ≤ i, s = scale q_i·k_j, divided by the sum of the weights.
 
-    q, k [B, T, H, K], K at most 128; v [B, T, H, V]. To the sum 10⁻⁶ is added; without `use_norm`
+    q, k [B, T, H, K], K at most 128; v [B, T, H, V]. 10⁻⁶ is added to the sum; without `use_norm`
     nothing is divided.
     """
     _check(q, k, v, 128)
@@ -30,7 +30,7 @@ def parallel_based(
 def fused_chunk_based(
     q: Tensor, k: Tensor, v: Tensor, scale: float | None = None, use_norm: bool = True
 ) -> Tensor:
-    """As `parallel_based`, for K of at most 16."""
+    """Like `parallel_based`, for K of at most 16."""
     _check(q, k, v, 16)
     return parallel_based(q, k, v, scale, use_norm)
 
@@ -71,7 +71,7 @@ def _polynomial(
 ) -> tuple[Tensor, Tensor]:
     """Σ_j p(s_ij) v_j and Σ_j p(s_ij) in float32, p(s) = s² or 1 + s + s²/2."""
     v = widened(v)
-    # The sum of the weights is one more column of the values.
+    # The sum of the weights is an additional column of the values.
     v = torch.cat([v, torch.ones_like(v[..., :1])], -1)
     features = (_features(widened(x) * scale ** 0.5, has_lower_terms) for x in (q, k))
     parts = zip(*(x.split(_FEATURES_OF_A_STATE, dim=-1) for x in features))
@@ -80,7 +80,7 @@ def _polynomial(
 
 
 def _features(x: Tensor, has_lower_terms: bool) -> Tensor:
-    """φ with φ(x)·φ(y) = p(x·y): products of two numbers, those of different ones once."""
+    """φ with φ(x)·φ(y) = p(x·y): products of pairs of numbers, each pair of different ones once."""
     width = x.shape[-1]
     first, second = torch.triu_indices(width, width, device=x.device)
     weights = torch.where(first == second, 1.0, 2 ** 0.5).to(x.dtype)

@@ -1,4 +1,4 @@
-"""The delta rule: a token replaces a share of what the state holds for its key."""
+"""The delta rule: a token replaces a fraction of what the state holds for its key."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def chunk_delta_rule(
     """S = S + β k (v − Sᵀ k)ᵀ, o = scale Sᵀ q.
 
     q, k [B, T, H, K]; v [B, T, H, V]; beta [B, T, H]; states [N, H, K, V]. With
-    `use_qk_l2norm_in_kernel` queries and keys become unit vectors first. float32 is computed too,
-    which flash-linear-attention refuses. Returns the output [B, T, H, V] and the final state, None
+    `use_qk_l2norm_in_kernel` queries and keys are normalised first. float32 is supported too, which
+    flash-linear-attention rejects. Returns the output [B, T, H, V] and the final state, None
     unless `output_final_state`.
     """
     refuse_head_first(kwargs)
@@ -52,7 +52,7 @@ def chunk_delta_rule(
 
 
 def fused_chunk_delta_rule(**kwargs: Any) -> None:
-    """Removed by flash-linear-attention: `chunk_delta_rule` has taken its place."""
+    """Removed by flash-linear-attention in favour of `chunk_delta_rule`."""
     raise NotImplementedError("fused_chunk_delta_rule was removed: use chunk_delta_rule")
 
 
@@ -67,7 +67,7 @@ def fused_recurrent_delta_rule(
     use_qk_l2norm_in_kernel: bool = False,
     cu_seqlens: Tensor | None = None,
 ) -> tuple[Tensor, Tensor | None]:
-    """As `chunk_delta_rule`; beta may be absent, for 1, or [B, T, H, V], one a column of S."""
+    """Like `chunk_delta_rule`; beta may be None, for 1, or [B, T, H, V], one per column of S."""
     if scale is not None and scale <= 0:
         raise ValueError(f"scale was {scale}, must be positive")
     cu_seqlens = _BY_COLUMN.check(
@@ -90,9 +90,9 @@ def parallel_delta_rule(
     scale: float | None = None,
     output_attentions: bool = False,
 ) -> tuple[Tensor, Tensor | None]:
-    """As `chunk_delta_rule` without states.
+    """Like `chunk_delta_rule`, without states.
 
-    With `output_attentions` the second result is what multiplies β v, [B, H, T, T]:
+    With `output_attentions` the second result is the matrix that multiplies β v, [B, H, T, T]:
     tril(scale Q Kᵀ) (1 + strict_tril(β K Kᵀ))⁻¹.
     """
     _SHAPES.check(q=q, k=k, v=v, beta=beta)

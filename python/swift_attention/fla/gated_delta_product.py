@@ -1,4 +1,4 @@
-"""Gated DeltaProduct: several steps of the delta rule a token."""
+"""Gated DeltaProduct: several steps of the delta rule per token."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def chunk_gated_delta_product(
     """S = e^g S, then n times S = S + β k (v − Sᵀ k)ᵀ, and o = scale Sᵀ q.
 
     q [B, T, H, K]; k [B, T·n, H, K], v [B, T·n, H, V] and beta [B, T·n, H] with the n =
-    `num_householder` steps of a token one behind the other; g? [B, T, H], a natural logarithm, at
+    `num_householder` steps of a token adjacent; g? [B, T, H], a natural logarithm, at
     most 0, or None; states [N, H, K, V]; `cu_seqlens` counts tokens. Returns the output
     [B, T, H, V] and the final state, None unless `output_final_state`.
     """

@@ -95,10 +95,10 @@ def fused_recurrent_gated_delta_rule(
     cu_seqlens: Tensor | None = None,
     **kwargs: Any,
 ) -> tuple[Tensor, Tensor | None]:
-    """As `chunk_gated_delta_rule`, with further decays.
+    """Like `chunk_gated_delta_rule`, with further decays.
 
-    Those present multiply: g [B, T, HV], gk [B, T, HV, K] of the rows of S, gv [B, T, HV, V] of its
-    columns. beta may be absent, for 1, or [B, T, HV, V], one a column.
+    Those given are multiplied: g [B, T, HV], gk [B, T, HV, K] of the rows of S, gv [B, T, HV, V] of
+    its columns. beta may be None, for 1, or [B, T, HV, V], one per column.
     """
     state_v_first = take_layout(state_v_first, kwargs)
     refuse_others("fused_recurrent_gated_delta_rule", kwargs)

@@ -1,4 +1,4 @@
-"""The gated Oja rule: the delta rule with keys and values in each other's place."""
+"""The gated Oja rule: the delta rule with keys and values exchanged."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def fused_recurrent_gated_oja_rule(
     cu_seqlens: Tensor | None = None,
     **kwargs: Any,
 ) -> tuple[Tensor, Tensor | None]:
-    """As `chunk_gated_oja_rule`; gv may be absent, and beta, for 1. It has gradients too.
+    """Like `chunk_gated_oja_rule`; gv may be None, and beta, for 1. It has gradients too.
 
     The keyword argument `use_qk_l2norm_in_kernel` stands for both of the others.
     """

@@ -1,4 +1,4 @@
-"""Gates that functions compute from what a layer projects."""
+"""Gates computed from a layer's projections."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _GDN_SHAPES = Shapes("g […, HV]; A_log, dt_bias? (HV)")
 _KDA_SHAPES = Shapes("g […, H, K]; A_log? (H); dt_bias? (H·K)")
 _ADDITIVE_SHAPES = Shapes("x [B, T, H, K]; initial_state? [N, 1, H, K]")
 
-# Below it softplus and sigmoid are the exponential, but for less than the dtype holds.
+# Below these softplus and sigmoid equal the exponential in the dtype's precision.
 _TAILS = {torch.float32: -16.0, torch.float64: -36.0}
-# e to this is in float32, and so is its product with e to the next.
+# e to the first is finite in float32, and so is its product with e to the second.
 _LARGEST_LOGARITHM, _FURTHER_LOGARITHM = 88.0, 80.0
-# A sigmoid of more than this is 1, one of less than its negative 0.
+# A sigmoid of more than this is 1, and of less than its negative 0.
 _SATURATED = 128.0
 
 
@@ -32,7 +32,7 @@ def fused_gdn_gate(
 ) -> Tensor:
     """−exp(A_log) · softplus(g + dt_bias): the decay of Gated DeltaNet.
 
-    g […, H]; A_log and dt_bias [H]. Neither factor overflows or is lost where the product is not.
+    g […, H]; A_log and dt_bias [H]. Neither factor overflows or underflows unless the product does.
     """
     _GDN_SHAPES.check(g=g, A_log=A_log, dt_bias=dt_bias)
     return gdn_gate(g, A_log, dt_bias).to(output_dtype)
@@ -47,9 +47,9 @@ def fused_kda_gate(
 ) -> Tensor:
     """−exp(A_log) · softplus(h), or lower_bound · sigmoid(exp(A_log) h), with h = g + dt_bias.
 
-    The decay of Kimi Delta Attention, of the second form where there is a bound: g […, H, K];
-    A_log [H], absent for 0 beside a bound; dt_bias [H·K]. Neither factor overflows or is lost where
-    the product is not.
+    The decay of Kimi Delta Attention, of the second form if there is a bound: g […, H, K]; A_log
+    [H], None for 0 with a bound; dt_bias [H·K]. Neither factor overflows or underflows unless the
+    product does.
     """
     _KDA_SHAPES.check(g=g, A_log=A_log, dt_bias=dt_bias)
     return kda_gate(g, A_log, dt_bias, lower_bound).to(output_dtype)
@@ -64,15 +64,15 @@ def fused_additive_gate(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """exp(x_t − z_t), z_{t−1} − z_t and the last z, with z_t = log(exp(z_{t−1}) + exp(x_t)).
 
-    x [B, T, H, K] are logits; z begins with `initial_state` [N, 1, H, K], absent for −∞. As long as
-    z is −∞ the weights and the next gate are 0. An empty sequence ends in what it began with.
+    x [B, T, H, K] are logits; z starts with `initial_state` [N, 1, H, K], None for −∞. While z is
+    −∞ the weights and the next gate are 0. An empty sequence ends with its initial z.
     """
     cu_seqlens = _ADDITIVE_SHAPES.check(cu_seqlens, x=x, initial_state=initial_state)
     weights, gate, last = additive_gate(x, initial_state, cu_seqlens)
     return weights.to(output_dtype or x.dtype), gate.to(gate_dtype or x.dtype), last.float()
 
 
-# --- Of arguments that are checked, in float32 or float64
+# --- On validated arguments, in float32 or float64
 
 
 def gdn_gate(g: Tensor, A_log: Tensor, dt_bias: Tensor | None) -> Tensor:
@@ -102,9 +102,9 @@ def kda_gate(
 
 
 def _scaled(logarithm: Tensor, function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """exp(logarithm) · function(x), the function being eˣ for x far below 0.
+    """exp(logarithm) · function(x), where function(x) is eˣ for x far below 0.
 
-    What x is below there goes into the exponent, which comes in two halves.
+    The excess of such an x is moved into the exponent, which is applied in two halves.
     """
     tail = _TAILS[x.dtype]
     root = torch.exp(logarithm * 0.5 - torch.relu(torch.sub(tail / 2, x, alpha=0.5)))
@@ -112,7 +112,7 @@ def _scaled(logarithm: Tensor, function: Callable[[Tensor], Tensor], x: Tensor) 
 
 
 class _SoftplusGate(torch.autograd.Function):
-    """−exp(logarithm) · softplus(x), whose gradients are products too, each by itself."""
+    """−exp(logarithm) · softplus(x), whose gradients are such products too."""
 
     generate_vmap_rule = True
 
@@ -132,9 +132,9 @@ class _SoftplusGate(torch.autograd.Function):
 
 
 def _logits(logarithm: Tensor, x: Tensor) -> Tensor:
-    """exp(logarithm) · x for a sigmoid, finite and with finite gradients.
+    """exp(logarithm) · x as the argument of a sigmoid, finite and with finite gradients.
 
-    Beyond what makes the sigmoid 0 or 1 it is any number that does.
+    Beyond the values that make the sigmoid 0 or 1 it is any number that does.
     """
     largest = torch.finfo(x.dtype).max
     product = torch.exp(logarithm.clamp(max=_LARGEST_LOGARITHM)) * x.clamp(-largest, largest)
@@ -147,7 +147,7 @@ def additive_gate(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """`fused_additive_gate`: weights, gates and the last z.
 
-    The sums are of exponentials below the largest logit so far, so that they neither overflow nor
+    The sums are of exponentials relative to the largest logit so far, so they neither overflow nor
     lose digits, however large it is.
     """
     batch, length, heads, width = x.shape
@@ -165,8 +165,8 @@ def additive_gate(
     earlier = _preceded(sums, begun, cu_seqlens)
     sums, earlier, final = (torch.where(x == 0, 1.0, x) for x in (sums, earlier, final))
     weights = added / sums
-    # e to the gate is 1 less the weight, and also the quotient of the sums: each where it has more
-    # digits.
+    # e to the gate is 1 minus the weight, and also the quotient of the sums: each is used where it
+    # is more accurate.
     gate = torch.where(
         weights < 0.5, torch.log1p(-weights.clamp(max=0.5)), decay + earlier.log() - sums.log())
     gate = torch.where(before == -torch.inf, 0.0, gate)
@@ -176,7 +176,7 @@ def additive_gate(
 
 
 def _exponential(x: Tensor, largest: Tensor) -> Tensor:
-    """exp(x − largest) for x of at most the largest: 1 where both are ∞, 0 where both are −∞."""
+    """exp(x − largest) for x at most the largest: 1 where both are ∞, 0 where both are −∞."""
     of_infinities = torch.where(x == torch.inf, 0.0, -torch.inf)
     return torch.exp(torch.where(largest.isfinite(), x - largest, of_infinities))
 
@@ -184,8 +184,8 @@ def _exponential(x: Tensor, largest: Tensor) -> Tensor:
 def _running_maxima(
     rows: Tensor, first: Tensor, cu_seqlens: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The largest of `first` [N, D] and the rows [B, T, D] of a sequence: before each and with it
-    [B, T, D], and of all [N, D]."""
+    """The largest of `first` [N, D] and the rows [B, T, D] of a sequence: before and including each
+    [B, T, D], and overall [N, D]."""
     if cu_seqlens is None:
         maxima = torch.cat([first.unsqueeze(1), rows], 1).cummax(1).values
         return maxima[:, :-1], maxima[:, 1:], maxima[:, -1]
@@ -200,7 +200,7 @@ def _running_maxima(
 
 
 def _preceded(rows: Tensor, first: Tensor, cu_seqlens: Tensor | None) -> Tensor:
-    """Before each of the rows [B, T, D] of a sequence the one before, `first` [N, D] before all."""
+    """The row before each of the rows [B, T, D] of a sequence, `first` [N, D] for the first."""
     if cu_seqlens is None:
         return torch.cat([first.unsqueeze(1), rows], 1)[:, :-1]
     pieces = (
@@ -224,5 +224,5 @@ def write_strength(beta: Tensor, use_sigmoid: bool, allow_neg_eigval: bool) -> T
 
 
 def _sigmoid(x: Tensor) -> Tensor:
-    """σ(x), whose gradient σ(x) σ(−x) keeps its digits where σ(x) is almost 1."""
+    """σ(x), whose gradient σ(x) σ(−x) is accurate where σ(x) is almost 1."""
     return functional.logsigmoid(x).exp()

@@ -1,4 +1,4 @@
-"""Gated DeltaNet 2: what is erased and what is written have gates of their own."""
+"""Gated DeltaNet 2: separate gates for erasing and writing."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def chunk_gdn2(
 
     q, k [B, T, H, K]; v [B, T, H, V]; g, a natural logarithm, at most 0, and b [B, T, H, K];
     w [B, T, H, V]; states float32 [N, H, K, V], or [N, H, V, K] with `state_v_first`. Gates in the
-    kernel and intermediate states are those of `chunk_kda`.
+    kernel and intermediate states are as in `chunk_kda`.
     """
     state_v_first = take_layout(state_v_first, kwargs)
     refuse_context_parallel(cp_context)
@@ -97,7 +97,7 @@ def fused_recurrent_gdn2(
     cu_seqlens: Tensor | None = None,
     **kwargs: Any,
 ) -> tuple[Tensor, Tensor | None]:
-    """As `chunk_gdn2`, for v, g, b and w of HV heads that H divides. It has gradients too."""
+    """Like `chunk_gdn2`, for v, g, b and w of HV heads that H divides. It has gradients too."""
     state_v_first = take_layout(state_v_first, kwargs)
     refuse_others("fused_recurrent_gdn2", kwargs)
     cu_seqlens = _GROUPED.check(

@@ -1,4 +1,4 @@
-"""Transitions of a diagonal, or of the identity, plus low rank."""
+"""Transitions of a diagonal, or the identity, plus low rank."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def fused_recurrent_dplr_delta_rule(
     reverse: bool = False,
     cu_seqlens: Tensor | None = None,
 ) -> tuple[Tensor, Tensor | None]:
-    """As `chunk_dplr_delta_rule`; with `reverse` from the last token to the first."""
+    """Like `chunk_dplr_delta_rule`; with `reverse` from the last token to the first."""
     cu_seqlens = _SHAPES.check(
         cu_seqlens, q=q, k=k, v=v, a=a, b=b, gk=gk, initial_state=initial_state)
     return recurrence(
@@ -93,7 +93,7 @@ def chunk_iplr_delta_rule(
     cu_seqlens_cpu: Tensor | None = None,
     **kwargs: Any,
 ) -> tuple[Tensor, Tensor | None]:
-    """S = S₋ + b (S₋ᵀ a)ᵀ + k vᵀ, o = scale Sᵀ q: as `chunk_dplr_delta_rule` without a decay."""
+    """S = S₋ + b (S₋ᵀ a)ᵀ + k vᵀ, o = scale Sᵀ q: `chunk_dplr_delta_rule` without a decay."""
     refuse_head_first(kwargs)
     take_chunk_size(kwargs)
     refuse_others("chunk_iplr_delta_rule", kwargs)
@@ -116,7 +116,7 @@ def fused_recurrent_iplr_delta_rule(
     output_final_state: bool = False,
     cu_seqlens: Tensor | None = None,
 ) -> tuple[Tensor, Tensor | None]:
-    """As `chunk_iplr_delta_rule`."""
+    """Like `chunk_iplr_delta_rule`."""
     cu_seqlens = _SHAPES.check(
         cu_seqlens, q=q, k=k, v=v, a=a, b=b, initial_state=initial_state)
     return recurrence(

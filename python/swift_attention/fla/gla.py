@@ -1,4 +1,4 @@
-"""Gated linear attention: a decay a channel of the keys."""
+"""Gated linear attention: a decay per channel of the keys."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def chunk_gla(
 
 
 def fused_chunk_gla(**kwargs: Any) -> None:
-    """Removed by flash-linear-attention: `chunk_gla` has taken its place."""
+    """Removed by flash-linear-attention in favour of `chunk_gla`."""
     raise NotImplementedError("fused_chunk_gla was removed: use chunk_gla")
 
 
@@ -62,9 +62,9 @@ def fused_recurrent_gla(
     cu_seqlens: Tensor | None = None,
     **kwargs: Any,
 ) -> tuple[Tensor, Tensor | None]:
-    """S = diag(exp(gk)) S diag(exp(gv)) + k vᵀ, o = scale Sᵀ q, as `chunk_gla`.
+    """S = diag(exp(gk)) S diag(exp(gv)) + k vᵀ, o = scale Sᵀ q, otherwise like `chunk_gla`.
 
-    gk [B, T, H, K] and gv [B, T, H, V] may each be absent; with `reverse` from the last token to
+    gk [B, T, H, K] and gv [B, T, H, V] may each be None; with `reverse` from the last token to
     the first.
     """
     state_v_first = take_layout(state_v_first, kwargs)

@@ -1,4 +1,4 @@
-"""Gated slot attention: softmax attention over slots, each of which forgets."""
+"""Gated slot attention: softmax attention over slots with decays."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ def chunk_gsa(
     """A = A diag(e^g) + k sᵀ, C = diag(e^g) C + s vᵀ, o = Cᵀ softmax(scale Aᵀ q).
 
     q [B, T, HQ, K]; k [B, T, H, K]; v [B, T, H, V]; s [B, T, H, M]; g [B, T, H, M], a natural
-    logarithm, at most 0; H divides HQ. Without g, s are logits of which `fused_additive_gate` makes
-    both. States are pairs of [N, H, K, M] and [N, H, M, V]. Returns the output [B, T, HQ, V] and
-    the final states, both None unless `output_final_state`.
+    logarithm, at most 0; H divides HQ. Without g, s are logits from which `fused_additive_gate`
+    makes both. States are pairs of [N, H, K, M] and [N, H, M, V]. Returns the output [B, T, HQ, V]
+    and the final states, both None unless `output_final_state`.
     """
     refuse_head_first(kwargs)
     take_chunk_size(kwargs)
@@ -64,7 +64,7 @@ def fused_recurrent_gsa(
     reverse: bool = False,
     cu_seqlens: Tensor | None = None,
 ) -> tuple[Tensor, SlotStates]:
-    """As `chunk_gsa`; with `reverse` from the last token to the first."""
+    """Like `chunk_gsa`; with `reverse` from the last token to the first."""
     return _gsa(
         q, k, v, s, g, scale, initial_state, output_final_state, reverse,
         _checked(_SHAPES, q, k, v, s, g, initial_state, cu_seqlens, None))
@@ -80,7 +80,7 @@ def chunk_abc(
 ) -> tuple[Tensor, SlotStates | None]:
     """Attention with bounded memory: `chunk_gsa` of logits s without a gate.
 
-    The final states are one None unless `output_final_state`.
+    The final states are a single None unless `output_final_state`.
     """
     _checked(_UNGROUPED, q, k, v, s, None, initial_state, None, None)
     output, states = _gsa(

@@ -1,4 +1,4 @@
-"""HGRN: a state a channel that decays and receives."""
+"""HGRN: a gated scan with one state per channel."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def fused_recurrent_hgrn(
     output_final_state: bool = False,
     cu_seqlens: Tensor | None = None,
 ) -> tuple[Tensor, Tensor | None]:
-    """As `chunk_hgrn`, for packed sequences too, with states [N, D]."""
+    """Like `chunk_hgrn`, for packed sequences too, with states [N, D]."""
     cu_seqlens = _SHAPES.check(cu_seqlens, x=x, g=g, initial_state=initial_state)
     output, state = gated_scan(x, g, initial_state, cu_seqlens)
     return output, state if output_final_state else None

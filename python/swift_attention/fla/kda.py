@@ -109,7 +109,7 @@ def fused_recurrent_kda(
     cu_seqlens: Tensor | None = None,
     **kwargs: Any,
 ) -> tuple[Tensor, Tensor | None]:
-    """As `chunk_kda`; beta may be [B, T, HV, V], one a column of S. It has gradients too."""
+    """Like `chunk_kda`; beta may be [B, T, HV, V], one per column of S. It has gradients too."""
     state_v_first = take_layout(state_v_first, kwargs)
     refuse_others("fused_recurrent_kda", kwargs)
     check_eigenvalues(allow_neg_eigval, use_beta_sigmoid_in_kernel)
@@ -133,7 +133,7 @@ def _kda(
 
 
 def check_safe_gate(is_safe: bool, lower_bound: float | None) -> None:
-    """Raises ValueError where a gate that must be bounded has no bound in [−5, 0)."""
+    """Raises ValueError if a safe gate has no bound in [−5, 0)."""
     if is_safe and (lower_bound is None or not -5 <= lower_bound < 0):
         raise ValueError(
             f"lower_bound was {lower_bound}, must be at least -5 and below 0 with safe_gate=True"

@@ -1,4 +1,4 @@
-"""LightNet: keys that are a running softmax over the sequence."""
+"""LightNet: keys that are a cumulative softmax over the sequence."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ def chunk_lightnet(
     state_v_first: bool = False,
     cu_seqlens: Tensor | None = None,
 ) -> tuple[Tensor, LightNetState]:
-    """Gated linear attention with the keys and the decay that `fused_additive_gate` makes of k.
+    """Gated linear attention with the keys and the decay that `fused_additive_gate` makes from k.
 
     q and the logits k [B, T, H, K]; v [B, T, H, V]. States are pairs of [N, H, K, V], or
-    [N, H, V, K] with `state_v_first`, and of the logarithm of the sum [N, 1, H, K], of which the
-    final one is always there.
+    [N, H, V, K] with `state_v_first`, and the logarithm of the sum [N, 1, H, K], whose final value
+    is always returned.
     """
     state, sums = (None, None) if initial_state is None else initial_state
     cu_seqlens = _SHAPES.check(
@@ -54,7 +54,7 @@ def fused_recurrent_lightnet(
     state_v_first: bool = False,
     cu_seqlens: Tensor | None = None,
 ) -> tuple[Tensor, LightNetState]:
-    """As `chunk_lightnet`."""
+    """Like `chunk_lightnet`."""
     return chunk_lightnet(
         q, k, v, scale, initial_state, output_final_state, state_v_first, cu_seqlens
     )

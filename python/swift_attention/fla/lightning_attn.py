@@ -1,4 +1,4 @@
-"""Lightning attention: a decay a head that weakens from layer to layer."""
+"""Lightning attention: a decay per head that weakens from layer to layer."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def fused_recurrent_lightning_attn(
     reverse: bool = False,
     cu_seqlens: Tensor | None = None,
 ) -> tuple[Tensor, Tensor | None]:
-    """As `chunk_lightning_attn`; with `reverse` from the last token to the first."""
+    """Like `chunk_lightning_attn`; with `reverse` from the last token to the first."""
     return fused_recurrent_simple_gla(
         q, k, v, None, _decay(q, layer_idx, num_layers), scale, initial_state,
         output_final_state, reverse, cu_seqlens=cu_seqlens,

@@ -1,4 +1,4 @@
-"""Linear attention without a decay, its weights normalised or not."""
+"""Linear attention without a decay, with or without normalised weights."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def chunk_linear_attn(
     """S = S + k vᵀ, o = scale Sᵀ q, divided by scale · q·z + 10⁻¹⁰, z = z + k, with `normalize`.
 
     q, k [B, T, H, K]; v [B, T, H, V]. Without `normalize` states are [N, H, K, V]; with it they
-    are pairs of that and z [N, 1, H, K], and the z of the final pair is always there, its S only
-    with `output_final_state`.
+    are pairs of that and z [N, 1, H, K]; the final z is always returned, the final S only with
+    `output_final_state`.
     """
     return _linear_attention(
         q, k, v, scale, initial_state, output_final_state, False, normalize, cu_seqlens
@@ -50,7 +50,7 @@ def fused_chunk_linear_attn(
     normalize: bool = True,
     cu_seqlens: Tensor | None = None,
 ) -> tuple[Tensor, LinearState]:
-    """As `chunk_linear_attn`."""
+    """Like `chunk_linear_attn`."""
     return _linear_attention(
         q, k, v, scale, initial_state, output_final_state, False, normalize, cu_seqlens
     )
@@ -67,7 +67,7 @@ def fused_recurrent_linear_attn(
     normalize: bool = False,
     cu_seqlens: Tensor | None = None,
 ) -> tuple[Tensor, LinearState]:
-    """As `chunk_linear_attn`, unless asked not normalised; with `reverse` from the last token."""
+    """Like `chunk_linear_attn`, by default not normalised; with `reverse` from the last token."""
     return _linear_attention(
         q, k, v, scale, initial_state, output_final_state, reverse, normalize, cu_seqlens
     )
@@ -111,7 +111,7 @@ def _sums_of_keys(
 ) -> tuple[Tensor, Tensor]:
     """z [B, T, H, K] in float32, and the last of each sequence [N, 1, H, K].
 
-    A scan that forgets nothing sums each packed sequence from what it begins with.
+    A scan without decay sums each packed sequence from its initial value.
     """
     batch, length, heads, width = k.shape
     rows = widened(k).reshape(batch, length, heads * width)

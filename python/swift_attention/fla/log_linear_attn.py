@@ -1,4 +1,4 @@
-"""Log-linear attention: the past in buckets, small ones near and large ones far."""
+"""Log-linear attention: the past in buckets, small for recent tokens and large for distant ones."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _SHAPES = Shapes(
     "q, k [B, T, G, K]; v [B, T, H, V]; g [B, T, H]; level_scales [B, T, H, levels]")
 
 _CHUNK = 64
-# Buckets that lie within a chunk: the token itself, and those of 1 to half a chunk.
+# Buckets within a chunk: the token itself, and those of 1 to half a chunk.
 _LEVELS_OF_CHUNK = _CHUNK.bit_length()
-# The exponential of this is zero in float64 too, as that of −∞.
+# The exponential of this is zero in float64 too, like that of −∞.
 _LEAST_DECAY = -1e4
 
 
@@ -35,9 +35,9 @@ def chunk_log_linear_attn(
 
     Bucket 0 is the token itself; token s < t is in bucket ℓ ≥ 1 where bit ℓ − 1 is the highest in
     which their numbers differ. q, k [B, T, G, K]; v [B, T, H, V], G dividing H; g [B, T, H], a
-    natural logarithm, at most 0; level_scales λ [B, T, H, levels], 1 + the bits of T − 1 at least.
-    Returns the output [B, T, H, V] and None: a state that goes on in the middle of a bucket is not
-    there, and `initial_state` and `output_final_state` raise NotImplementedError.
+    natural logarithm, at most 0; level_scales λ [B, T, H, levels], at least 1 + the bits of T − 1.
+    Returns the output [B, T, H, V] and None: continuing in the middle of a bucket is not supported,
+    and `initial_state` and `output_final_state` raise NotImplementedError.
     """
     if initial_state is not None or output_final_state:
         raise NotImplementedError(
@@ -71,12 +71,12 @@ def _of_sequences(
 def _reading(
     level: int, q: Tensor, k: Tensor, v: Tensor, g: Tensor, weights: Tensor, scale: float
 ) -> Tensor:
-    """What a level above the chunk gives: every second bucket is read by the tokens behind it."""
+    """The output of a level above the chunk: every second bucket is read by the tokens after it."""
     batch, length = q.shape[:2]
     bucket = 1 << (level - 1)
     places = torch.arange(length, device=q.device)
     is_read = (places // bucket % 2 == 1).view(-1, 1, 1)
-    # Rows of the batch behind each other, each cut into pairs of buckets.
+    # The rows of the batch concatenated, each split into pairs of buckets.
     starts = torch.arange(0, length, 2 * bucket)
     ends = (torch.arange(batch).unsqueeze(1) * length + starts).reshape(-1)
     ends = torch.cat([ends, torch.tensor([batch * length])]).to(torch.int32)
@@ -95,7 +95,7 @@ def _within_chunks(
     count = -(-length // _CHUNK)
 
     def chunked(x: Tensor) -> Tensor:
-        """[B, H, chunks, chunk, width] in float32, zeros behind the last token."""
+        """[B, H, chunks, chunk, width] in float32, padded with zeros."""
         x = repeated_heads(widened(x), heads)
         x = torch.nn.functional.pad(x, (0, 0, 0, 0, 0, count * _CHUNK - length))
         return x.reshape(batch, count, _CHUNK, heads, -1).permute(0, 3, 1, 2, 4)
@@ -103,8 +103,8 @@ def _within_chunks(
     scores = chunked(q) @ chunked(k).transpose(-1, -2) * scale
     places = torch.arange(_CHUNK, device=q.device)
     read, written = places.unsqueeze(1), places
-    # Sums of the logarithms between two tokens, each by itself; as products with zero they must be
-    # finite.
+    # Separate sums of the logarithms between any two tokens; they must be finite, since they are
+    # multiplied by zero.
     token = places.view(-1, 1, 1)
     is_between = (token > written) & (token <= read)
     decays = chunked(g.unsqueeze(-1)).squeeze(-1).clamp(min=_LEAST_DECAY)

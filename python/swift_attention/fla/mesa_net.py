@@ -1,4 +1,4 @@
-"""MesaNet: the values of the keys fitted to them by least squares, anew for each token."""
+"""MesaNet: values fitted to their keys by least squares, for each token."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def mesa_net_decoding_one_step(
     prev_h_kv: Tensor,
     max_CG_iteration: int = 30,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """`chunk_mesa_net` of one token, whose system's solution begins at q / (diag A + λ).
+    """`chunk_mesa_net` of one token, whose solution starts at q / (diag A + λ).
 
     q, k [B, H, K]; v [B, H, V]; g, beta [B, H]; lamb [H, K]; states [B, H, K, K] and [B, H, K, V].
     Returns the output [B, H, V] and both states.
@@ -99,10 +99,10 @@ def _mesa_net(
     written = k * beta.unsqueeze(-1)
     start = None
     if begins_at_diagonal:
-        # Of one token behind the state.
+        # Of one token after the state.
         diagonal = keys.diagonal(dim1=-2, dim2=-1).unsqueeze(1) * widened(g).exp().unsqueeze(-1)
         start = (q / (diagonal + written * k + lamb + _EPSILON)).detach()
-    # Sᵀ x is what linear attention computes of a state, and A x that of the transposed one.
+    # Sᵀ x is linear attention of a state, and A x that of its transpose.
     turned = None if keys is None else keys.transpose(-1, -2)
     solved = _Solution.apply(q, k, written, g, lamb, turned, cu_seqlens, start, iterations)
     output, values = linear_attention(
@@ -115,7 +115,7 @@ def _mesa_net(
 
 
 class _System(NamedTuple):
-    """A + diag(λ) of each token: A is the decayed sum of written kᵀ, begun with a state."""
+    """A + diag(λ) of each token: A is the decayed sum of written kᵀ, starting from a state."""
 
     k: Tensor
     written: Tensor
@@ -139,7 +139,7 @@ class _System(NamedTuple):
 
 
 class _Solution(torch.autograd.Function):
-    """x with (A + diag(λ)) x = q. With (A + diag(λ))ᵀ y = dx, y is dq, and of the rest −yᵀ dA x."""
+    """x with (A + diag(λ)) x = q. With (A + diag(λ))ᵀ y = dx, dq is y, the rest −yᵀ dA x."""
 
     generate_vmap_rule = True
 
@@ -172,7 +172,7 @@ class _Solution(torch.autograd.Function):
 def _conjugate_gradients(
     right: Tensor, system: _System, start: Tensor | None, iterations: int
 ) -> Tensor:
-    """The solution for a right side, begun at `start`, None for 0."""
+    """The solution for a right-hand side, starting at `start`, None for 0."""
     if start is None:
         x, residual = torch.zeros_like(right), right
     else:

@@ -5,8 +5,8 @@
     model = AutoModelForCausalLM.from_config(GLAConfig())
 
 Importing this module registers the model with the Auto classes under the type "gla"; it needs the
-package `transformers`, which nothing else here does. Configuration and parameters have the names of
-flash-linear-attention, so that its checkpoints can be read.
+package `transformers`, which nothing else here does. Configuration and parameters have
+flash-linear-attention's names, so its checkpoints can be read.
 """
 
 from __future__ import annotations
@@ -40,20 +40,20 @@ from .layers import Cache, GatedLinearAttention
 from .layers._parts import RMSNorm
 
 _TYPE = "gla"
-# The feed-forward's inner width is rounded up to a multiple of this.
+# The inner width of the feed-forward is rounded up to a multiple of this.
 _WIDTH_MULTIPLE = 256
 _log = logging.get_logger(__name__)
 
 
 class GLAConfig(PretrainedConfig):
-    """What a GLA model is made of.
+    """The configuration of a GLA model.
 
-    `fuse_norm`, `fuse_swiglu`, `fuse_cross_entropy`, `use_gk` and `use_gv` change nothing here. With
-    `fuse_linear_cross_entropy` the loss is computed of some logits at a time, and none are returned
-    beside it; `use_l2warp` adds the gradient of a penalty on the largest logits.
+    `fuse_norm`, `fuse_swiglu`, `fuse_cross_entropy`, `use_gk` and `use_gv` have no effect. With
+    `fuse_linear_cross_entropy` the loss is computed from some logits at a time, and no logits are
+    returned; `use_l2warp` adds the gradient of a penalty on the largest logits.
 
     Raises NotImplementedError for hybrid models (`attn`) and attention over residuals
-    (`attnres_block_size`), ValueError for both fused losses at once.
+    (`attnres_block_size`), ValueError if both fused losses are requested.
     """
 
     model_type = _TYPE
@@ -135,7 +135,7 @@ class GatedMLP(nn.Module):
 
 
 class GLABlock(nn.Module):
-    """Gated linear attention and a feed-forward, each normalised before and added to its input."""
+    """Gated linear attention and a feed-forward, each pre-normalised and added to its input."""
 
     def __init__(self, config: GLAConfig, layer_idx: int) -> None:
         super().__init__()
@@ -161,7 +161,7 @@ class GLABlock(nn.Module):
 
 
 class GLAPreTrainedModel(PreTrainedModel):
-    """What models of GLA share for Transformers' sake."""
+    """The common part of GLA models for Transformers."""
 
     config_class = GLAConfig
     base_model_prefix = "model"
@@ -206,9 +206,9 @@ class GLAModel(GLAPreTrainedModel):
         cache_params: Cache | None = None,
         **kwargs: Any,
     ) -> BaseModelOutputWithPast:
-        """As other models of Transformers, with any of its names for the cache.
+        """The usual forward of Transformers, with any of its names for the cache.
 
-        `cu_seqlens` packs sequences. In training with activation checkpointing there is no cache.
+        `cu_seqlens` packs sequences. Training with activation checkpointing uses no cache.
         """
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError("one of input_ids and inputs_embeds must be given")

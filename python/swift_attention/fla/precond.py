@@ -1,4 +1,4 @@
-"""Delta rules whose keys are written preconditioned by what they have been so far."""
+"""Delta rules whose written keys are preconditioned by the history of keys."""
 
 from __future__ import annotations
 
@@ -96,10 +96,10 @@ def fused_recurrent_precond_gated_delta_rule(
     eps: float = 1e-6,
     log_atk_scale: Tensor | float | None = None,
 ) -> Results:
-    """As `chunk_precond_gated_delta_rule`, with further decays.
+    """Like `chunk_precond_gated_delta_rule`, with further decays.
 
-    Those present multiply: g [B, T, HV], gk [B, T, HV, K] of the rows of S, gv [B, T, HV, V] of its
-    columns. beta may be absent, for 1, or [B, T, HV, V], one a column.
+    Those given are multiplied: g [B, T, HV], gk [B, T, HV, K] of the rows of S, gv [B, T, HV, V] of
+    its columns. beta may be None, for 1, or [B, T, HV, V], one per column.
     """
     for name, tensor in (("g_atk", g_atk), ("beta_atk", beta_atk)):
         if tensor is None:
@@ -191,7 +191,7 @@ def chunk_precond_kda(
     return_intermediate_states: bool = False,
     **kwargs: Any,
 ) -> Results:
-    """As `chunk_precond_gated_delta_rule`, with a decay g [B, T, H, K] and unit vectors.
+    """Like `chunk_precond_gated_delta_rule`, with a decay g [B, T, H, K] and unit vectors.
 
     With `use_gate_in_kernel` the decay is that of `fused_kda_gate` with the keyword arguments
     `A_log` and `dt_bias`, and `lower_bound`. All tensors have H heads. The keyword argument
@@ -244,7 +244,7 @@ def fused_recurrent_precond_kda(
     log_atk_scale: Tensor | float | None = None,
     **kwargs: Any,
 ) -> Results:
-    """As `chunk_precond_kda`; it has gradients too."""
+    """Like `chunk_precond_kda`; it has gradients too."""
     refuse_others("fused_recurrent_precond_kda", kwargs)
     cu_seqlens = _GROUPED_KDA_SHAPES.check(
         cu_seqlens, values_first=transpose_state_layout, q=q, k=k, v=v, g=g, g_atk=g_atk,

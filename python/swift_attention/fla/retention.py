@@ -1,4 +1,4 @@
-"""Retention: a decay a head, 1 − 2^(−5 − h) for head h."""
+"""Retention: a decay per head, 1 − 2^(−5 − h) for head h."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def fused_chunk_retention(
     output_final_state: bool = False,
     cu_seqlens: Tensor | None = None,
 ) -> tuple[Tensor, Tensor | None]:
-    """As `chunk_retention`."""
+    """Like `chunk_retention`."""
     return fused_chunk_simple_gla(
         q, k, v, None, _decay(q), scale, initial_state, output_final_state, cu_seqlens
     )
@@ -66,7 +66,7 @@ def fused_recurrent_retention(
     cu_seqlens: Tensor | None = None,
     **kwargs: Any,
 ) -> tuple[Tensor, Tensor | None]:
-    """As `chunk_retention`; with `reverse` from the last token to the first."""
+    """Like `chunk_retention`; with `reverse` from the last token to the first."""
     return fused_recurrent_simple_gla(
         q, k, v, None, _decay(q), scale, initial_state, output_final_state, reverse,
         state_v_first, cu_seqlens, **kwargs,
@@ -81,7 +81,7 @@ def parallel_retention(
     output_attentions: bool = False,
     cu_seqlens: Tensor | None = None,
 ) -> tuple[Tensor, Tensor | None]:
-    """As `chunk_retention` without states; see `parallel_simple_gla` for the second result."""
+    """Like `chunk_retention`, without states; see `parallel_simple_gla` for the second result."""
     decay = _decay(q).expand(q.shape[:3])
     return parallel_simple_gla(q, k, v, decay, scale, output_attentions, cu_seqlens)
 

@@ -1,4 +1,4 @@
-"""RWKV-6: additive, read before the write with a bonus for the token itself."""
+"""RWKV-6: additive, read before the write, with a bonus for the token itself."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def fused_recurrent_rwkv6(
     reverse: bool = False,
     cu_seqlens: Tensor | None = None,
 ) -> tuple[Tensor, Tensor | None]:
-    """As `chunk_rwkv6`; with `reverse` from the last token to the first."""
+    """Like `chunk_rwkv6`; with `reverse` from the last token to the first."""
     cu_seqlens = _SHAPES.check(
         cu_seqlens, r=r, k=k, v=v, w=w, u=u, initial_state=initial_state)
     return recurrence(

@@ -1,4 +1,4 @@
-"""RWKV-7: a transition of diagonal plus low rank."""
+"""RWKV-7: a diagonal-plus-low-rank transition."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def fused_recurrent_rwkv7(
     output_final_state: bool = True,
     cu_seqlens: Tensor | None = None,
 ) -> tuple[Tensor, Tensor | None]:
-    """As `chunk_rwkv7`, but that the scale is 1/√K and the final state returned, unless asked."""
+    """Like `chunk_rwkv7`, with a scale of 1/√K and the final state by default."""
     cu_seqlens = _SHAPES.check(
         cu_seqlens, r=r, w=w, k=k, v=v, a=a, b=b, initial_state=initial_state)
     return fused_recurrent_dplr_delta_rule(
@@ -74,7 +74,7 @@ def fused_mul_recurrent_rwkv7(
     reverse: bool = False,
     cu_seqlens: Tensor | None = None,
 ) -> tuple[Tensor, Tensor | None]:
-    """As `fused_recurrent_rwkv7` with −kk for a and kk ⊙ a for b. It has gradients too."""
+    """Like `fused_recurrent_rwkv7` with −kk as a and kk ⊙ a as b. It has gradients too."""
     cu_seqlens = _SHAPES.check(
         cu_seqlens, r=r, w=w, k=k, v=v, kk=kk, a=a, initial_state=initial_state)
     return fused_recurrent_dplr_delta_rule(

@@ -1,4 +1,4 @@
-"""Simple gated linear attention: a decay a token and head, as in Mamba-2."""
+"""Simple gated linear attention: a decay per token and head, as in Mamba-2."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def chunk_simple_gla(
     """S = exp(g) S + k vᵀ, o = scale Sᵀ q.
 
     q, k [B, T, H, K]; v [B, T, H, V]; g [B, T, H] and g_gamma [H] are natural logarithms, at most
-    0, of which the sum counts. States are [N, H, K, V], or [N, H, V, K] with `state_v_first`.
+    0, and are added. States are [N, H, K, V], or [N, H, V, K] with `state_v_first`.
     Returns the output [B, T, H, V] and the final state, None unless `output_final_state`.
     """
     refuse_head_first(kwargs)
@@ -58,7 +58,7 @@ def fused_chunk_simple_gla(
     output_final_state: bool = False,
     cu_seqlens: Tensor | None = None,
 ) -> tuple[Tensor, Tensor | None]:
-    """As `chunk_simple_gla`."""
+    """Like `chunk_simple_gla`."""
     return chunk_simple_gla(
         q, k, v, g, g_gamma, scale, initial_state, output_final_state, cu_seqlens=cu_seqlens
     )
@@ -78,7 +78,7 @@ def fused_recurrent_simple_gla(
     cu_seqlens: Tensor | None = None,
     **kwargs: Any,
 ) -> tuple[Tensor, Tensor | None]:
-    """As `chunk_simple_gla`; with `reverse` from the last token to the first."""
+    """Like `chunk_simple_gla`; with `reverse` from the last token to the first."""
     state_v_first = take_layout(state_v_first, kwargs)
     refuse_others("fused_recurrent_simple_gla", kwargs)
     cu_seqlens = _SHAPES.check(
@@ -101,9 +101,9 @@ def parallel_simple_gla(
     cu_seqlens: Tensor | None = None,
     cu_seqlens_cpu: Tensor | None = None,
 ) -> tuple[Tensor, Tensor | None]:
-    """As `chunk_simple_gla` without states.
+    """Like `chunk_simple_gla`, without states.
 
-    With `output_attentions` the second result is what multiplies the values, [B, H, T, T]:
+    With `output_attentions` the second result is the matrix of weights, [B, H, T, T]:
     scale · q_i·k_j · exp(g_{j+1} + … + g_i) for j ≤ i.
     """
     cu_seqlens = _SHAPES.check(cu_seqlens, cu_seqlens_cpu, q=q, k=k, v=v, g=g)
@@ -114,7 +114,7 @@ def parallel_simple_gla(
         return output, None
     scores = torch.einsum("bihk,bjhk->bhij", widened(q), widened(k)) * default_scale(scale, k)
     if g is not None:
-        # Each sum by itself: differences of running sums lose their digits behind strong gates.
+        # Separate sums: differences of cumulative sums lose their digits after strong gates.
         places = torch.arange(q.shape[1], device=q.device)
         steps = widened(g).transpose(1, 2).unsqueeze(-1)
         steps = steps.expand(*steps.shape[:-1], q.shape[1])

@@ -1,4 +1,4 @@
-"""Language models that `attention train` has trained, in PyTorch.
+"""Language models trained by `attention train`, in PyTorch.
 
     from swift_attention.models import load
     model = load("runs/tiny-hybrid")                # a run's latest checkpoint, or a checkpoint

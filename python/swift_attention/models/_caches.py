@@ -1,4 +1,4 @@
-"""What a model remembers of the tokens that it has read."""
+"""What a model keeps of the tokens that it has read."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 class Rows:
     """Rows of tokens [batch, count, …] that grow at the end, and may be dropped at the start."""
 
-    # Memory is asked for with so many times the rows that are needed.
+    # The capacity allocated, in multiples of the rows needed.
     _GROWTH = 2
 
     def __init__(self) -> None:
@@ -25,7 +25,7 @@ class Rows:
         return self.end - self.start
 
     def append(self, new: Tensor) -> Tensor:
-        """All rows, `new` [batch, length, …] behind those that are kept."""
+        """All rows, with `new` [batch, length, …] appended."""
         new = new.detach()
         needed = self.count + new.shape[1]
         if self.memory is None or self.end + new.shape[1] > self.memory.shape[1]:
@@ -50,18 +50,18 @@ class Rows:
 
 
 class KeyValueCache:
-    """Keys and values that later queries may still see, and which of them are no padding."""
+    """Keys and values that later queries may attend to, and which of them are not padding."""
 
     def __init__(self, window: Optional[int]) -> None:
         self.window = window
         self.keys, self.values, self.mask = Rows(), Rows(), Rows()
-        # Whether any token was padding: without, nothing is masked.
+        # Whether any token was padding; otherwise nothing is masked.
         self.is_masked = False
 
     def append(
         self, keys: Tensor, values: Tensor, mask: Optional[Tensor]
     ) -> Tuple[Tensor, Tensor, Optional[Tensor]]:
-        """All keys and values after these, and the mask of the keys if they have one."""
+        """All keys and values with these appended, and the mask of the keys if there is one."""
         def unpadded(count: int) -> Tensor:
             return torch.ones(keys.shape[0], count, dtype=torch.bool, device=keys.device)
 
@@ -91,15 +91,15 @@ class StateCache:
         self.state: Optional[Tensor] = None
 
     def copied(self) -> StateCache:
-        # States are replaced, never written into.
+        # States are replaced, never modified in place.
         return copy.copy(self)
 
 
 class Cache:
-    """What `LanguageModel.make_cache` makes, and every call with it continues.
+    """Made by `LanguageModel.make_cache` and extended by every call with it.
 
     Attributes:
-        token_count: How many tokens of each sequence have been read.
+        token_count: The number of tokens of each sequence read so far.
     """
 
     def __init__(self, layers: List[Union[KeyValueCache, StateCache]]) -> None:

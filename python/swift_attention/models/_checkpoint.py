@@ -1,4 +1,4 @@
-"""Models from the folders that `attention train` writes."""
+"""Loading models from the folders that `attention train` writes."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ def load(
 
     Args:
         folder: A checkpoint's folder, with `config.json` and `model.safetensors`, or the output
-            folder of a training run, whose latest checkpoint it stands for.
-        device: Where the model computes; the CPU by default.
-        dtype: What it computes in; that of the checkpoint by default, which is float32 of all that
-            the tool trains.
+            folder of a training run, which stands for its latest checkpoint.
+        device: The model's device; the CPU by default.
+        dtype: The dtype to compute in; by default that of the checkpoint, which is float32 for
+            models that the tool trains.
 
     Raises:
-        CheckpointError: The folder, or what is in it, is no checkpoint. It names the file, and the
-            key or tensor that is wrong.
+        CheckpointError: The folder or its contents are not a checkpoint. It names the file, and the
+            invalid key or tensor.
     """
     model = _read_latest(Path(folder))
     return model.to(device=device, dtype=dtype).eval()
@@ -51,7 +51,7 @@ def _read_latest(folder: Path) -> LanguageModel:
         try:
             return _read(latest)
         except CheckpointError:
-            # A training that goes on may have removed it; then there are later ones.
+            # A running training may have removed it; then there are later ones.
             if _steps(folder) == steps:
                 raise
 
@@ -79,7 +79,7 @@ def _read(folder: Path) -> LanguageModel:
         raise CheckpointError(folder, f"{reason}; it must be a checkpoint or a training run")
     configuration = read_configuration(folder)
     weights = read_weights(folder)
-    # Nothing is drawn, nor memory taken, for what is read.
+    # The parameters are read, so none are drawn and no memory is allocated for them.
     with torch.device("meta"):
         model = LanguageModel(configuration)
     _check(folder / WEIGHTS_FILE, model.state_dict(), weights)
@@ -88,7 +88,7 @@ def _read(folder: Path) -> LanguageModel:
 
 
 def _check(file: Path, wanted: Dict[str, Tensor], given: Dict[str, Tensor]) -> None:
-    """The tensors given are those that are wanted, all of the first one's dtype."""
+    """Checks that the tensors given are the wanted ones, all of the first one's dtype."""
     dtype = next(iter(given.values())).dtype if given else torch.float32
     for name, parameter in wanted.items():
         must_be = f"it must be {dtype} {list(parameter.shape)}"

@@ -1,7 +1,7 @@
-"""Which layers a model has: `config.json`, with the keys that CONFIGURATION.md lists.
+"""A model's layers: `config.json`, with the keys that CONFIGURATION.md lists.
 
-What the tool refuses is refused here, with the same names: an unknown key, a value of another kind,
-a value that does not fit the others.
+Configurations that the tool rejects are rejected here with the same names: unknown keys, values of
+another type, and invalid values.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ _GATES = ("swish", "sigmoid")
 
 @dataclasses.dataclass(frozen=True)
 class ExactLayer:
-    """A layer of softmax attention, or with a scale of cosine similarity."""
+    """A layer of softmax attention or, with a scale, of cosine similarity attention."""
 
     heads: int
     key_value_heads: int
     head_dimension: int
-    # How many tokens a token sees, itself included; None for all before it.
+    # The number of tokens that a token attends to, itself included; None for all before it.
     window: Optional[int]
     # The base of the rotary frequencies; None for no positions.
     rotary_theta: Optional[float]
@@ -77,7 +77,7 @@ def read_configuration(folder: Path) -> ModelConfiguration:
 
 
 class _Section:
-    """An object of the configuration; every key that nobody asks for is a mistake."""
+    """An object of the configuration; keys that are not read are errors."""
 
     def __init__(self, file: Path, path: str, value: Any) -> None:
         self.file, self.path = file, path
@@ -89,7 +89,7 @@ class _Section:
         return f"{self.path}.{key}" if self.path else key
 
     def require_known(self, known: Sequence[str]) -> None:
-        """Refuses the first key in alphabetical order that is not known."""
+        """Rejects the first unknown key in alphabetical order."""
         for key in sorted(self.values):
             if key not in known:
                 near = difflib.get_close_matches(key, known, 1)
@@ -99,7 +99,7 @@ class _Section:
                     self.file, f"unknown key {name}{guess} keys are {', '.join(known)}", name)
 
     def fail(self, key: str, must_be: str, was: Any = None) -> NoReturn:
-        """Refuses the value of a key, or what it is by default."""
+        """Rejects the value of a key, or its default."""
         value = self.values.get(key)
         self._fail(self.name(key), was if value is None else value, must_be)
 
@@ -110,7 +110,7 @@ class _Section:
         raise CheckpointError(self.file, f"{name} is {_shown(was)}; it must be {must_be}", name)
 
     def value(self, key: str, default: Any, kind: Callable[[Any], Any], must_be: str) -> Any:
-        """The value of a key, as `kind` makes it; None of that is a value of another kind."""
+        """The value of a key, converted by `kind`, which returns None for another type."""
         if key not in self.values:
             if default is _REQUIRED:
                 self.missing(key)
@@ -143,7 +143,7 @@ class _Section:
         return value
 
     def is_null(self, key: str) -> bool:
-        """Whether the key is there, and says that there is no value."""
+        """Whether the key is present with the value null."""
         return key in self.values and self.values[key] is None
 
 
@@ -168,7 +168,7 @@ def _number(value: Any) -> Optional[float]:
 
 
 def _shown(value: Any) -> str:
-    """The value as messages show it; of arrays and objects only the kind."""
+    """The value as messages show it; for arrays and objects only the type."""
     if value is None:
         return "null"
     if isinstance(value, bool):
@@ -255,7 +255,7 @@ def _exact(section: _Section, hidden: int, is_cosine: bool) -> ExactLayer:
         section.fail(
             "head_dimension", "even and above 0 for rotary embeddings", was=dimension)
     if is_cosine:
-        # What the trained scale began at.
+        # The initial value of the trained scale.
         section.positive("scale", 8.0)
     return ExactLayer(heads, shared, dimension, window, theta, is_cosine)
 

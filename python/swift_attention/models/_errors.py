@@ -1,4 +1,4 @@
-"""What is wrong with a checkpoint."""
+"""Errors of checkpoints."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ class CheckpointError(ValueError):
     """A checkpoint that cannot be loaded.
 
     Attributes:
-        file: The file or folder that is wrong.
-        key: The key of the configuration, as `layers.2.heads`, or the tensor's name; None where the
-            file as a whole is wrong.
+        file: The invalid file or folder.
+        key: The key of the configuration, such as `layers.2.heads`, or the tensor's name; None if
+            the file as a whole is invalid.
     """
 
     def __init__(self, file: Union[str, Path], reason: str, key: Optional[str] = None) -> None:

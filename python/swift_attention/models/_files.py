@@ -12,7 +12,7 @@ from ._errors import CheckpointError
 
 
 def opened(path: Path) -> BinaryIO:
-    """The file, which is a regular one: others could be waited for without end.
+    """The open file, which must be regular: opening others could block for ever.
 
     Raises CheckpointError.
     """
@@ -32,9 +32,9 @@ def size_of(file: BinaryIO) -> int:
 
 
 def parsed(path: Path, text: bytes, what: str) -> Any:
-    """JSON, in which no object has a key twice.
+    """Parses JSON in which no object repeats a key.
 
-    Raises CheckpointError that names the file, and what of it is no JSON.
+    Raises CheckpointError that names the file and the error.
     """
     def members(pairs: List[Tuple[str, Any]]) -> Dict[str, Any]:
         found = dict(pairs)

@@ -1,4 +1,4 @@
-"""The layers of a model; parameters have the names that they have in checkpoints."""
+"""The layers of a model; parameters have their names in checkpoints."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _HEAD_EPSILON = 1e-6
 
 
 class TokenContext:
-    """What all layers need to know about the tokens of one call."""
+    """What all layers need to know about the tokens of a call."""
 
     def __init__(
         self, positions: Tensor, padding_mask: Optional[Tensor],
@@ -27,7 +27,7 @@ class TokenContext:
     ) -> None:
         """
         Args:
-            positions: The place of each token in its sequence, [length].
+            positions: The position of each token in its sequence, [length].
             padding_mask: bool [batch, length], false for padding.
             cumulative_lengths: int32 [sequences + 1] of packed sequences.
         """
@@ -37,7 +37,7 @@ class TokenContext:
         self._tables: Dict[Tuple[float, int], Tuple[Tensor, Tensor]] = {}
 
     def rotated(self, x: Tensor, theta: float) -> Tensor:
-        """The pairs (x[i], x[i + d/2]) of [batch, length, heads, d], turned by p · theta^(−2i/d)."""
+        """[batch, length, heads, d] with pairs (x[i], x[i + d/2]) rotated by p · theta^(−2i/d)."""
         dimension = x.shape[-1]
         if (theta, dimension) not in self._tables:
             places = torch.arange(0, dimension, 2, dtype=torch.float64, device=x.device)
@@ -54,7 +54,7 @@ def _linear(inputs: int, outputs: int, bias: bool = False) -> nn.Linear:
 
 
 class ExactAttention(nn.Module):
-    """Causal softmax attention, or cosine similarity attention with a learned scale a head."""
+    """Causal softmax attention, or cosine similarity attention with a learned scale per head."""
 
     def __init__(self, hidden: int, layer: ExactLayer) -> None:
         super().__init__()
@@ -74,7 +74,7 @@ class ExactAttention(nn.Module):
     def forward(
         self, x: Tensor, context: TokenContext, cache: Optional[KeyValueCache] = None
     ) -> Tensor:
-        """[batch, length, hidden] of the same."""
+        """[batch, length, hidden] to the same."""
         layer = self.layer
 
         def positioned(heads: Tensor) -> Tensor:
@@ -101,7 +101,7 @@ class ExactAttention(nn.Module):
 
 
 class GatedLinearAttention(nn.Module):
-    """A matrix state a head, whose rows decay by gates that depend on the token."""
+    """A matrix state per head, whose rows decay by gates that depend on the token."""
 
     def __init__(self, hidden: int, layer: GatedLinearLayer) -> None:
         super().__init__()
@@ -121,7 +121,7 @@ class GatedLinearAttention(nn.Module):
     def forward(
         self, x: Tensor, context: TokenContext, cache: Optional[StateCache] = None
     ) -> Tensor:
-        """[batch, length, hidden] of the same."""
+        """[batch, length, hidden] to the same."""
         keys, values = self.k_proj(x), self.v_proj(x)
         decay = functional.logsigmoid(self.decay_proj(x)) / self.layer.decay_divisor
         if context.padding_mask is not None:

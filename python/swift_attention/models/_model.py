@@ -1,4 +1,4 @@
-"""The language model, and how it writes."""
+"""The language model and generation."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from ._sampling import Sampler
 class LanguageModel(nn.Module):
     """A causal language model: embedding, blocks, norm, and the projection to logits.
 
-    `load` makes one of a checkpoint; its parameters have the names of the checkpoint's tensors.
+    `load` makes one from a checkpoint; its parameters have the names of the checkpoint's tensors.
 
     Args:
-        configuration: Which layers it has.
+        configuration: The model's layers.
     """
 
     def __init__(self, configuration: ModelConfiguration) -> None:
@@ -52,16 +52,16 @@ class LanguageModel(nn.Module):
         """The logits of the token after each, [batch, length, vocabulary].
 
         Args:
-            tokens: Whole numbers [batch, length], each below the vocabulary's size.
-            cache: From `make_cache`: the tokens follow those that it remembers, and are in it
-                afterwards. No gradients are recorded then.
-            padding_mask: bool [batch, length], false for tokens that are padding.
-            cumulative_lengths: int32 [sequences + 1], where packed sequences begin, and their end;
-                of batch 1, without cache and padding.
-            only_last: Whether only the last token's logits are wanted, [batch, 1, vocabulary].
+            tokens: Integers [batch, length], each below the vocabulary size.
+            cache: From `make_cache`: the tokens follow those in the cache, and are appended to it.
+                No gradients are recorded then.
+            padding_mask: bool [batch, length], false for padding.
+            cumulative_lengths: int32 [sequences + 1], the bounds of packed sequences; for batch 1,
+                without cache and padding.
+            only_last: Whether only the last token's logits are returned, [batch, 1, vocabulary].
 
         Raises:
-            ValueError: An argument does not fit the others; the message says which.
+            ValueError: An invalid argument; the message names it.
         """
         context = self._context(tokens, cache, padding_mask, cumulative_lengths)
         with contextlib.nullcontext() if cache is None else torch.no_grad():
@@ -84,7 +84,7 @@ class LanguageModel(nn.Module):
             raise ValueError(
                 f"tokens is {_summary(tokens)}; it must be int32 or int64 [batch, length]")
         size = self.configuration.vocabulary_size
-        # Those on a GPU would have to be waited for.
+        # Checking tokens on a GPU would have to wait for them.
         if tokens.device.type == "cpu" and tokens.numel() and not is_compiling():
             for token in (int(tokens.min()), int(tokens.max())):
                 if not 0 <= token < size:
@@ -124,19 +124,19 @@ class LanguageModel(nn.Module):
     ) -> Tensor:
         """`count` tokens [batch, count] that follow `tokens` [batch, length].
 
-        Each token is read once: the layers keep states, and exact ones keys and values.
+        Each token is read once: the layers keep states, exact ones keys and values.
 
         Args:
-            tokens: At least one a sequence.
-            count: How many tokens each sequence is continued by.
-            temperature: Divides the logits; 0 takes the likeliest token.
-            top_k: Only so many of the likeliest tokens are drawn from.
-            top_p: Only the likeliest tokens that together have this probability are.
-            generator: What draws; PyTorch's own by default.
-            prefill_length: The prompt is read in pieces of so many tokens, which bounds memory.
+            tokens: At least one per sequence.
+            count: The number of tokens to generate for each sequence.
+            temperature: Divides the logits; 0 takes the most likely token.
+            top_k: Only this many of the most likely tokens are drawn.
+            top_p: Only the most likely tokens that together have this probability are drawn.
+            generator: The random number generator; PyTorch's default one if None.
+            prefill_length: The prompt is read in pieces of this length, which bounds memory.
 
         Raises:
-            ValueError: An argument has a value that it cannot have; the message says which.
+            ValueError: An invalid argument; the message names it.
         """
         sampler = Sampler(temperature, top_k, top_p, generator)
         if tokens.ndim != 2 or tokens.shape[1] < 1:
@@ -161,7 +161,7 @@ def _summary(tensor: Tensor) -> str:
 
 
 def _starts(lengths: Tensor, tokens: Tensor) -> Tensor:
-    """[length]: where the packed sequence of each token begins."""
+    """[length]: the start of each token's packed sequence."""
     if tokens.shape[0] != 1:
         raise ValueError(
             f"tokens has a batch of {tokens.shape[0]}; it must be 1 where sequences are packed")

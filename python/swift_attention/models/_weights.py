@@ -1,4 +1,4 @@
-"""The tensors of a safetensors file, every number of its header checked before it is believed."""
+"""The tensors of a safetensors file, with every number of its header validated."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ._files import opened, parsed, size_of
 
 FILE = "model.safetensors"
 _LENGTH_BYTES = 8
-# What the format allows.
+# The format's limit.
 _LONGEST_HEADER = 100_000_000
 _TYPES = {
     "F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16, "F64": torch.float64}
@@ -37,7 +37,7 @@ _Place = Tuple[torch.dtype, List[int], int, int]
 
 
 def _header(path: Path, file: BinaryIO) -> Tuple[int, Dict[str, Any]]:
-    """Where the data begin, and what the header says."""
+    """The offset of the data, and the parsed header."""
     size = size_of(file)
     if size < _LENGTH_BYTES:
         raise CheckpointError(

@@ -1,4 +1,4 @@
-"""What layers keep between calls, to go on with a sequence."""
+"""What layers keep between calls to continue a sequence."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from torch import Tensor
 
 
 class LayerState(TypedDict):
-    """What a layer keeps of N sequences, by the names that flash-linear-attention gives it."""
+    """A layer's state for N sequences, with flash-linear-attention's names."""
 
     # [N, heads, …]
     recurrent_state: Tensor
     # The last W inputs [N, channels, W] of each short convolution of width W.
     conv_state: Optional[tuple[Tensor, ...]]
-    # How many tokens each sequence had [N], where they had not the same number. The original's slot
-    # for feed-forwards, which these layers are not: its `Cache` reorders it with the others.
+    # The number of tokens of each sequence [N], if the numbers differ. The original's slot for
+    # feed-forwards, which these layers are not: its `Cache` reorders it with the others.
     ffn_state: Optional[Tensor]
 
 
 class Cache:
-    """The states of a model's layers by their number, and how many tokens each has seen.
+    """The states of a model's layers by index, and how many tokens each has seen.
 
     Its methods are those that flash-linear-attention's layers and Transformers' generation call.
     """
 
     is_compileable = False
-    # Transformers does not ask a cache of its linear layers how many tokens it has seen. It may ask
+    # Transformers does not ask a cache of its linear layers how many tokens it has seen; it may ask
     # this one.
     is_linear = (False,)
 
@@ -49,7 +49,7 @@ class Cache:
         return self._states.get(layer)
 
     def get_seq_length(self, layer: int = 0) -> int:
-        """How many tokens a layer has seen, padding and all packed sequences among them."""
+        """The number of tokens that a layer has seen, padding and all packed sequences included."""
         return self._lengths.get(layer, 0)
 
     def update(
@@ -61,29 +61,29 @@ class Cache:
         layer_idx: int,
         offset: int = 1,
     ) -> LayerState:
-        """Puts a layer's state in place after `offset` further tokens."""
+        """Replaces a layer's state after `offset` further tokens."""
         self._states[layer_idx] = LayerState(
             recurrent_state=recurrent_state, conv_state=conv_state, ffn_state=ffn_state)
         self._lengths[layer_idx] = self.get_seq_length(layer_idx) + offset
         return self._states[layer_idx]
 
     def reorder_cache(self, beam_idx: Tensor) -> None:
-        """Each sequence goes on from the state of the one that `beam_idx` names."""
+        """Each sequence continues from the state of the one that `beam_idx` names."""
         self._change(lambda x: x.index_select(0, beam_idx.to(x.device)))
 
     batch_select_indices = reorder_cache
 
     def batch_repeat_interleave(self, repeats: int) -> None:
-        """Each sequence becomes `repeats` of them."""
+        """Repeats each sequence `repeats` times."""
         self._change(lambda x: x.repeat_interleave(repeats, 0))
 
     def reset(self) -> None:
-        """Forgets everything."""
+        """Removes all states."""
         self._states.clear()
         self._lengths.clear()
 
     def crop(self, *length: int) -> None:
-        """States do not tell what tokens brought to them: they cannot be taken back."""
+        """States cannot be rolled back."""
         raise NotImplementedError("states of linear attention cannot go back to earlier tokens")
 
     def _change(self, of: Callable[[Tensor], Tensor]) -> None:

@@ -1,4 +1,4 @@
-"""What retention and gated linear attention share: everything but the recurrence."""
+"""The common part of retention and gated linear attention: everything but the recurrence."""
 
 from __future__ import annotations
 
@@ -84,10 +84,10 @@ class Mixer(nn.Module):
     ) -> tuple[Tensor, None, Cache | None]:
         """The mixed [batch, length, hidden_size], None, and the cache.
 
-        `attention_mask` [batch, at least length] is 0 in padding, which changes no state; its end
-        counts. With `use_cache` the states go into `past_key_values` (a new `Cache` where None is
-        given) under the layer's `layer_idx`, and the next call goes on from there.
-        `cu_seqlens`, a keyword argument, packs sequences, each with a state; no mask counts then.
+        `attention_mask` [batch, at least length] is 0 for padding, which changes no state; its last
+        entries apply. With `use_cache` the states go into `past_key_values` (a new `Cache` if None)
+        under the layer's `layer_idx`, and the next call continues from there. `cu_seqlens`, a
+        keyword argument, packs sequences, each with a state; the mask is ignored then.
         """
         cu_seqlens = kwargs.pop("cu_seqlens", None)
         if kwargs:
@@ -137,10 +137,10 @@ class Mixer(nn.Module):
     def _earlier(
         self, cache: Any, attention_mask: Tensor | None, length: int
     ) -> tuple[Tensor | None, tuple[Tensor | None, ...], int | Tensor]:
-        """The states that a call goes on from, and how many tokens came before.
+        """The states that a call continues from, and how many tokens came before.
 
-        The states are the recurrence's and the convolutions', None for zeros; the number is that of
-        all sequences, or one of each [N].
+        The states are the recurrence's and the convolutions', None for zeros; the number is one for
+        all sequences, or one for each [N].
         """
         before = None if cache is None else state_of(cache, self.layer_idx)
         if before is None:
@@ -168,7 +168,7 @@ class Mixer(nn.Module):
     def _rows(
         self, x: Tensor, earlier: tuple[Tensor | None, ...], cu_seqlens: Tensor | None
     ) -> tuple[list[Tensor], tuple[Tensor, ...]]:
-        """Queries, keys and values, and what their convolutions, if any, reach at the end."""
+        """Queries, keys and values, and the final states of their convolutions, if any."""
         rows, reached = [self.q_proj(x), self.k_proj(x), self.v_proj(x)], ()
         if self.use_short_conv:
             rows, reached = zip(*[

@@ -1,4 +1,4 @@
-"""The tokens of a layer's call: padding left out, packed sequences, and where each token is."""
+"""The tokens of a layer's call: padding removed, packed sequences, and positions."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from .._recurrence import sequence_of_tokens
 
 
 class Tokens:
-    """The tokens of one call [batch, length], of which some are padding or sequences are packed.
+    """The tokens of one call [batch, length], with padding or packed sequences.
 
-    Of several a row, those that are no padding are packed, `cu_seqlens` telling them apart. Of one a
-    row, padding is computed with the others, and what it did is taken back.
+    With several tokens per row, those that are not padding are packed, separated by `cu_seqlens`.
+    With one per row, padding is computed with the others and its effect is undone.
     """
 
     def __init__(
         self, x: Tensor, attention_mask: Tensor | None, cu_seqlens: Tensor | None
     ) -> None:
-        """`attention_mask` [batch, at least length] is 0 in padding; its end counts. It excludes
-        `cu_seqlens`."""
+        """`attention_mask` [batch, at least length] is 0 for padding; its last entries apply. It
+        excludes `cu_seqlens`."""
         self._batch, self._length = x.shape[:2]
         self._device = x.device
         self._is_token = self._places = None
@@ -37,7 +37,7 @@ class Tokens:
         return x if self._places is None else x.flatten(0, 1)[self._places].unsqueeze(0)
 
     def placed(self, x: Tensor) -> Tensor:
-        """What was computed as [batch, length, …], zero in padding."""
+        """The results as [batch, length, …], zero for padding."""
         if self._places is not None:
             rows = x.new_zeros(self._batch * self._length, *x.shape[2:])
             return rows.index_copy(0, self._places, x[0]).unflatten(
@@ -51,7 +51,7 @@ class Tokens:
         return _selected(self._is_token, after, before)
 
     def counts(self, seen: int | Tensor) -> Tensor | None:
-        """How many tokens each sequence has had [sequences], `seen` before; None for one number."""
+        """Tokens of each sequence so far [sequences], `seen` before; None if all are equal."""
         if self._is_token is not None:
             return seen + self._is_token.sum(1)
         if self.cu_seqlens is not None:
@@ -60,7 +60,7 @@ class Tokens:
 
 
 def _selected(is_taken: Tensor, x: Tensor, other: Tensor | None) -> Tensor:
-    """The rows of x that are taken, those of `other` in place of the rest, zero where it is None."""
+    """The selected rows of x, and those of `other` for the rest, zero if it is None."""
     is_taken = is_taken.view(-1, *[1] * (x.ndim - 1))
     return torch.where(is_taken, x, torch.zeros_like(x) if other is None else other)
 
@@ -68,9 +68,9 @@ def _selected(is_taken: Tensor, x: Tensor, other: Tensor | None) -> Tensor:
 def positions(
     length: int, seen: int | Tensor, cu_seqlens: Tensor | None, device: torch.device
 ) -> Tensor:
-    """[length], or [batch, length]: the place of each token in its sequence.
+    """[length], or [batch, length]: the position of each token in its sequence.
 
-    `seen` is how many tokens came before, a number or one a sequence.
+    `seen` is the number of tokens before, one for all sequences or one for each.
     """
     places = torch.arange(length, device=device)
     if cu_seqlens is None:

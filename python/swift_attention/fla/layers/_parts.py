@@ -53,7 +53,7 @@ class RMSNorm(nn.Module):
 
 
 class RotaryEmbedding(nn.Module):
-    """Turns pairs of channels, half the dimension apart, by angles that grow with the position."""
+    """Rotates pairs of channels, half the dimension apart, by angles that grow with position."""
 
     def __init__(self, dim: int, base: float = 10000.0) -> None:
         super().__init__()
@@ -65,7 +65,7 @@ class RotaryEmbedding(nn.Module):
     def forward(
         self, q: Tensor, k: Tensor, offset: int | Tensor = 0, cu_seqlens: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """q, k [B, T, H, K]; `offset` is how many tokens came before, a number or one a sequence."""
+        """q, k [B, T, H, K]; `offset` is the number of earlier tokens, for all or each sequence."""
         places = positions(q.shape[1], offset, cu_seqlens, q.device)
         angles = (places.unsqueeze(-1) * self.inv_freq.float()).unsqueeze(-2)
         return _turned(q, angles), _turned(k, angles)
@@ -79,7 +79,7 @@ def _turned(x: Tensor, angles: Tensor) -> Tensor:
 
 
 class ShortConvolution(nn.Conv1d):
-    """A causal convolution of each channel by itself over the last few tokens, and SiLU."""
+    """A causal depthwise convolution over the last few tokens, and SiLU."""
 
     def __init__(self, hidden_size: int, kernel_size: int, bias: bool = False) -> None:
         super().__init__(hidden_size, hidden_size, kernel_size, groups=hidden_size, bias=bias)
@@ -89,7 +89,7 @@ class ShortConvolution(nn.Conv1d):
     ) -> tuple[Tensor, Tensor]:
         """[B, T, channels], and the last W inputs of each sequence [N, channels, W].
 
-        `earlier` are those of the call before, None for zeros.
+        `earlier` are those of the previous call, None for zeros.
         """
         width, (batch, length, channels) = self.kernel_size[0], x.shape
         ends = None if cu_seqlens is None else cu_seqlens.to(device=x.device, dtype=torch.long)
@@ -103,7 +103,7 @@ class ShortConvolution(nn.Conv1d):
             last = rows[:, length:]
             shifted = [rows[:, width - back:width - back + length] for back in range(width)]
         else:
-            # Each sequence behind its own earlier inputs.
+            # Each sequence follows its own earlier inputs.
             behind = width * torch.arange(count, device=x.device)
             places = torch.arange(length, device=x.device) + width
             places = places + behind[sequence_of_tokens(ends, length)]

@@ -10,10 +10,10 @@ from ._mixer import Mixer
 
 
 class GatedLinearAttention(Mixer):
-    """Linear attention with a decay by channel that a projection of low rank computes.
+    """Linear attention with a decay per channel, computed by a low-rank projection.
 
-    Arguments, parameters and results are those of flash-linear-attention's layer; `mode` chooses
-    nothing, as all forms are one computation here.
+    Arguments, parameters and results are those of flash-linear-attention's layer; `mode` has no
+    effect, since all forms are the same computation here.
 
     Reference: Yang, Wang, Shen, Panda, Kim, Gated linear attention transformers with
     hardware-efficient training (https://arxiv.org/abs/2312.06635), 2023.

@@ -14,10 +14,10 @@ _MAX_HEAD_DIMENSION = 256
 
 
 class MultiScaleRetention(Mixer):
-    """Retention of turned queries and keys, normalised by head and gated.
+    """Retention of rotated queries and keys, normalised per head and gated.
 
-    Arguments, parameters and results are those of flash-linear-attention's layer; `mode` chooses
-    nothing, as all forms are one computation here.
+    Arguments, parameters and results are those of flash-linear-attention's layer; `mode` has no
+    effect, since all forms are the same computation here.
 
     Reference: Sun et al., Retentive network: a successor to transformer for large language models
     (https://arxiv.org/abs/2307.08621), 2023.
@@ -45,7 +45,7 @@ class MultiScaleRetention(Mixer):
         layer_idx: int | None = None,
         **kwargs: Any,
     ) -> None:
-        """Further keyword arguments, those of other layers of a model, change nothing."""
+        """Further keyword arguments, those of a model's other layers, have no effect."""
         super().__init__(
             mode, hidden_size, expand_k, expand_v, num_heads, num_kv_heads, feature_map,
             use_short_conv, conv_size, conv_bias, use_output_gate, gate_fn, elementwise_affine,
