@@ -5,22 +5,22 @@
     swift build -c release
     python3 Benchmarks/peers/exact_cpu.py --tool .build/release/attention
 
-For every case both sides get the same numbers and the same number of threads. PyTorch runs
+In every case both sides get the same inputs and the same number of threads. PyTorch runs
 torch.nn.functional.scaled_dot_product_attention on [batch, heads, length, dimension], with its flash
 and its math implementation; the faster of the two counts. The tool runs `attention time` on
-[batch, length, heads, dimension] in a process of its own that waits while PyTorch works. Before the
-timing, outputs are compared.
+[batch, length, heads, dimension] in a separate process that waits while PyTorch runs. Outputs are
+compared before the timing.
 
-A turn repeats the call for at least --turn-seconds; sides take turns --rounds times; printed are
+A turn repeats the call for at least --turn-seconds, and the sides take --rounds turns. Columns: the
 medians, the ratio of the medians (above 1: this package is faster), the spread of the ratio over the
-rounds (10th to 90th percentile), and the package's rate as a share of the ceiling that
-`attention devices --measure` finds: multiply-adds in registers for float32, dot products of pairs for
-bfloat16, read bandwidth for decoding. Operations are those of the products inside the mask, backward
-five of them; bytes are keys and values, once.
+rounds (10th to 90th percentile), and the package's rate as a fraction of the ceiling measured by
+`attention devices --measure`: multiply-adds in registers for float32, dot products of pairs for
+bfloat16, read bandwidth for decoding. Operations are those of the matrix products inside the mask, five
+of them backward; bytes are keys and values, once.
 
-The cases "visible" are this package alone: the time of masks beside that of no mask, and the share of
-pairs that each leaves. Work is done in tiles of 64 queries by 128 keys, which a narrow window fills
-in part.
+The cases "visible" are of this package alone: the time with a mask relative to no mask, and the
+fraction of pairs that the mask leaves. Work is done in tiles of 64 queries by 128 keys, which a narrow
+window fills only partly.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Gated linear attention in chunks, for PyTorch, which has none of its own."""
+"""Gated linear attention in chunks with PyTorch's operations; PyTorch has none of its own."""
 
 import math
 

@@ -3,16 +3,16 @@
 
     python3 Benchmarks/peers/gpu.py --tool ./attention
 
-It needs PyTorch with CUDA; flash-linear-attention (fla-core) is timed where it can be imported. Both
-sides get the same numbers. The tool runs `attention time … --device cuda` in a process of its own that
-waits while the peer works. Outputs are compared before the timing.
+It needs PyTorch with CUDA; flash-linear-attention (fla-core) is timed if it can be imported. Both sides
+get the same inputs. The tool runs `attention time … --device cuda` in a separate process that waits while
+the peer runs. Outputs are compared before the timing.
 
-A turn is one call that finds nothing in the cache of the GPU, by events (--cold); of the short cases
-calls one behind the other, so that queueing them counts. Sides take turns; printed are medians, the
-ratio of the medians (above 1: this package is faster), the spread of the ratio over the turns (10th to
-90th percentile), and the package's rate as a share of the ceiling: a matrix product of 8192³ in the same
-dtype, or a copy. Operations are those of the products inside the mask, backward five of them; of linear
-attention those of the recurrence; bytes are keys and values, or states, once.
+A turn is one call with a cold GPU cache, timed by events (--cold); in the short cases it is consecutive
+calls, so that enqueueing them counts. Sides take turns. Columns: the medians, the ratio of the medians
+(above 1: this package is faster), the spread of the ratio over the turns (10th to 90th percentile), and
+the package's rate as a fraction of the ceiling: a matrix product of 8192³ in the same dtype, or a copy.
+Operations are those of the matrix products inside the mask, five of them backward; for linear attention
+those of the recurrence; bytes are keys and values, or states, once.
 """
 
 import argparse

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""The ladder of small kernels, one step after the other, beside cuBLAS, on one NVIDIA GPU.
+"""The ladder of small kernels, step by step, compared with cuBLAS on one NVIDIA GPU.
 
     python3 Benchmarks/peers/ladder.py [--nvrtc FOLDER] [--size N]
 
 It needs PyTorch with CUDA and NVRTC (the folder of libnvrtc.so; by default that of PyTorch's own wheels).
-Each step multiplies two matrices of bfloat16, N × N, is compared with PyTorch's product and timed by
-events; printed are medians.
+Each step multiplies two N × N matrices of bfloat16. Its result is compared with PyTorch's, and the median
+time by events is printed.
 """
 
 import argparse

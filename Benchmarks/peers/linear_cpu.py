@@ -6,17 +6,16 @@
     swift build -c release
     ~/peers/bin/python Benchmarks/peers/linear_cpu.py --tool .build/release/attention
 
-PyTorch computes each recurrence with flash-linear-attention's own references, in chunks and, where the
-length allows it, token by token; the faster of the two counts. `versus softmax` rows set the recurrence
-against torch.nn.functional.scaled_dot_product_attention, causal, on the same shapes. Both sides get the
-same numbers and threads and take turns as in exact_cpu.py; outputs are compared first.
+PyTorch computes each recurrence with flash-linear-attention's own references, in chunks and, if the
+length allows it, token by token; the faster of the two counts. `versus softmax` rows compare the
+recurrence with causal torch.nn.functional.scaled_dot_product_attention on the same shapes. Both sides
+get the same inputs and threads and take turns as in exact_cpu.py; outputs are compared first.
 
-The share is that of the ceiling that `attention devices --measure` finds, with the operations of the
-chunked algorithm at chunks of 64 tokens counted as in linear_recurrences.py, pairs of tokens only where
-the later one sees the earlier one. For decoding, bytes are the states, once read and once written, and
-the ceiling is what copying moves, measured by PyTorch in the same run. `length` rows print the time a
-token and the working memory from 4k to 256k tokens; the ratio there is to the first of them. Scans are
-compared as scans.py says.
+The rate is also given as a fraction of the ceiling measured by `attention devices --measure`. Operations
+are those of the chunked algorithm with chunks of 64 tokens, counted as in linear_recurrences.py, with
+only the causal pairs of tokens. For decoding, bytes are the states, read once and written once, and the
+ceiling is a copy, measured by PyTorch in the same run. `length` rows print the time per token and the
+working memory from 4k to 256k tokens; their ratio is to the first of them. For scans see scans.py.
 """
 
 import argparse

@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""Linear attention on a GPU through PyTorch: this package beside flash-linear-attention.
+"""Linear attention on a GPU through PyTorch: this package and flash-linear-attention.
 
     python3 Benchmarks/peers/linear_gpu.py [--rounds 5] [--only REGEX] [--fla] [--json FILE]
 
-Each row is one call in bfloat16, forward or backward. A side is measured over at least 100 ms of calls back
-to back, so that the clocks are those of steady work; sides take turns, and the median of the rounds counts.
+Each row is one call in bfloat16, forward or backward. A side is measured over at least 100 ms of consecutive
+calls, so that clocks are those of steady load; sides take turns, and the median of the rounds counts.
 Before anything is timed, outputs and gradients at a short length are compared with the recurrence in float64.
 `--fla` needs flash-linear-attention on the path, whose gated gradients are wrong on Hopper with some versions
-of Triton: it is timed there, not compared.
+of Triton: those are timed but not compared.
 """
 
 import argparse

@@ -1,8 +1,8 @@
 """The recurrences that linear_cpu.py compares: inputs, PyTorch's computations, operations.
 
-A recurrence is one entry of RECURRENCES. PyTorch's side are the reference implementations of
-flash-linear-attention, imported, and gated_linear.py where it has no chunked one. Tensors are
-[batch, length, heads, dimension] as the tool's.
+A recurrence is one entry of RECURRENCES. PyTorch's side consists of flash-linear-attention's reference
+implementations, and gated_linear.py where it has no chunked one. Tensors are
+[batch, length, heads, dimension], as in the tool.
 """
 
 from dataclasses import dataclass, field

@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""What a call from Python costs: this package beside torch's own scaled_dot_product_attention.
+"""The cost of a call from Python: this package and torch's own scaled_dot_product_attention.
 
     pip install ./python
     python3 Benchmarks/peers/python_overhead.py [--device cuda] [--threads N]
 
-Sides take turns, --rounds times; printed are microseconds a call, the median of the turns and the
-fastest, and the ratios of both (below 1: this package is faster). The short case is what a call costs
-beside its work; the long one is the kernels alone. Before the timing, outputs are compared. The row
-"recorded" is of tensors that need gradients, "forward and backward" with them.
+The sides take --rounds turns. Columns: microseconds per call, the median of the turns and the fastest,
+and the ratios of both (below 1: this package is faster). The short case measures the overhead of a call,
+the long one the kernels. Outputs are compared before the timing. The row "recorded" is the forward pass
+of tensors that require gradients, "forward and backward" includes the gradients.
 """
 
 import argparse

@@ -1,11 +1,11 @@
-"""The rows of linear_cpu.py for scans: a state a channel, and Mamba's states.
+"""The rows of linear_cpu.py for scans: the gated scan, and Mamba's selective scan.
 
-PyTorch's side are the recurrences written down, token by token, and for the gated scan running sums in
-chunks short enough that nothing overflows; the faster counts. A gated scan is compared with copying: its
-bytes are inputs, decay and output, backward decay, output and its gradient read and two gradients
-written. A selective scan is compared with torch.exp of numbers in the first cache: it counts one
-exponential a token, channel and state, forward and backward alike, whatever is computed again. Where
-PyTorch's exponentials are slow its share says little: `attention bench scan` has that of a plain loop.
+PyTorch's side computes the recurrences token by token, and for the gated scan also cumulative sums in
+chunks short enough that nothing overflows; the faster counts. The ceiling of a gated scan is a copy: its
+bytes are inputs, decay and output, and backward decay, output and its gradient read and two gradients
+written. The ceiling of a selective scan is torch.exp of numbers in the first-level cache, counting one
+exponential per token, channel and state, forward and backward alike, whatever is recomputed. PyTorch's
+exponentials may be slow; `attention bench scan` compares with a plain loop.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""What the scripts of this folder share: tensors in files, turns of both sides, medians and ratios."""
+"""Shared by the scripts of this folder: tensors in files, turns of both sides, medians and ratios."""
 
 import ctypes
 import json

@@ -1,24 +1,24 @@
 #!/usr/bin/env python3
-"""Trains the model of a configuration of this package in PyTorch on the CPU, and measures its speed
-beside the tool `attention train`.
+"""Trains the model of a configuration of this package in PyTorch on the CPU, and compares its speed
+with that of `attention train`.
 
     pip install torch==2.13.0
     swift build -c release
     python3 Benchmarks/peers/train_tiny_hybrid.py --tool .build/release/attention
 
-The same: layers, parameters (with the tool: their names and shapes are compared, and the loss that both
-compute from one trained checkpoint), windows a step, window length, AdamW with decay of matrices only,
-learning rates, clipping, number of threads, float32. Not the same: PyTorch's windows are not cut where
-files end, and are drawn with replacement; the work is the same but for attention over those ends.
+Equal are: layers, parameters (with the tool their names and shapes are compared, and the loss that both
+compute from one trained checkpoint), windows per step, window length, AdamW with decay of matrices only,
+learning rates, clipping, number of threads, float32. Different: PyTorch's windows are not split where
+files end, and are drawn with replacement; the work is the same except for attention across those ends.
 
 Softmax and cosine layers use torch's scaled_dot_product_attention. PyTorch has no gated linear
 attention; gated_linear.py computes it in chunks with PyTorch's operations. A fused kernel could be
 faster, so the ratio measures PyTorch as one would use it, not the best possible code.
 
-A rate is that of one step: tokens of the step over its time, batch, forward, backward, clipping and
-optimizer included, validation and checkpoints not. Printed are the median over the steps after the
-warm-up and the 10th and 90th percentile. With --tool both run in turn for several rounds, and the ratio
-is the median of the rounds' ratios.
+The rate of a step is its tokens divided by its time, including the batch, forward and backward passes,
+clipping and the optimizer, but not validation and checkpoints. The median over the steps after the
+warm-up and the 10th and 90th percentile are printed. With --tool both run in turn for several rounds,
+and the ratio is the median of the rounds' ratios.
 """
 
 import argparse

@@ -102,8 +102,8 @@ class Operator:
     ) -> Template:
         """A call with these tensors present.
 
-        `device` is `CPU` or a GPU's number. Pointers are written in the order of `tensors`, then the
-        stream.
+        `device` is `CPU` or a GPU's number. Pointers are written in the order of `tensors`, then
+        the stream.
         """
         memory = bytearray(self.size)
         struct.pack_into("@Ii", memory, 0, self.size, device)
