@@ -1,4 +1,4 @@
-"""Calls of every operator, and of what is made of several, by the shapes of their tensors."""
+"""Calls of every operator and composed function, by the shapes of their tensors."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _ENDS = torch.tensor([0, 2, 2, _T], dtype=torch.int32)
 
 
 class Call(NamedTuple):
-    """A function of tensors of these shapes; logarithms of decays are the `gates` among them."""
+    """A function of tensors of these shapes; `gates` names the logarithms of decays among them."""
 
     function: Callable[..., object]
     shapes: Dict[str, Tuple[int, ...]]
@@ -35,7 +35,7 @@ class Call(NamedTuple):
             x for x in results if x is not None)
 
     def loss(self, *tensors: Tensor) -> Tensor:
-        """A number that weighs each element of the results otherwise."""
+        """A number that weighs each element of the results differently."""
         return sum(
             (x * torch.arange(1.0, x.numel() + 1).reshape(x.shape).sin()).sum()
             for x in self.run(*tensors))

@@ -1,4 +1,4 @@
-"""Where the tests run, and what they draw."""
+"""The device and the random numbers of the tests."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture(scope="session")
 def device(request: pytest.FixtureRequest) -> torch.device:
-    """Where the tensors of a test are."""
+    """The device of a test's tensors."""
     chosen = torch.device(request.config.getoption("--device"))
     if chosen.type == "cuda" and not torch.cuda.is_available():
         pytest.exit("--device cuda: PyTorch finds no GPU", returncode=2)
@@ -25,12 +25,12 @@ def device(request: pytest.FixtureRequest) -> torch.device:
 
 @pytest.fixture(params=CALLS)
 def call(request: pytest.FixtureRequest, device: torch.device) -> Iterator[Call]:
-    """One of the calls, with tensors of the device."""
+    """One of the calls, with tensors on the device."""
     with device:
         yield CALLS[request.param]
 
 
 @pytest.fixture(autouse=True)
 def seeded() -> None:
-    """Every test draws the same numbers, alone or with others."""
+    """Every test draws the same numbers, whichever others run."""
     torch.manual_seed(20)

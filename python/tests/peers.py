@@ -1,4 +1,4 @@
-"""The packages that are compared with, from their sources alone."""
+"""The packages used for comparison, from their sources alone."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ _FOLDER = Path(os.environ.get("SWIFT_ATTENTION_TEST_CACHE", tempfile.gettempdir(
 def cosine(module: str = _COSINE) -> ModuleType:
     """A module of flash-cosine-sim-attention 0.1.40, without its compiled part.
 
-    Where it cannot be downloaded the test is skipped, but not in CI.
+    Skipped if it cannot be downloaded, except in CI.
     """
     sources = _FOLDER / _SOURCES
     if not sources.exists():
         archive = _FOLDER / f"{_SOURCES}.tar.gz"
         if not archive.exists():
-            # Its setup.py, which pip runs to download it, imports PyTorch: not in isolation.
+            # pip runs its setup.py to download it, which imports PyTorch: not in isolation.
             download = subprocess.run(
                 [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps",
                  "--no-build-isolation", "--no-binary", ":all:", "--dest", str(_FOLDER),

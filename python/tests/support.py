@@ -1,4 +1,4 @@
-"""What the tests share: how far results are from others', and how far they may be."""
+"""Shared by the tests: errors relative to a reference, and their bounds."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ BOUNDS = {
     torch.float64: 1e-7, torch.float32: 1e-5, torch.float16: 2e-3, torch.bfloat16: 1e-2}
 GRADIENT_BOUNDS = {
     torch.float64: 1e-6, torch.float32: 1e-4, torch.float16: 2e-3, torch.bfloat16: 1e-2}
-# A half-precision result may be this many times as far off as the plain computation in its type.
+# A half-precision result may have this many times the error of the plain computation in its dtype.
 UNFUSED = 2
 
 
 def dtypes_on(device: torch.device) -> List[torch.dtype]:
-    """The element types of a device."""
+    """The dtypes of a device."""
     halves = [torch.float32, torch.bfloat16, torch.float16]
     return halves + [torch.float64] if device.type == "cpu" else halves
 
 
 @contextlib.contextmanager
 def threads(count: int) -> Iterator[None]:
-    """PyTorch, and with it the library, on so many threads."""
+    """Runs PyTorch, and with it the library, on this many threads."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:
@@ -36,7 +36,7 @@ def threads(count: int) -> Iterator[None]:
 
 
 def error(result: Tensor, reference: Tensor) -> float:
-    """RMS(result − reference) / RMS(reference); of a zero reference, RMS(result)."""
+    """RMS(result − reference) / RMS(reference); for a zero reference, RMS(result)."""
     result, reference = result.detach().double(), reference.detach().double()
     assert result.shape == reference.shape, (result.shape, reference.shape)
     if result.numel() == 0:
@@ -62,10 +62,10 @@ def check_against(
     own: Callable[..., Tensor], plain: Callable[..., Tensor], tensors: Sequence[Optional[Tensor]],
     case: str,
 ) -> None:
-    """Output and gradients of `own` are those of `plain` in float64, within the bounds.
+    """Asserts that output and gradients of `own` are those of `plain` in float64, within bounds.
 
-    The first tensor's element type says which; the output may be as far off as twice `plain`'s in
-    that type, and no NaN passes.
+    The first tensor's dtype selects the bound; the output may have twice the error of `plain` in
+    that dtype, and NaN never passes.
     """
     dtype = tensors[0].dtype
     with torch.no_grad():

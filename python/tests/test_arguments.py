@@ -1,4 +1,4 @@
-"""What a caller can get wrong: the right exception, with the argument's name."""
+"""Invalid arguments: the right exception, with the argument's name."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def test_something_else_in_its_place() -> None:
 
 
 def test_import_is_quick() -> None:
-    """Beyond PyTorch's own import, the processor works less than 100 ms."""
+    """It takes less than 100 ms of CPU time beyond PyTorch's own import."""
     program = (
         "import time, torch, torch.utils._python_dispatch; begin = time.process_time();"
         "import swift_attention; print(time.process_time() - begin)")
@@ -128,7 +128,7 @@ SCALED = {
 
 @pytest.mark.parametrize("name", SCALED)
 def test_scale_in_a_tensor(name: str, device: torch.device) -> None:
-    """It counts with what it holds at the call, is not kept, and can have no gradient."""
+    """Its value at the call counts, it is not kept, and it cannot have a gradient."""
     function = SCALED[name]
     q, k, v = (torch.randn(1, 2, 5, 8, device=device) for _ in range(3))
     scale = torch.tensor(0.5, device=device)

@@ -1,4 +1,4 @@
-"""The whole operator beside its formula in float64."""
+"""The whole operator compared with its formula in float64."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def terms_of(names: tuple, device: torch.device, t: int, heads: int) -> dict:
 
 
 def test_bias_of_other_types(device: torch.device) -> None:
-    """To the bit what the same numbers add as float32, or 0 and −∞."""
+    """Bitwise the same as the numbers in float32, or as 0 and −∞."""
     q, k, v = (torch.randn(2, n, 4, 16, device=device) for n in (19, 23, 23))
     numbers = torch.randn(1, 4, 23, 19, device=device).mT
     for bias in (numbers.bfloat16(), numbers.half(), numbers > -0.5):

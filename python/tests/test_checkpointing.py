@@ -1,4 +1,4 @@
-"""Activation checkpointing: a forward pass is run again, and its gradients are the same."""
+"""Activation checkpointing: the forward pass is recomputed, and gradients are the same."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_compiled_checkpoints(call: Call) -> None:
 
 
 def test_saved_tensors_are_unpacked_once(call: Call) -> None:
-    """Hooks may free what they give: nobody may ask for it twice."""
+    """Hooks may free what they return, so it is requested once."""
     leaves = [x.requires_grad_() for x in call.draw()]
     expected = _gradients(call.loss(*leaves), leaves)
     packed: List[Tensor] = []

@@ -1,4 +1,4 @@
-"""Cosine similarity attention beside the plain function of flash-cosine-sim-attention 0.1.40."""
+"""Cosine similarity attention compared with the plain one of flash-cosine-sim-attention 0.1.40."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def called(function, options: dict):
 
 @pytest.mark.parametrize("name", CASES)
 def test_definition(name: str, device: torch.device) -> None:
-    """Ours is its own definition; that this is the original's, another test says."""
+    """Compares with our own definition; another test compares that with the original."""
     shape, options, bias = CASES[name]
     for dtype in dtypes_on(device):
         check_against(
@@ -122,7 +122,7 @@ def test_l2norm_tensors(device: torch.device) -> None:
 
 
 def test_tiny_and_huge_lengths(device: torch.device) -> None:
-    """Only the direction of queries and keys counts, in every type."""
+    """Only the direction of queries and keys matters, in every dtype."""
     for dtype in dtypes_on(device):
         q, k, v = (torch.randn(1, 2, 9, 16, device=device).to(dtype) for _ in range(3))
         factor = 2.0 ** (8 if dtype == torch.float16 else 40)

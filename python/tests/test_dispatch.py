@@ -1,4 +1,4 @@
-"""The operator as PyTorch's own: dispatcher, autograd, compiler, autocast and transforms."""
+"""The operator behaves like PyTorch's own: dispatcher, autograd, compiler, autocast, transforms."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ OPERATOR = torch.ops.swift_attention.attention.default
 
 
 def tokens(device: torch.device, dtype: torch.dtype = torch.float32, length: int = 6) -> list:
-    """Queries, keys and values [2, 3, length, 8] that need gradients."""
+    """Queries, keys and values [2, 3, length, 8] that require gradients."""
     return [
         torch.randn(2, 3, length, 8, device=device).to(dtype).requires_grad_() for _ in range(3)]
 
@@ -73,7 +73,7 @@ def test_gradcheck(device: torch.device) -> None:
 
 
 def test_gradcheck_of_log_sum_exp(device: torch.device) -> None:
-    """In float32, by differences of a size that float32 resolves."""
+    """In float32, by finite differences of a size that float32 resolves."""
     q, k, v = (torch.randn(1, 4, 2, 4, device=device, requires_grad=True) for _ in range(3))
     assert gradcheck(
         lambda *t: attention(*t, is_causal=True, returns_log_sum_exp=True)[1], (q, k, v),
@@ -135,7 +135,7 @@ def test_autocast(dtype: torch.dtype, device: torch.device) -> None:
     with torch.autocast(device.type, dtype=dtype):
         output = scaled_dot_product_attention(q, k, v)
         assert output.dtype == native(q, k, v).dtype == dtype
-        # What is in another half already is converted too; float64 never is.
+        # Tensors in the other half precision are converted too; float64 never is.
         others = [t.detach().to(torch.bfloat16) for t in (q, k, v)]
         assert scaled_dot_product_attention(*others).dtype == native(*others).dtype
     bound = 2e-2
@@ -203,7 +203,7 @@ def test_fake_tensors(device: torch.device) -> None:
 
 @pytest.mark.parametrize("needs_gradient", [False, True])
 def test_meta_tensors(needs_gradient: bool) -> None:
-    """Of tensors without memory the results have none, and the right shapes."""
+    """Tensors without memory give results without memory, of the right shapes."""
     def new(*shape: int) -> Tensor:
         return torch.empty(shape, device="meta", requires_grad=needs_gradient)
 
@@ -257,7 +257,7 @@ def test_subclasses(device: torch.device) -> None:
 
 
 def test_negative_views(device: torch.device) -> None:
-    """The imaginary part of a conjugate is memory with the other sign."""
+    """The imaginary part of a conjugate is memory with the opposite sign."""
     q, k, v = (t.detach() for t in tokens(device))
     negative = torch.complex(q, -q).conj().imag
     assert negative.is_neg()
@@ -277,7 +277,7 @@ def test_gradient_modes(device: torch.device) -> None:
 
 
 def test_saved_tensors(device: torch.device) -> None:
-    """What autograd saves may be packed otherwise, and a change of it is noticed."""
+    """Saved tensors may be packed by hooks, and changing them is detected."""
     q, k, v = tokens(device)
     expected = torch.autograd.grad(scaled_dot_product_attention(q, k, v).sum(), q)[0]
     with torch.autograd.graph.saved_tensors_hooks(

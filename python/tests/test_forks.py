@@ -1,4 +1,4 @@
-"""Processes that are forked from one that has the library, at any time, compute what it does."""
+"""Processes forked at any time from one that uses the library compute the same."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
-# A call has many small pieces of work, each of which takes and gives back memory: threads meet in the
-# library's locks. A child that hangs is ended by its alarm.
+# A call has many small pieces of work, each of which allocates and frees memory, so threads contend
+# for the library's locks. A child that hangs is ended by its alarm.
 _PROGRAM = """
 import os, signal, sys, threading
 import torch

@@ -1,4 +1,4 @@
-"""What a mask hides has no part in anything, whatever is there; and what is empty."""
+"""Masked elements have no influence, whatever they are; and empty tensors."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def same(found: list, expected: list, what: str) -> None:
 @pytest.mark.parametrize("form", ["keys", "pairs", "heads"])
 @pytest.mark.parametrize("side", ["left", "right"])
 def test_padding(side: str, form: str, garbage: float, device: torch.device) -> None:
-    """Padded keys and values hold garbage, and so does what flows into padded queries' outputs."""
+    """Padded keys and values hold garbage, and so do the gradients of padded queries' outputs."""
     length, padding = 70, 20
     for dtype in dtypes_on(device):
         q, k, v, g = (drawn([2, 3, length, 32], device, dtype) for _ in range(4))
@@ -56,13 +56,13 @@ def test_padding(side: str, form: str, garbage: float, device: torch.device) -> 
         for t in (k, v):
             t[1, :, rows] = garbage
         if form != "keys" and side == "left":
-            # These queries see nothing.
+            # These queries attend to nothing.
             g[1, :, rows] = garbage
         same(gradients(masked, [q, k, v], g), expected, f"{side}, {form}, {dtype}")
 
 
 def test_padded_tokens_without_gradients(device: torch.device) -> None:
-    """Whole tokens are garbage, and nobody asks for what comes of them."""
+    """Whole tokens are garbage, and their results are unused."""
     if device.type != "cpu":
         pytest.skip("on a GPU, a query that sees keys counts whatever its gradient is")
     q, k, v, g = (torch.randn(2, 3, 40, 16, device=device) for _ in range(4))
@@ -83,7 +83,7 @@ def test_padded_tokens_without_gradients(device: torch.device) -> None:
 
 @pytest.mark.parametrize("garbage", GARBAGE)
 def test_pages_that_nobody_has_written(garbage: float, device: torch.device) -> None:
-    """A cache of fixed capacity: keys behind the newest are cut off by the key mask or by causality."""
+    """A cache of fixed capacity: the key mask or causality hides keys after the newest."""
     capacity, length = 300, 131
     for dtype in dtypes_on(device):
         keys, values = (drawn([2, capacity, 2, 64], device, dtype) for _ in range(2))
@@ -115,7 +115,7 @@ SIZES = {
 
 @pytest.mark.parametrize("name", SIZES)
 def test_sizes(name: str, device: torch.device) -> None:
-    """Everything is written where a dimension is 0, and gradients come of the log-sum-exp too."""
+    """Everything is written if a dimension is 0, and log-sum-exps have gradients too."""
     if name == "wide" and device.type != "cpu":
         pytest.skip("GPU kernels take dimensions up to 256")
     shapes = SIZES[name]

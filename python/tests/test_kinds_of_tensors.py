@@ -1,4 +1,4 @@
-"""Tensors that are not their memory, or not all of it: translated, or refused by name."""
+"""Tensors that are not plain memory: converted, or rejected by name."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def _is_seen(bias: CausalBias) -> Tensor:
 @pytest.mark.parametrize("make", [causal_upper_left, causal_lower_right])
 @pytest.mark.parametrize("queries, keys", [(5, 5), (3, 5), (1, 7)])
 def test_causal_bias(make: Callable[..., CausalBias], queries: int, keys: int) -> None:
-    """It says what is seen; its memory has never been written."""
+    """Its type says what is masked; its memory has never been written."""
     q, k, v = _rows(queries, keys)
     bias = make(queries, keys)
     for _ in range(2):
@@ -38,7 +38,7 @@ def test_causal_bias(make: Callable[..., CausalBias], queries: int, keys: int) -
         assert type(output) is Tensor
         expected = F.scaled_dot_product_attention(q, k, v, _is_seen(bias), enable_gqa=True)
         assert error(output, expected) < 1e-6
-    # What was worked out for it is not what a call without a mask gets.
+    # What is cached for it does not affect a call without a mask.
     everything = scaled_dot_product_attention(q, k, v, enable_gqa=True)
     assert error(everything, F.scaled_dot_product_attention(q, k, v, enable_gqa=True)) < 1e-6
 
@@ -133,7 +133,7 @@ def test_negated_views_and_parameters_are_read_as_they_are() -> None:
 
 
 class _Wrapper(torch.Tensor):
-    """Memory is elsewhere; what the dispatcher asks for is counted, and done with it."""
+    """A tensor whose memory is elsewhere; it records the dispatcher's calls and forwards them."""
 
     @staticmethod
     def __new__(cls, inner: Tensor) -> _Wrapper:
@@ -174,7 +174,7 @@ def test_tensors_without_memory_are_refused() -> None:
 
 
 def test_mistakes_are_runtime_errors_too() -> None:
-    """As those of `torch.nn.functional.scaled_dot_product_attention`."""
+    """Like those of `torch.nn.functional.scaled_dot_product_attention`."""
     q, k, v = _rows(4, 4, heads=4)
     for wrong in (k[..., :7], k.half(), k.int(), k[:, :3]):
         for function in (F.scaled_dot_product_attention, scaled_dot_product_attention):

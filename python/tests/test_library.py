@@ -1,4 +1,4 @@
-"""The structs of the C header, as Python lays them out."""
+"""The structs of the C header, and their layout in Python."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_devices_say_what_they_are() -> None:
 
 
 def test_long_texts_are_whole() -> None:
-    """A text that does not fit at first is asked for again with its length."""
+    """A text that does not fit at first is requested again with its length."""
     text = "x" * 100_000
 
     def write(buffer, capacity, length) -> int:

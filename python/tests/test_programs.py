@@ -27,7 +27,7 @@ def test_transformer_of_the_original(variant: dict, device: torch.device) -> Non
     tokens = torch.randint(0, 61, (2, 20), device=device)
     assert error(own(tokens), theirs(tokens)) < 1e-5
     assert error(own(tokens, return_loss=True), theirs(tokens, return_loss=True)) < 1e-5
-    # The one likeliest token at each step, past the longest sequence.
+    # The single most likely token at each step, beyond the longest sequence.
     assert torch.equal(
         own.generate(tokens, 9, filter_thres=0.99), theirs.generate(tokens, 9, filter_thres=0.98))
 
@@ -44,7 +44,7 @@ def test_generation_with_kept_keys(variant: dict, device: torch.device) -> None:
 
 
 class Block(nn.Module):
-    """A layer of a small transformer, with the attention that is asked for."""
+    """A layer of a small transformer with the given attention."""
 
     def __init__(self, dim: int, heads: int, attend) -> None:
         super().__init__()
@@ -61,7 +61,7 @@ class Block(nn.Module):
 
 
 def losses(attend, device: torch.device, steps: int) -> Tensor:
-    """Loss curve of a small model that learns to count with a period."""
+    """The loss curve of a small model that learns to count with a period."""
     torch.manual_seed(3)
     model = nn.Sequential(
         nn.Embedding(32, 48), Block(48, 3, attend), Block(48, 3, attend), nn.Linear(48, 32))
@@ -87,7 +87,7 @@ def test_training_is_the_same(device: torch.device) -> None:
         own = losses(scaled_dot_product_attention, device, 200)
         theirs = losses(F.scaled_dot_product_attention, device, 200)
     assert own[-1] < 0.5 * own[0]
-    # Rounding grows along a trajectory: equal at first, and close to the end.
+    # Rounding errors grow along a trajectory: equal at first, and close at the end.
     assert error(own[:20], theirs[:20]) < 1e-5
     assert error(own, theirs) < 1e-2
 
@@ -108,7 +108,7 @@ def test_explain(device: torch.device) -> None:
 
 
 class Attended(torch.utils.data.Dataset):
-    """Rows that a data loader's process computes by attention."""
+    """Rows that a data loader's process computes with attention."""
 
     def __len__(self) -> int:
         return 4
@@ -121,7 +121,7 @@ class Attended(torch.utils.data.Dataset):
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_data_loader_processes(method: str) -> None:
-    """Processes that were forked from one that has used the library, and new ones."""
+    """Processes forked from one that has used the library, and new ones."""
     data = Attended()
     expected = torch.stack([data[index] for index in range(4)])
     loader = torch.utils.data.DataLoader(

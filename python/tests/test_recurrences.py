@@ -1,4 +1,4 @@
-"""The operators with a state, as PyTorch's dispatcher, autograd and compiler see them."""
+"""The operators with a state in PyTorch's dispatcher, autograd and compiler."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`scaled_dot_product_attention` beside PyTorch's math implementation."""
+"""`scaled_dot_product_attention` compared with PyTorch's math implementation."""
 
 from __future__ import annotations
 
@@ -93,11 +93,11 @@ FILLS = [-1e7, -1e9, -1e10, -1e12, -1e30, 1e9, 1e30, "smallest", "largest"]
 @pytest.mark.parametrize("fill", FILLS)
 @pytest.mark.parametrize("queries", [1, 4, 33])
 def test_masks_of_one_number(queries: int, fill: object, device: torch.device) -> None:
-    """Every key counts alike, whatever their number, in the output and in all gradients."""
+    """Every key has the same weight, whatever its number, in the output and in all gradients."""
     for dtype in dtypes_on(device):
         limits = torch.finfo(dtype)
         number = {"smallest": limits.min, "largest": limits.max}.get(fill, fill)
-        # Beside numbers of float64 scores do not vanish.
+        # With numbers of float64 size, scores do not vanish.
         if abs(number) > limits.max or dtype == torch.float64:
             continue
         q, k, v = (torch.randn(2, 3, n, 16, device=device).mul(0.1).to(dtype) for n in (queries, 37, 37))
@@ -106,7 +106,7 @@ def test_masks_of_one_number(queries: int, fill: object, device: torch.device) -
         inputs = [x.clone().requires_grad_() for x in (q, k, v)]
         output = scaled_dot_product_attention(*inputs, attn_mask=mask)
         output.backward(upstream)
-        # Beside 10^30 scores vanish in float64 too; beside float16's largest they do not in float32.
+        # With 10^30, scores vanish in float64 too; with float16's largest they do not in float32.
         vanished = mask.double().sign() * 1e30 if abs(number) > 1e6 else mask.double()
         wide = [x.double().requires_grad_() for x in (q, k, v)]
         expected = plain(*wide, attn_mask=vanished)
@@ -119,7 +119,7 @@ def test_masks_of_one_number(queries: int, fill: object, device: torch.device) -
 
 
 def test_padding_masks_of_transformers(device: torch.device) -> None:
-    """Rows of left padding see nothing but `finfo.min`: they are means, and nothing is NaN."""
+    """Rows of left padding have only `finfo.min`: they are means, and nothing is NaN."""
     q, k, v = (torch.randn(2, 2, 9, 16, device=device, requires_grad=True) for _ in range(3))
     smallest = torch.finfo(torch.float32).min
     mask = torch.full((9, 9), smallest, device=device).triu(1).expand(2, 1, 9, 9).clone()
@@ -143,13 +143,13 @@ def test_large_queries_and_keys_choose_one(device: torch.device) -> None:
     output.backward(upstream)
     assert error(output, values) < 1e-6
     assert error(v.grad, upstream) < 1e-6
-    # What rounding leaves of a gradient of zero, times keys of 1e6.
+    # The rounding error of a gradient of zero, times keys of 1e6.
     for own in (q, k):
         assert own.grad.abs().max() < 1e6 * 1e-5
 
 
-# Of a mask of pairs: its own bytes, which are those of a copy in its type, are the most that a call may take.
-# Reading it as float32 would take two or four times as many.
+# For a mask of pairs: a call may take at most as much memory as a copy in the mask's own dtype. A copy
+# in float32 would take two or four times as much.
 MEMORY = '''
 import pathlib, sys, torch
 from swift_attention import scaled_dot_product_attention
@@ -227,7 +227,7 @@ def test_output_lies_as_the_query(device: torch.device) -> None:
 def test_gradient_of_any_layout(device: torch.device) -> None:
     q, k, v = (torch.randn(2, 3, 9, 16, device=device, requires_grad=True) for _ in range(3))
     reference = torch.autograd.grad(plain(q, k, v).sum(), (q, k, v))
-    # The gradient of a sum is one number everywhere, of strides 0.
+    # The gradient of a sum is one number everywhere, with strides of 0.
     own = torch.autograd.grad(scaled_dot_product_attention(q, k, v).sum(), (q, k, v))
     for one, other in zip(own, reference):
         assert error(one, other) < 1e-4

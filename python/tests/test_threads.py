@@ -1,4 +1,4 @@
-"""The same bits on every number of threads, and the kernels that `explain` names."""
+"""Bitwise equal results for any number of threads, and the kernels that `explain` names."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ def _exact(queries: int, keys: int, heads: int, shared: int, dtype: torch.dtype)
         _normal(1, keys, shared, 64, dtype=dtype)]
 
 
-# Where the choice of kernel or the number of pieces changes: few queries and many, few heads and
-# many, sequences about as long as a piece.
+# Shapes at which the choice of kernel or the number of pieces changes: few queries and many, few
+# heads and many, sequences about as long as a piece.
 _EXACT = [(1, 4096, 8, 2), (2, 700, 8, 8), (16, 513, 4, 1), (17, 1030, 1, 1), (300, 300, 1, 1),
           (65, 65, 24, 3)]
 _FUNCTIONS: Dict[str, Callable[[], Tuple[Callable, Sequence[Tensor]]]] = {
@@ -77,7 +77,7 @@ def _recurrence(name: str, length: int, count: int) -> Tuple[Callable, Sequence[
 
 
 def _results(function: Callable, tensors: Sequence[Tensor]) -> List[Tensor]:
-    """Without gradients, with them, and the gradients."""
+    """Results without gradients, with them, and the gradients."""
     with torch.no_grad():
         alone = function(*tensors)
     leaves = [x.detach().requires_grad_() for x in tensors]
@@ -98,7 +98,7 @@ def test_threads_change_no_bit(name: str) -> None:
 
 
 class _Listening(TorchDispatchMode):
-    """Calls go by PyTorch's dispatcher while it is there."""
+    """While active, calls go through PyTorch's dispatcher."""
 
     def __torch_dispatch__(self, operator, types, arguments=(), options=None):
         return operator(*arguments, **(options or {}))
@@ -120,7 +120,7 @@ _CALLS: Dict[str, Callable[[], Tuple[Callable, Sequence[Tensor]]]] = {
 def test_what_runs_is_what_explain_says(
     name: str, needs_gradient: bool, is_dispatched: bool
 ) -> None:
-    """The kernel that is named, asked for, gives the same bits; so the others do not run."""
+    """Requesting the named kernel gives the same bits; so no other one ran."""
     function, tensors = _CALLS[name]()
     leaves = [x.requires_grad_(needs_gradient) for x in tensors]
     kernel = re.search(r": (\S+), the lowest estimate", explain(function, *leaves)).group(1)
@@ -140,7 +140,7 @@ def test_what_runs_is_what_explain_says(
 @pytest.mark.parametrize("dtype", _DTYPES, ids=str)
 @pytest.mark.parametrize("queries", [1, 2, 4, 16])
 def test_gradients_of_few_queries(queries: int, dtype: torch.dtype) -> None:
-    """Scores far apart: a kernel that rounds every step to half precision is ten times as far off."""
+    """Large scores: a kernel that rounds every step to half precision has ten times the error."""
     tensors = [x.requires_grad_() for x in _exact(queries, 1100, 4, 4, dtype)]
     exact = [x.detach().double().requires_grad_() for x in tensors]
     incoming = _normal(1, queries, 4, 64, dtype=dtype)

@@ -1,4 +1,4 @@
-"""Maps of calls and of their gradients: each sample gets what a call of its own gets."""
+"""Maps of calls and of their gradients: each sample gets the result that it gets alone."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from swift_attention import attention
 from swift_attention._operators.linear_attention import linear_attention
 
 _SAMPLES = 3
-# One by one would do, with a warning; operators have rules of their own.
+# The fallback, one sample at a time with a warning, must not be used; operators have rules.
 pytestmark = pytest.mark.filterwarnings("error:There is a performance drop")
 
 
 def _mapped_axes(call: Call) -> Iterator[List[object]]:
-    """Everything is mapped, and each tensor alone."""
+    """All tensors mapped, and each tensor alone."""
     count = len(call.shapes)
     yield [0] * count
     for place in range(count):
@@ -55,7 +55,7 @@ def _gradients(call: Call, tensors: List[Tensor]) -> Tuple[Tensor, ...]:
 
 
 def test_maps_of_gradients(call: Call) -> None:
-    """Gradients of each sample, also of what all samples share."""
+    """Gradients of each sample, also of tensors that all samples share."""
     everything = tuple(range(len(call.shapes)))
     for axes in _mapped_axes(call):
         tensors = _drawn(call, axes)
@@ -136,7 +136,7 @@ def test_key_masks_are_mapped() -> None:
 @pytest.mark.parametrize("transform", [
     torch.func.jacfwd, torch.func.hessian, lambda *of: jacrev(jacrev(*of), of[1])], ids=str)
 def test_what_is_not_there_says_so(transform: Callable, call: Call) -> None:
-    """Where nothing said so, second derivatives and tangents would be zero."""
+    """Otherwise, second derivatives and tangents would silently be zero."""
     with pytest.raises(RuntimeError, match="forward mode|no second derivatives"):
         transform(call.loss, 1)(*call.draw())
 

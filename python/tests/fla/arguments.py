@@ -9,14 +9,14 @@ from torch import Tensor
 
 from swift_attention import fla
 
-# No two axes beside each other are alike, so that what is transposed does not fit.
+# Adjacent axes differ in length, so that transposed tensors do not fit.
 SIZES = {"B": 3, "N": 3, "T": 7, "H": 2, "G": 2, "HV": 4, "HQ": 4, "K": 5, "V": 6, "M": 9, "D": 10,
          "L": 5, "1": 1}
 REMOVED = ("fused_chunk_gla", "fused_chunk_delta_rule")
 
 
 class Arguments(NamedTuple):
-    """What a function takes: tensors with their axes, and other arguments that it needs."""
+    """A function's arguments: tensors with their axes, and other required ones."""
 
     axes: Dict[str, Tuple[str, ...]]
     options: Dict[str, object]
@@ -24,7 +24,7 @@ class Arguments(NamedTuple):
     pair: Optional[Tuple[str, str]] = None
 
     def drawn(self, **sizes: int) -> Dict[str, Tensor]:
-        """Tensors of the sizes; gates are negative, sums of k kᵀ as such are, and nothing is large."""
+        """Tensors of the sizes: gates are negative, sums of k kᵀ are consistent, all are small."""
         sizes = {**SIZES, **sizes}
         shapes = {
             name: tuple(_length(axis, sizes) for axis in axes) for name, axes in self.axes.items()}
@@ -40,7 +40,7 @@ class Arguments(NamedTuple):
     def call(
         self, function: Callable[..., object], tensors: Dict[str, object], **more: object
     ) -> object:
-        """The function of these tensors."""
+        """Calls the function with these tensors."""
         arguments = dict(tensors)
         if self.pair is not None:
             arguments["initial_state"] = tuple(arguments.pop(name) for name in self.pair)

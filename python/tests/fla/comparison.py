@@ -1,4 +1,4 @@
-"""Outputs and gradients of a function beside those of a reference."""
+"""Outputs and gradients of a function compared with those of a reference."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ OUTPUT_TOLERANCE = {torch.float64: 1e-12, torch.float32: 1e-5, torch.float16: 2e
                     torch.bfloat16: 1e-2}
 GRADIENT_TOLERANCE = {torch.float64: 1e-11, torch.float32: 1e-4, torch.float16: 2e-3,
                       torch.bfloat16: 1e-2}
-# Below it an error is absolute: what is zero but for rounding has no relative one. Inputs and
-# incoming gradients are of size 1, and float32 rounds them to 10⁻⁷.
+# Below it errors are absolute: a result that is zero except for rounding has no relative error.
+# Inputs and incoming gradients are of size 1, and float32 rounds them to 10⁻⁷.
 _FLOOR = 1e-2
 
 Function = Callable[[Dict[str, Tensor]], Sequence[Optional[Tensor]]]
 
 
 def error(x: Tensor, reference: Tensor) -> float:
-    """RMS(x − reference) / RMS(reference), in float64; not a number where x is not."""
+    """RMS(x − reference) / RMS(reference), in float64; NaN if x has NaN."""
     x, reference = x.double().cpu(), reference.double().cpu()
     if x.numel() == 0:
         return 0.0
@@ -47,8 +47,8 @@ def compare(
 ) -> None:
     """Asserts that results and the gradients of all floating-point inputs agree.
 
-    The reference is computed in float32 of the same numbers; both get the same random gradients of
-    their results.
+    The reference is computed in float32 from the same numbers; both get the same random gradients
+    of their results.
     """
     own = _run(ours, inputs, None)
     wide = {key: x.float() if x.is_floating_point() else x for key, x in inputs.items()}
@@ -97,7 +97,7 @@ def _run(
 
 
 def seeded(name: str) -> None:
-    """Random numbers that depend on nothing but the name of a case."""
+    """Random numbers that depend on the name of a case only."""
     torch.manual_seed(zlib.crc32(name.encode()))
 
 

@@ -1,4 +1,4 @@
-"""Where the tests of this folder run."""
+"""The device of the tests in this folder."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 
 @pytest.fixture(autouse=True)
 def on_device(device: torch.device) -> Iterator[None]:
-    """Tensors are made on the device that `--device` names."""
+    """Makes tensors on the device that `--device` names."""
     if device.type == "cpu":
         yield
         return

@@ -1,4 +1,4 @@
-"""Functions with one matrix state, the naive reference of each, and what they are given."""
+"""Functions with one matrix state, the naive reference of each, and their inputs."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ Reference = Callable[..., Tuple[Tensor, Tensor]]
 
 
 class Family(NamedTuple):
-    """What a group of functions has in common."""
+    """The common part of a group of functions."""
 
-    # Names of the tensors with tokens, and their kinds (see `tokens`).
+    # Names of the tensors with a token axis, and their kinds (see `tokens`).
     inputs: Dict[str, str]
     reference: Reference
     functions: List[Callable[..., tuple]]
@@ -28,15 +28,15 @@ class Family(NamedTuple):
     takes_reverse: Tuple[str, ...] = ()
     takes_layout: Tuple[str, ...] = ()
     takes_unit_vectors: bool = False
-    # Heads of the values may be more than those of the keys.
+    # The values may have more heads than the keys.
     groups_values: bool = False
-    # The reference has 1/√K and nothing else.
+    # The reference supports the scale 1/√K only.
     has_fixed_scale: bool = False
 
 
 def tokens(kind: str, batch: int, length: int, heads: int, value_heads: int, width: int,
            value_width: int) -> Tensor:
-    """Random numbers of a kind: what multiplies the state stays below 1 in magnitude."""
+    """Random numbers of a kind; factors of the state stay below 1 in magnitude."""
     rows = (batch, length, heads, width)
     value_rows = (batch, length, value_heads, width)
     if kind in ("query", "key"):
@@ -68,7 +68,7 @@ def strong(decay: Tensor) -> Tensor:
 
 
 def heads_first(function: Callable[..., tuple]) -> Callable[..., tuple]:
-    """A reference of [B, H, T, …] for tensors [B, T, H, …]."""
+    """A reference for [B, H, T, …], applied to tensors [B, T, H, …]."""
 
     def transposed(*arguments: Tensor, **options: object) -> tuple:
         output, state = function(*[x.transpose(1, 2) for x in arguments], **options)
@@ -117,7 +117,7 @@ def _gdn2(q: Tensor, k: Tensor, v: Tensor, g: Tensor, b: Tensor, w: Tensor, stat
 
 def _comba(q: Tensor, k: Tensor, v: Tensor, p: Tensor, g: Tensor, beta: Tensor, state: State,
            scale: float) -> tuple:
-    # The recurrent reference reads the state after its decay; this one, as the kernels, before.
+    # The recurrent reference reads the state after its decay; this one, like the kernels, before.
     return naive("comba/naive").naive_chunk_comba(
         _grouped(q, v), _grouped(k, v), v, _grouped(p, v), g, beta, 16, scale, state, True)
 

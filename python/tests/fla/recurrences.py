@@ -1,4 +1,4 @@
-"""Recurrences token by token, for what flash-linear-attention has no naive reference of."""
+"""Recurrences token by token, where flash-linear-attention has no naive reference."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def delta(
 ) -> Tuple[Tensor, Tensor]:
     """S' = e^(g + gk + gv) S, S = S' + β k (v − S'ᵀ k)ᵀ, o = Sᵀ q / √K; without β S' + k vᵀ.
 
-    [B, T, H, …], with as many heads of q and k as of v; β may be a number of a head or a column.
+    [B, T, H, …], with as many heads of q and k as of v; β may be per head or per column.
     """
     batch, length, heads, width = k.shape
     if state is None:

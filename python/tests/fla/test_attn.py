@@ -57,7 +57,7 @@ def test_packed_forgetting_attention(window: int) -> None:
 
 
 def test_a_gate_that_forgets_everything_cuts_the_past_off() -> None:
-    """Tokens from it on are a sequence of their own, whole and token by token."""
+    """Tokens from it on are an independent sequence, at once and token by token."""
     inputs = _inputs("cut", batch=1, has_gate=True)
     tensors = {name: x.clone().requires_grad_() for name, x in inputs.items()}
     with torch.no_grad():
@@ -102,12 +102,12 @@ def test_decoding(scales_gate: bool, window: int) -> None:
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_decoding_keeps_the_sums_of_gates(dtype: torch.dtype) -> None:
-    """Beside half-precision queries they are float32: large ones differ in their last digits."""
+    """They are float32 with half-precision queries too: large ones differ in their last digits."""
     seeded("sums of gates")
     length = 60
     q, k, v = (torch.randn(1, n, 2, 16).to(dtype) for n in (1, length, length))
     g = -torch.rand(1, length, 2) * 0.1
-    # The last gate is behind all keys but the last, which is far from the query.
+    # The last gate follows all keys but the last, which is far from the query.
     g[:, -1] = -1000
     k[:, -1] = -600 * q[:, 0]
     output = fla.attn_decoding_one_step(q, k, v, g, 0.3, torch.tensor([0, length]))
@@ -131,7 +131,7 @@ def test_a_window_without_keys(is_packed: bool) -> None:
 
 
 def test_decoding_behind_a_closed_gate() -> None:
-    """A gate of −∞ cuts off what is before it, and nothing else."""
+    """A gate of −∞ cuts off the tokens before it, and nothing else."""
     inputs = _inputs("closed gate", batch=1, has_gate=True)
     inputs["q"] = inputs["q"][:, -1:]
     inputs["g"][:, 20] = -torch.inf

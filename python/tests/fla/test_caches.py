@@ -1,4 +1,4 @@
-"""Layers with caches: a sequence gets what it gets by itself, without padding, packing or a cache."""
+"""Layers with caches: every sequence gets the result that it gets alone, without padding."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def cache(request: pytest.FixtureRequest) -> object:
 
 
 class Feeding:
-    """Calls of a layer, and what each sequence was fed and gave."""
+    """Calls of a layer, with each sequence's inputs and outputs."""
 
     def __init__(self, layer: nn.Module, cache: object, count: int) -> None:
         self.layer, self.cache = layer, cache
@@ -53,7 +53,7 @@ class Feeding:
         return output
 
     def rows(self, rows: List[str], is_masked: bool = True) -> None:
-        """Feeds a batch: "x" is a token, "." padding, of which nothing comes and nothing is left."""
+        """Feeds a batch: "x" is a token, "." padding, which has no output and no effect."""
         mask = torch.tensor([[float(each == "x") for each in row] for row in rows])
         self.mask = torch.cat([self.mask, mask], 1)
         x = torch.randn(*mask.shape, _WIDTH)
@@ -65,7 +65,7 @@ class Feeding:
             self.outputs[place].append(y[place, is_token])
 
     def packed(self, lengths: List[int]) -> None:
-        """Feeds sequences one behind the other."""
+        """Feeds packed sequences."""
         ends = torch.tensor([0, *lengths]).cumsum(0)
         x = torch.randn(1, sum(lengths), _WIDTH)
         y = self._call(x, cu_seqlens=ends)
@@ -74,7 +74,7 @@ class Feeding:
             self.outputs[place].append(output)
 
     def check(self) -> None:
-        """Each sequence alone, at once."""
+        """Compares with each sequence alone, in one call."""
         for place, (pieces, outputs) in enumerate(zip(self.inputs, self.outputs)):
             alone = self.layer(torch.cat(pieces).unsqueeze(0))[0][0]
             torch.testing.assert_close(
@@ -101,7 +101,7 @@ def test_padding_before_any_token(layer: nn.Module, cache: object) -> None:
 
 
 def test_a_mask_of_the_call_alone_goes_on_from_padding(layer: nn.Module) -> None:
-    """What this package's cache knows of each sequence need not be told again."""
+    """The mask of earlier tokens, which this package's cache keeps, need not be repeated."""
     feeding = Feeding(layer, Cache(), 2)
     feeding.rows(["..xxx", "xxxxx"])
     feeding.mask = torch.zeros(2, 0)
@@ -149,7 +149,7 @@ def test_sequences_become_several(layer: nn.Module) -> None:
 
 
 def test_states_of_the_original_are_its_own(layer: nn.Module) -> None:
-    """Slots, shapes and the order of the inputs of convolutions, so that its layers can go on."""
+    """Slots, shapes and the order of the convolutions' inputs, so that its layers can continue."""
     cache, x = _foreign(), torch.randn(2, 5, _WIDTH)
     layer(x, past_key_values=cache, use_cache=True)
     assert cache.get_seq_length(1) == 5 and cache[0] is None

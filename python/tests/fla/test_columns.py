@@ -1,4 +1,4 @@
-"""Functions whose state is read another way: by columns, by values, by several steps a token."""
+"""Functions that use the state differently: by columns, by values, several steps per token."""
 
 from __future__ import annotations
 

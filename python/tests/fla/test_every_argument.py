@@ -1,4 +1,4 @@
-"""Every tensor of every function: what does not fit is refused, by the argument's name."""
+"""Every tensor of every function: invalid ones are rejected, naming the argument."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_what_does_not_fit_is_refused(name: str) -> None:
             with pytest.raises((ValueError, TypeError)) as raised:
                 arguments.call(function(name), {**tensors, argument: wrong})
             message = str(raised.value)
-            # The first tensor with an axis says how long it is: beside it the others are wrong.
+            # The first tensor with an axis defines its length: relative to it the others are wrong.
             names = list(tensors) if argument in first.values() else [argument]
             assert message.startswith(tuple(f"{each} " for each in names)), (
                 f"{mistake} {argument}: {message}")
@@ -58,7 +58,7 @@ def _mistakes(
     yield "integer", tensor.long()
     yield "elsewhere", tensor.to("meta")
     yield "sparse", tensor.to_sparse()
-    # Of some the number of elements counts alone, and those of gates have any axes before heads.
+    # For some only the number of elements matters, and gates may have any axes before the heads.
     if name not in ("A_log", "dt_bias") and not _has_any_axes(arguments):
         yield "higher", tensor.unsqueeze(0)
         yield "lower", tensor.select(0, 0)
@@ -77,7 +77,7 @@ def _has_any_axes(arguments: Arguments) -> bool:
 
 
 def _is_shared(arguments: Arguments, name: str, axis: str) -> bool:
-    """Whether the length of an axis is known from another place too."""
+    """Whether the length of an axis is also known from another argument."""
     known: List[str] = ["1"]
     for other, axes in arguments.axes.items():
         if other != name:
@@ -104,7 +104,7 @@ def test_what_is_missing_is_refused(name: str) -> None:
 @pytest.mark.parametrize("name", ["fused_recurrent_gla", "fused_recurrent_delta_rule",
                                   "fused_recurrent_gated_delta_rule", "fused_recurrent_kda"])
 def test_gates_with_the_heads_first(name: str) -> None:
-    """Of as many elements as are wanted: never reshaped."""
+    """With the right number of elements, but never reshaped."""
     rows = {key: torch.randn(2, 6, 4, 10) for key in ("q", "k", "v")}
     gates = {"fused_recurrent_gla": ["gk", "gv"], "fused_recurrent_kda": ["beta"],
              "fused_recurrent_delta_rule": ["beta"],

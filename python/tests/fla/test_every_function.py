@@ -1,4 +1,4 @@
-"""What every function takes: no tokens at all, and tensors of several dtypes."""
+"""Every function without tokens, and with tensors of different dtypes."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from comparison import error, flat
 
 _NAMES = sorted(ARGUMENTS)
 _WITH_TOKENS = [name for name in _NAMES if name != "mesa_net_decoding_one_step"]
-# Every token is in them, so that what is computed in half precision is far from float32.
+# Sums over all tokens, so half-precision results are far from float32.
 _TOLERANCE = {torch.bfloat16: 2e-2, torch.float16: 4e-3, torch.float32: 1e-4}
 
 
 @pytest.mark.parametrize("sequences", [None, 0, 3])
 @pytest.mark.parametrize("name", _WITH_TOKENS)
 def test_no_tokens(name: str, sequences: Optional[int]) -> None:
-    """The outputs have none, final states are the initial ones, and there are gradients.
+    """Outputs are empty, final states are the initial ones, and gradients exist.
 
-    Nothing is packed, no sequence, or several without tokens.
+    Without packing, with no sequence, and with several empty sequences.
     """
     arguments = ARGUMENTS[name]
     parameters = inspect.signature(function(name)).parameters
@@ -48,7 +48,7 @@ def test_no_tokens(name: str, sequences: Optional[int]) -> None:
         # S is returned before A.
         initial = [tensors[key] for key in sorted(states, key=len)]
         finals = results[-len(initial):]
-        # Slots of log sums are what they were but for the logarithm of their exponential.
+        # Slots of log sums are unchanged except for taking the logarithm of their exponential.
         for x, expected in zip(finals, initial):
             torch.testing.assert_close(x, expected, rtol=1e-6, atol=1e-6)
     if any(x.requires_grad for x in results):
@@ -62,7 +62,7 @@ def test_no_tokens(name: str, sequences: Optional[int]) -> None:
     (torch.float16, torch.float16, torch.bfloat16)], ids=str)
 @pytest.mark.parametrize("name", _NAMES)
 def test_several_dtypes(name: str, dtypes: tuple) -> None:
-    """Of queries, keys and values: the output is the queries', of the same numbers."""
+    """Of queries, keys and values: the output has the queries' dtype and the same numbers."""
     arguments = ARGUMENTS[name]
     tensors = arguments.drawn()
     rows = [key for key in ("q", "r", "x", "k", "v") if key in tensors]
@@ -72,10 +72,10 @@ def test_several_dtypes(name: str, dtypes: tuple) -> None:
     expected = list(flat(arguments.call(
         function(name), {key: x.float() for key, x in tensors.items()})))
     if rows:
-        # The original has the values' there.
+        # The original has the values' dtype there.
         is_of_values = name == "chunk_log_linear_attn"
         assert results[0].dtype == (tensors["v"] if is_of_values else tensors[rows[0]]).dtype
-    # What is rounded to half precision before it is used, as keys that a softmax has made.
+    # Some tensors are rounded to half precision before use, for example keys from a softmax.
     bound = max(_TOLERANCE[dtype] for dtype in dtypes[:len(rows)] or [torch.float32])
     for x, reference in zip(results, expected):
         assert error(x, reference) < bound
@@ -99,7 +99,7 @@ def test_no_tokens_have_no_intermediate_states(name: str, sequences: Optional[in
 
 @pytest.mark.parametrize("name", _NAMES)
 def test_every_function_is_one_graph(name: str) -> None:
-    """Checks and gates do not break what `torch.compile` makes of it."""
+    """Checks and gates do not break the graph of `torch.compile`."""
     arguments = ARGUMENTS[name]
     tensors = arguments.drawn()
     if "cu_seqlens" in arguments.options:

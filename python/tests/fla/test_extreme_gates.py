@@ -1,4 +1,4 @@
-"""Gates of extreme inputs beside their definitions in float64, in logarithms where those overflow."""
+"""Gates of extreme inputs compared with float64, in logarithms where those overflow."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ _MAGNITUDES = [0.0, 1e-30, 1e-3, 1.0, 15.9, 16.0, 16.1, 40.0, 87.0, 100.0, 120.0
 _INPUTS = torch.tensor(sorted({sign * x for x in _MAGNITUDES for sign in (-1, 1)}))
 _RATES = torch.tensor(
     [-math.inf, -1e4, -80.0, -1.0, -1e-30, 0.0, 1.0, 40.0, 88.0, 89.0, 95.0, 170.0, 1e4, math.inf])
-# The exponential of what is below is 0 in float32.
+# The exponential of anything below is 0 in float32.
 _NO_RATE = -104.0
-# Of a result, but for the float32 rounding of an exponent of up to 100.
+# For results, except for the float32 rounding of an exponent of up to 100.
 _TOLERANCE = 2e-5
-# The least that float32 holds with all digits.
+# The smallest normal number of float32.
 _LEAST = 1.2e-38
 
 
 def _grid() -> Tuple[Tensor, Tensor]:
-    """Inputs [inputs, rates] and rates [rates], each with each."""
+    """Inputs [inputs, rates] and rates [rates], in all combinations."""
     return _INPUTS.unsqueeze(1).expand(-1, len(_RATES)).contiguous(), _RATES.clone()
 
 
 def _agree(name: str, x: Tensor, expected: Tensor, is_defined: Tensor) -> None:
-    """Equal but for rounding; what float32 cannot hold is infinite or 0."""
+    """Equal up to rounding; what float32 cannot represent is infinite or 0."""
     expected = expected.double()
     limit = torch.finfo(torch.float32)
     too_large = expected.abs() > limit.max
     expected = torch.where(too_large, expected.sign() * math.inf, expected)
     close = (x.double() - expected).abs() <= _TOLERANCE * expected.abs() + _LEAST
-    # At the edge either is right.
+    # At the limit either is accepted.
     at_edge = too_large & (x.abs() > 0.99 * limit.max) & (x.sign() == expected.sign())
     wrong = ~((x == expected) | close | at_edge) & is_defined
     places = [(name, *place) for place in wrong.nonzero().tolist()]
@@ -62,7 +62,7 @@ def _with_gradients(function: Callable[[Tensor, Tensor], Tensor]) -> List[Tensor
 
 
 def _defined(h: Tensor, a: Tensor) -> Tensor:
-    """Where zero, or what is zero in float32, is not multiplied with infinity."""
+    """Where zero, also after rounding to float32, is not multiplied by infinity."""
     return ~(((a == math.inf) & (h == -math.inf)) | ((a < _NO_RATE) & (h == math.inf)))
 
 
@@ -135,7 +135,7 @@ def test_write_strengths(is_doubled: bool) -> None:
 
 
 def _additive_gate(x: Tensor, first: Optional[Tensor]) -> Tuple[Tensor, Tensor, Tensor]:
-    """The definition, token by token in float64, of differences that no infinity spoils."""
+    """The definition, token by token in float64, without differences of infinities."""
     def below(a: Tensor, b: Tensor) -> Tensor:
         return torch.where(a == b, torch.where(a == -math.inf, -math.inf, 0.0), a - b)
 
@@ -149,7 +149,7 @@ def _additive_gate(x: Tensor, first: Optional[Tensor]) -> Tuple[Tensor, Tensor, 
         added = below(token, following).exp()
         sums = kept + added
         weights.append(torch.where(sums == 0, 0.0, added / sums))
-        # log(kept / sums), where most is kept without what a sum of both loses.
+        # log(kept / sums), accurate where most is kept, in which case the sum of both loses digits.
         gate = below(largest, following) + total.log() - sums.log()
         gate = torch.where(kept > added, -torch.log1p(added / kept), gate)
         gates.append(torch.where(total == 0, 0.0, gate))
@@ -202,7 +202,7 @@ def _weighed(x: Tensor) -> Tensor:
 
 
 def test_gates_under_transforms() -> None:
-    """Batched, differentiated twice and compiled they are the same."""
+    """Batched, differentiated twice and compiled they give the same."""
     g, A_log = torch.randn(3, 5, 2, 4), torch.randn(2)
     expected = fla.fused_kda_gate(g, A_log)
     mapped = torch.func.vmap(lambda each: fla.fused_kda_gate(each, A_log))(g)

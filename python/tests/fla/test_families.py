@@ -1,4 +1,4 @@
-"""Functions with a matrix state beside the naive references, with and without what is optional."""
+"""Functions with a matrix state compared with naive references, with all optional arguments."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _IDS = [f"{name}-{function.__name__}" for name, function in _FUNCTIONS]
 
 
 class Flags:
-    """A combination of what is optional."""
+    """A combination of optional arguments."""
 
     def __init__(
         self, family: Family, function: Callable[..., tuple], ends: List[int] = _ENDS,

@@ -85,7 +85,7 @@ def test_precond_gated_delta_rule(is_packed: bool, value_heads: int) -> None:
     inputs = _preconditioned(f"precond {is_packed} {value_heads}", value_heads, packed=is_packed)
     ends = torch.tensor([0, 19, 20, 37]) if is_packed else None
     if is_packed:
-        # The reference cannot do empty sequences.
+        # The reference does not support empty sequences.
         inputs.update({key: inputs[key][:3] for key in ("initial_state", "initial_A_state")})
     for function in (
         fla.chunk_precond_gated_delta_rule, fla.fused_recurrent_precond_gated_delta_rule
@@ -138,15 +138,15 @@ def _mesa_reference(q: Tensor, k: Tensor, v: Tensor, g: Tensor, beta: Tensor, la
 
 @pytest.mark.parametrize("skew", [0.0, 0.02])
 def test_mesa_net(skew: float) -> None:
-    """The gradient of the state is no symmetric one, and the solution of an almost symmetric state
-    that of its matrix, not of the transposed."""
+    """The gradient of the state is not symmetric, and the solution for an almost symmetric state is
+    that of its matrix, not of the transpose."""
     def ours(x: Dict[str, Tensor]) -> tuple:
         return fla.chunk_mesa_net(**x, output_final_state=True, max_CG_iteration=100)
 
     inputs = _mesa("mesa", 2, 2)
     inputs["h_kk_init"] = inputs["h_kk_init"] + skew * torch.randn(2, 2, 16, 16).triu(1)
     results = ours(inputs)
-    # Conjugate gradients stop where their ε does.
+    # The iteration stops at the ε of conjugate gradients.
     for x, expected in zip(results, _mesa_reference(**inputs)):
         assert error(x, expected) < 1e-3
     leaves = {key: x.clone().requires_grad_() for key, x in inputs.items()}
@@ -176,7 +176,7 @@ def test_mesa_net_of_packed_sequences_and_single_tokens() -> None:
             assert error(x, expected) < 1e-4
     first = {key: inputs[key][0, :1] for key in ("q", "k", "v", "g", "beta")}
     states = [inputs[key][:1] for key in ("h_kk_init", "h_kv_init")]
-    # After so few steps it counts where they began.
+    # After so few steps the starting point matters.
     for iterations in (0, 1, 3, 30):
         arguments = dict(first, lamb=inputs["lamb"], prev_h_kk=states[0], prev_h_kv=states[1],
                          max_CG_iteration=iterations)

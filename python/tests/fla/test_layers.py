@@ -1,4 +1,4 @@
-"""Layers: their README example, and that however a sequence is fed, the output is the same."""
+"""Layers: their README example, and equal outputs however a sequence is fed."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_readme_example(device: torch.device) -> None:
 
 
 def _turned(x: Tensor) -> Tensor:
-    """As complex numbers, of the first and the second half of the channels."""
+    """As complex numbers, from the first and the second half of the channels."""
     first, second = x.chunk(2, -1)
     width = first.shape[-1]
     angles = torch.outer(torch.arange(float(x.shape[1])),

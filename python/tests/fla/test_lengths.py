@@ -100,7 +100,7 @@ def test_a_copy_of_the_lengths_is_checked_as_they_are() -> None:
 
 
 def test_lengths_in_a_compiled_program() -> None:
-    """There they are checked when it runs."""
+    """In a compiled program they are checked at run time."""
     arguments, tensors = _packed("chunk_gla")
 
     @torch.compile(backend="eager", fullgraph=True)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 transformers = pytest.importorskip(
     "transformers", reason="the model is one of the package transformers")
-# Not before it is known that there is transformers.
+# Only after checking that transformers is installed.
 from swift_attention.fla import _losses as losses  # noqa: E402
 from swift_attention.fla import models  # noqa: E402
 from swift_attention.fla._generation import OUTPUT_CACHE  # noqa: E402
@@ -54,7 +54,7 @@ def model(request: pytest.FixtureRequest) -> Any:
 
 @contextlib.contextmanager
 def _lengths_read(model: Any) -> Iterator[List[int]]:
-    """How many tokens a row each call reads."""
+    """The number of tokens per row that each call reads."""
     lengths: List[int] = []
     hook = model.model.layers[0].register_forward_pre_hook(
         lambda layer, arguments: lengths.append(arguments[0].shape[1]))
@@ -132,7 +132,7 @@ def test_generation_from_embeddings(model: Any) -> None:
 
 @pytest.mark.parametrize("name", ["past_key_values", "cache_params", "cache"])
 def test_any_name_of_the_cache(model: Any, name: str) -> None:
-    """Transformers has changed it, and each of its versions knows one."""
+    """Versions of Transformers use different names, and each supports one."""
     tokens = _tokens(2, 7)
     whole = model(tokens).logits
     for cache in (Cache(), models_of_the_original("cache_utils").Cache()):
@@ -183,7 +183,7 @@ def test_activation_checkpointing(model: Any, use_reentrant: bool) -> None:
     expected = gradients()
     model.model.layers[0].mlp.register_forward_pre_hook(lambda *_: calls.append(None))
     with warnings.catch_warnings():
-        # Later versions have another name, which earlier ones do not have.
+        # Later versions use another name, which earlier ones lack.
         warnings.simplefilter("ignore", FutureWarning)
         model.gradient_checkpointing_enable(dict(use_reentrant=use_reentrant))
     for found, reference in zip(gradients(), expected):
@@ -226,7 +226,7 @@ def test_a_saved_model_is_read(tmp_path: Any) -> None:
 
 
 def _trained(**options: Any) -> tuple:
-    """Loss, logits and gradients of a model of these options: parameters are the same for all."""
+    """Loss, logits and gradients of a model with these options and the same parameters."""
     model = _model(**options).train()
     tokens = torch.arange(3 * 700).view(3, 700) * 7 % 64
     labels = tokens.clone()

@@ -1,4 +1,4 @@
-"""Functions with decays, weights, sums or a state of their own."""
+"""Functions with their own decays, weights, sums or states."""
 
 from __future__ import annotations
 

@@ -14,8 +14,8 @@ from swift_attention import fla
 # Two names of one function.
 _ALIASES = {"chunk_gdn": "chunk_gated_delta_rule",
             "fused_recurrent_gdn": "fused_recurrent_gated_delta_rule"}
-# Not of the package's operators: other similarities than the two, sparse choices of keys, states
-# that turn, momentum, and gates inside of the score.
+# Not supported: other similarities than the two, sparse selection of keys, states
+# that rotate, momentum, and gates inside of the score.
 _MISSING = {
     "chunk_cyfa", "chunk_momentum_delta_rule", "fused_attnres", "fused_recurrent_cyfa",
     "fused_recurrent_momentum_delta_rule", "parallel_nsa", "parallel_parallax",

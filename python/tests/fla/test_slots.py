@@ -1,4 +1,4 @@
-"""Functions with slots, and those whose gates are a running softmax."""
+"""Functions with slots, and those whose gates are a cumulative softmax."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_gsa(has_gate: bool, has_state: bool, group: int) -> None:
     assert fla.chunk_gsa(**_split(inputs))[1] == (None, None)
 
 
-# A running softmax is forward.
+# A cumulative softmax runs forwards.
 @pytest.mark.parametrize("has_gate, is_reversed", [(False, False), (True, False), (True, True)])
 def test_packed_gsa(has_gate: bool, is_reversed: bool) -> None:
     inputs = _inputs("packed gsa", has_gate=has_gate, has_state=True, batch=1,

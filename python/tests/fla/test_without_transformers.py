@@ -1,4 +1,4 @@
-"""The models without the package that they are models of."""
+"""The models without the package transformers."""
 
 from __future__ import annotations
 

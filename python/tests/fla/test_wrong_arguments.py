@@ -1,4 +1,4 @@
-"""What the functions refuse, and the words that they do it with."""
+"""Arguments that the functions reject, and their messages."""
 
 from __future__ import annotations
 

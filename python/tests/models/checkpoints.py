@@ -1,4 +1,4 @@
-"""What the tests of models share: configurations, the tool, and its files."""
+"""Shared by the tests of models: configurations, the tool, and its files."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def _model(*layers: Dict[str, Any], **keys: Any) -> Dict[str, Any]:
     return {"hidden_size": 32, "layers": list(layers), **keys}
 
 
-# Every mixer with every option, by itself and with others.
+# Every mixer with every option, alone and with others.
 VARIANTS: Dict[str, Dict[str, Any]] = {
     "softmax": _model({"type": "softmax"}),
     "softmax-shared": _model({"type": "softmax", "heads": 4, "key_value_heads": 2}),
@@ -55,7 +55,7 @@ _NAMES = {
 
 
 def write_tensors(path: Path, tensors: Dict[str, Tensor]) -> None:
-    """A safetensors file, written by other code than the package's."""
+    """Writes a safetensors file, with code other than the package's."""
     header, data = {}, b""
     for name, tensor in tensors.items():
         numbers = bytes(tensor.contiguous().flatten().view(torch.uint8).tolist())
@@ -68,7 +68,7 @@ def write_tensors(path: Path, tensors: Dict[str, Tensor]) -> None:
 
 
 def split_file(path: Path) -> Tuple[Dict[str, Any], bytes]:
-    """The header of a safetensors file, and the data behind it."""
+    """The header of a safetensors file, and its data."""
     content = path.read_bytes()
     length = int.from_bytes(content[:8], "little")
     return json.loads(content[8:8 + length]), content[8 + length:]

@@ -1,4 +1,4 @@
-"""Folders that are no checkpoints: an error that names the file and what in it is wrong."""
+"""Invalid checkpoints give an error that names the file and what is wrong in it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def configured(folder: Path, change: Callable[[Dict[str, Any]], Any]) -> None:
 
 
 def fails(folder: Path, file: str, *words: str, key: str | None = None) -> None:
-    """Loading raises the error that names this file, and the key."""
+    """Asserts that loading raises the error that names this file, and the key."""
     with pytest.raises(CheckpointError) as caught:
         load(folder)
     error = caught.value
@@ -173,7 +173,7 @@ def test_other_tensors(folder: Path) -> None:
 
 
 def test_any_damage_is_an_error_of_its_kind(folder: Path) -> None:
-    """Bytes that are changed at random: a model, or the error."""
+    """Randomly changed bytes give a model or the error."""
     generator = random.Random(5)
     for file in (CONFIGURATION, WEIGHTS):
         content = (folder / file).read_bytes()

@@ -1,4 +1,4 @@
-"""Models that the tool trained compute here what they compute there."""
+"""Models that the tool trained give the tool's results in PyTorch."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TEXT = "func f2(x: Int) -> Int { x + 9 } // was\nimport été\n"
 
 
 def text_tokens(batch: int, length: int) -> Tensor:
-    """Bytes of a text, each row from another place."""
+    """Bytes of a text, each row from another position."""
     text = list(TEXT.encode()) * (1 + (batch + length) // 50)
     return torch.tensor([text[row:row + length] for row in range(batch)])
 
@@ -56,7 +56,7 @@ def test_logits_are_the_tool_s(
 def test_more_tokens_than_bytes(
     tool: Tool, trained: Trained, tmp_path: Path, device: torch.device
 ) -> None:
-    """A vocabulary that the tool computes with, but does not train."""
+    """A vocabulary that the tool supports but does not train."""
     folder = Path(shutil.copytree(trained("untied") / "checkpoint-6", tmp_path / "wide"))
     configuration = json.loads((folder / "config.json").read_text())
     configuration["vocabulary_size"] = 300
@@ -94,7 +94,7 @@ def test_token_by_token_is_the_whole(name: str, trained: Trained, device: torch.
         place, parts = 0, []
         for length in (17, 1, 1, 1, 20, 7):
             end = place + length
-            # Without padding a mask may be left out, before and behind pieces that have one.
+            # Pieces without padding may omit the mask, before and after pieces that have one.
             piece = None if masks is None or masks[:, place:end].all() else masks[:, place:end]
             parts.append(model(tokens[:, place:end], cache, padding_mask=piece))
             place = end
@@ -120,7 +120,7 @@ def test_the_likeliest_text_is_the_tool_s(
 
 @pytest.mark.parametrize("name", MODELS)
 def test_gradients(name: str, trained: Trained) -> None:
-    """Those of float32 are those of float64, of every parameter."""
+    """The float32 gradients of every parameter compared with float64."""
     tokens = text_tokens(2, 33)
 
     def gradients(dtype: torch.dtype):
@@ -143,7 +143,7 @@ def test_a_copy_of_a_cache_goes_its_own_way(trained: Trained) -> None:
     model(tokens[:, :10], cache)
     other = cache.copy()
     first = model(tokens[:, 10:20], cache)
-    # What another reads meanwhile is not in this one.
+    # Tokens read with another cache meanwhile are not in this one.
     model(tokens[:, 20:30], other)
     model(tokens[:, :5], other)
     second = model(tokens[:, 20:30], cache)
@@ -219,5 +219,5 @@ def test_wrong_arguments(trained: Trained) -> None:
     for call, words in wrong:
         with pytest.raises(ValueError, match=words):
             call()
-    # A call that fails leaves the cache as it was.
+    # A failing call leaves the cache unchanged.
     assert cache.token_count == 8 and cache.batch == 2
