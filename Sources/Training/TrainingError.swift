@@ -53,8 +53,8 @@ public enum TrainingError: Error, Equatable, CustomStringConvertible {
   static func cannotContinue(_ path: String, because reason: String) -> TrainingError {
     .checkpoint(
       path: path,
-      reason: "the run cannot be continued, \(reason); --start-over begins anew, and another "
-        + "training.output_directory keeps it")
+      reason: "the run cannot be resumed, \(reason); use --start-over, or another "
+        + "training.output_directory to keep it")
   }
 
   /// ``notWritten(path:reason:)`` with the text of `errno`.

@@ -213,7 +213,7 @@ public struct CheckpointStore: Sendable {
   private func state(step: Int) throws -> TrainerState {
     let path = statePath(step: step)
     guard let text = try RunFile.read(path) else {
-      throw TrainingError.notRead(path: path, reason: "is not there")
+      throw TrainingError.notRead(path: path, reason: "does not exist")
     }
     let state: TrainerState
     do {

@@ -27,7 +27,7 @@ extension Trainer {
     }
     guard latest != nil || start != .mustContinue else {
       throw TrainingError.checkpoint(
-        path: folder, reason: "there is no checkpoint to continue from")
+        path: folder, reason: "there is no checkpoint to resume from")
     }
     if done < settings.steps { try MemoryNeed(of: configuration).check(settings, on: device) }
     let session =
