@@ -8,6 +8,8 @@ import Testing
 
   @Test func ownKernel() throws { try OwnKernel.run() }
 
+  @Test func ownOperation() throws { try OwnOperation.run() }
+
   @Test func ownMixer() throws { try OwnMixer.run() }
 
   @Test func landingPages() throws {

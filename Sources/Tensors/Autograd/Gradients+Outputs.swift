@@ -4,7 +4,8 @@ extension Tensor {
   ///
   /// - Parameters:
   ///   - sources: tensors that were tracked before the outputs were computed from them.
-  ///   - outputs: each output with the gradient that flows into it, of its shape; nil is zero.
+  ///   - outputs: each output with the gradient that flows into it, of its shape; nil is zero. A gradient
+  ///     of another dtype is converted to the output's.
   ///   - areDifferentiable: whether the gradients are recorded, as in
   ///     ``gradients(of:seed:areDifferentiable:)``.
   /// - Throws: ``TensorError/invalidArgument(_:was:mustBe:)`` if a source is not tracked, or a
@@ -20,7 +21,9 @@ extension Tensor {
           "outputs[\(index)].gradient", was: "\(gradient!.shape)", mustBe: "\(output.shape)")
       }
     }
-    let incoming = outputs.map { areDifferentiable ? $0.gradient : $0.gradient?.detached() }
+    let incoming = try outputs.map { output, gradient in
+      try (areDifferentiable ? gradient : gradient?.detached())?.cast(to: output.dtype)
+    }
     let root = Tensor.recording([try .zeros([])], from: outputs.map(\.output)) { _, _ in incoming }
     return try root[0].gradients(of: sources, areDifferentiable: areDifferentiable)
   }

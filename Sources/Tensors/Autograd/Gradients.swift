@@ -24,8 +24,8 @@ extension Tensor {
   ///   - areDifferentiable: whether the gradients are recorded as functions of `sources`. It takes the
   ///     memory of all that is computed on the way, as long as the gradients live.
   /// - Throws: ``TensorError/invalidArgument(_:was:mustBe:)`` if a source is not tracked, the seed does
-  ///   not have this tensor's shape and dtype, or this tensor was computed from gradients that were not
-  ///   recorded; ``TensorError/noSecondDerivative(operation:)`` if it was computed from recorded ones of
+  ///   not have this tensor's shape and dtype, this tensor was computed from gradients that were not
+  ///   recorded, or the product of an operation gives an input a gradient of another shape or dtype; ``TensorError/noSecondDerivative(operation:)`` if it was computed from recorded ones of
   ///   an operation whose gradients come from a kernel of their own, as those of fused attention.
   public func gradients(
     of sources: [Tensor], seed: Tensor? = nil, areDifferentiable: Bool = false
@@ -64,8 +64,8 @@ extension Tensor {
       for case let input? in inputs { try input.requireRecord(since: earliest) }
       // What is not asked for is dropped as soon as it has been passed on.
       if !sourceNumbers.contains(operation.number) { accumulated[operation.number] = nil }
-      let inputGradients = try operation.pullback(
-        outputGradients, OperationHistory(areDifferentiable ? operation : nil))
+      let inputGradients = try operation.inputGradients(
+        of: outputGradients, OperationHistory(areDifferentiable ? operation : nil))
       for (input, gradient) in zip(inputs, inputGradients) {
         guard let input, let gradient, !input.operation.isUnrecorded else { continue }
         var gradients =
@@ -114,7 +114,9 @@ extension TapeOutput {
   /// The mark of gradients that were not recorded. Later than all that they may depend on.
   fileprivate static func unrecorded() -> TapeOutput {
     TapeOutput(
-      operation: TapeOperation(inputs: [], outputCount: 0, isUnrecorded: true) { _, _ in [] },
+      operation: TapeOperation("gradients", from: [], outputCount: 0, isUnrecorded: true) { _, _ in
+        []
+      },
       index: 0)
   }
 

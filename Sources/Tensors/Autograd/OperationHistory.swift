@@ -12,25 +12,52 @@ public struct OperationHistory: Sendable {
 
   /// An input of the operation: the numbers that were kept of it, ``Tensor/detached()``, with its history
   /// where gradients are recorded.
+  ///
+  /// - Parameters:
+  ///   - index: which one, in the order in which the inputs were given. There must be one.
+  ///   - kept: its numbers.
   public func input(_ index: Int, _ kept: Tensor) -> Tensor {
-    operation.map { kept.with(origin: $0.inputs[index]) } ?? kept
+    guard let operation else { return kept }
+    let inputs = operation.inputs
+    guard inputs.indices.contains(index) else {
+      fatalError("input \(index) of \(operation.name) must be in 0..<\(inputs.count)")
+    }
+    return kept.with(origin: inputs[index])
   }
 
   /// An output of the operation, likewise; its only one unless `index` says which.
   public func output(_ kept: Tensor, _ index: Int = 0) -> Tensor {
-    operation.map { kept.with(origin: TapeOutput(operation: $0, index: index)) } ?? kept
+    guard let operation else { return kept }
+    guard (0..<operation.outputCount).contains(index) else {
+      fatalError("output \(index) of \(operation.name) must be in 0..<\(operation.outputCount)")
+    }
+    return kept.with(origin: TapeOutput(operation: operation, index: index))
   }
 
   /// The gradients of a function of these inputs of the operation, for products whose fast kernels keep no
   /// history: the function is computed again from recorded operations and differentiated.
   ///
+  ///     return result.recorded(from: [self]) { gradient, history in
+  ///       if history.isRecorded {
+  ///         return try history.gradients(at: [x], seed: gradient) { try $0[0].softplusByDefinition() }
+  ///       }
+  ///       return [try softplusGradient(x, gradient)]   // a loop of its own
+  ///     }
+  ///
   /// - Parameters:
-  ///   - kept: the operation's inputs, in their order.
-  ///   - seed: the gradient that flows into the function's result.
+  ///   - kept: the operation's inputs, ``Tensor/detached()``, in their order.
+  ///   - seed: the gradient that flows into the function's result, of its shape and dtype.
   ///   - function: the operation's definition, from recorded operations.
-  func gradients(
+  /// - Throws: ``TensorError/invalidArgument(_:was:mustBe:)`` if there are more or fewer than the operation has
+  ///   inputs, or the seed is not like the result; what the function throws.
+  public func gradients(
     at kept: [Tensor], seed: Tensor, _ function: ([Tensor]) throws -> Tensor
   ) throws -> [Tensor?] {
+    if let operation, kept.count != operation.inputs.count {
+      throw TensorError.invalidArgument(
+        "kept", was: "\(kept.count) tensors",
+        mustBe: "\(operation.inputs.count), the inputs of \(operation.name)")
+    }
     let leaves = kept.enumerated().map { index, tensor in
       let input = input(index, tensor)
       // A record of its own: the walk back ends here and not at what the input was computed from.
@@ -46,7 +73,7 @@ public struct OperationHistory: Sendable {
     _ inputGradients: [Tensor?], of outputGradients: [Tensor?], _ name: String
   ) -> [Tensor?] {
     let read = outputGradients.map { $0?.origin } + (operation?.inputs ?? [])
-    let refusal = TapeOperation(inputs: read, outputCount: inputGradients.count) { _, _ in
+    let refusal = TapeOperation(name, from: read, outputCount: inputGradients.count) { _, _ in
       throw TensorError.noSecondDerivative(operation: name)
     }
     return inputGradients.enumerated().map { index, gradient in
