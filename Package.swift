@@ -48,18 +48,22 @@ let package = Package(
       path: "Sources/CUDA"),
     .target(
       name: "AttentionTensors",
-      dependencies: ["AttentionCPUKernels", "AttentionCUDA", "AttentionCLibrary"],
+      dependencies: [
+        "AttentionCPUKernels", "AttentionCUDA", "AttentionCUDAKernels", "AttentionCLibrary",
+      ],
       path: "Sources/Tensors"),
     .target(
       name: "AttentionOperators",
       dependencies: [
-        "AttentionTensors", "AttentionCPUKernels", "AttentionCUDA", "AttentionCLibrary",
+        "AttentionTensors", "AttentionCPUKernels", "AttentionCUDA", "AttentionCUDAKernels",
+        "AttentionCLibrary",
       ],
       path: "Sources/Attention"),
     .target(
       name: "AttentionLayers",
       dependencies: [
-        "AttentionOperators", "AttentionCPUKernels", "AttentionCUDA", "AttentionCLibrary",
+        "AttentionOperators", "AttentionCPUKernels", "AttentionCUDA", "AttentionCUDAKernels",
+        "AttentionCLibrary",
       ],
       path: "Sources/Layers"),
     .target(
@@ -69,7 +73,8 @@ let package = Package(
     .target(
       name: "AttentionTraining",
       dependencies: [
-        "AttentionLanguageModels", "AttentionCPUKernels", "AttentionCUDA", "AttentionCLibrary",
+        "AttentionLanguageModels", "AttentionCPUKernels", "AttentionCUDA", "AttentionCUDAKernels",
+        "AttentionCLibrary",
       ],
       path: "Sources/Training"),
     .target(

@@ -22,10 +22,12 @@ class Compiler:
     def compile(self, source, macros, architecture):
         """The machine code of a kernel of this package, and the compiler's log."""
         nvrtc = self.library
-        headers = sorted(SOURCES.glob("*/*.cuh"))
+        headers = {path.relative_to(folder): path.read_bytes()
+                   for folder, pattern in ((SOURCES, "*/*.cuh"), (SOURCES / "include", "*/*.h"))
+                   for path in sorted(folder.glob(pattern))}
         strings = ctypes.c_char_p * len(headers)
-        names = strings(*[str(path.relative_to(SOURCES)).encode() for path in headers])
-        texts = strings(*[path.read_bytes() for path in headers])
+        names = strings(*[str(path).encode() for path in headers])
+        texts = strings(*headers.values())
         program = ctypes.c_void_p()
         text = (SOURCES / source).read_bytes()
         status = nvrtc.nvrtcCreateProgram(

@@ -1,5 +1,44 @@
 #include "family.h"
 
+static const char backward_h[] = {
+#embed "include/attention/backward.h" suffix(, 0)
+};
+static const char backward_variants_h[] = {
+#embed "include/attention/backward_variants.h" suffix(, 0)
+};
+static const char decay_h[] = {
+#embed "include/attention/decay.h" suffix(, 0)
+};
+static const char forward_h[] = {
+#embed "include/attention/forward.h" suffix(, 0)
+};
+static const char layout_h[] = {
+#embed "include/attention/layout.h" suffix(, 0)
+};
+static const char maps_h[] = {
+#embed "include/attention/maps.h" suffix(, 0)
+};
+static const char mask_h[] = {
+#embed "include/attention/mask.h" suffix(, 0)
+};
+static const char operands_h[] = {
+#embed "include/attention/operands.h" suffix(, 0)
+};
+static const char partial_sum_h[] = {
+#embed "include/attention/partial_sum.h" suffix(, 0)
+};
+static const char planes_h[] = {
+#embed "include/attention/planes.h" suffix(, 0)
+};
+static const char row_kernels_h[] = {
+#embed "include/attention/row_kernels.h" suffix(, 0)
+};
+static const char rows_h[] = {
+#embed "include/attention/rows.h" suffix(, 0)
+};
+static const char terms_h[] = {
+#embed "include/attention/terms.h" suffix(, 0)
+};
 static const char rows_cuh[] = {
 #embed "attention/rows.cuh" suffix(, 0)
 };
@@ -86,6 +125,19 @@ static const char hopper_backward_keys_cu[] = {
 };
 
 static const struct cuda_source sources[] = {
+    SOURCE("attention/backward.h", backward_h),
+    SOURCE("attention/backward_variants.h", backward_variants_h),
+    SOURCE("attention/decay.h", decay_h),
+    SOURCE("attention/forward.h", forward_h),
+    SOURCE("attention/layout.h", layout_h),
+    SOURCE("attention/maps.h", maps_h),
+    SOURCE("attention/mask.h", mask_h),
+    SOURCE("attention/operands.h", operands_h),
+    SOURCE("attention/partial_sum.h", partial_sum_h),
+    SOURCE("attention/planes.h", planes_h),
+    SOURCE("attention/row_kernels.h", row_kernels_h),
+    SOURCE("attention/rows.h", rows_h),
+    SOURCE("attention/terms.h", terms_h),
     SOURCE("attention/rows.cuh", rows_cuh),
     SOURCE("attention/mask.cuh", mask_cuh),
     SOURCE("attention/terms.cuh", terms_cuh),

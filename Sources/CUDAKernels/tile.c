@@ -1,5 +1,17 @@
 #include "family.h"
 
+static const char constants_h[] = {
+#embed "include/tile/constants.h" suffix(, 0)
+};
+static const char parameters_h[] = {
+#embed "include/tile/parameters.h" suffix(, 0)
+};
+static const char shared_memory_h[] = {
+#embed "include/tile/shared_memory.h" suffix(, 0)
+};
+static const char tensor_map_h[] = {
+#embed "include/tile/tensor_map.h" suffix(, 0)
+};
 static const char base_cuh[] = {
 #embed "tile/base.cuh" suffix(, 0)
 };
@@ -41,6 +53,10 @@ static const char blocks_cuh[] = {
 };
 
 static const struct cuda_source sources[] = {
+    SOURCE("tile/constants.h", constants_h),
+    SOURCE("tile/parameters.h", parameters_h),
+    SOURCE("tile/shared_memory.h", shared_memory_h),
+    SOURCE("tile/tensor_map.h", tensor_map_h),
     SOURCE("tile/base.cuh", base_cuh),
     SOURCE("tile/instructions.cuh", instructions_cuh),
     SOURCE("tile/types.cuh", types_cuh),

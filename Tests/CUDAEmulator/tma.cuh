@@ -1,12 +1,13 @@
 #pragma once
 
 #include "tile/instructions.cuh"
+#include "tile/tensor_map.h"
 
 // The instructions of tile/tma.cuh for the emulator. A box is copied when a thread waits for its barrier;
 // until then its target is NaN.
 
-// The encoding of the emulated driver.
-struct alignas(64) TensorMap {
+// A tensor map as the emulated driver encodes it.
+struct EncodedMap {
   u64 base;
   u64 sizes[4];
   u64 strides[3];    // in bytes
@@ -48,7 +49,7 @@ DEVICE void arrive_expecting(u32 barrier, u32 bytes) {
 
 struct Box {
   u32 target;
-  TensorMap map;
+  EncodedMap map;
   u32 barrier;
   int place[4];
 
@@ -95,9 +96,10 @@ static Box boxes[most_boxes];
 static int box_count;
 static unsigned box_block;
 
-DEVICE void copy_box(u32 target, const TensorMap &map, u32 barrier, int column, int head, int row,
+DEVICE void copy_box(u32 target, const TensorMap &tensor, u32 barrier, int column, int head, int row,
                      int batch) {
-  // Boxes left by an earlier block are discarded.
+  const EncodedMap &map = (const EncodedMap &)tensor;
+  // What a block before has left behind is nobody's.
   if (box_block != machine::block_number) box_count = 0;
   box_block = machine::block_number;
   if (box_count == most_boxes) machine::fail("more boxes are on their way than the emulator keeps");

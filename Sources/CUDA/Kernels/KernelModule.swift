@@ -1,4 +1,5 @@
 import AttentionCUDAInterface
+import AttentionCUDAKernels
 
 /// Machine code loaded on a device, with its one kernel function.
 public final class KernelModule: @unchecked Sendable {
@@ -62,8 +63,11 @@ public final class KernelModule: @unchecked Sendable {
     grid: (Int, Int, Int), threads: Int, sharedBytes: Int, _ parameters: Parameters,
     in stream: Stream
   ) throws {
-    try withUnsafePointer(to: parameters) { pointer in
-      var list: UnsafeMutableRawPointer? = UnsafeMutableRawPointer(mutating: pointer)
+    // The driver reads as much as the kernel declares, in which tensor maps round the size up.
+    let byteCount = round_up(MemoryLayout<Parameters>.size, tensor_map_alignment)
+    try withUnsafeTemporaryAllocation(byteCount: byteCount, alignment: tensor_map_alignment) {
+      $0.storeBytes(of: parameters, as: Parameters.self)
+      var list = $0.baseAddress
       try device.call("cuLaunchKernel") {
         $0.cuLaunchKernel(
           function, UInt32(grid.0), UInt32(grid.1), UInt32(grid.2), UInt32(threads), 1, 1,

@@ -42,6 +42,6 @@ public struct KernelSource: Hashable, Sendable {
       throw CUDAError.invalidArgument(
         "kernel", was: name, mustBe: "one of \(names.joined(separator: ", "))")
     }
-    return KernelSource(main: main, headers: embedded.filter { $0.name.hasSuffix(".cuh") })
+    return KernelSource(main: main, headers: embedded.filter { !$0.name.hasSuffix(".cu") })
   }
 }

@@ -1,24 +1,12 @@
 import AttentionCUDAInterface
+import AttentionCUDAKernels
 
-/// A tensor of four axes as the TMA unit of Hopper reads it (CUtensorMap), a field of kernels' parameters:
-/// `TensorMap` of `tile/tma.cuh`.
-///
-/// Maps come first in a kernel's parameters, because they must be aligned to 64 bytes there.
-public struct TensorMap: BitwiseCopyable, Sendable {
-  /// Sixteen words that the driver fills in.
-  private var words:
-    (
-      UInt64, UInt64, UInt64, UInt64, UInt64, UInt64, UInt64, UInt64,
-      UInt64, UInt64, UInt64, UInt64, UInt64, UInt64, UInt64, UInt64
-    ) = (0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+/// A tensor of four axes as Hopper's copying unit reads it; one of zeros for kernels that will not read it.
+public typealias TensorMap = AttentionCUDAKernels.TensorMap
 
-  /// The alignment that the driver requires, in bytes.
-  private static let alignment = 64
-
-  /// An empty map, for kernels that do not read it.
-  public init() {}
-
-  /// A map for copying boxes of `columns` × `rows` elements of one head, swizzled as `BlockedTile` is.
+extension TensorMap {
+  /// A map by which boxes of `columns` × `rows` numbers of one head are copied, swizzled as
+  /// `BlockedTile` is.
   ///
   /// - Parameters:
   ///   - base: the address of the first element, a multiple of 16.
@@ -40,7 +28,7 @@ public struct TensorMap: BitwiseCopyable, Sendable {
     let steps: [UInt32] = [1, 1, 1, 1]
     let type = isBFloat16 ? CUDA_MAP_BFLOAT16 : CUDA_MAP_FLOAT16
     self = try withUnsafeTemporaryAllocation(
-      byteCount: MemoryLayout<Self>.size, alignment: Self.alignment
+      byteCount: MemoryLayout<Self>.size, alignment: tensor_map_alignment
     ) { memory in
       try device.call("cuTensorMapEncodeTiled") {
         $0.cuTensorMapEncodeTiled(

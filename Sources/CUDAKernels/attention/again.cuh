@@ -14,14 +14,14 @@
 // A lane holds every 32nd number of a row.
 
 template <int Columns>
-constexpr int lane_numbers = (Columns + warp_threads - 1) / warp_threads;
+constexpr int lane_numbers = CEIL_DIVIDE(Columns, warp_threads);
 
 DEVICE bool is_finite(float x) { return fabsf(x) < infinity; }
 
 // Whether any pair of the sequence that a block's queries and keys make is hidden, or may be: a bias of −∞ hides
 // as a mask does.
 DEVICE bool hides_pairs(const Operands &o, const Segment &s, Range queries, Range keys) {
-  return KEY_MASK || (TERMS && (o.terms.bias || o.terms.decay_sums)) || s.band.cuts(queries, keys);
+  return KEY_MASK || (TERMS && (o.terms.bias || o.terms.decay_sums)) || s.band().cuts(queries, keys);
 }
 
 // Rows of a warp that are not finite: a bit each.
@@ -130,8 +130,8 @@ DEVICE PairScore score_pair(const Operands &o, const Segment &s, int head, int q
 
 // The keys, of `keys`, in which a query's band lies.
 DEVICE Range seen_keys(const Segment &s, int query, Range keys) {
-  return {max(keys.first, max(0, query + s.band.low)),
-          min(keys.end, min(s.band.keys, query + s.band.high))};
+  return {max(keys.first, max(0, query + s.low)),
+          min(keys.end, min(s.keys, query + s.high))};
 }
 
 // Stores a query's output of the keys `keys` and a sink, −∞ for none, unless a score is no number: then that is

@@ -28,31 +28,13 @@ using Gradient = float;
 using Gradient = Number;
 #endif
 
-struct BackwardParameters {
-  Operands operands;
-  Rows<const Number> output_gradient;
-  Rows<Gradient> queries_gradient;
-  Rows<Gradient> keys_gradient;
-  Rows<Gradient> values_gradient;
-  // [batch, heads, queries]: log Σ as a power of two, ∞ for none; and where that is large, once it is resolved,
-  // what is left of it by the offset, the row's largest product, which is 0 in others.
-  float *shift;
-  float *offset;
-  const int *large;             // [batch, heads, groups]: whether any of 32 queries has such a row
-  const float *sinks;           // [heads], or null
-  float *sinks_gradient;        // [batch, heads, queries]: a query's part of it, with sinks
-  const float *delta;           // [batch, heads, queries]
-  float *scale_gradient;        // [batch, heads, queries]: a query's part of it, or null
-  float *query_sums;            // [batch, heads, queries]: Σ dS over keys, or null
-  float *key_sums;              // [batch, heads, keys]: Σ dS over queries, or null
-  // [batch, heads, queries]: of large rows with gradients that are computed again, the largest score and what is left
-  // of log Σ as a power of two, by the products of that; unknown until a warp needs them.
-  float2 *again;
+#include "attention/backward.h"
 
+struct AttentionBackwardParameters : AttentionBackwardParametersFields {
   // Whether any of a head's queries, counted in the sequence, has a large sum: a thread looks at every `step`-th
   // group of them, from `first` on.
   __device__ bool sees_large(const Segment &segment, int head, Range queries, int first, int step) const {
-    const int groups = (operands.query_length + warp_threads - 1) / warp_threads;
+    const int groups = CEIL_DIVIDE(operands.query_length, warp_threads);
     const int *own = large + ((i64)segment.batch * operands.heads + head) * groups;
     bool any = false;
 #pragma unroll 1
@@ -77,6 +59,8 @@ struct BackwardParameters {
     if (sinks) sinks_gradient[place] = -row.sink_share * delta[place];
   }
 };
+
+using BackwardParameters = AttentionBackwardParameters;
 
 // Starts copying what goes by where keys are owned: the queries of a head from `first` on, the gradient of
 // their output, and a number each of the shift, δ, the offset and, with COSINE, the reciprocal of its length.

@@ -44,7 +44,7 @@ DEVICE float2 sum_again(const BackwardParameters &p, const Segment &s, int head,
   const float2 known = p.again[place];
   if (__all_sync(~0u, known.x != unknown_shift && known.y != unknown_shift)) return known;
   const LaneRow<KEY_DIMENSION> own(o.queries.at(s.batch, s.query_start + query, head));
-  const Range seen = seen_keys(s, query, {0, s.band.keys});
+  const Range seen = seen_keys(s, query, {0, s.keys});
   float largest = -infinity, sum = 0;
   for (int key = seen.first; key < seen.end; ++key) {
     if (!o.keeps(s, key)) continue;
@@ -64,7 +64,7 @@ DEVICE float2 sum_again(const BackwardParameters &p, const Segment &s, int head,
 // Finds these of all queries that see the keys `keys`. Warps begin at different ones, so that each finds some.
 DEVICE void sum_rows_again(const BackwardParameters &p, const Segment &s, int group, Range keys) {
   const Operands &o = p.operands;
-  const Range seeing = s.band.seeing(keys, s.query_count);
+  const Range seeing = s.band().seeing(keys, s.query_count);
   const int count = seeing.end - seeing.first;
   for (int head = group * o.heads_per_group; head < (group + 1) * o.heads_per_group; ++head) {
     if (count <= 0 || !p.has_large(s, head, seeing)) continue;
@@ -109,7 +109,7 @@ DEVICE void query_gradient_again(const BackwardParameters &p, const Segment &s, 
   const LaneRow<VALUE_DIMENSION> output_gradient(p.output_gradient.at(s.batch, row, head));
   LaneRow<KEY_DIMENSION> gradient(0.0f);
   float sum = 0;
-  const Range seen = seen_keys(s, query, {0, s.band.keys});
+  const Range seen = seen_keys(s, query, {0, s.keys});
   for (int key = seen.first; key < seen.end; ++key) {
     if (!o.keeps(s, key)) continue;
     const LaneRow<KEY_DIMENSION> own_key(o.keys.at(s.batch, s.key_start + key, group));
@@ -133,7 +133,7 @@ DEVICE void query_gradient_again(const BackwardParameters &p, const Segment &s, 
 SELDOM void query_gradients_again(const BackwardParameters &p, int head, int first, int end,
                                   UnfitRows unfit) {
   const Segment s = p.operands.segment();
-  if (!hides_pairs(p.operands, s, {first, end}, {0, s.band.keys})) return;
+  if (!hides_pairs(p.operands, s, {first, end}, {0, s.keys})) return;
   unfit.for_each([&](int row) {
     if (first + row < end) query_gradient_again(p, s, head, first + row);
   });
@@ -148,7 +148,7 @@ DEVICE void key_gradients_again(const BackwardParameters &p, const Segment &s, i
   const LaneRow<VALUE_DIMENSION> own_value(o.values.at(s.batch, row, group));
   LaneRow<KEY_DIMENSION> keys_gradient(0.0f);
   LaneRow<VALUE_DIMENSION> values_gradient(0.0f);
-  const Range seeing = o.keeps(s, key) ? s.band.seeing({key, key + 1}, s.query_count) : Range{0, 0};
+  const Range seeing = o.keeps(s, key) ? s.band().seeing({key, key + 1}, s.query_count) : Range{0, 0};
   for (int head = group * o.heads_per_group; head < (group + 1) * o.heads_per_group; ++head) {
     float sum = 0;
     for (int query = seeing.first; query < seeing.end; ++query) {

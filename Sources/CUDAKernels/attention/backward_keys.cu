@@ -12,12 +12,16 @@
 //   OF_KEYS, OF_VALUES               0 or 1: which gradients; both fit the registers up to 128 columns
 
 #include "attention/backward_again.cuh"
+#include "attention/layout.h"
 
 constexpr int threads = WARPS * warp_threads;
 constexpr int strips = KEY_ROWS / WARPS / 16;
 constexpr int query_columns = QUERY_ROWS / 8;
 // Of a query: the shift, δ, the offset, the reciprocal of its length.
-constexpr int numbers = COSINE ? 4 : 3;
+constexpr int numbers = attention_passing_numbers(owns_keys_and_values, COSINE, false);
+constexpr AttentionLayout layout =
+    attention_layout(owns_keys_and_values, KEY_ROWS, QUERY_ROWS, KEY_DIMENSION, VALUE_DIMENSION, sizeof(Number), STAGES,
+                     numbers, false);
 
 using KeyTile = Tile<Element, KEY_ROWS, KEY_DIMENSION>;
 using ValueTile = Tile<Element, KEY_ROWS, VALUE_DIMENSION>;
@@ -30,22 +34,22 @@ extern "C" __global__ void __launch_bounds__(threads, BLOCKS)
   const Operands &o = p.operands;
   const Segment segment = o.segment();
   const int first_key = blockIdx.x * KEY_ROWS;
-  const int key_count = min(KEY_ROWS, segment.band.keys - first_key);
+  const int key_count = min(KEY_ROWS, segment.keys - first_key);
   if (key_count <= 0) return;
   const int group = blockIdx.y;
   const int first_head = group * o.heads_per_group;
 
   const u32 key_tile = shared_address(shared);
-  const u32 value_tile = key_tile + KeyTile::bytes;
-  const u32 query_tiles = value_tile + ValueTile::bytes;
-  const u32 output_tiles = query_tiles + STAGES * QueryTile::bytes;
-  const u32 number_tiles = output_tiles + STAGES * OutputTile::bytes;
+  const u32 value_tile = key_tile + layout.second_owned;
+  const u32 query_tiles = key_tile + layout.first_passing;
+  const u32 output_tiles = key_tile + layout.second_passing;
+  const u32 number_tiles = key_tile + layout.numbers;
 
   const Range seeing =
-      segment.band.seeing({first_key, first_key + key_count}, segment.query_count);
+      segment.band().seeing({first_key, first_key + key_count}, segment.query_count);
   const int first_tile = seeing.first / QUERY_ROWS;
   const int tile_count = seeing.end > seeing.first
-                             ? (seeing.end + QUERY_ROWS - 1) / QUERY_ROWS - first_tile
+                             ? CEIL_DIVIDE(seeing.end, QUERY_ROWS) - first_tile
                              : 0;
   const int step_count = tile_count * o.heads_per_group;
 
@@ -75,7 +79,7 @@ extern "C" __global__ void __launch_bounds__(threads, BLOCKS)
     for (int half = 0; half < 2; ++half) {
       const int key = key_of(strip, half);
       reciprocal[strip][half] =
-          COSINE && key < segment.band.keys
+          COSINE && key < segment.keys
               ? *o.key_length_at(segment.batch, segment.key_start + key, group)
               : 1;
     }
@@ -113,7 +117,7 @@ extern "C" __global__ void __launch_bounds__(threads, BLOCKS)
     multiply_rows<Element, KEY_DIMENSION, true>(weight, key_operands,
                                                 RightOperands<QueryTile>(query_tile));
     const Range rows = {tile * QUERY_ROWS, min((tile + 1) * QUERY_ROWS, segment.query_count)};
-    const Range whole = segment.band.whole_tiles(rows, KEY_ROWS);
+    const Range whole = segment.band().whole_tiles(rows, KEY_ROWS);
     const bool masked = KEY_MASK || (int)blockIdx.x < whole.first || (int)blockIdx.x >= whole.end;
 #if TERMS
     const HeadTerms terms(o.terms, segment, head, o.heads, o.query_length);
@@ -140,7 +144,7 @@ extern "C" __global__ void __launch_bounds__(threads, BLOCKS)
             const int key = key_of(strip, i / 2);
             value *= size[i % 2];
             change[strip][column][i] = 1;
-            if (query < rows.end && key < segment.band.keys) {
+            if (query < rows.end && key < segment.keys) {
               const TermScore term = terms.apply(value, query, key);
               value = term.score;
               change[strip][column][i] = term.slope;
@@ -195,7 +199,7 @@ extern "C" __global__ void __launch_bounds__(threads, BLOCKS)
 #pragma unroll
             for (int odd = 0; odd < 2; ++odd) {
               const int query = rows.first + column * 8 + lane % 4 * 2 + odd;
-              if (!kept || !segment.band.sees(query, key)) weight[strip][column][2 * half + odd] = 0;
+              if (!kept || !segment.band().sees(query, key)) weight[strip][column][2 * half + odd] = 0;
             }
           }
         }
@@ -258,7 +262,7 @@ extern "C" __global__ void __launch_bounds__(threads, BLOCKS)
         for (int half = 0; half < 2; ++half) {
           const float sum = row_sum(sums[strip][half]);
           const int key = key_of(strip, half);
-          if (lane % 4 == 0 && key < segment.band.keys) {
+          if (lane % 4 == 0 && key < segment.keys) {
             p.key_sums[o.key_place(segment.batch, head, segment.key_start + key)] = sum;
           }
           sums[strip][half] = 0;

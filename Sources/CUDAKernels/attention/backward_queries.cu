@@ -9,11 +9,15 @@
 //   BLOCKS                           blocks that share a multiprocessor
 
 #include "attention/backward_again.cuh"
+#include "attention/layout.h"
 
 constexpr int threads = WARPS * warp_threads;
 constexpr int strips = QUERY_ROWS / WARPS / 16;
 constexpr int score_columns = KEY_ROWS / 8;
-constexpr int stages = 2;
+constexpr int stages = attention_stages;
+constexpr AttentionLayout layout =
+    attention_layout(owns_queries_and_outputs, QUERY_ROWS, KEY_ROWS, KEY_DIMENSION, VALUE_DIMENSION, sizeof(Number), stages,
+                     attention_passing_numbers(owns_queries_and_outputs, COSINE, false), false);
 
 using QueryTile = Tile<Element, QUERY_ROWS, KEY_DIMENSION>;
 using OutputTile = Tile<Element, QUERY_ROWS, VALUE_DIMENSION>;
@@ -32,14 +36,14 @@ extern "C" __global__ void __launch_bounds__(threads, BLOCKS)
   const int head = blockIdx.y;
   const int group = head / o.heads_per_group;
   const Range queries = {first_row, first_row + row_count};
-  const Range tiles = segment.band.visible_tiles(queries, KEY_ROWS);
-  const Range whole = segment.band.whole_tiles(queries, KEY_ROWS);
+  const Range tiles = segment.band().visible_tiles(queries, KEY_ROWS);
+  const Range whole = segment.band().whole_tiles(queries, KEY_ROWS);
 
   const u32 query_tile = shared_address(shared);
-  const u32 output_tile = query_tile + QueryTile::bytes;
-  const u32 key_tiles = output_tile + OutputTile::bytes;
-  const u32 value_tiles = key_tiles + stages * KeyTile::bytes;
-  const u32 key_length_tiles = value_tiles + stages * ValueTile::bytes;
+  const u32 output_tile = query_tile + layout.second_owned;
+  const u32 key_tiles = query_tile + layout.first_passing;
+  const u32 value_tiles = query_tile + layout.second_passing;
+  const u32 key_length_tiles = query_tile + layout.numbers;
 
   auto copy_stage = [&](int tile) {
     const int stage = tile % stages;
@@ -113,7 +117,7 @@ extern "C" __global__ void __launch_bounds__(threads, BLOCKS)
           const int key = tile * KEY_ROWS + column * 8 + lane % 4 * 2 + i % 2;
           change[strip][column][i] = 1;
           value *= sizes[strip][i / 2];
-          if (query < queries.end && key < segment.band.keys) {
+          if (query < queries.end && key < segment.keys) {
             const TermScore term = terms.apply(value, query, key);
             value = term.score;
             change[strip][column][i] = term.slope;

@@ -11,35 +11,24 @@
 //   QUERY_ROWS, KEY_ROWS             multiples of 16
 
 #include "attention/backward.cuh"
+#include "attention/backward_variants.h"
+#include "attention/layout.h"
 
 constexpr int warps = QUERY_ROWS / 16;
 constexpr int threads = warps * warp_threads;
 constexpr int score_columns = KEY_ROWS / 8;
+constexpr AttentionLayout layout =
+    attention_layout(owns_queries_and_outputs, QUERY_ROWS, KEY_ROWS, KEY_DIMENSION, VALUE_DIMENSION,
+                     sizeof(Number), 1, 0, false);
 
 using QueryTile = Tile<Element, QUERY_ROWS, KEY_DIMENSION>;
 using OutputTile = Tile<Element, QUERY_ROWS, VALUE_DIMENSION>;
 using KeyTile = Tile<Element, KEY_ROWS, KEY_DIMENSION>;
 using ValueTile = Tile<Element, KEY_ROWS, VALUE_DIMENSION>;
 
-struct Parameters {
-  BackwardParameters backward;
-  float *gradient;     // [slots] + the bias's shape
-  i64 slot;            // strides in elements; zero along axes that are summed
-  i64 batch;
-  i64 head;
-  i64 query;
-  i64 key;
-  int sequences;       // that a block sums
-  int heads;
-  int query_tiles;
-  int key_tiles;
-  int sums_queries;    // 0 or 1
-  int sums_keys;
-};
-
 // Grid: tiles of keys, or 1; tiles of queries, or slots; heads × sequences that are not summed.
 extern "C" __global__ void __launch_bounds__(threads)
-    attention_bias_gradient(const __grid_constant__ Parameters p) {
+    attention_bias_gradient(const __grid_constant__ AttentionBiasGradientParameters p) {
   extern __shared__ __align__(1024) u8 shared[];
   const Operands &o = p.backward.operands;
   const int own_heads = o.heads / p.heads;
@@ -47,18 +36,18 @@ extern "C" __global__ void __launch_bounds__(threads)
   const int first_sequence = blockIdx.z / own_heads * p.sequences;
 
   const u32 query_tile = shared_address(shared);
-  const u32 output_tile = query_tile + QueryTile::bytes;
-  const u32 key_tile = output_tile + OutputTile::bytes;
-  const u32 value_tile = key_tile + KeyTile::bytes;
+  const u32 output_tile = query_tile + layout.second_owned;
+  const u32 key_tile = query_tile + layout.first_passing;
+  const u32 value_tile = query_tile + layout.second_passing;
   const int lane = threadIdx.x % warp_threads;
   const int warp_row = threadIdx.x / warp_threads * 16;
   float sum[score_columns][4] = {};
 
   auto add_tile = [&](const Segment &s, int head, int first_query, int first_key) {
     const int row_count = min(QUERY_ROWS, s.query_count - first_query);
-    const int key_count = min(KEY_ROWS, s.band.keys - first_key);
+    const int key_count = min(KEY_ROWS, s.keys - first_key);
     const Range visible =
-        s.band.visible_tiles({first_query, first_query + row_count}, KEY_ROWS);
+        s.band().visible_tiles({first_query, first_query + row_count}, KEY_ROWS);
     if (first_key < visible.first * KEY_ROWS || first_key >= visible.end * KEY_ROWS) return;
     const int group = head / o.heads_per_group;
     const int query_start = s.query_start + first_query;
@@ -99,7 +88,7 @@ extern "C" __global__ void __launch_bounds__(threads)
 #pragma unroll
         for (int odd = 0; odd < 2; ++odd) {
           const int key = first_key + column * 8 + lane % 4 * 2 + odd;
-          if (!s.band.sees(query, key) || !o.keeps(s, key)) continue;
+          if (!s.band().sees(query, key) || !o.keeps(s, key)) continue;
           float score = weight[0][column][2 * half + odd];
           if (COSINE) score *= *o.key_length_at(s.batch, s.key_start + key, group);
           score *= size;
@@ -124,7 +113,7 @@ extern "C" __global__ void __launch_bounds__(threads)
         if (first_query >= s.query_count) break;
         for (int k = 0; k < p.key_tiles; ++k) {
           const int first_key = ((int)blockIdx.x * p.key_tiles + k) * KEY_ROWS;
-          if (first_key >= s.band.keys) break;
+          if (first_key >= s.keys) break;
           add_tile(s, head, first_query, first_key);
         }
       }
@@ -147,7 +136,7 @@ extern "C" __global__ void __launch_bounds__(threads)
   const int first_query = p.sums_queries ? 0 : blockIdx.y * QUERY_ROWS;
   const int first_key = p.sums_keys ? 0 : blockIdx.x * KEY_ROWS;
   const int rows = p.sums_queries ? 1 : min(QUERY_ROWS, s.query_count - first_query);
-  const int columns = p.sums_keys ? 1 : min(KEY_ROWS, s.band.keys - first_key);
+  const int columns = p.sums_keys ? 1 : min(KEY_ROWS, s.keys - first_key);
   if (rows <= 0 || columns <= 0) return;
   float *target = p.gradient + (p.sums_queries ? blockIdx.y * p.slot : 0) + s.batch * p.batch +
                   first_head * p.head + (s.query_start + first_query) * p.query +

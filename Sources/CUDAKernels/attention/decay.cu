@@ -15,36 +15,21 @@
 // As ``ExactInputs/cuttingDecay`` has it.
 DEVICE bool is_cut(float decay) { return decay <= -0x1p64f; }
 
-// A sum of numbers in a row: that behind its last cut, and how many cuts there are.
-struct PartOfSum {
-  double sum;
-  int cuts;
+#include "attention/decay.h"
 
-  __device__ void add(const PartOfSum &next) {
+struct AttentionPartOfSum : AttentionPartOfSumFields {
+  __device__ void add(const AttentionPartOfSum &next) {
     sum = next.cuts > 0 ? next.sum : sum + next.sum;
     cuts += next.cuts;
   }
 };
 
-struct Parameters {
-  const Segment *segments;
-  const float *decay;         // [batch, length, heads] at these strides
-  i64 batch;
-  i64 row;
-  i64 head;
-  const u8 *key_mask;         // [batch, length], or null
-  DecaySum *sums;             // [batch, heads, length]
-  const float *query_sums;    // backward: [batch, heads, length], the gradient of a query's sum,
-  const float *key_sums;      // and of a key's, which is subtracted
-  float *gradient;            // backward: [batch, length, heads]
-  int length;
-  int heads;
-};
+using PartOfSum = AttentionPartOfSum;
 
 // The sums of `count` numbers, each with those before it, given to `take`. All threads of the block.
 template <typename Numbers, typename Take>
 DEVICE void sum_along(PartOfSum *totals, int count, const Numbers &number, const Take &take) {
-  const int stretch = (count + blockDim.x - 1) / blockDim.x;
+  const int stretch = CEIL_DIVIDE(count, blockDim.x);
   const int first = threadIdx.x * stretch;
   const int end = min(count, first + stretch);
   PartOfSum total = {0, 0};
@@ -60,7 +45,7 @@ DEVICE void sum_along(PartOfSum *totals, int count, const Numbers &number, const
   }
 }
 
-extern "C" __global__ void attention_decay(const __grid_constant__ Parameters p) {
+extern "C" __global__ void attention_decay(const __grid_constant__ AttentionDecayParameters p) {
   extern __shared__ __align__(1024) u8 shared[];
   PartOfSum *totals = (PartOfSum *)shared;
   const Segment s = p.segments[blockIdx.y];

@@ -17,6 +17,7 @@
 //   SPLIT                            0 or 1
 
 #include "attention/forward.cuh"
+#include "attention/layout.h"
 
 constexpr int threads = WARPS * warp_threads;
 constexpr int strips = QUERY_ROWS / WARPS / 16;
@@ -28,9 +29,10 @@ using KeyTile = Tile<Element, KEY_ROWS, KEY_DIMENSION>;
 using ValueTile = Tile<Element, KEY_ROWS, VALUE_DIMENSION>;
 using OutputTile = Tile<Element, QUERY_ROWS, VALUE_DIMENSION>;
 
-constexpr int query_bytes =
-    QueryTile::bytes > OutputTile::bytes ? QueryTile::bytes : OutputTile::bytes;
-constexpr int stages = 2;
+constexpr int stages = attention_stages;
+constexpr AttentionLayout layout =
+    attention_layout(owns_queries, QUERY_ROWS, KEY_ROWS, KEY_DIMENSION, VALUE_DIMENSION, sizeof(Number), stages,
+                     attention_passing_numbers(owns_queries, COSINE, false), false);
 
 #if CONSTANT_BOUND && HEAD_SCALES
 using Softmax = TestedBound<strips>;
@@ -41,7 +43,7 @@ using Softmax = RunningBound<strips>;
 #endif
 
 extern "C" __global__ void __launch_bounds__(threads, BLOCKS)
-    attention_forward(const __grid_constant__ ForwardParameters p) {
+    attention_forward(const __grid_constant__ AttentionForwardParameters p) {
   extern __shared__ __align__(1024) u8 shared[];
   const Operands &o = p.operands;
   const Segment segment = o.segment();
@@ -65,18 +67,18 @@ extern "C" __global__ void __launch_bounds__(threads, BLOCKS)
 #endif
   if (row_count <= 0) return;
   const Range queries = {query_of(0), query_of(row_count - 1) + 1};
-  Range tiles = segment.band.visible_tiles(queries, KEY_ROWS);
-  const Range whole = segment.band.whole_tiles(queries, KEY_ROWS);
+  Range tiles = segment.band().visible_tiles(queries, KEY_ROWS);
+  const Range whole = segment.band().whole_tiles(queries, KEY_ROWS);
 #if SPLIT
-  const int share = (tiles.end - tiles.first + p.splits - 1) / p.splits;
+  const int share = CEIL_DIVIDE(tiles.end - tiles.first, p.splits);
   tiles.first += split * share;
   tiles.end = min(tiles.end, tiles.first + share);
 #endif
 
   const u32 query_tile = shared_address(shared);
-  const u32 key_tiles = query_tile + query_bytes;
-  const u32 value_tiles = key_tiles + stages * KeyTile::bytes;
-  const u32 key_length_tiles = value_tiles + stages * ValueTile::bytes;
+  const u32 key_tiles = query_tile + layout.first_passing;
+  const u32 value_tiles = query_tile + layout.second_passing;
+  const u32 key_length_tiles = query_tile + layout.numbers;
 
   auto copy_stage = [&](int tile) {
     const int stage = tile % stages;
@@ -275,7 +277,7 @@ extern "C" __global__ void __launch_bounds__(threads, BLOCKS)
       }
     }
   }
-  if (unfit.rows == 0 || !hides_pairs(o, segment, queries, {0, segment.band.keys})) return;
+  if (unfit.rows == 0 || !hides_pairs(o, segment, queries, {0, segment.keys})) return;
   unfit.for_each([&](int index) {
     const int row = warp_row + index;
     if (row >= row_count) return;

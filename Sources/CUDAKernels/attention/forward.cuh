@@ -1,35 +1,16 @@
 #pragma once
 
 #include "attention/again.cuh"
+#include "attention/forward.h"
 #include "attention/operands.cuh"
 #include "attention/softmax.cuh"
 
 // What the kernels of the forward pass share.
 
-// The sum of a part of a row's weights, in units of exp(bound). They stay apart: beside a large bound there
-// is no place for the logarithm of a sum.
-struct PartialSum {
-  float bound;
-  float sum;
-};
-
-struct ForwardParameters {
-  Operands operands;
-  Rows<Number> output;
-  float *log_sum_exp;         // [batch, heads, queries]
-  const float *sinks;         // [heads], or null
-  float *partial_output;      // with SPLIT [splits, batch, heads, queries, VALUE_DIMENSION]
-  PartialSum *partial_sums;   // with SPLIT [splits, batch, heads, queries]
-  float bound_factor;         // with CONSTANT_BOUND: scores are at most this times |scale|,
-  float bound_rise;           // of which this much is left,
-  float bound_range;          // if twice that is no more than this
-  int splits;
-};
-
 // The weights of a row: what its outputs are multiplied with, and their sum.
 struct RowWeights {
   float reciprocal;
-  PartialSum part;
+  AttentionPartialSum part;
 
   __device__ float log_sum() const {
     return part.sum == 0 ? -infinity : part.bound + ln_2 * log2f(part.sum);
@@ -53,10 +34,10 @@ DEVICE RowWeights finish_row(float sum, float bound, float sink) {
 
 // Computes the warp's rows `unfit` again, and puts them into shared memory where the others are. See again.cuh.
 template <typename T>
-SELDOM void outputs_again(const ForwardParameters &p, int head, int first_row, int row_count, int warp_row,
+SELDOM void outputs_again(const AttentionForwardParameters &p, int head, int first_row, int row_count, int warp_row,
                           UnfitRows unfit, u8 *shared) {
   const Segment segment = p.operands.segment();
-  const Range queries = {first_row, first_row + row_count}, keys = {0, segment.band.keys};
+  const Range queries = {first_row, first_row + row_count}, keys = {0, segment.keys};
   if (!hides_pairs(p.operands, segment, queries, keys)) return;
   unfit.for_each([&](int index) {
     const int row = warp_row + index;
@@ -72,7 +53,7 @@ SELDOM void outputs_again(const ForwardParameters &p, int head, int first_row, i
 // O / Σ P of a thread's rows goes into shared memory that nobody reads any more, and the logarithms of
 // their sums out.
 template <typename T, typename Softmax, int Strips, int Columns>
-DEVICE void finish_rows(const ForwardParameters &p, const Segment &segment, const Softmax &softmax,
+DEVICE void finish_rows(const AttentionForwardParameters &p, const Segment &segment, const Softmax &softmax,
                         const float (&output)[Strips][Columns][4], const PerRow<Strips> &factor,
                         int warp_row, int first_row, int row_count, int head, u8 *shared) {
   const int lane = threadIdx.x % warp_threads;
@@ -107,7 +88,7 @@ DEVICE void finish_rows(const ForwardParameters &p, const Segment &segment, cons
 // `Threads` threads, of which this one is `thread`, write rows of a tile out in whole chunks, once all of
 // them have put theirs there.
 template <typename T, int Threads>
-DEVICE void write_rows(const ForwardParameters &p, const Segment &segment, Range rows, int first_row,
+DEVICE void write_rows(const AttentionForwardParameters &p, const Segment &segment, Range rows, int first_row,
                        int head, const u8 *shared, int thread) {
   Number *target = p.output.at(segment.batch, segment.query_start + first_row, head);
   for (int index = rows.first * T::chunks + thread; index < rows.end * T::chunks; index += Threads) {

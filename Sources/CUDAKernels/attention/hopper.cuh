@@ -1,5 +1,6 @@
 #pragma once
 
+#include "attention/maps.h"
 #include "attention/operands.cuh"
 #include "tile/blocks.cuh"
 
@@ -9,12 +10,11 @@
 // Compiled with
 //   WARPGROUPS    readers of a block
 
-constexpr int group_rows = 64;
 constexpr int readers = WARPGROUPS * group_threads;
 constexpr int block_threads = readers + group_threads;
 
-// Registers of a thread: what a block starts with, and how its warpgroups share them later. More than there
-// were at the start would be waited for for ever.
+// Registers of a thread: what a block starts with, and how its warpgroups share them later. Requesting more
+// registers than the block started with would deadlock.
 constexpr int first_registers = 65536 / block_threads / 8 * 8;
 constexpr int copying_registers = WARPGROUPS == 3 ? 32 : 24;
 constexpr int reading_registers = WARPGROUPS == 3 ? 160 : 240;
@@ -26,13 +26,6 @@ enum Meeting { all_readers = 1, own_group = 2, turn_of_group = own_group + WARPG
 
 DEVICE void meet_own_group() { synchronize(own_group + threadIdx.x / group_threads, group_threads); }
 
-// Queries, keys and values, with boxes of as many rows as their tiles have.
-struct OperandMaps {
-  TensorMap queries;
-  TensorMap keys;
-  TensorMap values;
-};
-
 // What goes by where keys are owned: every tile of `Rows` queries that see one of the block's keys, of each head
 // of the group.
 template <int Rows>
@@ -41,9 +34,9 @@ struct PassingQueries {
 
   __device__ PassingQueries(const Segment &segment, Range keys, int first_head, int heads)
       : first_head(first_head) {
-    const Range seeing = segment.band.seeing(keys, segment.query_count);
+    const Range seeing = segment.band().seeing(keys, segment.query_count);
     first_tile = seeing.first / Rows;
-    tile_count = seeing.end > seeing.first ? (seeing.end + Rows - 1) / Rows - first_tile : 0;
+    tile_count = seeing.end > seeing.first ? CEIL_DIVIDE(seeing.end, Rows) - first_tile : 0;
     turns = tile_count * heads;
   }
   __device__ int first_row(int turn) const { return (first_tile + turn % tile_count) * Rows; }

@@ -10,13 +10,18 @@
 //   WARPGROUPS                       as hopper.cuh has it
 
 #include "attention/backward_again.cuh"
+#include "attention/backward_variants.h"
 #include "attention/hopper.cuh"
+#include "attention/layout.h"
 
 constexpr int key_rows = group_rows * WARPGROUPS;
 constexpr int query_columns = QUERY_ROWS / 8;
 constexpr int stages = STAGES;
 // Of a query: the shift, δ, the offset.
-constexpr int numbers = 3;
+constexpr int numbers = attention_passing_numbers(owns_keys_and_values, false, false);
+constexpr AttentionLayout layout_offsets =
+    attention_layout(owns_keys_and_values, key_rows, QUERY_ROWS, KEY_DIMENSION, VALUE_DIMENSION, sizeof(Number), stages,
+                     numbers, true);
 
 using KeyTile = BlockedTile<Element, key_rows, KEY_DIMENSION>;
 using ValueTile = BlockedTile<Element, key_rows, VALUE_DIMENSION>;
@@ -24,22 +29,16 @@ using QueryTile = BlockedTile<Element, QUERY_ROWS, KEY_DIMENSION>;
 using OutputTile = BlockedTile<Element, QUERY_ROWS, VALUE_DIMENSION>;
 using Passing = PassingQueries<QUERY_ROWS>;
 
-struct HopperParameters {
-  OperandMaps maps;
-  TensorMap output_gradient;
-  BackwardParameters backward;
-};
-
 // Where what the block shares lies.
 struct Layout {
   u32 keys;
-  u32 values = keys + KeyTile::bytes;
-  u32 queries = values + ValueTile::bytes;
-  u32 outputs = queries + stages * QueryTile::bytes;
-  u32 number_tiles = outputs + stages * OutputTile::bytes;
-  u32 key_barrier = number_tiles + stages * numbers * QUERY_ROWS * 4;
-  Ring<stages> query_ring = {key_barrier + 8};
-  Ring<stages> output_ring = {key_barrier + 8 + Ring<stages>::bytes};
+  u32 values = keys + layout_offsets.second_owned;
+  u32 queries = keys + layout_offsets.first_passing;
+  u32 outputs = keys + layout_offsets.second_passing;
+  u32 number_tiles = keys + layout_offsets.numbers;
+  u32 key_barrier = keys + layout_offsets.barriers;
+  Ring<stages> query_ring = {key_barrier + barrier_bytes};
+  Ring<stages> output_ring = {key_barrier + barrier_bytes + Ring<stages>::bytes};
 
   __device__ Layout(u32 shared) : keys(shared) {}
   __device__ u32 query_tile(int turn) const { return queries + turn % stages * QueryTile::bytes; }
@@ -51,7 +50,7 @@ struct Layout {
 };
 
 // What the copying thread does.
-DEVICE void copy_all(const HopperParameters &p, const Layout &layout, const Segment &segment,
+DEVICE void copy_all(const AttentionHopperBackwardParameters &p, const Layout &layout, const Segment &segment,
                      const Passing &passing, int first_key, int group) {
   const int key = segment.key_start + first_key;
   arrive_expecting(layout.key_barrier, KeyTile::bytes + ValueTile::bytes);
@@ -103,13 +102,13 @@ DEVICE void copy_numbers(const BackwardParameters &p, const Layout &layout, cons
 }
 
 extern "C" __global__ void __launch_bounds__(block_threads, 1)
-    attention_hopper_backward_keys(const __grid_constant__ HopperParameters mapped) {
+    attention_hopper_backward_keys(const __grid_constant__ AttentionHopperBackwardParameters mapped) {
   extern __shared__ __align__(1024) u8 shared[];
   const BackwardParameters &p = mapped.backward;
   const Operands &o = p.operands;
   const Segment segment = o.segment();
   const int first_key = blockIdx.x * key_rows;
-  const int key_count = min(key_rows, segment.band.keys - first_key);
+  const int key_count = min(key_rows, segment.keys - first_key);
   if (key_count <= 0) return;
   const int group = blockIdx.y;
   const int first_head = group * o.heads_per_group;
@@ -184,7 +183,7 @@ extern "C" __global__ void __launch_bounds__(block_threads, 1)
     const float2 *shifts = (const float2 *)(shared + (layout.shifts(turn) - layout.keys));
     const float2 *deltas = shifts + QUERY_ROWS / 2;
     const Range rows = {first_query, min(first_query + QUERY_ROWS, segment.query_count)};
-    const Range whole = segment.band.whole_tiles(rows, key_rows);
+    const Range whole = segment.band().whole_tiles(rows, key_rows);
     const bool masked = (int)blockIdx.x < whole.first || (int)blockIdx.x >= whole.end;
     const float factor = scale * log2_e;
     const float2 *offsets = deltas + QUERY_ROWS / 2;
@@ -200,7 +199,7 @@ extern "C" __global__ void __launch_bounds__(block_threads, 1)
     }
     if (masked) {
       hide(weight, 0, [&](int row, int column) {
-        return segment.band.sees(rows.first + column, first_key + warp_row + row);
+        return segment.band().sees(rows.first + column, first_key + warp_row + row);
       });
     }
 

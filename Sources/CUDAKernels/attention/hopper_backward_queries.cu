@@ -11,32 +11,31 @@
 //   WARPGROUPS                       as hopper.cuh has it
 
 #include "attention/backward_again.cuh"
+#include "attention/backward_variants.h"
 #include "attention/hopper.cuh"
+#include "attention/layout.h"
 
 constexpr int query_rows = group_rows * WARPGROUPS;
 constexpr int score_columns = KEY_ROWS / 8;
 constexpr int stages = STAGES;
+constexpr AttentionLayout layout_offsets =
+    attention_layout(owns_queries_and_outputs, query_rows, KEY_ROWS, KEY_DIMENSION, VALUE_DIMENSION, sizeof(Number), stages,
+                     0, true);
 
 using QueryTile = BlockedTile<Element, query_rows, KEY_DIMENSION>;
 using OutputTile = BlockedTile<Element, query_rows, VALUE_DIMENSION>;
 using KeyTile = BlockedTile<Element, KEY_ROWS, KEY_DIMENSION>;
 using ValueTile = BlockedTile<Element, KEY_ROWS, VALUE_DIMENSION>;
 
-struct HopperParameters {
-  OperandMaps maps;
-  TensorMap output_gradient;
-  BackwardParameters backward;
-};
-
 // Where what the block shares lies.
 struct Layout {
   u32 queries;
-  u32 outputs = queries + QueryTile::bytes;
-  u32 keys = outputs + OutputTile::bytes;
-  u32 values = keys + stages * KeyTile::bytes;
-  u32 query_barrier = values + stages * ValueTile::bytes;
-  Ring<stages> key_ring = {query_barrier + 8};
-  Ring<stages> value_ring = {query_barrier + 8 + Ring<stages>::bytes};
+  u32 outputs = queries + layout_offsets.second_owned;
+  u32 keys = queries + layout_offsets.first_passing;
+  u32 values = queries + layout_offsets.second_passing;
+  u32 query_barrier = queries + layout_offsets.barriers;
+  Ring<stages> key_ring = {query_barrier + barrier_bytes};
+  Ring<stages> value_ring = {query_barrier + barrier_bytes + Ring<stages>::bytes};
 
   __device__ Layout(u32 shared) : queries(shared) {}
   __device__ u32 key_tile(int turn) const { return keys + turn % stages * KeyTile::bytes; }
@@ -44,7 +43,7 @@ struct Layout {
 };
 
 // What the copying thread does. Where sums are large, keys go by twice.
-DEVICE void copy_all(const HopperParameters &p, const Layout &layout, const Segment &segment, Range tiles,
+DEVICE void copy_all(const AttentionHopperBackwardParameters &p, const Layout &layout, const Segment &segment, Range tiles,
                      Range queries, int head) {
   const int first_row = queries.first;
   const int query = segment.query_start + first_row;
@@ -67,7 +66,7 @@ DEVICE void copy_all(const HopperParameters &p, const Layout &layout, const Segm
 }
 
 extern "C" __global__ void __launch_bounds__(block_threads, 1)
-    attention_hopper_backward_queries(const __grid_constant__ HopperParameters mapped) {
+    attention_hopper_backward_queries(const __grid_constant__ AttentionHopperBackwardParameters mapped) {
   extern __shared__ __align__(1024) u8 shared[];
   const BackwardParameters &p = mapped.backward;
   const Operands &o = p.operands;
@@ -78,8 +77,8 @@ extern "C" __global__ void __launch_bounds__(block_threads, 1)
   if (row_count <= 0) return;
   const int head = blockIdx.y;
   const Range queries = {first_row, first_row + row_count};
-  const Range tiles = segment.band.visible_tiles(queries, KEY_ROWS);
-  const Range whole = segment.band.whole_tiles(queries, KEY_ROWS);
+  const Range tiles = segment.band().visible_tiles(queries, KEY_ROWS);
+  const Range whole = segment.band().whole_tiles(queries, KEY_ROWS);
   const Layout layout(shared_address(shared));
 
   if (threadIdx.x == 0) {
@@ -119,7 +118,7 @@ extern "C" __global__ void __launch_bounds__(block_threads, 1)
   auto hide_unseen = [&](int tile, float (&c)[score_columns][4], float hidden) {
     if (tile >= whole.first && tile < whole.end) return;
     hide(c, hidden, [&](int row, int column) {
-      return segment.band.sees(first_row + warp_row + row, tile * KEY_ROWS + column);
+      return segment.band().sees(first_row + warp_row + row, tile * KEY_ROWS + column);
     });
   };
 
@@ -160,7 +159,7 @@ extern "C" __global__ void __launch_bounds__(block_threads, 1)
     layout.key_ring.wait(turn);
     layout.value_ring.wait(turn);
 #if PACKED
-    const int rest = segment.band.keys - tile * KEY_ROWS;
+    const int rest = segment.keys - tile * KEY_ROWS;
     if (rest < KEY_ROWS) {
       clear_rows<KeyTile>(shared + (layout.key_tile(turn) - layout.queries), rest);
       clear_rows<ValueTile>(shared + (layout.value_tile(turn) - layout.queries), rest);

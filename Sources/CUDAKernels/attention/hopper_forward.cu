@@ -12,33 +12,29 @@
 
 #include "attention/forward.cuh"
 #include "attention/hopper.cuh"
+#include "attention/layout.h"
 
 constexpr int query_rows = group_rows * WARPGROUPS;
 constexpr int score_columns = KEY_ROWS / 8;
 constexpr int value_columns = VALUE_DIMENSION / 8;
-constexpr int stages = 2;
+constexpr int stages = attention_stages;
+constexpr AttentionLayout layout_offsets =
+    attention_layout(owns_queries, query_rows, KEY_ROWS, KEY_DIMENSION, VALUE_DIMENSION, sizeof(Number), stages,
+                     0, true);
 
 using QueryTile = BlockedTile<Element, query_rows, KEY_DIMENSION>;
 using OutputTile = BlockedTile<Element, query_rows, VALUE_DIMENSION>;
 using KeyTile = BlockedTile<Element, KEY_ROWS, KEY_DIMENSION>;
 using ValueTile = BlockedTile<Element, KEY_ROWS, VALUE_DIMENSION>;
 
-constexpr int query_bytes =
-    QueryTile::bytes > OutputTile::bytes ? QueryTile::bytes : OutputTile::bytes;
-
-struct HopperParameters {
-  OperandMaps maps;
-  ForwardParameters forward;
-};
-
 // Where what the block shares lies.
 struct Layout {
   u32 queries;
-  u32 keys = queries + query_bytes;
-  u32 values = keys + stages * KeyTile::bytes;
-  u32 query_barrier = values + stages * ValueTile::bytes;
-  Ring<stages> key_ring = {query_barrier + 8};
-  Ring<stages> value_ring = {query_barrier + 8 + Ring<stages>::bytes};
+  u32 keys = queries + layout_offsets.first_passing;
+  u32 values = queries + layout_offsets.second_passing;
+  u32 query_barrier = queries + layout_offsets.barriers;
+  Ring<stages> key_ring = {query_barrier + barrier_bytes};
+  Ring<stages> value_ring = {query_barrier + barrier_bytes + Ring<stages>::bytes};
 
   __device__ Layout(u32 shared) : queries(shared) {}
   __device__ u32 key_tile(int turn) const { return keys + turn % stages * KeyTile::bytes; }
@@ -46,7 +42,7 @@ struct Layout {
 };
 
 // What the copying thread does.
-DEVICE void copy_all(const HopperParameters &p, const Layout &layout, const Segment &segment, Range tiles,
+DEVICE void copy_all(const AttentionHopperForwardParameters &p, const Layout &layout, const Segment &segment, Range tiles,
                      int first_row, int head) {
   const int group = head / p.forward.operands.heads_per_group;
   arrive_expecting(layout.query_barrier, QueryTile::bytes);
@@ -63,7 +59,7 @@ DEVICE void copy_all(const HopperParameters &p, const Layout &layout, const Segm
 }
 
 extern "C" __global__ void __launch_bounds__(block_threads, 1)
-    attention_hopper_forward(const __grid_constant__ HopperParameters p) {
+    attention_hopper_forward(const __grid_constant__ AttentionHopperForwardParameters p) {
   extern __shared__ __align__(1024) u8 shared[];
   const Operands &o = p.forward.operands;
   const Segment segment = o.segment();
@@ -73,8 +69,8 @@ extern "C" __global__ void __launch_bounds__(block_threads, 1)
   if (row_count <= 0) return;
   const int head = blockIdx.y;
   const Range queries = {first_row, first_row + row_count};
-  const Range tiles = segment.band.visible_tiles(queries, KEY_ROWS);
-  const Range whole = segment.band.whole_tiles(queries, KEY_ROWS);
+  const Range tiles = segment.band().visible_tiles(queries, KEY_ROWS);
+  const Range whole = segment.band().whole_tiles(queries, KEY_ROWS);
   const Layout layout(shared_address(shared));
 
   if (threadIdx.x == 0) {
@@ -112,7 +108,7 @@ extern "C" __global__ void __launch_bounds__(block_threads, 1)
         for (int i = 0; i < 4; ++i) {
           const int key = tile * KEY_ROWS + column * 8 + lane % 4 * 2 + i % 2;
           const int row = first_row + warp_row + i / 2 * 8 + lane / 4;
-          if (!segment.band.sees(row, key)) score[0][column][i] = -infinity;
+          if (!segment.band().sees(row, key)) score[0][column][i] = -infinity;
         }
       }
     }
@@ -124,7 +120,7 @@ extern "C" __global__ void __launch_bounds__(block_threads, 1)
   auto await_values = [&](int turn) {
     layout.value_ring.wait(turn);
 #if PACKED
-    const int rest = segment.band.keys - (tiles.first + turn) * KEY_ROWS;
+    const int rest = segment.keys - (tiles.first + turn) * KEY_ROWS;
     if (rest < KEY_ROWS) {
       clear_rows<ValueTile>(shared + (layout.value_tile(turn) - layout.queries), rest);
       meet_own_group();

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "attention/hopper.cuh"
+#include "attention/layout.h"
 #include "tile/planes.cuh"
 
 // What Hopper's kernels for float32 share: tiles of planes (tile/planes.cuh), which `attention/planes.cu` has
@@ -12,20 +13,12 @@ constexpr int planes_registers = WARPGROUPS == 3 ? reading_registers : reading_r
 static_assert(copying_warp_registers * group_threads + planes_registers * readers <=
               first_registers * block_threads);
 
-// Addresses of the units, [batch, heads, length].
-struct Units {
-  const float *queries;
-  const float *keys;
-  const float *values;
-  const float *output_gradient;    // null in the forward pass
-};
-
 // The planes of a head lie where those of as many heads would.
 template <typename T>
 DEVICE void copy_planes(u32 tile, const TensorMap &map, u32 barrier, int head, int row, int batch) {
 #pragma unroll
-  for (int plane = 0; plane < planes; ++plane) {
-    copy_blocks<typename T::Plane>(tile + plane * T::Plane::bytes, map, barrier, head * planes + plane, row,
+  for (int plane = 0; plane < plane_count; ++plane) {
+    copy_blocks<typename T::Plane>(tile + plane * T::Plane::bytes, map, barrier, head * plane_count + plane, row,
                                    batch);
   }
 }
@@ -33,7 +26,7 @@ DEVICE void copy_planes(u32 tile, const TensorMap &map, u32 barrier, int head, i
 template <typename T>
 DEVICE void clear_planes(u8 *tile, int count) {
 #pragma unroll
-  for (int plane = 0; plane < planes; ++plane) {
+  for (int plane = 0; plane < plane_count; ++plane) {
     clear_rows<typename T::Plane>(tile + plane * T::Plane::bytes, count);
   }
 }
@@ -56,24 +49,27 @@ DEVICE void release_together(const Ring<Stages> &ring, int turn) {
   release(ring, turn);
 }
 
-// Keys and values that go by, from `keys` in shared memory on, and the barriers of a block that owns queries.
+// Keys and values that pass, and the barriers of a block that owns queries.
 template <typename KeyTile, typename ValueTile, int Stages>
 struct PassingKeys {
   static constexpr int rows = KeyTile::rows;
 
-  u32 keys;
-  u32 values = keys + Stages * KeyTile::bytes;
-  u32 key_units = values + Stages * ValueTile::bytes;
-  u32 value_units = key_units + Stages * rows * 4;
-  u32 query_barrier = value_units + Stages * rows * 4;
-  Ring<Stages> key_ring = {query_barrier + 8};
-  Ring<Stages> value_ring = {query_barrier + 8 + Ring<Stages>::bytes};
+  u32 keys, values, key_units, value_units, query_barrier;
+  Ring<Stages> key_ring = {query_barrier + barrier_bytes};
+  Ring<Stages> value_ring = {query_barrier + barrier_bytes + Ring<Stages>::bytes};
 
-  __device__ PassingKeys(u32 keys) : keys(keys) {}
+  // Where the block's shared memory begins, and its layout.
+  __device__ PassingKeys(u32 shared, const AttentionLayout &layout)
+      : keys(shared + layout.first_passing),
+        values(shared + layout.second_passing),
+        key_units(shared + layout.numbers),
+        value_units(key_units + Stages * rows * float_bytes),
+        query_barrier(shared + layout.barriers) {}
+
   __device__ u32 key_tile(int turn) const { return keys + turn % Stages * KeyTile::bytes; }
   __device__ u32 value_tile(int turn) const { return values + turn % Stages * ValueTile::bytes; }
-  __device__ u32 key_units_of(int turn) const { return key_units + turn % Stages * rows * 4; }
-  __device__ u32 value_units_of(int turn) const { return value_units + turn % Stages * rows * 4; }
+  __device__ u32 key_units_of(int turn) const { return key_units + turn % Stages * rows * float_bytes; }
+  __device__ u32 value_units_of(int turn) const { return value_units + turn % Stages * rows * float_bytes; }
 
   // One thread. The copying thread fills a place together with a warp.
   __device__ void open() const {
@@ -84,7 +80,7 @@ struct PassingKeys {
   }
 
   // What the copying thread does, from the rings' turn `turn` on.
-  __device__ void copy(const OperandMaps &maps, const Segment &segment, Range tiles, int group,
+  __device__ void copy(const AttentionMaps &maps, const Segment &segment, Range tiles, int group,
                        int turn = 0) const {
 #pragma unroll 1
     for (int tile = tiles.first; tile < tiles.end; ++tile, ++turn) {
@@ -97,7 +93,7 @@ struct PassingKeys {
   }
 
   // What another warp does. `place` is that of the sequence's first key.
-  __device__ void copy_units(const Units &units, i64 place, int count, Range tiles, int turn = 0) const {
+  __device__ void copy_units(const AttentionUnits &units, i64 place, int count, Range tiles, int turn = 0) const {
     const float *key = units.keys + place + tiles.first * rows;
     const float *value = units.values + place + tiles.first * rows;
     int rest = count - tiles.first * rows;

@@ -10,12 +10,17 @@
 //   WARPGROUPS                       as hopper.cuh has it
 
 #include "attention/backward_again.cuh"
+#include "attention/backward_variants.h"
 #include "attention/hopper_single.cuh"
+#include "attention/layout.h"
 
 constexpr int key_rows = group_rows * WARPGROUPS;
 constexpr int query_columns = QUERY_ROWS / 8;
 constexpr int sum_columns = block_columns / 8;
 constexpr int stages = STAGES;
+constexpr AttentionLayout layout_offsets =
+    attention_layout(owns_keys_and_values, key_rows, QUERY_ROWS, KEY_DIMENSION, VALUE_DIMENSION, sizeof(Number), stages,
+                     attention_passing_numbers(owns_keys_and_values, false, true), true);
 // Whether registers hold dPᵀ while Pᵀ is computed.
 constexpr bool has_room = KEY_DIMENSION + VALUE_DIMENSION <= 128;
 
@@ -25,27 +30,20 @@ using QueryTile = PlaneTile<QUERY_ROWS, KEY_DIMENSION>;
 using OutputTile = PlaneTile<QUERY_ROWS, VALUE_DIMENSION>;
 using Passing = PassingQueries<QUERY_ROWS>;
 
-struct HopperParameters {
-  OperandMaps maps;
-  TensorMap output_gradient;
-  Units units;
-  BackwardParameters backward;
-};
-
 // Where what the block shares lies. With a tile of queries go their shifts, units and offsets, with one of their
 // outputs' gradients their δ and units.
 struct Layout {
   static constexpr u32 number_bytes = QUERY_ROWS * 4;
 
   u32 keys;
-  u32 values = keys + KeyTile::bytes;
-  u32 queries = values + ValueTile::bytes;
-  u32 outputs = queries + stages * QueryTile::bytes;
-  u32 query_numbers = outputs + stages * OutputTile::bytes;
+  u32 values = keys + layout_offsets.second_owned;
+  u32 queries = keys + layout_offsets.first_passing;
+  u32 outputs = keys + layout_offsets.second_passing;
+  u32 query_numbers = keys + layout_offsets.numbers;
   u32 output_numbers = query_numbers + stages * 3 * number_bytes;
-  u32 key_barrier = output_numbers + stages * 2 * number_bytes;
-  Ring<stages> query_ring = {key_barrier + 8};
-  Ring<stages> output_ring = {key_barrier + 8 + Ring<stages>::bytes};
+  u32 key_barrier = keys + layout_offsets.barriers;
+  Ring<stages> query_ring = {key_barrier + barrier_bytes};
+  Ring<stages> output_ring = {key_barrier + barrier_bytes + Ring<stages>::bytes};
 
   __device__ Layout(u32 shared) : keys(shared) {}
   __device__ u32 query_tile(int turn) const { return queries + turn % stages * QueryTile::bytes; }
@@ -58,7 +56,7 @@ struct Layout {
 };
 
 // What the copying thread does.
-DEVICE void copy_all(const HopperParameters &p, const Layout &layout, const Segment &segment,
+DEVICE void copy_all(const AttentionHopperSingleBackwardParameters &p, const Layout &layout, const Segment &segment,
                      const Passing &passing, int first_key, int group) {
   const int key = segment.key_start + first_key;
   arrive_expecting(layout.key_barrier, KeyTile::bytes + ValueTile::bytes);
@@ -124,13 +122,13 @@ DEVICE void add_products(float (&gradient)[Columns][4], const PlanesLeft<QUERY_R
 }
 
 extern "C" __global__ void __launch_bounds__(block_threads, 1)
-    attention_hopper_single_backward_keys(const __grid_constant__ HopperParameters mapped) {
+    attention_hopper_single_backward_keys(const __grid_constant__ AttentionHopperSingleBackwardParameters mapped) {
   extern __shared__ __align__(1024) u8 shared[];
   const BackwardParameters &p = mapped.backward;
   const Operands &o = p.operands;
   const Segment segment = o.segment();
   const int first_key = blockIdx.x * key_rows;
-  const int key_count = min(key_rows, segment.band.keys - first_key);
+  const int key_count = min(key_rows, segment.keys - first_key);
   if (key_count <= 0) return;
   const int group = blockIdx.y;
   const int first_head = group * o.heads_per_group;
@@ -213,7 +211,7 @@ extern "C" __global__ void __launch_bounds__(block_threads, 1)
     const float2 *shifts = numbers_at(layout.shifts(turn));
     const float2 *query_units = numbers_at(layout.query_units(turn));
     const Range rows = {first_query, min(first_query + QUERY_ROWS, segment.query_count)};
-    const Range whole = segment.band.whole_tiles(rows, key_rows);
+    const Range whole = segment.band().whole_tiles(rows, key_rows);
     const bool masked = (int)blockIdx.x < whole.first || (int)blockIdx.x >= whole.end;
     const float factor = scale * log2_e;
     const float2 *offsets = numbers_at(layout.offsets(turn));
@@ -231,7 +229,7 @@ extern "C" __global__ void __launch_bounds__(block_threads, 1)
     }
     if (masked) {
       hide(weight, 0, [&](int row, int column) {
-        return segment.band.sees(rows.first + column, first_key + warp_row + row);
+        return segment.band().sees(rows.first + column, first_key + warp_row + row);
       });
     }
 

@@ -11,25 +11,22 @@
 //   WARPGROUPS                       as hopper.cuh has it
 
 #include "attention/backward_again.cuh"
+#include "attention/backward_variants.h"
 #include "attention/hopper_single.cuh"
 
 constexpr int query_rows = group_rows * WARPGROUPS;
 constexpr int score_columns = KEY_ROWS / 8;
+constexpr AttentionLayout layout_offsets =
+    attention_layout(owns_queries_and_outputs, query_rows, KEY_ROWS, KEY_DIMENSION, VALUE_DIMENSION, sizeof(Number), STAGES,
+                     attention_passing_numbers(owns_queries_and_outputs, false, true), true);
 
 using QueryTile = PlaneTile<query_rows, KEY_DIMENSION>;
 using OutputTile = PlaneTile<query_rows, VALUE_DIMENSION>;
 using KeyTile = PlaneTile<KEY_ROWS, KEY_DIMENSION>;
 using ValueTile = PlaneTile<KEY_ROWS, VALUE_DIMENSION>;
 
-struct HopperParameters {
-  OperandMaps maps;
-  TensorMap output_gradient;
-  Units units;
-  BackwardParameters backward;
-};
-
 extern "C" __global__ void __launch_bounds__(block_threads, 1)
-    attention_hopper_single_backward_queries(const __grid_constant__ HopperParameters mapped) {
+    attention_hopper_single_backward_queries(const __grid_constant__ AttentionHopperSingleBackwardParameters mapped) {
   extern __shared__ __align__(1024) u8 shared[];
   const BackwardParameters &p = mapped.backward;
   const Operands &o = p.operands;
@@ -40,10 +37,10 @@ extern "C" __global__ void __launch_bounds__(block_threads, 1)
   if (row_count <= 0) return;
   const int head = blockIdx.y;
   const Range queries = {first_row, first_row + row_count};
-  const Range tiles = segment.band.visible_tiles(queries, KEY_ROWS);
-  const Range whole = segment.band.whole_tiles(queries, KEY_ROWS);
-  const u32 query_tile = shared_address(shared), output_tile = query_tile + QueryTile::bytes;
-  const PassingKeys<KeyTile, ValueTile, STAGES> passing(output_tile + OutputTile::bytes);
+  const Range tiles = segment.band().visible_tiles(queries, KEY_ROWS);
+  const Range whole = segment.band().whole_tiles(queries, KEY_ROWS);
+  const u32 query_tile = shared_address(shared), output_tile = query_tile + layout_offsets.second_owned;
+  const PassingKeys<KeyTile, ValueTile, STAGES> passing(query_tile, layout_offsets);
 
   if (threadIdx.x == 0) passing.open();
   __syncthreads();
@@ -56,7 +53,7 @@ extern "C" __global__ void __launch_bounds__(block_threads, 1)
       if (threadIdx.x == readers) passing.copy(mapped.maps, segment, tiles, group, turn);
       if (warp == 1) {
         passing.copy_units(mapped.units, o.group_key_place(segment.batch, group, segment.key_start),
-                           segment.band.keys, tiles, turn);
+                           segment.keys, tiles, turn);
       }
     };
     if (threadIdx.x == readers) {
@@ -100,7 +97,7 @@ extern "C" __global__ void __launch_bounds__(block_threads, 1)
   auto hide_unseen = [&](int tile, float (&c)[score_columns][4], float hidden) {
     if (tile >= whole.first && tile < whole.end) return;
     hide(c, hidden, [&](int row, int column) {
-      return segment.band.sees(first_row + warp_row + row, tile * KEY_ROWS + column);
+      return segment.band().sees(first_row + warp_row + row, tile * KEY_ROWS + column);
     });
   };
 
@@ -147,7 +144,7 @@ extern "C" __global__ void __launch_bounds__(block_threads, 1)
     passing.key_ring.wait(turn);
     passing.value_ring.wait(turn);
 #if PACKED
-    const int rest = segment.band.keys - tile * KEY_ROWS;
+    const int rest = segment.keys - tile * KEY_ROWS;
     if (rest < KEY_ROWS) {
       clear_planes<KeyTile>(at(passing.key_tile(turn)), rest);
       clear_planes<ValueTile>(at(passing.value_tile(turn)), rest);

@@ -14,6 +14,9 @@
 
 constexpr int query_rows = group_rows * WARPGROUPS;
 constexpr int score_columns = KEY_ROWS / 8;
+constexpr AttentionLayout layout_offsets =
+    attention_layout(owns_queries, query_rows, KEY_ROWS, KEY_DIMENSION, VALUE_DIMENSION, sizeof(Number), STAGES,
+                     attention_passing_numbers(owns_queries, false, true), true);
 constexpr int value_columns = VALUE_DIMENSION / 8;
 
 using QueryTile = PlaneTile<query_rows, KEY_DIMENSION>;
@@ -21,17 +24,8 @@ using KeyTile = PlaneTile<KEY_ROWS, KEY_DIMENSION>;
 using ValueTile = PlaneTile<KEY_ROWS, VALUE_DIMENSION>;
 using OutputTile = Tile<Element, query_rows, VALUE_DIMENSION>;
 
-constexpr int query_bytes =
-    QueryTile::bytes > OutputTile::bytes ? QueryTile::bytes : OutputTile::bytes;
-
-struct HopperParameters {
-  OperandMaps maps;
-  Units units;
-  ForwardParameters forward;
-};
-
 extern "C" __global__ void __launch_bounds__(block_threads, 1)
-    attention_hopper_single_forward(const __grid_constant__ HopperParameters p) {
+    attention_hopper_single_forward(const __grid_constant__ AttentionHopperSingleForwardParameters p) {
   extern __shared__ __align__(1024) u8 shared[];
   const Operands &o = p.forward.operands;
   const Segment segment = o.segment();
@@ -41,10 +35,10 @@ extern "C" __global__ void __launch_bounds__(block_threads, 1)
   if (row_count <= 0) return;
   const int head = blockIdx.y;
   const Range queries = {first_row, first_row + row_count};
-  const Range tiles = segment.band.visible_tiles(queries, KEY_ROWS);
-  const Range whole = segment.band.whole_tiles(queries, KEY_ROWS);
+  const Range tiles = segment.band().visible_tiles(queries, KEY_ROWS);
+  const Range whole = segment.band().whole_tiles(queries, KEY_ROWS);
   const u32 query_tile = shared_address(shared);
-  const PassingKeys<KeyTile, ValueTile, STAGES> passing(query_tile + query_bytes);
+  const PassingKeys<KeyTile, ValueTile, STAGES> passing(query_tile, layout_offsets);
 
   if (threadIdx.x == 0) passing.open();
   __syncthreads();
@@ -58,7 +52,7 @@ extern "C" __global__ void __launch_bounds__(block_threads, 1)
       passing.copy(p.maps, segment, tiles, group);
     } else if (threadIdx.x / warp_threads == readers / warp_threads + 1) {
       passing.copy_units(p.units, o.group_key_place(segment.batch, group, segment.key_start),
-                         segment.band.keys, tiles);
+                         segment.keys, tiles);
     }
     return;
   }
@@ -101,7 +95,7 @@ extern "C" __global__ void __launch_bounds__(block_threads, 1)
         for (int i = 0; i < 4; ++i) {
           const int key = tile * KEY_ROWS + column * 8 + lane % 4 * 2 + i % 2;
           const int row = first_row + warp_row + i / 2 * 8 + lane / 4;
-          if (!segment.band.sees(row, key)) score[0][column][i] = -infinity;
+          if (!segment.band().sees(row, key)) score[0][column][i] = -infinity;
         }
       }
     }
@@ -113,7 +107,7 @@ extern "C" __global__ void __launch_bounds__(block_threads, 1)
   auto await_values = [&](int turn) {
     passing.value_ring.wait(turn);
 #if PACKED
-    const int rest = segment.band.keys - (tiles.first + turn) * KEY_ROWS;
+    const int rest = segment.keys - (tiles.first + turn) * KEY_ROWS;
     if (rest < KEY_ROWS) {
       clear_planes<ValueTile>(at(passing.value_tile(turn)), rest);
       meet_own_group();

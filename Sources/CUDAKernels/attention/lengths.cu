@@ -7,20 +7,12 @@
 #include "attention/rows.cuh"
 #include "tile/matrix.cuh"
 
-struct Parameters {
-  Rows<const Number> rows;    // [batch, length, heads, dimension]
-  float *reciprocals;         // [batch, length, heads], or null
-  Number *unit;               // [batch, length, heads, pitch], otherwise
-  i64 count;                  // batch × length × heads
-  int length;
-  int heads;
-  int pitch;
-  int dimension;
-  int groups;
-  float shortest;
-};
+using Element = ELEMENT;
+using Number = Element::Number;
 
-extern "C" __global__ void attention_lengths(const __grid_constant__ Parameters p) {
+#include "attention/row_kernels.h"
+
+extern "C" __global__ void attention_lengths(const __grid_constant__ AttentionLengthsParameters p) {
   const i64 row = (i64)blockIdx.x * (blockDim.x / warp_threads) + threadIdx.x / warp_threads;
   if (row >= p.count) return;
   const int lane = threadIdx.x % warp_threads;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "attention/mask.h"
 #include "tile/types.cuh"
 
 // Half-open.
@@ -27,14 +28,14 @@ struct Band {
   __device__ Range visible_tiles(Range queries, int size) const {
     const int first = max(0, queries.first + low);
     const int end = min(keys, queries.end - 1 + high);
-    return first < end ? Range{first / size, (end + size - 1) / size} : Range{0, 0};
+    return first < end ? Range{first / size, CEIL_DIVIDE(end, size)} : Range{0, 0};
   }
 
   // The tiles of which each of the queries sees every key.
   __device__ Range whole_tiles(Range queries, int size) const {
     const int first = max(0, queries.end - 1 + low);
     const int end = min(keys, queries.first + high);
-    return {(first + size - 1) / size, max(0, end) / size};
+    return {CEIL_DIVIDE(first, size), max(0, end) / size};
   }
 
   // The queries, of `queries`, that see any of the keys: key j is seen by j − high + 1 ..< j − low + 1.
@@ -45,13 +46,8 @@ struct Band {
   }
 };
 
-// One sequence: its queries do not meet the keys of another.
-struct Segment {
-  int batch;
-  int query_start;
-  int query_count;
-  int key_start;
-  // Query 0 stands at this key.
-  int place;
-  Band band;
+struct AttentionSegment : AttentionSegmentFields {
+  __device__ Band band() const { return {low, high, keys}; }
 };
+
+using Segment = AttentionSegment;

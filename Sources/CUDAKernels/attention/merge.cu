@@ -4,24 +4,13 @@
 // threads share the columns, four a thread, and the parts, every so many of which are summed before the sums
 // are, always in the same order. Compiled with ELEMENT.
 
+#include "attention/rows.cuh"
 #include "tile/matrix.cuh"
 
 using Element = ELEMENT;
 using Number = Element::Number;
 
-constexpr int threads = 256;
-
-struct Parameters {
-  const float *partial_output;      // [splits, rows, pitch], rows = batch × heads × queries
-  const float2 *partial_sums;       // [splits, rows]: bound and sum
-  Number *output;                   // [batch, queries, heads, pitch]
-  float *log_sum_exp;               // [rows]
-  i64 rows;
-  int splits;
-  int heads;
-  int queries;
-  int pitch;
-};
+#include "attention/row_kernels.h"
 
 DEVICE float warp_maximum(float x) {
 #pragma unroll
@@ -31,26 +20,26 @@ DEVICE float warp_maximum(float x) {
   return x;
 }
 
-extern "C" __global__ void __launch_bounds__(threads)
-    attention_merge(const __grid_constant__ Parameters p) {
+extern "C" __global__ void __launch_bounds__(merge_threads)
+    attention_merge(const __grid_constant__ AttentionMergeParameters p) {
   extern __shared__ __align__(1024) u8 shared[];
   float4 *sums = (float4 *)shared;
   const i64 row = blockIdx.x;
   const int lane = threadIdx.x % warp_threads;
 
   // 1. The whole sum in units of the largest part's; every warp for itself.
-  const float2 *parts_of_sum = p.partial_sums + row;
+  const AttentionPartialSum *parts_of_sum = p.partial_sums + row;
   float largest = -infinity;
   for (int split = lane; split < p.splits; split += warp_threads) {
-    const float2 part = parts_of_sum[split * p.rows];
-    largest = fmaxf(largest, part.y > 0 ? part.x : -infinity);
+    const AttentionPartialSum part = parts_of_sum[split * p.rows];
+    largest = fmaxf(largest, part.sum > 0 ? part.bound : -infinity);
   }
   largest = warp_maximum(largest);
   const float shift = largest == -infinity ? 0 : largest;
   auto weight = [&](int split) {
-    const float2 part = parts_of_sum[split * p.rows];
+    const AttentionPartialSum part = parts_of_sum[split * p.rows];
     // An infinite bound has no difference to itself.
-    return part.y * (part.x == shift ? 1 : exp2_fast((part.x - shift) * log2_e));
+    return part.sum * (part.bound == shift ? 1 : exp2_fast((part.bound - shift) * log2_e));
   };
   float sum = 0;
   for (int split = lane; split < p.splits; split += warp_threads) sum += weight(split);
@@ -58,7 +47,7 @@ extern "C" __global__ void __launch_bounds__(threads)
 
   // 2. Every `teams`-th part, four columns a thread.
   const int chunks = p.pitch / 4;
-  const int teams = threads / chunks;
+  const int teams = merge_threads / chunks;
   const int chunk = threadIdx.x % chunks;
   const int team = threadIdx.x / chunks;
   float4 total = {0, 0, 0, 0};

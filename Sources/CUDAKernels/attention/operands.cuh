@@ -2,6 +2,12 @@
 
 #include "attention/rows.cuh"
 #include "attention/terms.cuh"
+#include "tile/memory.cuh"
+
+using Element = ELEMENT;
+using Number = Element::Number;
+
+#include "attention/operands.h"
 
 // What all kernels of exact attention read.
 //
@@ -13,24 +19,7 @@
 //   TERMS          0 or 1: something is done to scores before the mask
 //   HEAD_SCALES    0 or 1: each head has a scale of its own
 
-struct Operands {
-  Rows<const Number> queries;
-  Rows<const Number> keys;
-  Rows<const Number> values;
-  const Segment *segments;      // [sequences], with PACKED
-  Segment whole;                // without: every sequence, but for its batch entry
-  const float *scales;          // [heads], with HEAD_SCALES
-  const u8 *key_mask;           // [batch, keys]
-  const float *query_lengths;   // [batch, queries, heads]: their reciprocals
-  const float *key_lengths;     // [batch, keys, groups]: their reciprocals
-  Terms terms;
-  float scale;                  // without
-  int batch;
-  int query_length;
-  int key_length;
-  int heads;
-  int heads_per_group;
-
+struct AttentionOperands : AttentionOperandsFields {
   // Block z of a grid works on sequence z. Each number is read when it is asked for, from memory or from
   // the parameters: registers are for what the inner tiles need.
 #if PACKED
@@ -38,9 +27,9 @@ struct Operands {
   __device__ int query_start() const { return read_again(segments[blockIdx.z].query_start); }
   __device__ int query_count() const { return read_again(segments[blockIdx.z].query_count); }
   __device__ int key_start() const { return read_again(segments[blockIdx.z].key_start); }
-  __device__ int key_count() const { return read_again(segments[blockIdx.z].band.keys); }
+  __device__ int key_count() const { return read_again(segments[blockIdx.z].keys); }
   __device__ Band band() const {
-    const Band &own = segments[blockIdx.z].band;
+    const Segment &own = segments[blockIdx.z];
     return {read_again(own.low), read_again(own.high), read_again(own.keys)};
   }
 #else
@@ -48,8 +37,8 @@ struct Operands {
   __device__ int query_start() const { return 0; }
   __device__ int query_count() const { return whole.query_count; }
   __device__ int key_start() const { return 0; }
-  __device__ int key_count() const { return whole.band.keys; }
-  __device__ Band band() const { return whole.band; }
+  __device__ int key_count() const { return whole.keys; }
+  __device__ Band band() const { return whole.band(); }
 #endif
 
   __device__ Segment segment() const { return segment(blockIdx.z); }
@@ -100,7 +89,7 @@ struct Operands {
 
   // Whether the key mask leaves a key of a sequence.
   __device__ bool keeps(const Segment &s, int key) const {
-    return !KEY_MASK || key >= s.band.keys ||
+    return !KEY_MASK || key >= s.keys ||
            key_mask[(i64)s.batch * key_length + s.key_start + key] != 0;
   }
 
@@ -145,3 +134,5 @@ struct Operands {
     }
   }
 };
+
+using Operands = AttentionOperands;

@@ -8,24 +8,10 @@
 #include "attention/large_sums.cuh"
 #include "attention/rows.cuh"
 
-struct Parameters {
-  Rows<const Number> output;            // [batch, queries, heads, dimension]
-  Rows<const Number> output_gradient;
-  const float *log_sum_exp;             // [batch, heads, queries]
-  const float *log_sum_exp_gradient;    // [batch, heads, queries], or null
-  const float *sinks;                   // [heads], or null
-  float *delta;                         // [batch, heads, queries]
-  float *shift;                         // [batch, heads, queries]
-  float *offset;                        // [batch, heads, queries]: zeros, until a maximum is found
-  float2 *again;                        // [batch, heads, queries]: unknown in rows of large sums
-  int *large;                           // [batch, heads, groups]: whether any of 32 queries has a large sum
-  float *sinks_gradient;                // [batch, heads, queries], with sinks
-  i64 count;                            // warps: batch × heads × queries in groups of 32
-  int queries;
-  int heads;
-  int dimension;                        // whole chunks
-  int unused;                           // to a multiple of eight bytes
-};
+using Element = ELEMENT;
+using Number = Element::Number;
+
+#include "attention/row_kernels.h"
 
 constexpr int lanes_of_row = 8;
 constexpr int rows_at_once = warp_threads / lanes_of_row;
@@ -49,11 +35,11 @@ DEVICE float multiply_chunks(const Number *left, const Number *right, int dimens
   return sum;
 }
 
-extern "C" __global__ void attention_rows(const __grid_constant__ Parameters p) {
+extern "C" __global__ void attention_rows(const __grid_constant__ AttentionRowsParameters p) {
   const i64 group = (i64)blockIdx.x * (blockDim.x / warp_threads) + threadIdx.x / warp_threads;
   if (group >= p.count) return;
   const int lane = threadIdx.x % warp_threads;
-  const int groups = (p.queries + warp_threads - 1) / warp_threads;
+  const int groups = CEIL_DIVIDE(p.queries, warp_threads);
   const int head = group % p.heads;
   const int first = group / p.heads % groups * warp_threads;
   const int batch = group / p.heads / groups;

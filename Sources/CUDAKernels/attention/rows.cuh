@@ -1,19 +1,14 @@
 #pragma once
 
-#include "tile/memory.cuh"
+#include "attention/rows.h"
+#include "tile/base.cuh"
 
-using Element = ELEMENT;
-using Number = Element::Number;
-
-// Rows of a [batch, length, heads, dimension] tensor. Strides count elements; the last axis is dense.
 template <typename T>
-struct Rows {
-  T *base;
-  i64 batch;
-  i64 row;
-  i64 head;
-
-  __device__ T *at(int batch_index, int row_index, int head_index) const {
-    return base + batch_index * batch + row_index * row + head_index * head;
+struct AttentionRows : AttentionRowsFields<T> {
+  __device__ T *at(int batch, int row, int head) const {
+    return this->base + batch * this->batch + row * this->row + head * this->head;
   }
 };
+
+template <typename T>
+using Rows = AttentionRows<T>;

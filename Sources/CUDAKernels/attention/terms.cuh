@@ -5,14 +5,6 @@
 // Compiled with
 //   BIAS   bf16, f16, f64 or flag: what the bias holds; float32 where it is left out
 
-// A running sum of logit decays since the last cut, in two parts, and the number of cuts up to a token.
-struct alignas(16) DecaySum {
-  float large;
-  float rest;
-  int cuts;
-  int unused;
-};
-
 // An element of a bias as it lies in memory, and what it adds.
 namespace bias_elements {
 struct f32 {
@@ -39,19 +31,10 @@ using BiasElement = bias_elements::f32;
 #endif
 using BiasNumber = BiasElement::Number;
 
-// What is done to scaled scores before the mask, in this order; a term that is absent has a null
-// pointer, and no cap is 0.
-struct Terms {
-  float softcap;             // c tanh(s / c)
-  int unused;                // to a multiple of eight bytes
-  const float *slopes;       // [heads]: − slope |distance|
-  const BiasNumber *bias;    // + bias, at these strides in elements
-  i64 bias_batch;
-  i64 bias_head;
-  i64 bias_query;
-  i64 bias_key;
-  const DecaySum *decay_sums;  // [batch, heads, length]: + c_i − c_j
-};
+#include "attention/terms.h"
+
+using DecaySum = AttentionDecaySum;
+using Terms = AttentionTerms;
 
 // A score with its terms, and what it changes by with the score that it was.
 struct TermScore {

@@ -6,20 +6,12 @@
 #include "attention/rows.cuh"
 #include "tile/matrix.cuh"
 
-struct Parameters {
-  Rows<const Number> rows;    // [batch, length, heads, dimension]
-  const float *gradient;      // [batch, length, heads, pitch]
-  float *result;              // [batch, length, heads, dimension]
-  i64 count;                  // batch × length × heads
-  int length;
-  int heads;
-  int pitch;
-  int dimension;
-  int groups;
-  float shortest;
-};
+using Element = ELEMENT;
+using Number = Element::Number;
 
-extern "C" __global__ void attention_unit_gradient(const __grid_constant__ Parameters p) {
+#include "attention/row_kernels.h"
+
+extern "C" __global__ void attention_unit_gradient(const __grid_constant__ AttentionUnitGradientParameters p) {
   const i64 row = (i64)blockIdx.x * (blockDim.x / warp_threads) + threadIdx.x / warp_threads;
   if (row >= p.count) return;
   const int lane = threadIdx.x % warp_threads;

@@ -6,6 +6,14 @@
 
 #include <stddef.h>
 
+// What kernels share with Swift. Listed, because a built module does not notice a new file in its folder.
+#include "attention/backward_variants.h"
+#include "attention/decay.h"
+#include "attention/forward.h"
+#include "attention/layout.h"
+#include "attention/planes.h"
+#include "attention/row_kernels.h"
+
 // One file: the name by which others include it, and its bytes with a 0 behind them.
 struct cuda_source {
   const char *name;

@@ -9,7 +9,6 @@
 #include "tile/ring.cuh"
 #include "tile/warpgroup.cuh"
 
-constexpr int group_threads = 128;
 constexpr int readers = 2 * group_threads;
 constexpr int tall_rows = 2 * block_rows;
 constexpr int depth = 64;

@@ -6,10 +6,6 @@
 // written, or the type that lies in memory. Element types are told apart at run time, by the number that
 // `DType` has for kernels.
 
-constexpr int type_f64 = 3;
-constexpr int type_i32 = 4;
-constexpr int type_i64 = 5;
-
 template <typename A, typename B>
 constexpr bool is_same = false;
 template <typename A>

@@ -1,7 +1,9 @@
 #pragma once
 
+#include "tile/constants.h"
+
 // Fixed-width types and constants. Sources include no headers of CUDA: what they need is declared in
-// this folder.
+// this folder, and in `include/tile` what Swift reads too.
 
 using u8 = unsigned char;
 using u16 = unsigned short;
@@ -17,8 +19,3 @@ constexpr float infinity = __builtin_bit_cast(float, 0x7f800000u);
 constexpr float largest_number = __builtin_bit_cast(float, 0x7f7fffffu);
 constexpr float log2_e = 1.44269504088896340736f;
 constexpr float ln_2 = 0.69314718055994530942f;
-
-constexpr int warp_threads = 32;
-constexpr int chunk_bytes = 16;
-
-constexpr int round_up(int value, int step) { return (value + step - 1) / step * step; }

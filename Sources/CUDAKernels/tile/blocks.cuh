@@ -5,8 +5,6 @@
 
 // What kernels share whose warpgroups read tiles that others copy.
 
-constexpr int group_threads = 4 * warp_threads;
-
 // Requests a tile's rows from `row` on, 64 columns at a time from `column` on.
 template <typename T>
 DEVICE void copy_blocks(u32 tile, const TensorMap &map, u32 barrier, int head, int row, int batch,

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "tile/shared_memory.h"
 #include "tile/types.cuh"
 
 // Tiles of numbers in shared memory, and the copies that fill them.
@@ -17,8 +18,8 @@ struct Tile {
   static constexpr int columns = Columns;
   static constexpr int chunk_numbers = chunk_bytes / sizeof(Number);
   static constexpr int chunks = Columns / chunk_numbers;
-  static constexpr int pitch_bytes = round_up(Columns * sizeof(Number), 8 * chunk_bytes);
-  static constexpr int bytes = Rows * pitch_bytes;
+  static constexpr int pitch_bytes = tile_pitch_bytes(Columns, sizeof(Number));
+  static constexpr int bytes = tile_bytes(Rows, Columns, sizeof(Number));
 
   // The offset in bytes of a chunk.
   DEVICE u32 place(int row, int chunk) { return row * pitch_bytes + (chunk ^ (row & 7)) * chunk_bytes; }

@@ -25,8 +25,6 @@ struct In<f32> {
 template <typename Element>
 using Stored = typename In<Element>::Memory;
 
-constexpr int group_size = 4;
-
 struct Group {
   float at[group_size];
 };
@@ -72,10 +70,7 @@ DEVICE void write_group(Stored<Element> *place, i64 left, const Group &group) {
   }
 }
 
-// Element types that are chosen at run time, by the number that `DType` has for kernels.
-constexpr int type_f32 = 0;
-constexpr int type_bf16 = 1;
-constexpr int type_f16 = 2;
+// Numbers of an element type that is chosen at run time.
 
 DEVICE Group read_group(const void *base, int type, i64 place, i64 left) {
   switch (type) {

@@ -14,20 +14,19 @@
 // The matrix unit cuts sums off instead of rounding them (tile/types.cuh): it sums over one tile only, and
 // threads add that to sums of their own.
 
-constexpr int planes = 2;
-
 // The large parts of all numbers, then the small ones.
 template <int Rows, int Columns>
 struct PlaneTile {
   using Plane = BlockedTile<f16, Rows, Columns>;
   static constexpr int rows = Rows;
   static constexpr int columns = Columns;
-  static constexpr int bytes = planes * Plane::bytes;
+  static constexpr int bytes = tile_bytes(Rows, Columns, plane_count * sizeof(u16));
+  static_assert(bytes == plane_count * Plane::bytes);
 };
 
 // Two numbers apart: their large parts in a word, and their small ones.
 struct SplitPair {
-  u32 word[planes];
+  u32 word[plane_count];
 };
 
 DEVICE SplitPair split(float first, float second) {
@@ -53,7 +52,7 @@ struct RowUnit {
 // A left operand of 16 `Steps` columns in registers, apart.
 template <int Steps>
 struct PlanesLeft {
-  f16::Left plane[planes][Steps];
+  f16::Left plane[plane_count][Steps];
 };
 
 // Numbers in the places of sums as a left operand: number times the unit of its column, in `units`, divided by
@@ -88,7 +87,7 @@ DEVICE PlanesLeft<Columns / 2> as_planes(const float (&number)[Columns][4], cons
       const SplitPair apart =
           split(two[0] * unit.x * reciprocal[half], two[1] * unit.y * reciprocal[half]);
 #pragma unroll
-      for (int plane = 0; plane < planes; ++plane) {
+      for (int plane = 0; plane < plane_count; ++plane) {
         result.plane[plane][column / 2].word[column % 2 * 2 + half] = apart.word[plane];
       }
     }

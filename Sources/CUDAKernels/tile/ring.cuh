@@ -1,5 +1,6 @@
 #pragma once
 
+#include "tile/shared_memory.h"
 #include "tile/tma.cuh"
 
 // Places in shared memory that are filled while warps read others, in turn: by the copying unit, for which one
@@ -9,7 +10,7 @@
 template <int Stages>
 struct Ring {
   // For each place, a barrier that ends when it is full, then for each one that ends when it is free.
-  static constexpr int bytes = 2 * Stages * 8;
+  static constexpr int bytes = ring_bytes(Stages);
 
   u32 barriers;
 
@@ -44,6 +45,6 @@ struct Ring {
   __device__ void release(int turn) const { arrive(free(turn % Stages)); }
 
  private:
-  __device__ u32 full(int stage) const { return barriers + stage * 8; }
-  __device__ u32 free(int stage) const { return barriers + (Stages + stage) * 8; }
+  __device__ u32 full(int stage) const { return barriers + stage * barrier_bytes; }
+  __device__ u32 free(int stage) const { return barriers + (Stages + stage) * barrier_bytes; }
 };

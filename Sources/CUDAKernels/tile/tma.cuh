@@ -1,15 +1,11 @@
 #pragma once
 
 #include "tile/base.cuh"
+#include "tile/tensor_map.h"
 
 // Hopper's copying unit and what goes with it, for sm_90a: one thread asks for a whole box of a tensor, the
 // unit writes it to shared memory, swizzled, and tells a barrier there how many bytes have come. Threads
 // that wait for the barrier need not wait for one another.
-
-// A tensor of four axes as the copying unit reads it, encoded by the driver (`TensorMap` in Swift).
-struct alignas(64) TensorMap {
-  u64 words[16];
-};
 
 // A barrier is eight bytes of shared memory. Its phase ends when `arrivals` threads have arrived and all
 // bytes that they announced have been written; then the next begins.

@@ -20,7 +20,8 @@ struct BlockedTile {
   static constexpr int chunk_numbers = chunk_bytes / sizeof(Number);
   static constexpr int chunks = Columns / chunk_numbers;
   static constexpr int block_bytes = Rows * block_row_bytes;
-  static constexpr int bytes = Columns / block_columns * block_bytes;
+  static constexpr int bytes = tile_bytes(Rows, Columns, sizeof(Number));
+  static_assert(bytes == Columns / block_columns * block_bytes);
 
   DEVICE u32 place(int row, int chunk) {
     return chunk / 8 * block_bytes + row * block_row_bytes + ((chunk & 7) ^ (row & 7)) * chunk_bytes;

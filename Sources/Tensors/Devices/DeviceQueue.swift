@@ -1,4 +1,5 @@
 import AttentionCUDA
+import AttentionCUDAKernels
 import Synchronization
 
 /// The stream of a GPU that all operations on its tensors are enqueued in. They run in order and
@@ -151,14 +152,16 @@ extension DType {
 
   /// The number that kernels use for this type at run time: `type_f32` and so on in `tile/numbers.cuh`.
   public var kernelType: Int32 {
-    switch self {
-    case .float32: 0
-    case .bfloat16: 1
-    case .float16: 2
-    case .float64: 3
-    case .int32: 4
-    case .int64: 5
-    case .bool: 6
-    }
+    let number =
+      switch self {
+      case .float32: type_f32
+      case .bfloat16: type_bf16
+      case .float16: type_f16
+      case .float64: type_f64
+      case .int32: type_i32
+      case .int64: type_i64
+      case .bool: type_bool
+      }
+    return Int32(number)
   }
 }

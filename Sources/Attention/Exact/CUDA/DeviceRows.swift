@@ -1,31 +1,15 @@
 import AttentionCUDA
+import AttentionCUDAKernels
 import AttentionTensors
 
 /// A [batch, length, heads, dimension] tensor on a device as kernels read and write it.
 struct DeviceRows {
-  /// As `Rows` in `attention/rows.cuh`: where the first element is, and strides in elements.
-  struct Place: BitwiseCopyable {
-    var base: UInt64
-    var batch: Int64
-    var row: Int64
-    var head: Int64
-
-    init(_ tensor: Tensor) throws {
-      base = try tensor.deviceAddress()
-      batch = Int64(tensor.strides[0])
-      row = Int64(tensor.strides[1])
-      head = Int64(tensor.strides[2])
-    }
-  }
-
-  /// What kernels copy at once.
-  private static let chunkBytes = 16
   /// The rows of a tile lie within 32-bit offsets.
   private static let farthest = Int(Int32.max) / 256
 
   /// Rows of the pitch that kernels are compiled for.
   let tensor: Tensor
-  let place: Place
+  let place: AttentionRows
 
   /// The tensor itself where kernels can read it as it lies: rows of `pitch` numbers that begin at
   /// multiples of 16 bytes; otherwise a copy, filled up with zeros.
@@ -38,7 +22,7 @@ struct DeviceRows {
     } else {
       self.tensor = try Self.isReadable(tensor) ? tensor : tensor.copied()
     }
-    place = try Place(self.tensor)
+    place = try AttentionRows(self.tensor)
   }
 
   /// Fresh rows for a result of `shape`, or those of `wanted` where kernels can write them.
@@ -46,26 +30,34 @@ struct DeviceRows {
     fresh shape: Shape, paddedTo pitch: Int, _ dtype: DType, on device: Device,
     into wanted: Tensor? = nil
   ) throws {
-    let isWritable = try wanted.map { try $0.deviceAddress() % UInt64(Self.chunkBytes) == 0 }
+    let isWritable = try wanted.map { try $0.deviceAddress() % UInt64(chunk_bytes) == 0 }
     tensor = try .onDevice(
       Shape(shape.dropLast() + [pitch]), dtype: dtype, device: device,
       into: isWritable == true ? wanted : nil)
-    place = try Place(tensor)
+    place = try AttentionRows(tensor)
   }
 
   private static func isReadable(_ tensor: Tensor) throws -> Bool {
     guard tensor.strides[3] == 1 || tensor.elementCount == 0 else { return false }
     let bytes = tensor.dtype.size
     let areAligned = (0..<3).allSatisfy {
-      tensor.shape[$0] <= 1 || tensor.strides[$0] * bytes % chunkBytes == 0
+      tensor.shape[$0] <= 1 || tensor.strides[$0] * bytes % chunk_bytes == 0
     }
     return try areAligned && tensor.strides[1] <= farthest
-      && tensor.deviceAddress() % UInt64(chunkBytes) == 0
+      && tensor.deviceAddress() % UInt64(chunk_bytes) == 0
   }
 
   /// The numbers without what fills rows up.
   func result(dimension: Int) throws -> Tensor {
     dimension == tensor.shape[3] ? tensor : try tensor.sliced(3, 0..<dimension).contiguous()
+  }
+}
+
+extension AttentionRows {
+  init(_ tensor: Tensor) throws {
+    self.init(
+      base: try tensor.deviceAddress(), batch: Int64(tensor.strides[0]),
+      row: Int64(tensor.strides[1]), head: Int64(tensor.strides[2]))
   }
 }
 

@@ -1,4 +1,5 @@
 import AttentionCUDA
+import AttentionCUDAKernels
 import AttentionTensors
 
 /// One backward pass: `attention/rows.cu`, then `backward_queries.cu`, `backward_keys.cu` and, for a bias,
@@ -51,19 +52,21 @@ struct FlashBackward {
     let keyCount = problem.batch * problem.heads * problem.keyLength
     let size = DType.float32.size
     let read = try FlashRows(inputs, features.element, operands)
-    let parameters = FlashBackwardParameters(
-      operands: try DeviceOperands(inputs, features, read, operands), outputGradient: slope.place,
-      queriesGradient: queries.place, keysGradient: keys.place, valuesGradient: values.place,
+    let parameters = AttentionBackwardParameters(
+      operands: try AttentionOperands(inputs, features, read, operands),
+      output_gradient: slope.place,
+      queries_gradient: queries.place, keys_gradient: keys.place,
+      values_gradient: values.place,
       shift: try operands.address(holding: rows.shift),
       offset: try operands.address(holding: rows.offset),
       large: try operands.address(holding: rows.large),
       sinks: try operands.address(inputs.sinkLogits, .float32),
-      sinksGradient: try rows.sinks?.deviceAddress() ?? 0,
+      sinks_gradient: try rows.sinks?.deviceAddress() ?? 0,
       delta: try operands.address(holding: rows.delta),
-      scaleGradient: try scale?.deviceAddress() ?? 0,
-      querySums: inputs.logitDecay == nil
+      scale_gradient: try scale?.deviceAddress() ?? 0,
+      query_sums: inputs.logitDecay == nil
         ? 0 : try operands.fresh(sumShape.elementCount * size, "gradients of queries' sums"),
-      keySums: inputs.logitDecay == nil
+      key_sums: inputs.logitDecay == nil
         ? 0 : try operands.zeros(keyCount * size, "gradients of keys' sums"),
       again: try operands.address(holding: rows.again))
     let planes =
@@ -77,15 +80,15 @@ struct FlashBackward {
       let device = operands.queue.device
       if let planes, let outputGradient = planes.outputGradient {
         try launch(
-          SingleParameters(
+          AttentionHopperSingleBackwardParameters(
             maps: planes.maps(tile.rows, device),
-            outputGradient: outputGradient.rows.map(rows: tile.rows.queries, on: device),
+            output_gradient: outputGradient.rows.map(rows: tile.rows.queries, on: device),
             units: planes.units, backward: parameters))
       } else if tile.warpgroups != nil {
         try launch(
-          MappedParameters(
-            maps: FlashMaps(read, tile.rows, device),
-            outputGradient: slope.map(rows: tile.rows.queries, on: device), backward: parameters))
+          AttentionHopperBackwardParameters(
+            maps: AttentionMaps(read, tile.rows, device),
+            output_gradient: slope.map(rows: tile.rows.queries, on: device), backward: parameters))
       } else {
         try launch(parameters)
       }
@@ -102,7 +105,7 @@ struct FlashBackward {
         logitDecay: inputs.logitDecay == nil
           ? nil
           : try LogitDecaySums(inputs, segments: parameters.operands.segments, operands)
-            .backward(querySums: parameters.querySums, keySums: parameters.keySums),
+            .backward(querySums: parameters.query_sums, keySums: parameters.key_sums),
         sinks: try rows.sinks?.sum([0, 2]))
     }
   }
@@ -130,7 +133,7 @@ struct FlashBackward {
   }
 
   private func grid(_ tile: FlashBackwardTile) -> (Int, Int, Int) {
-    func tiles(_ length: Int?, _ rows: Int) -> Int { (length ?? 0).rounded(up: rows) / rows }
+    func tiles(_ length: Int?, _ rows: Int) -> Int { (length ?? 0).pieces(of: rows) }
     return switch tile.owner {
     case .queries:
       (
@@ -166,10 +169,8 @@ struct FlashBackward {
     }
     let dimension = FlashTile.padded(problem.valueDimension)
     let warps = 8
-    let threads = FlashTile.threadsPerWarp
     // A warp works on as many queries as it has threads.
-    let groups =
-      problem.batch * problem.heads * (problem.queryLength.rounded(up: threads) / threads)
+    let groups = problem.batch * problem.heads * problem.queryLength.pieces(of: warp_threads)
     let rows = Rows(
       delta: try numbers(), shift: try numbers(), offset: try numbers(),
       again: try .onDevice(
@@ -178,73 +179,19 @@ struct FlashBackward {
       sinks: inputs.hasSinks ? try numbers() : nil)
     try operands.queue.launch(
       features.element.kernel("attention/rows"),
-      grid: (groups.rounded(up: warps) / warps, 1, 1), threads: warps * threads,
-      RowParameters(
+      grid: (groups.pieces(of: warps), 1, 1), threads: warps * warp_threads,
+      AttentionRowsParameters(
         output: operands.place(try DeviceRows(outputs.output, paddedTo: dimension)),
-        outputGradient: slope.place,
-        logSumExp: try operands.address(outputs.logSumExp, .float32),
-        logSumExpGradient: try operands.address(logSumExpGradient, .float32),
+        output_gradient: slope.place,
+        log_sum_exp: try operands.address(outputs.logSumExp, .float32),
+        log_sum_exp_gradient: try operands.address(logSumExpGradient, .float32),
         sinks: try operands.address(inputs.sinkLogits, .float32),
         delta: try rows.delta.deviceAddress(), shift: try rows.shift.deviceAddress(),
         offset: try rows.offset.deviceAddress(), again: try rows.again.deviceAddress(),
         large: try rows.large.deviceAddress(),
-        sinksGradient: try rows.sinks?.deviceAddress() ?? 0, count: Int64(groups),
+        sinks_gradient: try rows.sinks?.deviceAddress() ?? 0, count: Int64(groups),
         queries: Int32(problem.queryLength), heads: Int32(problem.heads),
         dimension: Int32(dimension)))
     return rows
   }
-
-  /// The parameters of Hopper's kernels.
-  private struct MappedParameters: BitwiseCopyable {
-    var maps: FlashMaps
-    var outputGradient: TensorMap
-    var backward: FlashBackwardParameters
-  }
-
-  /// Those of Hopper's kernels for float32.
-  private struct SingleParameters: BitwiseCopyable {
-    var maps: FlashMaps
-    var outputGradient: TensorMap
-    var units: FlashUnits
-    var backward: FlashBackwardParameters
-  }
-
-  /// The parameters of `attention/rows.cu`, field by field.
-  private struct RowParameters: BitwiseCopyable {
-    var output: DeviceRows.Place
-    var outputGradient: DeviceRows.Place
-    var logSumExp: UInt64
-    var logSumExpGradient: UInt64
-    var sinks: UInt64
-    var delta: UInt64
-    var shift: UInt64
-    var offset: UInt64
-    var again: UInt64
-    var large: UInt64
-    var sinksGradient: UInt64
-    var count: Int64
-    var queries: Int32
-    var heads: Int32
-    var dimension: Int32
-    var unused: Int32 = 0
-  }
-}
-
-/// `BackwardParameters` of `attention/backward.cuh`, field by field.
-struct FlashBackwardParameters: BitwiseCopyable {
-  var operands: DeviceOperands
-  var outputGradient: DeviceRows.Place
-  var queriesGradient: DeviceRows.Place
-  var keysGradient: DeviceRows.Place
-  var valuesGradient: DeviceRows.Place
-  var shift: UInt64
-  var offset: UInt64
-  var large: UInt64
-  var sinks: UInt64
-  var sinksGradient: UInt64
-  var delta: UInt64
-  var scaleGradient: UInt64
-  var querySums: UInt64
-  var keySums: UInt64
-  var again: UInt64
 }

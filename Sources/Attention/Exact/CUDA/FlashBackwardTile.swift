@@ -1,4 +1,5 @@
 import AttentionCUDA
+import AttentionCUDAKernels
 import AttentionTensors
 
 /// The tile in which one of the kernels of the backward pass works.
@@ -63,7 +64,7 @@ struct FlashBackwardTile: Hashable, Sendable {
     case (_, false): candidates = Self.singleKeys(columns.widest)
     }
     let chosen = limits.first(of: candidates) {
-      Self.sharedBytes(owner, $0, columns, features.dividesByLengths)
+      Self.sharedBytes(owner, $0, columns, features, usesWarpgroups: usesWarpgroups)
     }
     self.owner = owner
     (rows, stages) = (chosen.rows, chosen.stages)
@@ -85,8 +86,8 @@ struct FlashBackwardTile: Hashable, Sendable {
   /// needed until the next turn: with room for two tiles nothing would arrive meanwhile.
   /// Of float32 as many as shared memory holds twice.
   private static func hopper(_ owner: Owner, _ widest: Int, _ element: FlashElement) -> Candidate {
-    let own = hopperWarpgroups * FlashWarpgroups.rows
-    let warps = hopperWarpgroups * FlashWarpgroups.threads / FlashTile.threadsPerWarp
+    let own = hopperWarpgroups * group_rows
+    let warps = hopperWarpgroups * group_threads / warp_threads
     if !element.isHalf {
       let others = widest <= 64 ? 64 : 48
       return owner == .queries
@@ -148,17 +149,16 @@ struct FlashBackwardTile: Hashable, Sendable {
     }
   }
 
-  /// Rows of the owner's two tensors; those of the other two for each stage; and what is kept of each row
-  /// that goes by.
   private static func sharedBytes(
-    _ owner: Owner, _ tile: Candidate, _ columns: TileColumns, _ hasLengths: Bool
+    _ owner: Owner, _ tile: Candidate, _ columns: TileColumns, _ features: FlashFeatures,
+    usesWarpgroups: Bool
   ) -> Int {
-    let (own, others, numbers) =
-      owner == .queries
-      ? (tile.rows.queries, tile.rows.keys, hasLengths ? 1 : 0)
-      : (tile.rows.keys, tile.rows.queries, hasLengths ? 4 : 3)
-    return (columns.keyBytes + columns.valueBytes) * (own + tile.stages * others)
-      + tile.stages * others * numbers * DType.float32.size
+    let ownsQueries = owner == .queries
+    return columns.sharedBytes(
+      ownsQueries ? owns_queries_and_outputs : owns_keys_and_values,
+      owned: ownsQueries ? tile.rows.queries : tile.rows.keys,
+      passing: ownsQueries ? tile.rows.keys : tile.rows.queries, stages: tile.stages, features,
+      usesWarpgroups: usesWarpgroups)
   }
 
   var sharedBytes: Int {
@@ -166,9 +166,7 @@ struct FlashBackwardTile: Hashable, Sendable {
       owner,
       Candidate(
         rows.queries, rows.keys, warps: rows.warps, blocks: rows.blocks, stages: stages),
-      columns, features.dividesByLengths)
-      + (usesPlanes ? stages * passing * 2 * DType.float32.size : 0)
-      + (warpgroups == nil ? 0 : FlashWarpgroups.barrierBytes(stages: stages))
+      columns, features, usesWarpgroups: warpgroups != nil)
   }
 
   /// Rows of a tile that goes by.
@@ -178,7 +176,7 @@ struct FlashBackwardTile: Hashable, Sendable {
   var usesPlanes: Bool { warpgroups != nil && !features.element.isHalf }
 
   /// Threads of a block.
-  var threads: Int { rows.threads + (warpgroups == nil ? 0 : FlashWarpgroups.threads) }
+  var threads: Int { rows.threads + (warpgroups == nil ? 0 : group_threads) }
 
   var kernel: String {
     let prefix = warpgroups == nil ? "" : usesPlanes ? "hopper_single_" : "hopper_"

@@ -1,4 +1,5 @@
 import AttentionCUDA
+import AttentionCUDAKernels
 import AttentionTensors
 
 /// The gradient of a bias by `attention/bias_gradient.cu`: dS, summed over the axes along which the bias
@@ -29,14 +30,12 @@ struct FlashBiasGradient {
     }
   }
 
-  /// The four tiles; later the sums of their pairs.
   private static func sharedBytes(_ rows: TileRows, _ columns: TileColumns) -> Int {
-    max(
-      (rows.queries + rows.keys) * (columns.keyBytes + columns.valueBytes),
-      rows.queries * rows.keys * DType.float32.size)
+    attention_bias_gradient_bytes(
+      rows.queries, rows.keys, columns.keys, columns.values, columns.numberBytes)
   }
 
-  func run(_ backward: FlashBackwardParameters, isWide: Bool) throws -> Tensor? {
+  func run(_ backward: AttentionBackwardParameters, isWide: Bool) throws -> Tensor? {
     guard let own = inputs.biasShape else { return nil }
     let problem = inputs.problem
     let full = [problem.batch, problem.heads, problem.queryLength, problem.keyLength]
@@ -69,32 +68,15 @@ struct FlashBiasGradient {
         (sumsSequences ? 1 : sequences) * (sums[1] ? 1 : problem.heads)
       ),
       threads: rows.threads, sharedBytes: Self.sharedBytes(rows, columns),
-      Parameters(
+      AttentionBiasGradientParameters(
         backward: backward, gradient: try result.deviceAddress(),
         slot: Int64(shape.contiguousStrides[0]), batch: strides[0], head: strides[1],
         query: strides[2], key: strides[3], sequences: Int32(sumsSequences ? sequences : 1),
-        heads: Int32(sums[1] ? problem.heads : 1), queryTiles: Int32(perSlot),
-        keyTiles: Int32(sums[3] ? keyTiles : 1), sumsQueries: sums[2] ? 1 : 0,
-        sumsKeys: sums[3] ? 1 : 0))
+        heads: Int32(sums[1] ? problem.heads : 1), query_tiles: Int32(perSlot),
+        key_tiles: Int32(sums[3] ? keyTiles : 1), sums_queries: sums[2] ? 1 : 0,
+        sums_keys: sums[3] ? 1 : 0))
     return try result.sum([0]).reshaped(own)
   }
 
-  private func tiles(_ length: Int?, _ rows: Int) -> Int { (length ?? 0).rounded(up: rows) / rows }
-
-  /// The kernel's parameters, field by field as it declares them.
-  private struct Parameters: BitwiseCopyable {
-    var backward: FlashBackwardParameters
-    var gradient: UInt64
-    var slot: Int64
-    var batch: Int64
-    var head: Int64
-    var query: Int64
-    var key: Int64
-    var sequences: Int32
-    var heads: Int32
-    var queryTiles: Int32
-    var keyTiles: Int32
-    var sumsQueries: Int32
-    var sumsKeys: Int32
-  }
+  private func tiles(_ length: Int?, _ rows: Int) -> Int { (length ?? 0).pieces(of: rows) }
 }

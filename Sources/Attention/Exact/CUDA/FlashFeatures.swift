@@ -1,3 +1,4 @@
+import AttentionCUDAKernels
 import AttentionTensors
 
 /// What the kernels of exact attention multiply, as the macro `ELEMENT` has it.
@@ -125,7 +126,7 @@ struct TileRows: Hashable, Sendable {
     (self.queries, self.keys, self.warps, self.blocks) = (queries, keys, warps, blocks)
   }
 
-  var threads: Int { warps * FlashTile.threadsPerWarp }
+  var threads: Int { warps * warp_threads }
 
   var definitions: [String] {
     ["QUERY_ROWS=\(queries)", "KEY_ROWS=\(keys)", "WARPS=\(warps)", "BLOCKS=\(blocks)"]
@@ -137,28 +138,34 @@ struct TileColumns: Hashable, Sendable {
   /// Multiples of 16.
   let keys: Int
   let values: Int
-  private let size: Int
+  /// Bytes of a number in shared memory.
+  let numberBytes: Int
 
   init(keyDimension: Int, valueDimension: Int, _ element: FlashElement) {
     keys = FlashTile.padded(keyDimension)
     values = FlashTile.padded(valueDimension)
-    size = element.size
+    numberBytes = element.size
   }
 
   var widest: Int { max(keys, values) }
 
-  /// Bytes of a row in shared memory, padded to whole turns around its banks.
-  private func rowBytes(_ columns: Int) -> Int {
-    let turn = 128
-    return (columns * size).rounded(up: turn)
+  /// Shared memory of a block of the forward or backward pass.
+  ///
+  /// - Parameters:
+  ///   - owner: what the block owns, of `attention/layout.h`.
+  ///   - owned: rows that it owns.
+  ///   - passing: rows of a tile that passes.
+  func sharedBytes(
+    _ owner: Int, owned: Int, passing: Int, stages: Int, _ features: FlashFeatures,
+    usesWarpgroups: Bool
+  ) -> Int {
+    let usesPlanes = usesWarpgroups && !features.element.isHalf
+    return attention_layout(
+      owner, owned, passing, keys, values, numberBytes, stages,
+      attention_passing_numbers(owner, features.dividesByLengths ? 1 : 0, usesPlanes ? 1 : 0),
+      usesWarpgroups ? 1 : 0
+    ).end
   }
 
-  var keyBytes: Int { rowBytes(keys) }
-  var valueBytes: Int { rowBytes(values) }
-
   var definitions: [String] { ["KEY_DIMENSION=\(keys)", "VALUE_DIMENSION=\(values)"] }
-}
-
-extension Int {
-  func rounded(up step: Int) -> Int { (self + step - 1) / step * step }
 }

@@ -1,4 +1,5 @@
 import AttentionCUDA
+import AttentionCUDAKernels
 import AttentionTensors
 
 /// One forward pass of `attention/forward.cu`, and `attention/merge.cu` where keys are split.
@@ -46,30 +47,30 @@ struct FlashForward {
     let rows = try FlashRows(inputs, tile.features.element, operands)
     let parts = tile.splits ?? 0
     let count = sumShape.elementCount
-    let parameters = Parameters(
-      operands: try DeviceOperands(inputs, tile.features, rows, operands), output: output.place,
-      logSumExp: try logSumExp.deviceAddress(),
+    let parameters = AttentionForwardParameters(
+      operands: try AttentionOperands(inputs, tile.features, rows, operands), output: output.place,
+      log_sum_exp: try logSumExp.deviceAddress(),
       sinks: try operands.address(inputs.sinkLogits, .float32),
-      partialOutput: parts == 0
+      partial_output: parts == 0
         ? 0
         : try operands.fresh(
           parts * count * tile.columns.values * DType.float32.size, "parts of the output"),
-      partialSums: parts == 0
+      partial_sums: parts == 0
         ? 0
         : try operands.fresh(
-          parts * count * MemoryLayout<PartialSum>.stride, "parts of the sums"),
-      boundFactor: bound?.factor ?? 0, boundRise: bound?.rise ?? 0, boundRange: bound?.range ?? 0,
-      splits: Int32(max(1, parts)))
+          parts * count * MemoryLayout<AttentionPartialSum>.stride, "parts of the sums"),
+      bound_factor: bound?.factor ?? 0, bound_rise: bound?.rise ?? 0,
+      bound_range: bound?.range ?? 0, splits: Int32(max(1, parts)))
     if tile.usesPlanes {
       let planes = try FlashPlanes.all(rows, operands)
       try launch(
-        SingleParameters(
+        AttentionHopperSingleForwardParameters(
           maps: planes.maps(tile.rows, operands.queue.device), units: planes.units,
           forward: parameters))
     } else if tile.warpgroups != nil {
       try launch(
-        MappedParameters(
-          maps: FlashMaps(rows, tile.rows, operands.queue.device), forward: parameters))
+        AttentionHopperForwardParameters(
+          maps: AttentionMaps(rows, tile.rows, operands.queue.device), forward: parameters))
     } else {
       try launch(parameters)
     }
@@ -84,70 +85,23 @@ struct FlashForward {
 
   private var grid: (Int, Int, Int) {
     let rows = tile.splits == nil ? longestQueries : longestQueries * inputs.headsPerGroup
-    let tiles = rows.rounded(up: tile.rows.queries) / tile.rows.queries
+    let tiles = rows.pieces(of: tile.rows.queries)
     return (
       tiles * (tile.splits ?? 1), tile.splits == nil ? problem.heads : problem.keyValueHeads,
       inputs.segments.count
     )
   }
 
-  private func merge(_ parts: Parameters, _ output: DeviceRows, _ count: Int) throws {
-    // A block a row, whose threads share columns and parts.
-    let threads = 256
+  private func merge(_ parts: AttentionForwardParameters, _ output: DeviceRows, _ count: Int) throws
+  {
+    // One block per row, whose threads share columns and parts.
     try operands.queue.launch(
-      tile.features.element.kernel(
-        "attention/merge", sharedBytes: threads * 4 * DType.float32.size),
-      grid: (count, 1, 1), threads: threads,
-      MergeParameters(
-        partialOutput: parts.partialOutput, partialSums: parts.partialSums,
-        output: output.place.base, logSumExp: parts.logSumExp, rows: Int64(count),
+      tile.features.element.kernel("attention/merge", sharedBytes: merge_shared_bytes),
+      grid: (count, 1, 1), threads: merge_threads,
+      AttentionMergeParameters(
+        partial_output: parts.partial_output, partial_sums: parts.partial_sums,
+        output: output.place.base, log_sum_exp: parts.log_sum_exp, rows: Int64(count),
         splits: parts.splits, heads: Int32(problem.heads), queries: Int32(problem.queryLength),
         pitch: Int32(tile.columns.values)))
-  }
-
-  /// `PartialSum` of `attention/forward.cuh`.
-  private struct PartialSum {
-    var bound: Float
-    var sum: Float
-  }
-
-  /// The kernel's parameters, field by field as it declares them.
-  private struct Parameters: BitwiseCopyable {
-    var operands: DeviceOperands
-    var output: DeviceRows.Place
-    var logSumExp: UInt64
-    var sinks: UInt64
-    var partialOutput: UInt64
-    var partialSums: UInt64
-    var boundFactor: Float
-    var boundRise: Float
-    var boundRange: Float
-    var splits: Int32
-  }
-
-  /// Those of Hopper's kernel.
-  private struct MappedParameters: BitwiseCopyable {
-    var maps: FlashMaps
-    var forward: Parameters
-  }
-
-  /// Those of Hopper's kernel for float32.
-  private struct SingleParameters: BitwiseCopyable {
-    var maps: FlashMaps
-    var units: FlashUnits
-    var forward: Parameters
-  }
-
-  /// The parameters of `attention/merge.cu`, field by field.
-  private struct MergeParameters: BitwiseCopyable {
-    var partialOutput: UInt64
-    var partialSums: UInt64
-    var output: UInt64
-    var logSumExp: UInt64
-    var rows: Int64
-    var splits: Int32
-    var heads: Int32
-    var queries: Int32
-    var pitch: Int32
   }
 }

@@ -1,12 +1,8 @@
 import AttentionCUDA
+import AttentionCUDAKernels
 import AttentionTensors
 
-/// What Hopper's copying unit reads boxes of: `OperandMaps` of `attention/hopper.cuh`.
-struct FlashMaps: BitwiseCopyable {
-  private let queries: TensorMap
-  private let keys: TensorMap
-  private let values: TensorMap
-
+extension AttentionMaps {
   /// - Parameters:
   ///   - queries: what is read.
   ///   - keys: what is read.
@@ -17,9 +13,10 @@ struct FlashMaps: BitwiseCopyable {
     queries: DeviceRows, keys: DeviceRows, values: DeviceRows, _ tile: TileRows,
     _ device: CUDADevice
   ) throws {
-    self.queries = try queries.map(rows: tile.queries, on: device)
-    self.keys = try keys.map(rows: tile.keys, on: device)
-    self.values = try values.map(rows: tile.keys, on: device)
+    self.init(
+      queries: try queries.map(rows: tile.queries, on: device),
+      keys: try keys.map(rows: tile.keys, on: device),
+      values: try values.map(rows: tile.keys, on: device))
   }
 
   init(_ rows: FlashRows, _ tile: TileRows, _ device: CUDADevice) throws {
@@ -28,9 +25,6 @@ struct FlashMaps: BitwiseCopyable {
 }
 
 extension DeviceRows {
-  /// A row of a block of `BlockedTile`.
-  private static let blockBytes = 128
-
   /// What a map follows from. Memory is handed out again, so that the same maps come up in each step of
   /// a training.
   private struct MapKey: Hashable, Sendable {
@@ -54,12 +48,12 @@ extension DeviceRows {
       let size = tensor.dtype.size
       // Nobody steps along an axis of one entry, but the unit wants a multiple of 16 bytes there too.
       func stride(_ axis: Int) -> Int {
-        tensor.shape[axis] <= 1 ? Self.blockBytes : tensor.strides[axis] * size
+        tensor.shape[axis] <= 1 ? bank_bytes : tensor.strides[axis] * size
       }
       return try TensorMap(
         base: place.base, shape: tensor.shape.dimensions,
         strides: (batch: stride(0), row: stride(1), head: stride(2)),
-        isBFloat16: tensor.dtype == .bfloat16, rows: rows, columns: Self.blockBytes / size,
+        isBFloat16: tensor.dtype == .bfloat16, rows: rows, columns: bank_bytes / size,
         on: device)
     }
   }

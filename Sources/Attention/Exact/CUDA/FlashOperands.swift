@@ -1,4 +1,5 @@
 import AttentionCUDA
+import AttentionCUDAKernels
 import AttentionTensors
 
 /// What launches of one call read, held on the device as long as this object lives: until they are
@@ -35,7 +36,7 @@ final class FlashOperands {
   }
 
   /// Where rows are.
-  func place(_ rows: DeviceRows) -> DeviceRows.Place {
+  func place(_ rows: DeviceRows) -> AttentionRows {
     tensors.append(rows.tensor)
     return rows.place
   }
@@ -77,63 +78,31 @@ struct FlashRows {
   }
 }
 
-/// `Operands` of `attention/operands.cuh`, field by field.
-struct DeviceOperands: BitwiseCopyable {
-  private let queries: DeviceRows.Place
-  private let keys: DeviceRows.Place
-  private let values: DeviceRows.Place
-  /// The address of the list of sequences; 0 where nobody reads it.
-  let segments: UInt64
-  private let whole: DeviceSegment
-  private let scales: UInt64
-  private let keyMask: UInt64
-  private let queryLengths: UInt64
-  private let keyLengths: UInt64
-  private let terms: DeviceTerms
-  private let scale: Float
-  private let batch: Int32
-  private let queryLength: Int32
-  private let keyLength: Int32
-  private let heads: Int32
-  private let headsPerGroup: Int32
-
+extension AttentionOperands {
   /// Queues what must be computed of the inputs first, but for the rows.
   init(
     _ inputs: ExactInputs, _ features: FlashFeatures, _ rows: FlashRows, _ operands: FlashOperands
   ) throws {
     let problem = inputs.problem
-    queries = operands.place(rows.queries)
-    keys = operands.place(rows.keys)
-    values = operands.place(rows.values)
-    (queryLengths, keyLengths) = (rows.queryLengths, rows.keyLengths)
-    segments =
+    let segments =
       features.isPacked || inputs.logitDecay != nil
       ? try operands.address(
-        inputs.segments.map { DeviceSegment($0, problem.alignment) }, "sequences") : 0
-    whole = DeviceSegment(inputs.segments[0], problem.alignment)
-    scales = try operands.address(inputs.scales, .float32)
-    scale = inputs.scale.first ?? 1
-    keyMask = try operands.address(inputs.keyMask, .bool)
-    terms = try DeviceTerms(inputs, segments: segments, operands)
-    batch = Int32(problem.batch)
-    queryLength = Int32(problem.queryLength)
-    keyLength = Int32(problem.keyLength)
-    heads = Int32(problem.heads)
-    headsPerGroup = Int32(inputs.headsPerGroup)
+        inputs.segments.map { AttentionSegment($0, problem.alignment) }, "sequences") : 0
+    self.init(
+      queries: operands.place(rows.queries), keys: operands.place(rows.keys),
+      values: operands.place(rows.values), segments: segments,
+      whole: AttentionSegment(inputs.segments[0], problem.alignment),
+      scales: try operands.address(inputs.scales, .float32),
+      key_mask: try operands.address(inputs.keyMask, .bool), query_lengths: rows.queryLengths,
+      key_lengths: rows.keyLengths,
+      terms: try AttentionTerms(inputs, segments: segments, operands),
+      scale: inputs.scale.first ?? 1, batch: Int32(problem.batch),
+      query_length: Int32(problem.queryLength), key_length: Int32(problem.keyLength),
+      heads: Int32(problem.heads), heads_per_group: Int32(inputs.headsPerGroup))
   }
 }
 
-/// A sequence as `attention/mask.cuh` declares it.
-struct DeviceSegment: BitwiseCopyable {
-  var batch: Int32
-  var queryStart: Int32
-  var queryCount: Int32
-  var keyStart: Int32
-  var place: Int32
-  var low: Int32
-  var high: Int32
-  var keys: Int32
-
+extension AttentionSegment {
   /// Outside every sequence, with room for adding a place.
   private static let unlimited = 1 << 29
 
@@ -142,38 +111,25 @@ struct DeviceSegment: BitwiseCopyable {
     func limited(_ place: Int) -> Int32 {
       Int32(max(-Self.unlimited, min(Self.unlimited, place)))
     }
-    batch = Int32(segment.batch)
-    queryStart = Int32(segment.queryStart)
-    queryCount = Int32(segment.queryCount)
-    keyStart = Int32(segment.keyStart)
-    place = alignment == .bottomRight ? Int32(segment.keyCount - segment.queryCount) : 0
-    low = limited(segment.band.low)
-    high = limited(segment.band.high)
-    keys = Int32(segment.keyCount)
+    self.init(
+      batch: Int32(segment.batch), query_start: Int32(segment.queryStart),
+      query_count: Int32(segment.queryCount), key_start: Int32(segment.keyStart),
+      place: alignment == .bottomRight ? Int32(segment.keyCount - segment.queryCount) : 0,
+      low: limited(segment.band.low), high: limited(segment.band.high),
+      keys: Int32(segment.keyCount))
   }
 }
 
-/// What is done to scores, as `attention/terms.cuh` declares it.
-struct DeviceTerms: BitwiseCopyable {
-  private let softcap: Float
-  private let unused: Int32 = 0
-  private let slopes: UInt64
-  private let bias: UInt64
-  private let biasBatch: Int64
-  private let biasHead: Int64
-  private let biasQuery: Int64
-  private let biasKey: Int64
-  private let decaySums: UInt64
-
+extension AttentionTerms {
+  /// - Parameter segments: the address of the list of sequences.
   init(_ inputs: ExactInputs, segments: UInt64, _ operands: FlashOperands) throws {
-    softcap = inputs.softcap ?? 0
-    slopes = try operands.address(inputs.slopes, "ALiBi slopes")
-    bias = try inputs.bias.map { try operands.address(holding: $0) } ?? 0
     func stride(_ axis: Int) -> Int64 { Int64(inputs.bias?.strides[axis] ?? 0) }
-    (biasBatch, biasHead, biasQuery, biasKey) = (stride(0), stride(1), stride(2), stride(3))
-    decaySums =
-      try inputs.logitDecay.map { _ in
+    self.init(
+      softcap: inputs.softcap ?? 0, slopes: try operands.address(inputs.slopes, "ALiBi slopes"),
+      bias: try inputs.bias.map { try operands.address(holding: $0) } ?? 0, bias_batch: stride(0),
+      bias_head: stride(1), bias_query: stride(2), bias_key: stride(3),
+      decay_sums: try inputs.logitDecay.map { _ in
         try LogitDecaySums(inputs, segments: segments, operands).forward()
-      } ?? 0
+      } ?? 0)
   }
 }

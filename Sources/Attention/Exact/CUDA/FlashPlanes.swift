@@ -1,4 +1,5 @@
 import AttentionCUDA
+import AttentionCUDAKernels
 import AttentionTensors
 
 /// float32 rows as Hopper's kernels multiply them: each number taken apart into two of float16, its
@@ -9,7 +10,6 @@ struct FlashPlanes {
   /// The address of the units, [batch, heads, length].
   let units: UInt64
 
-  private static let planes = 2
   /// Rows of one block.
   private static let warps = 8
 
@@ -23,28 +23,17 @@ struct FlashPlanes {
     let (batch, length, heads, dimension) = (shape[0], shape[1], shape[2], shape[3])
     let count = batch * length * heads
     rows = try DeviceRows(
-      fresh: [batch, length, heads * Self.planes, dimension], paddedTo: dimension, .float16,
+      fresh: [batch, length, heads * plane_count, dimension], paddedTo: dimension, .float16,
       on: source.tensor.device)
     units = try operands.fresh(max(1, count) * DType.float32.size, "units of rows")
     let place = operands.place(rows)
     guard count > 0 else { return }
     try operands.queue.launch(
       "attention/planes", definitions: ["DIMENSION=\(dimension)"],
-      grid: (count.rounded(up: Self.warps) / Self.warps, 1, 1),
-      threads: Self.warps * FlashTile.threadsPerWarp,
-      Parameters(
+      grid: (count.pieces(of: Self.warps), 1, 1), threads: Self.warps * warp_threads,
+      AttentionPlanesParameters(
         source: operands.place(source), planes: place.base, units: units, count: Int64(count),
         length: Int32(length), heads: Int32(heads)))
-  }
-
-  /// The parameters of `attention/planes.cu`, field by field.
-  private struct Parameters: BitwiseCopyable {
-    var source: DeviceRows.Place
-    var planes: UInt64
-    var units: UInt64
-    var count: Int64
-    var length: Int32
-    var heads: Int32
   }
 }
 
@@ -57,15 +46,15 @@ extension FlashPlanes {
     let outputGradient: FlashPlanes?
 
     /// What boxes of a tile are read of.
-    func maps(_ tile: TileRows, _ device: CUDADevice) throws -> FlashMaps {
-      try FlashMaps(
+    func maps(_ tile: TileRows, _ device: CUDADevice) throws -> AttentionMaps {
+      try AttentionMaps(
         queries: queries.rows, keys: keys.rows, values: values.rows, tile, device)
     }
 
-    var units: FlashUnits {
-      FlashUnits(
+    var units: AttentionUnits {
+      AttentionUnits(
         queries: queries.units, keys: keys.units, values: values.units,
-        outputGradient: outputGradient?.units ?? 0)
+        output_gradient: outputGradient?.units ?? 0)
     }
   }
 
@@ -83,12 +72,4 @@ extension FlashPlanes {
       keys: try FlashPlanes(rows.keys, operands), values: try FlashPlanes(rows.values, operands),
       outputGradient: try outputGradient.map { try FlashPlanes($0, operands) })
   }
-}
-
-/// `Units` of `attention/hopper_single.cuh`, field by field.
-struct FlashUnits: BitwiseCopyable {
-  var queries: UInt64
-  var keys: UInt64
-  var values: UInt64
-  var outputGradient: UInt64
 }

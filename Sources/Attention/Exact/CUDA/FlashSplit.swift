@@ -22,7 +22,7 @@ enum FlashSplit {
     let rows = longestQueries * (problem.heads / problem.keyValueHeads)
     guard rows <= mostRows, problem.keyLength >= fewestKeys else { return nil }
     let blocks =
-      rows.rounded(up: rowsPerBlock) / rowsPerBlock * problem.keyValueHeads
+      rows.pieces(of: rowsPerBlock) * problem.keyValueHeads
       * (problem.packedSequences ?? problem.batch)
     let wanted = multiprocessors * blocksPerMultiprocessor / max(1, blocks)
     let parts = min(wanted, problem.keyLength / smallestPart)

@@ -1,4 +1,5 @@
 import AttentionCUDA
+import AttentionCUDAKernels
 import AttentionTensors
 
 /// The tile in which `attention/forward.cu` works, and into how many parts the keys are split.
@@ -16,10 +17,8 @@ struct FlashTile: Hashable, Sendable {
 
   static let largestDimension = 256
   static let hopper = 90
-  static let threadsPerWarp = 32
   /// Columns of one matrix instruction; dimensions are padded to it.
   private static let step = 16
-  private static let stages = 2
 
   static func padded(_ dimension: Int) -> Int { max(1, dimension).rounded(up: step) }
 
@@ -51,8 +50,9 @@ struct FlashTile: Hashable, Sendable {
         : features.element.isHalf
           ? Self.half(columns.widest, features, limits.capability)
           : Self.single(columns.widest, limits.capability))
+    let usesWarpgroups = warpgroups != nil
     rows = limits.first(of: candidates) {
-      Self.sharedBytes($0, columns, features.dividesByLengths)
+      Self.sharedBytes($0, columns, features, usesWarpgroups: usesWarpgroups)
     }
     self.columns = columns
     self.features = features
@@ -87,8 +87,8 @@ struct FlashTile: Hashable, Sendable {
   /// Scores, weights and outputs of a warpgroup's rows fill its registers.
   private static func hopper(_ warpgroups: Int, _ element: FlashElement) -> TileRows {
     TileRows(
-      warpgroups * FlashWarpgroups.rows, FlashWarpgroups.keys(element),
-      warps: warpgroups * FlashWarpgroups.threads / threadsPerWarp, blocks: 1)
+      warpgroups * group_rows, FlashWarpgroups.keys(element),
+      warps: warpgroups * group_threads / warp_threads, blocks: 1)
   }
 
   private static func single(_ widest: Int, _ capability: Int) -> [TileRows] {
@@ -107,23 +107,20 @@ struct FlashTile: Hashable, Sendable {
     return [TileRows(16, bytes <= 128 ? 64 : bytes <= 256 ? 32 : 16, warps: 1, blocks: 4)]
   }
 
-  /// Queries; keys and values twice, one tile being read while the next arrives; the keys' lengths.
-  private static func sharedBytes(_ rows: TileRows, _ columns: TileColumns, _ hasLengths: Bool)
-    -> Int
-  {
-    let lengths = hasLengths ? stages * rows.keys * DType.float32.size : 0
-    return rows.queries * max(columns.keyBytes, columns.valueBytes)
-      + stages * rows.keys * (columns.keyBytes + columns.valueBytes) + lengths
+  private static func sharedBytes(
+    _ rows: TileRows, _ columns: TileColumns, _ features: FlashFeatures, usesWarpgroups: Bool
+  ) -> Int {
+    columns.sharedBytes(
+      owns_queries, owned: rows.queries, passing: rows.keys, stages: attention_stages, features,
+      usesWarpgroups: usesWarpgroups)
   }
 
   var sharedBytes: Int {
-    let units = usesPlanes ? 2 * Self.stages * rows.keys * DType.float32.size : 0
-    return Self.sharedBytes(rows, columns, features.dividesByLengths) + units
-      + (warpgroups == nil ? 0 : FlashWarpgroups.barrierBytes(stages: Self.stages))
+    Self.sharedBytes(rows, columns, features, usesWarpgroups: warpgroups != nil)
   }
 
   /// Threads of a block.
-  var threads: Int { rows.threads + (warpgroups == nil ? 0 : FlashWarpgroups.threads) }
+  var threads: Int { rows.threads + (warpgroups == nil ? 0 : group_threads) }
 
   /// Whether ``FlashPlanes`` are read, for `attention/hopper_single_forward.cu`.
   var usesPlanes: Bool { warpgroups != nil && !features.element.isHalf }
@@ -138,7 +135,7 @@ struct FlashTile: Hashable, Sendable {
     if let warpgroups {
       return features.definitions + columns.definitions
         + ["KEY_ROWS=\(rows.keys)", "WARPGROUPS=\(warpgroups)"]
-        + (usesPlanes ? ["STAGES=\(Self.stages)"] : [])
+        + (usesPlanes ? ["STAGES=\(attention_stages)"] : [])
     }
     return features.definitions + columns.definitions + rows.definitions
       + ["CONSTANT_BOUND=\(hasConstantBound ? 1 : 0)", "SPLIT=\(splits == nil ? 0 : 1)"]

@@ -1,17 +1,10 @@
+import AttentionCUDAKernels
 import AttentionTensors
 
 /// Warpgroups of a block of Hopper's kernels, and how many those of the forward pass have.
 enum FlashWarpgroups {
-  /// Rows that a warpgroup owns.
-  static let rows = 64
-  static let threads = 128
   /// Keys of a tile. Of float32, what lies in registers and shared memory takes twice the room.
   static func keys(_ element: FlashElement) -> Int { element.isHalf ? 128 : 64 }
-  /// The barriers of a block: of what it owns, and two for each stage of both tensors that go by.
-  static func barrierBytes(stages: Int) -> Int {
-    (1 + 2 * 2 * stages) * MemoryLayout<UInt64>.size
-  }
-
   /// The most: their outputs and scores fill the registers of a multiprocessor.
   static func most(_ widest: Int) -> Int { widest <= 64 ? 3 : 2 }
   /// The rate of blocks with three beside that of blocks with two, both with whole tiles (an H200, dimension
@@ -32,13 +25,13 @@ enum FlashWarpgroups {
 
   /// Rows times tiles of `keys` that blocks of `groups` warpgroups compute for a sequence.
   private static func work(_ segment: ExactInputs.Segment, _ groups: Int, _ keys: Int) -> Int {
-    let height = groups * rows
+    let height = groups * group_rows
     return stride(from: 0, to: segment.queryCount, by: height).reduce(0) { sum, first in
       let visible = segment.band.visibleKeys(
         rows: first..<min(first + height, segment.queryCount), keys: segment.keyCount)
       guard !visible.isEmpty else { return sum }
       return sum + height
-        * (visible.upperBound.rounded(up: keys) / keys - visible.lowerBound / keys)
+        * (visible.upperBound.pieces(of: keys) - visible.lowerBound / keys)
     }
   }
 }

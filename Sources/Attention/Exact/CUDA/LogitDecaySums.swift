@@ -1,4 +1,5 @@
 import AttentionCUDA
+import AttentionCUDAKernels
 import AttentionTensors
 
 /// The running sums of the logit decay on a device, by `attention/decay.cu`.
@@ -21,18 +22,19 @@ struct LogitDecaySums {
     inputs.problem.batch * inputs.problem.heads * inputs.problem.queryLength
   }
 
-  /// The address of the sums [batch, heads, length], `DecaySum` of `attention/terms.cuh`.
+  /// The address of the sums [batch, heads, length], each an `AttentionDecaySum`.
   func forward() throws -> UInt64 {
     guard let decay = try inputs.logitDecay?.cast(to: .float32) else { return 0 }
-    let words = 4
-    let sums = try operands.fresh(words * count * DType.float32.size, "logit decay's sums")
+    let sums = try operands.fresh(
+      count * MemoryLayout<AttentionDecaySum>.stride, "logit decay's sums")
     try launch(
       isBackward: false,
-      Parameters(
+      AttentionDecayParameters(
         segments: segments, decay: try operands.address(holding: decay),
         batch: Int64(decay.strides[0]), row: Int64(decay.strides[1]),
         head: Int64(decay.strides[2]),
-        keyMask: try operands.address(inputs.keyMask, .bool), sums: sums, querySums: 0, keySums: 0,
+        key_mask: try operands.address(inputs.keyMask, .bool), sums: sums, query_sums: 0,
+        key_sums: 0,
         gradient: 0,
         length: Int32(inputs.problem.queryLength), heads: Int32(inputs.problem.heads)))
     return sums
@@ -49,41 +51,20 @@ struct LogitDecaySums {
       [problem.batch, problem.queryLength, problem.heads], dtype: .float32, device: inputs.device)
     try launch(
       isBackward: true,
-      Parameters(
+      AttentionDecayParameters(
         segments: segments, decay: try operands.address(holding: decay),
         batch: Int64(decay.strides[0]), row: Int64(decay.strides[1]),
-        head: Int64(decay.strides[2]), keyMask: 0, sums: 0, querySums: querySums, keySums: keySums,
+        head: Int64(decay.strides[2]), key_mask: 0, sums: 0, query_sums: querySums,
+        key_sums: keySums,
         gradient: try gradient.deviceAddress(),
         length: Int32(problem.queryLength), heads: Int32(problem.heads)))
     return gradient
   }
 
-  private func launch(isBackward: Bool, _ parameters: Parameters) throws {
+  private func launch(isBackward: Bool, _ parameters: AttentionDecayParameters) throws {
     try operands.queue.launch(
       "attention/decay", definitions: ["BACKWARD=\(isBackward ? 1 : 0)"],
       grid: (inputs.problem.heads, inputs.segments.count, 1), threads: Self.threads,
-      sharedBytes: Self.threads * MemoryLayout<PartOfSum>.stride, parameters)
-  }
-
-  /// What a thread of the kernel leaves of its stretch.
-  private struct PartOfSum {
-    var sum: Double
-    var cuts: Int32
-  }
-
-  /// The kernel's parameters, field by field as it declares them.
-  private struct Parameters: BitwiseCopyable {
-    var segments: UInt64
-    var decay: UInt64
-    var batch: Int64
-    var row: Int64
-    var head: Int64
-    var keyMask: UInt64
-    var sums: UInt64
-    var querySums: UInt64
-    var keySums: UInt64
-    var gradient: UInt64
-    var length: Int32
-    var heads: Int32
+      sharedBytes: Self.threads * MemoryLayout<AttentionPartOfSum>.stride, parameters)
   }
 }

@@ -1,4 +1,5 @@
 import AttentionCUDA
+import AttentionCUDAKernels
 import AttentionTensors
 
 /// Cosine similarity's normalisation of queries and keys on a device, by `attention/lengths.cu` and, for
@@ -35,10 +36,12 @@ struct RowLengths {
     let reciprocals =
       groups == 1 ? try operands.fresh(count * DType.float32.size, "reciprocal lengths") : 0
     try launch(
-      "attention/lengths", source,
-      Parameters(
-        rows: .init(source), numbers: reciprocals, results: unit?.place.base ?? 0, count, source,
-        pitch, dimension, groups))
+      "attention/lengths", source, count,
+      AttentionLengthsParameters(
+        rows: .init(source), reciprocals: reciprocals, unit: unit?.place.base ?? 0,
+        count: Int64(count), length: Int32(source.shape[1]), heads: Int32(source.shape[2]),
+        pitch: Int32(pitch), dimension: Int32(dimension), groups: Int32(groups),
+        shortest: Similarity.shortestSlice))
     return (try unit ?? DeviceRows(tensor, paddedTo: pitch), reciprocals)
   }
 
@@ -51,50 +54,22 @@ struct RowLengths {
     let result = try Tensor.onDevice(tensor.shape, dtype: .float32, device: tensor.device)
     let count = tensor.shape[0] * tensor.shape[1] * tensor.shape[2]
     try launch(
-      "attention/unit_gradient", source,
-      Parameters(
-        rows: .init(source), numbers: gradient.place.base, results: result.deviceAddress(), count,
-        source, FlashTile.padded(dimension), dimension, groups))
+      "attention/unit_gradient", source, count,
+      AttentionUnitGradientParameters(
+        rows: .init(source), gradient: gradient.place.base, result: result.deviceAddress(),
+        count: Int64(count), length: Int32(source.shape[1]), heads: Int32(source.shape[2]),
+        pitch: Int32(FlashTile.padded(dimension)), dimension: Int32(dimension),
+        groups: Int32(groups), shortest: Similarity.shortestSlice))
     return result
   }
 
-  private func launch(_ kernel: String, _ source: Tensor, _ parameters: Parameters) throws {
+  private func launch(
+    _ kernel: String, _ source: Tensor, _ count: Int, _ parameters: some BitwiseCopyable
+  ) throws {
     try withExtendedLifetime(source) {
       try operands.queue.launch(
         element.kernel(kernel),
-        grid: (Int(parameters.count).rounded(up: Self.warps) / Self.warps, 1, 1),
-        threads: Self.warps * FlashTile.threadsPerWarp, parameters)
-    }
-  }
-
-  /// The parameters of both kernels, field by field as they declare them.
-  private struct Parameters: BitwiseCopyable {
-    var rows: DeviceRows.Place
-    /// Reciprocal lengths, or the gradient that is read.
-    var numbers: UInt64
-    /// Rows that are written.
-    var results: UInt64
-    var count: Int64
-    var length: Int32
-    var heads: Int32
-    var pitch: Int32
-    var dimension: Int32
-    var groups: Int32
-    var shortest = Similarity.shortestSlice
-
-    init(
-      rows: DeviceRows.Place, numbers: UInt64, results: UInt64, _ count: Int, _ source: Tensor,
-      _ pitch: Int, _ dimension: Int, _ groups: Int
-    ) {
-      self.rows = rows
-      self.numbers = numbers
-      self.results = results
-      self.count = Int64(count)
-      length = Int32(source.shape[1])
-      heads = Int32(source.shape[2])
-      self.pitch = Int32(pitch)
-      self.dimension = Int32(dimension)
-      self.groups = Int32(groups)
+        grid: (count.pieces(of: Self.warps), 1, 1), threads: Self.warps * warp_threads, parameters)
     }
   }
 }

@@ -72,11 +72,6 @@ struct DeviceSequences {
   }
 }
 
-extension Int {
-  /// How many pieces of `size` cover this many.
-  func pieces(of size: Int) -> Int { (self + size - 1) / size }
-}
-
 extension Tensor {
   /// The address of the first element on the device; 0, the null pointer, of nil.
   static func deviceAddress(_ tensor: Tensor?) throws -> UInt64 {

@@ -1,4 +1,5 @@
 import AttentionCUDA
+import AttentionCUDAKernels
 import AttentionTensors
 
 /// How the kernels of linear attention cut a problem for a GPU: how many columns of the values a block
@@ -10,7 +11,7 @@ struct LinearTile: Hashable, Sendable {
   static let chunk = 16
   /// Threads of a block.
   static let threads = 256
-  static let threadsPerWarp = 32
+  static let threadsPerWarp = warp_threads
   /// The longest keys that the kernels are compiled for.
   static let largestKeyDimension = 256
   /// The fewest columns of a block.

@@ -1,0 +1,39 @@
+#pragma once
+
+#include "attention/backward.h"
+
+// Parameter blocks of kernels of the backward pass that need more than AttentionBackwardParameters.
+
+// attention/hopper_backward_queries.cu and hopper_backward_keys.cu
+struct AttentionHopperBackwardParameters {
+  struct AttentionMaps maps;
+  struct TensorMap output_gradient;
+  struct AttentionBackwardParameters backward;
+};
+CHECK_TENSOR_MAP(AttentionHopperBackwardParameters, output_gradient);
+
+// attention/hopper_single_backward_queries.cu and hopper_single_backward_keys.cu
+struct AttentionHopperSingleBackwardParameters {
+  struct AttentionMaps maps;
+  struct TensorMap output_gradient;
+  struct AttentionUnits units;
+  struct AttentionBackwardParameters backward;
+};
+CHECK_TENSOR_MAP(AttentionHopperSingleBackwardParameters, output_gradient);
+
+// attention/bias_gradient.cu
+struct AttentionBiasGradientParameters {
+  struct AttentionBackwardParameters backward;
+  DEVICE_POINTER(float) gradient;  // [slots] + the bias's shape
+  long long slot;                  // strides in elements; zero along axes that are summed
+  long long batch;
+  long long head;
+  long long query;
+  long long key;
+  int sequences;                   // summed by one block
+  int heads;
+  int query_tiles;
+  int key_tiles;
+  int sums_queries;                // 0 or 1
+  int sums_keys;
+};

@@ -1,0 +1,32 @@
+#pragma once
+
+#include "attention/maps.h"
+#include "attention/operands.h"
+#include "attention/partial_sum.h"
+
+// attention/forward.cu
+struct AttentionForwardParameters {
+  struct AttentionOperands operands;
+  OF(AttentionRows, Number) output;
+  DEVICE_POINTER(float) log_sum_exp;     // [batch, heads, queries]
+  DEVICE_POINTER(const float) sinks;     // [heads], or null
+  DEVICE_POINTER(float) partial_output;  // with SPLIT [splits, batch, heads, queries, VALUE_DIMENSION]
+  DEVICE_POINTER(struct AttentionPartialSum) partial_sums;  // with SPLIT [splits, batch, heads, queries]
+  float bound_factor;  // with CONSTANT_BOUND: scores are at most this times |scale|,
+  float bound_rise;    // of which this much is left,
+  float bound_range;   // if twice that is no more than this
+  int splits;
+};
+
+// attention/hopper_forward.cu
+struct AttentionHopperForwardParameters {
+  struct AttentionMaps maps;
+  struct AttentionForwardParameters forward;
+};
+
+// attention/hopper_single_forward.cu
+struct AttentionHopperSingleForwardParameters {
+  struct AttentionMaps maps;
+  struct AttentionUnits units;
+  struct AttentionForwardParameters forward;
+};
