@@ -121,12 +121,6 @@ struct CallSite {
     try check(target(tensor, name), name, shape, dtype)
   }
 
-  /// The same of a result that a call cannot do without.
-  func requiredTarget(_ tensor: sa_tensor, _ name: String) throws -> Tensor {
-    guard let view = try target(tensor, name) else { throw absence(of: name) }
-    return view
-  }
-
   /// The same of a result that a call cannot do without, and whose shape and dtype are known.
   func requiredTarget(
     _ tensor: sa_tensor, _ name: String, _ shape: Shape, _ dtype: DType

@@ -11,18 +11,9 @@ protocol InterfaceCall {
   var kernel: UnsafePointer<CChar>! { get }
 }
 
-extension sa_attention: InterfaceCall {}
-extension sa_linear_attention: InterfaceCall {}
-extension sa_gated_scan: InterfaceCall {}
-
-extension InterfaceCall {
-  /// The kernel asked for, if any.
-  var kernelName: String? { kernel.map { String(cString: $0) } }
-}
-
 /// Runs the body of an exported function on a call that has the struct's size: no error leaves it.
 func answering<Call: InterfaceCall>(
-  _ call: UnsafePointer<Call>?, _ body: (Call) throws -> Void
+  _ call: UnsafePointer<Call>?, _ body: (UnsafePointer<Call>) throws -> Void
 ) -> sa_status {
   answering {
     guard let call else {
@@ -34,7 +25,7 @@ func answering<Call: InterfaceCall>(
       throw AttentionError.invalidArgument(
         "size", was: "\(size)", mustBe: "\(MemoryLayout<Call>.size), the size of \(Call.self)")
     }
-    try body(call.pointee)
+    try body(call)
   }
 }
 

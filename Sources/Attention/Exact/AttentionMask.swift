@@ -44,13 +44,6 @@ public struct AttentionMask: Sendable {
     self.keyMask = keyMask
     self.cumulativeLengths = cumulativeLengths
   }
-
-  /// The same of keys whose flags are not read. Lengths are: which pairs there are follows from them.
-  func withoutElements() throws -> AttentionMask {
-    AttentionMask(
-      isCausal: isCausal, alignment: alignment, window: window,
-      keyMask: try keyMask?.withoutElements(), cumulativeLengths: cumulativeLengths)
-  }
 }
 
 /// The keys that a query sees because of causality and window, as a band along the diagonal:

@@ -33,7 +33,11 @@ public struct ExactProblem: OperatorProblem {
   public var hasLogitDecay: Bool
   public var hasSinks: Bool
   public var needsGradient: Bool
-  public var needsBiasGradient: Bool
+  /// Whether a gradient of the bias is asked for, if any are.
+  public var wantsBiasGradient: Bool
+  public var needsBiasGradient: Bool { needsGradient && wantsBiasGradient }
+
+  public var hasWork: Bool { batch > 0 && queryLength > 0 }
 
   /// As `2×1024×8×64 by 2×1024×2×64 float32, causal bottom-right, with gradients`.
   public var description: String {

@@ -48,11 +48,4 @@ public struct ScoreTerms: Sendable {
     self.logitDecay = logitDecay
     self.sinks = sinks
   }
-
-  /// The same of tensors whose numbers are not read.
-  func withoutElements() throws -> ScoreTerms {
-    try ScoreTerms(
-      softcap: softcap, alibi: alibi, bias: bias?.withoutElements(),
-      logitDecay: logitDecay?.withoutElements(), sinks: sinks?.withoutElements())
-  }
 }

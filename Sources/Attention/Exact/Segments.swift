@@ -1,18 +1,27 @@
+import AttentionTensors
+
 extension ExactInputs {
   /// One sequence: its queries and keys do not meet those of another.
-  struct Segment: Hashable, Sendable {
-    var batch: Int
-    var queryStart: Int
-    var queryCount: Int
-    var keyStart: Int
-    var keyCount: Int
+  public struct Segment: Hashable, Sendable {
+    /// The row of the batch.
+    public var batch: Int
+    /// Where its tokens are in the row.
+    public var queryStart: Int
+    public var queryCount: Int
+    public var keyStart: Int
+    public var keyCount: Int
     var band: Band
+
+    /// The keys that a query sees because of causality and window, both counted in the sequence.
+    public func visibleKeys(query: Int) -> Range<Int> {
+      band.visibleKeys(rows: query..<query + 1, keys: keyCount)
+    }
   }
 }
 
 /// The sequences of a call: the rows of the batch, or those packed into one row. Rows take no memory,
 /// however many there are.
-struct Segments: RandomAccessCollection, Sendable {
+public struct Segments: RandomAccessCollection, Sendable {
   private enum Source: Sendable {
     /// As many like the first.
     case rows(Int, ExactInputs.Segment)
@@ -23,18 +32,19 @@ struct Segments: RandomAccessCollection, Sendable {
   /// Pairs of a query and a key inside the band, over all sequences of one head.
   let visiblePairs: Int
 
-  /// - Throws: ``AttentionError/invalidArgument(_:was:mustBe:)`` if the mask's lengths are not those of
+  /// - Throws: ``AttentionError/invalidArgument(_:was:mustBe:)`` if the lengths are not those of
   ///   sequences of so many queries and keys.
-  init(_ mask: AttentionMask, batch: Int, queries: Int, keys: Int) throws {
+  init(_ options: ExactOptions, _ lengths: Tensor?, batch: Int, queries: Int, keys: Int) throws {
     func segment(_ start: Int, _ queries: Int, _ keys: Int) -> ExactInputs.Segment {
       ExactInputs.Segment(
         batch: 0, queryStart: start, queryCount: queries, keyStart: start, keyCount: keys,
-        band: Band(mask.isCausal, mask.alignment, mask.window, queries: queries, keys: keys))
+        band: Band(
+          options.isCausal, options.alignment, options.window, queries: queries, keys: keys))
     }
     func pairs(_ segment: ExactInputs.Segment) -> Int {
       segment.band.pairs(queries: segment.queryCount, keys: segment.keyCount)
     }
-    guard let lengths = mask.cumulativeLengths else {
+    guard let lengths else {
       let first = segment(0, queries, keys)
       source = .rows(batch, first)
       visiblePairs = batch * pairs(first)
@@ -59,15 +69,15 @@ struct Segments: RandomAccessCollection, Sendable {
     }
   }
 
-  var startIndex: Int { 0 }
-  var endIndex: Int {
+  public var startIndex: Int { 0 }
+  public var endIndex: Int {
     switch source {
     case .rows(let count, _): count
     case .packed(let all): all.count
     }
   }
 
-  subscript(index: Int) -> ExactInputs.Segment {
+  public subscript(index: Int) -> ExactInputs.Segment {
     switch source {
     case .rows(_, var segment):
       segment.batch = index

@@ -30,20 +30,4 @@ public enum Similarity: Sendable {
     case .cosine(let scale, _, _): scale
     }
   }
-
-  /// The same of factors whose numbers are not read.
-  func withoutElements() throws -> Similarity {
-    guard case .perHead(let tensor)? = scale else { return self }
-    let scale = Scale.perHead(try tensor.withoutElements())
-    switch self {
-    case .dotProduct: return .dotProduct(scale: scale)
-    case .cosine(_, let groups, let normalizes):
-      return .cosine(scale: scale, groups: groups, normalizes: normalizes)
-    }
-  }
-
-  /// The number of slices that the kernel normalises; nil if it does not normalise.
-  var normalizedGroups: Int? {
-    if case .cosine(_, let groups, true) = self { groups } else { nil }
-  }
 }

@@ -1,8 +1,10 @@
 import AttentionTensors
 
-/// The validated arguments of one call of linear attention, as kernels read them.
-public struct LinearCall: CheckedCall {
-  public internal(set) var problem: LinearProblem
+/// The arguments of one call of linear attention, as kernels read them: without history.
+public struct LinearCall: OperatorArguments {
+  public typealias Op = LinearAttention
+
+  public let problem: LinearProblem
   /// [b, t, h, k], detached; the last axis lies dense in memory.
   public let queries: Tensor
   /// [b, t, h, k], as the queries.
@@ -19,9 +21,9 @@ public struct LinearCall: CheckedCall {
   /// The sequences, one a state.
   public let sequences: TokenSequences
   /// Memory of the caller that results are wanted in.
-  package var places = LinearPlaces()
+  public var places = Places<LinearAttention>()
   /// Whether a gradient of the decay is wanted, where there is a decay and gradients are.
-  package var wantsDecayGradient = true
+  public let wantsDecayGradient: Bool
 
   /// The factor that turns a key into a unit vector is 1/√(Σ x² + ε), with this ε.
   public static let normalizationEpsilon = 1e-6
@@ -29,7 +31,14 @@ public struct LinearCall: CheckedCall {
   /// Where the tensors are.
   var device: Device { problem.device }
 
-  var hasTokens: Bool { problem.batch > 0 && problem.length > 0 }
+  public var carried: CarriedState<LinearAttention>? {
+    CarriedState(from: .initialState, to: .finalState, initialState)
+  }
+
+  var outputShape: Shape { LinearAttention.shape(of: .output, in: problem) }
+  var stateShape: Shape { LinearAttention.shape(of: .finalState, in: problem) }
+  /// The dtype of states.
+  var stateDType: DType { problem.stateDType }
 
   /// Elements of a state.
   var stateSize: Int { problem.keyDimension * problem.valueDimension }
@@ -38,128 +47,31 @@ public struct LinearCall: CheckedCall {
   func queryHead(of head: Int) -> Int { head / (problem.valueHeads / problem.heads) }
 }
 
-/// Memory of the caller that results of linear attention are wanted in; nil for fresh memory. Kernels may
-/// disregard it.
-package struct LinearPlaces: Sendable {
-  package var output: Tensor?
-  package var finalState: Tensor?
-  /// [b, t, h, k]
-  package var queriesGradient: Tensor?
-  /// [b, t, h, k]
-  package var keysGradient: Tensor?
-  /// [b, t, hv, v]
-  package var valuesGradient: Tensor?
-
-  package init(
-    output: Tensor? = nil, finalState: Tensor? = nil, queriesGradient: Tensor? = nil,
-    keysGradient: Tensor? = nil, valuesGradient: Tensor? = nil
-  ) {
-    self.output = output
-    self.finalState = finalState
-    self.queriesGradient = queriesGradient
-    self.keysGradient = keysGradient
-    self.valuesGradient = valuesGradient
-  }
-}
-
 extension LinearCall {
-  /// Checks the arguments of `linearAttention`.
-  ///
-  /// - Throws: ``AttentionError/invalidArgument(_:was:mustBe:)``
-  package init(
-    queries: Tensor, keys: Tensor, values: Tensor, decay: Tensor?, update: LinearUpdate,
-    scale: Double?, normalizesQueriesAndKeys: Bool, initialState: Tensor?,
-    cumulativeLengths: Tensor?, needsGradient: Bool
-  ) throws {
-    try Self.check(queries, "queries", "[batch, length, heads, key dimension]") {
-      $0.rank == 4 && $0.shape[2] > 0 && $0.shape[3] > 0
-    }
-    let (batch, length, heads, dimension) = (
-      queries.shape[0], queries.shape[1], queries.shape[2], queries.shape[3]
-    )
-    try Self.check(keys, "keys", "\(queries.shape) as the queries are") {
-      $0.shape == queries.shape
-    }
-    try Self.check(
-      values, "values",
-      "[\(batch), \(length), a multiple of \(heads) heads, value dimension]"
-    ) {
-      $0.rank == 4 && $0.shape[0] == batch && $0.shape[1] == length && $0.shape[2] > 0
-        && $0.shape[2] % heads == 0 && $0.shape[3] > 0
-    }
-    try Self.check(dtypeOf: queries, "queries", "a floating-point dtype", \.isFloatingPoint)
-    for (tensor, name) in [(keys, "keys"), (values, "values")] {
-      try Self.check(dtypeOf: tensor, name, "\(queries.dtype.rawValue) as the queries are") {
-        $0 == queries.dtype
-      }
-    }
-    let others: [(tensor: Tensor?, name: String)] =
-      [(keys, "keys"), (values, "values"), (decay, "decay"), (initialState, "initialState")]
-      + zip(update.tensors, update.names).map { ($0, $1) }
-    let device = try Self.device(of: queries, "queries", with: others)
-    let valueHeads = values.shape[2]
-    let kind = try Self.kind(of: decay, [batch, length, valueHeads, dimension])
-    let sequences = try Self.sequences(
-      cumulativeLengths, of: "queries", batch: batch, length: length)
-    try ProblemSize.check(heads: valueHeads, "values")
-    try ProblemSize.check(row: dimension, "keys")
-    try ProblemSize.check(row: values.shape[3], "values")
-    try ProblemSize.check(
-      queries, "queries", [batch, length, valueHeads, dimension, values.shape[3]],
-      "batch, length, value heads, key and value dimension")
-    try ProblemSize.check(
-      values, "values", [sequences.count, valueHeads, dimension, values.shape[3]],
-      "sequences, value heads, key and value dimension")
-    let problem = LinearProblem(
-      batch: batch, length: length, sequences: sequences.count,
-      isPacked: cumulativeLengths != nil, heads: heads, valueHeads: valueHeads,
-      keyDimension: dimension, valueDimension: values.shape[3], dtype: queries.dtype, decay: kind,
-      update: update.kind, normalizesQueriesAndKeys: normalizesQueriesAndKeys,
-      hasInitialState: initialState != nil, needsGradient: needsGradient, device: device)
-
-    if let initialState {
-      let shape = Shape([sequences.count, valueHeads, dimension, values.shape[3]])
-      try Self.check(initialState, "initialState", "\(shape)") { $0.shape == shape }
-      try Self.check(
-        dtypeOf: initialState, "initialState", "a floating-point dtype", \.isFloatingPoint)
-    }
-    if let scale, !scale.isFinite {
-      throw AttentionError.invalidArgument("scale", was: "\(scale)", mustBe: "a finite number")
-    }
-
-    let isDouble = queries.dtype == .float64
+  init(_ call: Call<LinearAttention>, places: Places<LinearAttention>) throws {
+    let inputs = call.inputs.mapTensors { $1.detached() }
+    let problem = call.problem
+    let isDouble = problem.dtype == .float64
     self.problem = problem
-    self.queries = try queries.detached().withDenseRows()
-    self.keys = try keys.detached().withDenseRows()
-    self.values = try values.detached().withDenseRows()
-    self.decay = try decay.map {
+    self.places = places
+    queries = try inputs.required(.queries).withDenseRows()
+    keys = try inputs.required(.keys).withDenseRows()
+    values = try inputs.required(.values).withDenseRows()
+    decay = try inputs[.decay].map {
       let readable = $0.dtype == .float64 && !isDouble ? try $0.cast(to: .float32) : $0
-      let wide = kind == .perChannel ? readable : try readable.detached().unsqueezed(-1)
-      return try wide.detached().expanded(
-        to: [batch, length, valueHeads, kind == .perChannel ? dimension : 1]
+      let isByChannel = problem.decay == .perChannel
+      return try (isByChannel ? readable : readable.unsqueezed(-1)).expanded(
+        to: [
+          problem.batch, problem.length, problem.valueHeads,
+          isByChannel ? problem.keyDimension : 1,
+        ]
       ).withDenseRows()
     }
-    self.update = try update.readable(for: problem)
-    self.initialState = try initialState.map {
-      try $0.detached().cast(to: isDouble ? .float64 : .float32).contiguous()
-    }
-    self.scale = scale ?? 1 / Double(dimension).squareRoot()
-    self.sequences = sequences
-  }
-
-  /// Which decay `decay` is by its shape; `full` is [b, t, hv, k].
-  private static func kind(of decay: Tensor?, _ full: [Int]) throws -> LinearProblem.Decay {
-    guard let decay else { return .none }
-    try check(dtypeOf: decay, "decay", "a floating-point dtype", \.isFloatingPoint)
-    switch decay.shape.dimensions {
-    case [full[2]]: return .perHead
-    case Array(full[..<3]): return .perToken
-    case full: return .perChannel
-    default:
-      throw AttentionError.invalidArgument(
-        "decay", was: "\(decay.shape)",
-        mustBe: "\(Shape([full[2]])), \(Shape(Array(full[..<3]))) or \(Shape(full))")
-    }
+    update = try LinearUpdate(inputs).readable(for: problem)
+    initialState = try inputs[.initialState]?.cast(to: isDouble ? .float64 : .float32).contiguous()
+    scale = call.options.scale ?? 1 / Double(problem.keyDimension).squareRoot()
+    sequences = call.sequences
+    wantsDecayGradient = call.gradients.inputs.contains(.decay)
   }
 }
 

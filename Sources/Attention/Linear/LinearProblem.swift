@@ -45,6 +45,10 @@ public struct LinearProblem: OperatorProblem {
   /// Where the tensors are.
   public var device = Device.cpu
 
+  public var hasWork: Bool { batch > 0 && length > 0 }
+  /// The dtype of states.
+  var stateDType: DType { dtype == .float64 ? .float64 : .float32 }
+
   /// Independent recurrences: one a sequence and value head.
   var recurrences: Int { sequences * valueHeads }
 

@@ -27,7 +27,7 @@ public enum LinearUpdate: Sendable {
   /// Reference: Peng et al., [*RWKV-7 "Goose"*](https://arxiv.org/abs/2503.14456) (2025).
   case lowRank(a: Tensor, b: Tensor)
 
-  /// The tensors, in the order in which ``LinearGradients/update`` lists their gradients.
+  /// The tensors, in the order of ``inputs``.
   public var tensors: [Tensor] {
     switch self {
     case .additive: []
@@ -38,14 +38,43 @@ public enum LinearUpdate: Sendable {
     }
   }
 
-  /// What callers call the tensors.
-  var names: [String] {
+  /// What the tensors are, in the same order.
+  public var inputs: [LinearInput] {
     switch self {
     case .additive: []
-    case .additiveBefore: ["bonus"]
-    case .delta: ["beta"]
-    case .generalizedDelta: ["readKeys"]
-    case .lowRank: ["a", "b"]
+    case .additiveBefore: [.bonus]
+    case .delta: [.beta]
+    case .generalizedDelta: [.readKeys]
+    case .lowRank: [.lowRankA, .lowRankB]
+    }
+  }
+
+  /// The update that the tensors of a call ask for; additive where none does.
+  ///
+  /// - Throws: ``AttentionError/invalidArgument(_:was:mustBe:)`` if they ask for two, or give half of a low rank.
+  init(_ inputs: Tensors<LinearInput>) throws {
+    let (a, b) = (inputs[.lowRankA], inputs[.lowRankB])
+    guard (a == nil) == (b == nil) else {
+      let (missing, given) = (a == nil ? LinearInput.lowRankA : .lowRankB, a == nil ? "b" : "a")
+      throw AttentionError.invalidArgument(
+        missing.rawValue, was: "absent", mustBe: "present, as low_rank_\(given)")
+    }
+    let given = [LinearInput.beta, .readKeys, .bonus, .lowRankA].filter { inputs[$0] != nil }
+    guard given.count <= 1 else {
+      throw AttentionError.invalidArgument(
+        given[1].rawValue, was: "present beside \(given[0].rawValue)",
+        mustBe: "absent: a call has one update")
+    }
+    if let beta = inputs[.beta] {
+      self = .delta(beta: beta)
+    } else if let readKeys = inputs[.readKeys] {
+      self = .generalizedDelta(readKeys: readKeys)
+    } else if let bonus = inputs[.bonus] {
+      self = .additiveBefore(bonus: bonus)
+    } else if let a, let b {
+      self = .lowRank(a: a, b: b)
+    } else {
+      self = .additive
     }
   }
 
@@ -73,35 +102,21 @@ public enum LinearUpdate: Sendable {
 }
 
 extension LinearUpdate {
-  /// The same update as kernels read it: its tensors checked, detached, with neighbouring elements
-  /// in rows, float64 only beside float64 queries. β becomes [b, t, hv, 1].
-  ///
-  /// - Throws: ``AttentionError/invalidArgument(_:was:mustBe:)``
+  /// The same update as kernels read it, of tensors without history: with neighbouring elements in rows, float64
+  /// only beside float64 queries. β becomes [b, t, hv, 1].
   func readable(for problem: LinearProblem) throws -> LinearUpdate {
-    let tokens = [problem.batch, problem.length, problem.valueHeads]
-    let rows = Shape(tokens + [problem.keyDimension])
-    func checked(_ tensor: Tensor, _ name: String, _ shape: Shape) throws -> Tensor {
-      try LinearCall.check(tensor, name, "\(shape)") { $0.shape == shape }
-      try LinearCall.check(dtypeOf: tensor, name, "a floating-point dtype", \.isFloatingPoint)
-      let narrows = tensor.dtype == .float64 && problem.dtype != .float64
-      let detached = tensor.detached()
-      return try narrows ? detached.cast(to: .float32) : detached
+    let isDouble = problem.dtype == .float64
+    func narrowed(_ tensor: Tensor) throws -> Tensor {
+      tensor.dtype == .float64 && !isDouble ? try tensor.cast(to: .float32) : tensor
     }
     switch self {
-    case .additive: return self
     case .additiveBefore(let bonus):
-      let bonus = try checked(bonus, "bonus", [problem.valueHeads, problem.keyDimension])
       return .additiveBefore(
-        bonus: try bonus.cast(to: problem.dtype == .float64 ? .float64 : .float32).contiguous())
+        bonus: try bonus.cast(to: isDouble ? .float64 : .float32).contiguous())
     case .delta(let beta):
-      return .delta(
-        beta: try checked(beta, "beta", Shape(tokens)).unsqueezed(-1).withDenseRows())
-    case .generalizedDelta(let readKeys):
-      return .generalizedDelta(
-        readKeys: try checked(readKeys, "readKeys", rows).withDenseRows())
-    case .lowRank(let a, let b):
-      return .lowRank(
-        a: try checked(a, "a", rows).withDenseRows(), b: try checked(b, "b", rows).withDenseRows())
+      return .delta(beta: try narrowed(beta).unsqueezed(-1).withDenseRows())
+    case .additive, .generalizedDelta, .lowRank:
+      return try mapTensors { try narrowed($0).withDenseRows() }
     }
   }
 }

@@ -17,10 +17,11 @@ struct ExactBench {
     let similarity: Similarity = isCosine ? .cosine() : .dotProduct()
     let mask = AttentionMask(isCausal: isCausal)
     let needsGradient = task.pass == .training
-    let able = try ExactAttention.explain(
-      queries: inputs[0], keys: inputs[1], values: inputs[2], similarity: similarity, mask: mask,
-      needsGradient: needsGradient
-    ).candidates.filter { $0.objection == nil && !$0.kernel.hasSuffix("reference") }
+    let able = try Call<ExactAttention>(
+      queries: inputs[0], keys: inputs[1], values: inputs[2], similarity: similarity, mask: mask
+    ).explanation(needsGradient: needsGradient).candidates.filter {
+      $0.objection == nil && !$0.kernel.hasSuffix("reference")
+    }
     return able.map { candidate in
       Contender(kernel: candidate.kernel) {
         let sources = needsGradient ? inputs[..<3].map { $0.tracked() } : Array(inputs[..<3])

@@ -38,11 +38,12 @@ struct LinearBench {
         return try [result.detached()] + result.gradients(of: sources, seed: inputs[3])
       }
     }
-    let able = try LinearAttention.explain(
+    let able = try Call<LinearAttention>(
       queries: inputs[0], keys: inputs[1], values: inputs[2], decay: decay,
-      update: isDelta ? .delta(beta: beta) : .additive, normalizesQueriesAndKeys: isDelta,
-      needsGradient: needsGradient
-    ).candidates.filter { $0.objection == nil && !$0.kernel.hasSuffix("reference") }
+      update: isDelta ? .delta(beta: beta) : .additive, normalizesQueriesAndKeys: isDelta
+    ).explanation(needsGradient: needsGradient).candidates.filter {
+      $0.objection == nil && !$0.kernel.hasSuffix("reference")
+    }
     var contenders = able.map { candidate in
       contender(candidate.kernel) { sources in
         try linearAttention(

@@ -18,14 +18,15 @@ struct NamedTensors {
     }
     for input in inputs {
       guard let tensor = tensors[input.name] else {
-        guard !input.isRequired else {
-          throw CommandError("\(source): \(input.name) \(input.shape) is missing")
+        guard !input.facts.isRequired else {
+          throw CommandError("\(source): \(input.name) \(input.facts.shape) is missing")
         }
         continue
       }
-      guard input.kind.accepts(tensor.dtype) else {
+      guard input.facts.kind.accepts(tensor.dtype) else {
         throw CommandError(
-          "\(source): \(input.name)", was: tensor.dtype.rawValue, mustBe: input.kind.description)
+          "\(source): \(input.name)", was: tensor.dtype.rawValue,
+          mustBe: input.facts.kind.description)
       }
     }
     self.tensors = tensors
@@ -61,10 +62,12 @@ struct NamedTensors {
 
   /// The same tensors on `device`; cumulative lengths, which decide what is launched there, stay.
   func moved(to device: Device) throws -> NamedTensors {
-    NamedTensors(
+    let hosted = OperatorName.allCases.flatMap { InputName.all(of: $0) }.filter(\.facts.isHosted)
+      .map(\.name)
+    return NamedTensors(
       Dictionary(
         uniqueKeysWithValues: try tensors.map { name, tensor in
-          (name, name == "cumulative_lengths" ? tensor : try tensor.moved(to: device))
+          (name, hosted.contains(name) ? tensor : try tensor.moved(to: device))
         }))
   }
 

@@ -14,26 +14,21 @@ struct OperatorOutputs {
   var tensors: [String: Tensor]
   var explanation: Explanation
 
+  init(tensors: [String: Tensor], explanation: Explanation) {
+    self.tensors = tensors
+    self.explanation = explanation
+  }
+
+  init<Op: Operator>(_ results: Results<Op>) {
+    tensors = Dictionary(
+      uniqueKeysWithValues: results.outputs.map { ($0.key.rawValue, $0.tensor) })
+    explanation = results.explanation
+  }
+
   /// An output that every call of the operator has.
   func required(_ name: String) throws -> Tensor {
     guard let tensor = tensors[name] else { throw CommandError("\(name) is missing") }
     return tensor
-  }
-}
-
-extension OperatorName {
-  /// The call that `inputs` and `flags` describe, computed in `--dtype` or the dtype of the
-  /// queries or inputs.
-  func invocation(_ inputs: NamedTensors, _ flags: OperatorFlags) throws -> any OperatorInvocation {
-    try flags.check(for: self)
-    switch self {
-    case .softmax: return try ExactInvocation(inputs, flags, isCosine: false)
-    case .cosine: return try ExactInvocation(inputs, flags, isCosine: true)
-    case .linear: return try LinearInvocation(inputs, flags)
-    case .scan:
-      return try inputs.areSelective
-        ? SelectiveScanInvocation(inputs, flags) : GatedScanInvocation(inputs, flags)
-    }
   }
 }
 

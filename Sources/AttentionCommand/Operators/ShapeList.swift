@@ -43,7 +43,7 @@ struct ShapeList {
     let inputs = InputName.all(of: operation)
     var tensors: [String: Tensor] = [:]
     for (name, shape) in all {
-      switch inputs.first(where: { $0.name == name })?.kind {
+      switch inputs.first(where: { $0.name == name })?.facts.kind {
       case .bool: tensors[name] = try .placeholder(shape, dtype: .bool)
       case .int32: tensors[name] = try Self.evenLengths(shape, total: tokens)
       case .floatingPoint, .floatingPointOrBool, nil:

@@ -74,11 +74,8 @@ private struct ElementaryProblem: ConformanceProblem {
   private func results(on device: Device, isExact: Bool, gradients: Bool) throws
     -> [String: Tensor]
   {
-    let named = Dictionary(
-      uniqueKeysWithValues: inputs.enumerated().map { ("\($0.offset)", $0.element) })
-    let placed = try named.moved(to: device)
-    let operands = try inputs.indices.map { index in
-      let tensor = try (placed["\(index)"] ?? inputs[index]).cast(to: isExact ? .float64 : dtype)
+    let operands = try inputs.map { input in
+      let tensor = try input.placed(on: device).cast(to: isExact ? .float64 : dtype)
       return gradients ? tensor.tracked() : tensor
     }
     let output = try settings.operation.apply(operands)

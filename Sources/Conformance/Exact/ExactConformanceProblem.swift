@@ -2,18 +2,17 @@ import AttentionOperators
 import AttentionTensors
 
 /// The inputs of a case of exact attention.
-struct ExactConformanceProblem: ConformanceProblem {
+struct ExactConformanceProblem: OperatorConformanceProblem {
   private let settings: ExactCase
-  /// The inputs that have gradients, by their command-line names.
-  private var inputs: [String: Tensor] = [:]
-  private var keyMask: Tensor?
-  private var cumulativeLengths: Tensor?
-  private var outputGradient: Tensor
-  private var logSumExpGradient: Tensor?
+  private(set) var run: OperatorRun<ExactAttention>
 
   var dtype: DType { settings.dtype }
-  var reference: String { "cpu.reference" }
   var unfused: String? { "cpu.unfused" }
+
+  private var inputs: Tensors<ExactInput> {
+    get { run.inputs }
+    set { run.inputs = newValue }
+  }
 
   init(_ settings: ExactCase, _ draw: Draw) throws {
     self.settings = settings
@@ -47,12 +46,14 @@ struct ExactConformanceProblem: ConformanceProblem {
       keys = try keys.restrided(1, 3)
       values = try values.restrided(1, 2)
     }
-    inputs = ["queries": queries, "keys": keys, "values": values]
-    outputGradient = try draw.normal(
-      "output_gradient", [b, t, h, settings.valueDimension], dtype: dtype)
-    logSumExpGradient =
-      settings.has(.logSumExpGradient)
-      ? try draw.normal("log_sum_exp_gradient", [b, h, t]) : nil
+    run = OperatorRun(
+      inputs: [.queries: queries, .keys: keys, .values: values], options: Self.options(settings),
+      incoming: [
+        .output: try draw.normal(
+          "output_gradient", [b, t, h, settings.valueDimension], dtype: dtype),
+        .logSumExp: settings.has(.logSumExpGradient)
+          ? try draw.normal("log_sum_exp_gradient", [b, h, t]) : nil,
+      ])
     try drawTerms(draw)
     try convertBias(draw)
     if settings.hidesGarbage { try plantGarbage() }
@@ -61,11 +62,12 @@ struct ExactConformanceProblem: ConformanceProblem {
   /// Places NaN and infinity wherever the mask hides them from everyone, and a row of NaN where some attend to it.
   private mutating func plantGarbage() throws {
     let garbage = try HiddenPlaces(
-      settings, keyMask: keyMask, cumulativeLengths,
-      bias: settings.has(.biasInfinite) ? inputs["bias"] : nil)
+      settings, keyMask: inputs[.keyMask], inputs[.cumulativeLengths],
+      bias: settings.has(.biasInfinite) ? inputs[.bias] : nil)
     inputs = try garbage.planted(in: inputs)
-    outputGradient = try garbage.planted(inQueries: outputGradient, axis: 1)
-    logSumExpGradient = try logSumExpGradient.map { try garbage.planted(inQueries: $0, axis: 2) }
+    run.incoming = try run.incoming.mapTensors { output, gradient in
+      try garbage.planted(inQueries: gradient, axis: output == .output ? 1 : 2)
+    }
   }
 
   /// A tensor whose row for each token is a small multiple of one number: products are exact and far apart, so
@@ -105,14 +107,14 @@ struct ExactConformanceProblem: ConformanceProblem {
   private mutating func convertBias(_ draw: Draw) throws {
     guard let dtype = settings.biasDType else { return }
     let (t, s) = (settings.queryLength, settings.keyLength)
-    let bias = try inputs["bias"] ?? draw.normal("bias", [1, settings.heads, t, s])
+    let bias = try inputs[.bias] ?? draw.normal("bias", [1, settings.heads, t, s])
     guard dtype == .bool else {
-      inputs["bias"] = try bias.cast(to: dtype)
+      inputs[.bias] = try bias.cast(to: dtype)
       return
     }
     let sees = try bias.isGreater(than: .full([], -0.5, dtype: bias.dtype))
     let isSeeing = try Tensor((0..<t).map { $0 != t - 1 || t == 1 }, [t, 1])
-    inputs["bias"] =
+    inputs[.bias] =
       bias.rank < 2 || bias.shape[bias.rank - 2] == 1
       ? sees : try .select(isSeeing, sees, Tensor([false], []))
   }
@@ -128,102 +130,47 @@ struct ExactConformanceProblem: ConformanceProblem {
         var flags = draw.flags("key_mask", count: b * s, probability: 0.7)
         for j in 0..<s { flags[(b - 1) * s + j] = false }
         if s > 0 { flags[0] = b == 1 }
-        keyMask = try Tensor(flags, [b, s])
-      case .packed: cumulativeLengths = try draw.cumulativeLengths(total: t, sequences: 5)
+        inputs[.keyMask] = try Tensor(flags, [b, s])
+      case .packed:
+        inputs[.cumulativeLengths] = try draw.cumulativeLengths(total: t, sequences: 5)
       case .biasFull:
-        inputs["bias"] = try draw.normal("bias", [b, h, t, s], dtype: settings.dtype)
-      case .biasHeads: inputs["bias"] = try draw.normal("bias", [1, h, t, s])
-      case .biasBatch: inputs["bias"] = try draw.normal("bias", [b, 1, 1, s])
-      case .biasMatrix: inputs["bias"] = try draw.normal("bias", [t, s])
+        inputs[.bias] = try draw.normal("bias", [b, h, t, s], dtype: settings.dtype)
+      case .biasHeads: inputs[.bias] = try draw.normal("bias", [1, h, t, s])
+      case .biasBatch: inputs[.bias] = try draw.normal("bias", [b, 1, 1, s])
+      case .biasMatrix: inputs[.bias] = try draw.normal("bias", [t, s])
       case .biasInfinite:
         let shape: Shape = [b, 1, 1, s]
-        inputs["bias"] = try Tensor.select(
+        inputs[.bias] = try Tensor.select(
           Tensor(draw.flags("bias places", count: b * s, probability: 0.7), shape),
           draw.normal("bias", shape), .full([], -.infinity))
-      case .biasHuge: inputs["bias"] = try Self.hugeBias(draw, queries: t, keys: s)
+      case .biasHuge: inputs[.bias] = try Self.hugeBias(draw, queries: t, keys: s)
       case .logitDecay:
-        inputs["logit_decay"] = try -draw.normal("logit_decay", [b, t, h]).absolute()
+        inputs[.logitDecay] = try -draw.normal("logit_decay", [b, t, h]).absolute()
       case .logitDecayCut:
         let shape: Shape = [b, t, h]
         let count = shape.elementCount
         let lowest = try Tensor.select(
           Tensor(draw.flags("lowest", count: count, probability: 0.5), shape),
           .full([], -.infinity), .full([], -Double(Float.greatestFiniteMagnitude)))
-        inputs["logit_decay"] = try Tensor.select(
+        inputs[.logitDecay] = try Tensor.select(
           Tensor(draw.flags("decay places", count: count, probability: 0.2), shape), lowest,
           -draw.normal("logit_decay", shape).absolute())
-      case .sinks: inputs["sinks"] = try draw.normal("sinks", [h])
+      case .sinks: inputs[.sinks] = try draw.normal("sinks", [h])
       case .sinksExtreme:
         // The unfused computation keeps sums in bfloat16, whose range ends slightly before that of float32.
         let largest: Float = 3e38
-        inputs["sinks"] = try Tensor((0..<h).map { [-.infinity, -largest, largest, 1][$0 % 4] })
+        inputs[.sinks] = try Tensor((0..<h).map { [-.infinity, -largest, largest, 1][$0 % 4] })
       case .scaleHeads:
         // One of the heads has a negative scale.
         let sizes = try draw.uniform("scale", [h], from: 0.5, to: 1.5)
         let signs = try Tensor((0..<h).map { $0 == 1 ? -1 : 1 } as [Float])
-        inputs["scale"] = try sizes * signs * (settings.isCosine ? 8 : 0.3)
+        inputs[.scale] = try sizes * signs * (settings.isCosine ? 8 : 0.3)
       default: break
       }
     }
   }
 
-  func kernels(needsGradient: Bool) throws -> [String] {
-    try candidates(on: .cpu, needsGradient: needsGradient).filter { $0.objection == nil }
-      .map(\.kernel)
-  }
-
-  func candidates(on device: Device, needsGradient: Bool) throws -> [Explanation.Candidate] {
-    let arguments = try Arguments(self, inputs, on: .cpu)
-    return try ExactAttention.explain(
-      queries: arguments.queries, keys: arguments.keys, values: arguments.values,
-      similarity: arguments.similarity, mask: arguments.mask, terms: arguments.terms,
-      device: device, needsGradient: needsGradient
-    ).candidates
-  }
-
-  func results(kernel: String, isExact: Bool, gradients: Bool) throws -> [String: Tensor] {
-    try results(kernel, on: .cpu, isExact: isExact, gradients: gradients)
-  }
-
-  func results(kernel: String, on device: Device, gradients: Bool) throws -> [String: Tensor] {
-    try results(kernel, on: device, isExact: false, gradients: gradients)
-  }
-
-  private func results(_ kernel: String, on device: Device, isExact: Bool, gradients: Bool) throws
-    -> [String: Tensor]
-  {
-    var inputs = inputs
-    if isExact {
-      inputs = try inputs.mapValues { $0.dtype == .bool ? $0 : try $0.cast(to: .float64) }
-    }
-    if device != .cpu { inputs = try inputs.mapValues { try $0.moved(to: device) } }
-    if device != .cpu, settings.has(.strided) {
-      // Moving makes tensors contiguous.
-      for (name, axis) in [("queries", 2), ("keys", 3), ("values", 2)] {
-        inputs[name] = try inputs[name]!.restrided(1, axis)
-      }
-    }
-    if gradients { inputs = inputs.mapValues { $0.dtype == .bool ? $0 : $0.tracked() } }
-    let arguments = try Arguments(self, inputs, on: device)
-    let result = try attention(
-      queries: arguments.queries, keys: arguments.keys, values: arguments.values,
-      similarity: arguments.similarity, mask: arguments.mask, terms: arguments.terms,
-      kernel: kernel)
-    var results = ["output": result.output, "log_sum_exp": result.logSumExp]
-    if gradients {
-      let names = inputs.keys.filter { inputs[$0]!.isTracked }.sorted()
-      let computed = try Tensor.gradients(
-        of: names.map { inputs[$0]! },
-        through: [
-          (result.output, outputGradient.cast(to: result.output.dtype).moved(to: device)),
-          (result.logSumExp, logSumExpGradient?.moved(to: device)),
-        ])
-      for (name, gradient) in zip(names, computed) { results[name + "_gradient"] = gradient }
-    }
-    return try results.mapValues { try $0.detached().moved(to: .cpu) }
-  }
-
-  /// Term sizes for dO and v of unit size, for which dP = dO·v has size √v.
+  /// Sizes for dO and v of size one, where dP = dO·v has size √v.
   ///
   /// With the weights P, Σ_j P_ij k_j is smaller than k by the same factor as the output is smaller than v, and
   /// Σ_i P_ij q_i larger than q by the same factor as the gradient of v is larger than dO.
@@ -239,7 +186,7 @@ struct ExactConformanceProblem: ConformanceProblem {
     let dimension = Double(settings.keyDimension).squareRoot()
     // Rows of scores that share an element of the bias;
     let pairs = rows * rows * Double(settings.heads * settings.keyLength)
-    let shared = pairs / Double(max(1, inputs["bias"]?.elementCount ?? 1))
+    let shared = pairs / Double(max(1, inputs[.bias]?.elementCount ?? 1))
     return [
       "queries_gradient": along * query.sensitivity * key.size,
       "keys_gradient": across * key.sensitivity * query.size,
@@ -255,8 +202,8 @@ struct ExactConformanceProblem: ConformanceProblem {
   /// For queries and keys: the size of an element in the product, and how much the scores change with an element
   /// if the other operand's element is 1.
   private func similaritySizes() throws -> (query: OperandSize, key: OperandSize) {
-    let sizes = try (inputs["queries"]!.rootMeanSquare(), inputs["keys"]!.rootMeanSquare())
-    let scale = try inputs["scale"]?.rootMeanSquare() ?? number
+    let sizes = try (inputs[.queries]!.rootMeanSquare(), inputs[.keys]!.rootMeanSquare())
+    let scale = try inputs[.scale]?.rootMeanSquare() ?? number
     guard settings.has(.cosine) || settings.has(.cosineGroups) else {
       return (
         OperandSize(size: sizes.0, sensitivity: scale),
@@ -266,8 +213,8 @@ struct ExactConformanceProblem: ConformanceProblem {
     // Normalising divides by a slice's norm, which for few elements is occasionally much smaller than usual.
     let width = Double(settings.keyDimension / groups).squareRoot()
     return (
-      OperandSize(size: 1 / width, sensitivity: try scale * inverseNorms(inputs["queries"]!)),
-      OperandSize(size: 1 / width, sensitivity: try scale * inverseNorms(inputs["keys"]!))
+      OperandSize(size: 1 / width, slope: try scale * reciprocalLengths(inputs[.queries]!)),
+      OperandSize(size: 1 / width, slope: try scale * reciprocalLengths(inputs[.keys]!))
     )
   }
 
@@ -288,12 +235,24 @@ struct ExactConformanceProblem: ConformanceProblem {
     let sensitivity: Double
   }
 
-  private var groups: Int { settings.has(.cosineGroups) ? 4 : 1 }
+  private var groups: Int { run.options.groups }
 
-  /// The scale, if it is a single number.
-  private var number: Double {
-    if settings.has(.scaleNumber) { return settings.isCosine ? 5 : 0.3 }
-    return settings.isCosine ? 8 : 1 / Double(settings.keyDimension).squareRoot()
+  /// The scale where it is one number.
+  private var number: Double { run.options.factor(dimension: settings.keyDimension) }
+
+  private static func options(_ settings: ExactCase) -> ExactOptions {
+    var options = ExactOptions()
+    options.isCosine = settings.isCosine
+    options.groups = settings.has(.cosineGroups) ? 4 : 1
+    options.normalizes = !settings.has(.cosinePlain)
+    options.scale = settings.has(.scaleNumber) ? (settings.isCosine ? 5 : 0.3) : nil
+    options.isCausal = settings.isCausal
+    options.alignment = settings.isTopLeft ? .topLeft : .bottomRight
+    options.window = settings.window
+    options.softcap = settings.has(.softcap) ? 2.5 : nil
+    options.alibi =
+      settings.has(.alibi) ? .standard : settings.has(.slopes) ? .slopes([0.5, 0, 0.25, 1]) : nil
+    return options
   }
 
   /// A query that attends to nothing has an output and a gradient of exactly zero.
@@ -309,44 +268,5 @@ struct ExactConformanceProblem: ConformanceProblem {
       }
     }
     return nil
-  }
-}
-
-extension ExactConformanceProblem {
-  /// The arguments of the operator, with the inputs converted or not.
-  private struct Arguments {
-    let queries: Tensor
-    let keys: Tensor
-    let values: Tensor
-    let similarity: Similarity
-    let mask: AttentionMask
-    let terms: ScoreTerms
-
-    init(
-      _ problem: ExactConformanceProblem, _ inputs: [String: Tensor], on device: Device
-    ) throws {
-      let settings = problem.settings
-      queries = inputs["queries"]!
-      keys = inputs["keys"]!
-      values = inputs["values"]!
-      var scale: Scale? = inputs["scale"].map { .perHead($0) }
-      if settings.has(.scaleNumber) { scale = .number(problem.number) }
-      similarity =
-        settings.isCosine
-        ? .cosine(
-          scale: scale ?? .number(problem.number), groups: problem.groups,
-          normalizes: !settings.has(.cosinePlain))
-        : .dotProduct(scale: scale)
-      mask = AttentionMask(
-        isCausal: settings.isCausal,
-        alignment: settings.isTopLeft ? .topLeft : .bottomRight, window: settings.window,
-        keyMask: try problem.keyMask?.moved(to: device),
-        cumulativeLengths: problem.cumulativeLengths)
-      terms = ScoreTerms(
-        softcap: settings.has(.softcap) ? 2.5 : nil,
-        alibi: settings.has(.alibi)
-          ? .standard : settings.has(.slopes) ? .slopes([0.5, 0, 0.25, 1]) : nil,
-        bias: inputs["bias"], logitDecay: inputs["logit_decay"], sinks: inputs["sinks"])
-    }
   }
 }

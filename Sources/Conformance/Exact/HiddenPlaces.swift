@@ -1,3 +1,4 @@
+import AttentionOperators
 import AttentionTensors
 
 /// The elements that a case's mask hides, from the definition pair by pair, and the garbage placed there.
@@ -66,14 +67,14 @@ struct HiddenPlaces {
     if settings.has(.edgeQuery), let query = rarest(seen, of: s) { queries[query] = 2 }
   }
 
-  func planted(in inputs: [String: Tensor]) throws -> [String: Tensor] {
+  func planted(in inputs: Tensors<ExactInput>) throws -> Tensors<ExactInput> {
     var inputs = inputs
-    for name in ["keys", "values"] {
-      inputs[name] = try plant(inputs[name]!, axis: 1, keys, length: s)
+    for input in [ExactInput.keys, .values] {
+      inputs[input] = try plant(inputs[input]!, axis: 1, keys, length: s)
     }
-    inputs["queries"] = try planted(inQueries: inputs["queries"]!, axis: 1)
-    inputs["bias"] = try inputs["bias"].map(planted(inBias:))
-    inputs["logit_decay"] = try inputs["logit_decay"].map {
+    inputs[.queries] = try planted(inQueries: inputs[.queries]!, axis: 1)
+    inputs[.bias] = try inputs[.bias].map(planted(inBias:))
+    inputs[.logitDecay] = try inputs[.logitDecay].map {
       try plant($0, axis: 1, hiddenDecays(), length: t)
     }
     return inputs

@@ -2,17 +2,11 @@ import AttentionOperators
 import AttentionTensors
 
 /// The inputs of a case of the gated scan.
-struct ScanConformanceProblem: ConformanceProblem {
+struct ScanConformanceProblem: OperatorConformanceProblem {
   private let settings: ScanCase
-  /// The inputs that have gradients, by their command-line names.
-  private var inputs: [String: Tensor]
-  private var cumulativeLengths: Tensor?
-  private var outputGradient: Tensor
-  private let finalStateGradient: Tensor?
+  let run: OperatorRun<GatedScan>
 
   var dtype: DType { settings.dtype }
-  var reference: String { "cpu.reference" }
-  var unfused: String? { nil }
 
   init(_ settings: ScanCase, _ draw: Draw) throws {
     self.settings = settings
@@ -33,63 +27,24 @@ struct ScanConformanceProblem: ConformanceProblem {
       tokens = try tokens.withGaps()
       decay = try decay.withGaps()
     }
-    inputs = ["inputs": tokens, "decay": decay]
+    var inputs: Tensors<GatedScanInput> = [.inputs: tokens, .decay: decay]
     if settings.has(.initialState) {
-      inputs["initial_state"] = try draw.normal("initial_state", stateShape)
+      inputs[.initialState] = try draw.normal("initial_state", stateShape)
     }
     if settings.has(.packed) {
-      cumulativeLengths = try draw.cumulativeLengths(
+      inputs[.cumulativeLengths] = try draw.cumulativeLengths(
         total: settings.length, sequences: packedSequences)
     }
-    outputGradient = try draw.normal("output_gradient", shape, dtype: settings.dtype)
-    finalStateGradient =
+    var outputGradient = try draw.normal("output_gradient", shape, dtype: settings.dtype)
+    let finalStateGradient =
       settings.has(.finalStateGradient) ? try draw.normal("final_state_gradient", stateShape) : nil
     if settings.has(.garbage) {
-      let garbage = try OtherSequence(settings.batch, settings.length, cumulativeLengths)
-      inputs = try inputs.mapValues(garbage.planted)
+      let garbage = try OtherSequence(settings.batch, settings.length, inputs[.cumulativeLengths])
+      inputs = try inputs.mapTensors { try garbage.planted(in: $1) }
       outputGradient = try garbage.planted(in: outputGradient)
     }
-  }
-
-  func kernels(needsGradient: Bool) throws -> [String] {
-    try candidates(on: .cpu, needsGradient: needsGradient).filter { $0.objection == nil }
-      .map(\.kernel)
-  }
-
-  func candidates(on device: Device, needsGradient: Bool) throws -> [Explanation.Candidate] {
-    let inputs = try inputs.moved(to: device)
-    return try GatedScan.explain(
-      inputs: inputs["inputs"]!, decay: inputs["decay"]!, initialState: inputs["initial_state"],
-      cumulativeLengths: cumulativeLengths, needsGradient: needsGradient
-    ).candidates
-  }
-
-  func results(kernel: String, isExact: Bool, gradients: Bool) throws -> [String: Tensor] {
-    try results(kernel, on: .cpu, isExact: isExact, gradients: gradients)
-  }
-
-  func results(kernel: String, on device: Device, gradients: Bool) throws -> [String: Tensor] {
-    try results(kernel, on: device, isExact: false, gradients: gradients)
-  }
-
-  private func results(_ kernel: String, on device: Device, isExact: Bool, gradients: Bool) throws
-    -> [String: Tensor]
-  {
-    try inputs.results(
-      isExact: isExact, on: device, gradients: gradients, outputGradient, finalStateGradient
-    ) { inputs in
-      let result = try gatedScan(
-        inputs: inputs["inputs"]!, decay: inputs["decay"]!,
-        initialState: inputs["initial_state"], cumulativeLengths: cumulativeLengths,
-        kernel: kernel)
-      return (result.output, result.finalState)
-    }
-  }
-
-  /// No terms of a linear sum cancel by construction.
-  func termSizes(reference: [String: Tensor]) throws -> [String: Double] { [:] }
-
-  func exactViolation(_ results: [String: Tensor], reference: [String: Tensor]) throws -> String? {
-    nil
+    run = OperatorRun(
+      inputs: inputs, options: NoOptions(),
+      incoming: [.output: outputGradient, .finalState: finalStateGradient])
   }
 }

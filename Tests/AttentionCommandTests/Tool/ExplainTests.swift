@@ -9,7 +9,10 @@ import Testing
       "explain", "softmax", "--shape", "queries=2x1024x8x64,keys=2x512x2x64", "--causal",
       "--dtype", "float64")
     #expect(outcome.exitCode == 0, "\(outcome.error)")
-    for kernel in ExactAttention.kernels { #expect(outcome.output.contains(kernel.name)) }
+    // A program of the documentation, which may run beside this, registers a kernel of its own.
+    for kernel in ExactAttention.kernels where kernel.name != "cpu.rows" {
+      #expect(outcome.output.contains(kernel.name))
+    }
     #expect(outcome.output.contains(">  cpu.reference"))
     #expect(outcome.output.contains("float64 asked for; it computes in float32"))
     #expect(outcome.output.split(separator: "\n").allSatisfy { $0.count <= 120 })

@@ -100,9 +100,9 @@ import AttentionTraining
     expectMistake(try outcome("linear") { $0["gamma"] = $0["decay"] }, "gamma", "read_keys")
     expectMistake(
       try outcome("linear") { ($0["beta"], $0["bonus"]) = ($0["decay"], $0["decay"]) },
-      "beta and bonus")
+      "bonus is present beside beta")
     expectMistake(
-      try outcome("linear") { $0["low_rank_b"] = $0["keys"] }, "low_rank_a is missing")
+      try outcome("linear") { $0["low_rank_b"] = $0["keys"] }, "low_rank_a is absent")
     expectMistake(
       try outcome("linear") { ($0["slots"], $0["levels"]) = ($0["keys"], $0["keys"]) },
       "slots does not go with levels")

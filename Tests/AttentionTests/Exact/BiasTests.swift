@@ -54,9 +54,9 @@ import Testing
     let bias = try Self.bias(dtype, Layout(shape: [Self.t, Self.s]))
     let tokens = try Tensor.zeros([Self.b, Self.t, Self.h, 8])
     let keys = try Tensor.zeros([Self.b, Self.s, Self.h, 8])
-    let inputs = try ExactInputs(
-      queries: tokens, keys: keys, values: keys, similarity: .dotProduct(), mask: AttentionMask(),
-      terms: ScoreTerms(bias: bias), needsGradient: false)
+    let inputs = try Call<ExactAttention>(
+      queries: tokens, keys: keys, values: keys, terms: ScoreTerms(bias: bias)
+    ).arguments()
     #expect(inputs.bias?.dtype == dtype)
     #expect(try inputs.bias?.hostElements().base == bias.hostElements().base)
   }
@@ -134,9 +134,9 @@ struct BiasedCall {
 
   func canRun(_ bias: Tensor) throws -> Bool {
     let all = try tensors()
-    let verdict = try ExactAttention.explain(
-      queries: all[0], keys: all[1], values: all[2], terms: ScoreTerms(bias: cut(bias)),
-      device: device, needsGradient: hasGradients)
+    let verdict = try Call<ExactAttention>(
+      queries: all[0], keys: all[1], values: all[2], terms: ScoreTerms(bias: cut(bias))
+    ).explanation(on: device, needsGradient: hasGradients)
     return verdict.candidates.contains { $0.kernel == kernel && $0.objection == nil }
   }
 

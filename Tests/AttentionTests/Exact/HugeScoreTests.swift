@@ -96,9 +96,10 @@ import Testing
 
     /// The kernels that support it on a device, with or without gradients.
     func kernels(on device: Device, needsGradient: Bool) throws -> [String] {
-      let explanation = try ExactAttention.explain(
+      let explanation = try Call<ExactAttention>(
         queries: tensors[0], keys: tensors[1], values: tensors[2], mask: mask,
-        terms: ScoreTerms(bias: bias), device: device, needsGradient: needsGradient)
+        terms: ScoreTerms(bias: bias)
+      ).explanation(on: device, needsGradient: needsGradient)
       return explanation.candidates.filter {
         // The unfused computation has scores and bias in the inputs' dtype, which overflows or rounds earlier.
         $0.objection == nil && !(size.dtype != .float32 && $0.kernel == "cpu.unfused")

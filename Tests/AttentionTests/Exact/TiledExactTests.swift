@@ -104,27 +104,28 @@ import Testing
     let v = try Tensor.normal([item.batch, item.s, item.keyHeads, item.v], using: &random)
     let terms = try item.terms(&random)
     let outSeed = try Tensor.normal([item.batch, item.t, item.heads, item.v], using: &random)
-    let inputs = try ExactInputs(
+    let inputs = try Call<ExactAttention>(
       queries: q.tracked(), keys: k, values: v, similarity: item.similarity(), mask: item.mask(),
       terms: ScoreTerms(
         softcap: terms.softcap, alibi: terms.alibi, bias: terms.bias?.tracked(),
-        logitDecay: terms.logitDecay, sinks: terms.sinks), needsGradient: true)
+        logitDecay: terms.logitDecay, sinks: terms.sinks)
+    ).arguments()
     let expected = try PlainExactKernel.reference.forward(inputs)
     let actual = try TiledExactKernel.float32.forward(inputs)
     check("output", actual.output, expected.output, 1e-5)
     check("lse", actual.logSumExp, expected.logSumExp, 1e-5)
     let lseSeed = try Tensor.normal(expected.logSumExp.shape, using: &random)
     let want = try PlainExactKernel.reference.backward(
-      inputs, expected, outputGradient: outSeed, logSumExpGradient: lseSeed)
+      inputs, expected, [.output: outSeed, .logSumExp: lseSeed])
     let have = try TiledExactKernel.float32.backward(
-      inputs, actual, outputGradient: outSeed, logSumExpGradient: lseSeed)
-    check("queries", have.queries, want.queries, 1e-4)
-    check("keys", have.keys, want.keys, 1e-4)
-    check("values", have.values, want.values, 1e-4)
-    check("scale", have.scale, want.scale, 1e-4)
-    check("bias", have.bias, want.bias, 1e-4)
-    check("decay", have.logitDecay, want.logitDecay, 1e-4)
-    check("sinks", have.sinks, want.sinks, 1e-4)
+      inputs, actual, [.output: outSeed, .logSumExp: lseSeed])
+    check("queries", have[.queries], want[.queries], 1e-4)
+    check("keys", have[.keys], want[.keys], 1e-4)
+    check("values", have[.values], want[.values], 1e-4)
+    check("scale", have[.scale], want[.scale], 1e-4)
+    check("bias", have[.bias], want[.bias], 1e-4)
+    check("decay", have[.logitDecay], want[.logitDecay], 1e-4)
+    check("sinks", have[.sinks], want[.sinks], 1e-4)
   }
 
   /// The bfloat16 kernel, where supported: its error is that of rounded weights.
@@ -135,13 +136,15 @@ import Testing
       try .normal([item.batch, length, heads, width], using: &random, dtype: .bfloat16)
     }
     let terms = try item.terms(&random)
-    let inputs = try ExactInputs(
-      queries: draw(item.t, item.heads, item.k), keys: draw(item.s, item.keyHeads, item.k),
+    let inputs = try Call<ExactAttention>(
+      queries: draw(item.t, item.heads, item.k).tracked(),
+      keys: draw(item.s, item.keyHeads, item.k),
       values: draw(item.s, item.keyHeads, item.v), similarity: item.similarity(),
       mask: item.mask(),
       terms: ScoreTerms(
         softcap: terms.softcap, alibi: terms.alibi, bias: terms.bias?.tracked(),
-        logitDecay: terms.logitDecay, sinks: terms.sinks), needsGradient: true)
+        logitDecay: terms.logitDecay, sinks: terms.sinks)
+    ).arguments()
     let kernel = TiledExactKernel.bfloat16
     #expect(kernel.objection(to: inputs.problem) == nil)
     let expected = try PlainExactKernel.reference.forward(inputs)
@@ -149,14 +152,13 @@ import Testing
     check("output", actual.output, expected.output, 1e-2)
     check("lse", actual.logSumExp, expected.logSumExp, 1e-2)
     let seed = try draw(item.t, item.heads, item.v)
-    let want = try PlainExactKernel.reference.backward(
-      inputs, expected, outputGradient: seed, logSumExpGradient: nil)
-    let have = try kernel.backward(inputs, actual, outputGradient: seed, logSumExpGradient: nil)
-    // The other gradients are sums over whole axes, whose terms cancel: the conformance cases judge them
-    // relative to their terms.
-    check("queries", have.queries, want.queries, 1e-2)
-    check("keys", have.keys, want.keys, 1e-2)
-    check("values", have.values, want.values, 1e-2)
+    let want = try PlainExactKernel.reference.backward(inputs, expected, [.output: seed])
+    let have = try kernel.backward(inputs, actual, [.output: seed])
+    // The other gradients are sums over whole axes, whose terms cancel: the conformance cases judge
+    // them by the size of their terms.
+    check("queries", have[.queries], want[.queries], 1e-2)
+    check("keys", have[.keys], want[.keys], 1e-2)
+    check("values", have[.values], want[.values], 1e-2)
   }
 
   func check(_ name: String, _ a: Tensor?, _ b: Tensor?, _ bound: Double) {

@@ -117,9 +117,9 @@ import Testing
     ] {
       for needsGradient in [false, true] {
         let error = try #require(throws: AttentionError.self) {
-          try LinearAttention.explain(
-            queries: tokens, keys: tokens, values: tokens, decay: tokens, update: update,
-            needsGradient: needsGradient)
+          try Call<LinearAttention>(
+            queries: tokens, keys: tokens, values: tokens, decay: tokens, update: update
+          ).explanation(needsGradient: needsGradient)
         }
         guard case .invalidArgument(let name, _, _) = error else {
           Issue.record("\(error)")
@@ -130,8 +130,9 @@ import Testing
     }
     // Exact attention supports every dimension: it rejects these, or estimates their cost.
     do {
-      let verdict = try ExactAttention.explain(
-        queries: tokens, keys: tokens, values: tokens, needsGradient: true)
+      let verdict = try Call<ExactAttention>(
+        queries: tokens, keys: tokens, values: tokens
+      ).explanation(needsGradient: true)
       #expect(shape[3] > 1 << 20 && verdict.chosen != nil, "\(verdict)")
     } catch {
       #expect(error is AttentionError, "\(error)")
@@ -161,9 +162,9 @@ import Testing
   @Test func choosesByLength() throws {
     func chosen(_ length: Int, needsGradient: Bool) throws -> String? {
       let tokens = try Tensor.zeros([1, length, 4, 64])
-      return try LinearAttention.explain(
-        queries: tokens, keys: tokens, values: tokens, needsGradient: needsGradient
-      ).chosen
+      return try Call<LinearAttention>(
+        queries: tokens, keys: tokens, values: tokens
+      ).explanation(needsGradient: needsGradient).chosen
     }
     #expect(try chosen(1, needsGradient: false) == "cpu.step")
     #expect(try chosen(1024, needsGradient: false) == "cpu.chunked")

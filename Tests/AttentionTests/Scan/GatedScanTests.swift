@@ -129,12 +129,8 @@ import Testing
   @Test func choosesByPieces() throws {
     func chosen(_ shape: Shape, threads: Int) throws -> String? {
       let tokens = try Tensor.zeros([shape[2]]).contiguous().expanded(to: shape)
-      let call = try GatedScanCall(
-        inputs: tokens, decay: tokens, initialState: nil, cumulativeLengths: nil,
-        needsGradient: false)
-      let kernels: [any Kernel<GatedScanProblem>] = GatedScan.kernels.map { $0.asKernel }
       return try Selector.explain(
-        "gatedScan", call.problem, description: "", kernels: kernels,
+        Call<GatedScan>(inputs: tokens, decay: tokens).problem, kernels: GatedScan.kernels,
         rates: MachineRates(
           operationsPerSecond: 96e9 * Double(threads), bytesPerSecond: 10e9 * Double(threads),
           threads: threads)

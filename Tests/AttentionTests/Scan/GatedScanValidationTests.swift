@@ -90,11 +90,13 @@ import Testing
     for isSelective in [false, true] {
       let error = #expect(throws: AttentionError.self) {
         try isSelective
-          ? SelectiveScan.explain(
+          ? Call<SelectiveScan>(
             inputs: tokens, step: tokens, stateMatrix: states, inputMatrix: read,
-            outputMatrix: read, needsGradient: true)
-          : GatedScan.explain(
-            inputs: tokens, decay: tokens, cumulativeLengths: nil, needsGradient: true)
+            outputMatrix: read
+          ).explanation(needsGradient: true)
+          : Call<GatedScan>(
+            inputs: tokens, decay: tokens, cumulativeLengths: nil
+          ).explanation(needsGradient: true)
       }
       #expect(error.map { "\($0)".hasPrefix("inputs is") } ?? false)
     }

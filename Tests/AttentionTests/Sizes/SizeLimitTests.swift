@@ -51,7 +51,7 @@ import Testing
       let (left, right) = (draw.extent(), draw.extent())
       let terms = (draw.flag(), draw.flag(), draw.flag())
       expectAnswer("round \(round): \([b, t, s, h, g, k, v])") {
-        _ = try ExactAttention.explain(
+        _ = try Call<ExactAttention>(
           queries: Self.placeholder([b, t, h, k]), keys: Self.placeholder([b, s, g, k]),
           values: Self.placeholder([b, s, g, v]),
           mask: AttentionMask(
@@ -60,8 +60,8 @@ import Testing
             alibi: terms.0 ? .standard : nil,
             bias: terms.1 ? Self.placeholder([1, h, t, s]) : nil,
             logitDecay: terms.2 && t == s ? Self.placeholder([b, t, h]) : nil,
-            sinks: terms.2 ? Self.placeholder([h]) : nil),
-          needsGradient: gradient)
+            sinks: terms.2 ? Self.placeholder([h]) : nil)
+        ).explanation(needsGradient: gradient)
       }
     }
   }
@@ -75,12 +75,12 @@ import Testing
       let hv = h.multipliedReportingOverflow(by: group).partialValue
       guard hv >= 0 else { continue }
       expectAnswer("round \(round): \([b, t, h, hv, k, v])") {
-        _ = try LinearAttention.explain(
+        _ = try Call<LinearAttention>(
           queries: Self.placeholder([b, t, h, k]), keys: Self.placeholder([b, t, h, k]),
           values: Self.placeholder([b, t, hv, v]),
           decay: decay ? Self.placeholder([b, t, hv, k]) : nil,
-          update: update ? .delta(beta: Self.placeholder([b, t, hv])) : .additive,
-          needsGradient: gradient)
+          update: update ? .delta(beta: Self.placeholder([b, t, hv])) : .additive
+        ).explanation(needsGradient: gradient)
       }
     }
   }
@@ -92,14 +92,15 @@ import Testing
       let gradient = draw.flag()
       expectAnswer("round \(round): \([b, t, d])") {
         let x = try Self.placeholder([b, t, d])
-        _ = try GatedScan.explain(inputs: x, decay: x, needsGradient: gradient)
+        _ = try Call<GatedScan>(inputs: x, decay: x).explanation(needsGradient: gradient)
       }
       expectAnswer("round \(round): \([b, t, d, s])") {
         let x = try Self.placeholder([b, t, d])
         let rows = try Self.placeholder([b, t, s])
-        _ = try SelectiveScan.explain(
+        _ = try Call<SelectiveScan>(
           inputs: x, step: x, stateMatrix: Self.placeholder([d, s]), inputMatrix: rows,
-          outputMatrix: rows, needsGradient: gradient)
+          outputMatrix: rows
+        ).explanation(needsGradient: gradient)
       }
     }
   }
@@ -107,12 +108,12 @@ import Testing
   @Test func manyHeadsAreRefused() throws {
     let q = try Self.placeholder([1, 0, 1 << 40, 8])
     let error = #expect(throws: AttentionError.self) {
-      try ExactAttention.explain(queries: q, keys: q, values: q)
+      try Call<ExactAttention>(queries: q, keys: q, values: q).explanation()
     }
     #expect(
       error?.description == "queries is of 1099511627776 heads; it must be of at most 1048576")
     #expect(throws: AttentionError.self) {
-      try LinearAttention.explain(queries: q, keys: q, values: q, needsGradient: false)
+      try Call<LinearAttention>(queries: q, keys: q, values: q).explanation(needsGradient: false)
     }
     let empty = try Tensor.zeros([1, 0, 1 << 40, 8])
     #expect(throws: AttentionError.self) {
@@ -130,9 +131,10 @@ import Testing
     #expect(
       error?.description.contains("64.0 TiB asked for") == true, "\(String(describing: error))")
     #expect(throws: AttentionError.self) {
-      try ExactAttention.explain(
+      try Call<ExactAttention>(
         queries: Self.placeholder([1, 1 << 40, 1, 8]), keys: Self.placeholder([1, 1, 1, 8]),
-        values: Self.placeholder([1, 1, 1, 1 << 24]))
+        values: Self.placeholder([1, 1, 1, 1 << 24])
+      ).explanation()
     }
   }
 

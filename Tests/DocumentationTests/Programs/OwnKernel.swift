@@ -1,7 +1,5 @@
 import SwiftAttention
 
-@testable import AttentionOperators
-
 struct RowsExactKernel: ExactKernel {
   let name = "cpu.rows"
 }
@@ -45,29 +43,30 @@ extension RowsExactKernel {
     let queries = try inputs.queries.permuted([0, 2, 1, 3])  // [b,h,t,k]
     let keys = try inputs.keys.permuted([0, 2, 1, 3])
     let values = try inputs.values.permuted([0, 2, 1, 3])
+    let scale = try Tensor(inputs.scale, [problem.heads, 1, 1])
     var outputs: [Tensor] = []
     var logSums: [Tensor] = []
     for row in 0..<problem.queryLength {
       let seen = 0..<(problem.isCausal ? row + 1 : problem.keyLength)
       let query = try queries.sliced(2, row..<row + 1)
       let visible = try keys.sliced(2, seen)
-      let scores = try query.matmul(visible.transposed()) * inputs.factor  // [b,h,1,seen]
+      let scores = try query.matmul(visible.transposed()) * scale  // [b,h,1,seen]
       let highest = try scores.topK(1).values  // [b,h,1,1]
       let weights = try (scores - highest).exponential()
       let sum = try weights.sum([-1], keepsAxes: true)
       outputs.append(try weights.matmul(values.sliced(2, seen)) / sum)
       logSums.append(try (sum.logarithm() + highest).squeezed(-1))
     }
-    return ExactOutputs(
-      output: try Tensor.concatenated(outputs, 2).permuted([0, 2, 1, 3]).contiguous(),
-      logSumExp: try Tensor.concatenated(logSums, 2))
+    return [
+      .output: try Tensor.concatenated(outputs, 2).permuted([0, 2, 1, 3]).contiguous(),
+      .logSumExp: try Tensor.concatenated(logSums, 2),
+    ]
   }
 }
 
 extension RowsExactKernel {
   func backward(
-    _ inputs: ExactInputs, _ outputs: ExactOutputs, outputGradient: Tensor?,
-    logSumExpGradient: Tensor?
+    _ inputs: ExactInputs, _ outputs: ExactOutputs, _ incoming: ExactOutputs
   ) throws -> ExactGradients {
     throw AttentionError.kernelObjects(name, Objection("computes no gradients"))
   }
@@ -81,17 +80,17 @@ enum OwnKernel {
     let queries = try Tensor.normal(shape, using: &random)
     let keys = try Tensor.normal(shape, using: &random)
     let values = try Tensor.normal(shape, using: &random)
-    let inputs = try ExactInputs(
-      queries: queries, keys: keys, values: values, similarity: .dotProduct(),
-      mask: AttentionMask(isCausal: true), terms: ScoreTerms(), needsGradient: false)
 
-    let kernel = RowsExactKernel()
-    let verdict = try Selector.explain(
-      "attention", inputs.problem, description: "2×37×3×16",
-      kernels: ExactAttention.kernels.map { $0.asKernel } + [kernel])
+    try ExactAttention.register(RowsExactKernel())
+    let call = try Call<ExactAttention>(
+      queries: queries, keys: keys, values: values, mask: AttentionMask(isCausal: true))
+    let verdict = try call.explanation()
     print(verdict)  // cpu.tiled, the lowest estimate
 
-    let own = try kernel.forward(inputs).output
+    let own = try attention(
+      queries: queries, keys: keys, values: values, mask: AttentionMask(isCausal: true),
+      kernel: "cpu.rows"
+    ).output
     let reference = try attention(
       queries: queries, keys: keys, values: values, mask: AttentionMask(isCausal: true),
       kernel: "cpu.reference"

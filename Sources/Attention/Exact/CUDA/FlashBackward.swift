@@ -19,9 +19,8 @@ struct FlashBackward {
 
   private var sumShape: Shape { [problem.batch, problem.heads, problem.queryLength] }
 
-  func run(
-    _ outputs: ExactOutputs, outputGradient: Tensor?, logSumExpGradient: Tensor?
-  ) throws -> ExactGradients {
+  func run(_ outputs: ExactOutputs, _ incoming: ExactOutputs) throws -> ExactGradients {
+    let logSumExpGradient = incoming[.logSumExp]
     guard sumShape.elementCount > 0, problem.keyLength > 0, !inputs.segments.isEmpty else {
       return try nothing(logSumExpGradient)
     }
@@ -31,7 +30,7 @@ struct FlashBackward {
       FlashPlanKey(problem, features, TileLimits(operands.queue.device.limits)), isWide: isWide)
     let (device, columns) = (inputs.device, plan.columns)
     let slope = try DeviceRows(
-      outputGradient?.cast(to: problem.dtype)
+      incoming[.output]?.cast(to: problem.dtype)
         ?? .zeros(outputs.output.shape, dtype: problem.dtype).moved(to: device),
       paddedTo: columns.values)
     let rows = try computeRows(outputs, slope, logSumExpGradient)
@@ -39,13 +38,13 @@ struct FlashBackward {
     let dtype = isWide ? DType.float32 : problem.dtype
     let queries = try DeviceRows(
       fresh: inputs.queries.shape, paddedTo: columns.keys, dtype, on: device,
-      into: inputs.places.queriesGradient)
+      into: inputs.places.gradients[.queries])
     let keys = try DeviceRows(
       fresh: inputs.keys.shape, paddedTo: columns.keys, dtype, on: device,
-      into: inputs.places.keysGradient)
+      into: inputs.places.gradients[.keys])
     let values = try DeviceRows(
       fresh: inputs.values.shape, paddedTo: columns.values, dtype, on: device,
-      into: inputs.places.valuesGradient)
+      into: inputs.places.gradients[.values])
     let scale =
       inputs.scales == nil
       ? nil : try Tensor.onDevice(sumShape, dtype: .float32, device: device)
@@ -95,18 +94,19 @@ struct FlashBackward {
     }
     let lengths = RowLengths(inputs, features.element, operands)
     return try withExtendedLifetime(slope) {
-      ExactGradients(
-        queries: try lengths.gradient(of: inputs.queries, from: queries),
-        keys: try lengths.gradient(of: inputs.keys, from: keys),
-        values: try values.result(dimension: problem.valueDimension),
-        scale: try scale?.sum([0, 2]),
-        bias: problem.needsBiasGradient
+      [
+        .queries: try lengths.gradient(of: inputs.queries, from: queries),
+        .keys: try lengths.gradient(of: inputs.keys, from: keys),
+        .values: try values.result(dimension: problem.valueDimension),
+        .scale: try scale?.sum([0, 2]),
+        .bias: problem.needsBiasGradient
           ? try FlashBiasGradient(inputs, features, operands).run(parameters, isWide: isWide) : nil,
-        logitDecay: inputs.logitDecay == nil
+        .logitDecay: inputs.logitDecay == nil
           ? nil
           : try LogitDecaySums(inputs, segments: parameters.operands.segments, operands)
             .backward(querySums: parameters.query_sums, keySums: parameters.key_sums),
-        sinks: try rows.sinks?.sum([0, 2]))
+        .sinks: try rows.sinks?.sum([0, 2]),
+      ]
     }
   }
 
@@ -123,13 +123,14 @@ struct FlashBackward {
         logits.cast(to: .float32).isEqual(to: .full([], -.infinity)), none,
         logSumExpGradient.detached().cast(to: .float32).sum([0, 2]))
     }
-    return ExactGradients(
-      queries: try zeros(inputs.queries.shape), keys: try zeros(inputs.keys.shape),
-      values: try zeros(inputs.values.shape),
-      scale: inputs.scales == nil ? nil : try zeros([problem.heads]),
-      bias: try inputs.biasGradientShape.map(zeros),
-      logitDecay: try inputs.logitDecay.map { try zeros($0.shape) },
-      sinks: inputs.hasSinks ? try sinks() : nil)
+    return [
+      .queries: try zeros(inputs.queries.shape), .keys: try zeros(inputs.keys.shape),
+      .values: try zeros(inputs.values.shape),
+      .scale: inputs.scales == nil ? nil : try zeros([problem.heads]),
+      .bias: try inputs.biasGradientShape.map(zeros),
+      .logitDecay: try inputs.logitDecay.map { try zeros($0.shape) },
+      .sinks: inputs.hasSinks ? try sinks() : nil,
+    ]
   }
 
   private func grid(_ tile: FlashBackwardTile) -> (Int, Int, Int) {

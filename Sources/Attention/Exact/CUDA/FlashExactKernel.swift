@@ -121,10 +121,8 @@ struct FlashExactKernel: ExactKernel {
   }
 
   func backward(
-    _ inputs: ExactInputs, _ outputs: ExactOutputs, outputGradient: Tensor?,
-    logSumExpGradient: Tensor?
+    _ inputs: ExactInputs, _ outputs: ExactOutputs, _ incoming: ExactOutputs
   ) throws -> ExactGradients {
-    try FlashBackward(inputs, element(of: inputs)).run(
-      outputs, outputGradient: outputGradient, logSumExpGradient: logSumExpGradient)
+    try FlashBackward(inputs, element(of: inputs)).run(outputs, incoming)
   }
 }

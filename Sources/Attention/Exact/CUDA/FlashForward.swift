@@ -35,15 +35,16 @@ struct FlashForward {
     ]
     let sumShape: Shape = [problem.batch, problem.heads, problem.queryLength]
     guard sumShape.elementCount > 0, !inputs.segments.isEmpty else {
-      return ExactOutputs(
-        output: try .zeros(outputShape, dtype: problem.dtype).moved(to: inputs.device),
-        logSumExp: try .zeros(sumShape).moved(to: inputs.device))
+      return [
+        .output: try .zeros(outputShape, dtype: problem.dtype).moved(to: inputs.device),
+        .logSumExp: try .zeros(sumShape).moved(to: inputs.device),
+      ]
     }
     let output = try DeviceRows(
       fresh: outputShape, paddedTo: tile.columns.values, problem.dtype, on: inputs.device,
-      into: inputs.places.output)
+      into: inputs.places.outputs[.output])
     let logSumExp = try Tensor.onDevice(
-      sumShape, dtype: .float32, device: inputs.device, into: inputs.places.logSumExp)
+      sumShape, dtype: .float32, device: inputs.device, into: inputs.places.outputs[.logSumExp])
     let rows = try FlashRows(inputs, tile.features.element, operands)
     let parts = tile.splits ?? 0
     let count = sumShape.elementCount
@@ -75,8 +76,9 @@ struct FlashForward {
       try launch(parameters)
     }
     if parts > 0 { try merge(parameters, output, count) }
-    return ExactOutputs(
-      output: try output.result(dimension: problem.valueDimension), logSumExp: logSumExp)
+    return [
+      .output: try output.result(dimension: problem.valueDimension), .logSumExp: logSumExp,
+    ]
   }
 
   private func launch(_ parameters: some BitwiseCopyable) throws {

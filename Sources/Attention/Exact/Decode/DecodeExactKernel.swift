@@ -51,8 +51,7 @@ struct DecodeExactKernel: ExactKernel {
   func forward(_ inputs: ExactInputs) throws -> ExactOutputs { try DecodePass(inputs).run() }
 
   func backward(
-    _ inputs: ExactInputs, _ outputs: ExactOutputs, outputGradient: Tensor?,
-    logSumExpGradient: Tensor?
+    _ inputs: ExactInputs, _ outputs: ExactOutputs, _ incoming: ExactOutputs
   ) throws -> ExactGradients {
     // The selector does not come here: the objection says so to who forces the kernel.
     throw AttentionError.kernelObjects(name, Objection("it runs forward only"))

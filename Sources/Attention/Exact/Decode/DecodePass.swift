@@ -74,11 +74,11 @@ final class DecodePass: Sendable {
     var logSumExp: Tensor?
     let output = try Tensor.filling(
       [problem.batch, problem.queryLength, problem.heads, v], dtype: problem.dtype,
-      into: inputs.places.output
+      into: inputs.places.outputs[.output]
     ) { output in
       logSumExp = try Tensor.filling(
         [problem.batch, problem.heads, problem.queryLength], dtype: .float32,
-        into: inputs.places.logSumExp
+        into: inputs.places.outputs[.logSumExp]
       ) { sums in
         let sums = sums.assumingMemoryBound(to: Float.self)
         var first = 0
@@ -92,7 +92,7 @@ final class DecodePass: Sendable {
         }
       }
     }
-    return ExactOutputs(output: output, logSumExp: logSumExp!)
+    return [.output: output, .logSumExp: logSumExp]
   }
 
   /// One piece of the keys for all queries and heads, block by block: all heads together, so that

@@ -57,10 +57,10 @@ struct PlainExactKernel: ExactKernel {
   }
 
   func backward(
-    _ inputs: ExactInputs, _ outputs: ExactOutputs, outputGradient: Tensor?,
-    logSumExpGradient: Tensor?
+    _ inputs: ExactInputs, _ outputs: ExactOutputs, _ incoming: ExactOutputs
   ) throws -> ExactGradients {
     let dtype = dtype(of: inputs.problem)
+    let (outputGradient, logSumExpGradient) = (incoming[.output], incoming[.logSumExp])
     let selects = try hidesUnfit(inputs, outputGradient)
     let operands = try PlainOperands(
       inputs, dtype: dtype, tracks: true,
@@ -113,10 +113,11 @@ struct PlainExactKernel: ExactKernel {
       ? plainSoftmax(scores, sinks: operands.sinks) : fusedSoftmax(scores, sinks: operands.sinks)
     let output = try operands.output(weights).permuted([0, 2, 1, 3])
     guard operands.tracks else {
-      return ExactOutputs(
-        output: try output.cast(to: inputs.dtype).contiguous(),
-        logSumExp: try logSumExp.cast(to: .float32))
+      return [
+        .output: try output.cast(to: inputs.dtype).contiguous(),
+        .logSumExp: try logSumExp.cast(to: .float32),
+      ]
     }
-    return ExactOutputs(output: output, logSumExp: logSumExp)
+    return [.output: output, .logSumExp: logSumExp]
   }
 }

@@ -197,20 +197,14 @@ struct PlainOperands {
 
   /// The gradients of a scalar computed from these operands.
   func gradients(of total: Tensor) throws -> ExactGradients {
-    let optional = [needsBiasGradient ? bias : nil, logitDecay, sinks]
-    let sources = [queries, keys, values, scale] + optional.compactMap { $0 }
+    let sources: Tensors<ExactInput> = [
+      .queries: queries, .keys: keys, .values: values, .scale: scale,
+      .bias: needsBiasGradient ? bias : nil, .logitDecay: logitDecay, .sinks: sinks,
+    ]
     guard total.isTracked else {
-      let zeros = try sources.map { try Tensor.zeros($0.shape, dtype: $0.dtype) }
-      return collect(zeros, optional)
+      return try sources.mapTensors { try Tensor.zeros($1.shape, dtype: $1.dtype) }
     }
-    return collect(try total.gradients(of: sources), optional)
-  }
-
-  private func collect(_ gradients: [Tensor], _ optional: [Tensor?]) -> ExactGradients {
-    var rest = gradients[4...]
-    let others = optional.map { $0 == nil ? nil : rest.popFirst() }
-    return ExactGradients(
-      queries: gradients[0], keys: gradients[1], values: gradients[2], scale: gradients[3],
-      bias: others[0], logitDecay: others[1], sinks: others[2])
+    let gradients = try total.gradients(of: sources.map(\.tensor))
+    return ExactGradients(zip(sources.keys, gradients).lazy.map { (key: $0, tensor: $1) })
   }
 }

@@ -20,16 +20,15 @@ struct TiledBackward<Operands: BackwardOperands>: Sendable {
   private let queryRows: HeadRows
 
   init(
-    _ inputs: ExactInputs, _ outputs: ExactOutputs, outputGradient: Tensor?,
-    logSumExpGradient: Tensor?
+    _ inputs: ExactInputs, _ outputs: ExactOutputs, _ incoming: ExactOutputs
   ) throws {
-    let gradient = try (outputGradient ?? .zeros(outputs.output.shape)).cast(to: inputs.dtype)
+    let gradient = try (incoming[.output] ?? .zeros(outputs.output.shape)).cast(to: inputs.dtype)
     self.inputs = inputs
     tile = TileShape(inputs.problem)
     kernels = InstructionSet.current.kernels
     scores = try ScoreTile(inputs, kernels)
     operands = try Operands(inputs, outputGradient: gradient, tile: tile, kernels)
-    sources = try BackwardSources(inputs, outputs, gradient, logSumExpGradient)
+    sources = try BackwardSources(inputs, outputs, gradient, incoming[.logSumExp])
     let type = inputs.dtype.floatType ?? CPU_F32
     queryRows = try HeadRows(inputs.queries, type)
     keyRows = try HeadRows(inputs.keys, type)
@@ -81,13 +80,14 @@ struct TiledBackward<Operands: BackwardOperands>: Sendable {
         try Threads.tryForEach(parts.count) { _ = try run(parts[$0], targets) }
       }
     }
-    return ExactGradients(
-      queries: gradients[0], keys: gradients[1], values: gradients[2],
-      scale: try sum(headSums.base), bias: bias,
-      logitDecay: hasDecay
+    return [
+      .queries: gradients[0], .keys: gradients[1], .values: gradients[2],
+      .scale: try sum(headSums.base), .bias: bias,
+      .logitDecay: hasDecay
         ? try decayGradient(rowSums: rowSums.base, columnSums: columnSums.base) : nil,
-      sinks: inputs.sinks == nil
-        ? nil : try sum(headSums.base + inputs.segments.count * h))
+      .sinks: inputs.sinks == nil
+        ? nil : try sum(headSums.base + inputs.segments.count * h),
+    ]
   }
 
   /// The gradients of one part, and that of the bias where it is asked for.

@@ -71,13 +71,10 @@ struct TiledExactKernel: ExactKernel {
   }
 
   func backward(
-    _ inputs: ExactInputs, _ outputs: ExactOutputs, outputGradient: Tensor?,
-    logSumExpGradient: Tensor?
+    _ inputs: ExactInputs, _ outputs: ExactOutputs, _ incoming: ExactOutputs
   ) throws -> ExactGradients {
     func run<Operands: BackwardOperands>(_: Operands.Type) throws -> ExactGradients {
-      try TiledBackward<Operands>(
-        inputs, outputs, outputGradient: outputGradient, logSumExpGradient: logSumExpGradient
-      ).run()
+      try TiledBackward<Operands>(inputs, outputs, incoming).run()
     }
     return try multipliesBFloat16 ? run(BFloat16Gradients.self) : run(FloatGradients.self)
   }

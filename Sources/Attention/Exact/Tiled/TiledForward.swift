@@ -30,11 +30,11 @@ struct TiledForward<Operands: ForwardOperands> {
     var logSumExp: Tensor?
     let output = try Tensor.filling(
       [problem.batch, problem.queryLength, problem.heads, problem.valueDimension],
-      dtype: problem.dtype, into: inputs.places.output
+      dtype: problem.dtype, into: inputs.places.outputs[.output]
     ) { output in
       logSumExp = try Tensor.filling(
         [problem.batch, problem.heads, problem.queryLength], dtype: .float32,
-        into: inputs.places.logSumExp
+        into: inputs.places.outputs[.logSumExp]
       ) { sums in
         let sums = sums.assumingMemoryBound(to: Float.self)
         try Threads.tryForEach(tasks.count) { task in
@@ -43,7 +43,7 @@ struct TiledForward<Operands: ForwardOperands> {
         }
       }
     }
-    return ExactOutputs(output: output, logSumExp: logSumExp!)
+    return [.output: output, .logSumExp: logSumExp]
   }
 
   /// The output of one block of queries of one head.

@@ -67,8 +67,9 @@ struct AdditiveChunked: LinearKernel {
   }
 
   func backward(
-    _ call: LinearCall, outputGradient: Tensor?, finalStateGradient: Tensor?
+    _ call: LinearCall, _ outputs: LinearOutputs, _ incoming: LinearOutputs
   ) throws -> LinearGradients {
+    let (outputGradient, finalStateGradient) = (incoming[.output], incoming[.finalState])
     let passes = try AdditivePasses(call)
     let pieces = SequencePieces(call)
     return try passes.backward(

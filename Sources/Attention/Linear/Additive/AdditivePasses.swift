@@ -101,7 +101,7 @@ extension AdditivePasses {
           initialState: pointers[3].assumingMemoryBound(to: Float.self), bonus: bonus))
     }
     return LinearGradients(
-      queries: tensors[0], keys: tensors[1], values: tensors[2],
+      of: call, queries: tensors[0], keys: tensors[1], values: tensors[2],
       decay: hasDecay ? tensors[4] : nil, update: try bonusGradient(pieces, bonus),
       initialState: call.initialState == nil ? nil : tensors[3])
   }

@@ -70,8 +70,9 @@ struct AdditiveSplit: LinearKernel {
   }
 
   func backward(
-    _ call: LinearCall, outputGradient: Tensor?, finalStateGradient: Tensor?
+    _ call: LinearCall, _ outputs: LinearOutputs, _ incoming: LinearOutputs
   ) throws -> LinearGradients {
+    let (outputGradient, finalStateGradient) = (incoming[.output], incoming[.finalState])
     let passes = try AdditivePasses(call)
     let pieces = SequencePieces(call, tokens: Self.pieceLength(call.problem))
     return try passes.backward(

@@ -46,7 +46,7 @@ struct AdditiveStep: LinearKernel {
   }
 
   func backward(
-    _ call: LinearCall, outputGradient: Tensor?, finalStateGradient: Tensor?
+    _ call: LinearCall, _ outputs: LinearOutputs, _ incoming: LinearOutputs
   ) throws -> LinearGradients {
     throw AttentionError.kernelObjects(
       name, Objection("gradients asked for; this kernel runs forward only"))

@@ -111,7 +111,7 @@ extension DeviceLinear {
         try sum(writes, tokens + [hv, k]),
       ]
       return LinearGradients(
-        queries: try keySum(queries, call.queries, scale: call.scale),
+        of: call, queries: try keySum(queries, call.queries, scale: call.scale),
         keys: try keySum(keys, call.keys, scale: 1), values: values,
         decay: try sum(decay, tokens + [hv, call.decay?.shape[3] ?? 0]),
         update: update.compactMap { $0 }, initialState: initialState)

@@ -40,8 +40,8 @@ struct DeviceLinear {
   }
 
   func forward(_ tile: LinearTile) throws -> LinearOutputs {
-    let output = try fresh(call.outputShape, problem.dtype, into: call.places.output)
-    let finalState = try fresh(call.stateShape, into: call.places.finalState)
+    let output = try fresh(call.outputShape, problem.dtype, into: call.places.outputs[.output])
+    let finalState = try fresh(call.stateShape, into: call.places.outputs[.finalState])
     try launch(tile, output: output, finalState: finalState)
     return LinearOutputs(output: output, finalState: finalState)
   }
@@ -69,8 +69,8 @@ struct DeviceLinear {
 
   /// Token by token, by `linear/step.cu`.
   func step(_ tile: LinearStepTile) throws -> LinearOutputs {
-    let output = try fresh(call.outputShape, problem.dtype, into: call.places.output)
-    let finalState = try fresh(call.stateShape, into: call.places.finalState)
+    let output = try fresh(call.outputShape, problem.dtype, into: call.places.outputs[.output])
+    let finalState = try fresh(call.stateShape, into: call.places.outputs[.finalState])
     guard problem.recurrences > 0 else {
       return LinearOutputs(output: output, finalState: finalState)
     }

@@ -74,8 +74,9 @@ struct DeviceChunked: LinearKernel {
   }
 
   func backward(
-    _ call: LinearCall, outputGradient: Tensor?, finalStateGradient: Tensor?
+    _ call: LinearCall, _ outputs: LinearOutputs, _ incoming: LinearOutputs
   ) throws -> LinearGradients {
+    let (outputGradient, finalStateGradient) = (incoming[.output], incoming[.finalState])
     let linear = try DeviceLinear(call)
     let states = try linear.states(linear.tile(.forward, name))
     return try linear.backward(
@@ -123,7 +124,7 @@ struct DeviceStep: LinearKernel {
   }
 
   func backward(
-    _ call: LinearCall, outputGradient: Tensor?, finalStateGradient: Tensor?
+    _ call: LinearCall, _ outputs: LinearOutputs, _ incoming: LinearOutputs
   ) throws -> LinearGradients {
     throw AttentionError.kernelObjects(name, Self.gradientObjection)
   }

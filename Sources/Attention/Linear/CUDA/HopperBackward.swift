@@ -122,9 +122,9 @@ struct HopperBackward {
   private func additive(_ incoming: Tensor, final: Tensor?, initialState: Tensor?) throws
     -> LinearGradients
   {
-    let queriesGradient = try plan.result(keyRows, call.places.queriesGradient)
-    let keysGradient = try plan.result(keyRows, call.places.keysGradient)
-    let values = try plan.result(call.outputShape, call.places.valuesGradient)
+    let queriesGradient = try plan.result(keyRows, call.places.gradients[.queries])
+    let keysGradient = try plan.result(keyRows, call.places.gradients[.keys])
+    let values = try plan.result(call.outputShape, call.places.gradients[.values])
     var ofQueries = HopperPass(
       queries: incoming, keys: call.values, values: keys, output: queriesGradient,
       initialState: call.initialState, hasTransposedStates: true)
@@ -140,7 +140,7 @@ struct HopperBackward {
     let behind = try ofValues.run(plan)
     try ofKeys.run(plan, states: .known(behind))
     return LinearGradients(
-      queries: try unfold(queriesGradient, queries: true),
+      of: call, queries: try unfold(queriesGradient, queries: true),
       keys: try unfold(keysGradient, queries: false),
       values: values, decay: try sum(flows, ofQueries),
       initialState: initialState)
@@ -150,9 +150,9 @@ struct HopperBackward {
     -> LinearGradients
   {
     let written = try linear.fresh(call.outputShape, problem.dtype)
-    let queriesGradient = try plan.result(keyRows, call.places.queriesGradient)
-    let values = try plan.result(call.outputShape, call.places.valuesGradient)
-    let keysGradient = try plan.result(keyRows, call.places.keysGradient)
+    let queriesGradient = try plan.result(keyRows, call.places.gradients[.queries])
+    let values = try plan.result(call.outputShape, call.places.gradients[.values])
+    let keysGradient = try plan.result(keyRows, call.places.gradients[.keys])
     let beta = try linear.fresh([problem.batch, problem.length, problem.valueHeads, 1])
     let inverses = try HopperInverses(
       plan, keys: keys, normalizes: false, isOfGradients: true)
@@ -185,7 +185,7 @@ struct HopperBackward {
     // All of the state's gradient behind a piece goes with this one.
     try ofFound.run(plan, states: .known(behind))
     return LinearGradients(
-      queries: try unfold(queriesGradient, queries: true),
+      of: call, queries: try unfold(queriesGradient, queries: true),
       keys: try unfold(keysGradient, queries: false), values: values,
       decay: try sum(flows, ofQueries), update: [beta], initialState: initialState)
   }

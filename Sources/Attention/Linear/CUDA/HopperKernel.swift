@@ -129,8 +129,8 @@ struct HopperKernel: LinearKernel {
   func forward(_ call: LinearCall) throws -> LinearOutputs {
     let problem = call.problem
     let plan = try HopperPlan(call, splits: splits, goesBack: false)
-    let output = try plan.result(call.outputShape, call.places.output)
-    let finalState = try plan.linear.fresh(call.stateShape, into: call.places.finalState)
+    let output = try plan.result(call.outputShape, call.places.outputs[.output])
+    let finalState = try plan.linear.fresh(call.stateShape, into: call.places.outputs[.finalState])
     let normalizes = problem.normalizesQueriesAndKeys
     if problem.decay == .perChannel {
       func read(_ rows: Tensor) throws -> Tensor {
@@ -162,13 +162,13 @@ struct HopperKernel: LinearKernel {
   }
 
   func backward(
-    _ call: LinearCall, outputGradient: Tensor?, finalStateGradient: Tensor?
+    _ call: LinearCall, _ outputs: LinearOutputs, _ incoming: LinearOutputs
   ) throws -> LinearGradients {
     if HopperBackward.serves(call.problem) {
       return try HopperBackward(call, splits: splits).run(
-        outputGradient: outputGradient, finalStateGradient: finalStateGradient)
+        outputGradient: incoming[.output], finalStateGradient: incoming[.finalState])
     }
     return try DeviceChunked(erases: call.problem.update.isErasing).backward(
-      call, outputGradient: outputGradient, finalStateGradient: finalStateGradient)
+      call, outputs, incoming)
   }
 }

@@ -67,8 +67,9 @@ struct ErasingChunked: LinearKernel {
 
 extension ErasingChunked {
   func backward(
-    _ call: LinearCall, outputGradient: Tensor?, finalStateGradient: Tensor?
+    _ call: LinearCall, _ outputs: LinearOutputs, _ incoming: LinearOutputs
   ) throws -> LinearGradients {
+    let (outputGradient, finalStateGradient) = (incoming[.output], incoming[.finalState])
     let kernels = InstructionSet.current.kernels
     let problem = call.problem
     let reader = try ErasingReader(call, kernels)
@@ -114,7 +115,7 @@ extension ErasingChunked {
       }
     }
     return LinearGradients(
-      queries: tensors[0], keys: tensors[1], values: tensors[2],
+      of: call, queries: tensors[0], keys: tensors[1], values: tensors[2],
       decay: hasDecay ? tensors[3] : nil,
       update: Array(tensors[(hasDecay ? 4 : 3)..<shapes.count]),
       initialState: call.initialState == nil ? nil : tensors[shapes.count])

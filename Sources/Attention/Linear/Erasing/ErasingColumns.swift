@@ -39,23 +39,29 @@ struct ErasingColumns: LinearKernel {
   }
 
   func backward(
-    _ call: LinearCall, outputGradient: Tensor?, finalStateGradient: Tensor?
+    _ call: LinearCall, _ outputs: LinearOutputs, _ incoming: LinearOutputs
   ) throws -> LinearGradients {
     let cut = try call.cut(into: slices)
     let gradients = try whole.backward(
-      cut, outputGradient: outputGradient?.reshaped(cut.outputShape),
-      finalStateGradient: finalStateGradient?.cuttingColumns(into: slices))
+      cut, outputs,
+      [
+        .output: try incoming[.output]?.reshaped(cut.outputShape),
+        .finalState: try incoming[.finalState]?.cuttingColumns(into: slices),
+      ])
     // What slices share is added in float32, before rounding; queries and keys by the operator.
     func sum(_ gradient: Tensor) throws -> Tensor {
       let shape = gradient.shape
       return try gradient.reshaped([shape[0], shape[1], shape[2] / slices, slices, shape[3]])
         .sum([3])
     }
-    return LinearGradients(
-      queries: gradients.queries, keys: gradients.keys,
-      values: try gradients.values.reshaped(call.values.shape),
-      decay: try gradients.decay.map(sum), update: try gradients.update.map(sum),
-      initialState: try gradients.initialState?.joiningSlices(call.stateShape))
+    return try gradients.mapTensors { input, gradient in
+      switch input {
+      case .queries, .keys: gradient
+      case .values: try gradient.reshaped(call.values.shape)
+      case .initialState: try gradient.joiningSlices(call.stateShape)
+      default: try sum(gradient)
+      }
+    }
   }
 }
 
@@ -83,7 +89,7 @@ extension LinearCall {
         problem.batch, problem.length, problem.valueHeads, problem.valueDimension,
       ]), decay: try decay.map(repeated), update: try update.mapTensors(repeated),
       initialState: try initialState?.cuttingColumns(into: slices), scale: scale,
-      sequences: sequences)
+      sequences: sequences, wantsDecayGradient: wantsDecayGradient)
   }
 }
 

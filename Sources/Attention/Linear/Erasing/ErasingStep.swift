@@ -47,7 +47,7 @@ struct ErasingStep: LinearKernel {
   }
 
   func backward(
-    _ call: LinearCall, outputGradient: Tensor?, finalStateGradient: Tensor?
+    _ call: LinearCall, _ outputs: LinearOutputs, _ incoming: LinearOutputs
   ) throws -> LinearGradients {
     throw AttentionError.kernelObjects(name, Self.gradientObjection)
   }

@@ -30,19 +30,19 @@ public func gatedDeltaProduct(
   scale: Double? = nil, normalizesQueriesAndKeys: Bool = true, initialState: Tensor? = nil,
   cumulativeLengths: Tensor? = nil, kernel: String? = nil
 ) throws -> LinearAttentionResult {
-  try LinearCall.check(queries, "queries", "[batch, length, heads, key dimension]") {
+  try Check.tensor(queries, "queries", "[batch, length, heads, key dimension]") {
     $0.rank == 4
   }
   let (batch, length, heads, width) = (
     queries.shape[0], queries.shape[1], queries.shape[2], queries.shape[3]
   )
-  try LinearCall.check(
+  try Check.tensor(
     keys, "keys", "[\(batch), \(length), updates, \(heads), \(width)]"
   ) {
     $0.rank == 5 && $0.shape[2] > 0 && $0.shape == [batch, length, $0.shape[2], heads, width]
   }
   let updates = keys.shape[2]
-  try LinearCall.check(
+  try Check.tensor(
     values, "values", "[\(batch), \(length), \(updates), value heads, value dimension]"
   ) {
     $0.rank == 5 && Array($0.shape.dimensions[..<3]) == [batch, length, updates]

@@ -42,52 +42,94 @@ public func gatedSlotAttention(
   scale: Double? = nil, initialKeyState: Tensor? = nil, initialValueState: Tensor? = nil,
   cumulativeLengths: Tensor? = nil, kernel: String? = nil
 ) throws -> GatedSlotAttentionResult {
-  let slots = try SlotScores(
-    queries: queries, keys: keys, writes: writes, decay: decay, scale: scale,
-    initialState: initialKeyState, cumulativeLengths: cumulativeLengths, kernel: kernel)
-  let scores = try naming(SlotScores.names) { try slots.computed() }
-  let result = try naming(GatedSlotAttention.names) {
-    try linearAttention(
-      queries: scores[0].softmax(), keys: slots.writes, values: values, decay: decay, scale: 1,
-      initialState: initialValueState, cumulativeLengths: cumulativeLengths, kernel: kernel)
-  }
-  return GatedSlotAttentionResult(
-    output: result.output, finalKeyState: scores[1], finalValueState: result.finalState,
-    explanation: result.explanation)
+  try GatedSlotAttention(
+    queries: queries, keys: keys, values: values, decay: decay, writes: writes, scale: scale,
+    initialKeyState: initialKeyState, initialValueState: initialValueState,
+    cumulativeLengths: cumulativeLengths, kernel: kernel
+  ).run()
 }
 
-/// The choice of a kernel for ``gatedSlotAttention(queries:keys:values:decay:writes:scale:initialKeyState:initialValueState:cumulativeLengths:kernel:)``.
-public enum GatedSlotAttention {
+/// A call of
+/// ``gatedSlotAttention(queries:keys:values:decay:writes:scale:initialKeyState:initialValueState:cumulativeLengths:kernel:)``.
+public struct GatedSlotAttention: Sendable {
+  private let queries, keys, values, decay: Tensor
+  private let given: Tensor?
+  private let scale: Double
+  private let initialKeyState, initialValueState, cumulativeLengths: Tensor?
+  private let kernel: String?
+
   /// Arguments by the names of the linear attention that reads the values.
-  fileprivate static let names = [
+  private static let names = [
     "queries": "writes", "keys": "writes", "initialState": "initialValueState",
   ]
 
-  /// The verdict on the reading of the values in a call with these arguments, without running it.
-  ///
-  /// `device` is where the call would run; nil is where the tensors are.
-  /// - Throws: ``AttentionError`` as the function does for wrong arguments.
-  public static func explain(
+  /// - Throws: ``AttentionError/invalidArgument(_:was:mustBe:)`` if queries, keys, decay and writes do
+  ///   not go together.
+  public init(
     queries: Tensor, keys: Tensor, values: Tensor, decay: Tensor, writes: Tensor? = nil,
     scale: Double? = nil, initialKeyState: Tensor? = nil, initialValueState: Tensor? = nil,
-    cumulativeLengths: Tensor? = nil, kernel: String? = nil, needsGradient: Bool,
-    device: Device? = nil
-  ) throws -> Explanation {
-    let writes =
-      try writes?.withoutElements()
-      ?? .placeholder(decay.shape, dtype: queries.dtype, device: queries.device)
-    let slots = try SlotScores(
-      queries: queries.withoutElements(), keys: keys.withoutElements(), writes: writes,
-      decay: decay.withoutElements(), scale: scale,
-      initialState: initialKeyState?.withoutElements(), cumulativeLengths: cumulativeLengths,
-      kernel: kernel)
-    _ = try naming(SlotScores.names) { try slots.attention(reading: slots.writes) }
-    return try naming(names) {
-      try LinearAttention.explain(
-        queries: slots.writes, keys: slots.writes, values: values, decay: decay, scale: 1,
-        initialState: initialValueState, cumulativeLengths: cumulativeLengths, kernel: kernel,
-        needsGradient: needsGradient, device: device)
+    cumulativeLengths: Tensor? = nil, kernel: String? = nil
+  ) throws {
+    try Check.tensor(queries, "queries", "[batch, length, heads, key dimension]") {
+      $0.rank == 4 && $0.shape[2] > 0 && $0.shape[3] > 0
     }
+    try Check.dtype(of: queries, "queries")
+    let tokens = Array(queries.shape.dimensions[..<3])
+    try Check.tensor(decay, "decay", "\(tokens) as the queries have, and slots") {
+      $0.rank == 4 && Array($0.shape.dimensions[..<3]) == tokens && $0.shape[3] > 0
+    }
+    try Check.dtype(of: decay, "decay")
+    self.queries = queries
+    self.keys = try keys.checked("keys", queries.shape)
+    self.values = values
+    self.decay = decay
+    given = try writes?.checked("writes", decay.shape)
+    self.scale = scale ?? 1 / Double(queries.shape[3]).squareRoot()
+    self.initialKeyState = initialKeyState
+    self.initialValueState = initialValueState
+    self.cumulativeLengths = cumulativeLengths
+    self.kernel = kernel
+  }
+
+  /// Computes the call and, where tensors are tracked, records it on the tape.
+  public func run() throws -> GatedSlotAttentionResult {
+    let writes =
+      try given ?? decay.widened().exponentialMinusOne().negated().cast(to: queries.dtype)
+    let scores = try naming(SlotScores.names) { try self.scores(of: writes).computed() }
+    let result = try naming(Self.names) {
+      try reading(scores[0].softmax(), writes).run()
+    }
+    return GatedSlotAttentionResult(
+      output: result.output, finalKeyState: scores[1], finalValueState: result.finalState,
+      explanation: result.explanation)
+  }
+
+  /// Which kernel reads the values, and why not the others; nothing is computed.
+  ///
+  /// - Parameters:
+  ///   - device: where it would be computed; nil for where the tensors are.
+  ///   - needsGradient: whether there would be a backward pass.
+  public func explanation(on device: Device? = nil, needsGradient: Bool) throws -> Explanation {
+    let writes =
+      try given?.withoutElements()
+      ?? .placeholder(decay.shape, dtype: queries.dtype, device: queries.device)
+    _ = try naming(SlotScores.names) { try self.scores(of: writes).attention(reading: writes) }
+    return try naming(Self.names) {
+      try reading(writes, writes).explanation(on: device, needsGradient: needsGradient)
+    }
+  }
+
+  private func scores(of writes: Tensor) -> SlotScores {
+    SlotScores(
+      queries: queries, keys: keys, writes: writes, decay: decay, scale: scale,
+      initialState: initialKeyState, cumulativeLengths: cumulativeLengths, kernel: kernel)
+  }
+
+  /// The linear attention that reads the values.
+  private func reading(_ weights: Tensor, _ writes: Tensor) throws -> Call<LinearAttention> {
+    try Call<LinearAttention>(
+      queries: weights, keys: writes, values: values, decay: decay, scale: 1,
+      initialState: initialValueState, cumulativeLengths: cumulativeLengths, kernel: kernel)
   }
 }
 
@@ -107,50 +149,12 @@ private struct SlotScores: Sendable {
     "queries": "writes", "keys": "writes", "values": "keys", "initialState": "initialKeyState",
   ]
 
-  /// - Throws: ``AttentionError/invalidArgument(_:was:mustBe:)`` if queries, keys, decay and writes do
-  ///   not go together.
-  init(
-    queries: Tensor, keys: Tensor, writes: Tensor?, decay: Tensor, scale: Double?,
-    initialState: Tensor?, cumulativeLengths: Tensor?, kernel: String?
-  ) throws {
-    try LinearCall.check(queries, "queries", "[batch, length, heads, key dimension]") {
-      $0.rank == 4 && $0.shape[2] > 0 && $0.shape[3] > 0
-    }
-    try LinearCall.check(dtypeOf: queries, "queries", "a floating-point dtype", \.isFloatingPoint)
-    let tokens = Array(queries.shape.dimensions[..<3])
-    try LinearCall.check(decay, "decay", "\(tokens) as the queries have, and slots") {
-      $0.rank == 4 && Array($0.shape.dimensions[..<3]) == tokens && $0.shape[3] > 0
-    }
-    try LinearCall.check(dtypeOf: decay, "decay", "a floating-point dtype", \.isFloatingPoint)
-    self.init(
-      queries: queries, keys: try keys.checked("keys", queries.shape),
-      writes: try writes?.checked("writes", decay.shape)
-        ?? decay.widened().exponentialMinusOne().negated().cast(to: queries.dtype),
-      decay: decay, scale: scale ?? 1 / Double(queries.shape[3]).squareRoot(),
-      initialState: initialState, cumulativeLengths: cumulativeLengths, kernel: kernel)
-  }
-
-  private init(
-    queries: Tensor, keys: Tensor, writes: Tensor, decay: Tensor, scale: Double,
-    initialState: Tensor?, cumulativeLengths: Tensor?, kernel: String?
-  ) {
-    self.queries = queries
-    self.keys = keys
-    self.writes = writes
-    self.decay = decay
-    self.scale = scale
-    self.initialState = initialState
-    self.cumulativeLengths = cumulativeLengths
-    self.kernel = kernel
-  }
-
   /// The scores, and the state [n, h, m, k] after the last token.
   func computed() throws -> [Tensor] {
-    let (call, linear) = try attention(reading: writes)
-    let final = try linear.outputs(of: call).finalState
-    let scores = try linear.gradients(
-      of: call, outputGradient: queries.detached(), finalStateGradient: nil
-    ).queries.cast(to: queries.dtype)
+    let call = try attention(reading: writes)
+    let final = try call.forward().finalState
+    let scores = try call.backward([:], incoming: [.output: queries.detached()])
+      .required(.queries).cast(to: queries.dtype)
     let inputs = [queries, keys, writes, decay] + [initialState].compactMap { $0 }
     let (own, dtypes) = (detached(), inputs.map(\.dtype))
     return Tensor.recording(
@@ -161,23 +165,22 @@ private struct SlotScores: Sendable {
   }
 
   private func gradients(_ scores: Tensor?, _ state: Tensor?) throws -> [Tensor] {
-    let (call, linear) = try attention(
+    let call = try attention(
       reading: scores?.detached()
         ?? .zeros(decay.shape, dtype: queries.dtype, device: queries.device))
-    let output = try linear.outputs(of: call).output
-    let gradients = try linear.gradients(
-      of: call, outputGradient: queries, finalStateGradient: state?.detached())
-    return [output, gradients.values, gradients.keys]
-      + [gradients.decay, gradients.initialState].compactMap { $0 }
+    let output = try call.forward().output
+    let gradients = try call.backward(
+      [:], incoming: [.output: queries, .finalState: state?.detached()])
+    return [output]
+      + [LinearInput.values, .keys, .decay, .initialState].compactMap { gradients[$0] }
   }
 
-  /// Linear attention of `rows` [b, t, h, m] with the slots' states.
-  func attention(reading rows: Tensor) throws -> (LinearCall, any LinearKernel) {
-    let call = try LinearCall(
+  /// Linear attention of `rows` [b, t, h, m] with the slots' states, of which all gradients are wanted.
+  func attention(reading rows: Tensor) throws -> Call<LinearAttention> {
+    try Call<LinearAttention>(
       queries: rows.cast(to: queries.dtype), keys: writes, values: keys, decay: decay,
-      update: .additive, scale: scale, normalizesQueriesAndKeys: false,
-      initialState: initialState, cumulativeLengths: cumulativeLengths, needsGradient: true)
-    return (call, try LinearAttention.verdicts.verdict(on: call.problem, kernel).kernel())
+      scale: scale, initialState: initialState, cumulativeLengths: cumulativeLengths,
+      kernel: kernel, gradients: WantedGradients(areNeeded: true, inputs: LinearInput.allCases))
   }
 
   private func detached() -> SlotScores {

@@ -31,40 +31,10 @@ public func logLinearAttention(
   queries: Tensor, keys: Tensor, values: Tensor, decay: Tensor? = nil, levels: Tensor,
   scale: Double? = nil, kernel: String? = nil
 ) throws -> Tensor {
-  let problem = try LogLinear(
+  try LogLinearAttention(
     queries: queries, keys: keys, values: values, decay: decay, levels: levels, scale: scale,
-    kernel: kernel)
-  guard problem.length > 0 else {
-    return try .zeros(values.shape, dtype: queries.dtype, device: queries.device)
-  }
-  var output = try problem.withinChunks()
-  var level = LogLinear.levelsOfChunk
-  while level < logLinearLevels(length: problem.length) {
-    output = try output + problem.reading(level)
-    level += 1
-  }
-  return try output.cast(to: queries.dtype)
-}
-
-/// The choice of a kernel for ``logLinearAttention(queries:keys:values:decay:levels:scale:kernel:)``.
-public enum LogLinearAttention {
-  /// The verdict on the levels above a chunk of a call with these arguments, without running it.
-  ///
-  /// `device` is where the call would run; nil is where the tensors are.
-  /// - Throws: ``AttentionError`` as the function does for wrong arguments.
-  public static func explain(
-    queries: Tensor, keys: Tensor, values: Tensor, decay: Tensor? = nil, levels: Tensor,
-    scale: Double? = nil, kernel: String? = nil, needsGradient: Bool,
-    device: Device? = nil
-  ) throws -> Explanation {
-    _ = try LogLinear(
-      queries: queries.withoutElements(), keys: keys.withoutElements(),
-      values: values.withoutElements(), decay: decay?.withoutElements(),
-      levels: levels.withoutElements(), scale: scale, kernel: kernel)
-    return try LinearAttention.explain(
-      queries: queries, keys: keys, values: values, decay: decay, scale: scale, kernel: kernel,
-      needsGradient: needsGradient, device: device)
-  }
+    kernel: kernel
+  ).run()
 }
 
 /// How many buckets the tokens of a sequence see: one more than the bits of its last token's number,
@@ -73,34 +43,36 @@ public func logLinearLevels(length: Int) -> Int {
   length <= 1 ? 1 : 1 + Int.bitWidth - (length - 1).leadingZeroBitCount
 }
 
-/// The validated arguments of log-linear attention; sums over levels are float32, or float64 with
-/// float64 queries.
-private struct LogLinear {
-  static let chunk = 64
+/// A call of ``logLinearAttention(queries:keys:values:decay:levels:scale:kernel:)``; sums over levels are float32,
+/// or float64 with float64 queries.
+public struct LogLinearAttention: Sendable {
+  private static let chunk = 64
   /// Buckets that lie within a chunk.
-  static let levelsOfChunk = logLinearLevels(length: chunk)
+  private static let levelsOfChunk = logLinearLevels(length: chunk)
   /// The exponential of this is zero in float64 too, as that of −∞.
   private static let leastDecay = -1e4
 
-  let queries, keys, values: Tensor
-  let decay: Tensor?
+  private let queries, keys, values: Tensor
+  private let decay: Tensor?
   /// [b, t, hv, levels]
-  let levels: Tensor
-  let scale: Double
-  let kernel: String?
-  private let (batch, heads, valueHeads): (Int, Int, Int)
-  let length: Int
+  private let levels: Tensor
+  /// Linear attention with a decay a token, whose shapes and dtypes these are.
+  private let call: Call<LinearAttention>
+  private let scale: Double
   private let sums: DType
 
-  init(
-    queries: Tensor, keys: Tensor, values: Tensor, decay: Tensor?, levels: Tensor, scale: Double?,
-    kernel: String?
+  private var batch: Int { call.problem.batch }
+  private var heads: Int { call.problem.heads }
+  private var valueHeads: Int { call.problem.valueHeads }
+  private var length: Int { call.problem.length }
+
+  /// - Throws: ``AttentionError/invalidArgument(_:was:mustBe:)`` naming the argument that is wrong.
+  public init(
+    queries: Tensor, keys: Tensor, values: Tensor, decay: Tensor? = nil, levels: Tensor,
+    scale: Double? = nil, kernel: String? = nil
   ) throws {
-    // Shapes and dtypes are those of linear attention with a decay a token.
-    let call = try LinearCall(
-      queries: queries, keys: keys, values: values, decay: decay, update: .additive, scale: scale,
-      normalizesQueriesAndKeys: false, initialState: nil, cumulativeLengths: nil,
-      needsGradient: false)
+    call = try Call<LinearAttention>(
+      queries: queries, keys: keys, values: values, decay: decay, scale: scale, kernel: kernel)
     let problem = call.problem
     let perToken = [problem.batch, problem.length, problem.valueHeads]
     guard problem.decay == .none || problem.decay == .perToken else {
@@ -118,20 +90,40 @@ private struct LogLinear {
       throw AttentionError.invalidArgument(
         "dtype of levels", was: levels.dtype.rawValue, mustBe: "a floating-point dtype")
     }
-    (batch, heads, valueHeads) = (problem.batch, problem.heads, problem.valueHeads)
-    length = problem.length
     sums = problem.dtype == .float64 ? .float64 : .float32
     self.queries = queries
     self.keys = keys
     self.values = values
     self.decay = decay
     self.levels = levels
-    self.scale = call.scale
-    self.kernel = kernel
+    self.scale = scale ?? 1 / Double(problem.keyDimension).squareRoot()
+  }
+
+  /// Computes the call and, where tensors are tracked, records it on the tape.
+  public func run() throws -> Tensor {
+    guard length > 0 else {
+      return try .zeros(values.shape, dtype: queries.dtype, device: queries.device)
+    }
+    var output = try withinChunks()
+    var level = Self.levelsOfChunk
+    while level < logLinearLevels(length: length) {
+      output = try output + reading(level)
+      level += 1
+    }
+    return try output.cast(to: queries.dtype)
+  }
+
+  /// Which kernel runs the levels above a chunk, and why not the others; nothing is computed.
+  ///
+  /// - Parameters:
+  ///   - device: where it would be computed; nil for where the tensors are.
+  ///   - needsGradient: whether there would be a backward pass.
+  public func explanation(on device: Device? = nil, needsGradient: Bool) throws -> Explanation {
+    try call.explanation(on: device, needsGradient: needsGradient)
   }
 
   /// What `level` above the chunk gives: every second bucket is read by the tokens behind it.
-  func reading(_ level: Int) throws -> Tensor {
+  private func reading(_ level: Int) throws -> Tensor {
     let bucket = 1 << (level - 1)
     let isWritten = (0..<length).map { $0 / bucket % 2 == 0 ? 1.0 : 0 }
     func flags(_ flags: [Double], _ dtype: DType) throws -> Tensor {
@@ -146,7 +138,7 @@ private struct LogLinear {
     let result = try linearAttention(
       queries: packed(queries), keys: packed(keys * flags(isWritten, keys.dtype)),
       values: packed(values), decay: decay.map(packed), scale: scale,
-      cumulativeLengths: Tensor(ends + [Int32(batch * length)]), kernel: kernel)
+      cumulativeLengths: Tensor(ends + [Int32(batch * length)]), kernel: call.kernel)
     let weights =
       try levels.sliced(3, level..<level + 1).cast(to: sums)
       * flags(isWritten.map { 1 - $0 }, sums)
@@ -155,7 +147,7 @@ private struct LogLinear {
 
   /// O = (Q Kᵀ ⊙ E ⊙ Λ) V in chunks, with E the decay between two tokens and Λ the weights of the
   /// buckets.
-  func withinChunks() throws -> Tensor {
+  private func withinChunks() throws -> Tensor {
     let chunk = Self.chunk
     let group = valueHeads / heads
     let (q, k) = (try chunked(queries, group: group), try chunked(keys, group: group))

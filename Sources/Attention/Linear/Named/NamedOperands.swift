@@ -31,8 +31,8 @@ extension Tensor {
   /// - Throws: ``AttentionError/invalidArgument(_:was:mustBe:)`` if this is not floating-point
   ///   numbers of `expected`.
   func checked(_ name: String, _ expected: Shape) throws -> Tensor {
-    try LinearCall.check(self, name, "\(expected)") { $0.shape == expected }
-    try LinearCall.check(dtypeOf: self, name, "a floating-point dtype", \.isFloatingPoint)
+    try Check.tensor(self, name, "\(expected)") { $0.shape == expected }
+    try Check.dtype(of: self, name)
     return self
   }
 }
@@ -63,14 +63,14 @@ struct NamedRows {
   /// - Throws: ``AttentionError/invalidArgument(_:was:mustBe:)`` if keys or values are no rows of
   ///   heads; whether they go together is for the operator to check.
   init(keys: Tensor, values: Tensor) throws {
-    try LinearCall.check(keys, "keys", "[batch, length, heads, key dimension]") {
+    try Check.tensor(keys, "keys", "[batch, length, heads, key dimension]") {
       $0.rank == 4 && $0.shape[2] > 0 && $0.shape[3] > 0
     }
-    try LinearCall.check(values, "values", "[batch, length, value heads, value dimension]") {
+    try Check.tensor(values, "values", "[batch, length, value heads, value dimension]") {
       $0.rank == 4
     }
     for (tensor, name) in [(keys, "keys"), (values, "values")] {
-      try LinearCall.check(dtypeOf: tensor, name, "a floating-point dtype", \.isFloatingPoint)
+      try Check.dtype(of: tensor, name)
     }
     heads = values.shape[2]
     tokens = [keys.shape[0], keys.shape[1], heads]

@@ -36,11 +36,12 @@ struct LinearReference: LinearKernel {
   }
 
   func backward(
-    _ call: LinearCall, outputGradient: Tensor?, finalStateGradient: Tensor?
+    _ call: LinearCall, _ outputs: LinearOutputs, _ incoming: LinearOutputs
   ) throws -> LinearGradients {
     let arrays = try CallArrays(call)
-    let outputGradient = try (outputGradient ?? .zeros(call.outputShape)).elements(as: Double.self)
-    let stateGradient = try (finalStateGradient ?? .zeros(call.stateShape))
+    let outputGradient = try (incoming[.output] ?? .zeros(call.outputShape)).elements(
+      as: Double.self)
+    let stateGradient = try (incoming[.finalState] ?? .zeros(call.stateShape))
       .elements(as: Double.self)
     let (k, v) = (call.problem.keyDimension, call.problem.valueDimension)
     let results = arrays.mapRecurrences { index in
@@ -61,7 +62,7 @@ struct LinearReference: LinearKernel {
       if shared.shape[3] != k { decay = try decay?.sum([3], keepsAxes: true) }
     }
     return LinearGradients(
-      queries: try arrays.tokens(results.map(\.queries), k),
+      of: call, queries: try arrays.tokens(results.map(\.queries), k),
       keys: try arrays.tokens(results.map(\.keys), k),
       values: try arrays.tokens(results.map(\.values), v), decay: decay,
       update: try arrays.update(results.map(\.update)),

@@ -55,32 +55,34 @@ struct DeviceScan: GatedScanKernel {
   }
 
   func backward(
-    _ call: GatedScanCall, _ outputs: GatedScanOutputs, outputGradient: Tensor?,
-    finalStateGradient: Tensor?
+    _ call: GatedScanCall, _ outputs: GatedScanOutputs, _ incoming: GatedScanOutputs
   ) throws -> GatedScanGradients {
+    let (outputGradient, finalStateGradient) = (incoming[.output], incoming[.finalState])
     let queue = try DeviceQueue.shared(for: call.device)
     let incoming = try outputGradient?.withDenseRows()
     let finalState = try finalStateGradient?.contiguous()
     func fresh(_ shape: Shape, _ dtype: DType) throws -> Tensor {
       try .onDevice(shape, dtype: dtype, device: call.device)
     }
-    let gradients = GatedScanGradients(
-      inputs: try fresh(call.inputs.shape, call.problem.dtype),
-      decay: try fresh(call.inputs.shape, call.problem.decayDType),
-      initialState: try fresh(call.stateShape, .float32))
+    let inputs = try fresh(call.inputs.shape, call.problem.dtype)
+    let decay = try fresh(call.inputs.shape, call.problem.decayDType)
+    let initialState = try fresh(call.stateShape, .float32)
+    let output = try outputs.output.withDenseRows()
     try launch("scan/gated_backward", call, queue) { sequences, channels, strips in
       BackwardParameters(
         decay: try DeviceTokenRows(call.decay),
-        output: try DeviceTokenRows(outputs.output.detached()),
+        output: try DeviceTokenRows(output),
         outputGradient: try DeviceTokenRows(incoming),
-        inputsGradient: try DeviceTokenRows(gradients.inputs),
-        decayGradient: try DeviceTokenRows(gradients.decay),
+        inputsGradient: try DeviceTokenRows(inputs),
+        decayGradient: try DeviceTokenRows(decay),
         initialState: try Tensor.deviceAddress(call.initialState),
         finalStateGradient: try Tensor.deviceAddress(finalState),
-        initialStateGradient: try gradients.initialState.deviceAddress(),
+        initialStateGradient: try initialState.deviceAddress(),
         sequences: sequences.address, channels: channels, strips: strips)
     }
-    return withExtendedLifetime((incoming, finalState)) { gradients }
+    return withExtendedLifetime((incoming, finalState, output)) {
+      [.inputs: inputs, .decay: decay, .initialState: initialState]
+    }
   }
 
   private func launch(

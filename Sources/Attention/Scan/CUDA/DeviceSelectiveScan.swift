@@ -97,12 +97,12 @@ struct DeviceSelectiveScan: SelectiveScanKernel {
   }
 
   func backward(
-    _ call: SelectiveScanCall, _ outputs: SelectiveScanOutputs, outputGradient: Tensor?,
-    finalStateGradient: Tensor?
+    _ call: SelectiveScanCall, _ outputs: SelectiveScanOutputs, _ incoming: SelectiveScanOutputs
   ) throws -> SelectiveScanGradients {
+    let (outputGradient, finalStateGradient) = (incoming[.output], incoming[.finalState])
     let problem = call.problem
     let queue = try DeviceQueue.shared(for: call.device)
-    guard let states = outputs.checkpoints else {
+    guard let states = outputs[.checkpoints] else {
       throw AttentionError.kernelObjects(name, Objection("no states were kept for gradients"))
     }
     let sequences = try DeviceSequences(call.sequences, chunk: Self.tile, queue)
@@ -138,11 +138,12 @@ struct DeviceSelectiveScan: SelectiveScanKernel {
       try SlotSum(slots: slots).run(shape, .float32, queue)
     }
     defer { withExtendedLifetime((incoming, finalState, sequences, states)) {} }
-    return SelectiveScanGradients(
-      inputs: inputs, step: step, stateMatrix: try sum(stateMatrix, [1, d, s]).squeezed(0),
-      inputMatrix: try sum(matrices.0, [b, t, s]), outputMatrix: try sum(matrices.1, [b, t, s]),
-      skip: try sum(vectors.0, [1, 1, d]).reshaped([d]),
-      stepBias: try sum(vectors.1, [1, 1, d]).reshaped([d]), initialState: initialState)
+    return [
+      .inputs: inputs, .step: step, .stateMatrix: try sum(stateMatrix, [1, d, s]).squeezed(0),
+      .inputMatrix: try sum(matrices.0, [b, t, s]), .outputMatrix: try sum(matrices.1, [b, t, s]),
+      .skip: try sum(vectors.0, [1, 1, d]).reshaped([d]),
+      .stepBias: try sum(vectors.1, [1, 1, d]).reshaped([d]), .initialState: initialState,
+    ]
   }
 
   private func launch(

@@ -1,7 +1,7 @@
 import AttentionTensors
 
 /// The validated arguments of one short convolution, as its loops read them.
-struct ConvolutionCall: CheckedCall {
+struct ConvolutionCall: Sendable {
   /// [b, t, d], detached; the last axis lies dense in memory.
   let inputs: Tensor
   /// [W, d] in row-major order, float32.
@@ -29,16 +29,16 @@ struct ConvolutionCall: CheckedCall {
     inputs: Tensor, weight: Tensor, bias: Tensor?, appliesSiLU: Bool, initialState: Tensor?,
     cumulativeLengths: Tensor?
   ) throws {
-    try Self.check(inputs, "inputs", "[batch, length, channels]") {
+    try Check.tensor(inputs, "inputs", "[batch, length, channels]") {
       $0.rank == 3 && $0.shape[2] > 0
     }
     let (batch, length, channels) = (inputs.shape[0], inputs.shape[1], inputs.shape[2])
     let widths = Self.widths
-    try Self.check(
+    try Check.tensor(
       weight, "weight", "[\(channels), width from \(widths.lowerBound) to \(widths.upperBound)]"
     ) { $0.rank == 2 && $0.shape[0] == channels && widths.contains($0.shape[1]) }
     let width = weight.shape[1]
-    sequences = try Self.sequences(cumulativeLengths, of: "inputs", batch: batch, length: length)
+    sequences = try Check.sequences(cumulativeLengths, of: "inputs", batch: batch, length: length)
     try ProblemSize.check(
       inputs, "inputs", [max(batch, sequences.count), length, channels],
       "sequences, length and channels")
@@ -48,10 +48,10 @@ struct ConvolutionCall: CheckedCall {
       (bias, "bias", [channels]), (initialState, "initialState", stateShape),
     ] {
       guard let tensor else { continue }
-      try Self.check(tensor, name, "\(shape)") { $0.shape == shape }
-      try Self.check(dtypeOf: tensor, name, "a floating-point dtype", \.isFloatingPoint)
+      try Check.tensor(tensor, name, "\(shape)") { $0.shape == shape }
+      try Check.dtype(of: tensor, name)
     }
-    let device = try Self.device(
+    let device = try Check.device(
       of: inputs, "inputs",
       with: [(weight, "weight"), (bias, "bias"), (initialState, "initialState")])
     self.inputs = try inputs.detached().withDenseRows()

@@ -82,9 +82,9 @@ struct BlockedScan: GatedScanKernel {
   }
 
   func backward(
-    _ call: GatedScanCall, _ outputs: GatedScanOutputs, outputGradient: Tensor?,
-    finalStateGradient: Tensor?
+    _ call: GatedScanCall, _ outputs: GatedScanOutputs, _ incoming: GatedScanOutputs
   ) throws -> GatedScanGradients {
+    let (outputGradient, finalStateGradient) = (incoming[.output], incoming[.finalState])
     let d = call.problem.channels
     let pass = try ScanBackward(call, outputs, outputGradient)
     let blocks = try Blocks(call, length: Self.blockLength(call.problem))

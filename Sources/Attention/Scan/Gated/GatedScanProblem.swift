@@ -18,6 +18,10 @@ public struct GatedScanProblem: OperatorProblem {
   /// Where the tensors are.
   public var device = Device.cpu
 
+  public var hasWork: Bool { batch > 0 && length > 0 }
+  /// The dtype of states.
+  var stateDType: DType { dtype == .float64 ? .float64 : .float32 }
+
   /// Numbers a tensor of all tokens has.
   var elements: Int { batch * length * channels }
 

@@ -64,9 +64,9 @@ struct GatedScanReference: GatedScanKernel {
   ///
   ///     dh_t = do_t + e^{g_{t+1}} dh_{t+1} ,  dx_t = dh_t ,  dg_t = e^{g_t} h_{t−1} dh_t
   func backward(
-    _ call: GatedScanCall, _ outputs: GatedScanOutputs, outputGradient: Tensor?,
-    finalStateGradient: Tensor?
+    _ call: GatedScanCall, _ outputs: GatedScanOutputs, _ incoming: GatedScanOutputs
   ) throws -> GatedScanGradients {
+    let (outputGradient, finalStateGradient) = (incoming[.output], incoming[.finalState])
     let inputs = try call.inputs.elements(as: Double.self)
     let decay = try call.decay.elements(as: Double.self)
     let incoming = try (outputGradient ?? .zeros(call.inputs.shape)).elements(as: Double.self)
@@ -88,9 +88,10 @@ struct GatedScanReference: GatedScanKernel {
         stateGradient[state] = exp(decay[place]) * gradient
       }
     }
-    return GatedScanGradients(
-      inputs: try Tensor(inputGradient, call.inputs.shape),
-      decay: try Tensor(decayGradient, call.inputs.shape),
-      initialState: try Tensor(stateGradient, call.stateShape))
+    return [
+      .inputs: try Tensor(inputGradient, call.inputs.shape),
+      .decay: try Tensor(decayGradient, call.inputs.shape),
+      .initialState: try Tensor(stateGradient, call.stateShape),
+    ]
   }
 }

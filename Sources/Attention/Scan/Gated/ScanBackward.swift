@@ -21,7 +21,7 @@ struct ScanBackward: Sendable {
     self.call = call
     kernels = InstructionSet.current.kernels
     decay = try ScanRows(reading: call.decay)
-    output = try ScanRows(reading: outputs.output.detached())
+    output = try ScanRows(reading: outputs.output.withDenseRows())
     incoming = try ScanRows(reading: (outputGradient ?? call.zeroRows()).withDenseRows())
     initialStates = try Scratch(floats: call.stateShape.elementCount)
     try call.copy(call.initialState, to: initialStates.base)
@@ -55,7 +55,7 @@ struct ScanBackward: Sendable {
           inputs: ScanRows(writing: pointers[0], shape, problem.dtype),
           decay: ScanRows(writing: pointers[1], shape, problem.decayDType)), states)
     }
-    return GatedScanGradients(inputs: tensors[0], decay: tensors[1], initialState: tensors[2])
+    return [.inputs: tensors[0], .decay: tensors[1], .initialState: tensors[2]]
   }
 
   /// Goes back through `tokens`.

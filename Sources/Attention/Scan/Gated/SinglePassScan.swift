@@ -78,9 +78,9 @@ struct SinglePassScan: GatedScanKernel {
   }
 
   func backward(
-    _ call: GatedScanCall, _ outputs: GatedScanOutputs, outputGradient: Tensor?,
-    finalStateGradient: Tensor?
+    _ call: GatedScanCall, _ outputs: GatedScanOutputs, _ incoming: GatedScanOutputs
   ) throws -> GatedScanGradients {
+    let (outputGradient, finalStateGradient) = (incoming[.output], incoming[.finalState])
     let pass = try ScanBackward(call, outputs, outputGradient)
     return try pass.run(finalStateGradient) { targets, states in
       forEachStrip(call) { sequence, number, channels in

@@ -21,6 +21,10 @@ public struct SelectiveScanProblem: OperatorProblem {
   /// Where the tensors are.
   public var device = Device.cpu
 
+  public var hasWork: Bool { batch > 0 && length > 0 }
+  /// The dtype of states.
+  var stateDType: DType { dtype == .float64 ? .float64 : .float32 }
+
   /// Exponentials that the recurrence takes.
   var exponentials: Double { Double(batch * length) * Double(channels * states) }
 

@@ -48,9 +48,9 @@ struct SelectiveScanReference: SelectiveScanKernel {
   ///     dA = Σ Δ_t a_t h_{t−1} dh_t ,  dΔ_t = Σ (A a_t h_{t−1} + x_t B_t) dh_t
   ///     dx_t = D dy_t + Σ Δ_t B_t dh_t ,  dD = Σ x_t dy_t
   func backward(
-    _ call: SelectiveScanCall, _ outputs: SelectiveScanOutputs, outputGradient: Tensor?,
-    finalStateGradient: Tensor?
+    _ call: SelectiveScanCall, _ outputs: SelectiveScanOutputs, _ incoming: SelectiveScanOutputs
   ) throws -> SelectiveScanGradients {
+    let (outputGradient, finalStateGradient) = (incoming[.output], incoming[.finalState])
     let arrays = try SelectiveArrays(call)
     let (d, s) = (call.problem.channels, call.problem.states)
     let incoming = try (outputGradient ?? .zeros(call.inputs.shape)).elements(as: Double.self)
@@ -93,11 +93,12 @@ struct SelectiveScanReference: SelectiveScanKernel {
       dbias[place % d] += dstep[place]
     }
     let (tokens, shared) = (call.inputs.shape, call.inputMatrix.shape)
-    return SelectiveScanGradients(
-      inputs: try Tensor(dx, tokens), step: try Tensor(dstep, tokens),
-      stateMatrix: try Tensor(da, [d, s]), inputMatrix: try Tensor(db, shared),
-      outputMatrix: try Tensor(dc, shared), skip: try Tensor(dskip, [d]),
-      stepBias: try Tensor(dbias, [d]), initialState: try Tensor(stateGradient, call.stateShape))
+    return [
+      .inputs: try Tensor(dx, tokens), .step: try Tensor(dstep, tokens),
+      .stateMatrix: try Tensor(da, [d, s]), .inputMatrix: try Tensor(db, shared),
+      .outputMatrix: try Tensor(dc, shared), .skip: try Tensor(dskip, [d]),
+      .stepBias: try Tensor(dbias, [d]), .initialState: try Tensor(stateGradient, call.stateShape),
+    ]
   }
 }
 

@@ -97,8 +97,7 @@ struct SelectiveStep: SelectiveScanKernel {
   }
 
   func backward(
-    _ call: SelectiveScanCall, _ outputs: SelectiveScanOutputs, outputGradient: Tensor?,
-    finalStateGradient: Tensor?
+    _ call: SelectiveScanCall, _ outputs: SelectiveScanOutputs, _ incoming: SelectiveScanOutputs
   ) throws -> SelectiveScanGradients {
     throw AttentionError.kernelObjects(
       name, Objection("gradients asked for; this kernel runs forward only"))

@@ -86,10 +86,10 @@ struct SelectiveTiles: SelectiveScanKernel {
   }
 
   func backward(
-    _ call: SelectiveScanCall, _ outputs: SelectiveScanOutputs, outputGradient: Tensor?,
-    finalStateGradient: Tensor?
+    _ call: SelectiveScanCall, _ outputs: SelectiveScanOutputs, _ incoming: SelectiveScanOutputs
   ) throws -> SelectiveScanGradients {
-    guard let kept = outputs.checkpoints else {
+    let (outputGradient, finalStateGradient) = (incoming[.output], incoming[.finalState])
+    guard let kept = outputs[.checkpoints] else {
       throw AttentionError.kernelObjects(
         name, Objection("the forward pass kept no checkpoints: no gradient was asked of it"))
     }
@@ -149,9 +149,11 @@ struct SelectiveTiles: SelectiveScanKernel {
         }
       }
     }
-    return SelectiveScanGradients(
-      inputs: tensors[0], step: tensors[1], stateMatrix: try tensors[3].sum([0]),
-      inputMatrix: try tensors[4].sum([0]), outputMatrix: try tensors[5].sum([0]),
-      skip: try tensors[6].sum([0]), stepBias: try tensors[7].sum([0]), initialState: tensors[2])
+    return [
+      .inputs: tensors[0], .step: tensors[1], .stateMatrix: try tensors[3].sum([0]),
+      .inputMatrix: try tensors[4].sum([0]), .outputMatrix: try tensors[5].sum([0]),
+      .skip: try tensors[6].sum([0]), .stepBias: try tensors[7].sum([0]),
+      .initialState: tensors[2],
+    ]
   }
 }

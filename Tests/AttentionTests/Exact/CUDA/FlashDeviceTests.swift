@@ -146,13 +146,13 @@ import Testing
     let there = try inputs.map { try $0.moved(to: GPU.device) }
     #expect(
       throws: AttentionError.invalidArgument(
-        "values", was: "on cpu", mustBe: "on cuda:0, as the queries")
+        "values", was: "on cpu", mustBe: "on cuda:0 as the queries are")
     ) {
       try attention(queries: there[0], keys: there[1], values: inputs[2])
     }
     #expect(
       throws: AttentionError.invalidArgument(
-        "sinks", was: "on cpu", mustBe: "on cuda:0, as the queries")
+        "sinks", was: "on cpu", mustBe: "on cuda:0 as the queries are")
     ) {
       try attention(
         queries: there[0], keys: there[1], values: there[2],
@@ -198,9 +198,9 @@ import Testing
     }
 
     func problem() throws -> ExactInputs {
-      try ExactInputs(
-        queries: tensors[0], keys: tensors[1], values: tensors[2], similarity: .dotProduct(),
-        mask: mask(), terms: ScoreTerms(), needsGradient: false)
+      try Call<ExactAttention>(
+        queries: tensors[0], keys: tensors[1], values: tensors[2], mask: mask()
+      ).arguments()
     }
 
     /// The output, the log-sum-exp and the three gradients, on the CPU.

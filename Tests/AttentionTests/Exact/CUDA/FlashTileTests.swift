@@ -117,10 +117,8 @@ import Testing
       -> Int?
     {
       let key = try Tensor.zeros([batch, keys, groups, 64], dtype: .bfloat16)
-      let inputs = try ExactInputs(
-        queries: .zeros([batch, queries, heads, 64], dtype: .bfloat16), keys: key, values: key,
-        similarity: .dotProduct(), mask: AttentionMask(), terms: ScoreTerms(),
-        needsGradient: false)
+      let inputs = try Call<ExactAttention>(
+        queries: .zeros([batch, queries, heads, 64], dtype: .bfloat16), keys: key, values: key)
       return FlashSplit.parts(inputs.problem, longestQueries: queries, multiprocessors: 132)
     }
     #expect(try parts(1, 1, 16_384, 8, 8) == 66)
@@ -136,10 +134,10 @@ import Testing
       throws -> Float?
     {
       let tensor = try Tensor.zeros([1, 2, 2, 8], dtype: dtype)
-      let inputs = try ExactInputs(
+      let inputs = try Call<ExactAttention>(
         queries: tensor, keys: tensor, values: tensor,
-        similarity: .cosine(scale: scale, groups: groups), mask: AttentionMask(), terms: terms,
-        needsGradient: false)
+        similarity: .cosine(scale: scale, groups: groups), terms: terms
+      ).arguments()
       return FlashBound(inputs).map { abs(inputs.scale[0]) * $0.factor - $0.rise }
     }
     #expect(try bound(.number(8), 1, .bfloat16) == 8)
@@ -159,8 +157,9 @@ import Testing
   @Test func theDeviceIsAnObjection() throws {
     let tensor = try Tensor.zeros([1, 2, 2, 8], dtype: .bfloat16)
     func verdict(_ device: Device?) throws -> Explanation {
-      try ExactAttention.explain(
-        queries: tensor, keys: tensor, values: tensor, device: device)
+      try Call<ExactAttention>(
+        queries: tensor, keys: tensor, values: tensor
+      ).explanation(on: device)
     }
     let onCPU = try verdict(nil)
     let flash = try #require(onCPU.candidates.first { $0.kernel == "cuda.flash" })

@@ -77,10 +77,10 @@ import Testing
 
   @Test func piecesBackwardsAreTheSamePieces() throws {
     let queries = try Tensor.zeros([1, 3000, 1, 64], dtype: .bfloat16)
-    let call = try LinearCall(
-      queries: queries, keys: queries, values: queries, decay: nil, update: .additive, scale: nil,
-      normalizesQueriesAndKeys: false, initialState: nil,
-      cumulativeLengths: Tensor([0, 1200, 1200, 3000] as [Int32]), needsGradient: false)
+    let call = try Call<LinearAttention>(
+      queries: queries, keys: queries, values: queries,
+      cumulativeLengths: Tensor([0, 1200, 1200, 3000] as [Int32])
+    ).arguments()
     let pieces = HopperPieces(call, Self.multiprocessors)
     let reversed = pieces.reversed
     #expect(pieces.first == [0, 3, 3, 7])

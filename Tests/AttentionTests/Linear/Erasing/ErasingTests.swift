@@ -80,9 +80,10 @@ import Testing
     func candidates(heads: Int, width: Int) throws -> Explanation {
       let keys = try Tensor.zeros([1, 4096, heads, 128])
       let values = try Tensor.zeros([1, 4096, heads, width])
-      return try LinearAttention.explain(
+      return try Call<LinearAttention>(
         queries: keys, keys: keys, values: values,
-        update: .delta(beta: .zeros([1, 4096, heads])), needsGradient: false)
+        update: .delta(beta: .zeros([1, 4096, heads]))
+      ).explanation(needsGradient: false)
     }
     let many = try candidates(heads: 64, width: 128)
     #expect(many.chosen == "cpu.erasing")
@@ -120,10 +121,10 @@ import Testing
   @Test func choosesByLength() throws {
     func chosen(_ length: Int, needsGradient: Bool) throws -> String? {
       let tokens = try Tensor.zeros([1, length, 4, 64])
-      return try LinearAttention.explain(
+      return try Call<LinearAttention>(
         queries: tokens, keys: tokens, values: tokens,
-        update: .delta(beta: .zeros([1, length, 4])), needsGradient: needsGradient
-      ).chosen
+        update: .delta(beta: .zeros([1, length, 4]))
+      ).explanation(needsGradient: needsGradient).chosen
     }
     #expect(try chosen(1, needsGradient: false) == "cpu.erasing.step")
     #expect(try chosen(1024, needsGradient: false) == "cpu.erasing")

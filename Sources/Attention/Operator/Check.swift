@@ -1,12 +1,10 @@
 import AttentionTensors
 
-/// The arguments of an operator on sequences, checked when it is made.
-protocol CheckedCall: Sendable {}
-
-extension CheckedCall {
+/// Checks of arguments.
+enum Check {
   /// Throws ``AttentionError/invalidArgument(_:was:mustBe:)`` with the shape of `tensor`, unless it
   /// is right.
-  static func check(
+  static func tensor(
     _ tensor: Tensor, _ name: String, _ mustBe: @autoclosure () -> String,
     _ isRight: (Tensor) -> Bool
   ) throws {
@@ -16,9 +14,10 @@ extension CheckedCall {
   }
 
   /// The same with its dtype.
-  static func check(
-    dtypeOf tensor: Tensor, _ name: String, _ mustBe: @autoclosure () -> String,
-    _ isRight: (DType) -> Bool
+  static func dtype(
+    of tensor: Tensor, _ name: String,
+    _ mustBe: @autoclosure () -> String = "a floating-point dtype",
+    _ isRight: (DType) -> Bool = \.isFloatingPoint
   ) throws {
     guard isRight(tensor.dtype) else {
       throw AttentionError.invalidArgument(
@@ -29,6 +28,7 @@ extension CheckedCall {
   /// The device of `tensor`, the argument called `name`, on which the others must be too.
   ///
   /// - Throws: ``AttentionError/invalidArgument(_:was:mustBe:)`` naming the first that is elsewhere.
+  @discardableResult
   static func device(
     of tensor: Tensor, _ name: String, with others: [(tensor: Tensor?, name: String)]
   ) throws -> Device {
@@ -50,8 +50,8 @@ extension CheckedCall {
       return TokenSequences(rows: batch, length: length)
     }
     let argument = "cumulativeLengths"
-    try check(cumulativeLengths, argument, "[sequences + 1]") { $0.rank == 1 && $0.shape[0] > 0 }
-    try check(dtypeOf: cumulativeLengths, argument, "int32") { $0 == .int32 }
+    try tensor(cumulativeLengths, argument, "[sequences + 1]") { $0.rank == 1 && $0.shape[0] > 0 }
+    try dtype(of: cumulativeLengths, argument, "int32") { $0 == .int32 }
     try ProblemSize.check(sequences: cumulativeLengths.shape[0] - 1, argument)
     guard batch == 1 else {
       throw AttentionError.invalidArgument(

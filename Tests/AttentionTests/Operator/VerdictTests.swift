@@ -7,10 +7,7 @@ import Testing
 @Suite struct VerdictTests {
   private func problem(_ dtype: DType, queries: Int) throws -> ExactProblem {
     let tokens = try Tensor.zeros([1, queries, 2, 16], dtype: dtype)
-    return try ExactInputs(
-      queries: tokens, keys: tokens, values: tokens, similarity: .dotProduct(),
-      mask: AttentionMask(), terms: ScoreTerms(), needsGradient: false
-    ).problem
+    return try Call<ExactAttention>(queries: tokens, keys: tokens, values: tokens).problem
   }
 
   @Test func problemsAreToldApart() throws {
@@ -19,8 +16,7 @@ import Testing
         let problem = try problem(dtype, queries: queries)
         for kernel in [nil, "cpu.reference", "cpu.unfused"] {
           let fresh = try Selector.explain(
-            "attention", problem, description: problem.description,
-            kernels: ExactAttention.kernels.map { $0.asKernel }, forced: kernel)
+            problem, kernels: ExactAttention.kernels, forced: kernel)
           #expect(
             try ExactAttention.explain(problem, kernel: kernel) == fresh,
             "\(problem), \(kernel ?? "any kernel")")

@@ -1,0 +1,139 @@
+import AttentionTensors
+
+/// The operator exact attention.
+public enum ExactAttention: Operator {
+  public typealias Input = ExactInput
+  public typealias Output = ExactOutput
+  public typealias Options = ExactOptions
+  public typealias Problem = ExactProblem
+  public typealias Sequences = Segments
+  public typealias Arguments = ExactInputs
+
+  public static let name = "attention"
+  public static let readBackward = [ExactOutput.output, .logSumExp]
+
+  /// The preferred kernel of equal estimates first.
+  public static let registry = KernelRegistry<ExactAttention>([
+    DecodeExactKernel(), TiledExactKernel.bfloat16, TiledExactKernel.float32,
+    PlainExactKernel.unfused, PlainExactKernel.reference, FlashExactKernel.half,
+    FlashExactKernel.tf32, FlashExactKernel.float32,
+  ])
+
+  public static func shape(of output: ExactOutput, in problem: ExactProblem) -> Shape {
+    switch output {
+    case .output: [problem.batch, problem.queryLength, problem.heads, problem.valueDimension]
+    case .logSumExp: [problem.batch, problem.heads, problem.queryLength]
+    }
+  }
+
+  public static func dtype(of output: ExactOutput, in problem: ExactProblem) -> DType {
+    output == .output ? problem.dtype : .float32
+  }
+
+  public static func arguments(of call: Call<ExactAttention>, places: Places<ExactAttention>) throws
+    -> ExactInputs
+  {
+    try ExactInputs(call, places: places)
+  }
+}
+
+/// A kernel of exact attention.
+public protocol ExactKernel: Kernel where Op == ExactAttention {}
+
+/// What a kernel of exact attention computes.
+public typealias ExactOutputs = Tensors<ExactOutput>
+
+extension ExactOutputs {
+  /// Those that every kernel computes, and a backward pass is given.
+  public var output: Tensor { self[.output]! }
+  public var logSumExp: Tensor { self[.logSumExp]! }
+}
+
+/// The gradients of exact attention, float32 or wider; they are rounded to the inputs' dtypes. That of the bias
+/// has the bias's own shape and is missing where the problem does not ask for it.
+public typealias ExactGradients = Tensors<ExactInput>
+
+/// The tensors that exact attention reads.
+public enum ExactInput: String, OperatorInput {
+  case queries, keys, values, bias
+  case keyMask = "key_mask"
+  case cumulativeLengths = "cumulative_lengths"
+  case scale
+  case logitDecay = "logit_decay"
+  case sinks
+
+  public var facts: InputFacts {
+    switch self {
+    case .queries: .operand("[b,t,h,k]")
+    case .keys: .operand("[b,s,hk,k]", "hk divides h")
+    case .values: .operand("[b,s,hk,v]")
+    case .bias:
+      InputFacts(
+        "broadcasts to [b,h,t,s]",
+        "added after scaling; of bool, true where a key may be attended", kind: .floatingPointOrBool
+      )
+    case .keyMask: InputFacts("[b,s]", "true where a key may be attended", kind: .bool)
+    case .cumulativeLengths: .cumulativeLengths
+    case .scale: InputFacts("[h]", "a scale a head, in place of --scale")
+    case .logitDecay:
+      InputFacts("[b,t,h]", "adds c_i - c_j to the logits, c the running sum")
+    case .sinks: InputFacts("[h]", "one more logit in the softmax's sum, without a value")
+    }
+  }
+}
+
+/// The tensors that exact attention computes.
+public enum ExactOutput: String, OperatorOutput {
+  /// [b,t,h,v] in the inputs' dtype.
+  case output
+  /// [b,h,t] in float32.
+  case logSumExp = "log_sum_exp"
+}
+
+/// What a call of exact attention says beside its tensors.
+public struct ExactOptions: Hashable, Sendable {
+  /// Whether the similarity is a cosine.
+  public var isCosine = false
+  /// Equal slices that a cosine normalises.
+  public var groups = 1
+  /// Whether the kernel normalises for a cosine; else the caller has.
+  public var normalizes = true
+  /// Multiplies the similarity of all heads; nil for 1/√k, of a cosine ``cosineScale``. Not read beside scales by
+  /// head.
+  public var scale: Double?
+  public var isCausal = false
+  public var alignment = Alignment.bottomRight
+  public var window: Window?
+  public var softcap: Double?
+  public var alibi: ALiBi?
+  public var allowsTF32 = false
+
+  /// The scale of a cosine, unless another is given.
+  public static let cosineScale = 8.0
+
+  public init() {}
+
+  /// Takes over all of a similarity but the scales of heads, which are returned.
+  mutating func set(_ similarity: Similarity) -> Tensor? {
+    if case .cosine(_, let groups, let normalizes) = similarity {
+      (isCosine, self.groups, self.normalizes) = (true, groups, normalizes)
+    }
+    switch similarity.scale {
+    case nil: return nil
+    case .number(let number):
+      scale = number
+      return nil
+    case .perHead(let tensor): return tensor
+    }
+  }
+
+  /// The number of slices that the kernel normalises; nil if it does not normalise.
+  var normalizedGroups: Int? { isCosine && normalizes ? groups : nil }
+
+  /// What multiplies the similarity where heads have no scales of their own; 1 where there is nothing to multiply.
+  package func factor(dimension: Int) -> Double {
+    if let scale { return scale }
+    if isCosine { return Self.cosineScale }
+    return dimension == 0 ? 1 : 1 / Double(dimension).squareRoot()
+  }
+}

@@ -1,0 +1,81 @@
+import AttentionTensors
+
+/// Exact attention: O = softmax(s) V with s = similarity + bias, masked.
+///
+/// The plain equivalent, for one head and no options:
+///
+///     let scores = try queries.matmul(keys.transposed()) * scale
+///     let output = try scores.softmax().matmul(values)
+///
+/// A query that sees no key gets a zero output, a log-sum-exp of −∞ and zero gradients. What is hidden, by the
+/// mask or by a bias of −∞, has no part in anything and may hold NaN and infinity: padding, or pages of a cache
+/// that nobody has written. Queries,
+/// keys, values, a scale per head, bias, logit decay and sinks have gradients where they are
+/// tracked.
+///
+/// It is computed where the tensors are: on a GPU the work is queued, and nothing is waited for but lengths
+/// of packed sequences that are on the GPU too.
+///
+/// References: Vaswani et al., *Attention is all you need* (2017); Dao, *FlashAttention-2* (2023);
+/// for cosine similarity Henry et al., *Query-key normalization for transformers* (2020).
+///
+/// - Parameters:
+///   - queries: `[batch, t, heads, k]`, floating-point, any strides.
+///   - keys: `[batch, s, key/value heads, k]`; the key/value heads divide the heads.
+///   - values: `[batch, s, key/value heads, v]`.
+///   - similarity: scaled dot product or cosine.
+///   - mask: which keys a query may attend.
+///   - terms: what is added to the scores.
+///   - allowsTF32: whether a GPU may round float32 operands of products to the 11 bits of TF32, which is
+///     faster and has an error of about 10⁻³.
+///   - kernel: the name of the kernel to run; nil for the one with the lowest estimate.
+/// - Throws: ``AttentionError``
+public func attention(
+  queries: Tensor, keys: Tensor, values: Tensor, similarity: Similarity = .dotProduct(),
+  mask: AttentionMask = AttentionMask(), terms: ScoreTerms = ScoreTerms(), allowsTF32: Bool = false,
+  kernel: String? = nil
+) throws -> AttentionResult {
+  try Call<ExactAttention>(
+    queries: queries, keys: keys, values: values, similarity: similarity, mask: mask, terms: terms,
+    allowsTF32: allowsTF32, kernel: kernel
+  ).run()
+}
+
+/// What ``attention(queries:keys:values:similarity:mask:terms:allowsTF32:kernel:)`` gives: `output`
+/// [batch, queries, heads, value dimension] in the inputs' dtype, `logSumExp` [batch, heads, queries] in
+/// float32, and which kernel ran.
+public typealias AttentionResult = Results<ExactAttention>
+
+extension Results where Op == ExactAttention {
+  /// [batch, queries, heads, value dimension] in the inputs' dtype.
+  public var output: Tensor { self[.output] }
+  /// [batch, heads, queries] in float32: log Σ exp(s) over the visible keys and the sink; −∞ where
+  /// there is none.
+  public var logSumExp: Tensor { self[.logSumExp] }
+}
+
+extension Call where Op == ExactAttention {
+  /// The call that
+  /// ``attention(queries:keys:values:similarity:mask:terms:allowsTF32:kernel:)`` runs, with its arguments.
+  ///
+  /// - Throws: ``AttentionError/invalidArgument(_:was:mustBe:)`` naming the first argument that does not fit.
+  public init(
+    queries: Tensor, keys: Tensor, values: Tensor, similarity: Similarity = .dotProduct(),
+    mask: AttentionMask = AttentionMask(), terms: ScoreTerms = ScoreTerms(),
+    allowsTF32: Bool = false, kernel: String? = nil
+  ) throws {
+    var options = ExactOptions()
+    var inputs: Tensors<ExactInput> = [.queries: queries, .keys: keys, .values: values]
+    inputs[.scale] = options.set(similarity)
+    inputs[.keyMask] = mask.keyMask
+    inputs[.cumulativeLengths] = mask.cumulativeLengths
+    inputs[.bias] = terms.bias
+    inputs[.logitDecay] = terms.logitDecay
+    inputs[.sinks] = terms.sinks
+    (options.isCausal, options.alignment, options.window) =
+      (mask.isCausal, mask.alignment, mask.window)
+    (options.softcap, options.alibi) = (terms.softcap, terms.alibi)
+    options.allowsTF32 = allowsTF32
+    try self.init(inputs, options, kernel: kernel)
+  }
+}

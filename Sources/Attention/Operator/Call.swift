@@ -1,0 +1,238 @@
+import AttentionTensors
+
+/// A call of an operator: its tensors and options, checked once when it is made. It explains itself, runs, and
+/// records its gradient.
+public struct Call<Op: Operator>: Sendable {
+  /// The tensors as the caller gave them.
+  public let inputs: Tensors<Op.Input>
+  public let options: Op.Options
+  /// The name of the kernel to run; nil for the one with the lowest estimate.
+  public let kernel: String?
+  public let gradients: WantedGradients<Op.Input>
+  public let problem: Op.Problem
+  public let sequences: Op.Sequences
+
+  /// - Parameters:
+  ///   - inputs: the tensors; tracked ones get gradients.
+  ///   - options: what is asked beside them.
+  ///   - kernel: the name of the kernel to run; nil for the one with the lowest estimate.
+  ///   - gradients: those that a caller with a tape of his own will ask for; nil for those of tracked tensors.
+  /// - Throws: ``AttentionError/invalidArgument(_:was:mustBe:)`` naming the first argument that does not fit.
+  public init(
+    _ inputs: Tensors<Op.Input>, _ options: Op.Options, kernel: String? = nil,
+    gradients: WantedGradients<Op.Input>? = nil
+  ) throws {
+    try Self.checkPresence(inputs)
+    var tracked: [Op.Input] = []
+    if gradients == nil {
+      for (input, tensor) in inputs where tensor.isTracked { tracked.append(input) }
+    }
+    let wanted = gradients ?? WantedGradients(areNeeded: !tracked.isEmpty, inputs: tracked)
+    self.inputs = inputs
+    self.options = options
+    self.kernel = kernel
+    self.gradients = wanted
+    (problem, sequences) = try Op.check(inputs, options, wanted)
+  }
+
+  /// Required tensors are there, and all where the first is: lengths of packed sequences, which the processor
+  /// reads, may be there too.
+  private static func checkPresence(_ inputs: Tensors<Op.Input>) throws {
+    var first: (input: Op.Input, tensor: Tensor)?
+    for (input, facts) in Op.inputs {
+      guard let tensor = inputs[input] else {
+        if facts.isRequired { _ = try inputs.required(input) }
+        continue
+      }
+      guard let anchor = first else {
+        first = (input, tensor)
+        continue
+      }
+      guard tensor.device != anchor.tensor.device, !facts.isHosted else { continue }
+      try Check.device(
+        of: anchor.tensor, anchor.input.argument, with: [(tensor, input.argument)])
+    }
+  }
+
+  /// The inputs that have gradients: those of numbers.
+  fileprivate var differentiable: [Tensors<Op.Input>.Element] {
+    inputs.filter { $0.key.facts.isDifferentiable && $0.tensor.dtype.isFloatingPoint }
+  }
+
+  /// What kernels read of this call.
+  ///
+  /// - Parameter places: memory of the caller that results are wanted in.
+  public func arguments(places: Places<Op> = Places()) throws -> Op.Arguments {
+    try Op.arguments(of: self, places: places)
+  }
+}
+
+extension Call {
+  public func shape(of output: Op.Output) -> Shape { Op.shape(of: output, in: problem) }
+  public func dtype(of output: Op.Output) -> DType { Op.dtype(of: output, in: problem) }
+
+  /// Which kernel runs the call, and why not the others; nothing is computed.
+  ///
+  /// - Parameters:
+  ///   - device: where it would be computed; nil for where the tensors are.
+  ///   - needsGradient: whether there would be a backward pass; nil for whether this call has one.
+  /// - Throws: ``AttentionError/unknownKernel(_:known:)`` if no kernel has the name asked for.
+  public func explanation(on device: Device? = nil, needsGradient: Bool? = nil) throws
+    -> Explanation
+  {
+    var asked = problem
+    if let device { asked.device = device }
+    if let needsGradient { asked.needsGradient = needsGradient }
+    return try Op.registry.verdict(on: asked, kernel).explanation
+  }
+
+  /// Computes the call and, where tensors are tracked, records it on the tape.
+  ///
+  /// - Throws: ``AttentionError`` if no kernel runs it, or not the one asked for.
+  public func run() throws -> Results<Op> {
+    let verdict = try Op.registry.verdict(on: problem, kernel)
+    let pass = Pass(self, try verdict.kernel(), try arguments())
+    let outputs = try pass.outputs()
+    let sources = differentiable
+    let dtypes = sources.map(\.tensor.dtype)
+    let computed = outputs.filter { $0.key.isResult }.map(\.key)
+    let recorded = Tensor.recording(
+      computed.compactMap { outputs[$0] }, from: sources.map(\.tensor), operation: Op.name
+    ) { incoming in
+      let found = try pass.gradients(
+        outputs, Tensors(zip(computed, incoming).lazy.map { (key: $0, tensor: $1?.detached()) }))
+      return try zip(pass.places, dtypes).map { try found[$0.input]?.cast(to: $1) }
+    }
+    return Results(
+      outputs: Tensors(zip(computed, recorded).lazy.map { (key: $0, tensor: $1) }),
+      explanation: verdict.explanation)
+  }
+
+  /// The outputs alone, for callers with a tape of their own.
+  ///
+  /// - Parameter places: memory of the caller that outputs are wanted in; kernels may disregard it.
+  public func forward(into places: Tensors<Op.Output> = [:]) throws -> Tensors<Op.Output> {
+    try pass(Places(outputs: places)).outputs()
+  }
+
+  /// The gradients of a call that asks for them, in the shapes of its inputs; of those that nobody wants some
+  /// may be missing.
+  ///
+  /// - Parameters:
+  ///   - outputs: what ``forward(into:)`` computed of the same call: those that are read backward.
+  ///   - incoming: the gradients that flow into the outputs, in their dtypes; one that is missing is zero.
+  ///   - places: memory of the caller that gradients are wanted in; kernels may disregard it.
+  public func backward(
+    _ outputs: Tensors<Op.Output>, incoming: Tensors<Op.Output>,
+    into places: Tensors<Op.Input> = [:]
+  ) throws -> Tensors<Op.Input> {
+    try pass(Places(gradients: places)).gradients(outputs, incoming)
+  }
+
+  private func pass(_ places: Places<Op>) throws -> Pass<Op> {
+    Pass(
+      self, try Op.registry.verdict(on: problem, kernel).kernel(), try arguments(places: places))
+  }
+}
+
+/// A call on its way through a kernel. It holds no history: the tape keeps it.
+private struct Pass<Op: Operator>: Sendable {
+  /// What a gradient is of, and the shape to which it is brought.
+  struct Place: Sendable {
+    let input: Op.Input
+    let shape: Shape
+  }
+
+  private let kernel: any Kernel<Op>
+  private let arguments: Op.Arguments
+  /// The inputs that have gradients.
+  let places: [Place]
+
+  init(_ call: Call<Op>, _ kernel: any Kernel<Op>, _ arguments: Op.Arguments) {
+    self.kernel = kernel
+    self.arguments = arguments
+    places = call.differentiable.map { Place(input: $0.key, shape: $0.tensor.shape) }
+  }
+
+  private var problem: Op.Problem { arguments.problem }
+
+  /// Where there is nothing to compute, zeros are stored once, and a state stays.
+  func outputs() throws -> Tensors<Op.Output> {
+    guard problem.hasWork else {
+      let carried = arguments.carried
+      return Tensors(
+        try Op.results.map { output in
+          let state = output == carried?.to ? carried?.tensor : nil
+          return (
+            key: output,
+            tensor: try state
+              ?? .zeros(
+                Op.shape(of: output, in: problem), dtype: Op.dtype(of: output, in: problem),
+                device: problem.device)
+          )
+        })
+    }
+    let outputs = try kernel.forward(arguments)
+    for output in Op.results {
+      let shape = Op.shape(of: output, in: problem)
+      guard let tensor = outputs[output], tensor.shape == shape else {
+        let was = outputs[output].map { "of shape \($0.shape)" } ?? "missing"
+        throw AttentionError.kernelObjects(
+          kernel.name, Objection("its \(output.rawValue) is \(was); it must be \(shape)"))
+      }
+    }
+    return outputs
+  }
+
+  /// Gradients in the shapes of their inputs.
+  func gradients(
+    _ outputs: Tensors<Op.Output>, _ incoming: Tensors<Op.Output>
+  ) throws -> Tensors<Op.Input> {
+    guard problem.hasWork else {
+      let carried = arguments.carried
+      return Tensors(
+        try places.map { place in
+          let state = place.input == carried?.from ? carried.flatMap { incoming[$0.to] } : nil
+          return (
+            key: place.input, tensor: try state ?? .zeros(place.shape, device: problem.device)
+          )
+        })
+    }
+    for output in Op.readBackward where outputs[output] == nil {
+      throw AttentionError.invalidArgument("\(output)", was: "absent", mustBe: "present")
+    }
+    let found = try kernel.backward(arguments, outputs, incoming)
+    return Tensors(
+      try places.map { (key: $0.input, tensor: try found[$0.input]?.folded(to: $0.shape)) })
+  }
+}
+
+/// What a call gives.
+public struct Results<Op: Operator>: Sendable {
+  /// The outputs, tracked where an input is.
+  public let outputs: Tensors<Op.Output>
+  /// Which kernel ran, and why not the others.
+  public let explanation: Explanation
+
+  subscript(output: Op.Output) -> Tensor {
+    guard let tensor = outputs[output] else {
+      preconditionFailure("\(explanation.chosen ?? "a kernel") computes no \(output.rawValue)")
+    }
+    return tensor
+  }
+}
+
+extension Tensor {
+  /// A gradient in the shape of its input: adds what a kernel of linear attention computed apart, for
+  /// value heads that share a query head, and for tokens that share a decay.
+  func folded(to shape: Shape) throws -> Tensor {
+    if self.shape == shape { return self }
+    switch shape.rank {
+    case 1: return try sum([0, 1, 3])
+    case 3: return try squeezed(3)
+    default:
+      let group = self.shape[2] / shape[2]
+      return try reshaped([shape[0], shape[1], shape[2], group, shape[3]]).sum([3])
+    }
+  }
+}

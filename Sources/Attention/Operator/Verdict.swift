@@ -1,0 +1,123 @@
+import AttentionTensors
+import Synchronization
+
+/// Chooses the kernel for a problem: of those without an objection the one with the lowest estimate.
+///
+/// A pure function of the problem, the kernels and the machine's rates. Nothing falls back silently:
+/// a kernel asked for by name runs, or its objection is thrown.
+public enum Selector {
+  /// The verdict of `kernels` on `problem`.
+  ///
+  /// - Parameters:
+  ///   - problem: what is to be solved, and where.
+  ///   - kernels: the operator's kernels; of equal estimates the earlier wins.
+  ///   - forced: the name of the kernel to take, or nil for the cheapest.
+  ///   - rates: what the machine can do, for the estimates; nil for the nominal rates of the device.
+  /// - Throws: ``AttentionError/unknownKernel(_:known:)`` if no kernel has the forced name.
+  public static func explain<Op: Operator>(
+    _ problem: Op.Problem, kernels: [any Kernel<Op>], forced: String? = nil,
+    rates: MachineRates? = nil
+  ) throws -> Explanation {
+    if let forced, !kernels.contains(where: { $0.name == forced }) {
+      throw AttentionError.unknownKernel(forced, known: kernels.map(\.name))
+    }
+    let rates = rates ?? .nominal(of: problem.device)
+    let candidates = kernels.map { kernel -> Explanation.Candidate in
+      if let objection = kernel.objection(to: problem.device) ?? kernel.objection(to: problem) {
+        return .init(kernel: kernel.name, objection: objection, cost: nil, seconds: nil)
+      }
+      let cost = kernel.cost(of: problem)
+      return .init(
+        kernel: kernel.name, objection: nil, cost: cost, seconds: cost.seconds(on: rates))
+    }
+    let ranked = candidates.enumerated().sorted {
+      ($0.element.seconds ?? .infinity, $0.offset) < ($1.element.seconds ?? .infinity, $1.offset)
+    }.map(\.element)
+    let able = ranked.filter { $0.objection == nil }.map(\.kernel)
+    return Explanation(
+      operation: Op.name, problem: problem.description,
+      chosen: forced == nil ? able.first : able.first { $0 == forced }, forced: forced,
+      candidates: ranked)
+  }
+}
+
+/// The explanation of a verdict with the kernel that it chooses.
+final class Verdict<Op: Operator>: Sendable {
+  let explanation: Explanation
+  private let chosen: (any Kernel<Op>)?
+
+  init(_ explanation: Explanation, chosen: (any Kernel<Op>)?) {
+    self.explanation = explanation
+    self.chosen = chosen
+  }
+
+  /// The chosen kernel.
+  ///
+  /// - Throws: ``AttentionError/kernelObjects(_:_:)`` if the kernel asked for cannot run,
+  ///   ``AttentionError/noKernel(_:)`` if none can.
+  func kernel() throws -> any Kernel<Op> {
+    if let chosen { return chosen }
+    if let forced = explanation.forced,
+      let objection = explanation.candidates.first(where: { $0.kernel == forced })?.objection
+    {
+      throw AttentionError.kernelObjects(forced, objection)
+    }
+    throw AttentionError.noKernel(explanation)
+  }
+}
+
+/// The kernels of an operator, and the choice between them.
+public final class KernelRegistry<Op: Operator>: Sendable {
+  /// All that a verdict depends on beside the kernels. Instructions, and threads, by which only the memory that
+  /// kernels say they take is counted, may change between two calls.
+  private struct Question: Hashable, Sendable {
+    let problem: Op.Problem
+    let forced: String?
+    let threads: Int
+    let instructions: InstructionSet
+  }
+
+  /// Kernels with the verdicts on them. Each is worked out once: to judge a problem and to put it into words
+  /// takes longer than many a short call.
+  private final class Candidates: Sendable {
+    let kernels: [any Kernel<Op>]
+    let verdicts = Remembered<Question, Verdict<Op>>()
+
+    init(_ kernels: [any Kernel<Op>]) { self.kernels = kernels }
+  }
+
+  private let candidates: Mutex<Candidates>
+  /// The operator's tensors, put into lists once.
+  let inputs = Op.Input.allCases.map { (input: $0, facts: $0.facts) }
+  let results = Op.Output.allCases.filter(\.isResult)
+
+  /// - Parameter kernels: those of the package; of equal estimates the earlier wins.
+  public init(_ kernels: [any Kernel<Op>]) { candidates = Mutex(Candidates(kernels)) }
+
+  var kernels: [any Kernel<Op>] { candidates.withLock { $0 }.kernels }
+
+  func register(_ kernel: any Kernel<Op>) throws {
+    try candidates.withLock { candidates in
+      guard !candidates.kernels.contains(where: { $0.name == kernel.name }) else {
+        throw AttentionError.invalidArgument(
+          "kernel", was: kernel.name, mustBe: "of a name that no kernel of \(Op.name) has")
+      }
+      candidates = Candidates(candidates.kernels + [kernel])
+    }
+  }
+
+  /// The verdict on `problem`.
+  ///
+  /// - Parameter forced: the name of the kernel to take, or nil for the cheapest.
+  /// - Throws: ``AttentionError/unknownKernel(_:known:)`` if no kernel has the forced name.
+  func verdict(on problem: Op.Problem, _ forced: String?) throws -> Verdict<Op> {
+    let candidates = candidates.withLock { $0 }
+    let question = Question(
+      problem: problem, forced: forced, threads: Threads.count, instructions: .current)
+    return try candidates.verdicts.value(of: question) {
+      let explanation = try Selector.explain(problem, kernels: candidates.kernels, forced: forced)
+      return Verdict(
+        explanation, chosen: candidates.kernels.first { $0.name == explanation.chosen })
+    }
+  }
+}
