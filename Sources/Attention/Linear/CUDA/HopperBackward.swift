@@ -93,9 +93,9 @@ struct HopperBackward {
   private func additiveByChannel(_ incoming: Tensor, final: Tensor?, initialState: Tensor?) throws
     -> LinearGradients
   {
-    let queriesGradient = try plan.result(keyRows, call.places.queriesGradient)
-    let keysGradient = try plan.result(keyRows, call.places.keysGradient)
-    let values = try plan.result(call.outputShape, call.places.valuesGradient)
+    let queriesGradient = try plan.result(keyRows, call.places.gradients[.queries])
+    let keysGradient = try plan.result(keyRows, call.places.gradients[.keys])
+    let values = try plan.result(call.outputShape, call.places.gradients[.values])
     let channels = try HopperChannels(plan, queries: queries, keys: keys)
     let flows = try HopperFlows.ofChannels(plan)
     let ofQueries = HopperPass(
@@ -114,7 +114,7 @@ struct HopperBackward {
     try ofKeys.run(plan, states: .known(behind))
     let decay = try channels.gradients(queries: queriesGradient, keys: keysGradient, flows: flows)
     return LinearGradients(
-      queries: try unfold(queriesGradient, queries: true),
+      of: call, queries: try unfold(queriesGradient, queries: true),
       keys: try unfold(keysGradient, queries: false), values: values, decay: decay,
       initialState: initialState)
   }
@@ -197,9 +197,9 @@ struct HopperBackward {
     let channels = try HopperChannels(plan, queries: queries, keys: keys)
     guard let erasers = channels.erasers else { preconditionFailure("the update erases") }
     let written = try linear.fresh(call.outputShape, problem.dtype)
-    let queriesGradient = try plan.result(keyRows, call.places.queriesGradient)
-    let values = try plan.result(call.outputShape, call.places.valuesGradient)
-    let keysGradient = try plan.result(keyRows, call.places.keysGradient)
+    let queriesGradient = try plan.result(keyRows, call.places.gradients[.queries])
+    let values = try plan.result(call.outputShape, call.places.gradients[.values])
+    let keysGradient = try plan.result(keyRows, call.places.gradients[.keys])
     let erasersGradient = try plan.result(keyRows, nil)
     let beta = try linear.fresh([problem.batch, problem.length, problem.valueHeads, 1])
     let inverses = try HopperInverses(
@@ -240,7 +240,7 @@ struct HopperBackward {
       queries: queriesGradient, keys: keysGradient, flows: flows, erasers: erasersGradient,
       erased: erased)
     return LinearGradients(
-      queries: try unfold(queriesGradient, queries: true),
+      of: call, queries: try unfold(queriesGradient, queries: true),
       keys: try unfold(keysGradient, queries: false), values: values, decay: decay,
       update: [beta], initialState: initialState)
   }

@@ -65,7 +65,12 @@ struct HopperChannels {
     queries: Tensor, keys: Tensor, flows: HopperFlows, erasers: Tensor? = nil,
     erased: HopperFlows? = nil
   ) throws -> Tensor {
-    let decay = try plan.linear.fresh(queries.shape, source.decay.tensor.dtype)
+    let dtype = source.decay.tensor.dtype
+    // Pairs of numbers are written at once.
+    let place = try plan.call.places.gradients[.decay].flatMap {
+      try $0.shape == queries.shape && $0.deviceAddress() % UInt64(2 * dtype.size) == 0 ? $0 : nil
+    }
+    let decay = try plan.linear.fresh(queries.shape, dtype, into: place)
     try launch(
       "linear/channel_gradients",
       GradientParameters(

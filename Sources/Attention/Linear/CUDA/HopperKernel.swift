@@ -148,7 +148,7 @@ struct HopperKernel: LinearKernel {
         update: problem.update, initialState: call.initialState, finalState: finalState,
         inverses: inverses, channels: channels)
       try pass.run(plan)
-      return LinearOutputs(output: output, finalState: finalState)
+      return [.output: output, .finalState: finalState]
     }
     let inverses =
       try problem.update.isErasing
@@ -158,7 +158,7 @@ struct HopperKernel: LinearKernel {
       update: problem.update, normalizes: normalizes, initialState: call.initialState,
       finalState: finalState, inverses: inverses)
     try pass.run(plan)
-    return LinearOutputs(output: output, finalState: finalState)
+    return [.output: output, .finalState: finalState]
   }
 
   func backward(

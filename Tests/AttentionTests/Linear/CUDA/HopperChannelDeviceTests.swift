@@ -6,7 +6,7 @@ import Testing
 
 /// Decays of channels on Hopper, beside the definition: from mild ones, of which a chunk takes many, to those that no
 /// chunk takes whole.
-@Suite(.onGPU, .serialized) struct HopperChannelTests {
+@Suite(.onGPU, .serialized) struct HopperChannelDeviceTests {
   struct Case: CustomTestStringConvertible, Sendable {
     var gates: Gates
     var length: Int
