@@ -1,5 +1,8 @@
 #include "family.h"
 
+static const char product_h[] = {
+#embed "include/ladder/product.h" suffix(, 0)
+};
 static const char source_product_cuh[] = {
 #embed "ladder/product.cuh" suffix(, 0)
 };
@@ -26,6 +29,7 @@ static const char source_6_tma_cu[] = {
 };
 
 static const struct cuda_source sources[] = {
+    SOURCE("ladder/product.h", product_h),
     SOURCE("ladder/product.cuh", source_product_cuh),
     SOURCE("ladder/fragments.cuh", source_fragments_cuh),
     SOURCE("ladder/1_naive.cu", source_1_naive_cu),

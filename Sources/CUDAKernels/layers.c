@@ -1,5 +1,8 @@
 #include "family.h"
 
+static const char kernels_h[] = {
+#embed "include/layers/kernels.h" suffix(, 0)
+};
 static const char cross_entropy_cu[] = {
 #embed "layers/cross_entropy.cu" suffix(, 0)
 };
@@ -23,6 +26,7 @@ static const char softmax_backward_cu[] = {
 };
 
 static const struct cuda_source sources[] = {
+    SOURCE("layers/kernels.h", kernels_h),
     SOURCE("layers/cross_entropy.cu", cross_entropy_cu),
     SOURCE("layers/gates.cu", gates_cu),
     SOURCE("layers/rms_norm.cu", rms_norm_cu),

@@ -1,5 +1,14 @@
 #include "family.h"
 
+static const char chunks_h[] = {
+#embed "include/linear/chunks.h" suffix(, 0)
+};
+static const char operands_h[] = {
+#embed "include/linear/operands.h" suffix(, 0)
+};
+static const char tokens_h[] = {
+#embed "include/linear/tokens.h" suffix(, 0)
+};
 static const char tokens_cuh[] = {
 #embed "linear/tokens.cuh" suffix(, 0)
 };
@@ -80,6 +89,9 @@ static const char sum_slots_cu[] = {
 };
 
 static const struct cuda_source sources[] = {
+    SOURCE("linear/chunks.h", chunks_h),
+    SOURCE("linear/operands.h", operands_h),
+    SOURCE("linear/tokens.h", tokens_h),
     SOURCE("linear/tokens.cuh", tokens_cuh),
     SOURCE("linear/product.cuh", product_cuh),
     SOURCE("linear/chunk.cuh", chunk_cuh),

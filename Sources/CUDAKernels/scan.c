@@ -1,5 +1,17 @@
 #include "family.h"
 
+static const char convolution_h[] = {
+#embed "include/scan/convolution.h" suffix(, 0)
+};
+static const char gated_h[] = {
+#embed "include/scan/gated.h" suffix(, 0)
+};
+static const char selective_h[] = {
+#embed "include/scan/selective.h" suffix(, 0)
+};
+static const char selective_kernels_h[] = {
+#embed "include/scan/selective_kernels.h" suffix(, 0)
+};
 static const char gated_cuh[] = {
 #embed "scan/gated.cuh" suffix(, 0)
 };
@@ -29,6 +41,10 @@ static const char convolution_backward_cu[] = {
 };
 
 static const struct cuda_source sources[] = {
+    SOURCE("scan/convolution.h", convolution_h),
+    SOURCE("scan/gated.h", gated_h),
+    SOURCE("scan/selective.h", selective_h),
+    SOURCE("scan/selective_kernels.h", selective_kernels_h),
     SOURCE("scan/gated.cuh", gated_cuh),
     SOURCE("scan/selective.cuh", selective_cuh),
     SOURCE("scan/convolution.cuh", convolution_cuh),

@@ -1,5 +1,11 @@
 #include "family.h"
 
+static const char kernels_h[] = {
+#embed "include/tensors/kernels.h" suffix(, 0)
+};
+static const char layout_h[] = {
+#embed "include/tensors/layout.h" suffix(, 0)
+};
 static const char strided_cuh[] = {
 #embed "tensors/strided.cuh" suffix(, 0)
 };
@@ -44,6 +50,8 @@ static const char unary_cu[] = {
 };
 
 static const struct cuda_source sources[] = {
+    SOURCE("tensors/kernels.h", kernels_h),
+    SOURCE("tensors/layout.h", layout_h),
     SOURCE("tensors/strided.cuh", strided_cuh),
     SOURCE("tensors/elements.cuh", elements_cuh),
     SOURCE("tensors/binary.cu", binary_cu),

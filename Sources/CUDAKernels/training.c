@@ -1,5 +1,8 @@
 #include "family.h"
 
+static const char kernels_h[] = {
+#embed "include/training/kernels.h" suffix(, 0)
+};
 static const char pieces_cuh[] = {
 #embed "training/pieces.cuh" suffix(, 0)
 };
@@ -14,6 +17,7 @@ static const char squares_cu[] = {
 };
 
 static const struct cuda_source sources[] = {
+    SOURCE("training/kernels.h", kernels_h),
     SOURCE("training/pieces.cuh", pieces_cuh),
     SOURCE("training/adamw.cu", adamw_cu),
     SOURCE("training/clip.cu", clip_cu),

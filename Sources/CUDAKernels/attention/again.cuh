@@ -6,7 +6,7 @@
 // Rows of results that are computed again, from the pairs that see each other only.
 //
 // Tiles hold rows that some see and others do not. A hidden pair's weight is zero, but zero times NaN or
-// infinity is NaN, and hidden memory may hold anything: padding, pages of a cache that nobody has written. What
+// infinity is NaN, and hidden memory may hold anything: padding, unwritten pages of a cache. What
 // comes out finite has nothing of that, so the inner loops need not know of it. Where pairs are hidden, a warp
 // looks at its rows in the end and computes those that are not finite again, pair by pair, before they are
 // used. A row that sees NaN is NaN as before.
@@ -24,7 +24,7 @@ DEVICE bool hides_pairs(const Operands &o, const Segment &s, Range queries, Rang
   return KEY_MASK || (TERMS && (o.terms.bias || o.terms.decay_sums)) || s.band().cuts(queries, keys);
 }
 
-// Rows of a warp that are not finite: a bit each.
+// Rows of a warp that are not finite, one bit per row.
 struct UnfitRows {
   u32 rows = 0;
 

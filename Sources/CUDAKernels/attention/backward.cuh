@@ -8,7 +8,7 @@
 // 2023):
 //
 //     P = exp(scale Q Kᵀ − log Σ)      dV = Pᵀ dO      dS = P ∘ (dO Vᵀ − δ)
-//     dK = scale dSᵀ Q                 dQ = scale dS K         δ = Σ dO ∘ O − dlog Σ, a number a row
+//     dK = scale dSᵀ Q                 dQ = scale dS K         δ = Σ dO ∘ O − dlog Σ, one number per row
 //
 // One kernel owns keys and sums over queries, the other owns queries and sums over keys. So each
 // gradient is summed in registers, in one order, by one warp: nothing is added in memory, and the
@@ -62,8 +62,8 @@ struct AttentionBackwardParameters : AttentionBackwardParametersFields {
 
 using BackwardParameters = AttentionBackwardParameters;
 
-// Starts copying what goes by where keys are owned: the queries of a head from `first` on, the gradient of
-// their output, and a number each of the shift, δ, the offset and, with COSINE, the reciprocal of its length.
+// Starts copying what passes where keys are owned: the queries of a head from `first` on, the gradient of
+// their output, and for each query the shift, δ, the offset and, with COSINE, the reciprocal of its length.
 template <typename Queries, typename Outputs, int Threads>
 DEVICE void copy_query_step(const BackwardParameters &p, u32 queries, u32 outputs, u32 numbers,
                             int first, int head) {

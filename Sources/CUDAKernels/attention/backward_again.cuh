@@ -29,7 +29,7 @@ DEVICE void store_gradient(Gradient *place, float number) {
 
 // Writes scale (gradient − share row): the gradient is that of products with the row, and its share along the
 // row does not count where the products are divided by lengths, of which `length` is the row's reciprocal. A row
-// that nobody saw may have any length, and gets nothing.
+// that no query sees may have any length; its gradient is zero.
 template <int Columns>
 DEVICE void store_again(Gradient *target, LaneRow<Columns> gradient, const LaneRow<Columns> &row, float length,
                         float scale) {

@@ -1,14 +1,14 @@
 // Exact attention, backward: the gradients of keys and values. See backward.cuh.
 //
-// One block owns `key_rows` keys of one key/value head; the queries of the group's heads go by in tiles
-// of `query_rows`. Scores are computed transposed, a row a key, so that the weights and their gradients
+// One block owns `key_rows` keys of one key/value head; the queries of the group's heads pass in tiles of
+// `query_rows`. Scores are computed transposed, one row per key, so that the weights and their gradients
 // are left operands where they lie in registers.
 //
 // Compiled with what backward.cuh lists, and
 //   KEY_DIMENSION, VALUE_DIMENSION   multiples of 16
 //   QUERY_ROWS, KEY_ROWS, WARPS      the tile: KEY_ROWS / WARPS is a multiple of 16
 //   BLOCKS                           blocks that share a multiprocessor
-//   STAGES                           1 or 2: tiles of queries that there is room for
+//   STAGES                           1 or 2: pipeline stages
 //   OF_KEYS, OF_VALUES               0 or 1: which gradients; both fit the registers up to 128 columns
 
 #include "attention/backward_again.cuh"
@@ -95,7 +95,7 @@ extern "C" __global__ void __launch_bounds__(threads, BLOCKS)
 #endif
 
   for (int step = 0; step < step_count; ++step) {
-    // 1. The queries of this step are there, and nobody reads those of the step before any more.
+    // 1. The queries of this step have arrived, and those of the previous step are no longer read.
     wait_for_copies<0>();
     __syncthreads();
     if (STAGES > 1 && step + 1 < step_count) copy_queries(step + 1);

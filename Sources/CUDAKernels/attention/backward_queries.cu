@@ -1,6 +1,6 @@
 // Exact attention, backward: the gradients of the queries. See backward.cuh.
 //
-// One block owns `query_rows` queries of one head; keys and values go by in tiles of `key_rows`. Each
+// One block owns `query_rows` queries of one head; keys and values pass in tiles of `key_rows`. Each
 // warp owns whole rows, as in the forward pass.
 //
 // Compiled with what backward.cuh lists, and
@@ -193,7 +193,7 @@ extern "C" __global__ void __launch_bounds__(threads, BLOCKS)
   float gradient[strips][KEY_DIMENSION / 8][4] = {};
 
   for (int tile = tiles.first; tile < tiles.end; ++tile) {
-    // 1. This tile is there, and nobody reads the one before any more: its place takes the next.
+    // 1. This tile has arrived, and the previous one is no longer read: its stage takes the next.
     wait_for_copies<0>();
     __syncthreads();
     if (tile + 1 < tiles.end) copy_stage(tile + 1);

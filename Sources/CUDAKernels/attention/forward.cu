@@ -1,7 +1,7 @@
 // Exact attention, forward: O = softmax(scale Q Kᵀ, masked) V and the rows' log-sum-exp.
 //
 // One block computes `query_rows` queries of one head: the queries stay in shared memory, keys and
-// values go by in tiles of `key_rows`, the next tile arriving while this one is multiplied. Each warp
+// values pass in tiles of `key_rows`, the next tile arriving while this one is multiplied. Each warp
 // owns whole rows, so that the softmax needs no other warp.
 //
 // With SPLIT, for few queries and many keys: the rows of a block are the queries of all heads of a group,
@@ -218,7 +218,7 @@ extern "C" __global__ void __launch_bounds__(threads, BLOCKS)
   if (tiles.first < tiles.end) copy_stage(tiles.first);
   close_copies();
   for (int tile = tiles.first; tile < tiles.end; ++tile) {
-    // 2. This tile is there, and nobody reads the one before any more: its place takes the next.
+    // 2. This tile has arrived, and the previous one is no longer read: its stage takes the next.
     wait_for_copies<0>();
     __syncthreads();
     if (tile + 1 < tiles.end) copy_stage(tile + 1);

@@ -7,7 +7,7 @@
 
 // What the kernels of the forward pass share.
 
-// The weights of a row: what its outputs are multiplied with, and their sum.
+// The factor of a row's outputs, and the sum of its weights.
 struct RowWeights {
   float reciprocal;
   AttentionPartialSum part;
@@ -50,7 +50,7 @@ SELDOM void outputs_again(const AttentionForwardParameters &p, int head, int fir
   });
 }
 
-// O / Σ P of a thread's rows goes into shared memory that nobody reads any more, and the logarithms of
+// O / Σ P of a thread's rows goes into shared memory that is no longer read, and the logarithms of
 // their sums out.
 template <typename T, typename Softmax, int Strips, int Columns>
 DEVICE void finish_rows(const AttentionForwardParameters &p, const Segment &segment, const Softmax &softmax,

@@ -5,7 +5,7 @@
 #include "tile/blocks.cuh"
 
 // What the kernels for Hopper share. A block has warpgroups that own 64 rows each, the readers, and one more
-// that asks for tiles as places for them become free: readers wait for copies only, and take turns.
+// that requests tiles as stages become free: readers wait for copies only, and take turns.
 //
 // Compiled with
 //   WARPGROUPS    readers of a block
@@ -26,7 +26,7 @@ enum Meeting { all_readers = 1, own_group = 2, turn_of_group = own_group + WARPG
 
 DEVICE void meet_own_group() { synchronize(own_group + threadIdx.x / group_threads, group_threads); }
 
-// What goes by where keys are owned: every tile of `Rows` queries that see one of the block's keys, of each head
+// What passes where keys are owned: every tile of `Rows` queries that see one of the block's keys, of each head
 // of the group.
 template <int Rows>
 struct PassingQueries {
@@ -84,7 +84,7 @@ DEVICE void subtract_from_columns(float (&c)[Columns][4], const float2 *offsets,
   }
 }
 
-// Warpgroups issue products in turn: who has issued its own lets the next one, and computes meanwhile.
+// Warpgroups issue products in turn: one that has issued its own lets the next begin, and computes meanwhile.
 struct Turns {
   int count;
 

@@ -1,12 +1,12 @@
 // Exact attention, backward: the gradients of keys and values, for Hopper. See backward.cuh.
 //
-// As backward_keys.cu, with the instructions of sm_90a: the queries of the group's heads go by in tiles of
-// `QUERY_ROWS`. A product goes on while weights are computed.
+// As backward_keys.cu, with the instructions of sm_90a: the queries of the group's heads pass in tiles of
+// `QUERY_ROWS`. Products run while weights are computed.
 //
 // Compiled with what backward.cuh lists, half precision without KEY_MASK, COSINE and TERMS, and
 //   KEY_DIMENSION, VALUE_DIMENSION   64 or 128
 //   QUERY_ROWS                       64, 96 or 128
-//   STAGES                           tiles of what goes by that there is room for
+//   STAGES                           pipeline stages
 //   WARPGROUPS                       as hopper.cuh has it
 
 #include "attention/backward_again.cuh"
@@ -29,7 +29,7 @@ using QueryTile = BlockedTile<Element, QUERY_ROWS, KEY_DIMENSION>;
 using OutputTile = BlockedTile<Element, QUERY_ROWS, VALUE_DIMENSION>;
 using Passing = PassingQueries<QUERY_ROWS>;
 
-// Where what the block shares lies.
+// Addresses of the block's shared memory.
 struct Layout {
   u32 keys;
   u32 values = keys + layout_offsets.second_owned;

@@ -1,13 +1,13 @@
 // Exact attention, backward: the gradients of the queries, for Hopper. See backward.cuh.
 //
-// As backward_queries.cu, with the instructions of sm_90a: keys and values go by in tiles of `KEY_ROWS`. A
-// product goes on while weights are computed: dP = dO Vᵀ during the exponentials of S, dQ += dS K of a tile
+// As backward_queries.cu, with the instructions of sm_90a: keys and values pass in tiles of `KEY_ROWS`.
+// Products run while weights are computed: dP = dO Vᵀ during the exponentials of S, dQ += dS K of a tile
 // with S of the next.
 //
 // Compiled with what backward.cuh lists, half precision without KEY_MASK, COSINE and TERMS, and
 //   KEY_DIMENSION, VALUE_DIMENSION   64 or 128
 //   KEY_ROWS                         64, 96 or 128
-//   STAGES                           tiles of what goes by that there is room for
+//   STAGES                           pipeline stages
 //   WARPGROUPS                       as hopper.cuh has it
 
 #include "attention/backward_again.cuh"
@@ -27,7 +27,7 @@ using OutputTile = BlockedTile<Element, query_rows, VALUE_DIMENSION>;
 using KeyTile = BlockedTile<Element, KEY_ROWS, KEY_DIMENSION>;
 using ValueTile = BlockedTile<Element, KEY_ROWS, VALUE_DIMENSION>;
 
-// Where what the block shares lies.
+// Addresses of the block's shared memory.
 struct Layout {
   u32 queries;
   u32 outputs = queries + layout_offsets.second_owned;
@@ -42,7 +42,7 @@ struct Layout {
   __device__ u32 value_tile(int turn) const { return values + turn % stages * ValueTile::bytes; }
 };
 
-// What the copying thread does. Where sums are large, keys go by twice.
+// What the copying thread does. Where sums are large, keys pass twice.
 DEVICE void copy_all(const AttentionHopperBackwardParameters &p, const Layout &layout, const Segment &segment, Range tiles,
                      Range queries, int head) {
   const int first_row = queries.first;

@@ -1,8 +1,8 @@
 // Exact attention, forward, for Hopper: O = softmax(scale Q Kᵀ, masked) V and the rows' log-sum-exp.
 //
 // As forward.cu, with the matrix and copying instructions of sm_90a. A warpgroup owns 64 queries; one more
-// asks for tiles of `KEY_ROWS` keys and values as places for them become free. While a warpgroup computes the
-// weights of a tile, the values of its tile before are multiplied, and it is another's turn to issue products
+// requests tiles of `KEY_ROWS` keys and values as stages become free. While a warpgroup computes the weights of
+// a tile, the values of its previous tile are multiplied, and another warpgroup issues products
 // (Shah et al., FlashAttention-3, 2024).
 //
 // Compiled with what operands.cuh lists, half precision without KEY_MASK, COSINE and TERMS, and
@@ -27,7 +27,7 @@ using OutputTile = BlockedTile<Element, query_rows, VALUE_DIMENSION>;
 using KeyTile = BlockedTile<Element, KEY_ROWS, KEY_DIMENSION>;
 using ValueTile = BlockedTile<Element, KEY_ROWS, VALUE_DIMENSION>;
 
-// Where what the block shares lies.
+// Addresses of the block's shared memory.
 struct Layout {
   u32 queries;
   u32 keys = queries + layout_offsets.first_passing;
@@ -99,7 +99,7 @@ extern "C" __global__ void __launch_bounds__(block_threads, 1)
   float score[1][score_columns][4];
   Element::Left a[KEY_ROWS / 16];
 
-  // What becomes of a tile's scores: masked, and weights in powers of two.
+  // Masks a tile's scores and turns them into weights, as powers of two.
   auto weigh_tile = [&](int tile) {
     if (tile < whole.first || tile >= whole.end) {
 #pragma unroll

@@ -7,7 +7,7 @@
 // What Hopper's kernels for float32 share: tiles of planes (tile/planes.cuh), which `attention/planes.cu` has
 // made of the tensors, and the rows' units.
 
-// Warps that copy numbers need more registers than a thread that asks for tiles.
+// Warps that copy numbers need more registers than the thread that requests tiles.
 constexpr int copying_warp_registers = WARPGROUPS == 3 ? copying_registers : copying_registers + 16;
 constexpr int planes_registers = WARPGROUPS == 3 ? reading_registers : reading_registers - 8;
 static_assert(copying_warp_registers * group_threads + planes_registers * readers <=
@@ -42,7 +42,7 @@ DEVICE void copy_numbers(u32 target, const float *source, int rest, float missin
   }
 }
 
-// A place of a ring is done with by the lanes of a warp.
+// The lanes of a warp release a stage of a ring.
 template <int Stages>
 DEVICE void release_together(const Ring<Stages> &ring, int turn) {
   __syncwarp();
@@ -71,7 +71,7 @@ struct PassingKeys {
   __device__ u32 key_units_of(int turn) const { return key_units + turn % Stages * rows * float_bytes; }
   __device__ u32 value_units_of(int turn) const { return value_units + turn % Stages * rows * float_bytes; }
 
-  // One thread. The copying thread fills a place together with a warp.
+  // One thread. The copying thread and a warp fill a stage together.
   __device__ void open() const {
     open_barrier(query_barrier, 1);
     key_ring.open(readers / warp_threads, 1 + warp_threads);

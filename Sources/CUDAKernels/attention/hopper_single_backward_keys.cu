@@ -6,7 +6,7 @@
 // Compiled with what backward.cuh lists, tf32x3 without KEY_MASK, COSINE and TERMS, and
 //   KEY_DIMENSION, VALUE_DIMENSION   64 or 128
 //   QUERY_ROWS                       48, 64, 96 or 128
-//   STAGES                           tiles of what goes by that there is room for
+//   STAGES                           pipeline stages
 //   WARPGROUPS                       as hopper.cuh has it
 
 #include "attention/backward_again.cuh"
@@ -30,7 +30,7 @@ using QueryTile = PlaneTile<QUERY_ROWS, KEY_DIMENSION>;
 using OutputTile = PlaneTile<QUERY_ROWS, VALUE_DIMENSION>;
 using Passing = PassingQueries<QUERY_ROWS>;
 
-// Where what the block shares lies. With a tile of queries go their shifts, units and offsets, with one of their
+// Addresses of the block's shared memory. A stage of queries has their shifts, units and offsets, one of their
 // outputs' gradients their δ and units.
 struct Layout {
   static constexpr u32 number_bytes = QUERY_ROWS * 4;
@@ -77,8 +77,8 @@ DEVICE void copy_all(const AttentionHopperSingleBackwardParameters &p, const Lay
   }
 }
 
-// What another warp does for one of the rings, and one more for the other: a number of each query, its unit, and,
-// with three `Kinds` of them, its offset.
+// What one warp does for each ring: it copies a number of each query, its unit, and, with three `Kinds` of
+// them, its offset.
 template <int Kinds>
 DEVICE void copy_query_numbers(const Operands &o, const Ring<stages> &ring, u32 targets, const float *numbers,
                                const float *units, const float *offsets, float missing,

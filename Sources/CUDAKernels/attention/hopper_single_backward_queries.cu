@@ -1,13 +1,13 @@
 // Exact attention, backward: the gradients of the queries, in float32 for Hopper. See backward.cuh.
 //
 // As hopper_backward_queries.cu, but tiles are of planes, and the sum of a tile's keys is added by the
-// threads. Both gradient and sum do not leave registers for a tile under way: a warpgroup's products go on
-// while another computes weights.
+// threads. Gradient and sum leave no registers for a tile in flight: one warpgroup's products run while another
+// computes weights.
 //
 // Compiled with what backward.cuh lists, tf32x3 without KEY_MASK, COSINE and TERMS, and
 //   KEY_DIMENSION, VALUE_DIMENSION   64 or 128
 //   KEY_ROWS                         48, 64, 96 or 128
-//   STAGES                           tiles of what goes by that there is room for
+//   STAGES                           pipeline stages
 //   WARPGROUPS                       as hopper.cuh has it
 
 #include "attention/backward_again.cuh"
@@ -65,7 +65,7 @@ extern "C" __global__ void __launch_bounds__(block_threads, 1)
                               segment.batch);
     }
     copy_keys(0);
-    // Where sums are large, keys go by twice.
+    // Where sums are large, keys pass twice.
     if (p.has_large(segment, head, queries)) copy_keys(tiles.end - tiles.first);
     return;
   }

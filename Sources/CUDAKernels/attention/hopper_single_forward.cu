@@ -6,7 +6,7 @@
 // Compiled with what operands.cuh lists, tf32x3 without KEY_MASK, COSINE and TERMS, and
 //   KEY_DIMENSION, VALUE_DIMENSION   64 or 128
 //   KEY_ROWS                         48, 64, 96 or 128
-//   STAGES                           tiles of what goes by that there is room for
+//   STAGES                           pipeline stages
 //   WARPGROUPS                       as hopper.cuh has it
 
 #include "attention/forward.cuh"
@@ -77,7 +77,7 @@ extern "C" __global__ void __launch_bounds__(block_threads, 1)
   float row_units[2];
   auto at = [&](u32 address) { return shared + (address - query_tile); };
 
-  // What becomes of a tile's scores: masked, and weights in powers of two.
+  // Masks a tile's scores and turns them into weights, as powers of two.
   auto weigh_tile = [&](int turn) {
     const float2 *units = (const float2 *)at(passing.key_units_of(turn));
 #pragma unroll

@@ -15,7 +15,7 @@ DEVICE bool is_large_sum(float log_sum) {
   return fabsf(log_sum) > 512 && fabsf(log_sum) < infinity;
 }
 
-// The shift of a row of which that is not known yet: none that a log Σ makes, which may itself be no number.
+// The shift of a row that is not known yet: a value that no log Σ gives, which may itself be NaN.
 constexpr float unknown_shift = -infinity;
 
 // What is subtracted from a row's scores: the offset before they are multiplied by the factor that makes powers
@@ -51,7 +51,7 @@ DEVICE bool any_offset(const float2 *offsets) {
   return __any_sync(~0u, any);
 }
 
-// Maxima and sums of rows whose scores arrive a tile at a time. `factor` has a sign: where it is negative, the
+// Maxima and sums of rows whose scores arrive one tile at a time. `factor` has a sign: where it is negative, the
 // smallest score makes the largest power of two.
 template <int Strips>
 struct RowSums {

@@ -1,8 +1,8 @@
 // Exact attention of few queries: merges what blocks found that shared the keys of a row. See forward.cu.
 //
 // Each part has its own softmax: O = Σ wᵢ Oᵢ / Σ wᵢ with wᵢ = exp(boundᵢ) Σᵢ. A block works on one row: its
-// threads share the columns, four a thread, and the parts, every so many of which are summed before the sums
-// are, always in the same order. Compiled with ELEMENT.
+// threads share the columns, four per thread, and the parts, in teams whose sums are added in order. Compiled
+// with ELEMENT.
 
 #include "attention/rows.cuh"
 #include "tile/matrix.cuh"
@@ -45,7 +45,7 @@ extern "C" __global__ void __launch_bounds__(merge_threads)
   for (int split = lane; split < p.splits; split += warp_threads) sum += weight(split);
   sum = warp_sum(sum);
 
-  // 2. Every `teams`-th part, four columns a thread.
+  // 2. Every `teams`-th part, four columns per thread.
   const int chunks = p.pitch / 4;
   const int teams = merge_threads / chunks;
   const int chunk = threadIdx.x % chunks;

@@ -120,7 +120,7 @@ struct AttentionOperands : AttentionOperandsFields {
                           query_count() - first);
   }
 
-  // The same of the keys' reciprocal lengths, a number a key.
+  // The same of the keys' reciprocal lengths.
   template <int Count, int Threads>
   __device__ void copy_key_lengths(u32 target, int first, int group) const {
 #pragma unroll

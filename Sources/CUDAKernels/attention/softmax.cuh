@@ -2,7 +2,7 @@
 
 #include "tile/matrix.cuh"
 
-// The softmax of rows whose scores arrive a tile at a time (Dao, FlashAttention-2, 2023).
+// The softmax of rows whose scores arrive one tile at a time (Dao, FlashAttention-2, 2023).
 //
 // A warp holds `Strips` strips of 16 rows, a thread two rows of each. A row's scores are multiplied by
 // its `factor` > 0, which makes them powers of two; then a bound of the row is subtracted, and its
@@ -11,7 +11,7 @@
 template <int Strips>
 using PerRow = float[Strips][2];
 
-// What a row's factor is at least. With a factor of zero a masked score of −∞ would be no number.
+// The least factor of a row. With a factor of zero a masked score of −∞ would be NaN.
 constexpr float smallest_factor = 1e-30f;
 
 // Whether a bound, as a power of two, is subtracted by the step that multiplies a score by its factor. It is

@@ -28,7 +28,7 @@ extern "C" __global__ void attention_unit_gradient(const __grid_constant__ Atten
       along += x * gradient[i];
       size += fabsf(gradient[i]);
     }
-    // A slice that nobody saw may hold anything, and gets nothing.
+    // A slice that no query sees may hold anything; its gradient is zero.
     const bool is_unseen = warp_sum(size) == 0;
     const float length = sqrtf(warp_sum(squares));
     const float reciprocal = length < p.shortest ? 0 : 1 / length;

@@ -13,6 +13,14 @@
 #include "attention/layout.h"
 #include "attention/planes.h"
 #include "attention/row_kernels.h"
+#include "ladder/product.h"
+#include "layers/kernels.h"
+#include "linear/chunks.h"
+#include "scan/convolution.h"
+#include "scan/gated.h"
+#include "scan/selective_kernels.h"
+#include "tensors/kernels.h"
+#include "training/kernels.h"
 
 // One file: the name by which others include it, and its bytes with a 0 behind them.
 struct cuda_source {

@@ -1,11 +1,11 @@
-// The ladder, step 1: a thread a number of c.
+// The ladder, step 1: one thread per number of c.
 //
 // Every number of a and b is read from memory as often as there are columns or rows of c: the cache is what
 // this waits for. Launched with blocks of 256 threads, a thread for each of 16 × 16 numbers.
 
 #include "ladder/product.cuh"
 
-extern "C" __global__ void ladder_1_naive(const __grid_constant__ Parameters p) {
+extern "C" __global__ void ladder_1_naive(const __grid_constant__ LadderParameters p) {
   const int row = blockIdx.y * 16 + threadIdx.x / 16;
   const int column = blockIdx.x * 16 + threadIdx.x % 16;
   float sum = 0;

@@ -1,4 +1,4 @@
-// The ladder, step 2: tiles in shared memory, and 8 × 8 numbers of c a thread.
+// The ladder, step 2: tiles in shared memory, and 8 × 8 numbers of c per thread.
 //
 // A block reads 16 columns of its rows of a and b once and uses them for 128 × 128 numbers; a thread reads
 // 16 numbers for 64 multiply-adds. What is left to wait for is the multiply-adds themselves: the ordinary
@@ -12,7 +12,7 @@ constexpr int depth = 16;
 constexpr int pitch = block_rows + 4;
 
 extern "C" __global__ void __launch_bounds__(threads) ladder_2_shared(
-    const __grid_constant__ Parameters p) {
+    const __grid_constant__ LadderParameters p) {
   extern __shared__ __align__(1024) u8 shared[];
   float *left = (float *)shared;             // [depth, pitch], transposed
   float *right = left + depth * pitch;
@@ -20,7 +20,7 @@ extern "C" __global__ void __launch_bounds__(threads) ladder_2_shared(
   const int row = threadIdx.x / 16 * 8, column = threadIdx.x % 16 * 8;
   float sum[8][8] = {};
   for (int start = 0; start < p.k; start += depth) {
-    // 1. A tile of a and one of b, eight numbers a thread.
+    // 1. A tile of a and one of b, eight numbers per thread.
     for (int i = threadIdx.x; i < block_rows * depth; i += threads) {
       const int tile_row = i / depth, k = i % depth;
       left[k * pitch + tile_row] = Element::widen(p.a[(i64)(first_row + tile_row) * p.k + start + k]);

@@ -7,7 +7,7 @@
 #include "ladder/fragments.cuh"
 
 extern "C" __global__ void __launch_bounds__(threads) ladder_3_fragments(
-    const __grid_constant__ Parameters p) {
+    const __grid_constant__ LadderParameters p) {
   extern __shared__ __align__(1024) u8 shared[];
   const u32 left = shared_address(shared), right = left + LeftTile::bytes;
   Sums sum = {};

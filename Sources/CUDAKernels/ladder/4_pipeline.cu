@@ -2,14 +2,14 @@
 //
 // Three tiles are in shared memory or on their way there: while one is multiplied, two arrive. One barrier a
 // tile says both that the next is there and that the place of the last is free. A fourth tile would leave
-// room for one block a multiprocessor only, and nothing to do while it waits. Blocks of 256 threads.
+// room for one block per multiprocessor only, and nothing to do while it waits. Blocks of 256 threads.
 
 #include "ladder/fragments.cuh"
 
 constexpr int stages = 3;
 
 extern "C" __global__ void __launch_bounds__(threads) ladder_4_pipeline(
-    const __grid_constant__ Parameters p) {
+    const __grid_constant__ LadderParameters p) {
   extern __shared__ __align__(1024) u8 shared[];
   const u32 left = shared_address(shared), right = left + stages * LeftTile::bytes;
   const int tiles = p.k / depth;

@@ -15,7 +15,7 @@ using LeftTile = BlockedTile<Element, block_rows, depth>;
 using RightTile = BlockedTile<Element, block_columns_of_c, depth>;
 
 extern "C" __global__ void __launch_bounds__(threads) ladder_5_warpgroup(
-    const __grid_constant__ Parameters p) {
+    const __grid_constant__ LadderParameters p) {
   extern __shared__ __align__(1024) u8 shared[];
   const u32 left = shared_address(shared), right = left + stages * LeftTile::bytes;
   const int first_row = blockIdx.y * block_rows, first_column = blockIdx.x * block_columns_of_c;

@@ -1,6 +1,6 @@
 // The ladder, step 6: Hopper's copying unit.
 //
-// One thread asks for tiles, which arrive by themselves and tell a barrier; the warpgroups that multiply
+// One thread requests tiles, whose arrival a barrier counts; the warpgroups that multiply
 // wait for that barrier only, not for one another. Threads that copy nothing have registers for more sums:
 // a warpgroup computes 128 × 128 numbers, two make 256 × 128, and a number that arrives is multiplied twice
 // as often. 384 threads; m a multiple of 256; for sm_90a.
@@ -17,16 +17,10 @@ constexpr int stages = 4;
 using LeftTile = BlockedTile<Element, tall_rows, depth>;
 using RightTile = BlockedTile<Element, block_columns_of_c, depth>;
 
-struct MappedParameters {
-  TensorMap a;
-  TensorMap b;
-  Parameters product;
-};
-
 extern "C" __global__ void __launch_bounds__(readers + group_threads, 1)
-    ladder_6_tma(const __grid_constant__ MappedParameters mapped) {
+    ladder_6_tma(const __grid_constant__ LadderMappedParameters mapped) {
   extern __shared__ __align__(1024) u8 shared[];
-  const Parameters &p = mapped.product;
+  const LadderParameters &p = mapped.product;
   const u32 left = shared_address(shared), right = left + stages * LeftTile::bytes;
   const Ring<stages> ring = {right + stages * RightTile::bytes};
   const int first_row = blockIdx.y * tall_rows, first_column = blockIdx.x * block_columns_of_c;

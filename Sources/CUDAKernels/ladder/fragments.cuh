@@ -19,7 +19,7 @@ DEVICE int warp_row() { return threadIdx.x / warp_threads / 4 * 64; }
 DEVICE int warp_column() { return threadIdx.x / warp_threads % 4 * 32; }
 
 // Starts copying `depth` columns of a and b from column `start` on.
-DEVICE void copy_tiles(const Parameters &p, u32 left, u32 right, int start) {
+DEVICE void copy_tiles(const LadderParameters &p, u32 left, u32 right, int start) {
   const int first_row = blockIdx.y * block_rows, first_column = blockIdx.x * block_columns_of_c;
   copy_tile<LeftTile, threads>(left, p.a + (i64)first_row * p.k + start, p.k, block_rows);
   copy_tile<RightTile, threads>(right, p.b + (i64)first_column * p.k + start, p.k,
@@ -47,7 +47,7 @@ DEVICE void multiply_tiles(Sums &sum, u32 left, u32 right) {
   }
 }
 
-DEVICE void store(const Parameters &p, const Sums &sum) {
+DEVICE void store(const LadderParameters &p, const Sums &sum) {
   const int lane = threadIdx.x % warp_threads;
   const int row = blockIdx.y * block_rows + warp_row() + lane / 4;
   const int column = blockIdx.x * block_columns_of_c + warp_column() + lane % 4 * 2;

@@ -2,18 +2,9 @@
 
 #include "tile/types.cuh"
 
-// What every kernel of the ladder computes: c = a bᵀ, for a [m, k], b [n, k] of bfloat16 and c [m, n] of
-// float32, rows one behind the other; m and n multiples of 128, k of 64.
+#include "ladder/product.h"
 
-struct Parameters {
-  const u16 *a;
-  const u16 *b;
-  float *c;
-  int m;
-  int n;
-  int k;
-  int unused;    // to a multiple of eight bytes
-};
+// What every kernel of the ladder computes: see LadderParameters.
 
 using Element = bf16;
 

@@ -10,23 +10,12 @@
 #include "tile/numbers.cuh"
 #include "tile/team.cuh"
 
+#include "layers/kernels.h"
+
 using Element = ELEMENT;
 
-struct Parameters {
-  const Stored<Element> *logits;  // [rows, n]
-  const int *targets;             // [rows]
-  float *losses;                  // [rows], or null if they are known
-  float2 *log_sums;               // [rows]: written with the losses, otherwise read
-  const float *row_gradients;     // [rows], or null where all are `*gradient`
-  const float *gradient;
-  Stored<Element> *logit_gradients;  // [rows, n], may be the logits; null if not asked for
-  i64 rows;
-  int n;
-  int row_threads;
-  int skips_negative;
-};
-
-extern "C" __global__ void layers_cross_entropy(const __grid_constant__ Parameters p) {
+extern "C" __global__ void layers_cross_entropy(
+    const __grid_constant__ LayersCrossEntropyParameters<Stored<Element>> p) {
   extern __shared__ __align__(1024) u8 shared[];
   const Team team(p.row_threads, (float *)shared);
   const i64 row = (i64)blockIdx.x * team.count + team.index;

@@ -4,40 +4,26 @@
 
 #include "tile/numbers.cuh"
 
+#include "layers/kernels.h"
+
 using Element = ELEMENT;
-
-constexpr int swiglu = 0;                // first = a σ(a) · b
-constexpr int swiglu_backward = 1;       // first, second: the gradients of a and b
-constexpr int log_sigmoid = 2;           // wide = log σ(a) · factor
-constexpr int log_sigmoid_backward = 3;  // first = wide · factor · (1 − σ(a))
-
-struct Parameters {
-  const Stored<Element> *a;
-  const Stored<Element> *b;
-  const Stored<Element> *gradient;
-  Stored<Element> *first;
-  Stored<Element> *second;
-  float *wide;
-  i64 count;
-  int operation;
-  float factor;
-};
 
 DEVICE float sigmoid(float x) { return 1 / (1 + expf(-x)); }
 
-extern "C" __global__ void layers_gates(const __grid_constant__ Parameters p) {
+extern "C" __global__ void layers_gates(
+    const __grid_constant__ LayersGatesParameters<Stored<Element>> p) {
   const i64 place = ((i64)blockIdx.x * blockDim.x + threadIdx.x) * group_size;
   const i64 left = p.count - place;
   if (left <= 0) return;
   const Group a = read_group<Element>(p.a + place, left);
   Group first, second;
   switch (p.operation) {
-    case swiglu: {
+    case gates_swiglu: {
       const Group b = read_group<Element>(p.b + place, left);
       for (int k = 0; k < group_size; k++) first.at[k] = a.at[k] * sigmoid(a.at[k]) * b.at[k];
       return write_group<Element>(p.first + place, left, first);
     }
-    case swiglu_backward: {
+    case gates_swiglu_backward: {
       const Group b = read_group<Element>(p.b + place, left);
       const Group g = read_group<Element>(p.gradient + place, left);
       for (int k = 0; k < group_size; k++) {
@@ -48,13 +34,13 @@ extern "C" __global__ void layers_gates(const __grid_constant__ Parameters p) {
       write_group<Element>(p.first + place, left, first);
       return write_group<Element>(p.second + place, left, second);
     }
-    case log_sigmoid: {
+    case gates_log_sigmoid: {
       for (int k = 0; k < group_size; k++) {
         first.at[k] = (fminf(a.at[k], 0) - log1pf(expf(-fabsf(a.at[k])))) * p.factor;
       }
       return write_group<f32>(p.wide + place, left, first);
     }
-    case log_sigmoid_backward: {
+    case gates_log_sigmoid_backward: {
       const Group g = read_group<f32>(p.wide + place, left);
       for (int k = 0; k < group_size; k++) {
         first.at[k] = g.at[k] * p.factor * sigmoid(-a.at[k]);

@@ -5,22 +5,12 @@
 #include "tile/numbers.cuh"
 #include "tile/team.cuh"
 
+#include "layers/kernels.h"
+
 using Element = ELEMENT;
 
-struct Parameters {
-  const Stored<Element> *x;  // [rows, n]
-  const void *weight;        // [n], or null
-  Stored<Element> *y;        // [rows, n]
-  float *reciprocals;        // [rows]: 1 / √(mean(x²) + ε)
-  i64 rows;
-  int n;
-  int weight_type;
-  int row_threads;
-  float epsilon;
-  float factor;
-};
-
-extern "C" __global__ void layers_rms_norm(const __grid_constant__ Parameters p) {
+extern "C" __global__ void layers_rms_norm(
+    const __grid_constant__ LayersRMSNormParameters<Stored<Element>> p) {
   extern __shared__ __align__(1024) u8 shared[];
   const Team team(p.row_threads, (float *)shared);
   const i64 row = (i64)blockIdx.x * team.count + team.index;

@@ -9,24 +9,12 @@
 #include "tile/numbers.cuh"
 #include "tile/team.cuh"
 
+#include "layers/kernels.h"
+
 using Element = ELEMENT;
 
-struct Parameters {
-  const Stored<Element> *x;         // [rows, n]
-  const void *weight;               // [n], or null
-  const float *reciprocals;         // [rows]
-  const Stored<Element> *gradient;  // [rows, n]
-  Stored<Element> *x_gradient;      // [rows, n]
-  float *partial;                   // [blocks, n], or null
-  i64 rows;
-  int n;
-  int weight_type;
-  int row_threads;
-  int block_rows;
-  float factor;
-};
-
-extern "C" __global__ void layers_rms_norm_backward(const __grid_constant__ Parameters p) {
+extern "C" __global__ void layers_rms_norm_backward(
+    const __grid_constant__ LayersRMSNormBackwardParameters<Stored<Element>> p) {
   extern __shared__ __align__(1024) u8 shared[];
   // A line of sums for each team, then the numbers by which teams agree.
   float *sums = (float *)shared;

@@ -5,28 +5,15 @@
 
 #include "tile/numbers.cuh"
 
+#include "layers/kernels.h"
+
 using Element = ELEMENT;
 
-struct Parameters {
-  const Stored<Element> *x;  // [batch, length, heads, 2 half] at the strides below, the last axis dense
-  const int *positions;      // [batch, length]
-  const float *cosines;      // [positions, half]
-  const float *sines;        // [positions, half]
-  Stored<Element> *y;        // [batch, length, heads, 2 half]
-  i64 batch_stride;
-  i64 token_stride;
-  i64 head_stride;
-  i64 groups;  // of all tokens and heads
-  int length;
-  int heads;
-  int half;
-  float direction;
-};
-
-extern "C" __global__ void layers_rotary(const __grid_constant__ Parameters p) {
+extern "C" __global__ void layers_rotary(
+    const __grid_constant__ LayersRotaryParameters<Stored<Element>> p) {
   const i64 index = (i64)blockIdx.x * blockDim.x + threadIdx.x;
   if (index >= p.groups) return;
-  const int groups = (p.half + group_size - 1) / group_size;
+  const int groups = CEIL_DIVIDE(p.half, group_size);
   const int place = index % groups * group_size;
   const int left = p.half - place;
   const i64 head = index / groups;

@@ -5,18 +5,12 @@
 #include "tile/numbers.cuh"
 #include "tile/team.cuh"
 
+#include "layers/kernels.h"
+
 using Element = ELEMENT;
 
-struct Parameters {
-  const Stored<Element> *y;         // [rows, n]
-  const Stored<Element> *gradient;  // [rows, n]
-  Stored<Element> *x_gradient;      // [rows, n]
-  i64 rows;
-  int n;
-  int row_threads;
-};
-
-extern "C" __global__ void layers_softmax_backward(const __grid_constant__ Parameters p) {
+extern "C" __global__ void layers_softmax_backward(
+    const __grid_constant__ LayersSoftmaxBackwardParameters<Stored<Element>> p) {
   extern __shared__ __align__(1024) u8 shared[];
   const Team team(p.row_threads, (float *)shared);
   const i64 row = (i64)blockIdx.x * team.count + team.index;

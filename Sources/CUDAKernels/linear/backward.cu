@@ -9,35 +9,18 @@
 //
 // A and A' being the scores of q, L and M those of r; additive tokens have no r, and u is v. Of what
 // depends on all columns of the values a block writes its share to a slot of its own, and the slots are
-// added in order: nothing depends on which block is first. Macros: linear/chunk.cuh.
+// added in order: the result does not depend on which block is first. Macros: linear/chunk.cuh.
 
 #include "linear/pairs.cuh"
-
-struct Parameters {
-  Operands operands;
-  Rows output_gradient;               // [b, t, hv, v], or without a base for zeros
-  const float *final_state_gradient;  // [n, hv, k, v], or null for zeros
-  const float *states;                // [chunks, hv, k, v]: before each chunk
-  Rows values;                        // dv [b, t, hv, v]
-  float *initial_state;               // [n, hv, k, v], or null
-  // Slots, [slices, b, t, hv, k] each; null where there is no such input.
-  float *queries, *keys, *reads, *writes;
-  float *decay;                       // [slices, b, t, hv, 1 or k]
-  float *beta;                        // [slices, b, t, hv]
-  float *bonus;                       // [n, slices, hv, k]
-  i64 tokens;                         // b t
-  i64 length;                         // t
-};
 
 // What is only known going backward.
 struct Incoming {
   float *rows;   // [reads][16, columns]: dO, f
 
-  __device__ explicit Incoming(Room &room) : rows(room.take(read_count * values_size)) {}
   __device__ float *found(int r) const { return rows + r * values_size; }
 };
 
-DEVICE void load_output_gradient(float *target, const Parameters &p, const Place &at, int first) {
+DEVICE void load_output_gradient(float *target, const LinearBackwardParameters &p, const Place &at, int first) {
   const Rows &rows = p.output_gradient;
 #pragma unroll 1
   for (int row = threadIdx.x / warp_threads; row < chunk_tokens; row += block_warps) {
@@ -48,7 +31,7 @@ DEVICE void load_output_gradient(float *target, const Parameters &p, const Place
   }
 }
 
-DEVICE void store_value_gradient(const Parameters &p, const Place &at, int first, int i, int c,
+DEVICE void store_value_gradient(const LinearBackwardParameters &p, const Place &at, int first, int i, int c,
                                  float gradient) {
   const int column = at.first_column + c;
   if (first + i >= at.sequence.count || column >= p.operands.value_dimension) return;
@@ -57,7 +40,7 @@ DEVICE void store_value_gradient(const Parameters &p, const Place &at, int first
 }
 
 // β of a token; 0 behind the end.
-DEVICE float load_beta(const Parameters &p, const Place &at, int token) {
+DEVICE float load_beta(const LinearBackwardParameters &p, const Place &at, int token) {
   if (token >= at.sequence.count) return 0;
   const Rows &beta = p.operands.first_update;
   return beta.load(beta.place(at.sequence.batch, at.sequence.first + token, at.head));
@@ -93,7 +76,7 @@ DEVICE void find_key_rows(float *rows, const float *columns, const float *state)
 
 // Writes the shares of the chunk from `first` on, the first row of which lies at `row` of the slots. Leaves
 // in the place of r's gradient, where β is its factor, the terms of β's.
-DEVICE void store_shares(const Parameters &p, const Place &at, const Chunk &chunk,
+DEVICE void store_shares(const LinearBackwardParameters &p, const Place &at, const Chunk &chunk,
                          const ChunkGradients &gradients, int first, i64 row) {
   const Operands &o = p.operands;
 #pragma unroll 1
@@ -125,7 +108,7 @@ DEVICE void store_shares(const Parameters &p, const Place &at, const Chunk &chun
 }
 
 // Sums over channels: of a decay that they share, and of β.
-DEVICE void store_sums(const Parameters &p, const Place &at, const Chunk &chunk,
+DEVICE void store_sums(const LinearBackwardParameters &p, const Place &at, const Chunk &chunk,
                        const Incoming &incoming, const ChunkGradients &gradients, int first,
                        i64 row) {
   const Operands &o = p.operands;
@@ -162,19 +145,19 @@ DEVICE void store_sums(const Parameters &p, const Place &at, const Chunk &chunk,
   }
 }
 
+constexpr LinearChunkLayout layout = linear_chunk_layout(UPDATE, KEYS, COLUMNS, true);
+
 extern "C" __global__ void __launch_bounds__(block_threads, 1)
-    linear_backward(const __grid_constant__ Parameters p) {
+    linear_backward(const __grid_constant__ LinearBackwardParameters p) {
   extern __shared__ __align__(1024) u8 shared[];
-  Room room{(float *)shared};
-  float *state = room.take(state_size);
-  float *state_gradient = room.take(state_size);
-  const Chunk chunk(room);
-  const Incoming incoming(room);
+  float *state = (float *)shared;
+  float *state_gradient = state + layout.state_gradient;
+  const Chunk chunk(state, layout);
+  const Incoming incoming = {state + layout.found};
   // What is read and written decayed, then gradients through the state.
-  float *reads = room.take(read_count * rows_size);
-  float *writes = room.take(write_count * rows_size);
-  const ChunkGradients gradients = {reads, writes, room.take(KEYS),
-                                    room.take(read_count * write_count * scores_size)};
+  float *reads = state + layout.read_gradients;
+  float *writes = state + layout.write_gradients;
+  const ChunkGradients gradients = {reads, writes, state + layout.through, state + layout.score_gradients};
   const Operands &o = p.operands;
   const Place at(o, chunk_tokens);
   const float *bonus = at.bonus(o);
@@ -182,7 +165,7 @@ extern "C" __global__ void __launch_bounds__(block_threads, 1)
   float bonus_gradient = 0;
   load_state(state_gradient,
              p.final_state_gradient ? p.final_state_gradient + at.state(o) : nullptr, o, at);
-  const int chunks = (at.sequence.count + chunk_tokens - 1) / chunk_tokens;
+  const int chunks = CEIL_DIVIDE(at.sequence.count, chunk_tokens);
   if (chunks > 0) load_state(state, p.states + at.chunk_state(o, chunks - 1), o, at);
   for (int number = chunks - 1; number >= 0; --number) {
     const int first = number * chunk_tokens;

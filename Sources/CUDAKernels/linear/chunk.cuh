@@ -14,7 +14,7 @@
 //     erasing      r = -βk or -y, z = k, source = βv or v
 //     low rank     r = a, z = b, no source; k with v
 //
-// A decay that channels share is treated as one a channel. Everything between two tokens of a chunk
+// A decay that channels share is treated as one per channel. Everything between two tokens of a chunk
 // is a product of their e^g, which are at most 1: there is no exponent of a difference, and e^g may be
 // 0. What passes whole chunks, the state's decay, is the exponential of the sum of the logarithms.
 //
@@ -22,19 +22,16 @@
 // 64, 128 or 256) and COLUMNS (of the values for one block: 16, 32 or 64). Channels above the key
 // dimension are zero.
 
-constexpr int chunk_tokens = 16;
-constexpr int read_count = UPDATE == 0 ? 1 : 2;
-constexpr int write_count = UPDATE == 2 ? 2 : 1;
+constexpr int chunk_tokens = linear_chunk_tokens;
+constexpr int read_count = linear_reads(UPDATE);
+constexpr int write_count = linear_writes(UPDATE);
 // Which write has the keys: the last.
 constexpr int key_write = write_count - 1;
-// Rows are longer than what they hold, so that what the lanes of a matrix operand read, four numbers each
-// of eight rows, lies in different banks.
-constexpr int key_pitch = KEYS + 4;
-constexpr int column_pitch = COLUMNS + (COLUMNS % warp_threads == 0 ? 4 : 1);
+constexpr int key_pitch = linear_key_pitch(KEYS);
+constexpr int column_pitch = linear_column_pitch(COLUMNS);
 constexpr int rows_size = chunk_tokens * key_pitch;
 constexpr int values_size = chunk_tokens * column_pitch;
 constexpr int scores_size = chunk_tokens * chunk_tokens;
-constexpr int state_size = KEYS * column_pitch;
 
 // A result for each token and column.
 using TokenProduct = SharedProduct<COLUMNS>;
@@ -50,15 +47,16 @@ struct Chunk {
   float *score_rows;     // [reads][writes][16, 16]
   float *shares;         // of results that warps share
 
-  __device__ explicit Chunk(Room &room)
-      : read_rows(room.take(read_count * rows_size)),
-        write_rows(room.take(write_count * rows_size)),
-        factors(room.take(rows_size)),
-        whole(room.take(KEYS)),
-        rest(room.take(KEYS)),
-        written_rows(room.take(write_count * values_size)),
-        score_rows(room.take(read_count * write_count * scores_size)),
-        shares(room.take(TokenProduct::shares_size)) {}
+  // In a block's shared memory.
+  __device__ Chunk(float *shared, const LinearChunkLayout &layout)
+      : read_rows(shared + layout.reads),
+        write_rows(shared + layout.writes),
+        factors(shared + layout.factors),
+        whole(shared + layout.whole),
+        rest(shared + layout.rest),
+        written_rows(shared + layout.written),
+        score_rows(shared + layout.scores),
+        shares(shared + layout.shares) {}
 
   __device__ float *reads(int r) const { return read_rows + r * rows_size; }
   __device__ float *writes(int w) const { return write_rows + w * rows_size; }
@@ -97,7 +95,7 @@ DEVICE void load_key_row(float *target, const Rows &rows, i64 place, bool exists
 // Columns of the values of a row to shared memory, by one warp.
 DEVICE void load_value_row(float *target, const Rows &rows, i64 place, bool exists, const Operands &o,
                            const Place &at, float factor) {
-  constexpr int count = (COLUMNS + warp_threads - 1) / warp_threads;
+  constexpr int count = CEIL_DIVIDE(COLUMNS, warp_threads);
   const int lane = threadIdx.x % warp_threads;
   float x[count];
   rows.load(x, place + at.first_column,

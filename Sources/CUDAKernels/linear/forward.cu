@@ -5,19 +5,13 @@
 
 #include "linear/chunk.cuh"
 
-struct Parameters {
-  Operands operands;
-  Rows output;          // [b, t, hv, v]; without a base no outputs are computed
-  float *final_state;   // [n, hv, k, v], or null
-  float *states;        // [chunks, hv, k, v]: before each chunk; or null
-};
+constexpr LinearChunkLayout layout = linear_chunk_layout(UPDATE, KEYS, COLUMNS, false);
 
 extern "C" __global__ void __launch_bounds__(block_threads, 2)
-    linear_forward(const __grid_constant__ Parameters p) {
+    linear_forward(const __grid_constant__ LinearForwardParameters p) {
   extern __shared__ __align__(1024) u8 shared[];
-  Room room{(float *)shared};
-  float *state = room.take(state_size);
-  const Chunk chunk(room);
+  float *state = (float *)shared;
+  const Chunk chunk(state, layout);
   const Operands &o = p.operands;
   const Place at(o, chunk_tokens);
   const float *bonus = at.bonus(o);

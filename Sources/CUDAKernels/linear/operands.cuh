@@ -2,32 +2,13 @@
 
 #include "linear/tokens.cuh"
 
+#include "linear/operands.h"
+
 // What the kernels that go through a sequence in chunks read, and what a block of them works on.
 //
 // Compiled with COLUMNS, those of the values for one block.
 
-// What all passes read.
-struct Operands {
-  Rows queries;                 // [b, t, h, k]
-  Rows keys;                    // [b, t, h, k]
-  Rows values;                  // [b, t, hv, v]
-  Rows decay;                   // [b, t, hv, 1 or k]
-  Rows first_update;            // β [b, t, hv, 1], y or a [b, t, hv, k]
-  Rows second_update;           // b [b, t, hv, k]
-  const float *bonus;           // [hv, k], or null: queries read behind their token
-  const float *initial_state;   // [n, hv, k, v], or null
-  const Sequence *sequences;    // [n], or null: each batch entry is one, of `length` tokens
-  float scale;
-  float epsilon;                // of the normalisation of queries and keys; negative for none
-  int decay_width;              // 0, 1 or k
-  int is_delta;
-  int heads;
-  int value_heads;
-  int key_dimension;
-  int value_dimension;
-  int slices;                   // blocks that share the columns of the values
-  int length;
-};
+using Operands = LinearOperands;
 
 // What a block works on.
 struct Place {
@@ -45,8 +26,8 @@ struct Place {
     number = blockIdx.x / o.slices / o.value_heads;
     query_head = head / (o.value_heads / o.heads);
     first_column = slice * COLUMNS;
-    const int chunks = (o.length + chunk_tokens - 1) / chunk_tokens;
-    const int segments = (o.length + segment_tokens - 1) / segment_tokens;
+    const int chunks = CEIL_DIVIDE(o.length, chunk_tokens);
+    const int segments = CEIL_DIVIDE(o.length, segment_tokens);
     sequence = o.sequences ? o.sequences[number] : Sequence{number, 0, o.length, number * chunks, number * segments};
   }
 

@@ -2,10 +2,12 @@
 
 #include "linear/tokens.cuh"
 
+#include "linear/chunks.h"
+
 // Products of 16 × 16 pieces of matrices in shared memory by one warp, whose numbers are float32 and taken
 // apart for the matrix units (tile/types.cuh).
 
-constexpr int piece_size = 16;
+constexpr int piece_size = linear_piece_size;
 
 // A part of a product, 16 deep: number (i, d) of the left operand is left[i * left_row + d * left_depth],
 // number (d, j) of the right one right[d * right_depth + j * right_column].

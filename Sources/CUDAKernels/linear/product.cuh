@@ -2,11 +2,14 @@
 
 #include "linear/piece.cuh"
 
+#include "linear/chunks.h"
+
 // Products of small matrices in shared memory by the matrix units of a block's warps, in pieces of 16 × 16
 // (linear/piece.cuh).
 
-constexpr int block_threads = 256;
+constexpr int block_threads = linear_threads;
 constexpr int block_warps = block_threads / warp_threads;
+
 // Calls body(i, j, number) for each number of the sum of `steps` products of Rows × Columns, which `step`
 // gives by their number. Its pieces are spread over the warps.
 template <int Rows, int Columns, typename Steps, typename Body>
@@ -30,12 +33,9 @@ DEVICE void multiply(int steps, Steps step, Body body) {
 template <int Columns>
 struct SharedProduct {
   static constexpr int across = Columns / piece_size;
-  static constexpr int most_parts = 4;
-  static constexpr int parts =
-      block_warps / across < most_parts ? block_warps / across : most_parts;
-  static constexpr int pitch = Columns + 4;
+  static constexpr int parts = linear_parts(Columns);
+  static constexpr int pitch = linear_share_pitch(Columns);
   static constexpr int part_size = piece_size * pitch;
-  static constexpr int shares_size = parts * part_size;
 
   template <typename Steps, typename Body>
   DEVICE void multiply(float *shares, int steps, Steps step, Body body) {

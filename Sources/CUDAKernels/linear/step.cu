@@ -1,22 +1,19 @@
 // Linear attention token by token, forward only, for calls of one token or a few.
 //
-// One block takes 32 columns of the state of one sequence and head, which stay in its registers: a warp
-// the keys of the same remainder, a lane a column. Compiled with KEYS, the key dimension rounded up to
-// 32, 64, 128 or 256; the update is asked for at run time.
+// One block takes 32 columns of the state of one sequence and head, which stay in its registers: one lane per
+// column, each warp every eighth key. Compiled with KEYS, the key dimension rounded up to
+// 32, 64, 128 or 256; the update is chosen at run time.
+
+#include "linear/tokens.cuh"
+
+#include "linear/chunks.h"
 
 #define UPDATE 0
-#define COLUMNS 32
+#define COLUMNS linear_step_columns
 #include "linear/chunk.cuh"
 
-struct Parameters {
-  Operands operands;
-  Rows output;          // [b, t, hv, v]
-  float *final_state;   // [n, hv, k, v]
-  int update;           // 0 additive, 1 erasing, 2 low rank
-  int unused;
-};
-
-constexpr int warps = 8;
+constexpr int warps = linear_threads / warp_threads;
+constexpr LinearStepLayout layout = linear_step_layout(KEYS);
 constexpr int own_keys = KEYS / warps;
 
 // The sum of what the warps found in each column, in the order of the warps; all of them get it.
@@ -29,17 +26,16 @@ DEVICE float sum_warps(float *shares, float share) {
   return sum;
 }
 
-extern "C" __global__ void linear_step(const __grid_constant__ Parameters p) {
+extern "C" __global__ void linear_step(const __grid_constant__ LinearStepParameters p) {
   extern __shared__ __align__(1024) u8 shared[];
-  Room room{(float *)shared};
-  float *queries = room.take(KEYS);
-  float *keys = room.take(KEYS);
-  float *reads = room.take(KEYS);
-  float *writes = room.take(KEYS);
-  float *whole = room.take(KEYS);
-  float *rest = room.take(KEYS);
-  float *found_shares = room.take(warps * warp_threads);
-  float *output_shares = room.take(warps * warp_threads);
+  float *queries = (float *)shared;
+  float *keys = queries + layout.keys;
+  float *reads = queries + layout.reads;
+  float *writes = queries + layout.writes;
+  float *whole = queries + layout.whole;
+  float *rest = queries + layout.rest;
+  float *found_shares = queries + layout.found_shares;
+  float *output_shares = queries + layout.output_shares;
   const Operands &o = p.operands;
   const Place at(o);
   const float *bonus = at.bonus(o);

@@ -5,24 +5,10 @@
 
 #include "linear/tokens.cuh"
 
-struct Parameters {
-  const void *slots;    // [slots, rows, heads, group, width]
-  Rows target;          // [batch, length, heads, width]
-  Rows source;          // as the target: what was normalised; without a base nothing was
-  i64 rows;             // batch × length
-  i64 length;
-  int slot_count;
-  int heads;
-  int group;
-  int width;
-  float scale;
-  float epsilon;
-  int type;             // of the slots
-  int unused;
-};
+#include "linear/chunks.h"
 
 // The sum of number `d` of a row, whose first of a group lies at `first` in every slot.
-DEVICE float slot_sum(const Parameters &p, i64 first, int d) {
+DEVICE float slot_sum(const LinearSumSlotsParameters &p, i64 first, int d) {
   const i64 slot = p.rows * p.heads * p.group * p.width;
   float sum = 0;
   for (int n = 0; n < p.slot_count; ++n) {
@@ -31,7 +17,7 @@ DEVICE float slot_sum(const Parameters &p, i64 first, int d) {
   return sum;
 }
 
-extern "C" __global__ void linear_sum_slots(const __grid_constant__ Parameters p) {
+extern "C" __global__ void linear_sum_slots(const __grid_constant__ LinearSumSlotsParameters p) {
   const i64 index = (i64)blockIdx.x * (blockDim.x / warp_threads) + threadIdx.x / warp_threads;
   if (index >= p.rows * p.heads) return;
   const int lane = threadIdx.x % warp_threads;

@@ -5,19 +5,12 @@
 
 // What recurrences over tokens share: how tokens are found, and how states decay.
 
-// Rows of a [batch, length, heads, dimension] tensor, or of [batch, length, dimension] without heads.
-// Strides count elements; the last axis is dense. A null base has no rows.
-struct Rows {
-  void *base;
-  i64 batch;
-  i64 token;
-  i64 head;
-  int type;
-  int unused;
+#include "linear/tokens.h"
 
+struct LinearRows : LinearRowsFields {
   // Where the row of a token begins.
-  __device__ i64 place(int batch_index, int token_index, int head_index) const {
-    return batch_index * batch + token_index * token + head_index * head;
+  __device__ i64 place(int batch, int token, int head) const {
+    return batch * this->batch + token * this->token + head * this->head;
   }
   __device__ float load(i64 index) const { return read_number(base, type, index); }
   __device__ void store(i64 index, float number) const { write_number(base, type, index, number); }
@@ -48,15 +41,8 @@ struct Rows {
   }
 };
 
-// Neighbouring tokens of a row of the batch that share a state.
-struct Sequence {
-  int batch;
-  int first;
-  int count;
-  // The number of its first chunk among those of all sequences, and of its first segment of several chunks.
-  int chunk;
-  int segment;
-};
+using Rows = LinearRows;
+using Sequence = LinearSequence;
 
 // e^g in two parts, `whole` 0 or 1, so that a decay near 1 keeps its digits: rounded to a number next
 // to 1, it would be wrong by a share of the gate, at every token in the same direction.
@@ -73,17 +59,6 @@ struct Decay {
   }
   __device__ float factor() const { return whole + rest; }
   __device__ float operator()(float x) const { return fmaf(rest, x, whole * x); }
-};
-
-// Shared memory of a block, handed out in order.
-struct Room {
-  float *next;
-
-  __device__ float *take(int count) {
-    float *taken = next;
-    next += count;
-    return taken;
-  }
 };
 
 // The sum over `Lanes` neighbouring lanes, a power of two; all of them get it.

@@ -4,14 +4,7 @@
 
 #include "scan/convolution.cuh"
 
-struct Parameters {
-  Operands operands;
-  Rows output;           // [b, t, d]
-  float *final_state;    // [n, W - 1, d]
-  const Piece *pieces;   // each sequence has one that begins at 0
-};
-
-extern "C" __global__ void scan_convolution(const __grid_constant__ Parameters p) {
+extern "C" __global__ void scan_convolution(const __grid_constant__ ScanConvolutionParameters p) {
   const Operands &o = p.operands;
   const Piece piece = p.pieces[blockIdx.x / o.strips];
   const Sequence &sequence = piece.sequence;

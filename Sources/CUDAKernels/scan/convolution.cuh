@@ -5,25 +5,10 @@
 // A causal convolution over the last few tokens of every channel. Places are counted through the rows of
 // the state before the first token, and then the tokens: place 0 is the oldest row of the state.
 
-constexpr int convolution_threads = 128;
+#include "scan/convolution.h"
 
-struct Operands {
-  Rows inputs;         // [b, t, d]
-  const float *weight; // [W, d]: the last row meets the newest token
-  const float *bias;   // [d], or null
-  const float *past;   // [n, W - 1, d]
-  int channels;
-  int width;
-  int applies_silu;
-  int strips;          // blocks that share the channels
-};
-
-// Tokens of a sequence that one block works on.
-struct Piece {
-  Sequence sequence;   // `chunk` is the number of the sequence
-  int begin;
-  int count;
-};
+using Operands = ScanConvolutionOperands;
+using Piece = ScanConvolutionPiece;
 
 // What stands at a place of a sequence.
 DEVICE float load_place(const Operands &o, const Sequence &sequence, int place, int channel) {

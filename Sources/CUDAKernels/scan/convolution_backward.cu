@@ -7,21 +7,9 @@
 
 #include "scan/convolution.cuh"
 
-struct Parameters {
-  Operands operands;
-  Rows output_gradient;               // [b, t, d], or without a base for zeros
-  const float *final_state_gradient;  // [n, W - 1, d], or null for zeros
-  Rows inputs;                        // [b, t, d]
-  float *past;                        // [n, W - 1, d]
-  float *weight;                      // [pieces, W, d]
-  float *bias;                        // [pieces, d]
-  const Piece *pieces;
-};
-
-constexpr int widest = 4;
-
 // The gradient of the sum before the silu; 0 outside the sequence.
-DEVICE float sum_gradient(const Parameters &p, const Sequence &sequence, int token, int channel) {
+DEVICE float sum_gradient(const ScanConvolutionBackwardParameters &p, const Sequence &sequence, int token,
+                          int channel) {
   const Operands &o = p.operands;
   if (token < 0 || token >= sequence.count || !p.output_gradient.base) return 0;
   const float dy = p.output_gradient.load(
@@ -33,7 +21,8 @@ DEVICE float sum_gradient(const Parameters &p, const Sequence &sequence, int tok
 }
 
 // The gradient of what stands at a place.
-DEVICE float place_gradient(const Parameters &p, const Sequence &sequence, int place, int channel) {
+DEVICE float place_gradient(const ScanConvolutionBackwardParameters &p, const Sequence &sequence, int place,
+                            int channel) {
   const Operands &o = p.operands;
   const int kept = o.width - 1;
   float sum = 0;
@@ -47,7 +36,7 @@ DEVICE float place_gradient(const Parameters &p, const Sequence &sequence, int p
   return sum;
 }
 
-extern "C" __global__ void scan_convolution_backward(const __grid_constant__ Parameters p) {
+extern "C" __global__ void scan_convolution_backward(const __grid_constant__ ScanConvolutionBackwardParameters p) {
   const Operands &o = p.operands;
   const int number = blockIdx.x / o.strips;
   const Piece piece = p.pieces[number];
@@ -61,19 +50,19 @@ extern "C" __global__ void scan_convolution_backward(const __grid_constant__ Par
           place_gradient(p, sequence, row, channel);
     }
   }
-  float weight[widest] = {}, bias = 0;
+  float weight[convolution_widest] = {}, bias = 0;
   for (int token = piece.begin; token < piece.begin + piece.count; ++token) {
     p.inputs.store(p.inputs.place(sequence.batch, sequence.first + token, 0) + channel,
                    place_gradient(p, sequence, token + kept, channel));
     const float gradient = sum_gradient(p, sequence, token, channel);
     bias += gradient;
 #pragma unroll
-    for (int j = 0; j < widest; ++j) {
+    for (int j = 0; j < convolution_widest; ++j) {
       if (j < o.width) weight[j] += gradient * load_place(o, sequence, token + j, channel);
     }
   }
 #pragma unroll
-  for (int j = 0; j < widest; ++j) {
+  for (int j = 0; j < convolution_widest; ++j) {
     if (j < o.width) p.weight[((i64)number * o.width + j) * o.channels + channel] = weight[j];
   }
   p.bias[(i64)number * o.channels + channel] = bias;

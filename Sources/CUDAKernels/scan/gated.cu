@@ -4,20 +4,9 @@
 
 #include "scan/gated.cuh"
 
-struct Parameters {
-  Rows inputs;                 // [b, t, d]
-  Rows decay;                  // [b, t, d]
-  Rows output;                 // [b, t, d]
-  const float *initial_state;  // [n, d], or null
-  float *final_state;          // [n, d]
-  const Sequence *sequences;   // [n]
-  int channels;
-  int strips;                  // blocks that share the channels
-};
-
-extern "C" __global__ void scan_gated(const __grid_constant__ Parameters p) {
+extern "C" __global__ void scan_gated(const __grid_constant__ ScanGatedParameters p) {
   extern __shared__ __align__(1024) u8 shared[];
-  const Shares shares(Room{(float *)shared});
+  const Shares shares((float *)shared);
   const int number = blockIdx.x / p.strips;
   const int channel = blockIdx.x % p.strips * scan_channels + threadIdx.x % warp_threads;
   const int warp = threadIdx.x / warp_threads;
@@ -26,13 +15,13 @@ extern "C" __global__ void scan_gated(const __grid_constant__ Parameters p) {
   const i64 place = (i64)number * p.channels + channel;
 
   float state = p.initial_state && exists ? p.initial_state[place] : 0;
-  for (int first = 0; first < sequence.count; first += tile_tokens) {
-    const int own = first + warp * warp_tokens;
-    float x[warp_tokens];
-    Decay decay[warp_tokens];
+  for (int first = 0; first < sequence.count; first += scan_tile_tokens) {
+    const int own = first + warp * scan_warp_tokens;
+    float x[scan_warp_tokens];
+    Decay decay[scan_warp_tokens];
     float sum = 0, summand = 0;
 #pragma unroll
-    for (int t = 0; t < warp_tokens; ++t) {
+    for (int t = 0; t < scan_warp_tokens; ++t) {
       float g = 0;
       x[t] = 0;
       if (own + t < sequence.count && exists) {
@@ -46,7 +35,7 @@ extern "C" __global__ void scan_gated(const __grid_constant__ Parameters p) {
     }
     float h = shares.exchange(warp, sum, summand, state);
 #pragma unroll
-    for (int t = 0; t < warp_tokens; ++t) {
+    for (int t = 0; t < scan_warp_tokens; ++t) {
       h = decay[t](h) + x[t];
       if (own + t < sequence.count && exists) {
         const int token = sequence.first + own + t;

@@ -6,23 +6,9 @@
 
 #include "scan/gated.cuh"
 
-struct Parameters {
-  Rows decay;                         // [b, t, d]
-  Rows output;                        // [b, t, d]: the states h
-  Rows output_gradient;               // [b, t, d], or without a base for zeros
-  Rows inputs_gradient;               // [b, t, d]
-  Rows decay_gradient;                // [b, t, d]
-  const float *initial_state;         // [n, d], or null
-  const float *final_state_gradient;  // [n, d], or null for zeros
-  float *initial_state_gradient;      // [n, d]
-  const Sequence *sequences;          // [n]
-  int channels;
-  int strips;
-};
-
-extern "C" __global__ void scan_gated_backward(const __grid_constant__ Parameters p) {
+extern "C" __global__ void scan_gated_backward(const __grid_constant__ ScanGatedBackwardParameters p) {
   extern __shared__ __align__(1024) u8 shared[];
-  const Shares shares(Room{(float *)shared});
+  const Shares shares((float *)shared);
   const int number = blockIdx.x / p.strips;
   const int channel = blockIdx.x % p.strips * scan_channels + threadIdx.x % warp_threads;
   const int warp = threadIdx.x / warp_threads;
@@ -31,14 +17,14 @@ extern "C" __global__ void scan_gated_backward(const __grid_constant__ Parameter
   const i64 place = (i64)number * p.channels + channel;
 
   float handed_on = p.final_state_gradient && exists ? p.final_state_gradient[place] : 0;
-  const int tiles = (sequence.count + tile_tokens - 1) / tile_tokens;
+  const int tiles = CEIL_DIVIDE(sequence.count, scan_tile_tokens);
   for (int tile = tiles - 1; tile >= 0; --tile) {
-    const int own = tile * tile_tokens + warp * warp_tokens;
-    float incoming[warp_tokens];
-    Decay decay[warp_tokens];
+    const int own = tile * scan_tile_tokens + warp * scan_warp_tokens;
+    float incoming[scan_warp_tokens];
+    Decay decay[scan_warp_tokens];
     float sum = 0, summand = 0;
 #pragma unroll
-    for (int t = warp_tokens - 1; t >= 0; --t) {
+    for (int t = scan_warp_tokens - 1; t >= 0; --t) {
       float g = 0;
       incoming[t] = 0;
       if (own + t < sequence.count && exists) {
@@ -56,7 +42,7 @@ extern "C" __global__ void scan_gated_backward(const __grid_constant__ Parameter
     // The last tokens come first.
     float from_later = shares.exchange(scan_warps - 1 - warp, sum, summand, handed_on);
 #pragma unroll
-    for (int t = warp_tokens - 1; t >= 0; --t) {
+    for (int t = scan_warp_tokens - 1; t >= 0; --t) {
       const float gradient = incoming[t] + from_later;
       from_later = decay[t](gradient);
       if (own + t < sequence.count && exists) {

@@ -4,60 +4,53 @@
 
 #include "scan/selective.cuh"
 
-struct Parameters {
-  Operands operands;
-  Rows output;         // [b, t, d]
-  float *final_state;  // [n, d, s]
-  float *states;       // [tiles, d, s]: before each tile; or null
-};
-
-extern "C" __global__ void scan_selective(const __grid_constant__ Parameters p) {
+extern "C" __global__ void scan_selective(const __grid_constant__ ScanSelectiveParameters p) {
   extern __shared__ __align__(1024) u8 shared[];
   const Operands &o = p.operands;
-  const int padded_states = o.padded_states();
-  Room room{(float *)shared};
-  Tokens tokens(room, padded_states);
+  const int padded_states = selective_padded_states(o.states);
+  const ScanSelectiveLayout layout = selective_layout(padded_states);
+  Tokens tokens((float *)shared, layout, padded_states);
   // The states of the block's channels; a thread touches its own only.
-  float *states = room.take(block_channels * padded_states);
+  float *states = (float *)shared + layout.states;
   const int number = blockIdx.x / o.blocks;
-  const int first_channel = blockIdx.x % o.blocks * block_channels;
+  const int first_channel = blockIdx.x % o.blocks * selective_channels;
   const Sequence sequence = o.sequences[number];
-  const int own = threadIdx.x / state_lanes;
-  const int lane = threadIdx.x % state_lanes;
+  const int own = threadIdx.x / selective_lanes;
+  const int lane = threadIdx.x % selective_lanes;
   const int channel = first_channel + own;
   const bool exists = channel < o.channels;
   const i64 place = ((i64)number * o.channels + channel) * o.states;
   const float skip = o.skip && exists ? o.skip[channel] : 0;
 
   float *state = states + own * padded_states;
-  for (int n = lane; exists && n < o.states; n += state_lanes) {
+  for (int n = lane; exists && n < o.states; n += selective_lanes) {
     state[n] = o.initial_state ? o.initial_state[place + n] : 0;
   }
-  for (int first = 0; first < sequence.count; first += tile_tokens) {
+  for (int first = 0; first < sequence.count; first += selective_tile_tokens) {
     __syncthreads();
     tokens.load(o, sequence, first, first_channel);
     __syncthreads();
     if (p.states) {
-      const i64 tile = sequence.chunk + first / tile_tokens;
-      for (int n = lane; exists && n < o.states; n += state_lanes) {
+      const i64 tile = sequence.chunk + first / selective_tile_tokens;
+      for (int n = lane; exists && n < o.states; n += selective_lanes) {
         p.states[(tile * o.channels + channel) * o.states + n] = state[n];
       }
     }
-    for (int t = 0; t < tile_tokens && first + t < sequence.count; ++t) {
-      const float step = tokens.step[t * block_channels + own];
-      const float x = tokens.inputs[t * block_channels + own];
+    for (int t = 0; t < selective_tile_tokens && first + t < sequence.count; ++t) {
+      const float step = tokens.step[t * selective_channels + own];
+      const float x = tokens.inputs[t * selective_channels + own];
       float sum = 0;
-      for (int n = lane; exists && n < o.states; n += state_lanes) {
+      for (int n = lane; exists && n < o.states; n += selective_lanes) {
         const int factor = t * padded_states + n;
         state[n] = Decay(step * o.rate(channel, n))(state[n]) + step * x * tokens.input_matrix[factor];
         sum += tokens.output_matrix[factor] * state[n];
       }
-      sum = lane_sum<state_lanes>(sum) + skip * x;
+      sum = lane_sum<selective_lanes>(sum) + skip * x;
       if (lane == 0 && exists) {
         const int token = sequence.first + first + t;
         p.output.store(p.output.place(sequence.batch, token, 0) + channel, sum);
       }
     }
   }
-  for (int n = lane; exists && n < o.states; n += state_lanes) p.final_state[place + n] = state[n];
+  for (int n = lane; exists && n < o.states; n += selective_lanes) p.final_state[place + n] = state[n];
 }

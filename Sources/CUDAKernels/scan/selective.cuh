@@ -6,37 +6,20 @@
 // channel, each every sixteenth, up to any number of states: what a thread keeps of each of its states
 // lies in shared memory.
 
-constexpr int selective_threads = 128;
-constexpr int state_lanes = 16;
-constexpr int block_channels = selective_threads / state_lanes;
-constexpr int tile_tokens = 16;
+#include "scan/selective.h"
 
 // What forward and backward read.
-struct Operands {
-  Rows inputs;                 // x [b, t, d]
-  Rows step;                   // [b, t, d]
-  const float *state_matrix;   // A [d, s]
-  const float *input_matrix;   // B [b, t, s]
-  const float *output_matrix;  // C [b, t, s]
-  const float *skip;           // D [d], or null
-  const float *step_bias;      // [d], or null
-  const float *initial_state;  // [n, d, s], or null
-  const Sequence *sequences;   // [n]
-  i64 length;
-  int channels;
-  int states;
-  int applies_softplus;
-  int blocks;                  // that share the channels of a sequence
-
+struct ScanSelectiveOperands : ScanSelectiveOperandsFields {
   // An infinite rate counts as the largest number: it would be none beside a step or a gradient of 0.
   __device__ float rate(int channel, int n) const {
     const float own = state_matrix[(i64)channel * states + n];
     return own == -infinity ? -largest_number : own;
   }
-
-  // States rounded up to whole rounds of the lanes.
-  __device__ int padded_states() const { return round_up(states, state_lanes); }
 };
+
+using Operands = ScanSelectiveOperands;
+
+#include "scan/selective_kernels.h"
 
 // The tokens of a tile in shared memory; those behind the sequence's end are zeros.
 struct Tokens {
@@ -47,18 +30,18 @@ struct Tokens {
   float *output_matrix;  // [16, states]
   int padded_states;
 
-  __device__ Tokens(Room &room, int padded_states) : padded_states(padded_states) {
-    inputs = room.take(tile_tokens * block_channels);
-    step = room.take(tile_tokens * block_channels);
-    slope = room.take(tile_tokens * block_channels);
-    input_matrix = room.take(tile_tokens * padded_states);
-    output_matrix = room.take(tile_tokens * padded_states);
-  }
+  __device__ Tokens(float *shared, const ScanSelectiveLayout &layout, int padded_states)
+      : inputs(shared),
+        step(shared + layout.step),
+        slope(shared + layout.slope),
+        input_matrix(shared + layout.input_matrix),
+        output_matrix(shared + layout.output_matrix),
+        padded_states(padded_states) {}
 
   __device__ void load(const Operands &o, const Sequence &sequence, int first, int first_channel) {
-    for (int index = threadIdx.x; index < tile_tokens * block_channels; index += selective_threads) {
-      const int row = index / block_channels;
-      const int channel = first_channel + index % block_channels;
+    for (int index = threadIdx.x; index < selective_tile_tokens * selective_channels; index += selective_threads) {
+      const int row = index / selective_channels;
+      const int channel = first_channel + index % selective_channels;
       float x = 0, delta = 0, derivative = 0;
       if (first + row < sequence.count && channel < o.channels) {
         const int token = sequence.first + first + row;
@@ -77,7 +60,7 @@ struct Tokens {
       step[index] = delta;
       slope[index] = derivative;
     }
-    for (int index = threadIdx.x; index < tile_tokens * padded_states; index += selective_threads) {
+    for (int index = threadIdx.x; index < selective_tile_tokens * padded_states; index += selective_threads) {
       const int row = index / padded_states;
       const int n = index % padded_states;
       const bool exists = first + row < sequence.count && n < o.states;

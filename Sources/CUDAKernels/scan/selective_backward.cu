@@ -11,84 +11,68 @@
 
 #include "scan/selective.cuh"
 
-struct Parameters {
-  Operands operands;                  // `blocks` is the number of slots
-  Rows output_gradient;               // [b, t, d], or without a base for zeros
-  const float *final_state_gradient;  // [n, d, s], or null for zeros
-  const float *states;                // [tiles, d, s]: before each tile
-  Rows inputs;                        // dx [b, t, d]
-  Rows step;                          // [b, t, d]
-  float *state_matrix;                // [n, d, s]: dA of each sequence
-  float *input_matrix;                // [blocks, b, t, s]
-  float *output_matrix;               // [blocks, b, t, s]
-  float *skip;                        // [n, d]
-  float *step_bias;                   // [n, d]
-  float *initial_state;               // [n, d, s]
-  i64 tokens;                         // b t
-};
-
 // The sums over the block's channels of a tile's shares of dB or dC [16, channels, 16 states], for
 // states `first` …, into the block's slot: the first group of channels writes, later ones add.
 DEVICE void add_to_slot(float *slot, const float *shares, int count, int first, int states,
                         bool is_first) {
-  for (int index = threadIdx.x; index < count * state_lanes; index += selective_threads) {
-    const int t = index / state_lanes;
-    const int n = first + index % state_lanes;
+  for (int index = threadIdx.x; index < count * selective_lanes; index += selective_threads) {
+    const int t = index / selective_lanes;
+    const int n = first + index % selective_lanes;
     if (n >= states) continue;
     float sum = 0;
-    for (int c = 0; c < block_channels; ++c) {
-      sum += shares[(t * block_channels + c) * state_lanes + index % state_lanes];
+    for (int c = 0; c < selective_channels; ++c) {
+      sum += shares[(t * selective_channels + c) * selective_lanes + index % selective_lanes];
     }
     float &target = slot[(i64)t * states + n];
     target = is_first ? sum : target + sum;
   }
 }
 
-extern "C" __global__ void scan_selective_backward(const __grid_constant__ Parameters p) {
+extern "C" __global__ void scan_selective_backward(const __grid_constant__ ScanSelectiveBackwardParameters p) {
   extern __shared__ __align__(1024) u8 shared[];
   const Operands &o = p.operands;
-  const int padded_states = o.padded_states();
-  Room room{(float *)shared};
-  Tokens tokens(room, padded_states);
-  float *incoming = room.take(tile_tokens * block_channels);           // dy [16, channels]
-  float *input_gradient = room.take(tile_tokens * block_channels);     // [16, channels]
-  float *step_gradient = room.take(tile_tokens * block_channels);      // [16, channels]
-  float *before = room.take(tile_tokens * selective_threads);          // [16, threads]: h_(t-1)
-  float *input_shares = room.take(tile_tokens * selective_threads);    // [16, channels, 16]
-  float *output_shares = room.take(tile_tokens * selective_threads);   // [16, channels, 16]
-  // Of every state, [channels, states]: dh handed on to the token before, and dA.
-  float *handed_on = room.take(block_channels * padded_states);
-  float *rate_gradients = room.take(block_channels * padded_states);
+  const int padded_states = selective_padded_states(o.states);
+  const ScanSelectiveLayout layout = selective_layout(padded_states);
+  float *numbers = (float *)shared;
+  Tokens tokens(numbers, layout, padded_states);
+  float *incoming = numbers + layout.incoming;
+  float *input_gradient = numbers + layout.input_gradient;
+  float *step_gradient = numbers + layout.step_gradient;
+  float *before = numbers + layout.before;
+  float *input_shares = numbers + layout.input_shares;
+  float *output_shares = numbers + layout.output_shares;
+  float *handed_on = numbers + layout.handed_on;
+  float *rate_gradients = numbers + layout.rate_gradients;
   const int number = blockIdx.x / o.blocks;
   const int slot = blockIdx.x % o.blocks;
   const Sequence sequence = o.sequences[number];
-  const int own = threadIdx.x / state_lanes;
-  const int lane = threadIdx.x % state_lanes;
-  const int tiles = (sequence.count + tile_tokens - 1) / tile_tokens;
+  const int own = threadIdx.x / selective_lanes;
+  const int lane = threadIdx.x % selective_lanes;
+  const int tiles = CEIL_DIVIDE(sequence.count, selective_tile_tokens);
   const i64 first_row = slot * p.tokens + sequence.batch * o.length + sequence.first;
 
-  for (int first_channel = slot * block_channels; first_channel < o.channels;
-       first_channel += o.blocks * block_channels) {
-    const bool is_first = first_channel == slot * block_channels;
+  for (int first_channel = slot * selective_channels; first_channel < o.channels;
+       first_channel += o.blocks * selective_channels) {
+    const bool is_first = first_channel == slot * selective_channels;
     const int channel = first_channel + own;
     const bool exists = channel < o.channels;
     const i64 place = ((i64)number * o.channels + channel) * o.states;
     const float skip = o.skip && exists ? o.skip[channel] : 0;
     float skip_gradient = 0, bias_gradient = 0;
-    for (int n = lane; n < padded_states; n += state_lanes) {
+    for (int n = lane; n < padded_states; n += selective_lanes) {
       const bool has_state = exists && n < o.states && p.final_state_gradient;
       handed_on[own * padded_states + n] = has_state ? p.final_state_gradient[place + n] : 0;
       rate_gradients[own * padded_states + n] = 0;
     }
     for (int tile = tiles - 1; tile >= 0; --tile) {
-      const int first = tile * tile_tokens;
-      const int count = min(tile_tokens, sequence.count - first);
+      const int first = tile * selective_tile_tokens;
+      const int count = min(selective_tile_tokens, sequence.count - first);
       __syncthreads();
       tokens.load(o, sequence, first, first_channel);
-      for (int index = threadIdx.x; index < tile_tokens * block_channels;
+      for (int index = threadIdx.x; index < selective_tile_tokens * selective_channels;
            index += selective_threads) {
-        const int row = index / block_channels;
-        const int c = first_channel + index % block_channels;
+        const int row = index / selective_channels;
+        const int c = first_channel + index % selective_channels;
         const int token = sequence.first + first + row;
         const bool is_there = p.output_gradient.base && row < count && c < o.channels;
         incoming[index] =
@@ -99,21 +83,21 @@ extern "C" __global__ void scan_selective_backward(const __grid_constant__ Param
       }
       __syncthreads();
 
-      for (int n = lane; n < padded_states; n += state_lanes) {
+      for (int n = lane; n < padded_states; n += selective_lanes) {
         const bool has_state = exists && n < o.states;
         const float rate = has_state ? o.rate(channel, n) : 0;
         const i64 kept = (i64)sequence.chunk + tile;
         float state = has_state ? p.states[(kept * o.channels + channel) * o.states + n] : 0;
         for (int t = 0; t < count; ++t) {
-          const float step = tokens.step[t * block_channels + own];
+          const float step = tokens.step[t * selective_channels + own];
           before[t * selective_threads + threadIdx.x] = state;
-          state = Decay(step * rate)(state) + step * tokens.inputs[t * block_channels + own] *
+          state = Decay(step * rate)(state) + step * tokens.inputs[t * selective_channels + own] *
                                                   tokens.input_matrix[t * padded_states + n];
         }
         float later = handed_on[own * padded_states + n];
         float rate_gradient = 0;
         for (int t = count - 1; t >= 0; --t) {
-          const int index = t * block_channels + own;
+          const int index = t * selective_channels + own;
           const int share = t * selective_threads + threadIdx.x;
           const float step = tokens.step[index];
           const float x = tokens.inputs[index];
@@ -126,8 +110,8 @@ extern "C" __global__ void scan_selective_backward(const __grid_constant__ Param
           state = before[share];
           const float flow = state * later;
           rate_gradient += step * flow;
-          const float to_input = lane_sum<state_lanes>(step * written * gradient);
-          const float to_step = lane_sum<state_lanes>(rate * flow + x * written * gradient);
+          const float to_input = lane_sum<selective_lanes>(step * written * gradient);
+          const float to_step = lane_sum<selective_lanes>(rate * flow + x * written * gradient);
           if (lane == 0) {
             input_gradient[index] += to_input;
             step_gradient[index] += to_step;
@@ -143,7 +127,7 @@ extern "C" __global__ void scan_selective_backward(const __grid_constant__ Param
       }
       if (lane > 0 || !exists) continue;
       for (int t = 0; t < count; ++t) {
-        const int index = t * block_channels + own;
+        const int index = t * selective_channels + own;
         const int token = sequence.first + first + t;
         // What a step that cannot rise would do to a rate without end may be no number.
         const float slope = tokens.slope[index];
@@ -156,7 +140,7 @@ extern "C" __global__ void scan_selective_backward(const __grid_constant__ Param
       }
     }
     if (!exists) continue;
-    for (int n = lane; n < o.states; n += state_lanes) {
+    for (int n = lane; n < o.states; n += selective_lanes) {
       p.state_matrix[place + n] = rate_gradients[own * padded_states + n];
       p.initial_state[place + n] = handed_on[own * padded_states + n];
     }

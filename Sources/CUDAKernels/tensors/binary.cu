@@ -6,16 +6,9 @@
 #include "tensors/elements.cuh"
 #include "tensors/real.cuh"
 
-using Number = NUMBER;
+#include "tensors/kernels.h"
 
-struct Parameters {
-  Operand a;
-  Operand b;
-  void *y;
-  Layout layout;  // y, a, b
-  int operation;
-  int type;
-};
+using Number = NUMBER;
 
 // In the order of `cpu_binary`; the last is b times the gradient of silu at a.
 enum { add, subtract, multiply, divide, maximum, minimum, power, silu_gradient };
@@ -78,7 +71,7 @@ DEVICE T combine(int operation, T u, T v) {
 #endif
 }
 
-extern "C" __global__ void tensors_binary(const __grid_constant__ Parameters p) {
+extern "C" __global__ void tensors_binary(const __grid_constant__ TensorsBinaryParameters p) {
   Span<3> span;
   if (!find_span(p.layout, span)) return;
   const i64 *steps = p.layout.steps;

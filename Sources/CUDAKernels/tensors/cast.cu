@@ -3,13 +3,7 @@
 
 #include "tensors/elements.cuh"
 
-struct Parameters {
-  const void *x;
-  void *y;
-  Layout layout;  // y, x
-  int x_type;
-  int y_type;
-};
+#include "tensors/kernels.h"
 
 constexpr i64 largest = 0x7fffffffffffffff;
 
@@ -72,7 +66,7 @@ DEVICE void write_wide(void *base, int type, i64 at, const Wide &x) {
   }
 }
 
-extern "C" __global__ void tensors_cast(const __grid_constant__ Parameters p) {
+extern "C" __global__ void tensors_cast(const __grid_constant__ TensorsCastParameters p) {
   Span<2> span;
   if (!find_span(p.layout, span)) return;
   const i64 *steps = p.layout.steps;

@@ -5,18 +5,11 @@
 
 #include "tensors/elements.cuh"
 
+#include "tensors/kernels.h"
+
 using Number = NUMBER;
 
-struct Parameters {
-  Operand a;
-  Operand b;
-  u8 *y;
-  Layout layout;  // y, a, b
-  int is_equality;
-  int type;
-};
-
-extern "C" __global__ void tensors_compare(const __grid_constant__ Parameters p) {
+extern "C" __global__ void tensors_compare(const __grid_constant__ TensorsCompareParameters p) {
   Span<3> span;
   if (!find_span(p.layout, span)) return;
   const i64 *steps = p.layout.steps;

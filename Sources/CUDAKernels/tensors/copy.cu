@@ -2,20 +2,15 @@
 
 #include "tensors/strided.cuh"
 
-struct Parameters {
-  const void *source;
-  void *target;
-  Layout layout;  // target, source
-  int size;       // bytes an element
-};
+#include "tensors/kernels.h"
 
 template <typename T>
-DEVICE void copy(const Parameters &p, const Span<2> &span) {
+DEVICE void copy(const TensorsCopyParameters &p, const Span<2> &span) {
   const Four<T> four = read_four((const T *)p.source + span.at[1], p.layout.steps[1], span.left);
   write_four((T *)p.target + span.at[0], p.layout.steps[0], span.left, four);
 }
 
-extern "C" __global__ void tensors_copy(const __grid_constant__ Parameters p) {
+extern "C" __global__ void tensors_copy(const __grid_constant__ TensorsCopyParameters p) {
   Span<2> span;
   if (!find_span(p.layout, span)) return;
   switch (p.size) {

@@ -48,15 +48,8 @@ DEVICE void write_numbers(void *base, int type, i64 at, i64 step, i64 left,
   write_four((Number *)base + at, step, left, numbers);
 }
 
-// An operand: elements in memory, or one number for all of them.
-struct Operand {
-  const void *base;  // null for a number
-  // The number's bits: of a double where numbers are real, of an integer where they are not.
-  i64 bits;
-};
-
 template <typename Number>
-DEVICE Number number_of(const Operand &operand) {
+DEVICE Number number_of(const TensorsOperand &operand) {
   if constexpr (is_real<Number>) {
     return (Number)__longlong_as_double(operand.bits);
   } else {
@@ -65,7 +58,7 @@ DEVICE Number number_of(const Operand &operand) {
 }
 
 template <typename Number>
-DEVICE Four<Number> read_operand(const Operand &operand, int type, i64 at, i64 step, i64 left) {
+DEVICE Four<Number> read_operand(const TensorsOperand &operand, int type, i64 at, i64 step, i64 left) {
   if (operand.base) return read_numbers<Number>(operand.base, type, at, step, left);
   const Number number = number_of<Number>(operand);
   return {number, number, number, number};

@@ -3,19 +3,10 @@
 
 #include "tensors/strided.cuh"
 
-struct Parameters {
-  const void *x;       // [rows, width]
-  const int *indices;  // [count]
-  void *y;             // [count, width]
-  i64 count;
-  int rows;
-  int width;
-  int size;  // bytes an element
-  int unused;
-};
+#include "tensors/kernels.h"
 
 template <typename T>
-DEVICE void copy_row(const Parameters &p, i64 index, i64 first) {
+DEVICE void copy_row(const TensorsGatherParameters &p, i64 index, i64 first) {
   const int row = p.indices[index];
   const i64 left = p.width - first;
   T *target = (T *)p.y + index * p.width + first;
@@ -26,8 +17,8 @@ DEVICE void copy_row(const Parameters &p, i64 index, i64 first) {
   }
 }
 
-extern "C" __global__ void tensors_gather(const __grid_constant__ Parameters p) {
-  const i64 groups = (p.width + group_size - 1) / group_size;
+extern "C" __global__ void tensors_gather(const __grid_constant__ TensorsGatherParameters p) {
+  const i64 groups = CEIL_DIVIDE(p.width, group_size);
   const i64 thread = (i64)blockIdx.x * blockDim.x + threadIdx.x;
   if (thread >= p.count * groups) return;
   const i64 index = thread / groups;

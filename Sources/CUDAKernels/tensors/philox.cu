@@ -2,20 +2,15 @@
 
 #include "tile/base.cuh"
 
-struct Parameters {
-  i64 *y;  // [count]
-  i64 count;
-  unsigned long long key;
-  unsigned long long position;
-};
+#include "tensors/kernels.h"
 
 constexpr int rounds = 10;
 
-extern "C" __global__ void tensors_philox(const __grid_constant__ Parameters p) {
+extern "C" __global__ void tensors_philox(const __grid_constant__ TensorsPhiloxParameters p) {
   const i64 place = (i64)blockIdx.x * blockDim.x + threadIdx.x;
   if (place >= p.count) return;
   const unsigned long long position = p.position + place;
-  // Two numbers a block of the generator.
+  // Two numbers per block of the generator.
   const unsigned long long counter = position / 2;
   u32 k0 = (u32)p.key, k1 = (u32)(p.key >> 32);
   u32 c0 = (u32)counter, c1 = (u32)(counter >> 32), c2 = 0, c3 = 0;

@@ -9,38 +9,11 @@
 
 #include "tensors/elements.cuh"
 
+#include "tensors/kernels.h"
+
 using Number = NUMBER;
 
-constexpr int axis_limit = 8;
-
-// The place of a multi-dimensional index, outermost axis first.
-struct Axes {
-  i64 extents[axis_limit];
-  i64 strides[axis_limit];
-  int rank;
-  int unused;
-};
-
-struct Parameters {
-  const void *x;
-  void *y;  // [pieces, results]
-  Axes kept;
-  Axes reduced;
-  i64 results;
-  i64 count;
-  i64 piece;
-  double factor;
-  int x_type;
-  int y_type;
-  // Threads a result, a power of two, and results a block.
-  int lanes;
-  int block_results;
-  // Whether neighbouring threads have neighbouring results, or neighbouring elements of one.
-  int is_across;
-  int unused;
-};
-
-DEVICE i64 place(const Axes &axes, i64 index) {
+DEVICE i64 place(const TensorsAxes &axes, i64 index) {
   if (axes.rank == 1) return index * axes.strides[0];
   i64 at = 0;
   for (int axis = axes.rank - 1; axis >= 0; axis--) {
@@ -54,7 +27,7 @@ DEVICE i64 place(const Axes &axes, i64 index) {
   return at;
 }
 
-extern "C" __global__ void tensors_reduce(const __grid_constant__ Parameters p) {
+extern "C" __global__ void tensors_reduce(const __grid_constant__ TensorsReduceParameters p) {
   extern __shared__ __align__(1024) u8 shared[];
   Number *sums = (Number *)shared;
   const int thread = threadIdx.x;

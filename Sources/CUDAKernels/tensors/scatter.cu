@@ -8,38 +8,28 @@
 
 #include "tensors/elements.cuh"
 
+#include "tensors/kernels.h"
+
 using Number = NUMBER;
-
-struct Parameters {
-  const i64 *keys;  // [count]: index and place, as in tensors/sort.cu
-  const void *g;    // [count, width]
-  Number *y;        // [rows, width], zero
-  Number *carried;  // [stretches, width]
-  i64 count;
-  int rows;
-  int width;
-  int type;
-  int is_second;
-};
-
-constexpr int stretch = 64;
 
 DEVICE int index_of(i64 key) { return (int)(key >> 32); }
 
-DEVICE bool is_row(const Parameters &p, int index) { return index >= 0 && index < p.rows; }
+DEVICE bool is_row(const TensorsScatterParameters<Number> &p, int index) {
+  return index >= 0 && index < p.rows;
+}
 
-DEVICE void add_stretch(const Parameters &p, i64 first, i64 end, i64 column, i64 left) {
+DEVICE void add_stretch(const TensorsScatterParameters<Number> &p, i64 first, i64 end, i64 column, i64 left) {
   Four<Number> sum = {};
   for (i64 i = first; i < end; i++) {
     const int index = index_of(p.keys[i]);
     const Four<Number> row = read_numbers<Number>(
-        p.g, p.type, (i64)(u32)p.keys[i] * p.width + column, 1, left);
+        p.gradient, p.type, (i64)(u32)p.keys[i] * p.width + column, 1, left);
     for (int k = 0; k < group_size; k++) sum.at[k] += row.at[k];
     if (i + 1 < end && index_of(p.keys[i + 1]) == index) continue;
     const bool began_before =
         first > 0 && index_of(p.keys[first]) == index && index_of(p.keys[first - 1]) == index;
     if (began_before) {
-      write_four(p.carried + first / stretch * p.width + column, 1, left, sum);
+      write_four(p.carried + first / scatter_stretch * p.width + column, 1, left, sum);
     } else if (is_row(p, index)) {
       write_four(p.y + (i64)index * p.width + column, 1, left, sum);
     }
@@ -48,24 +38,24 @@ DEVICE void add_stretch(const Parameters &p, i64 first, i64 end, i64 column, i64
 }
 
 // Adds what later stretches have of the last index that begins in this one.
-DEVICE void add_carried(const Parameters &p, i64 first, i64 end, i64 column, i64 left) {
+DEVICE void add_carried(const TensorsScatterParameters<Number> &p, i64 first, i64 end, i64 column, i64 left) {
   const int index = index_of(p.keys[end - 1]);
   const bool began_before = first > 0 && index_of(p.keys[first - 1]) == index;
   if (began_before || !is_row(p, index)) return;
   Number *row = p.y + (i64)index * p.width + column;
   Four<Number> sum = read_four(row, 1, left);
-  for (i64 next = end; next < p.count && index_of(p.keys[next]) == index; next += stretch) {
-    const Four<Number> more = read_four(p.carried + next / stretch * p.width + column, 1, left);
+  for (i64 next = end; next < p.count && index_of(p.keys[next]) == index; next += scatter_stretch) {
+    const Four<Number> more = read_four(p.carried + next / scatter_stretch * p.width + column, 1, left);
     for (int k = 0; k < group_size; k++) sum.at[k] += more.at[k];
   }
   write_four(row, 1, left, sum);
 }
 
-extern "C" __global__ void tensors_scatter(const __grid_constant__ Parameters p) {
+extern "C" __global__ void tensors_scatter(const __grid_constant__ TensorsScatterParameters<Number> p) {
   const i64 column = ((i64)blockIdx.y * blockDim.x + threadIdx.x) * group_size;
   if (column >= p.width) return;
-  const i64 first = (i64)blockIdx.x * stretch;
-  const i64 end = min(p.count, first + stretch);
+  const i64 first = (i64)blockIdx.x * scatter_stretch;
+  const i64 end = min(p.count, first + scatter_stretch);
   if (p.is_second) {
     add_carried(p, first, end, column, p.width - column);
   } else {

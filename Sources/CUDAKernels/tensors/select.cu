@@ -2,17 +2,10 @@
 
 #include "tensors/elements.cuh"
 
-struct Parameters {
-  const u8 *flags;
-  Operand a;
-  Operand b;
-  void *y;
-  Layout layout;  // y, flags, a, b
-  int size;       // bytes an element
-};
+#include "tensors/kernels.h"
 
 template <typename T>
-DEVICE void choose(const Parameters &p, const Span<4> &span) {
+DEVICE void choose(const TensorsSelectParameters &p, const Span<4> &span) {
   const i64 *steps = p.layout.steps;
   const Four<u8> flags = read_four(p.flags + span.at[1], steps[1], span.left);
   const Four<T> a = read_operand<T>(p.a, 0, span.at[2], steps[2], span.left);
@@ -22,7 +15,7 @@ DEVICE void choose(const Parameters &p, const Span<4> &span) {
   write_four((T *)p.y + span.at[0], steps[0], span.left, y);
 }
 
-extern "C" __global__ void tensors_select(const __grid_constant__ Parameters p) {
+extern "C" __global__ void tensors_select(const __grid_constant__ TensorsSelectParameters p) {
   Span<4> span;
   if (!find_span(p.layout, span)) return;
   switch (p.size) {

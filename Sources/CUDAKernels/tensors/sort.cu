@@ -1,29 +1,21 @@
 // Orders the places of `indices` by index, and by place where indices are equal: a step of a merge sort.
 //
 // A key is an index in the upper half and its place in the lower, so keys differ. The first step makes
-// them and orders runs of `first_run`, by counting the smaller keys of the run; each later one merges
+// them and orders runs of `sort_first_run` keys, by counting the smaller keys of the run; each later one merges
 // pairs of runs, by searching each key in the other run.
 
 #include "tile/base.cuh"
 
-struct Parameters {
-  const int *indices;  // [count]
-  const i64 *source;   // [count], ordered in runs
-  i64 *target;         // [count]
-  i64 count;
-  i64 run;  // the length of the source's runs; 0 for the first step
-};
+#include "tensors/kernels.h"
 
-constexpr int first_run = 256;
+DEVICE i64 key_of(const TensorsSortParameters &p, i64 place) { return ((i64)p.indices[place] << 32) | place; }
 
-DEVICE i64 key_of(const Parameters &p, i64 place) { return ((i64)p.indices[place] << 32) | place; }
-
-extern "C" __global__ void tensors_sort(const __grid_constant__ Parameters p) {
+extern "C" __global__ void tensors_sort(const __grid_constant__ TensorsSortParameters p) {
   const i64 place = (i64)blockIdx.x * blockDim.x + threadIdx.x;
   if (place >= p.count) return;
   if (p.run == 0) {
-    const i64 first = place / first_run * first_run;
-    const i64 end = min(p.count, first + first_run);
+    const i64 first = place / sort_first_run * sort_first_run;
+    const i64 end = min(p.count, first + sort_first_run);
     const i64 key = key_of(p, place);
     i64 smaller = 0;
     for (i64 i = first; i < end; i++) smaller += key_of(p, i) < key;

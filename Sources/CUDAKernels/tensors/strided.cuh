@@ -1,27 +1,9 @@
 #pragma once
 
+#include "tensors/layout.h"
 #include "tile/numbers.cuh"
 
-// Elements of operands of one shape and different strides. Axes that all operands walk evenly are
-// merged before; what is left is rows of `length` elements, and outer axes that place the rows. A thread
-// has four neighbours of a row.
-
-constexpr int outer_limit = 7;
-constexpr int operand_limit = 4;
-
-struct Layout {
-  i64 rows;
-  i64 length;
-  i64 row_groups;
-  // Of the outer axes, outermost first.
-  i64 extents[outer_limit];
-  // In elements: along a row, and along the outer axes.
-  i64 steps[operand_limit];
-  i64 strides[operand_limit][outer_limit];
-  int rank;
-  // Whether groups are too many for 32 bits.
-  int is_wide;
-};
+// Elements of operands of one shape and different strides: see TensorsLayout.
 
 // A thread's elements: where the first lies in each operand, and how many there are up to the row's end.
 template <int Operands>
@@ -31,7 +13,7 @@ struct Span {
 };
 
 template <typename Index, int Operands>
-DEVICE void place_rows(const Layout &layout, Index index, Span<Operands> &span) {
+DEVICE void place_rows(const TensorsLayout &layout, Index index, Span<Operands> &span) {
   Index row = index;
   i64 first = 0;
   if (layout.row_groups > 1) {
@@ -51,7 +33,7 @@ DEVICE void place_rows(const Layout &layout, Index index, Span<Operands> &span) 
 
 // The elements of this thread; false if there are none.
 template <int Operands>
-DEVICE bool find_span(const Layout &layout, Span<Operands> &span) {
+DEVICE bool find_span(const TensorsLayout &layout, Span<Operands> &span) {
   const i64 index = (i64)blockIdx.x * blockDim.x + threadIdx.x;
   if (index >= layout.rows * layout.row_groups) return false;
   if (layout.is_wide) {

@@ -5,15 +5,9 @@
 #include "tensors/elements.cuh"
 #include "tensors/real.cuh"
 
-using Number = NUMBER;
+#include "tensors/kernels.h"
 
-struct Parameters {
-  const void *x;
-  void *y;
-  Layout layout;  // y, x
-  int operation;
-  int type;
-};
+using Number = NUMBER;
 
 // In the order of `cpu_unary`.
 enum {
@@ -44,7 +38,7 @@ DEVICE T apply(int operation, T x) {
   }
 }
 
-extern "C" __global__ void tensors_unary(const __grid_constant__ Parameters p) {
+extern "C" __global__ void tensors_unary(const __grid_constant__ TensorsUnaryParameters p) {
   Span<2> span;
   if (!find_span(p.layout, span)) return;
   Four<Number> four = read_numbers<Number>(p.x, p.type, span.at[1], p.layout.steps[1], span.left);

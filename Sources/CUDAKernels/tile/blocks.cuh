@@ -3,7 +3,7 @@
 #include "tile/ring.cuh"
 #include "tile/warpgroup.cuh"
 
-// What kernels share whose warpgroups read tiles that others copy.
+// For kernels whose warpgroups read tiles that others copy.
 
 // Requests a tile's rows from `row` on, 64 columns at a time from `column` on.
 template <typename T>
@@ -15,8 +15,8 @@ DEVICE void copy_blocks(u32 tile, const TensorMap &map, u32 barrier, int head, i
   }
 }
 
-// The copying unit knows where a tensor ends, not where a sequence in it does. What lies behind may be no
-// number, which a weight of zero does not make harmless: rows from `count` on become zeros.
+// The copying unit knows where a tensor ends, not where a sequence in it does. What follows may be NaN, which
+// a weight of zero does not cancel: rows from `count` on become zeros.
 template <typename T>
 DEVICE void clear_rows(u8 *tile, int count) {
   for (int index = max(0, count) * T::chunks + threadIdx.x % group_threads; index < T::rows * T::chunks;

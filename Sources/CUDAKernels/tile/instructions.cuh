@@ -137,7 +137,7 @@ DEVICE u32 read_thread_index() {
 // Computes the number here and now. What is rarely computed is then no reason to keep other registers.
 DEVICE void settle(float &number) { asm volatile("" : "+f"(number)); }
 
-// A number that nobody writes, read anew from the cache. Kept in a register it would take the place of
+// A number that no thread writes, read anew from the cache. Kept in a register it would take the place of
 // what the inner tiles need.
 DEVICE int read_again(const int &number) {
   int result;

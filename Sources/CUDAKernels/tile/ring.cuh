@@ -3,19 +3,18 @@
 #include "tile/shared_memory.h"
 #include "tile/tma.cuh"
 
-// Places in shared memory that are filled while warps read others, in turn: by the copying unit, for which one
-// thread asks, or by threads themselves.
-// Turn i uses place i mod `Stages`.
+// A ring of pipeline stages in shared memory: some are filled, by Hopper's copying unit or by threads, while
+// warps read others. Turn i uses stage i mod `Stages`.
 
 template <int Stages>
 struct Ring {
-  // For each place, a barrier that ends when it is full, then for each one that ends when it is free.
+  // One barrier per stage that ends when it is full, then one per stage that ends when it is free.
   static constexpr int bytes = ring_bytes(Stages);
 
   u32 barriers;
 
-  // One thread opens the ring. `readers` arrive when they are done with a place, `fillers` when they have
-  // done their part of filling it.
+  // One thread opens the ring. `readers` threads arrive to release a stage, `fillers` when they have filled
+  // their part of it.
   __device__ void open(int readers, int fillers = 1) const {
 #pragma unroll
     for (int stage = 0; stage < Stages; ++stage) {
@@ -24,7 +23,7 @@ struct Ring {
     }
   }
 
-  // The filling thread waits until the place is free, and announces its bytes. Returns the barrier that
+  // The filling thread waits until the stage is free, and announces its bytes. Returns the barrier that
   // copies report to.
   __device__ u32 claim(int turn, u32 bytes) const {
     wait_for_place(turn);
@@ -32,7 +31,7 @@ struct Ring {
     return full(turn % Stages);
   }
 
-  // The same for who fills by itself, and then says so.
+  // The same for threads that fill the stage themselves, and then signal it.
   __device__ void wait_for_place(int turn) const {
     wait_for_phase(free(turn % Stages), turn / Stages % 2 ^ 1);
   }
@@ -40,8 +39,8 @@ struct Ring {
 
   __device__ void wait(int turn) const { wait_for_phase(full(turn % Stages), turn / Stages % 2); }
 
-  // A reader needs the place no more: what it loaded from there has been used, or has at least arrived in
-  // registers. Arriving does not wait for loads under way.
+  // A reader is done with the stage: what it loaded from there has at least arrived in registers. Arriving does
+  // not wait for loads in flight.
   __device__ void release(int turn) const { arrive(free(turn % Stages)); }
 
  private:

@@ -2,8 +2,8 @@
 
 #include "tile/base.cuh"
 
-// The threads that work on one row together: a warp each where rows are short, the whole block where
-// they are long. Sums run in an order that depends on the number of threads only.
+// The threads that work on one row together: a warp per row where rows are short, the block where they are
+// long. Sums run in an order that depends on the number of threads only.
 
 DEVICE float warp_sum(float x) {
   for (int distance = warp_threads / 2; distance > 0; distance /= 2) {

@@ -3,9 +3,9 @@
 #include "tile/base.cuh"
 #include "tile/tensor_map.h"
 
-// Hopper's copying unit and what goes with it, for sm_90a: one thread asks for a whole box of a tensor, the
-// unit writes it to shared memory, swizzled, and tells a barrier there how many bytes have come. Threads
-// that wait for the barrier need not wait for one another.
+// Hopper's copying unit, for sm_90a: one thread requests a whole box of a tensor, and the unit writes it to
+// shared memory, swizzled, and reports the bytes to a barrier there. Threads that wait for the barrier need
+// not wait for one another.
 
 // A barrier is eight bytes of shared memory. Its phase ends when `arrivals` threads have arrived and all
 // bytes that they announced have been written; then the next begins.

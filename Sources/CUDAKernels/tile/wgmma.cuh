@@ -7,7 +7,7 @@
 // places of mma.sync: c[j] are columns 8 j … + 7.
 //
 // Operands in shared memory are named by descriptors (tile/warpgroup.cuh). The left operand may be in
-// registers instead, four of them a thread, again in the places of mma.sync.
+// registers instead, four of them per thread, again in the places of mma.sync.
 
 // The threads' own writes to registers come before what is issued next.
 DEVICE void open_products() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }

@@ -5,36 +5,8 @@
 
 #include "training/pieces.cuh"
 
-struct Entry {
-  const float *parameter;
-  const void *gradient;
-  const float *first;
-  const float *second;
-  float *new_parameter;
-  float *new_first;
-  float *new_second;
-  void *rounded;  // the new parameter in another type too, or null
-  i64 count;
-  int first_block;
-  int gradient_type;
-  int rounded_type;
-  float decay;
-};
-
-struct Parameters {
-  const Entry *entries;
-  const double *gradient_scale;
-  int count;
-  float rate;
-  float beta1;
-  float beta2;
-  float epsilon;
-  float correction1;
-  float correction2;
-};
-
-extern "C" __global__ void training_adamw(const __grid_constant__ Parameters p) {
-  const Entry entry = p.entries[tensor_of(p.entries, p.count, blockIdx.x)];
+extern "C" __global__ void training_adamw(const __grid_constant__ TrainingAdamWParameters p) {
+  const TrainingAdamWEntry entry = p.entries[tensor_of(p.entries, p.count, blockIdx.x)];
   const i64 start = (i64)(blockIdx.x - entry.first_block) * piece_length;
   const float scale = (float)*p.gradient_scale;
   for (int i = threadIdx.x * group_size; i < piece_length; i += piece_threads * group_size) {
@@ -47,11 +19,11 @@ extern "C" __global__ void training_adamw(const __grid_constant__ Parameters p) 
     const Group gradient = read_group(entry.gradient, entry.gradient_type, place, left);
     for (int k = 0; k < group_size; k++) {
       const float g = gradient.at[k] * scale;
-      first.at[k] = p.beta1 * first.at[k] + (1 - p.beta1) * g;
-      second.at[k] = p.beta2 * second.at[k] + (1 - p.beta2) * g * g;
+      first.at[k] = p.rates.beta1 * first.at[k] + (1 - p.rates.beta1) * g;
+      second.at[k] = p.rates.beta2 * second.at[k] + (1 - p.rates.beta2) * g * g;
       const float step =
-          first.at[k] / p.correction1 / (sqrtf(second.at[k] / p.correction2) + p.epsilon);
-      parameter.at[k] -= p.rate * (step + entry.decay * parameter.at[k]);
+          first.at[k] / p.rates.correction1 / (sqrtf(second.at[k] / p.rates.correction2) + p.rates.epsilon);
+      parameter.at[k] -= p.rates.rate * (step + entry.decay * parameter.at[k]);
     }
     write_group<f32>(entry.new_parameter + place, left, parameter);
     write_group<f32>(entry.new_first + place, left, first);

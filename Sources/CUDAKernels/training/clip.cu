@@ -3,14 +3,7 @@
 
 #include "training/pieces.cuh"
 
-struct Parameters {
-  const float *sums;  // [count]
-  double *figures;    // [2]: norm and factor
-  double limit;
-  int count;
-};
-
-extern "C" __global__ void training_clip(const __grid_constant__ Parameters p) {
+extern "C" __global__ void training_clip(const __grid_constant__ TrainingClipParameters p) {
   extern __shared__ __align__(1024) u8 shared[];
   double *totals = (double *)shared;
   double total = 0;

@@ -1,12 +1,7 @@
 #pragma once
 
 #include "tile/numbers.cuh"
-
-// One launch over many tensors: a block works on a piece of one of them. Tensors are in a table, each
-// with the number of its first block; a tensor's blocks follow one another.
-
-constexpr int piece_length = 4096;
-constexpr int piece_threads = 256;
+#include "training/kernels.h"
 
 // The tensor of a block: the last whose first block is not behind it.
 template <typename Entry>

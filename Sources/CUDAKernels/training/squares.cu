@@ -3,23 +3,10 @@
 #include "tile/team.cuh"
 #include "training/pieces.cuh"
 
-struct Entry {
-  const void *numbers;
-  i64 count;
-  int first_block;
-  int type;
-};
-
-struct Parameters {
-  const Entry *entries;
-  float *sums;  // [blocks]
-  int count;
-};
-
-extern "C" __global__ void training_squares(const __grid_constant__ Parameters p) {
+extern "C" __global__ void training_squares(const __grid_constant__ TrainingSquaresParameters p) {
   extern __shared__ __align__(1024) u8 shared[];
   const Team team(blockDim.x, (float *)shared);
-  const Entry entry = p.entries[tensor_of(p.entries, p.count, blockIdx.x)];
+  const TrainingSquaresEntry entry = p.entries[tensor_of(p.entries, p.count, blockIdx.x)];
   const i64 start = (i64)(blockIdx.x - entry.first_block) * piece_length;
   float sum = 0;
   for (int i = threadIdx.x * group_size; i < piece_length; i += piece_threads * group_size) {

@@ -1,4 +1,5 @@
 import AttentionCUDA
+import AttentionCUDAKernels
 import AttentionTensors
 
 /// Rotary positions on a device.
@@ -8,8 +9,6 @@ struct DeviceRotary {
   private let tables: RotaryTables
 
   private static let threads = 256
-  /// Pairs a thread turns, as in `tile/numbers.cuh`.
-  private static let groupSize = 4
 
   init(_ positions: Tensor, _ tables: RotaryTables) throws {
     self.positions = try positions.contiguous()
@@ -25,36 +24,19 @@ struct DeviceRotary {
     let result = try Tensor.onDevice(x.shape, dtype: x.dtype, device: x.device)
     let half = x.shape[3] / 2
     let groups =
-      x.shape[0] * x.shape[1] * x.shape[2] * ((half + Self.groupSize - 1) / Self.groupSize)
+      x.shape[0] * x.shape[1] * x.shape[2] * half.pieces(of: group_size)
     try withExtendedLifetime([source, positions, tables.cosines, tables.sines, result]) {
       try DeviceQueue.shared(for: x.device).launch(
-        "layers/rotary", element: x.dtype, blocks: (groups + Self.threads - 1) / Self.threads,
+        "layers/rotary", element: x.dtype, blocks: groups.pieces(of: Self.threads),
         threads: Self.threads,
-        Parameters(
+        LayersRotaryParameters(
           x: source.deviceAddress(), positions: positions.deviceAddress(),
           cosines: tables.cosines.deviceAddress(), sines: tables.sines.deviceAddress(),
-          y: result.deviceAddress(), batchStride: Int64(source.strides[0]),
-          tokenStride: Int64(source.strides[1]), headStride: Int64(source.strides[2]),
+          y: result.deviceAddress(), batch_stride: Int64(source.strides[0]),
+          token_stride: Int64(source.strides[1]), head_stride: Int64(source.strides[2]),
           groups: Int64(groups), length: Int32(x.shape[1]), heads: Int32(x.shape[2]),
           half: Int32(half), direction: direction))
     }
     return result
-  }
-
-  /// As in `layers/rotary.cu`.
-  private struct Parameters: BitwiseCopyable {
-    var x: UInt64
-    var positions: UInt64
-    var cosines: UInt64
-    var sines: UInt64
-    var y: UInt64
-    var batchStride: Int64
-    var tokenStride: Int64
-    var headStride: Int64
-    var groups: Int64
-    var length: Int32
-    var heads: Int32
-    var half: Int32
-    var direction: Float
   }
 }

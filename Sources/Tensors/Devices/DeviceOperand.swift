@@ -1,3 +1,5 @@
+import AttentionCUDAKernels
+
 extension Tensor {
   /// The device that an operation on `operands` runs on: the one they all are on. A CPU tensor of one
   /// element may accompany GPU tensors; it is passed as a number.
@@ -19,15 +21,11 @@ extension Tensor {
   }
 }
 
-/// An operand of a kernel, `Operand` in `tensors/elements.cuh`: elements on the GPU, or one number from the
-/// CPU.
-struct DeviceOperand: BitwiseCopyable {
-  var base: UInt64
-  /// The bits of a Double for floating-point dtypes, otherwise of an Int64.
-  var bits: Int64
-
+extension TensorsOperand {
+  /// Elements on the GPU, or the one number that the processor has: a Double where the dtype is of real
+  /// numbers, otherwise an Int64.
   init(_ tensor: Tensor) throws {
-    (base, bits) = (0, 0)
+    self.init()
     if tensor.device != .cpu {
       base = try tensor.deviceAddress()
     } else if tensor.dtype.isFloatingPoint {
@@ -39,7 +37,7 @@ struct DeviceOperand: BitwiseCopyable {
 
   /// The same for kernels that copy elements as bits.
   init(bitsOf tensor: Tensor) throws {
-    (base, bits) = (0, 0)
+    self.init()
     if tensor.device != .cpu {
       base = try tensor.deviceAddress()
     } else {

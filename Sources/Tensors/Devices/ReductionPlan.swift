@@ -1,10 +1,10 @@
-/// How `tensors/reduce.cu` assigns a sum to threads and blocks: a pure function of the shape, so that a sum
-/// has the same bits on every device.
+import AttentionCUDAKernels
+
+/// How `tensors/reduce.cu` spreads a sum over threads and blocks: a pure function of the shape, so that a
+/// sum has the same bits on every device.
 struct ReductionPlan: Hashable {
   static let threads = 256
-  private static let warpThreads = 32
-  private static let groupSize = 4
-  /// Enough blocks to fill any device.
+  /// Blocks that fill every device.
   private static let enoughBlocks = 1024
   /// The fewest elements per thread that make another thread worthwhile.
   private static let elementsOfThread = 8
@@ -32,18 +32,18 @@ struct ReductionPlan: Hashable {
       return power
     }
     if isAcross {
-      blockResults = power(atLeast: results, atMost: Self.warpThreads)
+      blockResults = power(atLeast: results, atMost: warp_threads)
       lanes = Self.threads / blockResults
     } else {
       lanes = power(atLeast: count / Self.elementsOfThread, atMost: Self.threads)
       blockResults = Self.threads / lanes
     }
-    blocks = (results + blockResults - 1) / blockResults
+    blocks = results.pieces(of: blockResults)
     let least = lanes * Self.elementsOfThread
     let wanted = min(
-      (count + least - 1) / least, (Self.enoughBlocks + blocks - 1) / max(1, blocks))
-    // A multiple of the group size, so that every piece is aligned as the first.
-    piece = (count / max(1, wanted) + Self.groupSize) / Self.groupSize * Self.groupSize
-    pieces = max(1, (count + piece - 1) / piece)
+      count.pieces(of: least), (Self.enoughBlocks + blocks - 1) / max(1, blocks))
+    // Whole groups of elements, so that each piece begins where the first may.
+    piece = (count / max(1, wanted) + group_size) / group_size * group_size
+    pieces = max(1, count.pieces(of: piece))
   }
 }

@@ -1,3 +1,5 @@
+import AttentionCUDAKernels
+
 extension Philox {
   /// Skips `count` numbers of the stream.
   public mutating func skip(_ count: Int) { position &+= UInt64(count) }
@@ -15,9 +17,9 @@ extension Tensor {
     if device != .cpu {
       let result = try Tensor.onDevice(shape, dtype: .int64, device: device)
       try DeviceQueue.shared(for: device).launch(
-        "tensors/philox", blocks: (count + DeviceLayout.threads - 1) / DeviceLayout.threads,
-        threads: DeviceLayout.threads,
-        PhiloxParameters(
+        "tensors/philox", blocks: count.pieces(of: TensorsLayout.threads),
+        threads: TensorsLayout.threads,
+        TensorsPhiloxParameters(
           y: result.deviceAddress(), count: Int64(count), key: generator.key,
           position: generator.position))
       generator.skip(count)
@@ -26,13 +28,5 @@ extension Tensor {
     return try Tensor.filling(shape, as: Int64.self) { values in
       for place in 0..<count { values[place] = Int64(bitPattern: generator.next()) }
     }
-  }
-
-  /// The counterpart in `tensors/philox.cu`.
-  private struct PhiloxParameters: BitwiseCopyable {
-    var y: UInt64
-    var count: Int64
-    var key: UInt64
-    var position: UInt64
   }
 }

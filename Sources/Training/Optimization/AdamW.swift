@@ -1,5 +1,6 @@
 import AttentionCLibrary
 import AttentionCPUKernels
+import AttentionCUDAKernels
 import AttentionTensors
 
 /// Adam with decoupled weight decay, as a pure function from parameters to parameters.
@@ -89,18 +90,8 @@ public struct AdamW: Hashable, Sendable {
       : try deviceStep(parameters, gradients, clip, rate, state, precision, on: device)
   }
 
-  /// The constants of a step, shared by all parameters.
-  struct Rates: BitwiseCopyable {
-    let rate: Float
-    let beta1: Float
-    let beta2: Float
-    let epsilon: Float
-    let correction1: Float
-    let correction2: Float
-  }
-
-  private func rates(_ rate: Double, after step: Int) -> Rates {
-    Rates(
+  private func rates(_ rate: Double, after step: Int) -> TrainingAdamWRates {
+    TrainingAdamWRates(
       rate: Float(rate), beta1: Float(beta1), beta2: Float(beta2), epsilon: Float(epsilon),
       correction1: Float(1 - pow(beta1, Double(step + 1))),
       correction2: Float(1 - pow(beta2, Double(step + 1))))
@@ -151,9 +142,11 @@ public struct AdamW: Hashable, Sendable {
       state: State(step: state.step + 1, firstMoments: first, secondMoments: second))
   }
 
-  /// From a parameter, its gradient and its moments: the new parameter and its new moments, stacked in one
-  /// tensor `[3, …]`.
-  private func updated(_ old: [Tensor], _ scale: Float, _ rates: Rates) throws -> Tensor {
+  /// From a parameter, its gradient and its moments: the new parameter and its new moments, one
+  /// behind the other in one tensor `[3, …]`.
+  private func updated(_ old: [Tensor], _ scale: Float, _ rates: TrainingAdamWRates) throws
+    -> Tensor
+  {
     let shape = old[0].shape
     let old = try old.map { try $0.detached().contiguous() }
     let decay = decay(of: shape)

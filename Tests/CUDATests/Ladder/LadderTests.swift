@@ -1,3 +1,4 @@
+import AttentionCUDAKernels
 import TestSupport
 import Testing
 
@@ -5,23 +6,6 @@ import Testing
 
 /// The small kernels that explain the tile headers compute matrix products.
 @Suite(.onGPU) struct LadderTests {
-  private struct Parameters: BitwiseCopyable {
-    var a: UInt64
-    var b: UInt64
-    var c: UInt64
-    var m: Int32
-    var n: Int32
-    var k: Int32
-    var unused: Int32 = 0
-  }
-
-  /// For kernels with TMA, maps of a and b come first.
-  private struct MappedParameters: BitwiseCopyable {
-    var a: TensorMap
-    var b: TensorMap
-    var product: Parameters
-  }
-
   struct Step: Sendable {
     let name: String
     /// Rows and columns of c that a block computes.
@@ -85,11 +69,11 @@ import Testing
         strides: (batch: pitch, row: pitch, head: pitch), isBFloat16: true, rows: rows, columns: 64,
         on: device)
     }
-    let parameters = Parameters(
+    let parameters = LadderParameters(
       a: a.address, b: b.address, c: memory.address, m: Int32(m), n: Int32(n), k: Int32(k))
     if step.isMapped {
       try launch(
-        MappedParameters(
+        LadderMappedParameters(
           a: map(a, m, rows: step.tile.rows), b: map(b, n, rows: step.tile.columns),
           product: parameters))
     } else {

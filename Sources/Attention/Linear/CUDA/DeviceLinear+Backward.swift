@@ -1,4 +1,5 @@
 import AttentionCUDA
+import AttentionCUDAKernels
 import AttentionTensors
 
 extension DeviceLinear {
@@ -20,10 +21,10 @@ extension DeviceLinear {
           "linear/backward", definitions: tile.definitions,
           blocks: problem.recurrences * tile.slices, threads: LinearTile.threads,
           sharedBytes: tile.sharedBytes,
-          Parameters(
-            operands: operands(slices: tile.slices), outputGradient: DeviceTokenRows(incoming),
-            finalStateGradient: Tensor.deviceAddress(finalState), states: states.deviceAddress(),
-            values: DeviceTokenRows(values), initialState: Tensor.deviceAddress(initialState),
+          LinearBackwardParameters(
+            operands: operands(slices: tile.slices), output_gradient: DeviceTokenRows(incoming),
+            final_state_gradient: Tensor.deviceAddress(finalState), states: states.deviceAddress(),
+            values: DeviceTokenRows(values), initial_state: Tensor.deviceAddress(initialState),
             queries: slots.queries.deviceAddress(), keys: slots.keys.deviceAddress(),
             reads: Tensor.deviceAddress(slots.reads), writes: Tensor.deviceAddress(slots.writes),
             decay: Tensor.deviceAddress(slots.decay), beta: Tensor.deviceAddress(slots.beta),
@@ -32,25 +33,6 @@ extension DeviceLinear {
       }
     }
     return try slots.gradients(self, values: values, initialState: initialState)
-  }
-
-  /// As `linear/backward.cu` declares it.
-  private struct Parameters: BitwiseCopyable {
-    var operands: Operands
-    var outputGradient: DeviceTokenRows
-    var finalStateGradient: UInt64
-    var states: UInt64
-    var values: DeviceTokenRows
-    var initialState: UInt64
-    var queries: UInt64
-    var keys: UInt64
-    var reads: UInt64
-    var writes: UInt64
-    var decay: UInt64
-    var beta: UInt64
-    var bonus: UInt64
-    var tokens: Int64
-    var length: Int64
   }
 
   /// What the blocks of a recurrence, each with columns of its own, give to what they share.

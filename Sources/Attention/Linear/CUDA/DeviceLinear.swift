@@ -1,4 +1,5 @@
 import AttentionCUDA
+import AttentionCUDAKernels
 import AttentionTensors
 
 /// A call of linear attention on a GPU: the launches of `linear/forward.cu` and `linear/step.cu`.
@@ -62,9 +63,9 @@ struct DeviceLinear {
     try queue.launch(
       "linear/forward", definitions: tile.definitions, blocks: problem.recurrences * tile.slices,
       threads: LinearTile.threads, sharedBytes: tile.sharedBytes,
-      ForwardParameters(
+      LinearForwardParameters(
         operands: operands(slices: tile.slices), output: DeviceTokenRows(output),
-        finalState: Tensor.deviceAddress(finalState), states: Tensor.deviceAddress(states)))
+        final_state: Tensor.deviceAddress(finalState), states: Tensor.deviceAddress(states)))
   }
 
   /// Token by token, by `linear/step.cu`.
@@ -78,72 +79,52 @@ struct DeviceLinear {
       "linear/step", definitions: ["KEYS=\(tile.keys)"],
       blocks: problem.recurrences * tile.slices, threads: LinearStepTile.threads,
       sharedBytes: tile.sharedBytes,
-      StepParameters(
+      LinearStepParameters(
         operands: operands(slices: tile.slices), output: DeviceTokenRows(output),
-        finalState: finalState.deviceAddress(), update: problem.update.kernelNumber))
+        final_state: finalState.deviceAddress(), update: problem.update.kernelNumber))
     return LinearOutputs(output: output, finalState: finalState)
   }
 
   /// What all kernels read.
-  func operands(slices: Int) throws -> Operands {
+  func operands(slices: Int) throws -> LinearOperands {
     var updates = call.update.tensors
     var bonus: Tensor?
     if case .additiveBefore(let tensor) = call.update {
       bonus = tensor
       updates = []
     }
-    return Operands(
+    return LinearOperands(
       queries: try DeviceTokenRows(call.queries), keys: try DeviceTokenRows(call.keys),
       values: try DeviceTokenRows(call.values), decay: try DeviceTokenRows(call.decay),
-      firstUpdate: try DeviceTokenRows(updates.first),
-      secondUpdate: try DeviceTokenRows(updates.dropFirst().first),
+      first_update: try DeviceTokenRows(updates.first),
+      second_update: try DeviceTokenRows(updates.dropFirst().first),
       bonus: try Tensor.deviceAddress(bonus),
-      initialState: try Tensor.deviceAddress(call.initialState), sequences: sequences?.address ?? 0,
+      initial_state: try Tensor.deviceAddress(call.initialState),
+      sequences: sequences?.address ?? 0,
       scale: Float(call.scale),
       epsilon: problem.normalizesQueriesAndKeys ? Float(LinearCall.normalizationEpsilon) : -1,
-      decayWidth: Int32(call.decay?.shape[3] ?? 0), isDelta: problem.update == .delta ? 1 : 0,
-      heads: Int32(problem.heads), valueHeads: Int32(problem.valueHeads),
-      keyDimension: Int32(problem.keyDimension), valueDimension: Int32(problem.valueDimension),
+      decay_width: Int32(call.decay?.shape[3] ?? 0), is_delta: problem.update == .delta ? 1 : 0,
+      heads: Int32(problem.heads), value_heads: Int32(problem.valueHeads),
+      key_dimension: Int32(problem.keyDimension), value_dimension: Int32(problem.valueDimension),
       slices: Int32(slices), length: Int32(problem.length))
   }
 
-  /// As `linear/chunk.cuh` declares it.
-  struct Operands: BitwiseCopyable {
-    var queries: DeviceTokenRows
-    var keys: DeviceTokenRows
-    var values: DeviceTokenRows
-    var decay: DeviceTokenRows
-    var firstUpdate: DeviceTokenRows
-    var secondUpdate: DeviceTokenRows
-    var bonus: UInt64
-    var initialState: UInt64
-    var sequences: UInt64
-    var scale: Float
-    var epsilon: Float
-    var decayWidth: Int32
-    var isDelta: Int32
-    var heads: Int32
-    var valueHeads: Int32
-    var keyDimension: Int32
-    var valueDimension: Int32
-    var slices: Int32
-    var length: Int32
-  }
+  /// What all kernels read.
+  typealias Operands = LinearOperands
+}
 
-  /// As `linear/forward.cu` declares it.
-  private struct ForwardParameters: BitwiseCopyable {
-    var operands: Operands
-    var output: DeviceTokenRows
-    var finalState: UInt64
-    var states: UInt64
+/// The fields that Hopper's passes set, by Swift's names.
+extension LinearOperands {
+  var keyDimension: Int32 {
+    get { key_dimension }
+    set { key_dimension = newValue }
   }
-
-  /// As `linear/step.cu` declares it.
-  private struct StepParameters: BitwiseCopyable {
-    var operands: Operands
-    var output: DeviceTokenRows
-    var finalState: UInt64
-    var update: Int32
-    var unused: Int32 = 0
+  var valueDimension: Int32 {
+    get { value_dimension }
+    set { value_dimension = newValue }
+  }
+  var initialState: UInt64 {
+    get { initial_state }
+    set { initial_state = newValue }
   }
 }

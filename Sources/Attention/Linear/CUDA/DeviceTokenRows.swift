@@ -1,48 +1,33 @@
 import AttentionCUDA
+import AttentionCUDAKernels
 import AttentionTensors
 
-/// The rows of a [batch, length, heads, width] or [batch, length, width] tensor on a device, as `Rows` in
-/// `linear/tokens.cuh`.
-struct DeviceTokenRows: BitwiseCopyable {
-  private var base: UInt64 = 0
-  private var batch: Int64 = 0
-  private var token: Int64 = 0
-  private var head: Int64 = 0
-  private var type: Int32 = 0
-  private var unused: Int32 = 0
+/// The rows of a [batch, length, heads, width] or [batch, length, width] tensor on a device.
+typealias DeviceTokenRows = LinearRows
 
-  /// No rows: the kernels ask for a base.
-  static let none = DeviceTokenRows()
-
-  private init() {}
-
-  /// The rows of `tensor`, whose last axis lies dense in memory; none of nil.
+extension LinearRows {
+  /// The rows of `tensor`, whose last axis lies dense in memory; none, for which kernels test, of nil.
   ///
   /// - Throws: `TensorError` if the tensor is not on a device.
   init(_ tensor: Tensor?) throws {
-    guard let tensor else { return }
-    base = try tensor.deviceAddress()
-    batch = Int64(tensor.strides[0])
-    token = Int64(tensor.strides[1])
-    head = tensor.rank == 4 ? Int64(tensor.strides[2]) : 0
-    type = tensor.dtype.kernelType
+    guard let tensor else {
+      self.init()
+      return
+    }
+    self.init(
+      base: try tensor.deviceAddress(), batch: Int64(tensor.strides[0]),
+      token: Int64(tensor.strides[1]), head: tensor.rank == 4 ? Int64(tensor.strides[2]) : 0,
+      type: tensor.dtype.kernelType)
   }
 }
 
-/// A sequence as `Sequence` in `linear/tokens.cuh`.
-struct DeviceSequence: BitwiseCopyable {
-  private var batch: Int32
-  private var first: Int32
-  private var count: Int32
-  private var chunk: Int32
-  private var segment: Int32
+typealias DeviceSequence = LinearSequence
 
+extension LinearSequence {
   init(_ sequence: TokenSequence, chunk: Int, segment: Int = 0) {
-    batch = Int32(sequence.row)
-    first = Int32(sequence.tokens.lowerBound)
-    count = Int32(sequence.tokens.count)
-    self.chunk = Int32(chunk)
-    self.segment = Int32(segment)
+    self.init(
+      batch: Int32(sequence.row), first: Int32(sequence.tokens.lowerBound),
+      count: Int32(sequence.tokens.count), chunk: Int32(chunk), segment: Int32(segment))
   }
 }
 

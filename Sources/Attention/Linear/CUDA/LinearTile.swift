@@ -7,10 +7,10 @@ import AttentionTensors
 struct LinearTile: Hashable, Sendable {
   enum Pass: Hashable, Sendable { case forward, backward }
 
-  /// Tokens of a chunk, as in `linear/chunk.cuh`.
-  static let chunk = 16
+  /// Tokens of a chunk.
+  static let chunk = linear_chunk_tokens
   /// Threads of a block.
-  static let threads = 256
+  static let threads = linear_threads
   static let threadsPerWarp = warp_threads
   /// The longest keys that the kernels are compiled for.
   static let largestKeyDimension = 256
@@ -35,20 +35,29 @@ struct LinearTile: Hashable, Sendable {
   ///
   /// Forward, narrow slices make many blocks: 32 columns. Backward, every slice computes the gradients
   /// of queries and keys for its columns and writes them to memory: 64, if there are so many.
-  init?(_ problem: LinearProblem, _ pass: Pass, sharedBytes: Int) {
-    guard let keys = Self.padded(problem.keyDimension) else { return nil }
+  init?(
+    _ pass: Pass, _ update: LinearProblem.Update, keyDimension: Int, valueDimension: Int,
+    sharedBytes: Int
+  ) {
+    guard let keys = Self.padded(keyDimension) else { return nil }
     let candidates = (pass == .forward ? [32, Self.narrowest] : [64, 32, Self.narrowest]).filter {
-      $0 == Self.narrowest || $0 / 2 < problem.valueDimension
+      $0 == Self.narrowest || $0 / 2 < valueDimension
     }
     let fits = candidates.first {
-      Self.sharedBytes(pass, problem.update, keys: keys, columns: $0) <= sharedBytes
+      Self.sharedBytes(pass, update, keys: keys, columns: $0) <= sharedBytes
     }
     guard let columns = fits else { return nil }
     self.pass = pass
-    update = problem.update
+    self.update = update
     self.keys = keys
     self.columns = columns
-    slices = problem.valueDimension.pieces(of: columns)
+    slices = valueDimension.pieces(of: columns)
+  }
+
+  init?(_ problem: LinearProblem, _ pass: Pass, sharedBytes: Int) {
+    self.init(
+      pass, problem.update, keyDimension: problem.keyDimension,
+      valueDimension: problem.valueDimension, sharedBytes: sharedBytes)
   }
 
   /// Shared memory of a block with the narrowest tile.
@@ -61,25 +70,11 @@ struct LinearTile: Hashable, Sendable {
 
   var sharedBytes: Int { Self.sharedBytes(pass, update, keys: keys, columns: columns) }
 
-  /// What the kernels take of shared memory, in their order.
   private static func sharedBytes(
     _ pass: Pass, _ update: LinearProblem.Update, keys: Int, columns: Int
   ) -> Int {
-    let reads = update.isErasing ? 2 : 1
-    let writes = update == .lowRank ? 2 : 1
-    let columnPitch = columns + (columns % threadsPerWarp == 0 ? 4 : 1)
-    let state = keys * columnPitch
-    let rows = chunk * (keys + 4)
-    let values = chunk * columnPitch
-    let scores = reads * writes * chunk * chunk
-    // Warps that share a result of 16 × columns, in pieces of 16 × 16: at most four a piece.
-    let sharing = min(4, threads / threadsPerWarp / (columns / chunk))
-    let shares = sharing * chunk * (columns + 4)
-    var floats = state + (reads + writes + 1) * rows + 2 * keys + writes * values + scores + shares
-    if pass == .backward {
-      floats += state + reads * values + (reads + writes) * rows + scores + keys
-    }
-    return floats * MemoryLayout<Float>.size
+    linear_chunk_layout(Int(update.kernelNumber), keys, columns, pass == .backward ? 1 : 0).end
+      * float_bytes
   }
 
   /// The macros of the kernel.
@@ -91,8 +86,8 @@ struct LinearTile: Hashable, Sendable {
 /// How `linear/step.cu`, which goes token by token, cuts a problem.
 struct LinearStepTile: Hashable, Sendable {
   /// Threads of a block, and columns of the values that it takes.
-  static let threads = 256
-  static let columns = 32
+  static let threads = linear_threads
+  static let columns = linear_step_columns
 
   /// The key dimension as the kernel has it.
   let keys: Int
@@ -106,19 +101,18 @@ struct LinearStepTile: Hashable, Sendable {
     slices = problem.valueDimension.pieces(of: Self.columns)
   }
 
-  var sharedBytes: Int {
-    let rows = 6
-    return (rows * keys + 2 * Self.threads) * MemoryLayout<Float>.size
-  }
+  var sharedBytes: Int { linear_step_layout(keys).end * float_bytes }
 }
 
 extension LinearProblem.Update {
   /// As the kernels number updates.
   var kernelNumber: Int32 {
-    switch self {
-    case .additive, .additiveBefore: 0
-    case .delta, .generalizedDelta: 1
-    case .lowRank: 2
-    }
+    let number =
+      switch self {
+      case .additive, .additiveBefore: linear_additive
+      case .delta, .generalizedDelta: linear_erasing
+      case .lowRank: linear_low_rank
+      }
+    return Int32(number)
   }
 }

@@ -1,4 +1,5 @@
 import AttentionCUDA
+import AttentionCUDAKernels
 import AttentionTensors
 
 /// Sums of what blocks wrote to slots of their own, by `linear/sum_slots.cu`: in the order of the slots,
@@ -27,30 +28,13 @@ struct SlotSum {
     let rows = shape[0] * shape[1]
     try queue.launch(
       "linear/sum_slots", blocks: (rows * heads).pieces(of: Self.warps),
-      threads: Self.warps * LinearTile.threadsPerWarp,
-      Parameters(
+      threads: Self.warps * warp_threads,
+      LinearSumSlotsParameters(
         slots: slots.deviceAddress(), target: DeviceTokenRows(result),
         source: DeviceTokenRows(normalized), rows: Int64(rows), length: Int64(shape[1]),
-        slotCount: Int32(slots.shape[0]), heads: Int32(heads), group: Int32(group),
+        slot_count: Int32(slots.shape[0]), heads: Int32(heads), group: Int32(group),
         width: Int32(shape[shape.rank - 1]), scale: Float(scale),
         epsilon: Float(LinearCall.normalizationEpsilon), type: slots.dtype.kernelType))
     return result
-  }
-
-  /// As the kernel declares it.
-  private struct Parameters: BitwiseCopyable {
-    var slots: UInt64
-    var target: DeviceTokenRows
-    var source: DeviceTokenRows
-    var rows: Int64
-    var length: Int64
-    var slotCount: Int32
-    var heads: Int32
-    var group: Int32
-    var width: Int32
-    var scale: Float
-    var epsilon: Float
-    var type: Int32
-    var unused: Int32 = 0
   }
 }

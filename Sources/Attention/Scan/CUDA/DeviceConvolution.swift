@@ -1,4 +1,5 @@
 import AttentionCUDA
+import AttentionCUDAKernels
 import AttentionTensors
 
 /// The short convolution on a GPU, by `scan/convolution.cu` and `scan/convolution_backward.cu`: a block
@@ -6,22 +7,20 @@ import AttentionTensors
 struct DeviceConvolution {
   private let call: ConvolutionCall
   private let queue: DeviceQueue
-  private let pieces: [Piece]
+  private let pieces: [ScanConvolutionPiece]
   private let memory: DeviceMemory
 
-  /// Channels of a block, a thread each.
-  private static let threads = 128
   /// Tokens of a piece: each gives sums of its own to the gradient of the weight.
   private static let pieceTokens = 64
 
-  private var strips: Int { call.channels.pieces(of: Self.threads) }
+  private var strips: Int { call.channels.pieces(of: convolution_threads) }
 
   init(_ call: ConvolutionCall) throws {
     self.call = call
     let tokens = call.inputs.shape[0] * call.inputs.shape[1]
     let blocks =
       (tokens.pieces(of: Self.pieceTokens) + call.sequences.count)
-      * call.channels.pieces(of: Self.threads)
+      * call.channels.pieces(of: convolution_threads)
     if let objection = Objection.beyondGrid(tokens: tokens, blocks: blocks) {
       throw AttentionError.invalidArgument(
         "inputs", was: "\(objection)", mustBe: "of fewer tokens on \(call.device)")
@@ -30,7 +29,7 @@ struct DeviceConvolution {
     pieces = call.sequences.enumerated().flatMap { number, sequence in
       // An empty sequence has one piece too: it hands its state on.
       stride(from: 0, to: max(1, sequence.tokens.count), by: Self.pieceTokens).map {
-        Piece(
+        ScanConvolutionPiece(
           sequence: DeviceSequence(sequence, chunk: number), begin: Int32($0),
           count: Int32(min(Self.pieceTokens, sequence.tokens.count - $0)))
       }
@@ -46,9 +45,9 @@ struct DeviceConvolution {
     let output = try fresh(call.inputs.shape, call.inputs.dtype)
     let state = try fresh(call.past.shape)
     try launch("scan/convolution") {
-      Parameters(
+      ScanConvolutionParameters(
         operands: try operands(), output: try DeviceTokenRows(output),
-        finalState: try state.deviceAddress(), pieces: memory.address)
+        final_state: try state.deviceAddress(), pieces: memory.address)
     }
     return ShortConvolutionResult(
       output: output, finalState: try state.transposed().contiguous())
@@ -64,9 +63,9 @@ struct DeviceConvolution {
     let weight = try fresh([pieces.count, width, channels])
     let bias = try fresh([pieces.count, channels])
     try launch("scan/convolution_backward") {
-      BackwardParameters(
-        operands: try operands(), outputGradient: try DeviceTokenRows(incoming),
-        finalStateGradient: try Tensor.deviceAddress(last), inputs: try DeviceTokenRows(inputs),
+      ScanConvolutionBackwardParameters(
+        operands: try operands(), output_gradient: try DeviceTokenRows(incoming),
+        final_state_gradient: try Tensor.deviceAddress(last), inputs: try DeviceTokenRows(inputs),
         past: try past.deviceAddress(), weight: try weight.deviceAddress(),
         bias: try bias.deviceAddress(), pieces: memory.address)
     }
@@ -85,53 +84,14 @@ struct DeviceConvolution {
   ) throws {
     guard !pieces.isEmpty else { return }
     try queue.launch(
-      kernel, blocks: pieces.count * strips, threads: Self.threads, parameters())
+      kernel, blocks: pieces.count * strips, threads: convolution_threads, parameters())
   }
 
-  private func operands() throws -> Operands {
-    Operands(
+  private func operands() throws -> ScanConvolutionOperands {
+    ScanConvolutionOperands(
       inputs: try DeviceTokenRows(call.inputs), weight: try call.weight.deviceAddress(),
       bias: try Tensor.deviceAddress(call.bias), past: try call.past.deviceAddress(),
       channels: Int32(call.channels), width: Int32(call.width),
-      appliesSiLU: call.appliesSiLU ? 1 : 0, strips: Int32(strips))
-  }
-
-  /// As `scan/convolution.cuh` declares it.
-  private struct Piece: BitwiseCopyable {
-    var sequence: DeviceSequence
-    var begin: Int32
-    var count: Int32
-  }
-
-  /// As `scan/convolution.cuh` declares it.
-  private struct Operands: BitwiseCopyable {
-    var inputs: DeviceTokenRows
-    var weight: UInt64
-    var bias: UInt64
-    var past: UInt64
-    var channels: Int32
-    var width: Int32
-    var appliesSiLU: Int32
-    var strips: Int32
-  }
-
-  /// As `scan/convolution.cu` declares it.
-  private struct Parameters: BitwiseCopyable {
-    var operands: Operands
-    var output: DeviceTokenRows
-    var finalState: UInt64
-    var pieces: UInt64
-  }
-
-  /// As `scan/convolution_backward.cu` declares it.
-  private struct BackwardParameters: BitwiseCopyable {
-    var operands: Operands
-    var outputGradient: DeviceTokenRows
-    var finalStateGradient: UInt64
-    var inputs: DeviceTokenRows
-    var past: UInt64
-    var weight: UInt64
-    var bias: UInt64
-    var pieces: UInt64
+      applies_silu: call.appliesSiLU ? 1 : 0, strips: Int32(strips))
   }
 }

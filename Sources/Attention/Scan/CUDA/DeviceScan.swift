@@ -1,4 +1,5 @@
 import AttentionCUDA
+import AttentionCUDAKernels
 import AttentionTensors
 
 /// The gated scan on an NVIDIA GPU: a block takes 32 channels of a sequence through tiles of tokens, of
@@ -6,12 +7,6 @@ import AttentionTensors
 struct DeviceScan: GatedScanKernel {
   let name = "cuda.scan"
 
-  /// Channels of a block, its warps, and the tokens of a tile, as in `scan/gated.cuh`.
-  private static let channels = 32
-  private static let warps = 8
-  private static let tileTokens = 64
-  private static let sharedBytes =
-    2 * warps * LinearTile.threadsPerWarp * MemoryLayout<Float>.size
   private static let operations = 40.0
   private static let efficiency = 0.005
   /// How long a block takes for a tile, with nothing to wait for.
@@ -25,7 +20,7 @@ struct DeviceScan: GatedScanKernel {
     }
     return .beyondGrid(
       tokens: problem.batch * problem.length,
-      blocks: problem.sequences * problem.channels.pieces(of: Self.channels))
+      blocks: problem.sequences * problem.channels.pieces(of: scan_channels))
   }
 
   func cost(of problem: GatedScanProblem) -> Cost {
@@ -33,9 +28,9 @@ struct DeviceScan: GatedScanKernel {
     return Cost(
       operations: Double(problem.elements) * Self.operations * passes, bytes: problem.bytes,
       extraMemory: 0, efficiency: Self.efficiency,
-      overhead: Double(max(1, problem.length.pieces(of: Self.tileTokens))) * passes
+      overhead: Double(max(1, problem.length.pieces(of: scan_tile_tokens))) * passes
         * Self.tileLatency,
-      pieces: problem.sequences * problem.channels.pieces(of: Self.channels))
+      pieces: problem.sequences * problem.channels.pieces(of: scan_channels))
   }
 
   func forward(_ call: GatedScanCall) throws -> GatedScanOutputs {
@@ -44,11 +39,11 @@ struct DeviceScan: GatedScanKernel {
       call.inputs.shape, dtype: call.problem.dtype, device: call.device)
     let finalState = try Tensor.onDevice(call.stateShape, dtype: .float32, device: call.device)
     try launch("scan/gated", call, queue) { sequences, channels, strips in
-      Parameters(
+      ScanGatedParameters(
         inputs: try DeviceTokenRows(call.inputs), decay: try DeviceTokenRows(call.decay),
         output: try DeviceTokenRows(output),
-        initialState: try Tensor.deviceAddress(call.initialState),
-        finalState: try finalState.deviceAddress(), sequences: sequences.address,
+        initial_state: try Tensor.deviceAddress(call.initialState),
+        final_state: try finalState.deviceAddress(), sequences: sequences.address,
         channels: channels, strips: strips)
     }
     return GatedScanOutputs(output: output, finalState: finalState)
@@ -69,15 +64,15 @@ struct DeviceScan: GatedScanKernel {
     let initialState = try fresh(call.stateShape, .float32)
     let output = try outputs.output.withDenseRows()
     try launch("scan/gated_backward", call, queue) { sequences, channels, strips in
-      BackwardParameters(
+      ScanGatedBackwardParameters(
         decay: try DeviceTokenRows(call.decay),
         output: try DeviceTokenRows(output),
-        outputGradient: try DeviceTokenRows(incoming),
-        inputsGradient: try DeviceTokenRows(inputs),
-        decayGradient: try DeviceTokenRows(decay),
-        initialState: try Tensor.deviceAddress(call.initialState),
-        finalStateGradient: try Tensor.deviceAddress(finalState),
-        initialStateGradient: try initialState.deviceAddress(),
+        output_gradient: try DeviceTokenRows(incoming),
+        inputs_gradient: try DeviceTokenRows(inputs),
+        decay_gradient: try DeviceTokenRows(decay),
+        initial_state: try Tensor.deviceAddress(call.initialState),
+        final_state_gradient: try Tensor.deviceAddress(finalState),
+        initial_state_gradient: try initialState.deviceAddress(),
         sequences: sequences.address, channels: channels, strips: strips)
     }
     return withExtendedLifetime((incoming, finalState, output)) {
@@ -91,41 +86,14 @@ struct DeviceScan: GatedScanKernel {
       some BitwiseCopyable
   ) throws {
     let channels = call.problem.channels
-    let strips = channels.pieces(of: Self.channels)
+    let strips = channels.pieces(of: scan_channels)
     guard call.sequences.count > 0 else { return }
-    let sequences = try DeviceSequences(call.sequences, chunk: Self.tileTokens, queue)
+    let sequences = try DeviceSequences(call.sequences, chunk: scan_tile_tokens, queue)
     try withExtendedLifetime(sequences) {
       try queue.launch(
         kernel, blocks: call.sequences.count * strips,
-        threads: Self.warps * LinearTile.threadsPerWarp, sharedBytes: Self.sharedBytes,
+        threads: scan_warps * warp_threads, sharedBytes: scan_shared_floats * float_bytes,
         parameters(sequences, Int32(channels), Int32(strips)))
     }
-  }
-
-  /// As `scan/gated.cu` declares it.
-  private struct Parameters: BitwiseCopyable {
-    var inputs: DeviceTokenRows
-    var decay: DeviceTokenRows
-    var output: DeviceTokenRows
-    var initialState: UInt64
-    var finalState: UInt64
-    var sequences: UInt64
-    var channels: Int32
-    var strips: Int32
-  }
-
-  /// As `scan/gated_backward.cu` declares it.
-  private struct BackwardParameters: BitwiseCopyable {
-    var decay: DeviceTokenRows
-    var output: DeviceTokenRows
-    var outputGradient: DeviceTokenRows
-    var inputsGradient: DeviceTokenRows
-    var decayGradient: DeviceTokenRows
-    var initialState: UInt64
-    var finalStateGradient: UInt64
-    var initialStateGradient: UInt64
-    var sequences: UInt64
-    var channels: Int32
-    var strips: Int32
   }
 }

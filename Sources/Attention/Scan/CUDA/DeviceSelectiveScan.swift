@@ -1,4 +1,5 @@
 import AttentionCUDA
+import AttentionCUDAKernels
 import AttentionTensors
 
 /// The selective scan on an NVIDIA GPU: a block takes 8 channels of a sequence through its tokens, 16
@@ -6,11 +7,6 @@ import AttentionTensors
 struct DeviceSelectiveScan: SelectiveScanKernel {
   let name = "cuda.selective"
 
-  /// As in `scan/selective.cuh`: tokens of a tile, channels of a block, lanes of a channel.
-  private static let tile = 16
-  private static let channels = 8
-  private static let lanes = 16
-  private static let threads = channels * lanes
   /// The most blocks that share the channels of a sequence backward: each has a slot for the gradients
   /// of all tokens' B and C.
   private static let mostSlots = 64
@@ -27,7 +23,7 @@ struct DeviceSelectiveScan: SelectiveScanKernel {
     }
     if let objection = Objection.beyondGrid(
       tokens: problem.batch * problem.length,
-      blocks: problem.sequences * problem.channels.pieces(of: Self.channels))
+      blocks: problem.sequences * problem.channels.pieces(of: selective_channels))
     {
       return objection
     }
@@ -46,15 +42,11 @@ struct DeviceSelectiveScan: SelectiveScanKernel {
 
   /// Shared memory of a block.
   private static func forwardBytes(_ states: Int) -> Int {
-    let padded = states.pieces(of: lanes) * lanes
-    return (tile * (3 * channels + 2 * padded) + channels * padded) * MemoryLayout<Float>.size
+    selective_layout(selective_padded_states(states)).forward_end * float_bytes
   }
 
   private static func backwardBytes(_ states: Int) -> Int {
-    let padded = states.pieces(of: lanes) * lanes
-    let floats =
-      tile * (6 * channels + 2 * padded) + 3 * tile * threads + 2 * channels * padded
-    return floats * MemoryLayout<Float>.size
+    selective_layout(selective_padded_states(states)).backward_end * float_bytes
   }
 
   func cost(of problem: SelectiveScanProblem) -> Cost {
@@ -63,16 +55,17 @@ struct DeviceSelectiveScan: SelectiveScanKernel {
       operations: problem.exponentials * Self.operations * passes, bytes: problem.bytes,
       extraMemory: problem.needsGradient
         ? problem.batch * problem.length * problem.states
-          * (problem.channels / Self.tile + 2 * Self.mostSlots) * MemoryLayout<Float>.size : 0,
+          * (problem.channels / selective_tile_tokens + 2 * Self.mostSlots)
+          * MemoryLayout<Float>.size : 0,
       efficiency: Self.efficiency,
       overhead: Double(max(1, problem.length)) * passes * Self.tokenLatency,
-      pieces: problem.sequences * problem.channels.pieces(of: Self.channels))
+      pieces: problem.sequences * problem.channels.pieces(of: selective_channels))
   }
 
   func forward(_ call: SelectiveScanCall) throws -> SelectiveScanOutputs {
     let problem = call.problem
     let queue = try DeviceQueue.shared(for: call.device)
-    let sequences = try DeviceSequences(call.sequences, chunk: Self.tile, queue)
+    let sequences = try DeviceSequences(call.sequences, chunk: selective_tile_tokens, queue)
     func fresh(_ shape: Shape, _ dtype: DType = .float32) throws -> Tensor {
       try .onDevice(shape, dtype: dtype, device: call.device)
     }
@@ -82,15 +75,15 @@ struct DeviceSelectiveScan: SelectiveScanKernel {
     let outputs = SelectiveScanOutputs(
       output: try fresh(call.inputs.shape, problem.dtype),
       finalState: try fresh(call.stateShape), checkpoints: states)
-    let blocks = problem.channels.pieces(of: Self.channels)
+    let blocks = problem.channels.pieces(of: selective_channels)
     try launch(
       "scan/selective", blocks * call.sequences.count,
       sharedBytes: Self.forwardBytes(problem.states), queue
     ) {
-      Parameters(
-        operands: try Operands(call, sequences, blocks: blocks),
+      ScanSelectiveParameters(
+        operands: try ScanSelectiveOperands(call, sequences, blocks: blocks),
         output: try DeviceTokenRows(outputs.output),
-        finalState: try outputs.finalState.deviceAddress(),
+        final_state: try outputs.finalState.deviceAddress(),
         states: try Tensor.deviceAddress(states))
     }
     return withExtendedLifetime(sequences) { outputs }
@@ -105,8 +98,8 @@ struct DeviceSelectiveScan: SelectiveScanKernel {
     guard let states = outputs[.checkpoints] else {
       throw AttentionError.kernelObjects(name, Objection("no states were kept for gradients"))
     }
-    let sequences = try DeviceSequences(call.sequences, chunk: Self.tile, queue)
-    let slots = min(Self.mostSlots, problem.channels.pieces(of: Self.channels))
+    let sequences = try DeviceSequences(call.sequences, chunk: selective_tile_tokens, queue)
+    let slots = min(Self.mostSlots, problem.channels.pieces(of: selective_channels))
     let (b, t, d, s) = (problem.batch, problem.length, problem.channels, problem.states)
     let n = problem.sequences
     let incoming = try outputGradient?.withDenseRows()
@@ -124,15 +117,15 @@ struct DeviceSelectiveScan: SelectiveScanKernel {
       "scan/selective_backward", slots * call.sequences.count,
       sharedBytes: Self.backwardBytes(s), queue
     ) {
-      BackwardParameters(
-        operands: try Operands(call, sequences, blocks: slots),
-        outputGradient: try DeviceTokenRows(incoming),
-        finalStateGradient: try Tensor.deviceAddress(finalState),
+      ScanSelectiveBackwardParameters(
+        operands: try ScanSelectiveOperands(call, sequences, blocks: slots),
+        output_gradient: try DeviceTokenRows(incoming),
+        final_state_gradient: try Tensor.deviceAddress(finalState),
         states: try states.deviceAddress(), inputs: try DeviceTokenRows(inputs),
-        step: try DeviceTokenRows(step), stateMatrix: try stateMatrix.deviceAddress(),
-        inputMatrix: try matrices.0.deviceAddress(), outputMatrix: try matrices.1.deviceAddress(),
-        skip: try vectors.0.deviceAddress(), stepBias: try vectors.1.deviceAddress(),
-        initialState: try initialState.deviceAddress(), tokens: Int64(b * t))
+        step: try DeviceTokenRows(step), state_matrix: try stateMatrix.deviceAddress(),
+        input_matrix: try matrices.0.deviceAddress(), output_matrix: try matrices.1.deviceAddress(),
+        skip: try vectors.0.deviceAddress(), step_bias: try vectors.1.deviceAddress(),
+        initial_state: try initialState.deviceAddress(), tokens: Int64(b * t))
     }
     func sum(_ slots: Tensor, _ shape: Shape) throws -> Tensor {
       try SlotSum(slots: slots).run(shape, .float32, queue)
@@ -152,68 +145,21 @@ struct DeviceSelectiveScan: SelectiveScanKernel {
   ) throws {
     guard blocks > 0 else { return }
     try queue.launch(
-      kernel, blocks: blocks, threads: Self.threads, sharedBytes: sharedBytes, parameters())
+      kernel, blocks: blocks, threads: selective_threads, sharedBytes: sharedBytes, parameters())
   }
 }
 
-extension DeviceSelectiveScan {
-  /// As `scan/selective.cuh` declares it.
-  private struct Operands: BitwiseCopyable {
-    var inputs: DeviceTokenRows
-    var step: DeviceTokenRows
-    var stateMatrix: UInt64
-    var inputMatrix: UInt64
-    var outputMatrix: UInt64
-    var skip: UInt64
-    var stepBias: UInt64
-    var initialState: UInt64
-    var sequences: UInt64
-    var length: Int64
-    var channels: Int32
-    var states: Int32
-    var appliesSoftplus: Int32
-    var blocks: Int32
-
-    init(_ call: SelectiveScanCall, _ sequences: DeviceSequences, blocks: Int) throws {
-      inputs = try DeviceTokenRows(call.inputs)
-      step = try DeviceTokenRows(call.step)
-      stateMatrix = try call.stateMatrix.deviceAddress()
-      inputMatrix = try call.inputMatrix.deviceAddress()
-      outputMatrix = try call.outputMatrix.deviceAddress()
-      skip = try Tensor.deviceAddress(call.skip)
-      stepBias = try Tensor.deviceAddress(call.stepBias)
-      initialState = try Tensor.deviceAddress(call.initialState)
-      self.sequences = sequences.address
-      length = Int64(call.problem.length)
-      channels = Int32(call.problem.channels)
-      states = Int32(call.problem.states)
-      appliesSoftplus = call.problem.appliesSoftplus ? 1 : 0
-      self.blocks = Int32(blocks)
-    }
-  }
-
-  /// As `scan/selective.cu` declares it.
-  private struct Parameters: BitwiseCopyable {
-    var operands: Operands
-    var output: DeviceTokenRows
-    var finalState: UInt64
-    var states: UInt64
-  }
-
-  /// As `scan/selective_backward.cu` declares it.
-  private struct BackwardParameters: BitwiseCopyable {
-    var operands: Operands
-    var outputGradient: DeviceTokenRows
-    var finalStateGradient: UInt64
-    var states: UInt64
-    var inputs: DeviceTokenRows
-    var step: DeviceTokenRows
-    var stateMatrix: UInt64
-    var inputMatrix: UInt64
-    var outputMatrix: UInt64
-    var skip: UInt64
-    var stepBias: UInt64
-    var initialState: UInt64
-    var tokens: Int64
+extension ScanSelectiveOperands {
+  init(_ call: SelectiveScanCall, _ sequences: DeviceSequences, blocks: Int) throws {
+    self.init(
+      inputs: try DeviceTokenRows(call.inputs), step: try DeviceTokenRows(call.step),
+      state_matrix: try call.stateMatrix.deviceAddress(),
+      input_matrix: try call.inputMatrix.deviceAddress(),
+      output_matrix: try call.outputMatrix.deviceAddress(),
+      skip: try Tensor.deviceAddress(call.skip), step_bias: try Tensor.deviceAddress(call.stepBias),
+      initial_state: try Tensor.deviceAddress(call.initialState), sequences: sequences.address,
+      length: Int64(call.problem.length), channels: Int32(call.problem.channels),
+      states: Int32(call.problem.states),
+      applies_softplus: call.problem.appliesSoftplus ? 1 : 0, blocks: Int32(blocks))
   }
 }

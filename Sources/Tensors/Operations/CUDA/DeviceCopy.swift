@@ -1,3 +1,5 @@
+import AttentionCUDAKernels
+
 extension Tensor {
   /// A contiguous copy on this tensor's GPU, made by `tensors/copy.cu`.
   func copiedOnDevice() throws -> Tensor {
@@ -9,22 +11,13 @@ extension Tensor {
   /// Writes the elements to the memory of `target`, a view of this shape on the same GPU that nobody
   /// reads yet.
   func copyElements(to target: Tensor) throws {
-    let layout = try DeviceLayout(shape: shape, strides: [target.strides, strides])
+    let layout = try TensorsLayout(shape: shape, strides: [target.strides, strides])
     try withExtendedLifetime((self, target)) {
       try DeviceQueue.shared(for: device).launch(
-        "tensors/copy", blocks: layout.blocks, threads: DeviceLayout.threads,
-        Parameters(
+        "tensors/copy", blocks: layout.blocks, threads: TensorsLayout.threads,
+        TensorsCopyParameters(
           source: deviceAddress(), target: target.deviceAddress(), layout: layout,
           size: Int32(dtype.size)))
     }
-  }
-
-  /// As in `tensors/copy.cu`.
-  private struct Parameters: BitwiseCopyable {
-    var source: UInt64
-    var target: UInt64
-    var layout: DeviceLayout
-    var size: Int32
-    var unused: Int32 = 0
   }
 }

@@ -1,4 +1,5 @@
 import AttentionCUDA
+import AttentionCUDAKernels
 
 /// The losses of rows of logits on a device, and the gradients of the logits.
 struct DeviceCrossEntropy {
@@ -65,29 +66,13 @@ struct DeviceCrossEntropy {
     try teams.launch(
       "layers/cross_entropy", logits.dtype, on: logits.device,
       keeping: [logits, targets, losses, logSums, rowGradients, gradient, gradients],
-      Parameters(
+      LayersCrossEntropyParameters(
         logits: logits.deviceAddress(), targets: targets.deviceAddress(),
-        losses: losses?.deviceAddress() ?? 0, logSums: logSums.deviceAddress(),
-        rowGradients: rowGradients?.deviceAddress() ?? 0,
-        gradient: gradient?.deviceAddress() ?? 0, logitGradients: gradients?.deviceAddress() ?? 0,
-        rows: Int64(teams.rows), n: Int32(teams.length), rowThreads: Int32(teams.rowThreads),
-        skipsNegative: skipsNegative ? 1 : 0))
-  }
-
-  /// As in `layers/cross_entropy.cu`.
-  private struct Parameters: BitwiseCopyable {
-    var logits: UInt64
-    var targets: UInt64
-    var losses: UInt64
-    var logSums: UInt64
-    var rowGradients: UInt64
-    var gradient: UInt64
-    var logitGradients: UInt64
-    var rows: Int64
-    var n: Int32
-    var rowThreads: Int32
-    var skipsNegative: Int32
-    var unused: Int32 = 0
+        losses: losses?.deviceAddress() ?? 0, log_sums: logSums.deviceAddress(),
+        row_gradients: rowGradients?.deviceAddress() ?? 0,
+        gradient: gradient?.deviceAddress() ?? 0, logit_gradients: gradients?.deviceAddress() ?? 0,
+        rows: Int64(teams.rows), n: Int32(teams.length), row_threads: Int32(teams.rowThreads),
+        skips_negative: skipsNegative ? 1 : 0))
   }
 }
 

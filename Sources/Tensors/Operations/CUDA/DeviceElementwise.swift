@@ -1,4 +1,5 @@
 import AttentionCPUKernels
+import AttentionCUDAKernels
 
 /// Operations element by element on a GPU, by the kernels of `tensors/`.
 extension Tensor {
@@ -30,14 +31,14 @@ extension Tensor {
     let shape = try Shape.broadcasting(a.shape, b.shape)
     let (left, right) = (try a.expanded(to: shape), try b.expanded(to: shape))
     let result = try Tensor.onDevice(shape, dtype: dtype, device: device)
-    let layout = try DeviceLayout(
+    let layout = try TensorsLayout(
       shape: shape, strides: [result.strides, left.strides, right.strides])
     try withExtendedLifetime((left, right)) {
       try DeviceQueue.shared(for: device).launch(
         "tensors/binary", definitions: operation.definitions(dtype), blocks: layout.blocks,
-        threads: DeviceLayout.threads,
-        BinaryParameters(
-          a: DeviceOperand(a), b: DeviceOperand(b), y: result.deviceAddress(),
+        threads: TensorsLayout.threads,
+        TensorsBinaryParameters(
+          a: TensorsOperand(a), b: TensorsOperand(b), y: result.deviceAddress(),
           layout: layout, operation: operation.number, type: dtype.kernelType))
     }
     return result
@@ -52,15 +53,15 @@ extension Tensor {
       try a.detached().expanded(to: shape), try b.detached().expanded(to: shape)
     )
     let result = try Tensor.onDevice(shape, dtype: .bool, device: device)
-    let layout = try DeviceLayout(
+    let layout = try TensorsLayout(
       shape: shape, strides: [result.strides, left.strides, right.strides])
     try withExtendedLifetime((left, right)) {
       try DeviceQueue.shared(for: device).launch(
         "tensors/compare", definitions: [a.dtype.kernelNumber], blocks: layout.blocks,
-        threads: DeviceLayout.threads,
-        BinaryParameters(
-          a: DeviceOperand(a), b: DeviceOperand(b), y: result.deviceAddress(),
-          layout: layout, operation: isEquality ? 1 : 0, type: a.dtype.kernelType))
+        threads: TensorsLayout.threads,
+        TensorsCompareParameters(
+          a: TensorsOperand(a), b: TensorsOperand(b), y: result.deviceAddress(),
+          layout: layout, is_equality: isEquality ? 1 : 0, type: a.dtype.kernelType))
     }
     return result
   }
@@ -68,14 +69,14 @@ extension Tensor {
   /// Applies `operation` to each element of a floating-point tensor.
   func mappedOnDevice(_ operation: cpu_unary) throws -> Tensor {
     let result = try Tensor.onDevice(shape, dtype: dtype, device: device)
-    let layout = try DeviceLayout(shape: shape, strides: [result.strides, strides])
+    let layout = try TensorsLayout(shape: shape, strides: [result.strides, strides])
     try withExtendedLifetime(self) {
       try DeviceQueue.shared(for: device).launch(
         "tensors/unary", definitions: [dtype.kernelNumber], blocks: layout.blocks,
-        threads: DeviceLayout.threads,
-        UnaryParameters(
+        threads: TensorsLayout.threads,
+        TensorsUnaryParameters(
           x: deviceAddress(), y: result.deviceAddress(), layout: layout,
-          first: Int32(operation.rawValue), second: dtype.kernelType))
+          operation: Int32(operation.rawValue), type: dtype.kernelType))
     }
     return result
   }
@@ -90,13 +91,13 @@ extension Tensor {
   /// Writes the elements to the memory of `target`, a view of this shape on the same GPU that nobody
   /// reads yet, in its dtype.
   func castElements(to target: Tensor) throws {
-    let layout = try DeviceLayout(shape: shape, strides: [target.strides, strides])
+    let layout = try TensorsLayout(shape: shape, strides: [target.strides, strides])
     try withExtendedLifetime((self, target)) {
       try DeviceQueue.shared(for: device).launch(
-        "tensors/cast", blocks: layout.blocks, threads: DeviceLayout.threads,
-        UnaryParameters(
+        "tensors/cast", blocks: layout.blocks, threads: TensorsLayout.threads,
+        TensorsCastParameters(
           x: deviceAddress(), y: target.deviceAddress(), layout: layout,
-          first: dtype.kernelType, second: target.dtype.kernelType))
+          x_type: dtype.kernelType, y_type: target.dtype.kernelType))
     }
   }
 
@@ -108,45 +109,16 @@ extension Tensor {
     let flags = try condition.detached().moved(to: device).expanded(to: shape)
     let (a, b) = (try yes.detached().expanded(to: shape), try no.detached().expanded(to: shape))
     let result = try Tensor.onDevice(shape, dtype: yes.dtype, device: device)
-    let layout = try DeviceLayout(
+    let layout = try TensorsLayout(
       shape: shape, strides: [result.strides, flags.strides, a.strides, b.strides])
     try withExtendedLifetime((flags, a, b)) {
       try DeviceQueue.shared(for: device).launch(
-        "tensors/select", blocks: layout.blocks, threads: DeviceLayout.threads,
-        SelectParameters(
-          flags: flags.deviceAddress(), a: DeviceOperand(bitsOf: yes), b: DeviceOperand(bitsOf: no),
+        "tensors/select", blocks: layout.blocks, threads: TensorsLayout.threads,
+        TensorsSelectParameters(
+          flags: flags.deviceAddress(), a: TensorsOperand(bitsOf: yes),
+          b: TensorsOperand(bitsOf: no),
           y: result.deviceAddress(), layout: layout, size: Int32(yes.dtype.size)))
     }
     return result
-  }
-
-  /// As in `tensors/binary.cu` and `tensors/compare.cu`.
-  private struct BinaryParameters: BitwiseCopyable {
-    var a: DeviceOperand
-    var b: DeviceOperand
-    var y: UInt64
-    var layout: DeviceLayout
-    var operation: Int32
-    var type: Int32
-  }
-
-  /// As in `tensors/unary.cu` (the operation and the type) and `tensors/cast.cu` (the two types).
-  private struct UnaryParameters: BitwiseCopyable {
-    var x: UInt64
-    var y: UInt64
-    var layout: DeviceLayout
-    var first: Int32
-    var second: Int32
-  }
-
-  /// As in `tensors/select.cu`.
-  private struct SelectParameters: BitwiseCopyable {
-    var flags: UInt64
-    var a: DeviceOperand
-    var b: DeviceOperand
-    var y: UInt64
-    var layout: DeviceLayout
-    var size: Int32
-    var unused: Int32 = 0
   }
 }

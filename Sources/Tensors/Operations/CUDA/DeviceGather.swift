@@ -1,7 +1,8 @@
+import AttentionCUDAKernels
+
 /// Rows of a table on a GPU, by `tensors/gather.cu`, and their gradient.
 extension Tensor {
   private static let threads = 256
-  private static let groupSize = 4
 
   /// Rows of this [rows, width] tensor at `indices`, contiguous int32 on the same GPU.
   func gatheredOnDevice(_ indices: Tensor) throws -> Tensor {
@@ -9,12 +10,12 @@ extension Tensor {
     let (rows, width) = (shape[0], shape[1])
     let result = try Tensor.onDevice(
       Shape(indices.shape + [width]), dtype: dtype, device: device)
-    let groups = indices.elementCount * ((width + Self.groupSize - 1) / Self.groupSize)
+    let groups = indices.elementCount * width.pieces(of: group_size)
     try withExtendedLifetime((source, indices)) {
       try DeviceQueue.shared(for: device).launch(
-        "tensors/gather", blocks: (groups + Self.threads - 1) / Self.threads,
+        "tensors/gather", blocks: groups.pieces(of: Self.threads),
         threads: Self.threads,
-        GatherParameters(
+        TensorsGatherParameters(
           x: source.deviceAddress(), indices: indices.deviceAddress(), y: result.deviceAddress(),
           count: Int64(indices.elementCount), rows: Int32(rows), width: Int32(width),
           size: Int32(dtype.size)))
@@ -32,20 +33,19 @@ extension Tensor {
     let result = try Tensor.clearedOnDevice([rows, width], dtype: dtype, device: device)
     guard count > 0, width > 0 else { return result }
     let keys = try Self.orderedKeys(indices, queue)
-    let stretch = 64
-    let stretches = (count + stretch - 1) / stretch
+    let stretches = count.pieces(of: scatter_stretch)
     let carried = try Tensor.onDevice([stretches, width], dtype: dtype, device: device)
-    let columns = (width + Self.groupSize - 1) / Self.groupSize
-    var parameters = ScatterParameters(
+    let columns = width.pieces(of: group_size)
+    var parameters = TensorsScatterParameters(
       keys: try keys.deviceAddress(), gradient: try source.deviceAddress(),
       y: try result.deviceAddress(), carried: try carried.deviceAddress(), count: Int64(count),
-      rows: Int32(rows), width: Int32(width), type: self.dtype.kernelType, isSecond: 0)
+      rows: Int32(rows), width: Int32(width), type: self.dtype.kernelType, is_second: 0)
     for isSecond in 0...1 {
-      parameters.isSecond = Int32(isSecond)
+      parameters.is_second = Int32(isSecond)
       try withExtendedLifetime((keys, source, carried)) {
         try queue.launch(
           "tensors/scatter", definitions: [dtype.kernelNumber],
-          grid: (stretches, (columns + Self.threads - 1) / Self.threads, 1),
+          grid: (stretches, columns.pieces(of: Self.threads), 1),
           threads: Self.threads, parameters)
       }
     }
@@ -59,53 +59,18 @@ extension Tensor {
       try .onDevice([count], dtype: .int64, device: indices.device)
     }
     var (source, target) = (try fresh(), try fresh())
-    let firstRun = 256
     var run = 0
     while true {
       try withExtendedLifetime((indices, source)) {
         try queue.launch(
-          "tensors/sort", blocks: (count + threads - 1) / threads, threads: threads,
-          SortParameters(
+          "tensors/sort", blocks: count.pieces(of: threads), threads: threads,
+          TensorsSortParameters(
             indices: indices.deviceAddress(), source: source.deviceAddress(),
             target: target.deviceAddress(), count: Int64(count), run: Int64(run)))
       }
-      run = run == 0 ? firstRun : 2 * run
+      run = run == 0 ? sort_first_run : 2 * run
       if run >= count { return target }
       swap(&source, &target)
     }
-  }
-
-  /// As in `tensors/gather.cu`.
-  private struct GatherParameters: BitwiseCopyable {
-    var x: UInt64
-    var indices: UInt64
-    var y: UInt64
-    var count: Int64
-    var rows: Int32
-    var width: Int32
-    var size: Int32
-    var unused: Int32 = 0
-  }
-
-  /// As in `tensors/sort.cu`.
-  private struct SortParameters: BitwiseCopyable {
-    var indices: UInt64
-    var source: UInt64
-    var target: UInt64
-    var count: Int64
-    var run: Int64
-  }
-
-  /// As in `tensors/scatter.cu`.
-  private struct ScatterParameters: BitwiseCopyable {
-    var keys: UInt64
-    var gradient: UInt64
-    var y: UInt64
-    var carried: UInt64
-    var count: Int64
-    var rows: Int32
-    var width: Int32
-    var type: Int32
-    var isSecond: Int32
   }
 }

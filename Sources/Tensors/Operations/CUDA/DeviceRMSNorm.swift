@@ -1,4 +1,5 @@
 import AttentionCUDA
+import AttentionCUDAKernels
 
 /// ``Tensor/rmsNorm(weight:epsilon:)`` on a device, in one pass over the rows each way.
 struct DeviceRMSNorm {
@@ -36,10 +37,10 @@ struct DeviceRMSNorm {
       reciprocals: try .onDevice([rows], dtype: .float32, device: x.device))
     try teams.launch(
       "layers/rms_norm", x.dtype, on: x.device, keeping: [x, weight, result.y, result.reciprocals],
-      Parameters(
+      LayersRMSNormParameters(
         x: x.deviceAddress(), weight: weight?.deviceAddress() ?? 0, y: result.y.deviceAddress(),
         reciprocals: result.reciprocals.deviceAddress(), rows: Int64(rows), n: Int32(n),
-        weightType: weight?.dtype.kernelType ?? 0, rowThreads: Int32(teams.rowThreads),
+        weight_type: weight?.dtype.kernelType ?? 0, row_threads: Int32(teams.rowThreads),
         epsilon: epsilon, factor: factor))
     return result
   }
@@ -50,8 +51,8 @@ struct DeviceRMSNorm {
     let gradient = try gradient.contiguous()
     // Enough blocks for every device, few enough that adding up their sums costs little.
     let mostBlocks = 512
-    let blockRows = max(teams.rowsPerBlock, (rows + mostBlocks - 1) / mostBlocks)
-    let blocks = (rows + blockRows - 1) / blockRows
+    let blockRows = max(teams.rowsPerBlock, rows.pieces(of: mostBlocks))
+    let blocks = rows.pieces(of: blockRows)
     let xGradient = try Tensor.onDevice(x.shape, dtype: x.dtype, device: x.device)
     let partial = try weight.map { _ in
       try Tensor.onDevice([blocks, n], dtype: .float32, device: x.device)
@@ -62,12 +63,12 @@ struct DeviceRMSNorm {
         try DeviceQueue.shared(for: x.device).launch(
           "layers/rms_norm_backward", element: x.dtype, blocks: blocks,
           threads: RowTeams.threads, sharedBytes: sums + RowTeams.sharedBytes,
-          BackwardParameters(
+          LayersRMSNormBackwardParameters(
             x: x.deviceAddress(), weight: weight?.deviceAddress() ?? 0,
             reciprocals: reciprocals.deviceAddress(), gradient: gradient.deviceAddress(),
-            xGradient: xGradient.deviceAddress(), partial: partial?.deviceAddress() ?? 0,
-            rows: Int64(rows), n: Int32(n), weightType: weight?.dtype.kernelType ?? 0,
-            rowThreads: Int32(teams.rowThreads), blockRows: Int32(blockRows), factor: factor))
+            x_gradient: xGradient.deviceAddress(), partial: partial?.deviceAddress() ?? 0,
+            rows: Int64(rows), n: Int32(n), weight_type: weight?.dtype.kernelType ?? 0,
+            row_threads: Int32(teams.rowThreads), block_rows: Int32(blockRows), factor: factor))
       }
     }
     let dtype = weight?.dtype ?? .float32
@@ -82,38 +83,6 @@ struct DeviceRMSNorm {
     return try history.gradients(at: [x] + (weight.map { [$0] } ?? []), seed: gradient) {
       try $0[0].plainRMSNorm(weight == nil ? number : $0[1], Double(epsilon))
     }
-  }
-
-  /// As in `layers/rms_norm.cu`.
-  private struct Parameters: BitwiseCopyable {
-    var x: UInt64
-    var weight: UInt64
-    var y: UInt64
-    var reciprocals: UInt64
-    var rows: Int64
-    var n: Int32
-    var weightType: Int32
-    var rowThreads: Int32
-    var epsilon: Float
-    var factor: Float
-    var unused: Int32 = 0
-  }
-
-  /// As in `layers/rms_norm_backward.cu`.
-  private struct BackwardParameters: BitwiseCopyable {
-    var x: UInt64
-    var weight: UInt64
-    var reciprocals: UInt64
-    var gradient: UInt64
-    var xGradient: UInt64
-    var partial: UInt64
-    var rows: Int64
-    var n: Int32
-    var weightType: Int32
-    var rowThreads: Int32
-    var blockRows: Int32
-    var factor: Float
-    var unused: Int32 = 0
   }
 }
 

@@ -1,4 +1,5 @@
 import AttentionCUDA
+import AttentionCUDAKernels
 
 extension Tensor {
   /// ``softmax()`` of float32 or half precision on a device.
@@ -8,9 +9,9 @@ extension Tensor {
     let teams = RowTeams(of: source)
     try teams.launch(
       "layers/softmax", dtype, on: device, keeping: [source, result],
-      SoftmaxParameters(
+      LayersSoftmaxParameters(
         x: source.deviceAddress(), y: result.deviceAddress(), rows: Int64(teams.rows),
-        n: Int32(teams.length), rowThreads: Int32(teams.rowThreads)))
+        n: Int32(teams.length), row_threads: Int32(teams.rowThreads)))
     return result.recorded(from: [self]) { gradient, history in
       if history.isRecorded { return [try history.output(result).softmaxGradient(gradient)] }
       let gradient = try gradient.contiguous()
@@ -18,30 +19,11 @@ extension Tensor {
       try teams.launch(
         "layers/softmax_backward", result.dtype, on: result.device,
         keeping: [result, gradient, dx],
-        SoftmaxBackwardParameters(
+        LayersSoftmaxBackwardParameters(
           y: result.deviceAddress(), gradient: gradient.deviceAddress(),
-          xGradient: dx.deviceAddress(), rows: Int64(teams.rows), n: Int32(teams.length),
-          rowThreads: Int32(teams.rowThreads)))
+          x_gradient: dx.deviceAddress(), rows: Int64(teams.rows), n: Int32(teams.length),
+          row_threads: Int32(teams.rowThreads)))
       return [dx]
     }
   }
-}
-
-/// As in `layers/softmax.cu`.
-private struct SoftmaxParameters: BitwiseCopyable {
-  var x: UInt64
-  var y: UInt64
-  var rows: Int64
-  var n: Int32
-  var rowThreads: Int32
-}
-
-/// As in `layers/softmax_backward.cu`.
-private struct SoftmaxBackwardParameters: BitwiseCopyable {
-  var y: UInt64
-  var gradient: UInt64
-  var xGradient: UInt64
-  var rows: Int64
-  var n: Int32
-  var rowThreads: Int32
 }

@@ -1,15 +1,15 @@
 import AttentionCUDA
+import AttentionCUDAKernels
 
 /// How kernels that work on rows spread them over threads: a warp a row where rows are short, so that
 /// a block has several, and a block a row where they are long. As `Team` in `tile/team.cuh` has it.
 struct RowTeams {
   /// Threads a block.
   static let threads = 256
-  private static let warpThreads = 32
   /// Rows up to this long are a warp's: eight turns of four numbers a thread.
   private static let longestOfWarp = 1024
   /// The shared memory by which the warps of a block agree on a number.
-  static let sharedBytes = threads / warpThreads * DType.float32.size
+  static let sharedBytes = threads / warp_threads * float_bytes
 
   /// Numbers in a row.
   let length: Int
@@ -28,13 +28,13 @@ struct RowTeams {
   }
 
   /// Threads a row.
-  var rowThreads: Int { length <= Self.longestOfWarp ? Self.warpThreads : Self.threads }
+  var rowThreads: Int { length <= Self.longestOfWarp ? warp_threads : Self.threads }
 
   /// Rows that a block works on at the same time.
   var rowsPerBlock: Int { Self.threads / rowThreads }
 
   /// Blocks that give each row its team.
-  var blocks: Int { (rows + rowsPerBlock - 1) / rowsPerBlock }
+  var blocks: Int { rows.pieces(of: rowsPerBlock) }
 
   /// Queues a kernel with a team for each row. `tensors` are those whose addresses the parameters have.
   func launch(

@@ -1,4 +1,5 @@
 import AttentionCUDA
+import AttentionCUDAKernels
 import AttentionTensors
 
 /// One step of ``AdamW`` on a device: all parameters in one launch, nothing waited for.
@@ -46,7 +47,7 @@ struct DeviceAdamW {
   ///   - rates: the numbers of the step.
   ///   - decays: the weight decay of each parameter.
   ///   - precision: what the new parameters are rounded to beside.
-  func run(_ rates: AdamW.Rates, decays: [Float], precision: Precision) throws -> Results {
+  func run(_ rates: TrainingAdamWRates, decays: [Float], precision: Precision) throws -> Results {
     func fresh(_ dtype: DType) throws -> [Tensor] {
       try places.views(of: .onDevice([places.total], dtype: dtype, device: device), shapes)
     }
@@ -58,52 +59,27 @@ struct DeviceAdamW {
     let queue = try DeviceQueue.shared(for: device)
     let table = try queue.upload(
       shapes.indices.map { index in
-        Entry(
+        TrainingAdamWEntry(
           parameter: try operands.parameters[index].deviceAddress(),
           gradient: try operands.gradients[index].deviceAddress(),
           first: try operands.firstMoments[index].deviceAddress(),
           second: try operands.secondMoments[index].deviceAddress(),
-          newParameter: try results.parameters[index].deviceAddress(),
-          newFirst: try results.firstMoments[index].deviceAddress(),
-          newSecond: try results.secondMoments[index].deviceAddress(),
+          new_parameter: try results.parameters[index].deviceAddress(),
+          new_first: try results.firstMoments[index].deviceAddress(),
+          new_second: try results.secondMoments[index].deviceAddress(),
           rounded: precision == .float32 ? 0 : try results.rounded[index].deviceAddress(),
-          count: Int64(shapes[index].elementCount), firstBlock: Int32(pieces.firstBlocks[index]),
-          gradientType: try operands.gradients[index].numberType("gradients[\(index)]"),
-          roundedType: results.rounded[index].dtype.kernelType, decay: decays[index])
+          count: Int64(shapes[index].elementCount), first_block: Int32(pieces.firstBlocks[index]),
+          gradient_type: try operands.gradients[index].numberType("gradients[\(index)]"),
+          rounded_type: results.rounded[index].dtype.kernelType, decay: decays[index])
       }, "table of parameters")
     try withExtendedLifetime((operands, results, table)) {
       try queue.launch(
         "training/adamw", blocks: pieces.blocks, threads: TensorPieces.threads,
-        Parameters(
+        TrainingAdamWParameters(
           entries: table.address,
-          gradientScale: operands.clip.deviceAddress() + UInt64(DType.float64.size),
+          gradient_scale: operands.clip.deviceAddress() + UInt64(DType.float64.size),
           count: Int32(shapes.count), rates: rates))
     }
     return results
-  }
-
-  /// As in `training/adamw.cu`.
-  private struct Entry: BitwiseCopyable {
-    var parameter: UInt64
-    var gradient: UInt64
-    var first: UInt64
-    var second: UInt64
-    var newParameter: UInt64
-    var newFirst: UInt64
-    var newSecond: UInt64
-    var rounded: UInt64
-    var count: Int64
-    var firstBlock: Int32
-    var gradientType: Int32
-    var roundedType: Int32
-    var decay: Float
-  }
-
-  private struct Parameters: BitwiseCopyable {
-    var entries: UInt64
-    var gradientScale: UInt64
-    var count: Int32
-    var rates: AdamW.Rates
-    var unused: Int32 = 0
   }
 }

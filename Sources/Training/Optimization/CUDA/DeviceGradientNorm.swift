@@ -1,4 +1,5 @@
 import AttentionCUDA
+import AttentionCUDAKernels
 import AttentionTensors
 
 /// The norm of gradients on a device and the factor that shortens them, without waiting for them.
@@ -7,7 +8,6 @@ struct DeviceGradientNorm {
   private let device: Device
 
   private static let clipThreads = 256
-  private static let warpThreads = 32
 
   init(_ gradients: [Tensor], on device: Device) throws {
     self.gradients = try gradients.map { try $0.detached().contiguous() }
@@ -20,50 +20,26 @@ struct DeviceGradientNorm {
     let pieces = TensorPieces(counts: gradients.map(\.elementCount))
     let table = try queue.upload(
       zip(gradients, pieces.firstBlocks).map { gradient, firstBlock in
-        Entry(
+        TrainingSquaresEntry(
           numbers: try gradient.deviceAddress(), count: Int64(gradient.elementCount),
-          firstBlock: Int32(firstBlock), type: try gradient.numberType("gradients"))
+          first_block: Int32(firstBlock), type: try gradient.numberType("gradients"))
       }, "table of gradients")
     let sums = try Tensor.onDevice([pieces.blocks], dtype: .float32, device: device)
     let figures = try Tensor.onDevice([2], dtype: .float64, device: device)
     try withExtendedLifetime((gradients, table, sums, figures)) {
       try queue.launch(
         "training/squares", blocks: pieces.blocks, threads: TensorPieces.threads,
-        sharedBytes: TensorPieces.threads / Self.warpThreads * DType.float32.size,
-        SquaresParameters(
+        sharedBytes: TensorPieces.threads / warp_threads * float_bytes,
+        TrainingSquaresParameters(
           entries: table.address, sums: sums.deviceAddress(), count: Int32(gradients.count)))
       try queue.launch(
         "training/clip", blocks: 1, threads: Self.clipThreads,
         sharedBytes: Self.clipThreads * DType.float64.size,
-        ClipParameters(
+        TrainingClipParameters(
           sums: sums.deviceAddress(), figures: figures.deviceAddress(), limit: limit,
           count: Int32(pieces.blocks)))
     }
     return figures
-  }
-
-  /// As in `training/squares.cu`.
-  private struct Entry: BitwiseCopyable {
-    var numbers: UInt64
-    var count: Int64
-    var firstBlock: Int32
-    var type: Int32
-  }
-
-  private struct SquaresParameters: BitwiseCopyable {
-    var entries: UInt64
-    var sums: UInt64
-    var count: Int32
-    var unused: Int32 = 0
-  }
-
-  /// As in `training/clip.cu`.
-  private struct ClipParameters: BitwiseCopyable {
-    var sums: UInt64
-    var figures: UInt64
-    var limit: Double
-    var count: Int32
-    var unused: Int32 = 0
   }
 }
 

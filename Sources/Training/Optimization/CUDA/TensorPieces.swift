@@ -1,10 +1,11 @@
+import AttentionCUDAKernels
 import AttentionTensors
 
-/// Tensors in one launch: each is cut into pieces, a block each. As `training/pieces.cuh` has it.
+/// Tensors in one launch: each is cut into pieces, one block each.
 struct TensorPieces {
   /// Elements of a piece, and the threads that work on it.
-  static let length = 4096
-  static let threads = 256
+  static let length = piece_length
+  static let threads = piece_threads
 
   /// The number of each tensor's first block.
   let firstBlocks: [Int]
@@ -15,7 +16,7 @@ struct TensorPieces {
   init(counts: [Int]) {
     var blocks = 0
     firstBlocks = counts.map { count in
-      defer { blocks += (count + Self.length - 1) / Self.length }
+      defer { blocks += count.pieces(of: Self.length) }
       return blocks
     }
     self.blocks = blocks
@@ -32,7 +33,7 @@ struct PackedPlaces {
   init(counts: [Int]) {
     var end = 0
     starts = counts.map { count in
-      defer { end += (count + Self.alignment - 1) / Self.alignment * Self.alignment }
+      defer { end += count.rounded(up: Self.alignment) }
       return end
     }
     total = end

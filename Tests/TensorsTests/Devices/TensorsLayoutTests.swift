@@ -1,39 +1,47 @@
+import AttentionCUDAKernels
 import Testing
 
 @testable import AttentionTensors
 
-/// The layout that kernels traverse, without a GPU.
-struct DeviceLayoutTests {
+/// The layout that kernels go through, without a GPU.
+struct TensorsLayoutTests {
+  /// The elements of a C array.
+  private func numbers(_ array: some BitwiseCopyable) -> [Int] {
+    withUnsafeBytes(of: array) { $0.bindMemory(to: Int64.self).map { Int($0) } }
+  }
+
   @Test func neighboursAreMerged() throws {
     let shape: Shape = [2, 3, 4, 5]
-    let layout = try DeviceLayout(
+    let layout = try TensorsLayout(
       shape: shape, strides: [shape.contiguousStrides, shape.contiguousStrides])
     #expect(layout.rank == 0 && layout.rows == 1 && layout.length == 120)
-    #expect(layout.steps[0] == 1 && layout.rowGroups == 30 && layout.blocks == 1)
+    #expect(numbers(layout.steps)[0] == 1 && layout.row_groups == 30 && layout.blocks == 1)
   }
 
   @Test func broadcastAxesStayApart() throws {
     let shape: Shape = [2, 3, 4, 5]
-    let layout = try DeviceLayout(
+    let layout = try TensorsLayout(
       shape: shape, strides: [shape.contiguousStrides, [0, 0, 5, 1]])
     #expect(layout.rank == 1 && layout.length == 20 && layout.rows == 6)
-    #expect(layout.strides[0][0] == 20 && layout.strides[1][0] == 0)
-    #expect(layout.steps[1] == 1)
+    #expect(numbers(layout.strides.0)[0] == 20 && numbers(layout.strides.1)[0] == 0)
+    #expect(numbers(layout.steps)[1] == 1)
   }
 
   /// The first element of every row is at the offset that the strides give.
   @Test func rowsAreWhereTheStridesSay() throws {
     let shape: Shape = [2, 3, 4, 5]
     let strides = [1, 40, 2, 8]
-    let layout = try DeviceLayout(shape: shape, strides: [shape.contiguousStrides, strides])
+    let layout = try TensorsLayout(shape: shape, strides: [shape.contiguousStrides, strides])
+    let extents = numbers(layout.extents)
+    let (outer, step) = (numbers(layout.strides.1), numbers(layout.steps)[1])
     var places: [Int] = []
     for row in 0..<Int(layout.rows) {
       var (rest, place) = (row, 0)
       for axis in stride(from: Int(layout.rank) - 1, through: 0, by: -1) {
-        place += rest % Int(layout.extents[axis]) * Int(layout.strides[1][axis])
-        rest /= Int(layout.extents[axis])
+        place += rest % extents[axis] * outer[axis]
+        rest /= extents[axis]
       }
-      for i in 0..<Int(layout.length) { places.append(place + i * Int(layout.steps[1])) }
+      for i in 0..<Int(layout.length) { places.append(place + i * step) }
     }
     var expected: [Int] = []
     for a in 0..<2 {
@@ -48,26 +56,26 @@ struct DeviceLayoutTests {
 
   @Test func nothingIsLaunchedForNothing() throws {
     for shape: Shape in [[0], [3, 0], [0, 3], [2, 0, 2]] {
-      let layout = try DeviceLayout(shape: shape, strides: [shape.contiguousStrides])
+      let layout = try TensorsLayout(shape: shape, strides: [shape.contiguousStrides])
       #expect(layout.blocks == 0, "\(shape)")
     }
-    #expect(try DeviceLayout(shape: [], strides: [[]]).blocks == 1)
+    #expect(try TensorsLayout(shape: [], strides: [[]]).blocks == 1)
   }
 
   @Test func onlyManyElementsNeedWidePlaces() throws {
     let limit = 1 << 33
-    #expect(try DeviceLayout(shape: [limit - 4], strides: [[1]]).isWide == 0)
-    #expect(try DeviceLayout(shape: [limit], strides: [[1]]).isWide == 1)
+    #expect(try TensorsLayout(shape: [limit - 4], strides: [[1]]).is_wide == 0)
+    #expect(try TensorsLayout(shape: [limit], strides: [[1]]).is_wide == 1)
   }
 
   @Test func tooManyAxesAreNamed() throws {
     let shape = Shape([Int](repeating: 2, count: 9))
     let backwards = Array(shape.contiguousStrides.reversed())
     #expect(throws: TensorError.self) {
-      try DeviceLayout(shape: shape, strides: [shape.contiguousStrides, backwards])
+      try TensorsLayout(shape: shape, strides: [shape.contiguousStrides, backwards])
     }
     #expect(throws: Never.self) {
-      try DeviceLayout(shape: shape, strides: [shape.contiguousStrides])
+      try TensorsLayout(shape: shape, strides: [shape.contiguousStrides])
     }
   }
 }
