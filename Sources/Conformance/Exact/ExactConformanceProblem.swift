@@ -213,8 +213,8 @@ struct ExactConformanceProblem: OperatorConformanceProblem {
     // Normalising divides by a slice's norm, which for few elements is occasionally much smaller than usual.
     let width = Double(settings.keyDimension / groups).squareRoot()
     return (
-      OperandSize(size: 1 / width, slope: try scale * reciprocalLengths(inputs[.queries]!)),
-      OperandSize(size: 1 / width, slope: try scale * reciprocalLengths(inputs[.keys]!))
+      OperandSize(size: 1 / width, sensitivity: try scale * inverseNorms(inputs[.queries]!)),
+      OperandSize(size: 1 / width, sensitivity: try scale * inverseNorms(inputs[.keys]!))
     )
   }
 
