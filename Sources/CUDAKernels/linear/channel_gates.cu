@@ -8,6 +8,7 @@
 // Compiled with what linear/hopper.cuh lists.
 
 #define READS 1
+#define CHANNEL_SLICES 1
 
 #include "linear/channels.cuh"
 
@@ -37,14 +38,14 @@ extern "C" __global__ void __launch_bounds__(channel_threads, 1024 / channel_thr
   const i64 head = (i64)(at.sequence.chunk + chunk) * o.value_heads + at.head;
   if (threadIdx.x == 0) p.levels[head] = level;
   if (own.part == 0) {
-    float2 *edges = p.edges + head * 2 * channel_pairs + own.pair;
+    float2 *edges = p.edges + head * 2 * row_pairs + own.column;
     edges[0] = raised(sums.middle);
-    edges[channel_pairs] = raised(sums.whole - sums.middle);
+    edges[row_pairs] = raised(sums.whole - sums.middle);
   }
   sums.count_from_middles(level, shares, own);
   const i64 token = (i64)at.sequence.batch * o.length + at.sequence.first + first + own.first_token;
-  const i64 target = (token * o.value_heads + at.head) * channel_pairs + own.pair;
-  const int step = o.value_heads * channel_pairs, left = count - own.first_token;
+  const i64 target = (token * o.value_heads + at.head) * row_pairs + own.column;
+  const int step = o.value_heads * row_pairs, left = count - own.first_token;
 #pragma unroll
   for (int r = 0; r < part_tokens; ++r) {
     const float2 query = raised(sums.sums[r]) * widened(words[r]);

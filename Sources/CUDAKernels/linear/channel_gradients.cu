@@ -11,6 +11,8 @@
 // Compiled with what linear/hopper.cuh lists.
 
 #define READS 1
+// Blocks of 256 threads: several on a multiprocessor, whose loads and stores go on beside one another's sums.
+#define CHANNEL_SLICES (KEYS / 64)
 
 #include "linear/channels.cuh"
 
@@ -25,7 +27,14 @@ struct Parameters {
   Rows decay;                              // dg [b, t, hv, k], rows as the decay's
 };
 
-extern "C" __global__ void __launch_bounds__(channel_threads, 512 / channel_threads)
+// Tokens of a thread whose rows are on the way at the same time.
+constexpr int loaded_tokens = 4;
+
+DEVICE const u32 *pairs_of(const Rows &rows, const Place &at, int head, int token, const OwnChannels &own) {
+  return (const u32 *)rows.base + rows.place(at.sequence.batch, token, head) / 2 + own.column;
+}
+
+extern "C" __global__ void __launch_bounds__(channel_threads, 3)
     linear_channel_gradients(const __grid_constant__ Parameters p) {
   extern __shared__ __align__(1024) u8 shared[];
   ChannelShares &shares = *(ChannelShares *)shared;
@@ -38,55 +47,60 @@ extern "C" __global__ void __launch_bounds__(channel_threads, 512 / channel_thre
   const i64 head = (i64)(at.sequence.chunk + chunk) * o.value_heads + at.head;
   const int first_token = at.sequence.first + first + own.first_token, left = count - own.first_token;
   const i64 token = (i64)at.sequence.batch * o.length + first_token;
-  const i64 target = (token * o.value_heads + at.head) * channel_pairs + own.pair;
-  const int step = o.value_heads * channel_pairs;
+  const i64 target = (token * o.value_heads + at.head) * row_pairs + own.column;
+  const int step = o.value_heads * row_pairs;
   u32 *reads = p.queries_gradient + target, *writes = p.keys_gradient + target;
   const float *diagonals = p.diagonals + ((i64)at.sequence.batch * o.value_heads + at.head) * o.length + first_token;
 
-  // Everything is on the way before anything is waited for.
-  u32 query_words[part_tokens], key_words[part_tokens], read_words[part_tokens], write_words[part_tokens];
-  load_pairs(query_words, o.queries, at, at.query_head, first, count, own);
-  load_pairs(key_words, o.keys, at, at.query_head, first, count, own);
-#pragma unroll
-  for (int r = 0; r < part_tokens; ++r) {
-    read_words[r] = r < left ? reads[r * step] : 0;
-    write_words[r] = r < left ? writes[r * step] : 0;
-  }
-#if UPDATE == 1
-  u32 erased_words[part_tokens];
-#pragma unroll
-  for (int r = 0; r < part_tokens; ++r) erased_words[r] = r < left ? p.erasers_gradient[target + r * step] : 0;
-#endif
   ChannelSums sums(o, at, first, count, shares, own);
   sums.count_from_middles(p.levels[head], shares, own);
 
+  const u32 *queries = pairs_of(o.queries, at, at.query_head, first_token, own);
+  const u32 *keys = pairs_of(o.keys, at, at.query_head, first_token, own);
+  const int query_step = o.queries.token / 2, key_step = o.keys.token / 2;
   // What passes more behind each token than before it, summed up to the token before.
   float2 passed = {};
 #pragma unroll
-  for (int r = 0; r < part_tokens; ++r) {
-    const float diagonal = r < left ? diagonals[r] : 0;
-    const float2 query = widened(query_words[r]), key = widened(key_words[r]);
-    const float2 read = widened(read_words[r]), write = widened(write_words[r]);
-    const float2 decayed = raised(sums.sums[r]), restored = raised(float2{0, 0} - sums.sums[r]);
-    const float2 of_query = decayed * read + diagonal * key;
-    float2 of_key = restored * write + diagonal * query;
-    sums.sums[r] = passed;
-    // Of the rounded numbers that were multiplied: then the products of a pair are the same in both sums.
-    passed = passed + rounded(restored * key) * write - rounded(decayed * query) * read;
-#if UPDATE == 1
-    const float2 erased = widened(erased_words[r]);
-    of_key = of_key - decayed * erased;
-    passed = passed + rounded(decayed * key) * erased;
-#endif
-    if (r < left) {
-      reads[r * step] = Element::pack(of_query.x, of_query.y);
-      writes[r * step] = Element::pack(of_key.x, of_key.y);
+  for (int begin = 0; begin < part_tokens; begin += loaded_tokens) {
+    // Loaded before any of it is written: the compiler does not know that rows are different.
+    u32 query_words[loaded_tokens], key_words[loaded_tokens], read_words[loaded_tokens], write_words[loaded_tokens];
+    u32 erased_words[loaded_tokens];
+#pragma unroll
+    for (int n = 0; n < loaded_tokens; ++n) {
+      const int r = begin + n;
+      query_words[n] = r < left ? queries[r * query_step] : 0;
+      key_words[n] = r < left ? keys[r * key_step] : 0;
+      read_words[n] = r < left ? reads[r * step] : 0;
+      write_words[n] = r < left ? writes[r * step] : 0;
+      erased_words[n] = UPDATE == 1 && r < left ? p.erasers_gradient[target + r * step] : 0;
+    }
+#pragma unroll
+    for (int n = 0; n < loaded_tokens; ++n) {
+      const int r = begin + n;
+      const float diagonal = r < left ? diagonals[r] : 0;
+      const float2 query = widened(query_words[n]), key = widened(key_words[n]);
+      const float2 read = widened(read_words[n]), write = widened(write_words[n]);
+      const float2 decayed = raised(sums.sums[r]), restored = raised(float2{0, 0} - sums.sums[r]);
+      const float2 of_query = decayed * read + diagonal * key;
+      float2 of_key = restored * write + diagonal * query;
+      sums.sums[r] = passed;
+      // Of the rounded numbers that were multiplied: then the products of a pair are the same in both sums.
+      passed = passed + rounded(restored * key) * write - rounded(decayed * query) * read;
+      if (UPDATE == 1) {
+        const float2 erased = widened(erased_words[n]);
+        of_key = of_key - decayed * erased;
+        passed = passed + rounded(decayed * key) * erased;
+      }
+      if (r < left) {
+        reads[r * step] = Element::pack(of_query.x, of_query.y);
+        writes[r * step] = Element::pack(of_key.x, of_key.y);
+      }
     }
   }
   shares.totals[own.part][own.pair] = passed;
   __syncthreads();
   auto crossing = [&](i64 head) {
-    const i64 place = head * channel_pairs + own.pair;
+    const i64 place = head * row_pairs + own.column;
     return UPDATE == 1 ? p.crossing[place] - p.erased_crossing[place] : p.crossing[place];
   };
   float2 flow = crossing(head), strayed = flow;
@@ -102,7 +116,7 @@ extern "C" __global__ void __launch_bounds__(channel_threads, 512 / channel_thre
   for (int r = 0; r < part_tokens; ++r) {
     if (r >= left) break;
     const float2 gradient = flow + sums.sums[r] - (float)(own.first_token + r) * strayed;
-    const i64 place = p.decay.place(at.sequence.batch, first_token + r, at.head) / 2 + own.pair;
+    const i64 place = p.decay.place(at.sequence.batch, first_token + r, at.head) / 2 + own.column;
     if (p.decay.type == type_f32) {
       ((float2 *)p.decay.base)[place] = gradient;
     } else {

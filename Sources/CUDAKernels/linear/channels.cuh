@@ -10,13 +10,15 @@
 // more than `widest_span` decays between those two; a chunk of which that is not true is halved until it is. Two tokens
 // are always near enough, because nothing decays more than `strongest_decay` at one token.
 //
-// One block for a chunk and head: a thread has two channels of eight tokens, a part of the chunk.
+// One block for a chunk and head, or CHANNEL_SLICES of them: a thread has two channels of eight tokens, a part of the
+// chunk.
 
 constexpr float widest_span = 150 * log2_e;
 constexpr int deepest_level = 5;
 constexpr int parts = 8;
 constexpr int part_tokens = chunk_tokens / parts;
-constexpr int channel_pairs = KEYS / 2;
+constexpr int row_pairs = KEYS / 2;
+constexpr int channel_pairs = row_pairs / CHANNEL_SLICES;
 constexpr int channel_threads = parts * channel_pairs;
 
 // What the threads of a block share.
@@ -38,6 +40,7 @@ DEVICE float2 rounded(float2 a) { return widened(Element::pack(a.x, a.y)); }
 // A thread's channels and tokens.
 struct OwnChannels {
   int pair = threadIdx.x % channel_pairs;
+  int column = blockIdx.z * channel_pairs + pair;   // in rows of pairs
   int part = threadIdx.x / channel_pairs;
   int first_token = part * part_tokens;
 };
@@ -47,7 +50,7 @@ struct OwnChannels {
 DEVICE void load_pairs(u32 (&words)[part_tokens], const Rows &rows, const Place &at, int head, int first, int count,
                        const OwnChannels &own) {
   const u32 *source = (const u32 *)rows.base +
-                      rows.place(at.sequence.batch, at.sequence.first + first + own.first_token, head) / 2 + own.pair;
+                      rows.place(at.sequence.batch, at.sequence.first + first + own.first_token, head) / 2 + own.column;
 #pragma unroll
   for (int r = 0; r < part_tokens; ++r) {
     words[r] = own.first_token + r < count ? source[r * (rows.token / 2)] : 0;
@@ -66,7 +69,7 @@ struct ChannelSums {
     if (o.decay.type == type_f32) {
       const float2 *source =
           (const float2 *)o.decay.base +
-          o.decay.place(at.sequence.batch, at.sequence.first + first + own.first_token, at.head) / 2 + own.pair;
+          o.decay.place(at.sequence.batch, at.sequence.first + first + own.first_token, at.head) / 2 + own.column;
 #pragma unroll
       for (int r = 0; r < part_tokens; ++r) {
         sums[r] = own.first_token + r < count ? source[r * (o.decay.token / 2)] : float2{0, 0};

@@ -19,6 +19,8 @@ struct HopperChannels {
 
   /// Threads that have a pair of channels.
   private static let parts = 8
+  /// Channels of a block that finds gradients.
+  private static let slice = 64
 
   /// - Parameters:
   ///   - queries, keys: [b, t, h, k] in half precision.
@@ -40,7 +42,7 @@ struct HopperChannels {
     levels = try linear.fresh([plan.chunks, hv], .bool)
     edges = try linear.fresh([plan.chunks, hv, 2, k])
     try launch(
-      "linear/channel_gates",
+      "linear/channel_gates", slices: 1,
       Parameters(
         operands: operands(), queries: self.queries.deviceAddress(),
         keys: self.keys.deviceAddress(), erasers: Tensor.deviceAddress(erasers),
@@ -65,6 +67,7 @@ struct HopperChannels {
     queries: Tensor, keys: Tensor, flows: HopperFlows, erasers: Tensor? = nil,
     erased: HopperFlows? = nil
   ) throws -> Tensor {
+    let k = plan.problem.keyDimension
     let dtype = source.decay.tensor.dtype
     // Pairs of numbers are written at once.
     let place = try plan.call.places.gradients[.decay].flatMap {
@@ -72,7 +75,7 @@ struct HopperChannels {
     }
     let decay = try plan.linear.fresh(queries.shape, dtype, into: place)
     try launch(
-      "linear/channel_gradients",
+      "linear/channel_gradients", slices: k / Self.slice,
       GradientParameters(
         operands: operands(), queriesGradient: queries.deviceAddress(),
         keysGradient: keys.deviceAddress(), erasersGradient: Tensor.deviceAddress(erasers),
@@ -91,24 +94,24 @@ struct HopperChannels {
     return operands
   }
 
-  private func launch(_ kernel: String, _ parameters: some BitwiseCopyable) throws {
+  /// - Parameter slices: blocks that share the channels.
+  private func launch(_ kernel: String, slices: Int, _ parameters: some BitwiseCopyable) throws {
     let k = plan.problem.keyDimension
     let tile = HopperTile(
       HopperTile.Shape(
         keyDimension: k, valueDimension: k, update: plan.problem.update, channels: .keys),
       recurrences: 1, multiprocessors: 1)
-    let threads = Self.parts * k / 2
+    let threads = Self.parts * k / 2 / slices
     try plan.queue.launch(
       kernel, element: plan.problem.dtype, definitions: tile.definitions, isSpecific: true,
-      grid: (plan.recurrences, plan.longest.pieces(of: HopperTile.chunk), 1), threads: threads,
-      sharedBytes: Self.sharedBytes(k), parameters)
+      grid: (plan.recurrences, plan.longest.pieces(of: HopperTile.chunk), slices),
+      threads: threads, sharedBytes: Self.sharedBytes(threads), parameters)
   }
 
-  /// Three pairs of numbers per part and pair of channels, and a level per warp.
-  private static func sharedBytes(_ k: Int) -> Int {
-    let pairs = parts * k / 2
-    return pairs * 3 * 2 * MemoryLayout<Float>.size
-      + pairs / LinearTile.threadsPerWarp * MemoryLayout<Int32>.size
+  /// Three pairs of numbers per thread, and a level per warp.
+  private static func sharedBytes(_ threads: Int) -> Int {
+    threads * 3 * 2 * MemoryLayout<Float>.size
+      + threads / LinearTile.threadsPerWarp * MemoryLayout<Int32>.size
   }
 
   /// As `linear/channel_gates.cu` declares it.
