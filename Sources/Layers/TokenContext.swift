@@ -10,8 +10,8 @@ public struct TokenContext: Sendable {
   public let cumulativeLengths: Tensor?
   /// Bool [batch, length], false for padding; nil if there is none.
   public let paddingMask: Tensor?
-  /// The position of every token in its sequence: int32 [batch · length].
-  let positions: Tensor
+  /// The position of every token in its sequence, counted from 0: `int32 [batch · length]`.
+  public let positions: Tensor
   /// One more than the largest position.
   let positionLimit: Int
 

@@ -10,7 +10,11 @@ import Testing
 
   @Test func ownOperation() throws { try OwnOperation.run() }
 
-  @Test func ownMixer() throws { try OwnMixer.run() }
+  @Test func ownMixer() throws {
+    let folder = TemporaryFolder()
+    try OwnMixer.run(folder: folder.path("model"))
+    #expect(folder.names.contains("model"))
+  }
 
   @Test func landingPages() throws {
     try LandingPages.attentionPage()

@@ -1,6 +1,11 @@
 /// A key of a configuration that says what it means, for the list of all keys. Each section's type has an
 /// enum of its keys, so none can be left out.
-package protocol DocumentedKey: CodingKey, CaseIterable, Hashable {
+///
+///     enum CodingKeys: String, DocumentedKey {
+///       case decay
+///       var meaning: String { "the weight of one token relative to the next" }
+///     }
+public protocol DocumentedKey: CodingKey, CaseIterable, Hashable {
   /// What the value means, in a few words.
   var meaning: String { get }
   /// What holds where the key is absent, if it is not a value that the section has by default.
@@ -8,7 +13,7 @@ package protocol DocumentedKey: CodingKey, CaseIterable, Hashable {
 }
 
 extension DocumentedKey {
-  package var absence: String? { nil }
+  public var absence: String? { nil }
 }
 
 /// The keys of one section of a configuration, with their defaults and meanings.
@@ -28,15 +33,17 @@ package struct DocumentedSection {
   ///   - introduction: a sentence or two.
   ///   - keys: those that the section takes.
   ///   - defaults: the section as it is where nothing is given.
-  package init<Key: DocumentedKey>(
-    _ title: String, _ introduction: String, _ keys: [Key], defaults: some Encodable
+  package init(
+    _ title: String, _ introduction: String, _ keys: [any DocumentedKey], defaults: some Encodable
   ) throws {
     self.title = title
     self.introduction = introduction
     let values = try JSONValue(encoding: defaults)
     entries = try keys.map { key in
       var absence = key.absence
-      if absence == nil, let value = values[[key]] { absence = "`\(try value.line())`" }
+      if absence == nil, let value = values[[key as any CodingKey]] {
+        absence = "`\(try value.line())`"
+      }
       return Entry(key: key.stringValue, absence: absence ?? "none", meaning: key.meaning)
     }
   }

@@ -1,5 +1,3 @@
-import AttentionLayers
-
 extension LanguageModelConfiguration.CodingKeys: DocumentedKey {
   package var meaning: String {
     switch self {
@@ -33,8 +31,10 @@ extension LayerSchedule.CodingKeys: DocumentedKey {
 }
 
 extension LanguageModelConfiguration {
-  /// All keys of the section `model`, and of the layers in it.
-  package static func documentedSections() throws -> [DocumentedSection] {
+  /// All keys of the section `model`, and of layers of these types in it.
+  package static func documentedSections(
+    of mixers: [any MixerConfiguration.Type]
+  ) throws -> [DocumentedSection] {
     let smallest = LanguageModelConfiguration(hiddenSize: 1, layers: [LayerConfiguration]())
     return try [
       DocumentedSection(
@@ -45,6 +45,6 @@ extension LanguageModelConfiguration {
         Either a list, whose elements are `model.layers.0`, `model.layers.1` and so on, or an object with
         these keys, whose layers are `model.layers.pattern.0` and so on.
         """, LayerSchedule.CodingKeys.allCases, defaults: smallest),
-    ] + LayerConfiguration.documentedSections()
+    ] + mixers.map { try $0.documentedSection() }
   }
 }

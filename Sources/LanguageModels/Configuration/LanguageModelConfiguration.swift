@@ -71,10 +71,11 @@ public struct LanguageModelConfiguration: Hashable, Sendable {
     }
     let list = layers.repeats == 1 ? "layers" : "layers.pattern"
     for (index, layer) in layers.pattern.enumerated() {
-      do { try layer.validate(hidden: hiddenSize) } catch LayerError.invalidArgument(
-        let name, let was, let mustBe)
-      {
-        throw fail("\(list).\(index).\(name.snakeCased)", was, mustBe)
+      let place = "\(list).\(index)"
+      do {
+        try layer.validate(hidden: hiddenSize, path: path + [AnyKey(place)])
+      } catch LayerError.invalidArgument(let name, let was, let mustBe) {
+        throw fail("\(place).\(name.snakeCased)", was, mustBe)
       }
     }
   }

@@ -6,63 +6,79 @@ import AttentionLayers
 ///     { type: "cosine", heads: 4, scale: 8 }
 ///     { type: "gated_linear", heads: 4, gate: "swish" }
 ///
-/// `softmax` and `cosine` have the keys `heads`, `key_value_heads` (as many), `head_dimension` (the
-/// hidden size divided by the heads), `window` (none) and `rotary_theta` (10000; null for no
-/// positions); `cosine` has `scale` (8) too. `gated_linear` has `heads`, `key_expansion` (0.5),
-/// `value_expansion` (1), `decay_rank` (16), `decay_divisor` (16) and `gate` ("swish" or "sigmoid").
-/// What is in parentheses holds for an absent key; `heads` is then 4.
-public enum LayerConfiguration: Hashable, Sendable {
-  case softmax(ExactAttentionOptions)
-  case cosine(ExactAttentionOptions, scale: Double = CosineAttention.defaultScale)
-  case gatedLinear(GatedLinearAttention.Options)
+/// `type` is the name of a mixer in ``MixerRegistry/shared``; the other keys are those of its configuration:
+/// ``SoftmaxConfiguration``, ``CosineConfiguration``, ``GatedLinearConfiguration``, or another that was registered.
+public struct LayerConfiguration: Sendable {
+  /// The options of the token mixer.
+  public var mixer: any MixerConfiguration
+
+  public init(_ mixer: any MixerConfiguration) { self.mixer = mixer }
+
+  public static func softmax(_ options: ExactAttentionOptions) -> LayerConfiguration {
+    LayerConfiguration(SoftmaxConfiguration(options))
+  }
+
+  public static func cosine(
+    _ options: ExactAttentionOptions, scale: Double = CosineAttention.defaultScale
+  ) -> LayerConfiguration {
+    LayerConfiguration(CosineConfiguration(options, scale: scale))
+  }
+
+  public static func gatedLinear(_ options: GatedLinearAttention.Options) -> LayerConfiguration {
+    LayerConfiguration(GatedLinearConfiguration(options))
+  }
 
   /// The heads of a layer that does not say.
   public static let defaultHeads = 4
 
   /// The name in configurations.
-  public var type: String { kind.rawValue }
+  public var type: String { Swift.type(of: mixer).name }
 
-  enum Kind: String, CaseIterable {
-    case softmax
-    case cosine
-    case gatedLinear = "gated_linear"
+  /// Throws `LayerError` naming the option that does not fit a model of `hidden` numbers per token, or
+  /// ``ConfigurationError`` if the mixer is not registered, so that what is written could not be read. `path` is
+  /// where this layer stands in the file.
+  func validate(hidden: Int, path: [any CodingKey]) throws {
+    guard MixerRegistry.shared[type] == Swift.type(of: mixer) else {
+      throw ConfigurationError.invalidValue(
+        (path + [TypeKey.type]).dotted,
+        was: "\"\(type)\" of \(Swift.type(of: mixer)), which is not registered",
+        mustBe: MixerRegistry.shared.choices)
+    }
+    try mixer.validate(hidden: hidden)
+  }
+}
+
+extension LayerConfiguration: Hashable {
+  public static func == (first: LayerConfiguration, second: LayerConfiguration) -> Bool {
+    AnyHashable(first.mixer) == AnyHashable(second.mixer)
   }
 
-  var kind: Kind {
-    switch self {
-    case .softmax: .softmax
-    case .cosine: .cosine
-    case .gatedLinear: .gatedLinear
-    }
+  public func hash(into hasher: inout Hasher) { hasher.combine(AnyHashable(mixer)) }
+}
+
+extension LayerConfiguration: Codable {
+  /// The key that every layer has.
+  enum TypeKey: String, DocumentedKey {
+    case type
+
+    var meaning: String { "the token mixer" }
+    var absence: String? { "required" }
   }
 
-  /// Throws `LayerError` naming the option that does not fit a model of `hidden` numbers a
-  /// token.
-  func validate(hidden: Int) throws {
-    switch self {
-    case .softmax(let options): try options.validate(hidden: hidden)
-    case .cosine(let options, let scale):
-      try options.validate(hidden: hidden)
-      guard scale > 0, scale.isFinite else {
-        throw LayerError.invalidArgument("scale", was: "\(scale)", mustBe: "a number above 0")
-      }
-    case .gatedLinear(let options): try options.validate(hidden: hidden)
+  public init(from decoder: any Decoder) throws {
+    let name: String = try decoder.container(keyedBy: TypeKey.self).value(.type)
+    guard let kind = MixerRegistry.shared[name] else {
+      throw ConfigurationError.invalidValue(
+        (decoder.codingPath + [TypeKey.type]).dotted, was: "\"\(name)\"",
+        mustBe: MixerRegistry.shared.choices)
     }
+    try decoder.requireKeys(among: [TypeKey.type.stringValue] + kind.keyNames)
+    self.init(try kind.init(from: decoder))
   }
 
-  /// The mixer, with its parameters from `scope`.
-  func mixer(hidden: Int, outputScale: Double, scope: ParameterScope) throws -> any TokenMixer {
-    switch self {
-    case .softmax(let options):
-      try SoftmaxAttention(
-        hidden: hidden, options: options, outputScale: outputScale, scope: scope)
-    case .cosine(let options, let scale):
-      try CosineAttention(
-        hidden: hidden, options: options, initialScale: scale, outputScale: outputScale,
-        scope: scope)
-    case .gatedLinear(let options):
-      try GatedLinearAttention(
-        hidden: hidden, options: options, outputScale: outputScale, scope: scope)
-    }
+  public func encode(to encoder: any Encoder) throws {
+    var values = encoder.container(keyedBy: TypeKey.self)
+    try values.encode(type, forKey: .type)
+    try mixer.encode(to: encoder)
   }
 }

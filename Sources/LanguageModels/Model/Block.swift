@@ -17,7 +17,8 @@ struct Block: Sendable {
     // Each layer adds twice to the residual stream; scaled so, the sum keeps variance 1 (GPT-2).
     let outputScale = 1 / Double(2 * configuration.layers.count).squareRoot()
     mixerNorm = try RMSNorm(width: hidden, epsilon: epsilon, scope: scope["mixer_norm"])
-    mixer = try layer.mixer(hidden: hidden, outputScale: outputScale, scope: scope["mixer"])
+    mixer = try layer.mixer.makeMixer(
+      hidden: hidden, outputScale: outputScale, scope: scope["mixer"])
     feedForwardNorm = try RMSNorm(
       width: hidden, epsilon: epsilon, scope: scope["feed_forward_norm"])
     feedForward = try FeedForward(

@@ -20,19 +20,41 @@ public struct KeyValueCache: MixerCache {
   public init(window: Int? = nil) { self.window = window }
 
   /// What the queries of a call may see.
-  struct Visible {
-    /// [batch, kept + length, heads, dimension]
-    let keys: Tensor
-    let values: Tensor
-    /// Bool [batch, kept + length], or nil for all true.
-    let mask: Tensor?
+  public struct Visible: Sendable {
+    /// `[batch, kept + length, heads, dimension]`.
+    public let keys: Tensor
+    /// `[batch, kept + length, heads, dimension of values]`.
+    public let values: Tensor
+    /// `bool [batch, kept + length]`, false for padding; nil if there is none.
+    public let mask: Tensor?
   }
 
-  /// Adds `keys` and `values` [batch, length, heads, dimension] and returns them behind those kept.
-  /// Afterwards only what the next token may see is kept.
-  mutating func append(keys newKeys: Tensor, values newValues: Tensor, mask newMask: Tensor?) throws
-    -> Visible
-  {
+  /// Adds keys and values and returns them behind those kept. Afterwards only what the next token may see is
+  /// kept.
+  ///
+  /// - Parameters:
+  ///   - newKeys: `[batch, length, heads, dimension]`, in batch, heads, dimension and dtype as those before.
+  ///   - newValues: `[batch, length, heads, dimension of values]`.
+  ///   - newMask: `bool [batch, length]`, false for padding; nil if there is none.
+  /// - Throws: ``LayerError/invalidArgument(_:was:mustBe:)`` if the three do not belong together, `TensorError`
+  ///   if they do not belong to those before; the cache is then as it was.
+  public mutating func append(
+    keys newKeys: Tensor, values newValues: Tensor, mask newMask: Tensor? = nil
+  ) throws -> Visible {
+    guard newKeys.rank == 4 else {
+      throw LayerError.invalidArgument(
+        "keys", was: "\(newKeys.shape)", mustBe: "[batch, length, heads, dimension]")
+    }
+    let places = Array(newKeys.shape.prefix(3))
+    guard newValues.rank == 4, Array(newValues.shape.prefix(3)) == places else {
+      throw LayerError.invalidArgument(
+        "values", was: "\(newValues.shape)",
+        mustBe: "\(Shape(places)) and a dimension, as the keys")
+    }
+    guard newMask == nil || newMask?.shape == Shape(Array(places.prefix(2))) else {
+      throw LayerError.invalidArgument(
+        "mask", was: "\(newMask!.shape)", mustBe: "\(Shape(Array(places.prefix(2))))")
+    }
     let (batch, length) = (newKeys.shape[0], newKeys.shape[1])
     func appended(_ rows: GrowableRows?, _ new: Tensor) throws -> GrowableRows {
       var rows =

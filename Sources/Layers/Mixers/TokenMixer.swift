@@ -31,8 +31,19 @@ extension TokenMixer {
     return try self(x, context: context, cache: &none)
   }
 
-  /// What every mixer asks of its arguments.
-  func validate(_ x: Tensor, hidden: Int, context: TokenContext, cache: (any MixerCache)?) throws {
+  /// Checks what every mixer asks of its arguments: `x` of the context's batch and length, and with a cache
+  /// an untracked `x` in sequences that are not packed, of which the cache has seen as many tokens as the
+  /// context says.
+  ///
+  /// - Parameters:
+  ///   - x: must be `[batch, length, hidden]`.
+  ///   - hidden: how many numbers a token has.
+  ///   - context: of the call.
+  ///   - cache: of the call, or nil.
+  /// - Throws: ``LayerError/invalidArgument(_:was:mustBe:)``.
+  public func validate(
+    _ x: Tensor, hidden: Int, context: TokenContext, cache: (any MixerCache)?
+  ) throws {
     guard x.shape == [context.batch, context.length, hidden] else {
       throw LayerError.invalidArgument(
         "x", was: "\(x.shape)", mustBe: "[\(context.batch), \(context.length), \(hidden)]")
@@ -70,8 +81,10 @@ public protocol MixerCache: Sendable {
 }
 
 extension Optional where Wrapped == any MixerCache {
-  /// The cache as the kind that a mixer keeps.
-  func asKind<Cache: MixerCache>(_ kind: Cache.Type) throws -> Cache? {
+  /// The cache as the kind that a mixer keeps; nil where there is none.
+  ///
+  /// - Throws: ``LayerError/invalidArgument(_:was:mustBe:)`` if it is of another kind.
+  public func asKind<Cache: MixerCache>(_ kind: Cache.Type) throws -> Cache? {
     guard let self else { return nil }
     guard let cache = self as? Cache else {
       throw LayerError.invalidArgument("cache", was: "\(type(of: self))", mustBe: "\(kind)")

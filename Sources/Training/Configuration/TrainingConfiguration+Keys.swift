@@ -70,11 +70,15 @@ extension SampleConfiguration.CodingKeys: DocumentedKey {
 }
 
 extension TrainingConfiguration {
-  /// Every configuration key with its default and meaning, in Markdown: printed by `attention train --keys`
-  /// and stored in CONFIGURATION.md.
-  public static func keysPage() throws -> String {
+  /// Every key of a configuration with its default and meaning, in Markdown: what `attention train --keys`
+  /// prints and CONFIGURATION.md holds.
+  ///
+  /// - Parameter mixers: the types of layers that are listed.
+  public static func keysPage(
+    of mixers: [any MixerConfiguration.Type] = MixerRegistry.shared.types
+  ) throws -> String {
     let sections =
-      try LanguageModelConfiguration.documentedSections() + [
+      try LanguageModelConfiguration.documentedSections(of: mixers) + [
         DocumentedSection(
           "`data`", "The text, part of which is held out for validation.",
           DataConfiguration.CodingKeys.allCases, defaults: DataConfiguration()),

@@ -1,6 +1,7 @@
 import AttentionCLibrary
 import AttentionTensors
 import Testing
+import AttentionLanguageModels
 import AttentionTraining
 
 /// Every error is one line and exit code 2, and leaves nothing behind.
@@ -17,7 +18,7 @@ import AttentionTraining
     expectMistake(try tool("train"), "config.json5")
     let keys = try tool("train", "--keys")
     #expect(keys.exitCode == 0)
-    #expect(keys.output == (try TrainingConfiguration.keysPage()))
+    #expect(keys.output == (try TrainingConfiguration.keysPage(of: MixerRegistry.builtIn)))
     #expect(try tool("train", "--help").output.contains("CONFIGURATION.md"))
     expectMistake(try tool("generate"), "checkpoint")
     expectMistake(try tool("verify", "--seed", "many"), "--seed")

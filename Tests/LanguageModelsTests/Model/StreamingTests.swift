@@ -102,10 +102,10 @@ private let tolerance = 2e-5
         if place == 60 { most = cache.byteCount }
       }
       let grows = test.configuration.layers.layers.contains {
-        switch $0 {
-        case .softmax(let options): options.window == nil
-        case .cosine(let options, _): options.window == nil
-        case .gatedLinear: false
+        switch $0.mixer {
+        case let softmax as SoftmaxConfiguration: softmax.options.window == nil
+        case let cosine as CosineConfiguration: cosine.options.window == nil
+        default: false
         }
       }
       #expect((cache.byteCount > most) == grows, "\(test.name)")

@@ -12,6 +12,16 @@ extension JSONValue {
     try self.init(json5: [UInt8](text), source: source)
   }
 
+  /// Reads JSON5.
+  ///
+  /// - Parameters:
+  ///   - text: the document.
+  ///   - source: what the text is called in errors.
+  /// - Throws: ``ConfigurationError/syntax(source:reason:)``.
+  public init(json5 text: String, source: String = "configuration") throws {
+    try self.init(json5: Array(text.utf8), source: source)
+  }
+
   private init(json5 bytes: [UInt8], source: String) throws {
     do { self = try JSON5Parser.parse(bytes) } catch let failure as JSON5Parser.Failure {
       let before = bytes[..<failure.offset]

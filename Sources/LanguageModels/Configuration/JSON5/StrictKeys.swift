@@ -6,14 +6,19 @@ extension Decoder {
   public func strictContainer<Key: CodingKey & CaseIterable>(
     keyedBy type: Key.Type
   ) throws -> KeyedDecodingContainer<Key> {
-    let known = Key.allCases.map(\.stringValue)
+    try requireKeys(among: Key.allCases.map(\.stringValue))
+    return try container(keyedBy: type)
+  }
+
+  /// Throws ``ConfigurationError/unknownKey(_:nearest:known:)`` for the first key in alphabetical order that
+  /// the object has and `known` has not.
+  func requireKeys(among known: [String]) throws {
     let present = try container(keyedBy: AnyKey.self).allKeys.map(\.stringValue)
     if let unknown = present.sorted().first(where: { !known.contains($0) }) {
       throw ConfigurationError.unknownKey(
         (codingPath + [AnyKey(unknown)]).dotted, nearest: nearest(to: unknown, among: known),
         known: known)
     }
-    return try container(keyedBy: type)
   }
 }
 

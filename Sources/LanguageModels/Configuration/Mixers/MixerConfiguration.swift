@@ -1,0 +1,75 @@
+import AttentionLayers
+
+/// A token mixer as a layer of a configuration: its options, and the mixer that they make.
+///
+/// A mixer from outside this package stands in a ``LanguageModel`` once its configuration is registered. One
+/// with a single option, `{ type: "moving_average", decay: 0.8 }`:
+///
+///     struct MovingAverageConfiguration: MixerConfiguration {
+///       static let name = "moving_average"
+///       static let summary = "A moving average of earlier tokens."
+///       var decay = 0.9
+///
+///       enum CodingKeys: String, DocumentedKey {
+///         case decay
+///         var meaning: String { "the weight of one token relative to the next" }
+///       }
+///
+///       init() {}
+///
+///       init(from decoder: any Decoder) throws {
+///         let values = try decoder.container(keyedBy: CodingKeys.self)
+///         decay = try values.value(.decay, default: decay)
+///       }
+///
+///       func makeMixer(hidden: Int, outputScale: Double, scope: ParameterScope) throws
+///         -> any TokenMixer
+///       { try MovingAverage(hidden: hidden, decay: decay, outputScale: outputScale, scope: scope) }
+///     }
+///
+///     try MixerRegistry.shared.register(MovingAverageConfiguration.self)
+///
+/// Decoding is strict without the type's help: a layer with a key that is not among ``keys`` is refused before
+/// `init(from:)` is called. That initialiser reads a plain container of `CodingKeys`; `type` is none of them.
+/// What `encode(to:)` writes must be read as an equal value, because checkpoints hold it.
+public protocol MixerConfiguration: Codable, Hashable, Sendable {
+  /// The keys of a layer of this type, without `type`.
+  associatedtype CodingKeys: DocumentedKey
+
+  /// The layer's `type` in configurations.
+  static var name: String { get }
+  /// What the mixer is, in one sentence, for the list of all keys.
+  static var summary: String { get }
+  /// The keys that a layer of this type may have, in the order of their documentation. All cases of
+  /// `CodingKeys` unless implemented.
+  static var keys: [CodingKeys] { get }
+
+  /// The options of a layer that has no key but `type`; where a key is required, with any value.
+  init()
+
+  /// Throws `LayerError.invalidArgument(_:was:mustBe:)` naming the option that does not fit a model of
+  /// `hidden` numbers per token. Accepts everything unless implemented.
+  func validate(hidden: Int) throws
+
+  /// The mixer, its parameters from `scope`. Called for valid options only.
+  ///
+  /// - Parameters:
+  ///   - hidden: how many numbers a token has.
+  ///   - outputScale: the standard deviation of an output for head outputs of variance 1, which the last
+  ///     projection is drawn with: the residual stream then keeps its variance over the layers.
+  ///   - scope: where the parameters come from.
+  func makeMixer(hidden: Int, outputScale: Double, scope: ParameterScope) throws -> any TokenMixer
+}
+
+extension MixerConfiguration {
+  public static var keys: [CodingKeys] { Array(CodingKeys.allCases) }
+
+  public func validate(hidden: Int) throws {}
+
+  /// The section of this type's layers in the list of all keys.
+  static func documentedSection() throws -> DocumentedSection {
+    try DocumentedSection(
+      "`model.layers`, an element with `type: \"\(name)\"`", summary,
+      [LayerConfiguration.TypeKey.type] + keys, defaults: LayerConfiguration(Self()))
+  }
+}

@@ -1,0 +1,62 @@
+import Synchronization
+
+/// The token mixers that configurations can name as the `type` of a layer.
+///
+/// Those of this package are registered from the start, others by ``register(_:)``, once and before a
+/// configuration names them. Registering and looking up are safe from any thread.
+public final class MixerRegistry: Sendable {
+  /// What every configuration of this process is read with.
+  public static let shared: MixerRegistry = {
+    let registry = MixerRegistry()
+    for type in builtIn {
+      do { try registry.register(type) } catch { preconditionFailure("\(error)") }
+    }
+    return registry
+  }()
+
+  /// The mixers of this package.
+  public static let builtIn: [any MixerConfiguration.Type] = [
+    SoftmaxConfiguration.self, CosineConfiguration.self, GatedLinearConfiguration.self,
+  ]
+
+  private let registered = Mutex<[any MixerConfiguration.Type]>([])
+
+  init() {}
+
+  /// Adds a mixer. To register a type again changes nothing.
+  ///
+  /// - Throws: ``MixerRegistryError`` if another type has the name, or the type has a key `type`.
+  public func register(_ type: any MixerConfiguration.Type) throws {
+    let reserved = LayerConfiguration.TypeKey.type.stringValue
+    guard !type.keyNames.contains(reserved) else {
+      throw MixerRegistryError.reservedKey(reserved, configuration: "\(type)")
+    }
+    try registered.withLock { types in
+      guard let holder = types.first(where: { $0.name == type.name }) else {
+        return types.append(type)
+      }
+      guard holder == type else {
+        throw MixerRegistryError.duplicateName(
+          type.name, registered: "\(holder)", refused: "\(type)")
+      }
+    }
+  }
+
+  /// All registered configurations, in the order of their registration.
+  public var types: [any MixerConfiguration.Type] { registered.withLock { $0 } }
+
+  /// Their names, in the order of their registration.
+  public var names: [String] { types.map { $0.name } }
+
+  /// The configuration registered under `name`.
+  public subscript(name: String) -> (any MixerConfiguration.Type)? {
+    types.first { $0.name == name }
+  }
+
+  /// The names in the words of an error.
+  var choices: String { "one of " + names.map { "\"\($0)\"" }.joined(separator: ", ") }
+}
+
+extension MixerConfiguration {
+  static var keyNames: [String] { keys.map(\.stringValue) }
+}
