@@ -2,12 +2,19 @@
 
 import PackageDescription
 
+// What SwiftAttention imports. Who depends on it names these too: SwiftPM compiles a dependent again when a module
+// that it names has changed, not when one has that another passes on.
+let libraries = [
+  "AttentionTensors", "AttentionOperators", "AttentionLayers", "AttentionLanguageModels",
+  "AttentionTraining",
+]
+
 let package = Package(
   name: "swift-attention",
   products: [
     .executable(name: "attention", targets: ["AttentionCommand"]),
     // All of the libraries below, in one import.
-    .library(name: "SwiftAttention", targets: ["SwiftAttention"]),
+    .library(name: "SwiftAttention", targets: ["SwiftAttention"] + libraries),
     .library(name: "AttentionTensors", targets: ["AttentionTensors"]),
     .library(name: "AttentionOperators", targets: ["AttentionOperators"]),
     .library(name: "AttentionLayers", targets: ["AttentionLayers"]),
@@ -25,12 +32,7 @@ let package = Package(
     // "Attention", and their folders do without.
 
     // All libraries in one import.
-    .target(
-      name: "SwiftAttention",
-      dependencies: [
-        "AttentionTensors", "AttentionOperators", "AttentionLayers", "AttentionLanguageModels",
-        "AttentionTraining",
-      ]),
+    .target(name: "SwiftAttention", dependencies: libraries.map { .target(name: $0) }),
     // The innermost loops. Optimised in debug builds too, so that tests run at kernel speed.
     .target(
       name: "AttentionCPUKernels", path: "Sources/CPUKernels", cSettings: [.unsafeFlags(["-O3"])]),
@@ -121,7 +123,8 @@ let package = Package(
       name: "TrainingTests", dependencies: ["AttentionTraining", "AttentionCUDA", "TestSupport"]),
     // The programs of the documentation's pages.
     .testTarget(
-      name: "DocumentationTests", dependencies: ["SwiftAttention", "TestSupport"]),
+      name: "DocumentationTests",
+      dependencies: ["SwiftAttention", "TestSupport"] + libraries.map { .target(name: $0) }),
     .testTarget(
       name: "AttentionCommandTests",
       dependencies: [
