@@ -2,7 +2,7 @@
 
 import PackageDescription
 
-// Its targets may be called Tensors and Layers: the modules of swift-attention have longer names.
+// Its targets may be called Tensors, Attention and Layers: the modules of swift-attention have longer names.
 let package = Package(
   name: "Extensions",
   dependencies: [
@@ -11,8 +11,10 @@ let package = Package(
   ],
   targets: [
     .target(name: "Tensors", dependencies: [attention]),
+    .target(name: "Attention", dependencies: [attention]),
     .target(name: "Layers", dependencies: [attention, "Tensors"]),
-    .executableTarget(name: "Extensions", dependencies: [attention, "Layers", "Tensors"]),
+    .executableTarget(
+      name: "Extensions", dependencies: [attention, "Attention", "Layers", "Tensors"]),
   ]
 )
 

@@ -1,0 +1,61 @@
+import SwiftAttention
+
+/// Causal softmax attention in float32 on the processor, query by query: forward only.
+public struct RowsKernel: ExactKernel {
+  public let name = "cpu.rows"
+
+  public init() {}
+
+  public func objection(to problem: ExactProblem) -> Objection? {
+    if problem.dtype != .float32 {
+      return Objection("\(problem.dtype.rawValue) asked for; it computes in float32")
+    }
+    if problem.needsGradient { return Objection("gradients asked for; it runs forward only") }
+    if problem.keyValueHeads != problem.heads {
+      return Objection("\(problem.keyValueHeads) key/value heads; it needs one a query head")
+    }
+    let isPlain =
+      problem.isCausal && !problem.isCosine && problem.window == nil && !problem.hasKeyMask
+      && problem.bias == nil && problem.packedSequences == nil && !problem.hasSoftcap
+      && !problem.hasALiBi && !problem.hasLogitDecay && !problem.hasSinks
+    if !isPlain { return Objection("it knows the causal mask and nothing else") }
+    return problem.queryLength == problem.keyLength
+      ? nil : Objection("unequal lengths; it needs as many keys as queries")
+  }
+
+  public func cost(of problem: ExactProblem) -> Cost {
+    let rows = Double(problem.batch * problem.heads * problem.queryLength)
+    let work = rows * Double(problem.keyLength * (problem.keyDimension + problem.valueDimension))
+    return Cost(
+      operations: 2 * work, bytes: 4 * work, extraMemory: 4 * problem.keyLength, efficiency: 0.05,
+      overhead: 1e-5, pieces: problem.batch * problem.heads)
+  }
+
+  public func forward(_ inputs: ExactInputs) throws -> ExactOutputs {
+    let queries = try inputs.queries.permuted([0, 2, 1, 3])  // [b,h,t,k]
+    let keys = try inputs.keys.permuted([0, 2, 1, 3])
+    let values = try inputs.values.permuted([0, 2, 1, 3])
+    var outputs: [Tensor] = []
+    var logSums: [Tensor] = []
+    for row in 0..<inputs.problem.queryLength {
+      let visible = try keys.sliced(2, 0..<row + 1)
+      let query = try queries.sliced(2, row..<row + 1)
+      let scores = try query.matmul(visible.transposed()) * inputs.factor  // [b,h,1,row+1]
+      let highest = try scores.topK(1).values  // [b,h,1,1]
+      let weights = try (scores - highest).exponential()
+      let sum = try weights.sum([-1], keepsAxes: true)
+      outputs.append(try weights.matmul(values.sliced(2, 0..<row + 1)) / sum)
+      logSums.append(try (sum.logarithm() + highest).squeezed(-1))
+    }
+    return [
+      .output: try Tensor.concatenated(outputs, 2).permuted([0, 2, 1, 3]).contiguous(),
+      .logSumExp: try Tensor.concatenated(logSums, 2),
+    ]
+  }
+
+  public func backward(
+    _ inputs: ExactInputs, _ outputs: ExactOutputs, _ incoming: ExactOutputs
+  ) throws -> ExactGradients {
+    throw AttentionError.kernelObjects(name, Objection("it runs forward only"))
+  }
+}
