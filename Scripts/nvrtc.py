@@ -63,47 +63,6 @@ def reported(log):
     return int(registers[1]) if registers else 0, int(spilled[1]) if spilled else 0
 
 
-FEATURES = ["PACKED", "KEY_MASK", "COSINE", "TERMS", "HEAD_SCALES"]
-
-
-def flash(dimensions, element="bf16", **features):
-    """Macros that all kernels of exact attention take; FEATURES and others by name, absent ones are 0."""
-    macros = {"KEY_DIMENSION": dimensions[0], "VALUE_DIMENSION": dimensions[1],
-              **dict.fromkeys(FEATURES, 0), **features}
-    return [f"ELEMENT={element}"] + [f"{name}={value}" for name, value in macros.items()]
-
-
-def tile(rows):
-    """Rows of queries and keys, warps, blocks of a multiprocessor."""
-    return dict(zip(("QUERY_ROWS", "KEY_ROWS", "WARPS", "BLOCKS"), rows))
-
-
-def forward(dimensions, rows, element="bf16", **features):
-    """Macros of attention/forward.cu."""
-    return flash(dimensions, element, **tile(rows), **{"CONSTANT_BOUND": 0, "SPLIT": 0, **features})
-
-
-def queries(dimensions, rows, element="bf16", **features):
-    """Macros of attention/backward_queries.cu."""
-    return flash(dimensions, element, **tile(rows), WIDE=int("32" in element), **features)
-
-
-def keys(dimensions, rows, element="bf16", **features):
-    """Macros of attention/backward_keys.cu."""
-    defaults = {"STAGES": 2, "OF_KEYS": 1, "OF_VALUES": 1}
-    return queries(dimensions, rows, element, **{**defaults, **features})
-
-
-def hopper(dimensions, element="bf16", **rows):
-    """Macros of the kernels with Hopper's own instructions; rows of the tiles that go by."""
-    return flash(dimensions, element, **{"WIDE": int("32" in element), "WARPGROUPS": 2, **rows})
-
-
-def linear(update, keys, columns):
-    """Macros of linear/forward.cu and linear/backward.cu."""
-    return [f"UPDATE={update}", f"KEYS={keys}", f"COLUMNS={columns}"]
-
-
 def linear_hopper(update, keys, columns, **features):
     """Macros of linear/hopper_forward.cu."""
     macros = {"UPDATE": update, "KEYS": keys, "COLUMNS": columns, "DECAYS": 1, "NORMALIZES": 0, "OUTPUTS": 1,

@@ -1,6 +1,7 @@
 import ArgumentParser
 import AttentionCUDA
 import AttentionConformance
+import AttentionOperators
 import AttentionTensors
 import AttentionTraining
 
@@ -9,9 +10,10 @@ struct Kernels: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "List, compile or remove the GPU kernels on disk.",
     discussion: """
-      GPU kernels are compiled on first use and cached on disk. \(KernelCache.variable) names the \
-      folder, which must not be writable by other users. --compile prepares the operators' kernels, so \
-      that no later call waits for the compiler, and prints how long each took.
+      GPU kernels are compiled when they are first used, and kept. \(KernelCache.variable) names the \
+      folder; nobody else may be allowed to write to it. --compile uses the operators' kernels now, so \
+      that no later call waits for the compiler, and prints how long each took to be ready. --variants \
+      lists kernels with the macros that problems give them, which Scripts/check-cuda compiles without a GPU.
       """)
 
   @Flag(help: "Remove them all; they are compiled again when they are used.")
@@ -20,14 +22,28 @@ struct Kernels: ParsableCommand {
   @Flag(help: "Compile the kernels of all operators by running the quick conformance cases.")
   var compile = false
 
+  @Flag(
+    help:
+      "List kernels with their macros, each for the architectures that it serves; no GPU is needed."
+  )
+  var variants = false
+
+  @Flag(help: "For --variants: as JSON.")
+  var json = false
+
   @Option(help: "For --compile: cuda or cuda:N.")
   var device = "cuda"
 
   func run() throws {
-    let cache = try KernelCache.shared()
-    guard !(clear && compile) else {
-      throw CommandError("--clear and --compile are both given; one must be absent")
+    let given = [("--clear", clear), ("--compile", compile), ("--variants", variants)].filter(\.1)
+    guard given.count <= 1 else {
+      throw CommandError("\(given[0].0) and \(given[1].0) are both given; one must be absent")
     }
+    guard variants || !json else {
+      throw CommandError("--json is given without --variants, which it is for")
+    }
+    if variants { return try listVariants() }
+    let cache = try KernelCache.shared()
     if clear {
       let count = try cache.clear()
       print("\(count) compiled kernels removed from \(cache.folder)")
@@ -44,6 +60,27 @@ struct Kernels: ParsableCommand {
     for entry in entries { print("\(entry.name)  \(entry.bytes) bytes") }
     print("\(entries.count) compiled kernels, \(bytes) bytes, in \(cache.folder)")
     print("sources: \(KernelSource.names.joined(separator: ", "))")
+  }
+
+  /// What `Scripts/check-cuda` compiles, but for linear attention on Hopper.
+  static let checked =
+    CheckedKernel.exact + CheckedKernel.linear + CheckedKernel.scan + CheckedKernel.tensors
+    + CheckedKernel.training + CheckedKernel.ladder
+
+  private func listVariants() throws {
+    if json {
+      print(try JSON.text(Self.checked))
+      return
+    }
+    var table = TextTable([
+      "kernel": .left, "use": .left, "architecture": .left, "macros": .left,
+    ])
+    for kernel in Self.checked {
+      table.append([
+        kernel.source, kernel.use, kernel.architecture, kernel.definitions.joined(separator: " "),
+      ])
+    }
+    for line in table.lines() { print(line) }
   }
 
   private func compileAhead(_ cache: KernelCache) throws {

@@ -11,28 +11,17 @@ struct FlashBiasGradient {
 
   private let inputs: ExactInputs
   private let operands: FlashOperands
-  private let features: FlashFeatures
-  private let columns: TileColumns
-  private let rows: TileRows
+  private let tile: FlashBiasTile
 
   init(_ inputs: ExactInputs, _ features: FlashFeatures, _ operands: FlashOperands) {
     self.inputs = inputs
     self.operands = operands
-    self.features = features
     let problem = inputs.problem
-    let columns = TileColumns(
-      keyDimension: problem.keyDimension, valueDimension: problem.valueDimension,
-      features.element)
-    self.columns = columns
-    let candidates = [64, 32, 16].map { TileRows($0, $0, warps: $0 / 16, blocks: 1) }
-    rows = TileLimits(operands.queue.device.limits).first(of: candidates) {
-      Self.sharedBytes($0, columns)
-    }
-  }
-
-  private static func sharedBytes(_ rows: TileRows, _ columns: TileColumns) -> Int {
-    attention_bias_gradient_bytes(
-      rows.queries, rows.keys, columns.keys, columns.values, columns.numberBytes)
+    tile = FlashBiasTile(
+      TileColumns(
+        keyDimension: problem.keyDimension, valueDimension: problem.valueDimension,
+        features.element),
+      features, TileLimits(operands.queue.device.limits))
   }
 
   func run(_ backward: AttentionBackwardParameters, isWide: Bool) throws -> Tensor? {
@@ -46,8 +35,8 @@ struct FlashBiasGradient {
     // Sequences of a packed batch have their own rows and columns of the bias, unless it has none.
     let sumsSequences = isPacked ? sums[2] && sums[3] : sums[0]
     let sequences = inputs.segments.count
-    let queryTiles = tiles(inputs.segments.map(\.queryCount).max(), rows.queries)
-    let keyTiles = tiles(inputs.segments.map(\.keyCount).max(), rows.keys)
+    let queryTiles = tiles(inputs.segments.map(\.queryCount).max(), tile.rows.queries)
+    let keyTiles = tiles(inputs.segments.map(\.keyCount).max(), tile.rows.keys)
     let perSlot = sums[2] ? tiles(queryTiles, Self.mostSlots) : 1
     let slots = sums[2] ? tiles(queryTiles, perSlot) : 1
     let shape = Shape([slots] + extents)
@@ -57,17 +46,13 @@ struct FlashBiasGradient {
       ? Tensor.zeros(shape).moved(to: inputs.device).contiguous()
       : .onDevice(shape, dtype: .float32, device: inputs.device)
     let strides = zip(shape.contiguousStrides.dropFirst(), sums).map { Int64($1 ? 0 : $0) }
-    var definitions = features
-    definitions.hasTerms = true
     try operands.queue.launch(
-      "attention/bias_gradient",
-      definitions: definitions.definitions + columns.definitions
-        + ["QUERY_ROWS=\(rows.queries)", "KEY_ROWS=\(rows.keys)", "WIDE=\(isWide ? 1 : 0)"],
+      "attention/bias_gradient", definitions: tile.definitions(isWide: isWide),
       grid: (
         sums[3] ? 1 : keyTiles, sums[2] ? slots : queryTiles,
         (sumsSequences ? 1 : sequences) * (sums[1] ? 1 : problem.heads)
       ),
-      threads: rows.threads, sharedBytes: Self.sharedBytes(rows, columns),
+      threads: tile.rows.threads, sharedBytes: tile.sharedBytes,
       AttentionBiasGradientParameters(
         backward: backward, gradient: try result.deviceAddress(),
         slot: Int64(shape.contiguousStrides[0]), batch: strides[0], head: strides[1],
@@ -79,4 +64,33 @@ struct FlashBiasGradient {
   }
 
   private func tiles(_ length: Int?, _ rows: Int) -> Int { (length ?? 0).pieces(of: rows) }
+}
+
+/// The tile of `attention/bias_gradient.cu`.
+struct FlashBiasTile {
+  let rows: TileRows
+  private let columns: TileColumns
+  private let features: FlashFeatures
+
+  init(_ columns: TileColumns, _ features: FlashFeatures, _ limits: TileLimits) {
+    self.columns = columns
+    self.features = features
+    let candidates = [64, 32, 16].map { TileRows($0, $0, warps: $0 / 16, blocks: 1) }
+    rows = limits.first(of: candidates) { Self.sharedBytes($0, columns) }
+  }
+
+  var sharedBytes: Int { Self.sharedBytes(rows, columns) }
+
+  private static func sharedBytes(_ rows: TileRows, _ columns: TileColumns) -> Int {
+    attention_bias_gradient_bytes(
+      rows.queries, rows.keys, columns.keys, columns.values, columns.numberBytes)
+  }
+
+  /// - Parameter isWide: whether the other gradients are written as float32.
+  func definitions(isWide: Bool) -> [String] {
+    var features = features
+    features.hasTerms = true
+    return features.definitions + columns.definitions
+      + ["QUERY_ROWS=\(rows.queries)", "KEY_ROWS=\(rows.keys)", "WIDE=\(isWide ? 1 : 0)"]
+  }
 }
