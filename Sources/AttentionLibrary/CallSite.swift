@@ -75,7 +75,7 @@ struct CallSite {
     return found
   }
 
-  private func absence(of name: String) -> AttentionError {
+  func absence(of name: String) -> AttentionError {
     .invalidArgument(name, was: "absent", mustBe: "present")
   }
 

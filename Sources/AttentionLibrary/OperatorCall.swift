@@ -108,40 +108,37 @@ private struct Fields<C: OperatorCall> {
   /// - Parameter wanted: the inputs whose gradients are asked for.
   func call(at site: CallSite, needsGradient: Bool, wanted: [Op.Input]) throws -> Call<Op> {
     var inputs: Tensors<Op.Input> = [:]
+    let facts = Op.facts
     var length = 0
-    for (place, (input, facts)) in Op.inputs.enumerated() {
-      let (tensor, name) = (field(place), input.nameInC)
-      if facts.isRequired {
-        let tensor = try site.required(tensor, name)
-        // The tokens of the first.
-        if place == 0, tensor.rank > 1 { length = tensor.shape[1] }
-        inputs[input] = tensor
-      } else if facts.isHosted {
-        inputs[input] = try site.cumulativeLengths(tensor, length: length)
-      } else {
-        inputs[input] = try site.input(tensor, name)
-      }
+    for (place, input) in Op.inputs.enumerated() {
+      let tensor = field(place)
+      let (isRequired, isHosted) = (facts[place].isRequired, facts[place].isHosted)
+      guard tensor.is_present != 0 || isRequired else { continue }
+      let given =
+        try isHosted
+        ? site.cumulativeLengths(tensor, length: length) : site.input(tensor, input.field)
+      if isRequired, given == nil { throw site.absence(of: input.field) }
+      // The tokens of the first.
+      if place == 0, let given, given.rank > 1 { length = given.shape[1] }
+      inputs[input] = given
     }
-    let call = memory.pointee
     return try Call<Op>(
-      inputs, call.options(inputs), kernel: call.kernel.map { String(cString: $0) },
+      inputs, memory.pointee.options(inputs),
+      kernel: memory.pointee.kernel.map { String(cString: $0) },
       gradients: WantedGradients(areNeeded: needsGradient, inputs: wanted))
   }
 
   /// Where gradients are written.
   func targets(at site: CallSite) throws -> Tensors<Op.Input> {
     var targets: Tensors<Op.Input> = [:]
+    let facts = Op.facts
     var number = 0
-    for (place, (input, facts)) in Op.inputs.enumerated() where facts.isDifferentiable {
-      targets[input] = try site.target(
-        gradientOf: field(place), gradient(number), input.nameInC)
+    for (place, input) in Op.inputs.enumerated() where facts[place].isDifferentiable {
+      let gradient = gradient(number)
       number += 1
+      guard gradient.is_present != 0 else { continue }
+      targets[input] = try site.target(gradientOf: field(place), gradient, input.field)
     }
     return targets
   }
-}
-
-extension OperatorInput {
-  /// The name of the field: `scale` is a number there.
-  fileprivate var nameInC: String { self as? ExactInput == .scale ? "head_scales" : rawValue }
 }

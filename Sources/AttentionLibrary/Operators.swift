@@ -44,8 +44,8 @@ extension sa_attention: OperatorCall {
     options.isCausal = is_causal != 0
     options.alignment = try alignmentCase()
     options.window = window()
-    options.softcap = softcap == 0 ? nil : softcap
-    options.alibi = has_alibi == 0 ? nil : .standard
+    options.terms = ScoreTermOptions(
+      softcap: softcap == 0 ? nil : softcap, alibi: has_alibi == 0 ? nil : .standard)
     options.allowsTF32 = allows_tf32 != 0
     return options
   }

@@ -34,26 +34,8 @@ extension ExactAttention {
     }
     let segments = try Segments(
       options, inputs[.cumulativeLengths], batch: batch, queries: t, keys: s)
-    if let softcap = options.softcap, !(softcap > 0 && softcap.isFinite) {
-      throw AttentionError.invalidArgument("softcap", was: "\(softcap)", mustBe: "above 0")
-    }
-    if case .slopes(let slopes) = options.alibi, slopes.count != heads {
-      throw AttentionError.invalidArgument(
-        "alibi slopes", was: "\(slopes.count) numbers", mustBe: "one for each of \(heads) heads")
-    }
+    let terms = try checkTerms(inputs, options.terms, scores: [batch, heads, t, s])
     let bias = inputs[.bias]
-    if let bias {
-      let shape: Shape = [batch, heads, t, s]
-      guard bias.dtype.isFloatingPoint || bias.dtype == .bool,
-        (try? bias.detached().expanded(to: shape)) != nil
-      else {
-        throw AttentionError.invalidArgument(
-          "bias", was: "\(bias.dtype.rawValue) \(bias.shape)",
-          mustBe: "floating-point or bool, and broadcastable to \(shape)")
-      }
-    }
-    try check(logitDecay: inputs[.logitDecay], shape: [batch, t, heads], keys: s)
-    try checkVector(inputs, .sinks, count: heads)
     let problem = ExactProblem(
       batch: batch, queryLength: t, keyLength: s, heads: heads,
       keyValueHeads: sizes.keyValueHeads, keyDimension: sizes.keyDimension,
@@ -62,15 +44,14 @@ extension ExactAttention {
       isCosine: options.isCosine, isCausal: options.isCausal, alignment: options.alignment,
       window: options.window, hasKeyMask: inputs[.keyMask] != nil,
       packedSequences: inputs[.cumulativeLengths] == nil ? nil : segments.count,
-      visiblePairs: segments.visiblePairs, hasSoftcap: options.softcap != nil,
-      hasALiBi: options.alibi != nil, bias: bias?.shape, biasDType: bias?.dtype,
-      hasLogitDecay: inputs[.logitDecay] != nil, hasSinks: inputs[.sinks] != nil,
+      visiblePairs: segments.visiblePairs, terms: terms, bias: bias?.shape,
+      biasDType: bias?.dtype,
       needsGradient: gradients.areNeeded,
       wantsBiasGradient: gradients.inputs.contains(.bias) && bias?.dtype.isFloatingPoint == true)
     return (problem, segments)
   }
 
-  private static func checkVector(
+  static func checkVector(
     _ inputs: Tensors<ExactInput>, _ input: ExactInput, count: Int
   ) throws {
     guard let tensor = inputs[input] else { return }
@@ -81,8 +62,7 @@ extension ExactAttention {
     }
   }
 
-  private static func check(logitDecay decay: Tensor?, shape: Shape, keys: Int) throws {
-    guard let decay else { return }
+  static func check(logitDecay decay: Tensor, shape: Shape, keys: Int) throws {
     guard decay.shape == shape, decay.dtype.isFloatingPoint else {
       throw AttentionError.invalidArgument(
         "logitDecay", was: "\(decay.dtype.rawValue) \(decay.shape)",

@@ -20,7 +20,6 @@ public final class ExactInputs: OperatorArguments {
   public let scale: [Float]
   /// Contiguous bool [b,s].
   public let keyMask: Tensor?
-  let softcap: Float?
   /// One for each query head.
   let slopes: [Float]?
   /// A view [b,h,t,s] of the bias as it lies, with zero strides where it broadcasts.
@@ -31,8 +30,8 @@ public final class ExactInputs: OperatorArguments {
   /// The number of cuts up to each token, in the same order; nil where there is none. See
   /// ``cuttingDecay``.
   let decayCuts: [Int32]?
-  /// One for each query head; nil on a GPU.
-  let sinks: [Float]?
+  /// The sink of each query head; nil on a GPU.
+  let sinkNumbers: [Float]?
   /// Whether a query may not see a key of its own sequence. A bias of −∞ hides as a mask does, and so does a
   /// decay that cuts.
   let hidesPairs: Bool
@@ -50,8 +49,6 @@ public final class ExactInputs: OperatorArguments {
   var scales: Tensor? { tensors[.scale] }
   var biasShape: Shape? { problem.bias }
   var logitDecay: Tensor? { tensors[.logitDecay] }
-  var sinkLogits: Tensor? { tensors[.sinks] }
-  var hasSinks: Bool { problem.hasSinks }
   /// The shape of the bias's gradient; nil where it has none.
   var biasGradientShape: Shape? { problem.needsBiasGradient ? biasShape : nil }
   /// Query heads that share a key/value head.
@@ -77,8 +74,7 @@ public final class ExactInputs: OperatorArguments {
       scale = [Float](repeating: Float(factor), count: heads)
     }
     keyMask = try inputs[.keyMask]?.contiguous()
-    softcap = options.softcap.map { Float($0) }
-    slopes = options.alibi?.slopes(heads: heads)
+    slopes = options.terms.alibi?.slopes(heads: heads)
     bias = try inputs[.bias]?.expanded(
       to: [problem.batch, heads, problem.queryLength, problem.keyLength])
     let sums =
@@ -86,7 +82,7 @@ public final class ExactInputs: OperatorArguments {
       ? try Self.runningSums(inputs[.logitDecay], segments: segments, keyMask: keyMask) : nil
     (decaySums, decayCuts) = (sums?.sums, sums?.cuts)
     hidesPairs = keyMask != nil || bias != nil || decayCuts != nil || segments.hidesPairs
-    sinks = isReadable ? try inputs[.sinks]?.elements(as: Float.self) : nil
+    sinkNumbers = isReadable ? try inputs[.sinks]?.elements(as: Float.self) : nil
   }
 }
 
@@ -131,12 +127,6 @@ extension ExactInputs {
 }
 
 extension ExactInputs {
-  /// The sink of a query head; nil where there is none, or one of −∞, which adds nothing.
-  func sink(head: Int) -> Float? {
-    guard let sink = sinks?[head], sink != -.infinity else { return nil }
-    return sink
-  }
-
   /// The keys of `columns`, counted in the sequence, that the key mask takes away; counted from the first.
   func maskedKeys(_ segment: Segment, _ columns: Range<Int>) throws -> [Int] {
     guard let keyMask else { return [] }

@@ -62,6 +62,9 @@ public enum ExactInput: String, OperatorInput {
   case logitDecay = "logit_decay"
   case sinks
 
+  /// `scale` is a number there.
+  public var field: String { self == .scale ? "head_scales" : rawValue }
+
   public var facts: InputFacts {
     switch self {
     case .queries: .operand("[b,t,h,k]")
@@ -104,8 +107,8 @@ public struct ExactOptions: Hashable, Sendable {
   public var isCausal = false
   public var alignment = Alignment.bottomRight
   public var window: Window?
-  public var softcap: Double?
-  public var alibi: ALiBi?
+  /// What is done to scores, as far as it is numbers.
+  public var terms = ScoreTermOptions()
   public var allowsTF32 = false
 
   /// The scale of a cosine, unless another is given.

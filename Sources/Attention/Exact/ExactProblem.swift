@@ -24,14 +24,12 @@ public struct ExactProblem: OperatorProblem {
   public var packedSequences: Int?
   /// Pairs of a query and a key inside the causal band and window, over all sequences of one head.
   public var visiblePairs: Int
-  public var hasSoftcap: Bool
-  public var hasALiBi: Bool
+  /// What is done to scores beside the similarity and the mask.
+  public var terms: ScoreTermSet
   /// The bias's own shape.
   public var bias: Shape?
   /// What it holds: numbers, or bool, which hides pairs. Kernels read it as it lies.
   public var biasDType: DType?
-  public var hasLogitDecay: Bool
-  public var hasSinks: Bool
   public var needsGradient: Bool
   /// Whether a gradient of the bias is asked for, if any are.
   public var wantsBiasGradient: Bool
@@ -57,14 +55,11 @@ public struct ExactProblem: OperatorProblem {
     }
     if hasKeyMask { words.append("key mask") }
     if let packedSequences { words.append("\(packedSequences) packed sequences") }
-    if hasSoftcap { words.append("softcap") }
-    if hasALiBi { words.append("ALiBi") }
+    for (term, name) in ScoreTermSet.names where terms.contains(term) { words.append(name) }
     if let bias {
       let kind = biasDType.map { $0 == .float32 ? "" : "\($0.rawValue) " } ?? ""
       words.append("\(kind)bias \(bias)")
     }
-    if hasLogitDecay { words.append("logit decay") }
-    if hasSinks { words.append("sinks") }
     if needsGradient { words.append("with gradients") }
     if allowsTF32 { words.append("TF32 allowed") }
     if device != .cpu { words.append("on \(device)") }

@@ -49,3 +49,101 @@ public struct ScoreTerms: Sendable {
     self.sinks = sinks
   }
 }
+
+/// Which terms a problem has.
+public struct ScoreTermSet: OptionSet, Hashable, Sendable {
+  public let rawValue: UInt8
+
+  public init(rawValue: UInt8) { self.rawValue = rawValue }
+
+  public static let softcap = ScoreTermSet(rawValue: 1)
+  public static let alibi = ScoreTermSet(rawValue: 2)
+  public static let bias = ScoreTermSet(rawValue: 4)
+  public static let logitDecay = ScoreTermSet(rawValue: 8)
+  public static let sinks = ScoreTermSet(rawValue: 16)
+
+  /// Those that change scores: a sink joins their sum only.
+  public static let ofScores: ScoreTermSet = [.softcap, .alibi, .bias, .logitDecay]
+  /// Those that leave no score larger than it was.
+  static let bounded: ScoreTermSet = [.softcap]
+
+  /// What problems call them, but for the bias, whose shape they say.
+  static let names: [(term: ScoreTermSet, name: String)] = [
+    (.softcap, "softcap"), (.alibi, "ALiBi"), (.logitDecay, "logit decay"), (.sinks, "sinks"),
+  ]
+}
+
+/// The terms that are numbers.
+public struct ScoreTermOptions: Hashable, Sendable {
+  public var softcap: Double?
+  public var alibi: ALiBi?
+
+  public init(softcap: Double? = nil, alibi: ALiBi? = nil) {
+    self.softcap = softcap
+    self.alibi = alibi
+  }
+}
+
+extension ScoreTerms {
+  /// The terms that are tensors.
+  var inputs: Tensors<ExactInput> {
+    [.bias: bias, .logitDecay: logitDecay, .sinks: sinks]
+  }
+
+  var options: ScoreTermOptions { ScoreTermOptions(softcap: softcap, alibi: alibi) }
+}
+
+extension ExactAttention {
+  /// Checks the terms of a call against the shape of its scores, and says which there are.
+  static func checkTerms(
+    _ inputs: Tensors<ExactInput>, _ options: ScoreTermOptions, scores: Shape
+  ) throws -> ScoreTermSet {
+    let heads = scores[1]
+    var terms: ScoreTermSet = []
+    if let softcap = options.softcap {
+      guard softcap > 0 && softcap.isFinite else {
+        throw AttentionError.invalidArgument("softcap", was: "\(softcap)", mustBe: "above 0")
+      }
+      terms.insert(.softcap)
+    }
+    if let alibi = options.alibi {
+      if case .slopes(let slopes) = alibi, slopes.count != heads {
+        throw AttentionError.invalidArgument(
+          "alibi slopes", was: "\(slopes.count) numbers", mustBe: "one for each of \(heads) heads")
+      }
+      terms.insert(.alibi)
+    }
+    if let bias = inputs[.bias] {
+      guard bias.dtype.isFloatingPoint || bias.dtype == .bool,
+        (try? bias.detached().expanded(to: scores)) != nil
+      else {
+        throw AttentionError.invalidArgument(
+          "bias", was: "\(bias.dtype.rawValue) \(bias.shape)",
+          mustBe: "floating-point or bool, and broadcastable to \(scores)")
+      }
+      terms.insert(.bias)
+    }
+    if let decay = inputs[.logitDecay] {
+      try check(logitDecay: decay, shape: [scores[0], scores[2], heads], keys: scores[3])
+      terms.insert(.logitDecay)
+    }
+    if inputs[.sinks] != nil {
+      try checkVector(inputs, .sinks, count: heads)
+      terms.insert(.sinks)
+    }
+    return terms
+  }
+}
+
+extension ExactInputs {
+  var softcap: Float? { options.terms.softcap.map { Float($0) } }
+  var hasSink: Bool { problem.terms.contains(.sinks) }
+  /// The sinks [h] as the caller gave them.
+  var sinkLogits: Tensor? { self[.sinks] }
+
+  /// The sink of a query head; nil where there is none, or one of −∞, which adds nothing.
+  func sink(head: Int) -> Float? {
+    guard let sink = sinkNumbers?[head], sink != -.infinity else { return nil }
+    return sink
+  }
+}

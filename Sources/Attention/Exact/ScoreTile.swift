@@ -45,7 +45,7 @@ struct ScoreTile: Sendable {
 
   /// Whether anything but the mask changes a score.
   var addsTerms: Bool {
-    inputs.softcap != nil || inputs.slopes != nil || inputs.bias != nil || inputs.decaySums != nil
+    !inputs.problem.terms.isDisjoint(with: .ofScores)
   }
 
   /// Whether ``apply(_:head:rows:columns:_:stride:isTransposed:capped:)`` changes anything in a tile.
@@ -109,6 +109,15 @@ struct ScoreTile: Sendable {
       let shift = isTransposed ? -shift : shift
       kernels.mask_band(m, n, s, stride, band.low + shift, band.high + shift)
     }
+  }
+
+  /// Makes gradients of capped scores those of the scores before, in place.
+  func throughCap(
+    _ rows: Int, _ columns: Int, _ capped: UnsafePointer<Float>,
+    _ gradient: UnsafeMutablePointer<Float>, stride: Int
+  ) {
+    guard let cap = inputs.softcap else { return }
+    kernels.softcap_backward(rows, columns, capped, gradient, stride, cap)
   }
 
   /// Adds c_i − c_j. The sums are long, so their difference to the tile's first query is taken in

@@ -10,7 +10,7 @@ import AttentionTensors
 /// A query that sees no key gets a zero output, a log-sum-exp of −∞ and zero gradients. What is hidden, by the
 /// mask or by a bias of −∞, has no part in anything and may hold NaN and infinity: padding, or pages of a cache
 /// that nobody has written. Queries,
-/// keys, values, a scale per head, bias, logit decay and sinks have gradients where they are
+/// keys, values, a scale per head, and terms that are tensors of numbers have gradients where they are
 /// tracked.
 ///
 /// It is computed where the tensors are: on a GPU the work is queued, and nothing is waited for but lengths
@@ -69,12 +69,10 @@ extension Call where Op == ExactAttention {
     inputs[.scale] = options.set(similarity)
     inputs[.keyMask] = mask.keyMask
     inputs[.cumulativeLengths] = mask.cumulativeLengths
-    inputs[.bias] = terms.bias
-    inputs[.logitDecay] = terms.logitDecay
-    inputs[.sinks] = terms.sinks
+    for (input, tensor) in terms.inputs { inputs[input] = tensor }
     (options.isCausal, options.alignment, options.window) =
       (mask.isCausal, mask.alignment, mask.window)
-    (options.softcap, options.alibi) = (terms.softcap, terms.alibi)
+    options.terms = terms.options
     options.allowsTF32 = allowsTF32
     try self.init(inputs, options, kernel: kernel)
   }

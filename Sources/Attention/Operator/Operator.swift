@@ -39,6 +39,7 @@ public protocol Operator: Sendable {
 }
 
 extension Operator {
+  @inlinable
   public static var readBackward: [Output] { [] }
 
   /// All kernels, those from outside of the package last; of equal estimates the earlier is taken.
@@ -52,13 +53,16 @@ extension Operator {
   /// - Throws: ``AttentionError/invalidArgument(_:was:mustBe:)`` if a kernel of the operator has its name.
   public static func register(_ kernel: any Kernel<Self>) throws { try registry.register(kernel) }
 
-  /// The tensors that it reads, with what holds of them.
-  public static var inputs: [(input: Input, facts: InputFacts)] { registry.inputs }
+  /// The tensors that it reads.
+  @inlinable
+  public static var inputs: [Input] { registry.inputs }
+  /// What holds of each of ``inputs``.
+  @inlinable
+  public static var facts: [InputFacts] { registry.facts }
   /// Those that have gradients, where they hold numbers.
-  public static var differentiable: [Input] {
-    inputs.filter(\.facts.isDifferentiable).map(\.input)
-  }
+  public static var differentiable: [Input] { inputs.filter(\.facts.isDifferentiable) }
   /// The tensors that it computes.
+  @inlinable
   public static var results: [Output] { registry.results }
 
   /// The verdict on a problem.
@@ -77,10 +81,13 @@ where RawValue == String, AllCases == [Self] {
   var facts: InputFacts { get }
   /// Its name in Swift, as errors have it.
   var argument: String { get }
+  /// Its name in the C struct and in Python, if another than in files.
+  var field: String { get }
 }
 
 extension OperatorInput {
   public var argument: String { "\(self)" }
+  public var field: String { rawValue }
 }
 
 /// What holds of a tensor that an operator reads.
@@ -132,6 +139,7 @@ public struct InputFacts: Sendable {
     "[n+1]", "packed sequences, b is 1", kind: .int32, isHosted: true)
 
   /// Whether there are gradients with respect to it, where it holds numbers.
+  @inlinable
   public var isDifferentiable: Bool { kind == .floatingPoint || kind == .floatingPointOrBool }
 }
 
@@ -164,9 +172,16 @@ public struct WantedGradients<Input: OperatorInput>: Sendable {
   /// The inputs whose gradients are read of it.
   public var inputs: [Input]
 
+  @inlinable
   public init(areNeeded: Bool, inputs: [Input]) {
     self.areNeeded = areNeeded
     self.inputs = inputs
+  }
+
+  /// Those of the tensors that are tracked.
+  init(ofTracked tensors: Tensors<Input>) {
+    inputs = tensors.keys.indices.filter { tensors.tensors[$0].isTracked }.map { tensors.keys[$0] }
+    areNeeded = !inputs.isEmpty
   }
 
   /// Whether the gradient of `input` is asked for.

@@ -6,53 +6,92 @@ import AttentionTensors
 ///     print(outputs[.output]?.shape)
 ///
 /// A table has a few entries: finding one compares keys and hashes nothing.
+@frozen
 public struct Tensors<Key: Hashable & Sendable>: Sendable, Sequence, ExpressibleByDictionaryLiteral
 {
   public typealias Element = (key: Key, tensor: Tensor)
 
-  private var entries: [Element]
+  @usableFromInline
+  internal var storedKeys: [Key]
+  @usableFromInline
+  internal var storedTensors: [Tensor]
+
+  /// What the tensors are for; no two are the same.
+  @inlinable
+  public var keys: [Key] { storedKeys }
+  /// One for each of ``keys``.
+  @inlinable
+  public var tensors: [Tensor] { storedTensors }
+
+  @inlinable
+  internal init(keys: [Key], tensors: [Tensor]) {
+    storedKeys = keys
+    storedTensors = tensors
+  }
 
   /// A table of those that are present.
+  @inlinable
   public init(_ entries: some Sequence<(key: Key, tensor: Tensor?)>) {
-    self.entries = []
-    self.entries.reserveCapacity(entries.underestimatedCount)
+    (storedKeys, storedTensors) = ([], [])
+    let count = entries.underestimatedCount
+    storedKeys.reserveCapacity(count)
+    storedTensors.reserveCapacity(count)
     for (key, tensor) in entries { self[key] = tensor }
   }
 
   /// A table of those that are present.
+  @inlinable
   public init(dictionaryLiteral elements: (Key, Tensor?)...) {
     self.init(elements.lazy.map { (key: $0, tensor: $1) })
   }
 
-  public var isEmpty: Bool { entries.isEmpty }
-  public var keys: [Key] { entries.map(\.key) }
+  @inlinable
+  public var isEmpty: Bool { keys.isEmpty }
 
-  public func makeIterator() -> IndexingIterator<[Element]> { entries.makeIterator() }
+  @inlinable
+  public func makeIterator() -> Iterator { Iterator(self) }
+
+  @frozen
+  public struct Iterator: IteratorProtocol {
+    @usableFromInline
+    internal let table: Tensors
+    @usableFromInline
+    internal var place = 0
+
+    @inlinable
+    internal init(_ table: Tensors) { self.table = table }
+
+    @inlinable
+    public mutating func next() -> Element? {
+      guard place < table.storedKeys.count else { return nil }
+      defer { place += 1 }
+      return (table.storedKeys[place], table.storedTensors[place])
+    }
+  }
 
   /// The tensor for `key`, nil where there is none. Setting nil takes it out.
+  @inlinable
   public subscript(key: Key) -> Tensor? {
-    get {
-      for entry in entries where entry.key == key { return entry.tensor }
-      return nil
-    }
+    get { keys.firstIndex(of: key).map { tensors[$0] } }
     set {
-      let place = entries.firstIndex { $0.key == key }
+      let place = keys.firstIndex(of: key)
       switch (place, newValue) {
-      case (let place?, let tensor?): entries[place].tensor = tensor
-      case (let place?, nil): entries.remove(at: place)
-      case (nil, let tensor?): entries.append((key, tensor))
+      case (let place?, let tensor?): storedTensors[place] = tensor
+      case (let place?, nil):
+        storedKeys.remove(at: place)
+        storedTensors.remove(at: place)
+      case (nil, let tensor?):
+        storedKeys.append(key)
+        storedTensors.append(tensor)
       case (nil, nil): break
       }
     }
   }
 
   /// The same table with every tensor replaced.
+  @inlinable
   public func mapTensors(_ body: (Key, Tensor) throws -> Tensor) rethrows -> Self {
-    var result = self
-    for place in entries.indices {
-      result.entries[place].tensor = try body(entries[place].key, entries[place].tensor)
-    }
-    return result
+    Self(keys: keys, tensors: try keys.indices.map { try body(keys[$0], tensors[$0]) })
   }
 }
 
@@ -60,6 +99,7 @@ extension Tensors where Key: OperatorInput {
   /// The tensor for an input that a call cannot do without.
   ///
   /// - Throws: ``AttentionError/invalidArgument(_:was:mustBe:)`` if it is absent.
+  @inlinable
   public func required(_ input: Key) throws -> Tensor {
     guard let tensor = self[input] else {
       throw AttentionError.invalidArgument(input.argument, was: "absent", mustBe: "present")

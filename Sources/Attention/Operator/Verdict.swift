@@ -87,8 +87,12 @@ public final class KernelRegistry<Op: Operator>: Sendable {
   }
 
   private let candidates: Mutex<Candidates>
-  /// The operator's tensors, put into lists once.
-  let inputs = Op.Input.allCases.map { (input: $0, facts: $0.facts) }
+  /// The operator's tables, read once for all calls.
+  @usableFromInline
+  let inputs = Op.Input.allCases
+  @usableFromInline
+  let facts = Op.Input.allCases.map(\.facts)
+  @usableFromInline
   let results = Op.Output.allCases.filter(\.isResult)
 
   /// - Parameter kernels: those of the package; of equal estimates the earlier wins.

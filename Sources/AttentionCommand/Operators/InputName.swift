@@ -26,7 +26,7 @@ struct InputName {
   }
 
   private static func names<Op: Operator>(of _: Op.Type) -> [InputName] {
-    Op.inputs.map { InputName($0.input.rawValue, $0.facts) }
+    Op.inputs.map { InputName($0.rawValue, $0.facts) }
   }
 
   private static let exact = names(of: ExactAttention.self) + [outputGradient]
@@ -60,11 +60,11 @@ struct InputName {
     "output_gradient", InputFacts("as output", "with --gradients"))
 
   /// Names that a selective scan has and a gated one has not, and of these those it must have.
-  static let selective = SelectiveScan.inputs.map(\.input.rawValue).filter {
+  static let selective = SelectiveScan.inputs.map(\.rawValue).filter {
     GatedScanInput(rawValue: $0) == nil
   }
   static let selectiveRequired = SelectiveScan.inputs.filter(\.facts.isRequired)
-    .map(\.input.rawValue).filter(selective.contains)
+    .map(\.rawValue).filter(selective.contains)
 
   /// The tables of all families, for help.
   static var help: String {

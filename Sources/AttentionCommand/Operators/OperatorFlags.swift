@@ -73,6 +73,13 @@ struct OperatorFlags: ParsableArguments {
   @Flag(help: "The same bits in every run. CPU kernels always give them.")
   var deterministic = false
 
+  var scoreTerms: ScoreTermOptions {
+    ScoreTermOptions(softcap: softcap, alibi: alibi ? .standard : nil)
+  }
+
+  /// Flags by the libraries' names of their arguments, for messages.
+  static let names = ["groups": "--groups", "softcap": "--softcap"]
+
   /// - Throws: ``CommandError`` if a flag has no meaning for `operation`, or the device or dtype is
   ///   none that this build computes on or in.
   func check(for operation: OperatorName) throws {

@@ -13,11 +13,11 @@ extension ToolOperator {
   static func call(_ tensors: NamedTensors, _ flags: OperatorFlags, for operation: OperatorName)
     throws -> Call<Self>
   {
-    let first = try tensors.required(inputs[0].input.rawValue)
+    let first = try tensors.required(inputs[0].rawValue)
     let dtype = flags.dtype ?? first.dtype
-    let given = try inputs.map { input, facts in
+    let given = try inputs.map { input in
       let tensor = tensors[input.rawValue]
-      return (key: input, tensor: facts.isInCallDType ? try tensor?.cast(to: dtype) : tensor)
+      return (key: input, tensor: input.facts.isInCallDType ? try tensor?.cast(to: dtype) : tensor)
     }
     return try Call(
       Tensors(given), options(flags, for: operation, tensors), kernel: flags.kernel)
@@ -39,8 +39,7 @@ extension ExactAttention: ToolOperator {
     options.isCausal = flags.causal
     options.alignment = flags.alignment ?? options.alignment
     options.window = flags.window.map { Window(left: $0.left, right: $0.right) }
-    options.softcap = flags.softcap
-    options.alibi = flags.alibi ? .standard : nil
+    options.terms = flags.scoreTerms
     options.allowsTF32 = flags.tf32
     return options
   }

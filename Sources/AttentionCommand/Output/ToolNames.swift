@@ -6,10 +6,10 @@ import AttentionLayers
 enum ToolNames {
   /// Names that differ from the Swift names by more than their spelling.
   private static let names = [
-    "groups": "--groups", "softcap": "--softcap", "temperature": "--temperature",
+    "temperature": "--temperature",
     "topK": "--top-k", "topP": "--top-p", "maximumTokens": "--tokens", "prompt": "--prompt",
     "initialKeyState": "initial_state", "writes": "slots", "paddingMask": "padding_mask",
-  ]
+  ].merging(OperatorFlags.names) { own, _ in own }
 
   /// The message of `error` with the tool's names of arguments; nil if it is not about an argument.
   static func message(of error: any Error) -> String? {

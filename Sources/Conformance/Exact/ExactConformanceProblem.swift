@@ -249,8 +249,8 @@ struct ExactConformanceProblem: OperatorConformanceProblem {
     options.isCausal = settings.isCausal
     options.alignment = settings.isTopLeft ? .topLeft : .bottomRight
     options.window = settings.window
-    options.softcap = settings.has(.softcap) ? 2.5 : nil
-    options.alibi =
+    options.terms.softcap = settings.has(.softcap) ? 2.5 : nil
+    options.terms.alibi =
       settings.has(.alibi) ? .standard : settings.has(.slopes) ? .slopes([0.5, 0, 0.25, 1]) : nil
     return options
   }

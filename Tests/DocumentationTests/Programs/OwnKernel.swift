@@ -14,9 +14,8 @@ extension RowsExactKernel {
       return Objection("needs one key/value head per query head, was \(problem.keyValueHeads)")
     }
     let isPlain =
-      !problem.isCosine && problem.window == nil && !problem.hasKeyMask && problem.bias == nil
-      && problem.packedSequences == nil && !problem.hasSoftcap && !problem.hasALiBi
-      && !problem.hasLogitDecay && !problem.hasSinks
+      !problem.isCosine && problem.window == nil && !problem.hasKeyMask
+      && problem.packedSequences == nil && problem.terms.isEmpty
     if !isPlain { return Objection("supports no option but the causal mask") }
     if problem.isCausal && problem.queryLength != problem.keyLength {
       return Objection("needs as many keys as queries if causal")

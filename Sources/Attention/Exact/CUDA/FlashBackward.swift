@@ -129,7 +129,7 @@ struct FlashBackward {
       .scale: inputs.scales == nil ? nil : try zeros([problem.heads]),
       .bias: try inputs.biasGradientShape.map(zeros),
       .logitDecay: try inputs.logitDecay.map { try zeros($0.shape) },
-      .sinks: inputs.hasSinks ? try sinks() : nil,
+      .sinks: inputs.hasSink ? try sinks() : nil,
     ]
   }
 
@@ -177,7 +177,7 @@ struct FlashBackward {
       again: try .onDevice(
         Shape(sumShape.dimensions + [2]), dtype: .float32, device: inputs.device),
       large: try .onDevice([groups], dtype: .int32, device: inputs.device),
-      sinks: inputs.hasSinks ? try numbers() : nil)
+      sinks: inputs.hasSink ? try numbers() : nil)
     try operands.queue.launch(
       features.element.kernel("attention/rows"),
       grid: (groups.pieces(of: warps), 1, 1), threads: warps * warp_threads,

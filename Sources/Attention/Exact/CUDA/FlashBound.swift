@@ -19,9 +19,7 @@ struct FlashBound: Hashable, Sendable {
   ///
   /// Only normalised cosine similarity without anything added has the bound |s| ≤ |scale| · groups.
   init?(_ inputs: ExactInputs) {
-    guard let groups = inputs.normalizedGroups, !inputs.hasAddedTerms, inputs.softcap == nil,
-      !inputs.hasSinks
-    else { return nil }
+    guard let groups = inputs.normalizedGroups, inputs.problem.terms.isEmpty else { return nil }
     let isHalf = inputs.dtype == .float16
     factor = Float(groups)
     rise = isHalf ? Self.halfRise : 0
@@ -30,9 +28,4 @@ struct FlashBound: Hashable, Sendable {
       guard let scale = inputs.scale.first, 2 * abs(scale) * factor <= range else { return nil }
     }
   }
-}
-
-extension ExactInputs {
-  /// Whether anything is added to scores before the mask.
-  var hasAddedTerms: Bool { slopes != nil || bias != nil || logitDecay != nil }
 }

@@ -67,8 +67,7 @@ struct FlashFeatures: Hashable, Sendable {
     isPacked = problem.packedSequences != nil
     hasKeyMask = problem.hasKeyMask
     dividesByLengths = problem.normalizedGroups == 1
-    hasTerms =
-      problem.hasSoftcap || problem.hasALiBi || problem.bias != nil || problem.hasLogitDecay
+    hasTerms = !problem.terms.isDisjoint(with: .ofScores)
     bias = problem.biasDType
     isLong = problem.queryLength >= Self.longFrom
   }
@@ -76,7 +75,6 @@ struct FlashFeatures: Hashable, Sendable {
   init(_ inputs: ExactInputs, _ element: FlashElement) {
     self.init(inputs.problem, element)
     hasKeyMask = inputs.keyMask != nil
-    hasTerms = inputs.hasAddedTerms || inputs.softcap != nil
     hasHeadScales = inputs.scales != nil
     isLong = inputs.segments.contains { $0.queryCount >= Self.longFrom }
   }

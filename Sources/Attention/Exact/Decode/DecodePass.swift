@@ -20,7 +20,7 @@ final class DecodePass: Sendable {
   private let keyRows: HeadRows
   private let valueRows: HeadRows
   /// What the softmax may multiply all scores by to make base-2 logits of them; nil where they must
-  /// be scaled before, by head or for the terms and sinks that follow.
+  /// be scaled before, by head or for the terms that follow.
   private let commonFactor: Float?
   /// What makes base-2 logits of scores.
   private var factor: Float { commonFactor ?? logTwoOfE }
@@ -37,7 +37,7 @@ final class DecodePass: Sendable {
     valueRows = try HeadRows(inputs.values, type)
     let scale = inputs.scale.first ?? 1
     commonFactor =
-      !scores.addsTerms && inputs.sinks == nil && scale > 0
+      inputs.problem.terms.isEmpty && scale > 0
         && inputs.scale.allSatisfy { $0 == scale }
       ? scale * logTwoOfE : nil
     group = inputs.headsPerGroup
@@ -86,7 +86,7 @@ final class DecodePass: Sendable {
           var end = first + 1
           while end < tasks.count, tasks[end].start > 0 { end += 1 }
           let segment = inputs.segments[tasks[first].segment]
-          if end > first + 1 || inputs.sinks != nil { merge(segment, (first..<end).map(part)) }
+          if end > first + 1 || inputs.hasSink { merge(segment, (first..<end).map(part)) }
           finish(segment, part(first), output, sums)
           first = end
         }
@@ -263,7 +263,7 @@ final class DecodePass: Sendable {
     }
   }
 
-  /// Adds the pieces of one sequence and its sinks in order, into the first.
+  /// Adds the pieces of one sequence and its sink in order, into the first.
   private func merge(_ segment: ExactInputs.Segment, _ parts: [Part]) {
     let (v, first) = (valueRows.dimension, parts[0])
     for row in 0..<segment.queryCount * keyHeads * group {

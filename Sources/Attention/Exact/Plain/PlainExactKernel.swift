@@ -110,7 +110,8 @@ struct PlainExactKernel: ExactKernel {
     let scores = try operands.scores(inputs)
     let (weights, logSumExp) =
       try isReference
-      ? plainSoftmax(scores, sinks: operands.sinks) : fusedSoftmax(scores, sinks: operands.sinks)
+      ? plainSoftmax(scores, sinkLogits: operands.sinkLogits)
+      : fusedSoftmax(scores, sinkLogits: operands.sinkLogits)
     let output = try operands.output(weights).permuted([0, 2, 1, 3])
     guard operands.tracks else {
       return [

@@ -18,7 +18,7 @@ struct PlainOperands {
   let bias: Tensor?
   private let needsBiasGradient: Bool
   let logitDecay: Tensor?
-  let sinks: Tensor?
+  let sinkLogits: Tensor?
 
   /// - Parameter silent: bool [b, h, t], true for queries that count like those that see nothing.
   init(_ inputs: ExactInputs, dtype: DType, tracks: Bool, silent: Tensor? = nil, selects: Bool)
@@ -65,7 +65,7 @@ struct PlainOperands {
     }
     needsBiasGradient = inputs.problem.needsBiasGradient
     logitDecay = try inputs.logitDecay.map(operand)
-    sinks = try inputs.sinkLogits.map(operand)
+    sinkLogits = try inputs.sinkLogits.map(operand)
   }
 
   /// [b,s,hₖ,d] → [b,h,s,d]: each key/value head once for every query head that reads it.
@@ -199,7 +199,7 @@ struct PlainOperands {
   func gradients(of total: Tensor) throws -> ExactGradients {
     let sources: Tensors<ExactInput> = [
       .queries: queries, .keys: keys, .values: values, .scale: scale,
-      .bias: needsBiasGradient ? bias : nil, .logitDecay: logitDecay, .sinks: sinks,
+      .bias: needsBiasGradient ? bias : nil, .logitDecay: logitDecay, .sinks: sinkLogits,
     ]
     guard total.isTracked else {
       return try sources.mapTensors { try Tensor.zeros($1.shape, dtype: $1.dtype) }

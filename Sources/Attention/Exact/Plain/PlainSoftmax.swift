@@ -5,17 +5,17 @@ import AttentionTensors
 /// The softmax of [b,h,t,s] scores over the keys, and the log-sum-exp [b,h,t], by elementary
 /// operations. A sink [h] is one more logit in the sum; an infinite one takes all of it. Empty rows give
 /// zeros and −∞.
-func plainSoftmax(_ scores: Tensor, sinks: Tensor?) throws -> (weights: Tensor, lse: Tensor) {
+func plainSoftmax(_ scores: Tensor, sinkLogits: Tensor?) throws -> (weights: Tensor, lse: Tensor) {
   let dtype = scores.dtype
   let (zero, one) = (try Tensor.zeros([], dtype: dtype), try Tensor.ones([], dtype: dtype))
   let infinite = try Tensor.full([], -.infinity, dtype: dtype)
   var logits = scores
-  if let sinks {
+  if let sinkLogits {
     // An infinite one has no difference to itself; the largest number leaves others as little.
     let largest = try Tensor.full([], .greatestFiniteMagnitude, dtype: dtype)
-    let isInfinite = try sinks.isEqual(to: .full([], .infinity, dtype: dtype))
-    let column = try Tensor.select(isInfinite, largest, sinks)
-      .reshaped([sinks.elementCount, 1, 1])
+    let isInfinite = try sinkLogits.isEqual(to: .full([], .infinity, dtype: dtype))
+    let column = try Tensor.select(isInfinite, largest, sinkLogits)
+      .reshaped([sinkLogits.elementCount, 1, 1])
       .expanded(to: Shape(scores.shape.dropLast() + [1]))
     logits = try .concatenated([scores, column], -1)
   }
@@ -45,18 +45,18 @@ private func rowMaxima(_ x: Tensor) throws -> Tensor {
 }
 
 /// The same in two passes over each row, as an unfused implementation has it.
-func fusedSoftmax(_ scores: Tensor, sinks: Tensor?) throws -> (weights: Tensor, lse: Tensor) {
+func fusedSoftmax(_ scores: Tensor, sinkLogits: Tensor?) throws -> (weights: Tensor, lse: Tensor) {
   guard scores.dtype == .float32 else {
     // Half precision: the softmax in float32, the weights rounded as a product's operand.
     let (weights, lse) = try fusedSoftmax(
-      scores.cast(to: .float32), sinks: sinks?.cast(to: .float32))
+      scores.cast(to: .float32), sinkLogits: sinkLogits?.cast(to: .float32))
     return (try weights.cast(to: scores.dtype), try lse.cast(to: scores.dtype))
   }
   let kernels = InstructionSet.current.kernels
   let (rows, width) = (scores.shape.dropLast().reduce(1, *), scores.shape[3])
   let (heads, t) = (scores.shape[1], scores.shape[2])
   let source = try scores.detached().contiguous()
-  let logits = try sinks?.elements(as: Float.self)
+  let logits = try sinkLogits?.elements(as: Float.self)
   let rowShape = Shape(Array(scores.shape.dropLast()))
   let results = try Tensor.filling([
     (shape: scores.shape, dtype: .float32), (shape: rowShape, dtype: .float32),
@@ -83,14 +83,14 @@ func fusedSoftmax(_ scores: Tensor, sinks: Tensor?) throws -> (weights: Tensor, 
   }
   let (p, l, share) = (results[0], results[1], results[2])
   let recorded = Tensor.recording(
-    [p, l], from: [scores] + (sinks.map { [$0] } ?? []), operation: "attention"
+    [p, l], from: [scores] + (sinkLogits.map { [$0] } ?? []), operation: "attention"
   ) { incoming in
     // ds = p (g − Σ p g + dl); a sink's share of the sum has no value, so only − Σ p g + dl is left.
     let g = try incoming[0] ?? .zeros(p.shape)
     let dl = try incoming[1] ?? .zeros(l.shape)
     let delta = try (p * g).sum([-1]) - dl
     let ds = try p * (g - delta.unsqueezed(3))
-    return sinks == nil ? [ds] : [ds, try -(share * delta).sum([0, 2])]
+    return sinkLogits == nil ? [ds] : [ds, try -(share * delta).sum([0, 2])]
   }
   return (recorded[0], recorded[1])
 }

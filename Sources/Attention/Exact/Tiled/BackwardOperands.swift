@@ -60,8 +60,8 @@ struct BackwardBlock {
   /// What is added to a row's scores first: zero, but minus their maximum in a row whose log-sum-exp is
   /// large; ``logSumExp`` is then that of what is left. NaN until ``LargeSums`` finds it.
   let offset: UnsafeMutablePointer<Float>
-  /// The share that the sink has in a row's sum, where there are sinks.
-  let sinkShare: UnsafeMutablePointer<Float>
+  /// The share that the sink has in a row's sum, where there is one.
+  let shareOfSink: UnsafeMutablePointer<Float>
   /// Whether any row has an offset.
   let hasOffsets: Bool
   /// Whether something of the queries is NaN or infinite.

@@ -91,7 +91,7 @@ struct BackwardQueries: Sendable {
       index: index, segment: segment, head: head,
       rows: start..<min(start + tile.queries, inputs.segments[segment].queryCount), memory: base,
       logSumExp: numbers, delta: numbers + tile.queries, offset: numbers + 2 * tile.queries,
-      sinkShare: numbers + 3 * tile.queries, hasOffsets: largeSums.base[index] != 0,
+      shareOfSink: numbers + 3 * tile.queries, hasOffsets: largeSums.base[index] != 0,
       isUnfit: unfit.base[index] != 0)
   }
 
@@ -129,7 +129,7 @@ struct BackwardQueries: Sendable {
           block.logSumExp[r] = isLarge ? 0 : sum == -.infinity ? .infinity : sum * logTwoOfE
           block.offset[r] = isLarge ? .nan : 0
           // An infinite sink has all of an infinite sum, and none of an empty one.
-          block.sinkShare[r] =
+          block.shareOfSink[r] =
             sum == -.infinity
             ? 0 : sink.map { $0 == sum ? 1 : exp2($0 * logTwoOfE - block.logSumExp[r]) } ?? 0
         }
@@ -167,7 +167,7 @@ struct BackwardQueries: Sendable {
       let isSilent = less == 0 && isZero(g + r * v, v)
       if isSilent { (block.logSumExp[r], block.offset[r]) = (.infinity, 0) }
       // Of a row that sees nothing a sink has no share; an infinite one has all of it.
-      let isEmpty = block.logSumExp[r] == .infinity && block.sinkShare[r] == 0
+      let isEmpty = block.logSumExp[r] == .infinity && block.shareOfSink[r] == 0
       if isSilent || isEmpty { block.delta[r] = 0 }
     }
   }
@@ -204,10 +204,10 @@ struct BackwardQueries: Sendable {
         for start in stride(from: 0, to: inputs.segments[segment].queryCount, by: tile.queries) {
           let block = block(segment: segment, head: head, start: start)
           scale += Double(scaleSums.base[block.index])
-          if inputs.sinks != nil { sink += sinkGradient(block) }
+          if inputs.hasSink { sink += sinkGradient(block) }
         }
         targets.scaleSums[segment * heads + head] = Float(scale)
-        targets.sinkSums[segment * heads + head] = Float(sink)
+        targets.sumsOfSink[segment * heads + head] = Float(sink)
       }
     }
   }
@@ -254,7 +254,7 @@ struct BackwardQueries: Sendable {
   /// A sink takes a share of the softmax's sum and brings no value: its gradient is −Σ share · δ.
   private func sinkGradient(_ block: BackwardBlock) -> Double {
     (0..<block.rows.count).reduce(0.0) {
-      $0 - Double(block.sinkShare[$1]) * Double(block.delta[$1])
+      $0 - Double(block.shareOfSink[$1]) * Double(block.delta[$1])
     }
   }
 }

@@ -80,10 +80,8 @@ struct KeyTask<Operands: BackwardOperands> {
             kernels.axpy(m, 1, keys.gradient + c * tile.queries, rowSums)
           }
         }
-        if let cap = inputs.softcap {
-          kernels.softcap_backward(
-            columns.count, m, keys.capped, keys.gradient, tile.queries, cap)
-        }
+        pass.scores.throughCap(
+          columns.count, m, keys.capped, keys.gradient, stride: tile.queries)
         if selects {
           try pass.accumulateSelected(block, keys, queryGradient: target)
         } else {

@@ -14,7 +14,7 @@ struct LargeSums<Operands: BackwardOperands> {
   init(_ pass: TiledBackward<Operands>) { self.pass = pass }
 
   /// Resolves rows of blocks: ``BackwardBlock/offset``, ``BackwardBlock/logSumExp`` and
-  /// ``BackwardBlock/sinkShare``.
+  /// ``BackwardBlock/shareOfSink``.
   func resolve(_ blocks: [BackwardBlock]) throws {
     let tile = pass.tile
     try Threads.tryForEach(blocks.count) { index in
@@ -64,7 +64,7 @@ struct LargeSums<Operands: BackwardOperands> {
     guard high > -.infinity else {
       // Nothing but the sink is seen: no weights.
       (block.offset[row], block.logSumExp[row]) = (0, .infinity)
-      block.sinkShare[row] = 1
+      block.shareOfSink[row] = 1
       return
     }
     // log2 of the sum in units of exp(maximum), with the sink in it.
@@ -73,7 +73,7 @@ struct LargeSums<Operands: BackwardOperands> {
       let above = Double(sink) * Double(logTwoOfE) - Double(high) * Double(factor)
       rest =
         above > 0 ? above + log2(1 + Double(sum) * exp2(-above)) : log2(Double(sum) + exp2(above))
-      block.sinkShare[row] = Float(exp2(above - rest))
+      block.shareOfSink[row] = Float(exp2(above - rest))
     }
     (block.offset[row], block.logSumExp[row]) = (-high, Float(rest))
   }

@@ -20,8 +20,8 @@ struct LogitBound: Sendable {
 
   /// Nil where no sequence can use a bound: anything added to a score is not bounded by lengths, and
   /// normalised cosine similarity has a constant shift of its own.
-  init?(_ inputs: ExactInputs, _ kernels: cpu_kernels, addsTerms: Bool) throws {
-    guard !addsTerms, inputs.sinks == nil, inputs.normalizedGroups == nil,
+  init?(_ inputs: ExactInputs, _ kernels: cpu_kernels) throws {
+    guard inputs.problem.terms.isEmpty, inputs.normalizedGroups == nil,
       inputs.segments.contains(where: { $0.queryCount >= Self.leastQueries }),
       let type = inputs.dtype.floatType
     else { return nil }

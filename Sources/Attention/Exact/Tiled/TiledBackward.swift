@@ -73,7 +73,7 @@ struct TiledBackward<Operands: BackwardOperands>: Sendable {
         dk: pointers[1].assumingMemoryBound(to: Float.self),
         dv: pointers[2].assumingMemoryBound(to: Float.self), rowSums: rowSums.base,
         columnSums: columnSums.base, scaleSums: headSums.base,
-        sinkSums: headSums.base + inputs.segments.count * h)
+        sumsOfSink: headSums.base + inputs.segments.count * h)
       if parts.count == 1 {
         bias = try run(parts[0], targets)
       } else {
@@ -85,7 +85,7 @@ struct TiledBackward<Operands: BackwardOperands>: Sendable {
       .scale: try sum(headSums.base), .bias: bias,
       .logitDecay: hasDecay
         ? try decayGradient(rowSums: rowSums.base, columnSums: columnSums.base) : nil,
-      .sinks: inputs.sinks == nil
+      .sinks: !inputs.hasSink
         ? nil : try sum(headSums.base + inputs.segments.count * h),
     ]
   }
@@ -154,7 +154,7 @@ struct TiledBackward<Operands: BackwardOperands>: Sendable {
     scores.apply(
       inputs.segments[block.segment], head: block.head, rows: block.rows, columns: keys.columns,
       keys.scores, stride: tile.queries, isTransposed: true,
-      capped: inputs.softcap == nil ? nil : keys.capped)
+      capped: keys.capped)
     return factor
   }
 
@@ -261,5 +261,5 @@ struct BackwardTargets: @unchecked Sendable {
   /// [b,h,t] row sums and [b,h,s] column sums of dS, for the logit decay.
   let rowSums, columnSums: UnsafeMutablePointer<Float>
   /// [sequences, h]: the shares that a sequence has in the gradients of scale and sink.
-  let scaleSums, sinkSums: UnsafeMutablePointer<Float>
+  let scaleSums, sumsOfSink: UnsafeMutablePointer<Float>
 }

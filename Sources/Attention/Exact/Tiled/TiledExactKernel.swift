@@ -86,9 +86,7 @@ extension ExactInputs {
   ///
   /// Only normalised cosine similarity without anything added has the bound |s| ≤ |scale| · groups.
   func constantShift(head: Int) -> Float? {
-    guard let normalizedGroups, bias == nil, slopes == nil, decaySums == nil, sinks == nil else {
-      return nil
-    }
+    guard let normalizedGroups, problem.terms.isSubset(of: .bounded) else { return nil }
     let bound = abs(scale[head]) * Float(normalizedGroups)
     return 2 * bound <= Self.largestExponent ? bound : nil
   }

@@ -17,7 +17,7 @@ struct TiledForward<Operands: ForwardOperands> {
     kernels = InstructionSet.current.kernels
     scores = try ScoreTile(inputs, kernels)
     operands = try Operands(inputs, kernels)
-    bound = try LogitBound(inputs, kernels, addsTerms: scores.addsTerms)
+    bound = try LogitBound(inputs, kernels)
   }
 
   func run() throws -> ExactOutputs {
