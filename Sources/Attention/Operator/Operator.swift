@@ -183,9 +183,6 @@ public struct WantedGradients<Input: OperatorInput>: Sendable {
     inputs = tensors.keys.indices.filter { tensors.tensors[$0].isTracked }.map { tensors.keys[$0] }
     areNeeded = !inputs.isEmpty
   }
-
-  /// Whether the gradient of `input` is asked for.
-  public func contains(_ input: Input) -> Bool { areNeeded && inputs.contains(input) }
 }
 
 /// What kernels read of a call: its tensors, checked and without history, and what follows from them.
