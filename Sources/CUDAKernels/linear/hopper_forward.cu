@@ -170,6 +170,7 @@ DEVICE void recur(const Parameters &p, const Layout &layout, const Place &at, co
     keep(state);
 #if CHANNELS
     scale_channels(state, gates.leave);
+    keep(state);
 #endif
 #if FLOWS && REVERSED
     if (begins_segment(walk)) store_state_product(p.flows, o, at, state, walk.chunk());

@@ -105,6 +105,7 @@ DEVICE void recur(const Parameters &p, const Layout &layout, const Place &at, co
     keep(state);
 #if CHANNELS
     scale_channels(state, gates.leave);
+    keep(state);
 #endif
 #if ERASERS
     leave(layout.eraser_ring, turn);
