@@ -16,9 +16,8 @@ public struct RowsKernel: ExactKernel {
     }
     let isPlain =
       problem.isCausal && !problem.isCosine && problem.window == nil && !problem.hasKeyMask
-      && problem.bias == nil && problem.packedSequences == nil && !problem.hasSoftcap
-      && !problem.hasALiBi && !problem.hasLogitDecay && !problem.hasSinks
-    if !isPlain { return Objection("it knows the causal mask and nothing else") }
+      && problem.packedSequences == nil && problem.terms.isEmpty
+    if !isPlain { return Objection("supports no option but the causal mask") }
     return problem.queryLength == problem.keyLength
       ? nil : Objection("unequal lengths; it needs as many keys as queries")
   }
