@@ -16,7 +16,7 @@ public final class ExactInputs: OperatorArguments {
   public let values: Tensor
   /// The similarity's factor; 1 where each head has its own.
   public let factor: Double
-  /// The similarity's factor for each query head; empty where only ``scales`` on a GPU has it.
+  /// The similarity's factor for each query head; empty where only a tensor on a GPU has it.
   public let scale: [Float]
   /// Contiguous bool [b,s].
   public let keyMask: Tensor?

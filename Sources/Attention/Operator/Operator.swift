@@ -25,7 +25,10 @@ public protocol Operator: Sendable {
 
   /// Checks that tensors and options go together. Devices are checked before.
   ///
-  /// - Parameter gradients: which are asked for.
+  /// - Parameters:
+  ///   - inputs: the tensors of the call.
+  ///   - options: what it says beside them.
+  ///   - gradients: those that are wanted.
   /// - Throws: ``AttentionError/invalidArgument(_:was:mustBe:)`` naming the first that does not fit.
   static func check(
     _ inputs: Tensors<Input>, _ options: Options, _ gradients: WantedGradients<Input>

@@ -57,12 +57,16 @@ import Testing
       packed: [0, 1100, 2300]),
   ]
 
-  /// The same with the delta rule.
-  static let erasing = cases.map { item in
+  /// The same with the delta rule, but for two of the long ones.
+  static let erasing = cases.filter { $0.length < 1000 || $0.keyDimension == 128 }.map { item in
     var item = item
     item.erases = true
     return item
   }
+
+  /// Of the gradient of gates that leave only pairs of neighbours: in the last chunk nothing sets right what passes,
+  /// which is a sum over 32 tokens in the mean, of four numbers each that are rounded to bfloat16, √(4 · 32) · 2⁻⁹ / √3.
+  static let boundOfSums = 1.3e-2
 
   @Test(arguments: cases + erasing) func isTheDefinition(_ item: Case) throws {
     var random = SystemRandomNumberGenerator()
@@ -108,7 +112,8 @@ import Testing
     let names = ["output", "final state", "dq", "dk", "dv", "dg", "initial state's", "dβ"]
     for (name, pair) in zip(names, zip(found, expected)) {
       let error = try relativeError(pair.0, pair.1)
-      #expect(error <= 1e-2, "\(name): \(error)")
+      let bound = name == "dg" && item.gates == .steep && item.erases ? Self.boundOfSums : 1e-2
+      #expect(error <= bound, "\(name): \(error)")
     }
   }
 
