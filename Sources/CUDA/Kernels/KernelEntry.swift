@@ -113,5 +113,10 @@ final class KernelLock {
     }
   }
 
-  deinit { close(descriptor) }
+  deinit {
+    // A child process that another thread has just forked holds the descriptor, and with it the lock, until it
+    // executes its program.
+    flock(descriptor, LOCK_UN)
+    close(descriptor)
+  }
 }

@@ -44,7 +44,12 @@ final class RunLock {
   }
 
   deinit {
-    if isExclusive { ftruncate(descriptor, 0) }
+    if isExclusive {
+      ftruncate(descriptor, 0)
+      // A child process that another thread has just forked holds the descriptor, and with it the lock, until
+      // it executes its program.
+      flock(descriptor, LOCK_UN)
+    }
     close(descriptor)
   }
 

@@ -23,6 +23,24 @@ import Testing
     _ = try RunLock(folder: folder.path)
   }
 
+  /// A process that is forked while a run goes on has a copy of the descriptor until it executes its program.
+  @Test func aReleasedLockIsFreeThoughACopyOfItsDescriptorIsOpen() throws {
+    let folder = TemporaryFolder()
+    var lock: RunLock? = try RunLock(folder: folder.path)
+    var locked = stat()
+    #expect(stat(folder.path(RunLock.file), &locked) == 0 && lock?.isExclusive == true)
+    let own = try #require(
+      (3..<getdtablesize()).first { descriptor in
+        var status = stat()
+        return fstat(descriptor, &status) == 0 && status.st_dev == locked.st_dev
+          && status.st_ino == locked.st_ino
+      })
+    let copy = dup(own)
+    defer { close(copy) }
+    lock = nil
+    _ = try RunLock(folder: folder.path)
+  }
+
   /// The contents of the file are shown on a terminal.
   @Test func aHolderIsPrintedWithoutControlCharacters() throws {
     let folder = TemporaryFolder()
