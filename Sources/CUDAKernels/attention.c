@@ -72,20 +72,8 @@ static const char forward_cuh[] = {
 static const char hopper_cuh[] = {
 #embed "attention/hopper.cuh" suffix(, 0)
 };
-static const char hopper_single_cuh[] = {
-#embed "attention/hopper_single.cuh" suffix(, 0)
-};
 static const char planes_cu[] = {
 #embed "attention/planes.cu" suffix(, 0)
-};
-static const char hopper_single_forward_cu[] = {
-#embed "attention/hopper_single_forward.cu" suffix(, 0)
-};
-static const char hopper_single_backward_queries_cu[] = {
-#embed "attention/hopper_single_backward_queries.cu" suffix(, 0)
-};
-static const char hopper_single_backward_keys_cu[] = {
-#embed "attention/hopper_single_backward_keys.cu" suffix(, 0)
 };
 static const char hopper_forward_cu[] = {
 #embed "attention/hopper_forward.cu" suffix(, 0)
@@ -150,10 +138,8 @@ static const struct cuda_source sources[] = {
     SOURCE("attention/forward.cuh", forward_cuh),
     SOURCE("attention/forward.cu", forward_cu),
     SOURCE("attention/hopper.cuh", hopper_cuh),
-    SOURCE("attention/hopper_single.cuh", hopper_single_cuh),
     SOURCE("attention/hopper_forward.cu", hopper_forward_cu),
     SOURCE("attention/planes.cu", planes_cu),
-    SOURCE("attention/hopper_single_forward.cu", hopper_single_forward_cu),
     SOURCE("attention/merge.cu", merge_cu),
     SOURCE("attention/lengths.cu", lengths_cu),
     SOURCE("attention/unit_gradient.cu", unit_gradient_cu),
@@ -164,8 +150,6 @@ static const struct cuda_source sources[] = {
     SOURCE("attention/bias_gradient.cu", bias_gradient_cu),
     SOURCE("attention/hopper_backward_queries.cu", hopper_backward_queries_cu),
     SOURCE("attention/hopper_backward_keys.cu", hopper_backward_keys_cu),
-    SOURCE("attention/hopper_single_backward_queries.cu", hopper_single_backward_queries_cu),
-    SOURCE("attention/hopper_single_backward_keys.cu", hopper_single_backward_keys_cu),
 };
 
 const struct cuda_family attention_family = FAMILY(sources);

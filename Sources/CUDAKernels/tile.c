@@ -48,6 +48,9 @@ static const char tma_cuh[] = {
 static const char ring_cuh[] = {
 #embed "tile/ring.cuh" suffix(, 0)
 };
+static const char fragment_cuh[] = {
+#embed "tile/fragment.cuh" suffix(, 0)
+};
 static const char blocks_cuh[] = {
 #embed "tile/blocks.cuh" suffix(, 0)
 };
@@ -69,6 +72,7 @@ static const struct cuda_source sources[] = {
     SOURCE("tile/planes.cuh", planes_cuh),
     SOURCE("tile/tma.cuh", tma_cuh),
     SOURCE("tile/ring.cuh", ring_cuh),
+    SOURCE("tile/fragment.cuh", fragment_cuh),
     SOURCE("tile/blocks.cuh", blocks_cuh),
 };
 

@@ -85,7 +85,7 @@ DEVICE void copy_query_step(const BackwardParameters &p, u32 queries, u32 output
   }
 }
 
-// The sum over columns of a row's gradient times the row itself, which lies in a tile.
+// The sum over columns of a row's gradient times the row itself, which lies in a tile, or in memory.
 template <typename T, int Columns>
 DEVICE float dot_with_row(const float (&gradient)[Columns][4], int half, const u8 *tile, int row) {
   float sum = 0;
@@ -97,8 +97,34 @@ DEVICE float dot_with_row(const float (&gradient)[Columns][4], int half, const u
   }
   return row_sum(sum);
 }
+template <int Columns>
+DEVICE float dot_with_row(const float (&gradient)[Columns][4], int half, const Number *row) {
+  float sum = 0;
+#pragma unroll
+  for (int column = 0; column < Columns; ++column) {
+    const float2 two = Element::pair(row + fragment_column(column, 0));
+    sum += gradient[column][2 * half] * two.x + gradient[column][2 * half + 1] * two.y;
+  }
+  return row_sum(sum);
+}
 
-// Writes a row of a gradient: factor (gradient − share row).
+DEVICE void store_pair(Gradient *place, float first, float second) {
+#if WIDE
+  *(float2 *)place = {first, second};
+#else
+  Element::store(place, first, second);
+#endif
+}
+
+// Writes a row of a gradient: factor gradient, or factor (gradient − share row).
+template <int Columns>
+DEVICE void store_row(Gradient *target, const float (&gradient)[Columns][4], int half, float factor) {
+#pragma unroll
+  for (int column = 0; column < Columns; ++column) {
+    const float *two = gradient[column] + 2 * half;
+    store_pair(target + fragment_column(column, 0), factor * two[0], factor * two[1]);
+  }
+}
 template <typename T, int Columns>
 DEVICE void store_row(Gradient *target, const float (&gradient)[Columns][4], int half, float factor,
                       float share, const u8 *tile, int row) {
@@ -111,11 +137,6 @@ DEVICE void store_row(Gradient *target, const float (&gradient)[Columns][4], int
       first -= share * two.x;
       second -= share * two.y;
     }
-    Gradient *place = target + column * 8 + threadIdx.x % 4 * 2;
-#if WIDE
-    *(float2 *)place = {factor * first, factor * second};
-#else
-    Element::store(place, factor * first, factor * second);
-#endif
+    store_pair(target + fragment_column(column, 0), factor * first, factor * second);
   }
 }

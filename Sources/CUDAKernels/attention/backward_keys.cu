@@ -66,10 +66,9 @@ extern "C" __global__ void __launch_bounds__(threads, BLOCKS)
   if (step_count > 0) copy_queries(0);
   close_copies();
 
-  const int lane = threadIdx.x % warp_threads;
   const int warp_row = threadIdx.x / warp_threads * strips * 16;
   auto key_of = [&](int strip, int half) {
-    return first_key + warp_row + strip * 16 + half * 8 + lane / 4;
+    return first_key + warp_row + strip * 16 + fragment_row(half);
   };
   const float largest_scale = o.largest_scale(first_head);
   float reciprocal[strips][2];
@@ -110,7 +109,7 @@ extern "C" __global__ void __launch_bounds__(threads, BLOCKS)
                            stage * numbers * (QUERY_ROWS / 2);
     const float2 *deltas = shifts + QUERY_ROWS / 2;
     const float2 *offsets = deltas + QUERY_ROWS / 2;
-    const float2 *lengths = offsets + QUERY_ROWS / 2;
+    const Lengths lengths = offsets + QUERY_ROWS / 2;
 
     // 2. Sᵀ = K Qᵀ, Pᵀ = exp(scale Sᵀ − log Σ), masked
     float weight[strips][query_columns][4] = {};
@@ -124,85 +123,42 @@ extern "C" __global__ void __launch_bounds__(threads, BLOCKS)
     float change[strips][query_columns][4];
 #endif
     // Scores that `factor` makes powers of two of, as where queries are owned.
-    if (COSINE || TERMS) {
 #pragma unroll
-      for (int column = 0; column < query_columns; ++column) {
-        float size[2] = {scale, scale};
-        if (COSINE) {
-          const float2 two = lengths[column * 4 + lane % 4];
-          size[0] *= two.x;
-          size[1] *= two.y;
-        }
-#pragma unroll
-        for (int strip = 0; strip < strips; ++strip) {
-#pragma unroll
-          for (int i = 0; i < 4; ++i) {
-            float &value = weight[strip][column][i];
-            if (COSINE) value *= reciprocal[strip][i / 2];
-#if TERMS
-            const int query = rows.first + column * 8 + lane % 4 * 2 + i % 2;
-            const int key = key_of(strip, i / 2);
-            value *= size[i % 2];
-            change[strip][column][i] = 1;
-            if (query < rows.end && key < segment.keys) {
-              const TermScore term = terms.apply(value, query, key);
-              value = term.score;
-              change[strip][column][i] = term.slope;
-            }
-#endif
-          }
-        }
+    for (int strip = 0; strip < strips; ++strip) {
+      if (COSINE) {
+        transform(weight[strip], [&](float s, int half) { return s * reciprocal[strip][half]; });
       }
+#if TERMS
+      transform(weight[strip], [&](float s, int, float length) { return s * (scale * length); }, lengths);
+      visit(weight[strip], change[strip], [&](float &value, float &change, int row, int column) {
+        const int query = rows.first + column, key = first_key + warp_row + strip * 16 + row;
+        change = 1;
+        if (query >= rows.end || key >= segment.keys) return;
+        const TermScore term = terms.apply(value, query, key);
+        value = term.score;
+        change = term.slope;
+      });
+#endif
     }
     if (any_offset<QUERY_ROWS>(offsets)) {
 #pragma unroll
-      for (int column = 0; column < query_columns; ++column) {
-        const float2 offset = offsets[column * 4 + lane % 4];
-#pragma unroll
-        for (int strip = 0; strip < strips; ++strip) {
-#pragma unroll
-          for (int i = 0; i < 4; ++i) {
-            weight[strip][column][i] -= i % 2 ? offset.y : offset.x;
-            settle(weight[strip][column][i]);
-          }
-        }
+      for (int strip = 0; strip < strips; ++strip) {
+        transform(weight[strip], [](float s, int, float offset) { return settled(s - offset); }, offsets);
       }
     }
 #pragma unroll
-    for (int column = 0; column < query_columns; ++column) {
-      const float2 two_shifts = shifts[column * 4 + lane % 4];
-      const float shift[2] = {two_shifts.x, two_shifts.y};
-      float factor[2] = {TERMS ? log2_e : scale * log2_e, TERMS ? log2_e : scale * log2_e};
-      if (COSINE && !TERMS) {
-        const float2 two = lengths[column * 4 + lane % 4];
-        factor[0] = scale * two.x * log2_e;
-        factor[1] = scale * two.y * log2_e;
-      }
-#pragma unroll
-      for (int strip = 0; strip < strips; ++strip) {
-#pragma unroll
-        for (int i = 0; i < 4; ++i) {
-          float &value = weight[strip][column][i];
-          value = exp2_fast(fmaf(factor[i % 2], value, -shift[i % 2]));
-        }
-      }
+    for (int strip = 0; strip < strips; ++strip) {
+      transform(weight[strip], [&](float s, int, float shift, float length) {
+        return exp2_fast(fmaf(TERMS ? log2_e : scale * length * log2_e, s, -shift));
+      }, shifts, lengths);
     }
     if (masked) {
 #pragma unroll
       for (int strip = 0; strip < strips; ++strip) {
-#pragma unroll
-        for (int half = 0; half < 2; ++half) {
-          const int key = key_of(strip, half);
-          const bool kept = o.keeps(segment, key);
-#pragma unroll
-          for (int column = 0; column < query_columns; ++column) {
-#pragma unroll
-            for (int odd = 0; odd < 2; ++odd) {
-              const int query = rows.first + column * 8 + lane % 4 * 2 + odd;
-              if (!kept || !segment.band().sees(query, key)) weight[strip][column][2 * half + odd] = 0;
-            }
-          }
-        }
+        hide(weight[strip], 0, [&](int row, int column) {
+          const int key = first_key + warp_row + strip * 16 + row;
+          return o.keeps(segment, key) && segment.band().sees(rows.first + column, key);
+        });
       }
     }
 
@@ -224,28 +180,21 @@ extern "C" __global__ void __launch_bounds__(threads, BLOCKS)
     if constexpr (OF_KEYS) {
       const float share = !HEAD_SCALES || scale == largest_scale ? 1 : scale / largest_scale;
 #pragma unroll
-      for (int column = 0; column < query_columns; ++column) {
-        const float2 delta = deltas[column * 4 + lane % 4];
-        float factor[2] = {share, share};
-        if (COSINE) {
-          const float2 two = lengths[column * 4 + lane % 4];
-          factor[0] *= two.x;
-          factor[1] *= two.y;
-        }
-#pragma unroll
-        for (int strip = 0; strip < strips; ++strip) {
-#pragma unroll
-          for (int i = 0; i < 4; ++i) {
-            float &ds = slope[strip][column][i];
+      for (int strip = 0; strip < strips; ++strip) {
 #if TERMS
-            ds = weight[strip][column][i] * (ds - (i % 2 ? delta.y : delta.x));
-            sums[strip][i / 2] += ds;
-            ds *= factor[i % 2] * change[strip][column][i];
+        combine(slope[strip], weight[strip], [&](float dp, float weight, int half, float delta) {
+          const float ds = weight * (dp - delta);
+          sums[strip][half] += ds;
+          return ds;
+        }, deltas);
+        combine(slope[strip], change[strip], [&](float ds, float change, int, float length) {
+          return ds * (share * length * change);
+        }, lengths);
 #else
-            ds = weight[strip][column][i] * factor[i % 2] * (ds - (i % 2 ? delta.y : delta.x));
+        combine(slope[strip], weight[strip], [&](float dp, float weight, int, float delta, float length) {
+          return weight * (share * length) * (dp - delta);
+        }, deltas, lengths);
 #endif
-          }
-        }
       }
       const TransposedOperands<QueryTile> operands(query_tile);
 #pragma unroll
@@ -262,7 +211,7 @@ extern "C" __global__ void __launch_bounds__(threads, BLOCKS)
         for (int half = 0; half < 2; ++half) {
           const float sum = row_sum(sums[strip][half]);
           const int key = key_of(strip, half);
-          if (lane % 4 == 0 && key < segment.keys) {
+          if (leads_row() && key < segment.keys) {
             p.key_sums[o.key_place(segment.batch, head, segment.key_start + key)] = sum;
           }
           sums[strip][half] = 0;
@@ -286,7 +235,7 @@ extern "C" __global__ void __launch_bounds__(threads, BLOCKS)
   for (int strip = 0; strip < strips; ++strip) {
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
-      const int row = warp_row + strip * 16 + half * 8 + lane / 4;
+      const int row = warp_row + strip * 16 + fragment_row(half);
       const float length = reciprocal[strip][half];
       const int key = segment.key_start + first_key + row;
       float along = 0, zeros = 0;

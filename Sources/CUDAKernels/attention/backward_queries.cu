@@ -60,10 +60,9 @@ extern "C" __global__ void __launch_bounds__(threads, BLOCKS)
   if (tiles.first < tiles.end) copy_stage(tiles.first);
   close_copies();
 
-  const int lane = threadIdx.x % warp_threads;
   const int warp_row = threadIdx.x / warp_threads * strips * 16;
   auto query_of = [&](int strip, int half) {
-    return first_row + warp_row + strip * 16 + half * 8 + lane / 4;
+    return first_row + warp_row + strip * 16 + fragment_row(half);
   };
   const float scale = o.scale_of(head);
   // What makes powers of two of scores, and, with TERMS, true scores of products.
@@ -75,7 +74,7 @@ extern "C" __global__ void __launch_bounds__(threads, BLOCKS)
   for (int strip = 0; strip < strips; ++strip) {
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
-      const int row = first_row + min(warp_row + strip * 16 + half * 8 + lane / 4, row_count - 1);
+      const int row = first_row + min(warp_row + strip * 16 + fragment_row(half), row_count - 1);
       const int query = segment.query_start + row;
       const i64 place = o.query_place(segment.batch, head, query);
       shift[strip][half] = p.shift[place];
@@ -99,32 +98,25 @@ extern "C" __global__ void __launch_bounds__(threads, BLOCKS)
 
   // A tile's products become scores that `factor` makes powers of two of; and what they change by with them.
   using Scores = float[strips][score_columns][4];
+  auto lengths_of = [&](int stage) -> Lengths {
+    return (const float2 *)(shared + (key_length_tiles - query_tile)) + stage * (KEY_ROWS / 2);
+  };
   auto finish_scores = [&](int tile, Scores &score, Scores &change) {
-    const float2 *lengths =
-        (const float2 *)(shared + (key_length_tiles - query_tile)) + tile % stages * (KEY_ROWS / 2);
+    const Lengths lengths = lengths_of(tile % stages);
 #pragma unroll
-    for (int column = 0; column < score_columns; ++column) {
-      float2 length = {1, 1};
-      if (COSINE) length = lengths[column * 4 + lane % 4];
-#pragma unroll
-      for (int strip = 0; strip < strips; ++strip) {
-#pragma unroll
-        for (int i = 0; i < 4; ++i) {
-          float &value = score[strip][column][i];
-          if (COSINE) value *= i % 2 ? length.y : length.x;
+    for (int strip = 0; strip < strips; ++strip) {
+      transform(score[strip], [](float s, int, float length) { return s * length; }, lengths);
 #if TERMS
-          const int query = query_of(strip, i / 2);
-          const int key = tile * KEY_ROWS + column * 8 + lane % 4 * 2 + i % 2;
-          change[strip][column][i] = 1;
-          value *= sizes[strip][i / 2];
-          if (query < queries.end && key < segment.keys) {
-            const TermScore term = terms.apply(value, query, key);
-            value = term.score;
-            change[strip][column][i] = term.slope;
-          }
+      transform(score[strip], [&](float s, int half) { return s * sizes[strip][half]; });
+      visit(score[strip], change[strip], [&](float &value, float &change, int row, int column) {
+        const int query = first_row + warp_row + strip * 16 + row, key = tile * KEY_ROWS + column;
+        change = 1;
+        if (query >= queries.end || key >= segment.keys) return;
+        const TermScore term = terms.apply(value, query, key);
+        value = term.score;
+        change = term.slope;
+      });
 #endif
-        }
-      }
     }
   };
   auto hide_unseen = [&](int tile, Scores &c, float hidden) {
@@ -134,7 +126,7 @@ extern "C" __global__ void __launch_bounds__(threads, BLOCKS)
     for (int column = 0; column < score_columns; ++column) {
 #pragma unroll
       for (int odd = 0; odd < 2; ++odd) {
-        const int key = tile * KEY_ROWS + column * 8 + lane % 4 * 2 + odd;
+        const int key = tile * KEY_ROWS + fragment_column(column, odd);
         const bool kept = o.keeps(segment, key);
 #pragma unroll
         for (int strip = 0; strip < strips; ++strip) {
@@ -201,8 +193,7 @@ extern "C" __global__ void __launch_bounds__(threads, BLOCKS)
     const int stage = tile % stages;
 
     // 2. S = Q Kᵀ
-    const float2 *lengths =
-        (const float2 *)(shared + (key_length_tiles - query_tile)) + stage * (KEY_ROWS / 2);
+    const Lengths lengths = lengths_of(stage);
     Scores weight = {}, change;
     multiply_rows<Element, KEY_DIMENSION>(
         weight, query_operands, RightOperands<KeyTile>(key_tiles + stage * KeyTile::bytes));
@@ -226,36 +217,27 @@ extern "C" __global__ void __launch_bounds__(threads, BLOCKS)
     multiply_rows<Element, VALUE_DIMENSION>(
         slope, output_operands, RightOperands<ValueTile>(value_tiles + stage * ValueTile::bytes));
 #pragma unroll
-    for (int column = 0; column < score_columns; ++column) {
-#pragma unroll
-      for (int strip = 0; strip < strips; ++strip) {
-#pragma unroll
-        for (int i = 0; i < 4; ++i) {
-          float &value = weight[strip][column][i];
-          value = exp2_fast(fmaf(factor[strip][i / 2], value, -shift[strip][i / 2]));
-        }
-      }
+    for (int strip = 0; strip < strips; ++strip) {
+      transform(weight[strip], [&](float s, int half) {
+        return exp2_fast(fmaf(factor[strip][half], s, -shift[strip][half]));
+      });
     }
     hide_unseen(tile, weight, 0);
 
     // 4. dS = P ∘ (dP − δ)
 #pragma unroll
-    for (int column = 0; column < score_columns; ++column) {
-      float2 length = {1, 1};
-      if (COSINE) length = lengths[column * 4 + lane % 4];
-#pragma unroll
-      for (int strip = 0; strip < strips; ++strip) {
-#pragma unroll
-        for (int i = 0; i < 4; ++i) {
-          float &ds = slope[strip][column][i];
-          ds = weight[strip][column][i] * (ds - delta[strip][i / 2]);
+    for (int strip = 0; strip < strips; ++strip) {
+      combine(slope[strip], weight[strip], [&](float dp, float weight, int half) {
+        const float ds = weight * (dp - delta[strip][half]);
 #if TERMS
-          sums[strip][i / 2] += ds;
-          ds *= change[strip][column][i];
+        sums[strip][half] += ds;
 #endif
-          if (COSINE) ds *= i % 2 ? length.y : length.x;
-        }
-      }
+        return ds;
+      });
+#if TERMS
+      combine(slope[strip], change[strip], [](float ds, float change, int) { return ds * change; });
+#endif
+      transform(slope[strip], [](float ds, int, float length) { return ds * length; }, lengths);
     }
 
     // 5. dQ += dS K
@@ -274,7 +256,7 @@ extern "C" __global__ void __launch_bounds__(threads, BLOCKS)
   for (int strip = 0; strip < strips; ++strip) {
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
-      const int row = warp_row + strip * 16 + half * 8 + lane / 4;
+      const int row = warp_row + strip * 16 + fragment_row(half);
       const int query = segment.query_start + first_row + row;
       float reciprocal = 1;
       if (COSINE && row < row_count) {
@@ -292,9 +274,9 @@ extern "C" __global__ void __launch_bounds__(threads, BLOCKS)
       unfit.note(strip * 16 + half * 8, zeros);
       if (row >= row_count) continue;
       const i64 place = o.query_place(segment.batch, head, query);
-      if (p.scale_gradient && lane % 4 == 0) p.scale_gradient[place] = along;
+      if (p.scale_gradient && leads_row()) p.scale_gradient[place] = along;
 #if TERMS
-      if (p.query_sums && lane % 4 == 0) p.query_sums[place] = sum;
+      if (p.query_sums && leads_row()) p.query_sums[place] = sum;
 #endif
       store_row<QueryTile>(p.queries_gradient.at(segment.batch, query, head), gradient[strip], half,
                            scale * reciprocal, COSINE ? along * reciprocal : 0, shared, row);

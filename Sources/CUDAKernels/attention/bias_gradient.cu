@@ -39,7 +39,6 @@ extern "C" __global__ void __launch_bounds__(threads)
   const u32 output_tile = query_tile + layout.second_owned;
   const u32 key_tile = query_tile + layout.first_passing;
   const u32 value_tile = query_tile + layout.second_passing;
-  const int lane = threadIdx.x % warp_threads;
   const int warp_row = threadIdx.x / warp_threads * 16;
   float sum[score_columns][4] = {};
 
@@ -76,7 +75,7 @@ extern "C" __global__ void __launch_bounds__(threads)
     const float scale = o.scale_of(head);
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
-      const int row = warp_row + half * 8 + lane / 4;
+      const int row = warp_row + fragment_row(half);
       if (row >= row_count) continue;
       const int query = first_query + row;
       const i64 place = o.query_place(s.batch, head, s.query_start + query);
@@ -87,7 +86,7 @@ extern "C" __global__ void __launch_bounds__(threads)
       for (int column = 0; column < score_columns; ++column) {
 #pragma unroll
         for (int odd = 0; odd < 2; ++odd) {
-          const int key = first_key + column * 8 + lane % 4 * 2 + odd;
+          const int key = first_key + fragment_column(column, odd);
           if (!s.band().sees(query, key) || !o.keeps(s, key)) continue;
           float score = weight[0][column][2 * half + odd];
           if (COSINE) score *= *o.key_length_at(s.batch, s.key_start + key, group);
@@ -127,7 +126,7 @@ extern "C" __global__ void __launch_bounds__(threads)
   for (int column = 0; column < score_columns; ++column) {
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
-      tile[(warp_row + i / 2 * 8 + lane / 4) * KEY_ROWS + column * 8 + lane % 4 * 2 + i % 2] =
+      tile[(warp_row + fragment_row(i / 2)) * KEY_ROWS + fragment_column(column, i % 2)] =
           sum[column][i];
     }
   }

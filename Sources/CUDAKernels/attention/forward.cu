@@ -107,7 +107,7 @@ extern "C" __global__ void __launch_bounds__(threads, BLOCKS)
   for (int strip = 0; strip < strips; ++strip) {
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
-      const int row = min(warp_row + strip * 16 + half * 8 + lane / 4, row_count - 1);
+      const int row = min(warp_row + strip * 16 + fragment_row(half), row_count - 1);
 #if SPLIT
       float size = fabsf(o.scale_of(head_of(row)));
 #else
@@ -131,7 +131,7 @@ extern "C" __global__ void __launch_bounds__(threads, BLOCKS)
   float output[strips][value_columns][4] = {};
 #if CONSTANT_BOUND && HEAD_SCALES
   Softmax softmax(factor, [&](int strip, int half) {
-    const int row = min(warp_row + strip * 16 + half * 8 + lane / 4, row_count - 1);
+    const int row = min(warp_row + strip * 16 + fragment_row(half), row_count - 1);
     const float size = fabsf(o.scale_of(head_of(row))) * p.bound_factor;
     return 2 * size <= p.bound_range ? (size - p.bound_rise) * log2_e : infinity;
   });
@@ -143,16 +143,11 @@ extern "C" __global__ void __launch_bounds__(threads, BLOCKS)
 
   // Scores of keys of length 1.
   auto divide_by_lengths = [&](int tile, Scores &score) {
-    const float2 *lengths =
+    const Lengths lengths =
         (const float2 *)(shared + (key_length_tiles - query_tile)) + tile % stages * (KEY_ROWS / 2);
 #pragma unroll
-    for (int column = 0; column < score_columns; ++column) {
-      const float2 two = lengths[column * 4 + lane % 4];
-#pragma unroll
-      for (int strip = 0; strip < strips; ++strip) {
-#pragma unroll
-        for (int i = 0; i < 4; ++i) score[strip][column][i] *= i % 2 ? two.y : two.x;
-      }
+    for (int strip = 0; strip < strips; ++strip) {
+      transform(score[strip], [](float s, int, float length) { return s * length; }, lengths);
     }
   };
 
@@ -165,13 +160,13 @@ extern "C" __global__ void __launch_bounds__(threads, BLOCKS)
     for (int column = 0; column < score_columns; ++column) {
 #pragma unroll
       for (int odd = 0; odd < 2; ++odd) {
-        const int key = first_column + column * 8 + lane % 4 * 2 + odd;
+        const int key = first_column + fragment_column(column, odd);
         const bool kept = o.keeps(segment, key);
 #pragma unroll
         for (int strip = 0; strip < strips; ++strip) {
 #pragma unroll
           for (int half = 0; half < 2; ++half) {
-            const int row = warp_row + strip * 16 + half * 8 + lane / 4;
+            const int row = warp_row + strip * 16 + fragment_row(half);
             const int query = query_of(row);
             float &value = score[strip][column][2 * half + odd];
 #if TERMS
@@ -253,7 +248,7 @@ extern "C" __global__ void __launch_bounds__(threads, BLOCKS)
   for (int strip = 0; strip < strips; ++strip) {
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
-      const int row = warp_row + strip * 16 + half * 8 + lane / 4;
+      const int row = warp_row + strip * 16 + fragment_row(half);
       const int head = head_of(min(row, row_count - 1));
       const bool takes_sink = p.sinks && split == 0;
       const RowWeights weights = finish_row(row_sum(softmax.sum[strip][half]),
@@ -268,12 +263,12 @@ extern "C" __global__ void __launch_bounds__(threads, BLOCKS)
       unfit.note(strip * 16 + half * 8, zeros);
       if (row >= row_count) continue;
       const i64 place = place_of(row);
-      if (lane % 4 == 0) p.partial_sums[place] = weights.part;
-      float *target = p.partial_output + place * VALUE_DIMENSION + lane % 4 * 2;
+      if (leads_row()) p.partial_sums[place] = weights.part;
 #pragma unroll
       for (int column = 0; column < value_columns; ++column) {
         const float *two = output[strip][column] + 2 * half;
-        *(float2 *)(target + column * 8) = {two[0] * weights.reciprocal, two[1] * weights.reciprocal};
+        *(float2 *)(p.partial_output + place * VALUE_DIMENSION + fragment_column(column, 0)) = {
+            two[0] * weights.reciprocal, two[1] * weights.reciprocal};
       }
     }
   }

@@ -63,7 +63,7 @@ DEVICE void finish_rows(const AttentionForwardParameters &p, const Segment &segm
   for (int strip = 0; strip < Strips; ++strip) {
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
-      const int row = warp_row + strip * 16 + half * 8 + lane / 4;
+      const int row = warp_row + strip * 16 + fragment_row(half);
       const RowWeights weights = finish_row(row_sum(softmax.sum[strip][half]),
                                             softmax.log_bound(strip, half, factor), sink);
       const float log_sum = weights.log_sum();
@@ -76,7 +76,7 @@ DEVICE void finish_rows(const AttentionForwardParameters &p, const Segment &segm
         zeros = fmaf(first, 0, fmaf(second, 0, zeros));
       }
       unfit.note(strip * 16 + half * 8, zeros);
-      if (lane % 4 == 0 && row < row_count) {
+      if (leads_row() && row < row_count) {
         const int query = segment.query_start + first_row + row;
         p.log_sum_exp[p.operands.query_place(segment.batch, head, query)] = log_sum;
       }

@@ -1,23 +1,34 @@
 #pragma once
 
+#include "attention/layout.h"
 #include "attention/maps.h"
 #include "attention/operands.cuh"
 #include "tile/blocks.cuh"
+#include "tile/fragment.cuh"
+#include "tile/planes.cuh"
 
-// What the kernels for Hopper share. A block has warpgroups that own 64 rows each, the readers, and one more
-// that requests tiles as stages become free: readers wait for copies only, and take turns.
+// What the kernels for Hopper share. The warpgroups of a block own 64 rows each, the readers; one more fills the
+// pipeline stages. Readers wait for copies only, and issue products in turn.
 //
-// Compiled with
-//   WARPGROUPS    readers of a block
+// Half precision is multiplied as it is. float32 is multiplied in planes (tile/planes.cuh), which attention/planes.cu
+// has made of the tensors: rows then have units, and the threads add the sums of a tile's products to those of
+// earlier tiles. In half precision all units are 1, and the matrix unit adds.
+//
+// Compiled with what operands.cuh lists, without KEY_MASK, COSINE and TERMS, half precision or tf32x3, and
+//   KEY_DIMENSION, VALUE_DIMENSION   64 or 128
+//   WARPGROUPS                       readers of a block
+//   STAGES                           pipeline stages
 
+constexpr bool in_planes = sizeof(Number) == float_bytes;
+constexpr int stages = STAGES;
 constexpr int readers = WARPGROUPS * group_threads;
 constexpr int block_threads = readers + group_threads;
 
-// Registers of a thread: what a block starts with, and how its warpgroups share them later. Requesting more
-// registers than the block started with would deadlock.
+// Registers of a thread: what a block starts with, and how its warpgroups share them later. Warps that copy units
+// need more than a thread that requests tiles. Requesting more registers than the block started with would deadlock.
 constexpr int first_registers = 65536 / block_threads / 8 * 8;
-constexpr int copying_registers = WARPGROUPS == 3 ? 32 : 24;
-constexpr int reading_registers = WARPGROUPS == 3 ? 160 : 240;
+constexpr int copying_registers = WARPGROUPS == 3 ? 32 : in_planes ? 40 : 24;
+constexpr int reading_registers = WARPGROUPS == 3 ? 160 : in_planes ? 232 : 240;
 static_assert(copying_registers * group_threads + reading_registers * readers <=
               first_registers * block_threads);
 
@@ -25,64 +36,6 @@ static_assert(copying_registers * group_threads + reading_registers * readers <=
 enum Meeting { all_readers = 1, own_group = 2, turn_of_group = own_group + WARPGROUPS };
 
 DEVICE void meet_own_group() { synchronize(own_group + threadIdx.x / group_threads, group_threads); }
-
-// What passes where keys are owned: every tile of `Rows` queries that see one of the block's keys, of each head
-// of the group.
-template <int Rows>
-struct PassingQueries {
-  int first_tile, tile_count, first_head, turns;
-
-  __device__ PassingQueries(const Segment &segment, Range keys, int first_head, int heads)
-      : first_head(first_head) {
-    const Range seeing = segment.band().seeing(keys, segment.query_count);
-    first_tile = seeing.first / Rows;
-    tile_count = seeing.end > seeing.first ? CEIL_DIVIDE(seeing.end, Rows) - first_tile : 0;
-    turns = tile_count * heads;
-  }
-  __device__ int first_row(int turn) const { return (first_tile + turn % tile_count) * Rows; }
-  __device__ int head(int turn) const { return first_head + turn / tile_count; }
-};
-
-// Numbers of a warp's sums become `hidden` where `sees(row, column)` is false, both counted from the warp's first.
-template <int Columns, typename Sees>
-DEVICE void hide(float (&c)[Columns][4], float hidden, const Sees &sees) {
-  const int lane = threadIdx.x % warp_threads;
-#pragma unroll
-  for (int column = 0; column < Columns; ++column) {
-#pragma unroll
-    for (int i = 0; i < 4; ++i) {
-      if (!sees(i / 2 * 8 + lane / 4, column * 8 + lane % 4 * 2 + i % 2)) c[column][i] = hidden;
-    }
-  }
-}
-
-// Subtracts the offsets of a thread's two rows of products, or of the columns. See large_sums.cuh.
-template <int Columns>
-DEVICE void subtract_from_rows(float (&c)[Columns][4], float first, float second) {
-#pragma unroll
-  for (int column = 0; column < Columns; ++column) {
-#pragma unroll
-    for (int i = 0; i < 4; ++i) {
-      c[column][i] -= i < 2 ? first : second;
-      settle(c[column][i]);
-    }
-  }
-}
-
-// `unit` is that of the thread's rows, a power of two.
-template <int Columns>
-DEVICE void subtract_from_columns(float (&c)[Columns][4], const float2 *offsets, const float (&unit)[2]) {
-  const int lane = threadIdx.x % warp_threads;
-#pragma unroll
-  for (int column = 0; column < Columns; ++column) {
-    const float2 offset = offsets[column * 4 + lane % 4];
-#pragma unroll
-    for (int i = 0; i < 4; ++i) {
-      c[column][i] -= (i % 2 ? offset.y : offset.x) * __frcp_rn(unit[i / 2]);
-      settle(c[column][i]);
-    }
-  }
-}
 
 // Warpgroups issue products in turn: one that has issued its own lets the next begin, and computes meanwhile.
 struct Turns {
@@ -103,4 +56,233 @@ struct Turns {
 
  private:
   DEVICE int group() { return threadIdx.x / group_threads; }
+};
+
+// A warp no longer needs a stage that its lanes have read numbers from; and the same where these are units.
+DEVICE void release_together(const Ring<stages> &ring, int turn) {
+  __syncwarp();
+  release(ring, turn);
+}
+DEVICE void release_with_units(const Ring<stages> &ring, int turn) {
+  if (in_planes) __syncwarp();
+  release(ring, turn);
+}
+
+// The arithmetic: tiles, their products, and what becomes of the sums.
+
+template <int Rows, int Columns>
+using OperandTile = Either<in_planes, PlaneTile<Rows, Columns>, BlockedTile<Element, Rows, Columns>>;
+
+// Requests rows of a head from `row` on. The planes of a head lie where those of as many heads would.
+template <typename T>
+DEVICE void copy_operand(u32 tile, const TensorMap &map, u32 barrier, int head, int row, int batch) {
+  if constexpr (in_planes) {
+#pragma unroll
+    for (int plane = 0; plane < plane_count; ++plane) {
+      copy_blocks<typename T::Plane>(tile + plane * T::Plane::bytes, map, barrier, head * plane_count + plane, row,
+                                     batch);
+    }
+  } else {
+    copy_blocks<T>(tile, map, barrier, head, row, batch);
+  }
+}
+
+// Rows from `count` on become zeros.
+template <typename T>
+DEVICE void clear_operand(u8 *tile, int count) {
+  if constexpr (in_planes) {
+#pragma unroll
+    for (int plane = 0; plane < plane_count; ++plane) {
+      clear_rows<typename T::Plane>(tile + plane * T::Plane::bytes, count);
+    }
+  } else {
+    clear_rows<T>(tile, count);
+  }
+}
+
+// Starts c = the left tile's rows `row` … + 63 times the right tile's, summed over columns, in their units.
+// `Turned`, it is the transpose of the product with left and right exchanged, to the bit.
+template <typename Left, typename Right, bool Turned = false, int Columns>
+DEVICE void start_product(float (&c)[Columns][4], u32 left, int row, u32 right) {
+  open_products();
+  if constexpr (in_planes) {
+    multiply_planes<Left, Right, Turned>(c, left, row, right);
+  } else {
+    multiply_tiles<Element, Left, Right>(c, left, row, right);
+  }
+  close_products();
+}
+
+// Units of the columns of a tile's products, and of a row.
+using Units = Either<in_planes, const float2 *, Ones>;
+DEVICE Units column_units(const u8 *units) { return (const float2 *)units; }
+DEVICE float row_unit(const float *units, i64 place) { return in_planes ? units[place] : 1; }
+
+// unit · product − number
+DEVICE float less(float product, float unit, float number) {
+  return in_planes ? fmaf(unit, product, -number) : product - number;
+}
+
+// The product less an offset, which is divided by the product's unit, a power of two. See large_sums.cuh.
+DEVICE float less_offset(float product, float unit, float offset) {
+  return settled(product - (in_planes ? offset * __frcp_rn(unit) : offset));
+}
+
+// A fragment as the left operand of a product, 16 `Steps` columns.
+template <int Steps, bool InPlanes = in_planes>
+struct LeftOperand {
+  Element::Left at[Steps];
+};
+template <int Steps>
+struct LeftOperand<Steps, true> {
+  PlanesLeft<Steps> at;
+  float row_units[2];
+};
+
+// `units` are those of the rows that it will be multiplied with.
+template <int Columns, typename Units>
+DEVICE LeftOperand<Columns / 2> as_left(const float (&number)[Columns][4], const Units &units) {
+  LeftOperand<Columns / 2> a;
+  if constexpr (in_planes) {
+    a.at = as_planes(number, units, a.row_units);
+  } else {
+#pragma unroll
+    for (int step = 0; step < Columns / 2; ++step) {
+      a.at[step] = Element::as_left(number[2 * step], number[2 * step + 1]);
+    }
+  }
+  return a;
+}
+
+// A sum over tiles of products of a left operand with a tile's rows: `start`, `arrive` when they are there, then
+// `add`; or all of it at once.
+template <int Columns, bool InPlanes = in_planes>
+struct SumOfProducts {
+  float total[1][Columns][4] = {};
+
+  template <typename T, int Steps>
+  __device__ void start(const LeftOperand<Steps> &a, u32 tile) {
+    open_products();
+    add_registers<Element, T>(total[0], a.at, tile);
+    close_products();
+  }
+  __device__ void arrive() { keep(total[0]); }
+  template <int Steps>
+  __device__ void add(const LeftOperand<Steps> &) {}
+
+  template <typename T, int Steps>
+  __device__ void add_at_once(const LeftOperand<Steps> &a, u32 tile) {
+    start<T>(a, tile);
+    wait_for_products<0>();
+    arrive();
+  }
+};
+template <int Columns>
+struct SumOfProducts<Columns, true> {
+  float total[1][Columns][4] = {};
+  float sum[Columns][4];
+
+  template <typename T, int Steps>
+  __device__ void start(const LeftOperand<Steps> &a, u32 tile) {
+    open_products();
+    multiply_left<T>(sum, a.at, tile, 0);
+    close_products();
+  }
+  __device__ void arrive() { keep(sum); }
+  template <int Steps>
+  __device__ void add(const LeftOperand<Steps> &a) {
+    add_in_units(total[0], sum, a.row_units);
+  }
+
+  // 64 columns at a time: two gradients leave registers for no more.
+  template <typename T, int Steps>
+  __device__ void add_at_once(const LeftOperand<Steps> &a, u32 tile) {
+    constexpr int part_columns = block_columns / 8;
+#pragma unroll
+    for (int block = 0; block < Columns / part_columns; ++block) {
+      float part[part_columns][4];
+      open_products();
+      multiply_left<T>(part, a.at, tile, block);
+      close_products();
+      wait_for_products<0>();
+      keep(part);
+      add_in_units(total[0] + block * part_columns, part, a.row_units);
+    }
+  }
+};
+
+// A warp copies `Count` numbers, of which there are `rest`; the others become `missing`.
+template <int Count>
+DEVICE void copy_numbers(u32 target, const float *source, int rest, float missing) {
+  const int lane = threadIdx.x % warp_threads;
+#pragma unroll
+  for (int first = 0; first < Count; first += warp_threads) {
+    if (Count % warp_threads != 0 && first + lane >= Count) break;
+    store_number(target + (first + lane) * float_bytes, first + lane < rest ? source[first + lane] : missing);
+  }
+}
+
+// Keys and values that pass a block which owns queries, and the block's barriers.
+template <typename KeyTile, typename ValueTile>
+struct PassingKeys {
+  static constexpr int rows = KeyTile::rows;
+
+  u32 keys, values, first_key_units, first_value_units, query_barrier;
+  Ring<stages> key_ring = {query_barrier + barrier_bytes};
+  Ring<stages> value_ring = {query_barrier + barrier_bytes + Ring<stages>::bytes};
+
+  // Where the block's shared memory begins, and its layout.
+  __device__ PassingKeys(u32 shared, const AttentionLayout &layout)
+      : keys(shared + layout.first_passing),
+        values(shared + layout.second_passing),
+        first_key_units(shared + layout.numbers),
+        first_value_units(first_key_units + stages * rows * float_bytes),
+        query_barrier(shared + layout.barriers) {}
+
+  __device__ u32 key_tile(int turn) const { return keys + turn % stages * KeyTile::bytes; }
+  __device__ u32 value_tile(int turn) const { return values + turn % stages * ValueTile::bytes; }
+  __device__ u32 key_units(int turn) const { return first_key_units + turn % stages * rows * float_bytes; }
+  __device__ u32 value_units(int turn) const { return first_value_units + turn % stages * rows * float_bytes; }
+
+  // One thread. In planes, the copying thread and a warp fill a stage together.
+  __device__ void open() const {
+    const int fillers = in_planes ? 1 + warp_threads : 1;
+    open_barrier(query_barrier, 1);
+    key_ring.open(readers / warp_threads, fillers);
+    value_ring.open(readers / warp_threads, fillers);
+    show_barriers();
+  }
+
+  // What the copying thread does, from the rings' turn `turn` on.
+  __device__ void copy(const AttentionMaps &maps, const Segment &segment, Range tiles, int group,
+                       int turn = 0) const {
+#pragma unroll 1
+    for (int tile = tiles.first; tile < tiles.end; ++tile, ++turn) {
+      const int row = segment.key_start + tile * rows;
+      copy_operand<KeyTile>(key_tile(turn), maps.keys, key_ring.claim(turn, KeyTile::bytes), group, row,
+                            segment.batch);
+      copy_operand<ValueTile>(value_tile(turn), maps.values, value_ring.claim(turn, ValueTile::bytes), group, row,
+                              segment.batch);
+    }
+  }
+
+  // What another warp does. `place` is that of the sequence's first key.
+  __device__ void copy_units(const AttentionUnits &units, i64 place, int count, Range tiles, int turn = 0) const {
+    const float *key = units.keys + place + tiles.first * rows;
+    const float *value = units.values + place + tiles.first * rows;
+    int rest = count - tiles.first * rows;
+    const int end = turn + tiles.end - tiles.first;
+#pragma unroll 1
+    for (; turn < end; ++turn) {
+      key_ring.wait_for_place(turn);
+      copy_numbers<rows>(key_units(turn), key, rest, 0);
+      key_ring.fill(turn);
+      value_ring.wait_for_place(turn);
+      copy_numbers<rows>(value_units(turn), value, rest, 0);
+      value_ring.fill(turn);
+      key += rows;
+      value += rows;
+      rest -= rows;
+    }
+  }
 };

@@ -1,41 +1,40 @@
 // Exact attention, backward: the gradients of keys and values, for Hopper. See backward.cuh.
 //
 // As backward_keys.cu, with the instructions of sm_90a: the queries of the group's heads pass in tiles of
-// `QUERY_ROWS`. Products run while weights are computed.
+// `QUERY_ROWS`. Products run while weights are computed, in half precision those of gradients too; in planes as far as
+// registers allow.
 //
-// Compiled with what backward.cuh lists, half precision without KEY_MASK, COSINE and TERMS, and
-//   KEY_DIMENSION, VALUE_DIMENSION   64 or 128
-//   QUERY_ROWS                       64, 96 or 128
-//   STAGES                           pipeline stages
-//   WARPGROUPS                       as hopper.cuh has it
+// Compiled with what backward.cuh and hopper.cuh list, and
+//   QUERY_ROWS    64, 96 or 128, in float32 also 48
 
 #include "attention/backward_again.cuh"
 #include "attention/backward_variants.h"
 #include "attention/hopper.cuh"
-#include "attention/layout.h"
 
 constexpr int key_rows = group_rows * WARPGROUPS;
 constexpr int query_columns = QUERY_ROWS / 8;
-constexpr int stages = STAGES;
-// Of a query: the shift, δ, the offset.
-constexpr int numbers = attention_passing_numbers(owns_keys_and_values, false, false);
+constexpr bool overlaps_turns = !in_planes;
+// Whether registers hold dPᵀ while Pᵀ is computed.
+constexpr bool holds_both = !in_planes || KEY_DIMENSION + VALUE_DIMENSION <= 128;
+// Of a query: the shift, δ, the offset, and in planes its unit and that of its output's gradient.
+enum QueryNumber { shift_number, delta_number, offset_number, query_unit_number, output_unit_number };
+constexpr int numbers = attention_passing_numbers(owns_keys_and_values, false, in_planes);
 constexpr AttentionLayout layout_offsets =
-    attention_layout(owns_keys_and_values, key_rows, QUERY_ROWS, KEY_DIMENSION, VALUE_DIMENSION, sizeof(Number), stages,
-                     numbers, true);
+    attention_layout(owns_keys_and_values, key_rows, QUERY_ROWS, KEY_DIMENSION, VALUE_DIMENSION, sizeof(Number),
+                     stages, numbers, true);
 
-using KeyTile = BlockedTile<Element, key_rows, KEY_DIMENSION>;
-using ValueTile = BlockedTile<Element, key_rows, VALUE_DIMENSION>;
-using QueryTile = BlockedTile<Element, QUERY_ROWS, KEY_DIMENSION>;
-using OutputTile = BlockedTile<Element, QUERY_ROWS, VALUE_DIMENSION>;
-using Passing = PassingQueries<QUERY_ROWS>;
+using KeyTile = OperandTile<key_rows, KEY_DIMENSION>;
+using ValueTile = OperandTile<key_rows, VALUE_DIMENSION>;
+using QueryTile = OperandTile<QUERY_ROWS, KEY_DIMENSION>;
+using OutputTile = OperandTile<QUERY_ROWS, VALUE_DIMENSION>;
 
-// Addresses of the block's shared memory.
+// Addresses of the block's shared memory. A stage of the gradients of outputs has the queries' numbers.
 struct Layout {
   u32 keys;
   u32 values = keys + layout_offsets.second_owned;
   u32 queries = keys + layout_offsets.first_passing;
   u32 outputs = keys + layout_offsets.second_passing;
-  u32 number_tiles = keys + layout_offsets.numbers;
+  u32 first_numbers = keys + layout_offsets.numbers;
   u32 key_barrier = keys + layout_offsets.barriers;
   Ring<stages> query_ring = {key_barrier + barrier_bytes};
   Ring<stages> output_ring = {key_barrier + barrier_bytes + Ring<stages>::bytes};
@@ -43,59 +42,85 @@ struct Layout {
   __device__ Layout(u32 shared) : keys(shared) {}
   __device__ u32 query_tile(int turn) const { return queries + turn % stages * QueryTile::bytes; }
   __device__ u32 output_tile(int turn) const { return outputs + turn % stages * OutputTile::bytes; }
-  // Where the shifts of a turn's queries begin; behind them lie their δ and offsets.
-  __device__ u32 shifts(int turn) const {
-    return number_tiles + turn % stages * numbers * QUERY_ROWS * 4;
+  // Where a turn's numbers begin, those of one kind of all queries behind one another.
+  __device__ u32 numbers_of(int turn) const {
+    return first_numbers + turn % stages * numbers * QUERY_ROWS * float_bytes;
   }
+};
+
+// What passes: every tile of queries that see one of the block's keys, of each head of the group.
+struct PassingQueries {
+  int first_tile, tile_count, first_head, turns;
+
+  __device__ PassingQueries(const Segment &segment, Range keys, int first_head, int heads)
+      : first_head(first_head) {
+    const Range seeing = segment.band().seeing(keys, segment.query_count);
+    first_tile = seeing.first / QUERY_ROWS;
+    tile_count = seeing.end > seeing.first ? CEIL_DIVIDE(seeing.end, QUERY_ROWS) - first_tile : 0;
+    turns = tile_count * heads;
+  }
+  __device__ int first_row(int turn) const { return (first_tile + turn % tile_count) * QUERY_ROWS; }
+  __device__ int head(int turn) const { return first_head + turn / tile_count; }
 };
 
 // What the copying thread does.
 DEVICE void copy_all(const AttentionHopperBackwardParameters &p, const Layout &layout, const Segment &segment,
-                     const Passing &passing, int first_key, int group) {
+                     const PassingQueries &passing, int first_key, int group) {
   const int key = segment.key_start + first_key;
   arrive_expecting(layout.key_barrier, KeyTile::bytes + ValueTile::bytes);
-  copy_blocks<KeyTile>(layout.keys, p.maps.keys, layout.key_barrier, group, key, segment.batch);
-  copy_blocks<ValueTile>(layout.values, p.maps.values, layout.key_barrier, group, key, segment.batch);
+  copy_operand<KeyTile>(layout.keys, p.maps.keys, layout.key_barrier, group, key, segment.batch);
+  copy_operand<ValueTile>(layout.values, p.maps.values, layout.key_barrier, group, key, segment.batch);
   int turn = 0;
   for (int head = passing.first_head; turn < passing.turns; ++head) {
     int row = segment.query_start + passing.first_tile * QUERY_ROWS;
 #pragma unroll 1
     for (int tile = 0; tile < passing.tile_count; ++tile, ++turn, row += QUERY_ROWS) {
-      copy_blocks<QueryTile>(layout.query_tile(turn), p.maps.queries,
-                             layout.query_ring.claim(turn, QueryTile::bytes), head, row, segment.batch);
-      copy_blocks<OutputTile>(layout.output_tile(turn), p.output_gradient,
-                              layout.output_ring.claim(turn, OutputTile::bytes), head, row,
-                              segment.batch);
+      copy_operand<QueryTile>(layout.query_tile(turn), p.maps.queries,
+                              layout.query_ring.claim(turn, QueryTile::bytes), head, row, segment.batch);
+      copy_operand<OutputTile>(layout.output_tile(turn), p.output_gradient,
+                               layout.output_ring.claim(turn, OutputTile::bytes), head, row, segment.batch);
     }
   }
 }
 
 // What another warp does: the queries' numbers, which need not lie where the unit could copy them.
-DEVICE void copy_numbers(const BackwardParameters &p, const Layout &layout, const Segment &segment,
-                         const Passing &passing, u8 *shared) {
+DEVICE void copy_numbers(const AttentionHopperBackwardParameters &mapped, const Layout &layout,
+                         const Segment &segment, const PassingQueries &passing, u8 *shared) {
+  constexpr int parts = CEIL_DIVIDE(QUERY_ROWS, warp_threads);
+  constexpr bool is_whole = parts * warp_threads == QUERY_ROWS;
+  const BackwardParameters &p = mapped.backward;
+  const int lane = threadIdx.x % warp_threads;
   int turn = 0;
   for (int head = passing.first_head; turn < passing.turns; ++head) {
-    const int first = passing.first_tile * QUERY_ROWS + threadIdx.x % warp_threads;
+    const int first = passing.first_tile * QUERY_ROWS + lane;
     i64 place = p.operands.query_place(segment.batch, head, segment.query_start + first);
     int rest = segment.query_count - first;
 #pragma unroll 1
     for (int tile = 0; tile < passing.tile_count; ++tile, ++turn) {
       layout.output_ring.wait_for_place(turn);
-      float *shift = (float *)(shared + (layout.shifts(turn) - layout.keys)) + threadIdx.x % warp_threads;
+      float *target = (float *)(shared + (layout.numbers_of(turn) - layout.keys)) + lane;
 #pragma unroll 1
-      for (int part = 0; part < QUERY_ROWS / warp_threads; ++part) {
-        // Loads before stores, which the compiler would not pass: one latency, not three.
+      for (int part = 0; part < parts; ++part) {
+        // Loads before stores, which the compiler would not pass: one latency, not one per number.
         const bool exists = rest > 0;
-        const float own_shift = exists ? __ldg(p.shift + place) : infinity;
-        const float own_delta = exists ? __ldg(p.delta + place) : 0;
-        const float own_offset = exists ? __ldg(p.offset + place) : 0;
-        shift[0] = own_shift;
-        shift[QUERY_ROWS] = own_delta;
-        shift[2 * QUERY_ROWS] = own_offset;
-        shift += warp_threads;
+        float own[output_unit_number + 1];
+        own[shift_number] = exists ? __ldg(p.shift + place) : infinity;
+        own[delta_number] = exists ? __ldg(p.delta + place) : 0;
+        own[offset_number] = exists ? __ldg(p.offset + place) : 0;
+        if (in_planes) {
+          own[query_unit_number] = exists ? __ldg(mapped.units.queries + place) : 0;
+          own[output_unit_number] = exists ? __ldg(mapped.units.output_gradient + place) : 0;
+        }
+        if (is_whole || part * warp_threads + lane < QUERY_ROWS) {
+#pragma unroll
+          for (int i = 0; i < numbers; ++i) target[i * QUERY_ROWS] = own[i];
+        }
+        target += warp_threads;
         place += warp_threads;
         rest -= warp_threads;
       }
+      place += QUERY_ROWS - parts * warp_threads;
+      rest -= QUERY_ROWS - parts * warp_threads;
       layout.output_ring.fill(turn);
     }
   }
@@ -112,7 +137,7 @@ extern "C" __global__ void __launch_bounds__(block_threads, 1)
   if (key_count <= 0) return;
   const int group = blockIdx.y;
   const int first_head = group * o.heads_per_group;
-  const Passing passing(segment, {first_key, first_key + key_count}, first_head, o.heads_per_group);
+  const PassingQueries passing(segment, {first_key, first_key + key_count}, first_head, o.heads_per_group);
   const Layout layout(shared_address(shared));
 
   if (threadIdx.x == 0) {
@@ -127,20 +152,28 @@ extern "C" __global__ void __launch_bounds__(block_threads, 1)
     if (threadIdx.x == readers) {
       copy_all(mapped, layout, segment, passing, first_key, group);
     } else if (threadIdx.x / warp_threads == readers / warp_threads + 1) {
-      copy_numbers(p, layout, segment, passing, shared);
+      copy_numbers(mapped, layout, segment, passing, shared);
     }
     return;
   }
   take_registers<reading_registers>();
 
-  const int lane = threadIdx.x % warp_threads;
   const int group_row = threadIdx.x / group_threads * group_rows;
   const int warp_row = threadIdx.x / warp_threads * 16;
   const float largest_scale = o.largest_scale(first_head);
-  float keys_gradient[KEY_DIMENSION / 8][4] = {};
-  float values_gradient[VALUE_DIMENSION / 8][4] = {};
-  Element::Left a[QUERY_ROWS / 16], b[QUERY_ROWS / 16] = {};
+  float key_unit[2], value_unit[2];
+#pragma unroll
+  for (int half = 0; half < 2; ++half) {
+    const int row = first_key + min(warp_row + fragment_row(half), key_count - 1);
+    const i64 place = o.group_key_place(segment.batch, group, segment.key_start + row);
+    key_unit[half] = row_unit(mapped.units.keys, place);
+    value_unit[half] = row_unit(mapped.units.values, place);
+  }
+  SumOfProducts<KEY_DIMENSION / 8> keys_gradient;
+  SumOfProducts<VALUE_DIMENSION / 8> values_gradient;
+  LeftOperand<QUERY_ROWS / 16> ds = {};
   const Turns order(passing.turns);
+  auto at = [&](u32 address) { return shared + (address - layout.keys); };
   wait_for_phase(layout.key_barrier, 0);
 
   for (int turn = 0; turn < passing.turns; ++turn) {
@@ -152,108 +185,109 @@ extern "C" __global__ void __launch_bounds__(block_threads, 1)
 #if PACKED
     const int rest = segment.query_count - first_query;
     if (rest < QUERY_ROWS) {
-      clear_rows<QueryTile>(shared + (layout.query_tile(turn) - layout.keys), rest);
-      clear_rows<OutputTile>(shared + (layout.output_tile(turn) - layout.keys), rest);
+      clear_operand<QueryTile>(at(layout.query_tile(turn)), rest);
+      clear_operand<OutputTile>(at(layout.output_tile(turn)), rest);
       meet_own_group();
     }
 #endif
 
     // 2. dK += dSᵀ Q of the turn before, Sᵀ = K Qᵀ and dPᵀ = V dOᵀ start. Nothing is issued over the loop's
     // edge, where the compiler would wait for it; before the first turn dS is zero.
-    order.await();
-    open_products();
-    add_registers<Element, QueryTile>(keys_gradient, b, layout.query_tile(max(0, turn - 1)));
-    close_products();
     float weight[query_columns][4], slope[query_columns][4];
-    open_products();
-    multiply_tiles<Element, KeyTile, QueryTile>(weight, layout.keys, group_row, layout.query_tile(turn));
-    close_products();
-    open_products();
-    multiply_tiles<Element, ValueTile, OutputTile>(slope, layout.values, group_row, layout.output_tile(turn));
-    close_products();
-
+    auto multiply_outputs = [&] {
+      start_product<ValueTile, OutputTile>(slope, layout.values, group_row, layout.output_tile(turn));
+    };
+    order.await();
+    if (overlaps_turns) keys_gradient.template start<QueryTile>(ds, layout.query_tile(max(0, turn - 1)));
+    start_product<KeyTile, QueryTile, true>(weight, layout.keys, group_row, layout.query_tile(turn));
+    if (holds_both) multiply_outputs();
     order.pass_on(turn);
-    wait_for_products<2>();
-    keep(keys_gradient);
-    if (turn > 0) release(layout.query_ring, turn - 1);
+    if (overlaps_turns) {
+      wait_for_products<2>();
+      keys_gradient.arrive();
+      if (turn > 0) release(layout.query_ring, turn - 1);
+    }
 
     // 3. Pᵀ = exp(scale Sᵀ − log Σ), masked
-    wait_for_products<1>();
+    wait_for_products<holds_both>();
     keep(weight);
-    const float2 *shifts = (const float2 *)(shared + (layout.shifts(turn) - layout.keys));
-    const float2 *deltas = shifts + QUERY_ROWS / 2;
+    auto numbers_at = [&](QueryNumber kind) {
+      return (const float2 *)at(layout.numbers_of(turn)) + kind * QUERY_ROWS / 2;
+    };
+    const Units query_units = numbers_at(query_unit_number), output_units = numbers_at(output_unit_number);
     const Range rows = {first_query, min(first_query + QUERY_ROWS, segment.query_count)};
     const Range whole = segment.band().whole_tiles(rows, key_rows);
     const bool masked = (int)blockIdx.x < whole.first || (int)blockIdx.x >= whole.end;
     const float factor = scale * log2_e;
-    const float2 *offsets = deltas + QUERY_ROWS / 2;
-    if (any_offset<QUERY_ROWS>(offsets)) subtract_from_columns(weight, offsets, {1, 1});
-#pragma unroll
-    for (int column = 0; column < query_columns; ++column) {
-      const float2 shift = shifts[column * 4 + lane % 4];
-#pragma unroll
-      for (int i = 0; i < 4; ++i) {
-        float &value = weight[column][i];
-        value = exp2_fast(fmaf(factor, value, -(i % 2 ? shift.y : shift.x)));
-      }
+    const float2 *offsets = numbers_at(offset_number);
+    if (any_offset<QUERY_ROWS>(offsets)) {
+      transform(weight, [&](float s, int half, float offset) { return less_offset(s, key_unit[half], offset); },
+                offsets);
     }
+    transform(weight, [&](float s, int half, float shift, float unit) {
+      return exp2_fast(fmaf(factor * key_unit[half] * unit, s, -shift));
+    }, numbers_at(shift_number), query_units);
     if (masked) {
       hide(weight, 0, [&](int row, int column) {
         return segment.band().sees(rows.first + column, first_key + warp_row + row);
       });
     }
 
-    // 4. dV += Pᵀ dO starts.
-#pragma unroll
-    for (int k = 0; k < QUERY_ROWS / 16; ++k) {
-      a[k] = Element::as_left(weight[2 * k], weight[2 * k + 1]);
+    // 4. dV += Pᵀ dO
+    if (!overlaps_turns && holds_both) {
+      wait_for_products<0>();
+      keep(slope);
     }
-    open_products();
-    add_registers<Element, OutputTile>(values_gradient, a, layout.output_tile(turn));
-    close_products();
+    const LeftOperand<QUERY_ROWS / 16> p_left = as_left(weight, output_units);
+    if (overlaps_turns) {
+      values_gradient.template start<OutputTile>(p_left, layout.output_tile(turn));
+      wait_for_products<1>();
+      keep(slope);
+    } else {
+      values_gradient.template add_at_once<OutputTile>(p_left, layout.output_tile(turn));
+    }
 
     // 5. dS = P ∘ (dP − δ)
-    wait_for_products<1>();
-    keep(slope);
+    if (!holds_both) {
+      multiply_outputs();
+      wait_for_products<0>();
+      keep(slope);
+    }
     const float share = !HEAD_SCALES || scale == largest_scale ? 1 : scale / largest_scale;
-#pragma unroll
-    for (int column = 0; column < query_columns; ++column) {
-      const float2 delta = deltas[column * 4 + lane % 4];
-#pragma unroll
-      for (int i = 0; i < 4; ++i) {
-        float &ds = slope[column][i];
-        ds = weight[column][i] * share * (ds - (i % 2 ? delta.y : delta.x));
-      }
-    }
+    combine(slope, weight, [&](float dp, float weight, int half, float delta, float unit) {
+      return weight * share * less(dp, value_unit[half] * unit, delta);
+    }, numbers_at(delta_number), output_units);
+    ds = as_left(slope, query_units);
 
-#pragma unroll
-    for (int k = 0; k < QUERY_ROWS / 16; ++k) {
-      b[k] = Element::as_left(slope[2 * k], slope[2 * k + 1]);
+    // 6. dK += dSᵀ Q, or what the next turn needs for it.
+    if (overlaps_turns) {
+      wait_for_products<0>();
+      values_gradient.arrive();
     }
+    release_together(layout.output_ring, turn);
+    if (!overlaps_turns) {
+      keys_gradient.template add_at_once<QueryTile>(ds, layout.query_tile(turn));
+      release(layout.query_ring, turn);
+    }
+  }
+  if (overlaps_turns) {
+    open_products();
+    if (passing.turns > 0) keys_gradient.template start<QueryTile>(ds, layout.query_tile(passing.turns - 1));
+    close_products();
     wait_for_products<0>();
-    keep(values_gradient);
-    release(layout.output_ring, turn);
+    keys_gradient.arrive();
   }
-  open_products();
-  if (passing.turns > 0) {
-    add_registers<Element, QueryTile>(keys_gradient, b, layout.query_tile(passing.turns - 1));
-  }
-  close_products();
-  wait_for_products<0>();
-  keep(keys_gradient);
 
-  // 6. The rows' gradients.
+  // 7. The rows' gradients.
   UnfitRows unfit;
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
-    const int row = warp_row + half * 8 + lane / 4;
-    unfit.note(half * 8, zeros_of(keys_gradient, half) + zeros_of(values_gradient, half));
+    const int row = warp_row + fragment_row(half);
+    unfit.note(half * 8, zeros_of(keys_gradient.total[0], half) + zeros_of(values_gradient.total[0], half));
     if (row >= key_count) continue;
     const int key = segment.key_start + first_key + row;
-    store_row<KeyTile>(p.keys_gradient.at(segment.batch, key, group), keys_gradient, half,
-                                largest_scale, 0, shared, row);
-    store_row<ValueTile>(p.values_gradient.at(segment.batch, key, group), values_gradient,
-                                  half, 1, 0, shared, row);
+    store_row(p.keys_gradient.at(segment.batch, key, group), keys_gradient.total[0], half, largest_scale);
+    store_row(p.values_gradient.at(segment.batch, key, group), values_gradient.total[0], half, 1);
   }
   if (unfit.rows != 0) {
     key_gradients_again<true, true>(p, group, first_key + warp_row, first_key + key_count, unfit);

@@ -1,69 +1,28 @@
 // Exact attention, backward: the gradients of the queries, for Hopper. See backward.cuh.
 //
-// As backward_queries.cu, with the instructions of sm_90a: keys and values pass in tiles of `KEY_ROWS`.
-// Products run while weights are computed: dP = dO Vᵀ during the exponentials of S, dQ += dS K of a tile
-// with S of the next.
+// As backward_queries.cu, with the instructions of sm_90a: keys and values pass in tiles of `KEY_ROWS`. dP = dO Vᵀ is
+// multiplied while the exponentials of S are computed, and, in half precision, dQ += dS K of a tile with S of the
+// next. In planes, gradient and sum leave no registers for that: one warpgroup's products run while another computes
+// weights.
 //
-// Compiled with what backward.cuh lists, half precision without KEY_MASK, COSINE and TERMS, and
-//   KEY_DIMENSION, VALUE_DIMENSION   64 or 128
-//   KEY_ROWS                         64, 96 or 128
-//   STAGES                           pipeline stages
-//   WARPGROUPS                       as hopper.cuh has it
+// Compiled with what backward.cuh and hopper.cuh list, and
+//   KEY_ROWS    64, 96 or 128, in float32 also 48
 
 #include "attention/backward_again.cuh"
 #include "attention/backward_variants.h"
 #include "attention/hopper.cuh"
-#include "attention/layout.h"
 
 constexpr int query_rows = group_rows * WARPGROUPS;
 constexpr int score_columns = KEY_ROWS / 8;
-constexpr int stages = STAGES;
-constexpr AttentionLayout layout_offsets =
-    attention_layout(owns_queries_and_outputs, query_rows, KEY_ROWS, KEY_DIMENSION, VALUE_DIMENSION, sizeof(Number), stages,
-                     0, true);
+constexpr bool overlaps_turns = !in_planes;
+constexpr AttentionLayout layout =
+    attention_layout(owns_queries_and_outputs, query_rows, KEY_ROWS, KEY_DIMENSION, VALUE_DIMENSION, sizeof(Number),
+                     stages, attention_passing_numbers(owns_queries_and_outputs, false, in_planes), true);
 
-using QueryTile = BlockedTile<Element, query_rows, KEY_DIMENSION>;
-using OutputTile = BlockedTile<Element, query_rows, VALUE_DIMENSION>;
-using KeyTile = BlockedTile<Element, KEY_ROWS, KEY_DIMENSION>;
-using ValueTile = BlockedTile<Element, KEY_ROWS, VALUE_DIMENSION>;
-
-// Addresses of the block's shared memory.
-struct Layout {
-  u32 queries;
-  u32 outputs = queries + layout_offsets.second_owned;
-  u32 keys = queries + layout_offsets.first_passing;
-  u32 values = queries + layout_offsets.second_passing;
-  u32 query_barrier = queries + layout_offsets.barriers;
-  Ring<stages> key_ring = {query_barrier + barrier_bytes};
-  Ring<stages> value_ring = {query_barrier + barrier_bytes + Ring<stages>::bytes};
-
-  __device__ Layout(u32 shared) : queries(shared) {}
-  __device__ u32 key_tile(int turn) const { return keys + turn % stages * KeyTile::bytes; }
-  __device__ u32 value_tile(int turn) const { return values + turn % stages * ValueTile::bytes; }
-};
-
-// What the copying thread does. Where sums are large, keys pass twice.
-DEVICE void copy_all(const AttentionHopperBackwardParameters &p, const Layout &layout, const Segment &segment, Range tiles,
-                     Range queries, int head) {
-  const int first_row = queries.first;
-  const int query = segment.query_start + first_row;
-  arrive_expecting(layout.query_barrier, QueryTile::bytes + OutputTile::bytes);
-  copy_blocks<QueryTile>(layout.queries, p.maps.queries, layout.query_barrier, head, query, segment.batch);
-  copy_blocks<OutputTile>(layout.outputs, p.output_gradient, layout.query_barrier, head, query,
-                          segment.batch);
-  const int group = head / p.backward.operands.heads_per_group;
-  const int last = tiles.end - tiles.first - 1;
-  int tile = tiles.first;
-#pragma unroll 1
-  for (int turn = 0; tile < tiles.end; ++turn, ++tile) {
-    const int row = segment.key_start + tile * KEY_ROWS;
-    copy_blocks<KeyTile>(layout.key_tile(turn), p.maps.keys, layout.key_ring.claim(turn, KeyTile::bytes),
-                         group, row, segment.batch);
-    copy_blocks<ValueTile>(layout.value_tile(turn), p.maps.values,
-                           layout.value_ring.claim(turn, ValueTile::bytes), group, row, segment.batch);
-    if (turn == last && p.backward.sees_large(segment, head, queries, 0, 1)) tile = tiles.first - 1;
-  }
-}
+using QueryTile = OperandTile<query_rows, KEY_DIMENSION>;
+using OutputTile = OperandTile<query_rows, VALUE_DIMENSION>;
+using KeyTile = OperandTile<KEY_ROWS, KEY_DIMENSION>;
+using ValueTile = OperandTile<KEY_ROWS, VALUE_DIMENSION>;
 
 extern "C" __global__ void __launch_bounds__(block_threads, 1)
     attention_hopper_backward_queries(const __grid_constant__ AttentionHopperBackwardParameters mapped) {
@@ -79,42 +38,60 @@ extern "C" __global__ void __launch_bounds__(block_threads, 1)
   const Range queries = {first_row, first_row + row_count};
   const Range tiles = segment.band().visible_tiles(queries, KEY_ROWS);
   const Range whole = segment.band().whole_tiles(queries, KEY_ROWS);
-  const Layout layout(shared_address(shared));
+  const u32 query_tile = shared_address(shared), output_tile = query_tile + layout.second_owned;
+  const PassingKeys<KeyTile, ValueTile> passing(query_tile, layout);
 
-  if (threadIdx.x == 0) {
-    open_barrier(layout.query_barrier, 1);
-    layout.key_ring.open(readers / warp_threads);
-    layout.value_ring.open(readers / warp_threads);
-    show_barriers();
-  }
+  if (threadIdx.x == 0) passing.open();
   __syncthreads();
   if (threadIdx.x >= readers) {
     give_registers<copying_registers>();
-    if (threadIdx.x == readers) copy_all(mapped, layout, segment, tiles, queries, head);
+    const int group = head / o.heads_per_group;
+    const int warp = (threadIdx.x - readers) / warp_threads;
+    if (warp > in_planes) return;
+    auto copy_keys = [&](int turn) {
+      if (threadIdx.x == readers) passing.copy(mapped.maps, segment, tiles, group, turn);
+      if (in_planes && warp == 1) {
+        passing.copy_units(mapped.units, o.group_key_place(segment.batch, group, segment.key_start), segment.keys,
+                           tiles, turn);
+      }
+    };
+    if (threadIdx.x == readers) {
+      const int query = segment.query_start + first_row;
+      arrive_expecting(passing.query_barrier, QueryTile::bytes + OutputTile::bytes);
+      copy_operand<QueryTile>(query_tile, mapped.maps.queries, passing.query_barrier, head, query, segment.batch);
+      copy_operand<OutputTile>(output_tile, mapped.output_gradient, passing.query_barrier, head, query,
+                               segment.batch);
+    }
+    copy_keys(0);
+    // Where sums are large, keys pass twice.
+    if (p.has_large(segment, head, queries)) copy_keys(tiles.end - tiles.first);
     return;
   }
   take_registers<reading_registers>();
 
-  const int lane = threadIdx.x % warp_threads;
   const int group_row = threadIdx.x / group_threads * group_rows;
   const int warp_row = threadIdx.x / warp_threads * 16;
   const float scale = o.scale_of(head);
-  const float factor = scale * log2_e;
-  auto place_of = [&](int half) {
-    const int row = first_row + min(warp_row + half * 8 + lane / 4, row_count - 1);
-    return o.query_place(segment.batch, head, segment.query_start + row);
+  auto query_of = [&](int half) {
+    return segment.query_start + first_row + min(warp_row + fragment_row(half), row_count - 1);
   };
-  float shift[2], delta[2];
+  auto place_of = [&](int half) { return o.query_place(segment.batch, head, query_of(half)); };
+  float shift[2], delta[2], query_unit[2], output_unit[2];
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
-    shift[half] = p.shift[place_of(half)];
-    delta[half] = p.delta[place_of(half)];
+    const i64 place = place_of(half);
+    shift[half] = p.shift[place];
+    delta[half] = p.delta[place];
+    query_unit[half] = row_unit(mapped.units.queries, place);
+    output_unit[half] = row_unit(mapped.units.output_gradient, place);
   }
+  const float factor[2] = {scale * log2_e * query_unit[0], scale * log2_e * query_unit[1]};
   const bool has_large = p.has_large(segment, head, queries);
   const int first_turn = has_large ? tiles.end - tiles.first : 0;
   const int end_turn = first_turn + tiles.end - tiles.first;
   const Turns order(end_turn);
-  wait_for_phase(layout.query_barrier, 0);
+  auto at = [&](u32 address) { return shared + (address - query_tile); };
+  wait_for_phase(passing.query_barrier, 0);
   auto hide_unseen = [&](int tile, float (&c)[score_columns][4], float hidden) {
     if (tile >= whole.first && tile < whole.end) return;
     hide(c, hidden, [&](int row, int column) {
@@ -124,117 +101,113 @@ extern "C" __global__ void __launch_bounds__(block_threads, 1)
 
   // Rows of large sums go over the keys once before.
   if (has_large) {
-    RowSums<1> sums(PerRow<1>{{factor, factor}});
+    RowSums<1> sums(PerRow<1>{{factor[0], factor[1]}});
     for (int turn = 0; turn < first_turn; ++turn) {
       float score[1][score_columns][4];
-      layout.key_ring.wait(turn);
-      layout.value_ring.wait(turn);
+      passing.key_ring.wait(turn);
+      passing.value_ring.wait(turn);
       order.await();
-      open_products();
-      multiply_tiles<Element, QueryTile, KeyTile>(score[0], layout.queries, group_row, layout.key_tile(turn));
-      close_products();
+      start_product<QueryTile, KeyTile>(score[0], query_tile, group_row, passing.key_tile(turn));
       order.pass_on(turn);
       wait_for_products<0>();
       keep(score[0]);
-      release(layout.key_ring, turn);
-      release(layout.value_ring, turn);
+      transform(score[0], [](float s, int, float unit) { return s * unit; },
+                column_units(at(passing.key_units(turn))));
+      release_with_units(passing.key_ring, turn);
+      release_with_units(passing.value_ring, turn);
       sums.add(score, [&](float (&c)[1][score_columns][4]) {
         hide_unseen(tiles.first + turn, c[0], -infinity);
       });
     }
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
-      const RowShift row = sums.resolve(0, half, scale, p.sink(head));
+      const RowShift row = sums.resolve(0, half, scale * query_unit[half], p.sink(head));
       if (shift[half] != unknown_shift) continue;
       shift[half] = row.shift;
-      if (warp_row + half * 8 + lane / 4 < row_count) p.keep_shift(place_of(half), row);
+      if (warp_row + fragment_row(half) < row_count) p.keep_shift(place_of(half), row);
     }
   }
-  float gradient[KEY_DIMENSION / 8][4] = {};
-  Element::Left a[KEY_ROWS / 16] = {};
+  SumOfProducts<KEY_DIMENSION / 8> gradient;
+  LeftOperand<KEY_ROWS / 16> a = {};
 
   for (int turn = first_turn; turn < end_turn; ++turn) {
     const int tile = tiles.first + turn - first_turn;
     // 1. This tile is there.
-    layout.key_ring.wait(turn);
-    layout.value_ring.wait(turn);
+    passing.key_ring.wait(turn);
+    passing.value_ring.wait(turn);
 #if PACKED
     const int rest = segment.keys - tile * KEY_ROWS;
     if (rest < KEY_ROWS) {
-      clear_rows<KeyTile>(shared + (layout.key_tile(turn) - layout.queries), rest);
-      clear_rows<ValueTile>(shared + (layout.value_tile(turn) - layout.queries), rest);
+      clear_operand<KeyTile>(at(passing.key_tile(turn)), rest);
+      clear_operand<ValueTile>(at(passing.value_tile(turn)), rest);
       meet_own_group();
     }
 #endif
 
     // 2. dQ += dS K of the tile before, S = Q Kᵀ and dP = dO Vᵀ start. Nothing is issued over the loop's
     // edge, where the compiler would wait for it; before the first tile dS is zero.
-    order.await();
-    open_products();
-    add_registers<Element, KeyTile>(gradient, a, layout.key_tile(max(first_turn, turn - 1)));
-    close_products();
     float weight[score_columns][4], slope[score_columns][4];
-    open_products();
-    multiply_tiles<Element, QueryTile, KeyTile>(weight, layout.queries, group_row, layout.key_tile(turn));
-    close_products();
-    open_products();
-    multiply_tiles<Element, OutputTile, ValueTile>(slope, layout.outputs, group_row, layout.value_tile(turn));
-    close_products();
-
+    order.await();
+    if (overlaps_turns) gradient.template start<KeyTile>(a, passing.key_tile(max(first_turn, turn - 1)));
+    start_product<QueryTile, KeyTile>(weight, query_tile, group_row, passing.key_tile(turn));
+    start_product<OutputTile, ValueTile>(slope, output_tile, group_row, passing.value_tile(turn));
     order.pass_on(turn);
-    wait_for_products<2>();
-    keep(gradient);
-    if (turn > first_turn) release(layout.key_ring, turn - 1);
+    if (overlaps_turns) {
+      wait_for_products<2>();
+      gradient.arrive();
+      if (turn > first_turn) release(passing.key_ring, turn - 1);
+    }
 
     // 3. P = exp(scale S − log Σ), masked
     wait_for_products<1>();
     keep(weight);
-    if (has_large) subtract_from_rows(weight, p.offset[place_of(0)], p.offset[place_of(1)]);
-#pragma unroll
-    for (int column = 0; column < score_columns; ++column) {
-#pragma unroll
-      for (int i = 0; i < 4; ++i) {
-        float &value = weight[column][i];
-        value = exp2_fast(fmaf(factor, value, -shift[i / 2]));
-      }
+    const Units key_units = column_units(at(passing.key_units(turn)));
+    if (has_large) {
+      const float offset[2] = {p.offset[place_of(0)], p.offset[place_of(1)]};
+      transform(weight, [&](float s, int half, float unit) { return less_offset(s, unit, offset[half]); }, key_units);
     }
+    transform(weight, [&](float s, int half, float unit) {
+      return exp2_fast(fmaf(factor[half] * unit, s, -shift[half]));
+    }, key_units);
     hide_unseen(tile, weight, 0);
 
     // 4. dS = P ∘ (dP − δ)
     wait_for_products<0>();
     keep(slope);
-    release(layout.value_ring, turn);
-#pragma unroll
-    for (int column = 0; column < score_columns; ++column) {
-#pragma unroll
-      for (int i = 0; i < 4; ++i) slope[column][i] = weight[column][i] * (slope[column][i] - delta[i / 2]);
-    }
-#pragma unroll
-    for (int step = 0; step < KEY_ROWS / 16; ++step) {
-      a[step] = Element::as_left(slope[2 * step], slope[2 * step + 1]);
+    if (!in_planes) release(passing.value_ring, turn);
+    combine(slope, weight, [&](float dp, float weight, int half, float unit) {
+      return weight * less(dp, output_unit[half] * unit, delta[half]);
+    }, column_units(at(passing.value_units(turn))));
+    if (in_planes) release_together(passing.value_ring, turn);
+    a = as_left(slope, key_units);
+
+    // 5. dQ += dS K
+    if (!overlaps_turns) {
+      gradient.template start<KeyTile>(a, passing.key_tile(turn));
+      wait_for_products<0>();
+      gradient.arrive();
+      release(passing.key_ring, turn);
+      gradient.add(a);
     }
   }
-  open_products();
-  if (end_turn > 0) add_registers<Element, KeyTile>(gradient, a, layout.key_tile(end_turn - 1));
-  close_products();
-  wait_for_products<0>();
-  keep(gradient);
+  if (overlaps_turns) {
+    open_products();
+    if (end_turn > 0) gradient.template start<KeyTile>(a, passing.key_tile(end_turn - 1));
+    close_products();
+    wait_for_products<0>();
+    gradient.arrive();
+  }
 
-  // 5. The rows' gradients, and their parts of the scale's.
+  // 6. The rows' gradients, and their parts of the scale's.
   UnfitRows unfit;
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
-    const int row = warp_row + half * 8 + lane / 4;
-    const int query = segment.query_start + first_row + row;
     const float along = p.scale_gradient
-        ? dot_with_row<QueryTile>(gradient, half, shared, row) : 0;
-    unfit.note(half * 8, zeros_of(gradient, half) + along * 0);
-    if (row >= row_count) continue;
-    if (p.scale_gradient && lane % 4 == 0) {
-      p.scale_gradient[o.query_place(segment.batch, head, query)] = along;
-    }
-    store_row<QueryTile>(p.queries_gradient.at(segment.batch, query, head), gradient, half,
-                                  scale, 0, shared, row);
+        ? dot_with_row(gradient.total[0], half, o.queries.at(segment.batch, query_of(half), head)) : 0;
+    unfit.note(half * 8, zeros_of(gradient.total[0], half) + along * 0);
+    if (warp_row + fragment_row(half) >= row_count) continue;
+    if (p.scale_gradient && leads_row()) p.scale_gradient[place_of(half)] = along;
+    store_row(p.queries_gradient.at(segment.batch, query_of(half), head), gradient.total[0], half, scale);
   }
   if (unfit.rows != 0) query_gradients_again(p, head, first_row + warp_row, queries.end, unfit);
 }

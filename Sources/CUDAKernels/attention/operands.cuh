@@ -2,6 +2,7 @@
 
 #include "attention/rows.cuh"
 #include "attention/terms.cuh"
+#include "tile/fragment.cuh"
 #include "tile/memory.cuh"
 
 using Element = ELEMENT;
@@ -136,3 +137,6 @@ struct AttentionOperands : AttentionOperandsFields {
 };
 
 using Operands = AttentionOperands;
+
+// Reciprocal lengths of a tile's rows, with COSINE.
+using Lengths = Either<COSINE, const float2 *, Ones>;

@@ -19,3 +19,15 @@ constexpr float infinity = __builtin_bit_cast(float, 0x7f800000u);
 constexpr float largest_number = __builtin_bit_cast(float, 0x7f7fffffu);
 constexpr float log2_e = 1.44269504088896340736f;
 constexpr float ln_2 = 0.69314718055994530942f;
+
+// One of two types, only one of which need be complete.
+template <bool IsFirst, typename First, typename Second>
+struct EitherType {
+  using Type = First;
+};
+template <typename First, typename Second>
+struct EitherType<false, First, Second> {
+  using Type = Second;
+};
+template <bool IsFirst, typename First, typename Second>
+using Either = typename EitherType<IsFirst, First, Second>::Type;

@@ -106,10 +106,7 @@ private struct FlashUse {
   ]
 
   static let backward = [
-    // The warp that copies numbers spills 8 bytes, and is faster for it.
-    FlashUse("d64", 64, .bf16, [80, 90, 100]).with {
-      $0.cold = ["attention/hopper_backward_keys sm_90a"]
-    },
+    FlashUse("d64", 64, .bf16, [80, 90, 100]),
     FlashUse("d64 cosine", 64, .bf16, [90], set: cosine),
     FlashUse("d64 terms", 64, .bf16, [90], set: terms).with { $0.isHot = false },
     FlashUse("d64 bias", 64, .bf16, [90], set: bias(.float16)).with { $0.isHot = false },

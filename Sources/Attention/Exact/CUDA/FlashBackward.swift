@@ -68,29 +68,25 @@ struct FlashBackward {
       key_sums: inputs.logitDecay == nil
         ? 0 : try operands.zeros(keyCount * size, "gradients of keys' sums"),
       again: try operands.address(holding: rows.again))
-    let planes =
-      plan.usesPlanes ? try FlashPlanes.all(read, outputGradient: slope, operands) : nil
+    let mapped =
+      plan.usesMaps
+      ? try FlashMaps(read, outputGradient: slope, features.element, operands) : nil
     for step in plan.steps {
       let tile = step.tile
       func launch(_ parameters: some BitwiseCopyable) throws {
         try operands.queue.launch(
           step.kernel, grid: grid(tile), threads: tile.threads, parameters)
       }
-      let device = operands.queue.device
-      if let planes, let outputGradient = planes.outputGradient {
-        try launch(
-          AttentionHopperSingleBackwardParameters(
-            maps: planes.maps(tile.rows, device),
-            output_gradient: outputGradient.rows.map(rows: tile.rows.queries, on: device),
-            units: planes.units, backward: parameters))
-      } else if tile.warpgroups != nil {
-        try launch(
-          AttentionHopperBackwardParameters(
-            maps: AttentionMaps(read, tile.rows, device),
-            output_gradient: slope.map(rows: tile.rows.queries, on: device), backward: parameters))
-      } else {
+      guard let mapped else {
         try launch(parameters)
+        continue
       }
+      let device = operands.queue.device
+      try launch(
+        AttentionHopperBackwardParameters(
+          maps: mapped.maps(tile.rows, on: device),
+          output_gradient: mapped.outputGradient(tile.rows, on: device), units: mapped.units,
+          backward: parameters))
     }
     let lengths = RowLengths(inputs, features.element, operands)
     return try withExtendedLifetime(slope) {

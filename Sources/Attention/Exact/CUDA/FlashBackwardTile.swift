@@ -172,14 +172,11 @@ struct FlashBackwardTile: Hashable, Sendable {
   /// Rows of a tile that goes by.
   private var passing: Int { owner == .queries ? rows.keys : rows.queries }
 
-  /// Whether ``FlashPlanes`` are read, with a unit for each row.
-  var usesPlanes: Bool { warpgroups != nil && !features.element.isHalf }
-
   /// Threads of a block.
   var threads: Int { rows.threads + (warpgroups == nil ? 0 : group_threads) }
 
   var kernel: String {
-    let prefix = warpgroups == nil ? "" : usesPlanes ? "hopper_single_" : "hopper_"
+    let prefix = warpgroups == nil ? "" : "hopper_"
     return "attention/\(prefix)backward_\(owner == .queries ? "queries" : "keys")"
   }
 

@@ -62,18 +62,14 @@ struct FlashForward {
           parts * count * MemoryLayout<AttentionPartialSum>.stride, "parts of the sums"),
       bound_factor: bound?.factor ?? 0, bound_rise: bound?.rise ?? 0,
       bound_range: bound?.range ?? 0, splits: Int32(max(1, parts)))
-    if tile.usesPlanes {
-      let planes = try FlashPlanes.all(rows, operands)
-      try launch(
-        AttentionHopperSingleForwardParameters(
-          maps: planes.maps(tile.rows, operands.queue.device), units: planes.units,
-          forward: parameters))
-    } else if tile.warpgroups != nil {
+    if tile.warpgroups == nil {
+      try launch(parameters)
+    } else {
+      let mapped = try FlashMaps(rows, tile.features.element, operands)
       try launch(
         AttentionHopperForwardParameters(
-          maps: AttentionMaps(rows, tile.rows, operands.queue.device), forward: parameters))
-    } else {
-      try launch(parameters)
+          maps: mapped.maps(tile.rows, on: operands.queue.device), units: mapped.units,
+          forward: parameters))
     }
     if parts > 0 { try merge(parameters, output, count) }
     return [

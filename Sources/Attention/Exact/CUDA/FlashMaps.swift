@@ -2,25 +2,52 @@ import AttentionCUDA
 import AttentionCUDAKernels
 import AttentionTensors
 
-extension AttentionMaps {
+/// What Hopper's kernels read: the rows as they are, or, of float32, their planes.
+struct FlashMaps {
+  private let queries: DeviceRows
+  private let keys: DeviceRows
+  private let values: DeviceRows
+  private let outputGradient: DeviceRows?
+  /// Of planes; otherwise null.
+  let units: AttentionUnits
+
+  /// Queues what makes the planes.
+  ///
   /// - Parameters:
-  ///   - queries: what is read.
-  ///   - keys: what is read.
-  ///   - values: what is read.
-  ///   - tile: the rows of queries and keys that are copied at once.
-  ///   - device: whose unit reads.
+  ///   - rows: queries, keys and values.
+  ///   - outputGradient: in the backward pass.
+  ///   - operands: what holds planes until they are read.
   init(
-    queries: DeviceRows, keys: DeviceRows, values: DeviceRows, _ tile: TileRows,
-    _ device: CUDADevice
+    _ rows: FlashRows, outputGradient: DeviceRows? = nil, _ element: FlashElement,
+    _ operands: FlashOperands
   ) throws {
-    self.init(
+    guard !element.isHalf else {
+      (queries, keys, values) = (rows.queries, rows.keys, rows.values)
+      self.outputGradient = outputGradient
+      units = AttentionUnits()
+      return
+    }
+    let queries = try FlashPlanes(rows.queries, operands)
+    let keys = try FlashPlanes(rows.keys, operands)
+    let values = try FlashPlanes(rows.values, operands)
+    let slope = try outputGradient.map { try FlashPlanes($0, operands) }
+    (self.queries, self.keys, self.values) = (queries.rows, keys.rows, values.rows)
+    self.outputGradient = slope?.rows
+    units = AttentionUnits(
+      queries: queries.units, keys: keys.units, values: values.units,
+      output_gradient: slope?.units ?? 0)
+  }
+
+  /// The tensors in boxes of a tile's rows, for the unit of a device.
+  func maps(_ tile: TileRows, on device: CUDADevice) throws -> AttentionMaps {
+    AttentionMaps(
       queries: try queries.map(rows: tile.queries, on: device),
       keys: try keys.map(rows: tile.keys, on: device),
       values: try values.map(rows: tile.keys, on: device))
   }
 
-  init(_ rows: FlashRows, _ tile: TileRows, _ device: CUDADevice) throws {
-    try self.init(queries: rows.queries, keys: rows.keys, values: rows.values, tile, device)
+  func outputGradient(_ tile: TileRows, on device: CUDADevice) throws -> TensorMap {
+    try outputGradient?.map(rows: tile.queries, on: device) ?? TensorMap()
   }
 }
 

@@ -63,8 +63,8 @@ final class FlashBackwardPlan: Sendable {
 
   let steps: [Step]
   let columns: TileColumns
-  /// Whether ``FlashPlanes`` are read.
-  let usesPlanes: Bool
+  /// Whether Hopper's kernels run, which read ``FlashMaps``.
+  let usesMaps: Bool
 
   private struct Key: Hashable, Sendable {
     let common: FlashPlanKey
@@ -84,7 +84,7 @@ final class FlashBackwardPlan: Sendable {
       keyDimension: key.common.keyDimension, valueDimension: key.common.valueDimension,
       features: key.common.features, limits: key.common.limits)
     columns = tiles[0].columns
-    usesPlanes = tiles[0].usesPlanes
+    usesMaps = tiles[0].warpgroups != nil
     steps = tiles.map { tile in
       Step(
         tile: tile,

@@ -122,22 +122,16 @@ struct FlashTile: Hashable, Sendable {
   /// Threads of a block.
   var threads: Int { rows.threads + (warpgroups == nil ? 0 : group_threads) }
 
-  /// Whether ``FlashPlanes`` are read, for `attention/hopper_single_forward.cu`.
-  var usesPlanes: Bool { warpgroups != nil && !features.element.isHalf }
-
-  var kernel: String {
-    warpgroups == nil
-      ? "attention/forward"
-      : usesPlanes ? "attention/hopper_single_forward" : "attention/hopper_forward"
-  }
+  var kernel: String { "attention/\(warpgroups == nil ? "" : "hopper_")forward" }
 
   var definitions: [String] {
+    let all = features.definitions + columns.definitions
     if let warpgroups {
-      return features.definitions + columns.definitions
-        + ["KEY_ROWS=\(rows.keys)", "WARPGROUPS=\(warpgroups)"]
-        + (usesPlanes ? ["STAGES=\(attention_stages)"] : [])
+      return all + [
+        "KEY_ROWS=\(rows.keys)", "STAGES=\(attention_stages)", "WARPGROUPS=\(warpgroups)",
+      ]
     }
-    return features.definitions + columns.definitions + rows.definitions
+    return all + rows.definitions
       + ["CONSTANT_BOUND=\(hasConstantBound ? 1 : 0)", "SPLIT=\(splits == nil ? 0 : 1)"]
   }
 }

@@ -8,18 +8,10 @@
 struct AttentionHopperBackwardParameters {
   struct AttentionMaps maps;
   struct TensorMap output_gradient;
+  struct AttentionUnits units;  // in planes
   struct AttentionBackwardParameters backward;
 };
 CHECK_TENSOR_MAP(AttentionHopperBackwardParameters, output_gradient);
-
-// attention/hopper_single_backward_queries.cu and hopper_single_backward_keys.cu
-struct AttentionHopperSingleBackwardParameters {
-  struct AttentionMaps maps;
-  struct TensorMap output_gradient;
-  struct AttentionUnits units;
-  struct AttentionBackwardParameters backward;
-};
-CHECK_TENSOR_MAP(AttentionHopperSingleBackwardParameters, output_gradient);
 
 // attention/bias_gradient.cu
 struct AttentionBiasGradientParameters {

@@ -21,12 +21,6 @@ struct AttentionForwardParameters {
 // attention/hopper_forward.cu
 struct AttentionHopperForwardParameters {
   struct AttentionMaps maps;
-  struct AttentionForwardParameters forward;
-};
-
-// attention/hopper_single_forward.cu
-struct AttentionHopperSingleForwardParameters {
-  struct AttentionMaps maps;
-  struct AttentionUnits units;
+  struct AttentionUnits units;  // in planes
   struct AttentionForwardParameters forward;
 };
