@@ -25,7 +25,7 @@ static void prefetch(void) {
 
 // Products do not depend on the thread's prefetch queue, however full: what earlier cases enqueued is
 // memory that has been released.
-static void ask(void) {
+static void queue_prefetch(void) {
   enum { DEPTH = 40, ROWS = 17, MANY = 40 };
   FOR_LENGTHS(n) for (int to_write = 0; to_write < 2; to_write++) {
     begin("n %zu, to write %d", n, to_write);
@@ -34,7 +34,8 @@ static void ask(void) {
     const float *b = random_floats(DEPTH * kernels->tile_columns, -1, 1);
     float *c = floats(ROWS * kernels->tile_columns);
     for (int turn = 0; turn < MANY; turn++)
-      kernels->ask(turn % 4, n * sizeof(float), x, (ptrdiff_t)(n * sizeof(float)), to_write);
+      kernels->queue_prefetch(turn % 4, n * sizeof(float), x, (ptrdiff_t)(n * sizeof(float)),
+                              to_write);
     kernels->product(ROWS, kernels->tile_columns, DEPTH, a, DEPTH, 1, b, 0, c,
                      (ptrdiff_t)kernels->tile_columns, 0, 0);
     for (size_t i = 0; i < ROWS; i++)
@@ -220,7 +221,7 @@ static void decay_pairs(void) {
   }
 }
 
-static const test tests[] = {{"prefetch", prefetch, 0}, {"ask", ask, 0},
+static const test tests[] = {{"prefetch", prefetch, 0}, {"queue_prefetch", queue_prefetch, 0},
                              {"decay_split", decay_split, 0},
                              {"additive_step", additive_step, 0},
                              {"additive_step_before", additive_step_before, 0},

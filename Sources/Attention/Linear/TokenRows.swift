@@ -47,7 +47,7 @@ final class TokenRows: Sendable {
   /// Asks for the rows of `tokens` to be near for a later load.
   func ask(row: Int, tokens: Range<Int>, head: Int) {
     guard !tokens.isEmpty else { return }
-    kernels.ask(
+    kernels.queue_prefetch(
       tokens.count, width * elementSize, place(row, tokens, head), tokenStride * elementSize, 0)
   }
 
@@ -83,7 +83,7 @@ final class TokenRowsOutput: @unchecked Sendable {
   /// ``store(row:tokens:head:from:)``, which may not need them.
   func ask(row: Int, tokens: Range<Int>, head: Int) {
     guard pastCaches == 0 else { return }
-    kernels.ask(
+    kernels.queue_prefetch(
       tokens.count, width * dtype.size, place(row, tokens, head), heads * width * dtype.size, 1)
   }
 

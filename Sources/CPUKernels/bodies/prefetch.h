@@ -24,7 +24,8 @@ static void prefetch(size_t rows, size_t bytes, const void *x, ptrdiff_t stride,
     for (size_t i = 0; i < block.bytes; i += LINE_BYTES) fetch_line(block.row + i, to_write);
 }
 
-static void ask(size_t rows, size_t bytes, const void *x, ptrdiff_t stride, int to_write) {
+static void queue_prefetch(size_t rows, size_t bytes, const void *x, ptrdiff_t stride,
+                           int to_write) {
   prefetch_queue *queue = &cpu_prefetch_queue;
   // Rows that do not fit are fetched on use.
   if (rows == 0 || bytes == 0 || queue->end - queue->first == PREFETCH_QUEUE_CAPACITY) return;

@@ -37,7 +37,7 @@ struct ScanRows: @unchecked Sendable {
     _ row: Int, _ tokens: Range<Int>, _ channels: Range<Int>, _ kernels: cpu_kernels,
     toWrite: Bool = false
   ) {
-    kernels.ask(
+    kernels.queue_prefetch(
       tokens.count, channels.count * size, at(row, tokens.lowerBound, channels.lowerBound),
       stride * size, toWrite ? 1 : 0)
   }
