@@ -51,6 +51,12 @@ static const char terms_cuh[] = {
 static const char operands_cuh[] = {
 #embed "attention/operands.cuh" suffix(, 0)
 };
+static const char sink_h[] = {
+#embed "include/attention/sink.h" suffix(, 0)
+};
+static const char sink_cuh[] = {
+#embed "attention/sink.cuh" suffix(, 0)
+};
 static const char softmax_cuh[] = {
 #embed "attention/softmax.cuh" suffix(, 0)
 };
@@ -130,6 +136,8 @@ static const struct cuda_source sources[] = {
     SOURCE("attention/mask.cuh", mask_cuh),
     SOURCE("attention/terms.cuh", terms_cuh),
     SOURCE("attention/operands.cuh", operands_cuh),
+    SOURCE("attention/sink.h", sink_h),
+    SOURCE("attention/sink.cuh", sink_cuh),
     SOURCE("attention/softmax.cuh", softmax_cuh),
     SOURCE("attention/large_sums.cuh", large_sums_cuh),
     SOURCE("attention/backward.cuh", backward_cuh),

@@ -82,7 +82,7 @@ public final class ExactInputs: OperatorArguments {
       ? try Self.runningSums(inputs[.logitDecay], segments: segments, keyMask: keyMask) : nil
     (decaySums, decayCuts) = (sums?.sums, sums?.cuts)
     hidesPairs = keyMask != nil || bias != nil || decayCuts != nil || segments.hidesPairs
-    sinkNumbers = isReadable ? try inputs[.sinks]?.elements(as: Float.self) : nil
+    sinkNumbers = isReadable ? try Self.sinkNumbers(inputs) : nil
   }
 }
 

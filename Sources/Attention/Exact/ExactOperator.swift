@@ -131,7 +131,7 @@ public struct ExactOptions: Hashable, Sendable {
   }
 
   /// The number of slices that the kernel normalises; nil if it does not normalise.
-  var normalizedGroups: Int? { isCosine && normalizes ? groups : nil }
+  package var normalizedGroups: Int? { isCosine && normalizes ? groups : nil }
 
   /// What multiplies the similarity where heads have no scales of their own; 1 where there is nothing to multiply.
   package func factor(dimension: Int) -> Double {

@@ -1,4 +1,6 @@
 import AttentionCLibrary
+import AttentionCPUKernels
+import AttentionCUDAKernels
 import AttentionTensors
 
 /// A penalty that grows with distance: − slope · |distance|.
@@ -135,11 +137,72 @@ extension ExactAttention {
   }
 }
 
+// --- What kernels read of the terms
+
+/// A bound on scores: s ← c · tanh(s / c).
+struct ScoreCap {
+  let limit: Float
+
+  init?(_ options: ScoreTermOptions) {
+    guard let softcap = options.softcap else { return nil }
+    limit = Float(softcap)
+  }
+
+  /// The definition.
+  func callAsFunction(_ s: Tensor) throws -> Tensor {
+    let limit = Double(limit)
+    return try (s / limit).tanh() * limit
+  }
+
+  func apply(
+    _ kernels: cpu_kernels, _ rows: Int, _ columns: Int, _ s: UnsafeMutablePointer<Float>,
+    stride: Int
+  ) {
+    kernels.softcap(rows, columns, s, stride, limit)
+  }
+
+  /// Makes gradients of capped scores those of the scores before, in place.
+  func backward(
+    _ kernels: cpu_kernels, _ rows: Int, _ columns: Int, _ capped: UnsafePointer<Float>,
+    _ gradient: UnsafeMutablePointer<Float>, stride: Int
+  ) {
+    kernels.softcap_backward(rows, columns, capped, gradient, stride, limit)
+  }
+}
+
+extension AttentionTerms {
+  /// - Parameter segments: the address of the list of sequences.
+  init(_ inputs: ExactInputs, segments: UInt64, _ operands: FlashOperands) throws {
+    func stride(_ axis: Int) -> Int64 { Int64(inputs.bias?.strides[axis] ?? 0) }
+    self.init(
+      softcap: inputs.cap?.limit ?? 0, slopes: try operands.address(inputs.slopes, "ALiBi slopes"),
+      bias: try inputs.bias.map { try operands.address(holding: $0) } ?? 0, bias_batch: stride(0),
+      bias_head: stride(1), bias_query: stride(2), bias_key: stride(3),
+      decay_sums: try inputs.logitDecay.map { _ in
+        try LogitDecaySums(inputs, segments: segments, operands).forward()
+      } ?? 0)
+  }
+}
+
+extension AttentionSink {
+  /// - Parameter gradient: in a backward pass, where each query's part of the sinks' gradient goes.
+  init(_ inputs: ExactInputs, _ operands: FlashOperands, gradient: Tensor? = nil) throws {
+    self.init(
+      scores: try operands.address(inputs.sinkLogits, .float32),
+      gradient: try gradient?.deviceAddress() ?? 0)
+  }
+}
+
 extension ExactInputs {
-  var softcap: Float? { options.terms.softcap.map { Float($0) } }
+  var cap: ScoreCap? { ScoreCap(options.terms) }
   var hasSink: Bool { problem.terms.contains(.sinks) }
   /// The sinks [h] as the caller gave them.
   var sinkLogits: Tensor? { self[.sinks] }
+
+  /// The sinks as numbers.
+  static func sinkNumbers(_ inputs: Tensors<ExactInput>) throws -> [Float]? {
+    try inputs[.sinks]?.elements(as: Float.self)
+  }
 
   /// The sink of a query head; nil where there is none, or one of −∞, which adds nothing.
   func sink(head: Int) -> Float? {

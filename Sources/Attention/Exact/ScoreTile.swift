@@ -71,8 +71,8 @@ struct ScoreTile: Sendable {
       isTransposed ? (columns.count, rows.count) : (rows.count, columns.count)
     // The distance of the tile's first query from its first key, from the rows' side.
     let shift = rows.lowerBound - columns.lowerBound
-    if let cap = inputs.softcap {
-      kernels.softcap(m, n, s, stride, cap)
+    if let cap = inputs.cap {
+      cap.apply(kernels, m, n, s, stride: stride)
       capped?.update(from: s, count: (m - 1) * stride + n)
     }
     if let slopes = inputs.slopes {
@@ -116,8 +116,7 @@ struct ScoreTile: Sendable {
     _ rows: Int, _ columns: Int, _ capped: UnsafePointer<Float>,
     _ gradient: UnsafeMutablePointer<Float>, stride: Int
   ) {
-    guard let cap = inputs.softcap else { return }
-    kernels.softcap_backward(rows, columns, capped, gradient, stride, cap)
+    inputs.cap?.backward(kernels, rows, columns, capped, gradient, stride: stride)
   }
 
   /// Adds c_i − c_j. The sums are long, so their difference to the tile's first query is taken in

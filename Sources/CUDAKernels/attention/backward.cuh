@@ -2,6 +2,7 @@
 
 #include "attention/large_sums.cuh"
 #include "attention/operands.cuh"
+#include "attention/sink.cuh"
 #include "tile/matrix.cuh"
 
 // What the kernels of the backward pass share. They compute the weights again (Dao, FlashAttention-2,
@@ -50,13 +51,11 @@ struct AttentionBackwardParameters : AttentionBackwardParametersFields {
     return __any_sync(~0u, sees_large(segment, head, queries, threadIdx.x % warp_threads, warp_threads));
   }
 
-  __device__ float sink(int head) const { return sinks ? sinks[head] : -infinity; }
-
   // Keeps what a query's owner has found. Threads that share the row write the same.
   __device__ void keep_shift(i64 place, const RowShift &row) const {
     shift[place] = row.shift;
     offset[place] = row.offset;
-    if (sinks) sinks_gradient[place] = -row.sink_share * delta[place];
+    sink.keep_gradient(place, row.sink_share, delta[place]);
   }
 };
 

@@ -250,10 +250,9 @@ extern "C" __global__ void __launch_bounds__(threads, BLOCKS)
     for (int half = 0; half < 2; ++half) {
       const int row = warp_row + strip * 16 + fragment_row(half);
       const int head = head_of(min(row, row_count - 1));
-      const bool takes_sink = p.sinks && split == 0;
       const RowWeights weights = finish_row(row_sum(softmax.sum[strip][half]),
                                             softmax.log_bound(strip, half, factor),
-                                            takes_sink ? p.sinks[head] : -infinity);
+                                            split == 0 ? p.sink(head) : -infinity);
       float zeros = 0;
 #pragma unroll
       for (int column = 0; column < value_columns; ++column) {
@@ -279,7 +278,7 @@ extern "C" __global__ void __launch_bounds__(threads, BLOCKS)
     const i64 place = place_of(row);
     const int head = head_of(row);
     const Range keys = {tiles.first * KEY_ROWS, tiles.end * KEY_ROWS};
-    const float sink = p.sinks && split == 0 ? p.sinks[head] : -infinity;
+    const float sink = split == 0 ? p.sink(head) : -infinity;
     attend_again(o, segment, head, query_of(row), keys, sink, [&](int column, float number) {
       p.partial_output[place * VALUE_DIMENSION + column] = number;
     });

@@ -1,9 +1,11 @@
 #pragma once
 
 #include "attention/again.cuh"
-#include "attention/forward.h"
 #include "attention/operands.cuh"
+#include "attention/sink.cuh"
 #include "attention/softmax.cuh"
+
+#include "attention/forward.h"
 
 // What the kernels of the forward pass share.
 
@@ -42,7 +44,7 @@ SELDOM void outputs_again(const AttentionForwardParameters &p, int head, int fir
   unfit.for_each([&](int index) {
     const int row = warp_row + index;
     if (row >= row_count) return;
-    const float sink = p.sinks ? p.sinks[head] : -infinity;
+    const float sink = p.sink(head);
     attend_again(p.operands, segment, head, first_row + row, keys, sink, [&](int column, float number) {
       const u32 chunk = T::place(row, column / T::chunk_numbers);
       ((Number *)(shared + chunk))[column % T::chunk_numbers] = Element::narrow(number);
@@ -57,7 +59,7 @@ DEVICE void finish_rows(const AttentionForwardParameters &p, const Segment &segm
                         const float (&output)[Strips][Columns][4], const PerRow<Strips> &factor,
                         int warp_row, int first_row, int row_count, int head, u8 *shared) {
   const int lane = threadIdx.x % warp_threads;
-  const float sink = p.sinks ? p.sinks[head] : -infinity;
+  const float sink = p.sink(head);
   UnfitRows unfit;
 #pragma unroll
   for (int strip = 0; strip < Strips; ++strip) {

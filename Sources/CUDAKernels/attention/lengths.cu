@@ -5,6 +5,7 @@
 // zeros up to the pitch. A slice shorter than `shortest` counts as zero.
 
 #include "attention/rows.cuh"
+#include "attention/sink.cuh"
 #include "tile/matrix.cuh"
 
 using Element = ELEMENT;

@@ -5,6 +5,7 @@
 // with ELEMENT.
 
 #include "attention/rows.cuh"
+#include "attention/sink.cuh"
 #include "tile/matrix.cuh"
 
 using Element = ELEMENT;

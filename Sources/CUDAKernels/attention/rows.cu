@@ -7,6 +7,7 @@
 
 #include "attention/large_sums.cuh"
 #include "attention/rows.cuh"
+#include "attention/sink.cuh"
 
 using Element = ELEMENT;
 using Number = Element::Number;
@@ -73,10 +74,10 @@ extern "C" __global__ void attention_rows(const __grid_constant__ AttentionRowsP
   p.shift[place] = is_large ? unknown_shift : log_sum == -infinity ? infinity : log_sum * log2_e;
   p.offset[place] = 0;
   if (is_large) p.again[place] = {unknown_shift, unknown_shift};
-  if (p.sinks) {
+  if (p.sink.scores) {
     // A sink has a weight, and no value whose product with dO could be added. An infinite one has all of it.
-    const float sink = p.sinks[head];
+    const float sink = p.sink(head);
     const float share = log_sum == -infinity ? 0 : sink == log_sum ? 1 : expf(sink - log_sum);
-    p.sinks_gradient[place] = -share * delta;
+    p.sink.keep_gradient(place, share, delta);
   }
 }

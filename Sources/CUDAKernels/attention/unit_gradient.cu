@@ -4,6 +4,7 @@
 // Compiled with ELEMENT. One warp works on one row of `groups` equal slices.
 
 #include "attention/rows.cuh"
+#include "attention/sink.cuh"
 #include "tile/matrix.cuh"
 
 using Element = ELEMENT;

@@ -59,8 +59,7 @@ struct FlashBackward {
       shift: try operands.address(holding: rows.shift),
       offset: try operands.address(holding: rows.offset),
       large: try operands.address(holding: rows.large),
-      sinks: try operands.address(inputs.sinkLogits, .float32),
-      sinks_gradient: try rows.sinks?.deviceAddress() ?? 0,
+      sink: try AttentionSink(inputs, operands, gradient: rows.sink),
       delta: try operands.address(holding: rows.delta),
       scale_gradient: try scale?.deviceAddress() ?? 0,
       query_sums: inputs.logitDecay == nil
@@ -101,7 +100,7 @@ struct FlashBackward {
           ? nil
           : try LogitDecaySums(inputs, segments: parameters.operands.segments, operands)
             .backward(querySums: parameters.query_sums, keySums: parameters.key_sums),
-        .sinks: try rows.sinks?.sum([0, 2]),
+        .sinks: try rows.sink?.sum([0, 2]),
       ]
     }
   }
@@ -110,7 +109,7 @@ struct FlashBackward {
   /// queries' log-sum-exp.
   private func nothing(_ logSumExpGradient: Tensor?) throws -> ExactGradients {
     func zeros(_ shape: Shape) throws -> Tensor { try .zeros(shape).moved(to: inputs.device) }
-    func sinks() throws -> Tensor {
+    func sink() throws -> Tensor {
       guard let logits = inputs.sinkLogits, let logSumExpGradient else {
         return try zeros([problem.heads])
       }
@@ -125,7 +124,7 @@ struct FlashBackward {
       .scale: inputs.scales == nil ? nil : try zeros([problem.heads]),
       .bias: try inputs.biasGradientShape.map(zeros),
       .logitDecay: try inputs.logitDecay.map { try zeros($0.shape) },
-      .sinks: inputs.hasSink ? try sinks() : nil,
+      .sinks: inputs.hasSink ? try sink() : nil,
     ]
   }
 
@@ -155,7 +154,7 @@ struct FlashBackward {
     /// int32 [batch, heads, groups of 32 queries].
     let large: Tensor
     /// A query's part of the gradient of its head's sink.
-    let sinks: Tensor?
+    let sink: Tensor?
   }
 
   private func computeRows(
@@ -173,7 +172,7 @@ struct FlashBackward {
       again: try .onDevice(
         Shape(sumShape.dimensions + [2]), dtype: .float32, device: inputs.device),
       large: try .onDevice([groups], dtype: .int32, device: inputs.device),
-      sinks: inputs.hasSink ? try numbers() : nil)
+      sink: inputs.hasSink ? try numbers() : nil)
     try operands.queue.launch(
       features.element.kernel("attention/rows"),
       grid: (groups.pieces(of: warps), 1, 1), threads: warps * warp_threads,
@@ -182,11 +181,10 @@ struct FlashBackward {
         output_gradient: slope.place,
         log_sum_exp: try operands.address(outputs.logSumExp, .float32),
         log_sum_exp_gradient: try operands.address(logSumExpGradient, .float32),
-        sinks: try operands.address(inputs.sinkLogits, .float32),
+        sink: try AttentionSink(inputs, operands, gradient: rows.sink),
         delta: try rows.delta.deviceAddress(), shift: try rows.shift.deviceAddress(),
         offset: try rows.offset.deviceAddress(), again: try rows.again.deviceAddress(),
-        large: try rows.large.deviceAddress(),
-        sinks_gradient: try rows.sinks?.deviceAddress() ?? 0, count: Int64(groups),
+        large: try rows.large.deviceAddress(), count: Int64(groups),
         queries: Int32(problem.queryLength), heads: Int32(problem.heads),
         dimension: Int32(dimension)))
     return rows

@@ -51,7 +51,7 @@ struct FlashForward {
     let parameters = AttentionForwardParameters(
       operands: try AttentionOperands(inputs, tile.features, rows, operands), output: output.place,
       log_sum_exp: try logSumExp.deviceAddress(),
-      sinks: try operands.address(inputs.sinkLogits, .float32),
+      sink: try AttentionSink(inputs, operands),
       partial_output: parts == 0
         ? 0
         : try operands.fresh(

@@ -119,17 +119,3 @@ extension AttentionSegment {
       keys: Int32(segment.keyCount))
   }
 }
-
-extension AttentionTerms {
-  /// - Parameter segments: the address of the list of sequences.
-  init(_ inputs: ExactInputs, segments: UInt64, _ operands: FlashOperands) throws {
-    func stride(_ axis: Int) -> Int64 { Int64(inputs.bias?.strides[axis] ?? 0) }
-    self.init(
-      softcap: inputs.softcap ?? 0, slopes: try operands.address(inputs.slopes, "ALiBi slopes"),
-      bias: try inputs.bias.map { try operands.address(holding: $0) } ?? 0, bias_batch: stride(0),
-      bias_head: stride(1), bias_query: stride(2), bias_key: stride(3),
-      decay_sums: try inputs.logitDecay.map { _ in
-        try LogitDecaySums(inputs, segments: segments, operands).forward()
-      } ?? 0)
-  }
-}

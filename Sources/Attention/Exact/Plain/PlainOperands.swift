@@ -97,7 +97,7 @@ struct PlainOperands {
       try selects
       ? rows.visibleProducts(spread(k), visible) : rows.matmul(spread(k).transposed())
     var s = try products * scale.reshaped([heads, 1, 1])
-    if let cap = inputs.softcap { s = try (s / Double(cap)).tanh() * Double(cap) }
+    if let cap = inputs.cap { s = try cap(s) }
     if let slopes = inputs.slopes {
       s = try s - Tensor(slopes, [heads, 1, 1]).cast(to: dtype) * distances(inputs)
     }

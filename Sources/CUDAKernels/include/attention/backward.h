@@ -2,6 +2,7 @@
 
 #include "attention/maps.h"
 #include "attention/operands.h"
+#include "attention/sink.h"
 
 // attention/backward_queries.cu and backward_keys.cu. `Gradient` is float with WIDE, otherwise `Number`.
 struct FIELDS_OF(AttentionBackwardParameters) {
@@ -15,8 +16,7 @@ struct FIELDS_OF(AttentionBackwardParameters) {
   DEVICE_POINTER(float) shift;
   DEVICE_POINTER(float) offset;
   DEVICE_POINTER(const int) large;       // [batch, heads, groups]: whether any of 32 queries has such a row
-  DEVICE_POINTER(const float) sinks;     // [heads], or null
-  DEVICE_POINTER(float) sinks_gradient;  // [batch, heads, queries]: a query's part of it, with sinks
+  struct AttentionSink sink;
   DEVICE_POINTER(const float) delta;     // [batch, heads, queries]
   DEVICE_POINTER(float) scale_gradient;  // [batch, heads, queries]: a query's part of it, or null
   DEVICE_POINTER(float) query_sums;      // [batch, heads, queries]: Σ dS over keys, or null

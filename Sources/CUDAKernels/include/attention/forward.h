@@ -3,13 +3,14 @@
 #include "attention/maps.h"
 #include "attention/operands.h"
 #include "attention/partial_sum.h"
+#include "attention/sink.h"
 
 // attention/forward.cu
 struct AttentionForwardParameters {
   struct AttentionOperands operands;
   OF(AttentionRows, Number) output;
   DEVICE_POINTER(float) log_sum_exp;     // [batch, heads, queries]
-  DEVICE_POINTER(const float) sinks;     // [heads], or null
+  struct AttentionSink sink;
   DEVICE_POINTER(float) partial_output;  // with SPLIT [splits, batch, heads, queries, VALUE_DIMENSION]
   DEVICE_POINTER(struct AttentionPartialSum) partial_sums;  // with SPLIT [splits, batch, heads, queries]
   float bound_factor;  // with CONSTANT_BOUND: scores are at most this times |scale|,

@@ -2,6 +2,7 @@
 
 #include "attention/partial_sum.h"
 #include "attention/rows.h"
+#include "attention/sink.h"
 #include "tile/constants.h"
 
 // Kernels that are compiled for nothing but ELEMENT, whose type in memory is `Number`.
@@ -12,13 +13,12 @@ struct AttentionRowsParameters {
   OF(AttentionRows, const Number) output_gradient;
   DEVICE_POINTER(const float) log_sum_exp;           // [batch, heads, queries]
   DEVICE_POINTER(const float) log_sum_exp_gradient;  // [batch, heads, queries], or null
-  DEVICE_POINTER(const float) sinks;     // [heads], or null
+  struct AttentionSink sink;
   DEVICE_POINTER(float) delta;           // [batch, heads, queries]
   DEVICE_POINTER(float) shift;           // [batch, heads, queries]
   DEVICE_POINTER(float) offset;          // [batch, heads, queries]: zeros, until a maximum is found
   DEVICE_POINTER(float2) again;          // [batch, heads, queries]: unknown in rows of large sums
   DEVICE_POINTER(int) large;             // [batch, heads, groups]: whether any of 32 queries has a large sum
-  DEVICE_POINTER(float) sinks_gradient;  // [batch, heads, queries], with sinks
   long long count;                       // warps: batch × heads × queries in groups of 32
   int queries;
   int heads;
