@@ -23,30 +23,24 @@ public struct ExactCase: ConformanceCase {
 
   func has(_ feature: ExactFeature) -> Bool { features.contains(feature) }
 
-  /// Whether the similarity is a cosine.
-  var isCosine: Bool { has(.cosine) || has(.cosineGroups) || has(.cosinePlain) }
-
   /// Whether garbage is placed where the mask hides it.
   var hidesGarbage: Bool { has(.hiddenPadding) || has(.edgeKey) || has(.edgeQuery) }
 
-  var isTopLeft: Bool { has(.causalTopLeft) || has(.windowRight) }
-
-  /// Garbage at an edge of the mask requires the mask to have one.
-  var isCausal: Bool {
-    has(.causal) || has(.causalTopLeft) || has(.windowLeft)
-      || (has(.edgeKey) || has(.edgeQuery)) && window == nil && !has(.packed)
+  /// What the features set in the operator's options.
+  var options: ExactOptions {
+    var options = ExactOptions()
+    for feature in features { feature.set(&options) }
+    if has(.scaleNumber) { options.scale = options.isCosine ? 5 : 0.3 }
+    // Garbage at an edge of the mask requires the mask to have one.
+    if has(.edgeKey) || has(.edgeQuery), options.window == nil, !has(.packed) {
+      options.isCausal = true
+    }
+    return options
   }
 
   /// The dtype that the bias is converted to; nil if it is not converted.
   var biasDType: DType? {
     has(.biasBFloat16) ? .bfloat16 : has(.biasFloat16) ? .float16 : has(.biasBool) ? .bool : nil
-  }
-
-  var window: Window? {
-    if has(.window) { return Window(left: 7, right: 5) }
-    if has(.windowLeft) { return Window(left: 9, right: nil) }
-    if has(.windowRight) { return Window(left: nil, right: 3) }
-    return nil
   }
 
   public func makeProblem(seed: UInt64) throws -> any ConformanceProblem {

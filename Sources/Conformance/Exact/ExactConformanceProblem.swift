@@ -47,7 +47,7 @@ struct ExactConformanceProblem: OperatorConformanceProblem {
       values = try values.restrided(1, 2)
     }
     run = OperatorRun(
-      inputs: [.queries: queries, .keys: keys, .values: values], options: Self.options(settings),
+      inputs: [.queries: queries, .keys: keys, .values: values], options: settings.options,
       incoming: [
         .output: try draw.normal(
           "output_gradient", [b, t, h, settings.valueDimension], dtype: dtype),
@@ -164,7 +164,7 @@ struct ExactConformanceProblem: OperatorConformanceProblem {
         // One of the heads has a negative scale.
         let sizes = try draw.uniform("scale", [h], from: 0.5, to: 1.5)
         let signs = try Tensor((0..<h).map { $0 == 1 ? -1 : 1 } as [Float])
-        inputs[.scale] = try sizes * signs * (settings.isCosine ? 8 : 0.3)
+        inputs[.scale] = try sizes * signs * (run.options.isCosine ? 8 : 0.3)
       default: break
       }
     }
@@ -204,7 +204,7 @@ struct ExactConformanceProblem: OperatorConformanceProblem {
   private func similaritySizes() throws -> (query: OperandSize, key: OperandSize) {
     let sizes = try (inputs[.queries]!.rootMeanSquare(), inputs[.keys]!.rootMeanSquare())
     let scale = try inputs[.scale]?.rootMeanSquare() ?? number
-    guard settings.has(.cosine) || settings.has(.cosineGroups) else {
+    guard run.options.normalizedGroups != nil else {
       return (
         OperandSize(size: sizes.0, sensitivity: scale),
         OperandSize(size: sizes.1, sensitivity: scale)
@@ -239,21 +239,6 @@ struct ExactConformanceProblem: OperatorConformanceProblem {
 
   /// The scale where it is one number.
   private var number: Double { run.options.factor(dimension: settings.keyDimension) }
-
-  private static func options(_ settings: ExactCase) -> ExactOptions {
-    var options = ExactOptions()
-    options.isCosine = settings.isCosine
-    options.groups = settings.has(.cosineGroups) ? 4 : 1
-    options.normalizes = !settings.has(.cosinePlain)
-    options.scale = settings.has(.scaleNumber) ? (settings.isCosine ? 5 : 0.3) : nil
-    options.isCausal = settings.isCausal
-    options.alignment = settings.isTopLeft ? .topLeft : .bottomRight
-    options.window = settings.window
-    options.terms.softcap = settings.has(.softcap) ? 2.5 : nil
-    options.terms.alibi =
-      settings.has(.alibi) ? .standard : settings.has(.slopes) ? .slopes([0.5, 0, 0.25, 1]) : nil
-    return options
-  }
 
   /// A query that attends to nothing has an output and a gradient of exactly zero.
   func exactViolation(_ results: [String: Tensor], reference: [String: Tensor]) throws -> String? {

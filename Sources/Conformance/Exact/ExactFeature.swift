@@ -1,3 +1,5 @@
+import AttentionOperators
+
 /// The options of exact attention and special inputs that cases combine.
 public enum ExactFeature: String, CaseFeature {
   case causal
@@ -59,6 +61,25 @@ public enum ExactFeature: String, CaseFeature {
     case .hiddenPadding, .edgeKey, .edgeQuery: "garbage"
     case .bfloat16, .float16: "dtype"
     default: rawValue
+    }
+  }
+
+  /// Sets what it is in the operator's options; a feature that is no option, or is a tensor, sets nothing.
+  func set(_ options: inout ExactOptions) {
+    switch self {
+    case .causal: options.isCausal = true
+    case .causalTopLeft: (options.isCausal, options.alignment) = (true, .topLeft)
+    case .window: options.window = Window(left: 7, right: 5)
+    case .windowLeft: (options.isCausal, options.window) = (true, Window(left: 9, right: nil))
+    case .windowRight:
+      (options.alignment, options.window) = (.topLeft, Window(left: nil, right: 3))
+    case .alibi: options.terms.alibi = .standard
+    case .slopes: options.terms.alibi = .slopes([0.5, 0, 0.25, 1])
+    case .softcap: options.terms.softcap = 2.5
+    case .cosine: options.isCosine = true
+    case .cosineGroups: (options.isCosine, options.groups) = (true, 4)
+    case .cosinePlain: (options.isCosine, options.normalizes) = (true, false)
+    default: break
     }
   }
 

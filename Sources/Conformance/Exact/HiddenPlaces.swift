@@ -27,17 +27,18 @@ struct HiddenPlaces {
     let (b, t, s) = (settings.batch, settings.queryLength, settings.keyLength)
     let keep = try keyMask?.elements(as: Bool.self)
     let bounds = try cumulativeLengths?.elements(as: Int32.self).map { Int($0) } ?? []
+    let options = settings.options
     // The sequence of each token.
     let sequences = (0..<max(t, s)).map { token in bounds.dropFirst().prefix { $0 <= token }.count }
     let starts = bounds.isEmpty ? [0] : bounds
     func sees(_ batch: Int, _ i: Int, _ j: Int) -> Bool {
       if keep?[batch * s + j] == false || sequences[i] != sequences[j] { return false }
       // Packed sequences have as many queries as keys, so both alignments agree.
-      let shift = settings.isTopLeft || !bounds.isEmpty ? 0 : s - t
+      let shift = options.alignment == .topLeft || !bounds.isEmpty ? 0 : s - t
       let distance = (j - starts[sequences[j]]) - (i - starts[sequences[i]]) - shift
-      if settings.isCausal, distance > 0 { return false }
-      if let left = settings.window?.left, distance < -left { return false }
-      if let right = settings.window?.right, distance > right { return false }
+      if options.isCausal, distance > 0 { return false }
+      if let left = options.window?.left, distance < -left { return false }
+      if let right = options.window?.right, distance > right { return false }
       return true
     }
     let pairs = (0..<b).flatMap { batch in
