@@ -51,6 +51,7 @@ static void explanations(void) {
 void test_texts(void) {
   begin("versions and devices");
   if (sa_interface_version() != SA_INTERFACE_VERSION) fail("the interface's version differs");
+  has("its header", sa_header(), "} sa_attention;");
   if (strchr(sa_version(), '.') == NULL) fail("the version is %s", sa_version());
   char text[256];
   succeeded("the processor", sa_device_description(SA_CPU, text, sizeof text, NULL));

@@ -1,8 +1,8 @@
 """The C library: where it is, the layout of its calls, and its errors as Python exceptions.
 
-The layout repeats `Sources/AttentionInterface/include/swift_attention.h`. A call's struct is
-packed once for each combination of shapes, strides, dtypes and flags, as a `Template`; after that
-a call writes pointers only.
+The library has its header, `swift_attention.h`, with it: structs are read there. A call's struct
+is packed once for each combination of shapes, strides, dtypes and flags, as a `Template`; after
+that a call writes pointers only.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import torch
 _ENVIRONMENT = "SWIFT_ATTENTION_LIBRARY"
 _FILE = "libswift_attention.so"
 # The interface version that this file is written for: at least this one, with the same hundreds.
-_INTERFACE_VERSION = 100
+_INTERFACE_VERSION = 101
 
 CPU = -1
 MAX_RANK = 4
@@ -72,30 +72,60 @@ Option = Union[int, float, str]
 _TENSOR = struct.Struct("@P4i8q")
 
 
+# Codes of `struct` of the header's types; that of a tensor is its name.
+_KINDS = {
+    "sa_tensor": "tensor", "uint32_t": "I", "int32_t": "i", "int64_t": "q", "double": "d",
+}
+_POINTER = "P"
+
+
+def _fields_of(name: str) -> Dict[str, str]:
+    """The fields of a struct of the header, and their kinds."""
+    body = re.search(rf"typedef struct {name} {{(.*?)}} {name};", _header, re.DOTALL).group(1)
+    fields = {}
+    for declaration in re.sub("//.*", "", body).split(";")[:-1]:
+        kind, names = re.fullmatch(r"(?:const )?(\w+) (.*)", declaration.strip()).groups()
+        for field in names.split(", "):
+            fields[field.lstrip("*")] = _POINTER if field[0] == "*" else _KINDS[kind]
+    return fields
+
+
 class Operator:
     """An operator of the library: its struct's fields, and its three functions."""
 
-    def __init__(self, name: str, *fields: Tuple[str, str]) -> None:
-        """Fields are names, separated by spaces, and their kind: "tensor" or a code of `struct`."""
+    def __init__(self, name: str) -> None:
         self.name = name
+        self.kinds = _fields_of(f"sa_{name}")
         self.offsets: Dict[str, int] = {}
-        self.kinds: Dict[str, str] = {}
         size = 0
-        for names, kind in fields:
+        for field, kind in self.kinds.items():
             is_tensor = kind == "tensor"
             width = _TENSOR.size if is_tensor else struct.calcsize(kind)
-            alignment = WORD if is_tensor else width
-            for field in names.split():
-                size += -size % alignment
-                self.offsets[field] = size
-                self.kinds[field] = kind
-                size += width
+            size += -size % (WORD if is_tensor else width)
+            self.offsets[field] = size
+            size += width
         self.size = size + -size % WORD
         self.forward = _function(_library, f"sa_{name}_forward", ctypes.c_void_p)
         self.backward = _function(_library, f"sa_{name}_backward", ctypes.c_void_p)
         self._explain = _function(
             _library, f"sa_{name}_explain", ctypes.c_void_p, ctypes.c_char_p, ctypes.c_size_t,
             ctypes.POINTER(ctypes.c_size_t))
+        # Inputs stand between what all structs begin with and the options, results behind those.
+        fields = iter(self.kinds.items())
+        next(field for field, kind in fields if field == "kernel")
+        inputs, options = [], []
+        for field, kind in fields:
+            if kind != "tensor":
+                options.append(field)
+            elif options:
+                break
+            else:
+                inputs.append(field)
+        self.differentiable = tuple(x for x in inputs if f"{x}_gradient" in self.kinds)
+        # Those that may have gradients come first.
+        self.inputs = self.differentiable + tuple(
+            x for x in inputs if x not in self.differentiable)
+        self.options = tuple(x for x in options if not x.startswith("reserved"))
 
     def template(
         self, device: int, tensors: Mapping[str, Layout], options: Mapping[str, Option] = {}
@@ -215,10 +245,12 @@ def _load() -> ctypes.CDLL:
         raise ImportError(
             f"{path} has version {version} of the C interface, and this package needs"
             f" {_INTERFACE_VERSION}: install the package again")
+    library.sa_header.restype = ctypes.c_char_p
     return library
 
 
 _library = _load()
+_header = _library.sa_header().decode()
 _device_count = _function(_library, "sa_device_count", ctypes.POINTER(ctypes.c_int32))
 _set_threads = _function(_library, "sa_set_threads", ctypes.c_int32)
 _device_description = _function(
@@ -294,43 +326,9 @@ def current_stream(device: int) -> int:
 
 # --- Operators
 
-_PLACE = (("size", "I"), ("device", "i"), ("stream kernel", "P"))
-
-ATTENTION = Operator(
-    "attention",
-    *_PLACE,
-    ("queries keys values bias key_mask cumulative_lengths", "tensor"),
-    ("head_scales logit_decay sinks", "tensor"),
-    ("scale softcap", "d"),
-    ("similarity has_scale groups is_normalized is_causal alignment has_window reserved", "i"),
-    ("window_left window_right", "q"),
-    ("has_alibi allows_tf32 needs_gradient reserved_end", "i"),
-    ("output log_sum_exp output_gradient log_sum_exp_gradient", "tensor"),
-    ("queries_gradient keys_gradient values_gradient bias_gradient", "tensor"),
-    ("head_scales_gradient logit_decay_gradient sinks_gradient", "tensor"),
-)
-
-LINEAR_ATTENTION = Operator(
-    "linear_attention",
-    *_PLACE,
-    ("queries keys values decay beta read_keys low_rank_a low_rank_b bonus", "tensor"),
-    ("initial_state cumulative_lengths", "tensor"),
-    ("scale", "d"),
-    ("has_scale normalizes needs_gradient reserved", "i"),
-    ("output final_state output_gradient final_state_gradient", "tensor"),
-    ("queries_gradient keys_gradient values_gradient decay_gradient beta_gradient", "tensor"),
-    ("read_keys_gradient low_rank_a_gradient low_rank_b_gradient bonus_gradient", "tensor"),
-    ("initial_state_gradient", "tensor"),
-)
-
-GATED_SCAN = Operator(
-    "gated_scan",
-    *_PLACE,
-    ("inputs decay initial_state cumulative_lengths", "tensor"),
-    ("needs_gradient reserved", "i"),
-    ("output final_state output_gradient final_state_gradient", "tensor"),
-    ("inputs_gradient decay_gradient initial_state_gradient", "tensor"),
-)
+ATTENTION = Operator("attention")
+LINEAR_ATTENTION = Operator("linear_attention")
+GATED_SCAN = Operator("gated_scan")
 
 # The library's messages use Swift's argument names: keyMask for key_mask.
 _PYTHON_NAMES = {

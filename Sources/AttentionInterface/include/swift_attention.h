@@ -27,13 +27,17 @@ extern "C" {
 
 /// The version of this interface. It increases when a field is added at the end of a struct or a function
 /// is added, which does not break older callers; its hundreds increase with changes that do.
-#define SA_INTERFACE_VERSION 100
+#define SA_INTERFACE_VERSION 101
 
 /// The SA_INTERFACE_VERSION that the library was built with.
 int32_t sa_interface_version(void);
 
 /// The library's version, such as "0.1.0".
 const char *sa_version(void);
+
+/// The text of this header as the library was built with it: for languages that read the layout of structs
+/// when they load the library.
+const char *sa_header(void);
 
 // --- Errors
 

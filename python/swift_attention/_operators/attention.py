@@ -10,8 +10,8 @@ from torch.compiler import is_compiling
 from . import NAMESPACE, explainers, library
 from .._library import ATTENTION
 from .attention_calls import (
-    DIFFERENTIABLE, INPUTS, NO_TERMS, OptionValues, Plan, allocated, backward, check_together,
-    forward, log_sum_exp_shape, output_layout, plan_of)
+    DIFFERENTIABLE, INPUTS, NO_TERMS, SCHEMA, OptionValues, Plan, allocated, backward,
+    check_together, forward, log_sum_exp_shape, output_layout, plan_of)
 from .batching import Batching, register_vmap
 from .calls import FORWARD, Tensors, run
 from .eager import PLAIN_TYPES, is_plain, is_plain_tensor, records_gradients
@@ -20,17 +20,12 @@ from .tape import (
 
 _TENSORS = "Tensor queries, Tensor keys, Tensor values, " + ", ".join(
     f"Tensor? {name}" for name in INPUTS[3:])
-_OPTIONS = (
-    "float? scale, float softcap, bool is_cosine, int groups, bool is_normalized, bool is_causal,"
-    " bool is_top_left, SymInt? window_left, SymInt? window_right, bool has_alibi,"
-    " bool allows_tf32, bool heads_first, str kernel, bool needs_gradient")
-
 library.define(
-    f"attention({_TENSORS}, {_OPTIONS}) -> (Tensor output, Tensor log_sum_exp)",
+    f"attention({_TENSORS}, {SCHEMA}) -> (Tensor output, Tensor log_sum_exp)",
     tags=(torch.Tag.pt2_compliant_tag,))
 library.define(
     f"attention_backward({_TENSORS}, Tensor output, Tensor log_sum_exp, Tensor? output_gradient,"
-    f" Tensor? log_sum_exp_gradient, bool[] needed, {_OPTIONS}) -> Tensor[]",
+    f" Tensor? log_sum_exp_gradient, bool[] needed, {SCHEMA}) -> Tensor[]",
     tags=(torch.Tag.pt2_compliant_tag,))
 
 _operators = getattr(torch.ops, NAMESPACE)
@@ -203,7 +198,8 @@ def _explained(*arguments) -> Tuple[str, object]:
 explainers[_attention] = _explained
 
 def _has_batch(name: str, shape: Sequence[int], batch: int) -> bool:
-    return name not in ("head_scales", "sinks") and (name != "bias" or shape[0] == batch)
+    # What has one number per head has no batch, and a bias may have one of 1.
+    return len(shape) > 1 and (name != "bias" or shape[0] == batch)
 
 
 def _names_of(arguments: Sequence) -> List[str]:

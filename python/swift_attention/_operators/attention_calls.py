@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
+from collections import namedtuple
+from typing import Dict, List, Optional, Sequence, Tuple
 
 import torch
 
@@ -11,8 +12,7 @@ from .calls import BACKWARD, FORWARD, Tensors, key_of, pointers_of, run
 from .eager import check_floating
 
 # The tensors of a call in the operator's order; those that may have gradients come first.
-DIFFERENTIABLE = ("queries", "keys", "values", "bias", "head_scales", "logit_decay", "sinks")
-INPUTS = DIFFERENTIABLE + ("key_mask", "cumulative_lengths")
+DIFFERENTIABLE, INPUTS = ATTENTION.differentiable, ATTENTION.inputs
 # queries, keys and values are followed by these.
 NO_TERMS: Tensors = (None,) * (len(INPUTS) - 3)
 
@@ -20,44 +20,55 @@ HEADS_FIRST = (0, 2, 1, 3)
 _UNLIMITED = -1
 
 
-class OptionValues(NamedTuple):
+# Options of the struct with two values, by what the second means.
+_NAMES = {"similarity": "is_cosine", "alignment": "is_top_left"}
+_IN_STRUCT = {name: field for field, name in _NAMES.items()}
+# Those that may be absent, with the field that says so.
+_PRESENCE = {"scale": "has_scale", "window_left": "has_window", "window_right": "has_window"}
+_WINDOW = {"window_left": _UNLIMITED, "window_right": _UNLIMITED}
+_FLAGS = ("is_", "has_", "allows_", "needs_", "heads_first")
+
+
+def _kind(name: str) -> str:
+    """An option's kind in the schema language."""
+    if name in _PRESENCE:
+        return "SymInt?" if name in _WINDOW else "float?"
+    if name == "kernel":
+        return "str"
+    if name.startswith(_FLAGS):
+        return "bool"
+    return "float" if ATTENTION.kinds[name] == "d" else "int"
+
+
+_OPTIONS = [
+    _NAMES.get(field, field) for field in ATTENTION.options
+    if field not in _PRESENCE.values() and field != "needs_gradient"]
+# Whether queries, keys, values and output are [b,h,t,d] in place of [b,t,h,d]; the kernel; and whether
+# the backward pass will be asked for: the kernel of both is chosen for it.
+_OPTIONS += ["heads_first", "kernel", "needs_gradient"]
+_KINDS = {name: _kind(name) for name in _OPTIONS}
+_DEFAULTS = {"float": 0.0, "int": 0, "bool": False, "str": "", "float?": None, "SymInt?": None}
+
+SCHEMA = ", ".join(f"{kind} {name}" for name, kind in _KINDS.items())
+
+
+class OptionValues(
+    namedtuple("_OptionValues", _OPTIONS, defaults=[_DEFAULTS[x] for x in _KINDS.values()])
+):
     """What a call says beside its tensors, in the operator's order."""
 
-    scale: Optional[float] = None
-    softcap: float = 0.0
-    is_cosine: bool = False
-    groups: int = 1
-    is_normalized: bool = False
-    is_causal: bool = False
-    is_top_left: bool = False
-    window_left: Optional[int] = None
-    window_right: Optional[int] = None
-    has_alibi: bool = False
-    allows_tf32: bool = False
-    # Whether queries, keys, values and output are [b,h,t,d] in place of [b,t,h,d].
-    heads_first: bool = False
-    kernel: str = ""
-    # Whether the backward pass will be asked for: the kernel of both is chosen for it.
-    needs_gradient: bool = False
+    __slots__ = ()
 
     @property
     def fields(self) -> Dict[str, Option]:
         """The same as fields of the call's struct."""
-        fields: Dict[str, Option] = dict(
-            softcap=self.softcap, similarity=int(self.is_cosine), groups=self.groups,
-            is_normalized=self.is_normalized, is_causal=self.is_causal,
-            alignment=int(self.is_top_left), has_alibi=self.has_alibi,
-            allows_tf32=self.allows_tf32, needs_gradient=self.needs_gradient)
-        if self.scale is not None:
-            fields.update(has_scale=1, scale=self.scale)
-        if self.window_left is not None or self.window_right is not None:
-            fields.update(
-                has_window=1,
-                window_left=_UNLIMITED if self.window_left is None else self.window_left,
-                window_right=_UNLIMITED if self.window_right is None else self.window_right)
-        if self.kernel:
-            fields["kernel"] = self.kernel
-        return fields
+        fields: Dict[str, Option] = {
+            _IN_STRUCT.get(name, name): value for name, value in self._asdict().items()
+            if value not in (None, "") and name != "heads_first"}
+        for name, presence in _PRESENCE.items():
+            if name in fields:
+                fields[presence] = 1
+        return {**_WINDOW, **fields} if "has_window" in fields else fields
 
 
 class Plan:

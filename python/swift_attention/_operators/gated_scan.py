@@ -23,9 +23,7 @@ def _shapes(tensors: Mapping[str, Tensor]) -> Shapes:
 
 _gated_scan = Recurrence(
     GATED_SCAN,
-    tensors=("inputs", "decay"),
-    optional=("initial_state", "cumulative_lengths"),
-    undifferentiable=("cumulative_lengths",),
+    required=2,
     narrowed=(),
     options={},
     shapes=_shapes,

@@ -27,12 +27,7 @@ def _shapes(tensors: Mapping[str, Tensor]) -> Shapes:
 
 _linear_attention = Recurrence(
     LINEAR_ATTENTION,
-    tensors=("queries", "keys", "values"),
-    optional=(
-        "decay", "beta", "read_keys", "low_rank_a", "low_rank_b", "bonus", "initial_state",
-        "cumulative_lengths",
-    ),
-    undifferentiable=("cumulative_lengths",),
+    required=3,
     narrowed=("queries", "keys", "values"),
     options={"scale": "float?", "normalizes": "bool"},
     shapes=_shapes,

@@ -32,28 +32,26 @@ class Recurrence:
     def __init__(
         self,
         operator: Operator,
-        tensors: Sequence[str],
-        optional: Sequence[str],
-        undifferentiable: Sequence[str],
+        required: int,
         narrowed: Sequence[str],
         options: Mapping[str, str],
         shapes: Callable[[Mapping[str, Tensor]], Shapes],
         reads_output: bool,
         shared: Mapping[str, int],
     ) -> None:
-        """`narrowed` are the tensors that autocast brings to its dtype; `options` have kinds of the
-        schema language; `reads_output` says that the backward pass does; `shared` are the tensors
-        that rows of a batch share where they are of this rank."""
-        names = (*tensors, *optional)
-        self._calls = Calls(operator, names, undifferentiable, tuple(options), shapes)
+        """Its first `required` tensors are; `narrowed` are those that autocast brings to its dtype;
+        `options` have kinds of the schema language; `reads_output` says that the backward pass does;
+        `shared` are the tensors that rows of a batch share where they are of this rank."""
+        names = operator.inputs
+        self._calls = Calls(operator, tuple(options), shapes)
         self._names, self._count = names, len(names)
-        self._is_differentiable = [name not in undifferentiable for name in names]
+        self._is_differentiable = [name in operator.differentiable for name in names]
         self._is_narrowed = [name in narrowed for name in names]
         # What the backward pass reads that is no input.
         self._read = ("output", *_INCOMING) if reads_output else _INCOMING
 
         inputs = ", ".join(
-            [f"Tensor {name}" for name in tensors] + [f"Tensor? {name}" for name in optional])
+            f"Tensor{'?' * (place >= required)} {name}" for place, name in enumerate(names))
         given = "".join(f", {kind} {name}" for name, kind in options.items())
         flags = f"{given}, bool output_final_state, str? kernel"
         read = ", ".join(f"Tensor? {name}" for name in self._read)

@@ -41,21 +41,19 @@ class ForwardPlan(NamedTuple):
 class Calls:
     """The calls of one operator.
 
-    `names` are its input tensors, those of `hosted` readable in the processor's memory by a GPU's
-    call too; `options` are fields of its struct; `shapes` are those of the results by the inputs.
+    `options` are fields of its struct; `shapes` are those of the results by the inputs.
     """
 
     def __init__(
         self,
         operator: Operator,
-        names: Sequence[str],
-        hosted: Sequence[str],
         options: Sequence[str],
         shapes: Callable[[Mapping[str, Tensor]], Shapes],
     ) -> None:
         self.operator = operator
-        self.names = tuple(names)
-        self._hosted = frozenset(hosted)
+        self.names = operator.inputs
+        # A GPU's call reads these in the processor's memory too.
+        self._hosted = frozenset(self.names) - frozenset(operator.differentiable)
         self._options = tuple(options)
         self._shapes = shapes
 
