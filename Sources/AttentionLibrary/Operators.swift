@@ -25,13 +25,13 @@ public func sa_attention_explain(
   sa_attention.explain(call, text, capacity, length)
 }
 
-extension sa_attention: OperatorCall {
+extension sa_attention: OperatorStruct {
   typealias Op = ExactAttention
 
   static var firstInput: Int? { MemoryLayout.offset(of: \Self.queries) }
   static var firstResult: Int? { MemoryLayout.offset(of: \Self.output) }
 
-  func options(_ inputs: Tensors<ExactInput>) throws -> ExactOptions {
+  func options(_ inputs: OperatorTensors<ExactInput>) throws -> ExactOptions {
     guard inputs[.scale] == nil || has_scale == 0 else {
       throw AttentionError.invalidArgument(
         "has_scale", was: "\(has_scale)", mustBe: "0 where head_scales are given")
@@ -104,13 +104,13 @@ public func sa_linear_attention_explain(
   sa_linear_attention.explain(call, text, capacity, length)
 }
 
-extension sa_linear_attention: OperatorCall {
+extension sa_linear_attention: OperatorStruct {
   typealias Op = LinearAttention
 
   static var firstInput: Int? { MemoryLayout.offset(of: \Self.queries) }
   static var firstResult: Int? { MemoryLayout.offset(of: \Self.output) }
 
-  func options(_ inputs: Tensors<LinearInput>) throws -> LinearOptions {
+  func options(_ inputs: OperatorTensors<LinearInput>) throws -> LinearOptions {
     LinearOptions(
       scale: has_scale == 0 ? nil : scale, normalizesQueriesAndKeys: normalizes != 0)
   }
@@ -136,11 +136,11 @@ public func sa_gated_scan_explain(
   sa_gated_scan.explain(call, text, capacity, length)
 }
 
-extension sa_gated_scan: OperatorCall {
+extension sa_gated_scan: OperatorStruct {
   typealias Op = GatedScan
 
   static var firstInput: Int? { MemoryLayout.offset(of: \Self.inputs) }
   static var firstResult: Int? { MemoryLayout.offset(of: \Self.output) }
 
-  func options(_ inputs: Tensors<GatedScanInput>) throws -> NoOptions { NoOptions() }
+  func options(_ inputs: OperatorTensors<GatedScanInput>) throws -> NoOptions { NoOptions() }
 }

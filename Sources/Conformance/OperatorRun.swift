@@ -3,14 +3,15 @@ import AttentionTensors
 
 /// Everything that a case calls its operator with.
 struct OperatorRun<Op: Operator> {
-  var inputs: Tensors<Op.Input>
+  var inputs: OperatorTensors<Op.Input>
   var options: Op.Options
   /// What flows into the outputs; nothing is zero.
-  var incoming: Tensors<Op.Output>
+  var incoming: OperatorTensors<Op.Output>
 
   /// The verdicts of the operator's kernels, were the call on `device`.
   func candidates(on device: Device, needsGradient: Bool) throws -> [Explanation.Candidate] {
-    try Call<Op>(inputs, options).explanation(on: device, needsGradient: needsGradient).candidates
+    try OperatorCall<Op>(inputs, options).explanation(on: device, needsGradient: needsGradient)
+      .candidates
   }
 
   /// All outputs by name and, with gradients, `<input>_gradient` for every input that has one, computed on `device`.
@@ -26,7 +27,7 @@ struct OperatorRun<Op: Operator> {
       let read = isExact ? try moved.cast(to: .float64) : moved
       return gradients ? read.tracked() : read
     }
-    let outputs = try Call<Op>(given, options, kernel: kernel).run().outputs
+    let outputs = try OperatorCall<Op>(given, options, kernel: kernel).run().outputs
     var results = Dictionary(uniqueKeysWithValues: outputs.map { ($0.key.rawValue, $0.tensor) })
     if gradients {
       let sources = given.filter(\.tensor.isTracked)

@@ -126,21 +126,21 @@ import Testing
           let tokens = try Tensor.placeholder([1, length, heads, 64], dtype: .float32)
           let keys = try Tensor.placeholder([1, 4096, heads, 64], dtype: .float32)
           try expectSameVerdict {
-            try Call<ExactAttention>(
+            try OperatorCall<ExactAttention>(
               queries: tokens, keys: keys, values: keys
             ).explanation(needsGradient: needsGradient)
           }
           let beta = try Tensor.placeholder([1, length, heads], dtype: .float32)
           for update in [LinearUpdate.additive, .delta(beta: beta)] {
             try expectSameVerdict {
-              try Call<LinearAttention>(
+              try OperatorCall<LinearAttention>(
                 queries: tokens, keys: tokens, values: tokens, update: update
               ).explanation(needsGradient: needsGradient)
             }
           }
           let channels = try Tensor.placeholder([1, length, heads * 64], dtype: .float32)
           try expectSameVerdict {
-            try Call<GatedScan>(
+            try OperatorCall<GatedScan>(
               inputs: channels, decay: channels
             ).explanation(needsGradient: needsGradient)
           }
@@ -157,7 +157,7 @@ import Testing
       for (heads, shared) in [(8, 8), (8, 1), (32, 8)] {
         for keys in [1, 64, 700, 4096, 65536] {
           let memory = try Tensor.placeholder([1, keys, shared, 64], dtype: dtype)
-          let verdict = try Call<ExactAttention>(
+          let verdict = try OperatorCall<ExactAttention>(
             queries: .placeholder([1, queries, heads, 64], dtype: dtype), keys: memory,
             values: memory
           ).explanation(needsGradient: true)

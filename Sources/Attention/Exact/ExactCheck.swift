@@ -2,7 +2,7 @@ import AttentionTensors
 
 extension ExactAttention {
   public static func check(
-    _ inputs: Tensors<ExactInput>, _ options: ExactOptions,
+    _ inputs: OperatorTensors<ExactInput>, _ options: ExactOptions,
     _ gradients: WantedGradients<ExactInput>
   ) throws -> (problem: ExactProblem, sequences: Segments) {
     let queries = try inputs.required(.queries)
@@ -52,7 +52,7 @@ extension ExactAttention {
   }
 
   static func checkVector(
-    _ inputs: Tensors<ExactInput>, _ input: ExactInput, count: Int
+    _ inputs: OperatorTensors<ExactInput>, _ input: ExactInput, count: Int
   ) throws {
     guard let tensor = inputs[input] else { return }
     guard tensor.shape == [count], tensor.dtype.isFloatingPoint else {

@@ -7,7 +7,7 @@ public enum ExactAttention: Operator {
   public typealias Options = ExactOptions
   public typealias Problem = ExactProblem
   public typealias Sequences = Segments
-  public typealias Arguments = ExactInputs
+  public typealias Arguments = ExactArguments
 
   public static let name = "attention"
   public static let readBackward = [ExactOutput.output, .logSumExp]
@@ -30,18 +30,20 @@ public enum ExactAttention: Operator {
     output == .output ? problem.dtype : .float32
   }
 
-  public static func arguments(of call: Call<ExactAttention>, places: Places<ExactAttention>) throws
-    -> ExactInputs
+  public static func arguments(
+    of call: OperatorCall<ExactAttention>, destinations: OperatorDestinations<ExactAttention>
+  ) throws
+    -> ExactArguments
   {
-    try ExactInputs(call, places: places)
+    try ExactArguments(call, destinations: destinations)
   }
 }
 
 /// A kernel of exact attention.
-public protocol ExactKernel: Kernel where Op == ExactAttention {}
+public protocol ExactKernel: OperatorKernel where Op == ExactAttention {}
 
 /// What a kernel of exact attention computes.
-public typealias ExactOutputs = Tensors<ExactOutput>
+public typealias ExactOutputs = OperatorTensors<ExactOutput>
 
 extension ExactOutputs {
   /// Those that every kernel computes, and a backward pass is given.
@@ -51,7 +53,7 @@ extension ExactOutputs {
 
 /// The gradients of exact attention, float32 or wider; they are rounded to the inputs' dtypes. That of the bias
 /// has the bias's own shape and is missing where the problem does not ask for it.
-public typealias ExactGradients = Tensors<ExactInput>
+public typealias ExactGradients = OperatorTensors<ExactInput>
 
 /// The tensors that exact attention reads.
 public enum ExactInput: String, OperatorInput {

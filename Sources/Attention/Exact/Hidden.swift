@@ -6,14 +6,14 @@ import AttentionTensors
 /// hidden, whether all numbers are finite. Where they are not, the tile's weights say what is added, one by
 /// one.
 
-extension ExactInputs.Segment {
+extension ExactArguments.Segment {
   /// Whether causality or a window hides a pair.
   var hidesPairs: Bool { !band.covers(rows: 0..<queryCount, columns: 0..<keyCount) }
 }
 
 extension ScoreTile {
   /// Whether a pair of a tile is hidden, or may be.
-  func hides(_ segment: ExactInputs.Segment, rows: Range<Int>, columns: Range<Int>) -> Bool {
+  func hides(_ segment: ExactArguments.Segment, rows: Range<Int>, columns: Range<Int>) -> Bool {
     inputs.keyMask != nil || inputs.bias != nil || inputs.decayCuts != nil
       || !segment.band.covers(rows: rows, columns: columns)
   }
@@ -73,23 +73,25 @@ struct UnfitPieces: Sendable {
   /// For each sequence, the pieces of those before it.
   private let firsts: [Int]
 
-  init(_ inputs: ExactInputs) throws {
+  init(_ inputs: ExactArguments) throws {
     heads = inputs.problem.keyValueHeads
     var total = 0
     firsts = inputs.segments.map { segment in
-      defer { total += (segment.keyCount + ExactInputs.pieceRows - 1) / ExactInputs.pieceRows }
+      defer {
+        total += (segment.keyCount + ExactArguments.pieceRows - 1) / ExactArguments.pieceRows
+      }
       return total
     }
     flags = inputs.hidesPairs ? try Scratch(floats: total * heads) : nil
   }
 
   private func place(_ segment: Int, _ head: Int, _ key: Int) -> Int {
-    (firsts[segment] + key / ExactInputs.pieceRows) * heads + head
+    (firsts[segment] + key / ExactArguments.pieceRows) * heads + head
   }
 
   /// Notes a piece of the values. The rows `masked`, counted from its first, do not count.
   func note(
-    _ rows: HeadRows, _ segment: Int, _ place: ExactInputs.Segment, head: Int, piece: Range<Int>,
+    _ rows: HeadRows, _ segment: Int, _ place: ExactArguments.Segment, head: Int, piece: Range<Int>,
     except masked: [Int], _ kernels: cpu_kernels
   ) {
     guard let flags else { return }
@@ -103,9 +105,9 @@ struct UnfitPieces: Sendable {
   func contain(_ segment: Int, _ head: Int, _ columns: Range<Int>) -> Bool {
     guard let flags else { return false }
     return stride(
-      from: columns.lowerBound / ExactInputs.pieceRows,
-      through: (columns.upperBound - 1) / ExactInputs.pieceRows, by: 1
-    ).contains { flags.base[place(segment, head, $0 * ExactInputs.pieceRows)] != 0 }
+      from: columns.lowerBound / ExactArguments.pieceRows,
+      through: (columns.upperBound - 1) / ExactArguments.pieceRows, by: 1
+    ).contains { flags.base[place(segment, head, $0 * ExactArguments.pieceRows)] != 0 }
   }
 }
 

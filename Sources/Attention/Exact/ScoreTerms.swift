@@ -88,7 +88,7 @@ public struct ScoreTermOptions: Hashable, Sendable {
 
 extension ScoreTerms {
   /// The terms that are tensors.
-  var inputs: Tensors<ExactInput> {
+  var inputs: OperatorTensors<ExactInput> {
     [.bias: bias, .logitDecay: logitDecay, .sinks: sinks]
   }
 
@@ -98,7 +98,7 @@ extension ScoreTerms {
 extension ExactAttention {
   /// Checks the terms of a call against the shape of its scores, and says which there are.
   static func checkTerms(
-    _ inputs: Tensors<ExactInput>, _ options: ScoreTermOptions, scores: Shape
+    _ inputs: OperatorTensors<ExactInput>, _ options: ScoreTermOptions, scores: Shape
   ) throws -> ScoreTermSet {
     let heads = scores[1]
     var terms: ScoreTermSet = []
@@ -172,7 +172,7 @@ struct ScoreCap {
 
 extension AttentionTerms {
   /// - Parameter segments: the address of the list of sequences.
-  init(_ inputs: ExactInputs, segments: UInt64, _ operands: FlashOperands) throws {
+  init(_ inputs: ExactArguments, segments: UInt64, _ operands: FlashOperands) throws {
     func stride(_ axis: Int) -> Int64 { Int64(inputs.bias?.strides[axis] ?? 0) }
     self.init(
       softcap: inputs.cap?.limit ?? 0, slopes: try operands.address(inputs.slopes, "ALiBi slopes"),
@@ -186,21 +186,21 @@ extension AttentionTerms {
 
 extension AttentionSink {
   /// - Parameter gradient: in a backward pass, where each query's part of the sinks' gradient goes.
-  init(_ inputs: ExactInputs, _ operands: FlashOperands, gradient: Tensor? = nil) throws {
+  init(_ inputs: ExactArguments, _ operands: FlashOperands, gradient: Tensor? = nil) throws {
     self.init(
       scores: try operands.address(inputs.sinkLogits, .float32),
       gradient: try gradient?.deviceAddress() ?? 0)
   }
 }
 
-extension ExactInputs {
+extension ExactArguments {
   var cap: ScoreCap? { ScoreCap(options.terms) }
   var hasSink: Bool { problem.terms.contains(.sinks) }
   /// The sinks [h] as the caller gave them.
   var sinkLogits: Tensor? { self[.sinks] }
 
   /// The sinks as numbers.
-  static func sinkNumbers(_ inputs: Tensors<ExactInput>) throws -> [Float]? {
+  static func sinkNumbers(_ inputs: OperatorTensors<ExactInput>) throws -> [Float]? {
     try inputs[.sinks]?.elements(as: Float.self)
   }
 

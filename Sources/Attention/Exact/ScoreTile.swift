@@ -3,12 +3,12 @@ import AttentionTensors
 
 /// Turns similarities into scores, a tile at a time: the terms in their order, then the mask.
 struct ScoreTile: Sendable {
-  let inputs: ExactInputs
+  let inputs: ExactArguments
   let kernels: cpu_kernels
   private let bias: Bias?
   private let keyMask: HostElements?
 
-  init(_ inputs: ExactInputs, _ kernels: cpu_kernels) throws {
+  init(_ inputs: ExactArguments, _ kernels: cpu_kernels) throws {
     self.inputs = inputs
     self.kernels = kernels
     bias = try inputs.bias.map(Bias.init)
@@ -37,7 +37,7 @@ struct ScoreTile: Sendable {
   }
 
   /// Whether the key mask leaves a key, counted in the sequence.
-  func keeps(_ segment: ExactInputs.Segment, _ key: Int) -> Bool {
+  func keeps(_ segment: ExactArguments.Segment, _ key: Int) -> Bool {
     guard let keyMask else { return true }
     let place = segment.batch * inputs.problem.keyLength + segment.keyStart + key
     return keyMask.base.assumingMemoryBound(to: UInt8.self)[place] != 0
@@ -49,7 +49,7 @@ struct ScoreTile: Sendable {
   }
 
   /// Whether ``apply(_:head:rows:columns:_:stride:isTransposed:capped:)`` changes anything in a tile.
-  func changes(_ segment: ExactInputs.Segment, rows: Range<Int>, columns: Range<Int>) -> Bool {
+  func changes(_ segment: ExactArguments.Segment, rows: Range<Int>, columns: Range<Int>) -> Bool {
     addsTerms || inputs.keyMask != nil || !segment.band.covers(rows: rows, columns: columns)
   }
 
@@ -63,7 +63,7 @@ struct ScoreTile: Sendable {
   ///   - isTransposed: whether a row of the tile is a key.
   ///   - capped: where to leave the tile as it is after the cap, for a backward pass.
   func apply(
-    _ segment: ExactInputs.Segment, head: Int, rows: Range<Int>, columns: Range<Int>,
+    _ segment: ExactArguments.Segment, head: Int, rows: Range<Int>, columns: Range<Int>,
     _ s: UnsafeMutablePointer<Float>, stride: Int, isTransposed: Bool = false,
     capped: UnsafeMutablePointer<Float>? = nil
   ) {
@@ -122,7 +122,7 @@ struct ScoreTile: Sendable {
   /// Adds c_i − c_j. The sums are long, so their difference to the tile's first query is taken in
   /// float64 before they become float32.
   private func addDecay(
-    _ sums: [Double], _ segment: ExactInputs.Segment, _ head: Int, _ rows: Range<Int>,
+    _ sums: [Double], _ segment: ExactArguments.Segment, _ head: Int, _ rows: Range<Int>,
     _ columns: Range<Int>, _ s: UnsafeMutablePointer<Float>, _ stride: Int, _ isTransposed: Bool
   ) {
     let problem = inputs.problem

@@ -1,6 +1,6 @@
 import AttentionTensors
 
-extension ExactInputs {
+extension ExactArguments {
   /// One sequence: its queries and keys do not meet those of another.
   public struct Segment: Hashable, Sendable {
     /// The row of the batch.
@@ -24,8 +24,8 @@ extension ExactInputs {
 public struct Segments: RandomAccessCollection, Sendable {
   private enum Source: Sendable {
     /// As many like the first.
-    case rows(Int, ExactInputs.Segment)
-    case packed([ExactInputs.Segment])
+    case rows(Int, ExactArguments.Segment)
+    case packed([ExactArguments.Segment])
   }
 
   private let source: Source
@@ -35,13 +35,13 @@ public struct Segments: RandomAccessCollection, Sendable {
   /// - Throws: ``AttentionError/invalidArgument(_:was:mustBe:)`` if the lengths are not those of
   ///   sequences of so many queries and keys.
   init(_ options: ExactOptions, _ lengths: Tensor?, batch: Int, queries: Int, keys: Int) throws {
-    func segment(_ start: Int, _ queries: Int, _ keys: Int) -> ExactInputs.Segment {
-      ExactInputs.Segment(
+    func segment(_ start: Int, _ queries: Int, _ keys: Int) -> ExactArguments.Segment {
+      ExactArguments.Segment(
         batch: 0, queryStart: start, queryCount: queries, keyStart: start, keyCount: keys,
         band: Band(
           options.isCausal, options.alignment, options.window, queries: queries, keys: keys))
     }
-    func pairs(_ segment: ExactInputs.Segment) -> Int {
+    func pairs(_ segment: ExactArguments.Segment) -> Int {
       segment.band.pairs(queries: segment.queryCount, keys: segment.keyCount)
     }
     guard let lengths else {
@@ -77,7 +77,7 @@ public struct Segments: RandomAccessCollection, Sendable {
     }
   }
 
-  public subscript(index: Int) -> ExactInputs.Segment {
+  public subscript(index: Int) -> ExactArguments.Segment {
     switch source {
     case .rows(_, var segment):
       segment.batch = index

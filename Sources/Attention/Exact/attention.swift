@@ -35,7 +35,7 @@ public func attention(
   mask: AttentionMask = AttentionMask(), terms: ScoreTerms = ScoreTerms(), allowsTF32: Bool = false,
   kernel: String? = nil
 ) throws -> AttentionResult {
-  try Call<ExactAttention>(
+  try OperatorCall<ExactAttention>(
     queries: queries, keys: keys, values: values, similarity: similarity, mask: mask, terms: terms,
     allowsTF32: allowsTF32, kernel: kernel
   ).run()
@@ -44,9 +44,9 @@ public func attention(
 /// What ``attention(queries:keys:values:similarity:mask:terms:allowsTF32:kernel:)`` gives: `output`
 /// [batch, queries, heads, value dimension] in the inputs' dtype, `logSumExp` [batch, heads, queries] in
 /// float32, and which kernel ran.
-public typealias AttentionResult = Results<ExactAttention>
+public typealias AttentionResult = OperatorResults<ExactAttention>
 
-extension Results where Op == ExactAttention {
+extension OperatorResults where Op == ExactAttention {
   /// [batch, queries, heads, value dimension] in the inputs' dtype.
   public var output: Tensor { self[.output] }
   /// [batch, heads, queries] in float32: log Σ exp(s) over the visible keys and the sink; −∞ where
@@ -54,7 +54,7 @@ extension Results where Op == ExactAttention {
   public var logSumExp: Tensor { self[.logSumExp] }
 }
 
-extension Call where Op == ExactAttention {
+extension OperatorCall where Op == ExactAttention {
   /// The call that
   /// ``attention(queries:keys:values:similarity:mask:terms:allowsTF32:kernel:)`` runs, with its arguments.
   ///
@@ -65,7 +65,7 @@ extension Call where Op == ExactAttention {
     allowsTF32: Bool = false, kernel: String? = nil
   ) throws {
     var options = ExactOptions()
-    var inputs: Tensors<ExactInput> = [.queries: queries, .keys: keys, .values: values]
+    var inputs: OperatorTensors<ExactInput> = [.queries: queries, .keys: keys, .values: values]
     inputs[.scale] = options.set(similarity)
     inputs[.keyMask] = mask.keyMask
     inputs[.cumulativeLengths] = mask.cumulativeLengths

@@ -7,7 +7,7 @@ public enum LinearAttention: Operator {
   public typealias Options = LinearOptions
   public typealias Problem = LinearProblem
   public typealias Sequences = TokenSequences
-  public typealias Arguments = LinearCall
+  public typealias Arguments = LinearArguments
 
   public static let name = "linearAttention"
 
@@ -28,14 +28,16 @@ public enum LinearAttention: Operator {
     output == .output ? problem.dtype : problem.stateDType
   }
 
-  public static func arguments(of call: Call<LinearAttention>, places: Places<LinearAttention>)
-    throws -> LinearCall
+  public static func arguments(
+    of call: OperatorCall<LinearAttention>, destinations: OperatorDestinations<LinearAttention>
+  )
+    throws -> LinearArguments
   {
-    try LinearCall(call, places: places)
+    try LinearArguments(call, destinations: destinations)
   }
 
   public static func check(
-    _ inputs: Tensors<LinearInput>, _ options: LinearOptions,
+    _ inputs: OperatorTensors<LinearInput>, _ options: LinearOptions,
     _ gradients: WantedGradients<LinearInput>
   ) throws -> (problem: LinearProblem, sequences: TokenSequences) {
     let (queries, keys, values) = (
@@ -179,20 +181,20 @@ public struct LinearOptions: Hashable, Sendable {
 }
 
 /// A kernel of linear attention.
-public protocol LinearKernel: Kernel where Op == LinearAttention {}
+public protocol LinearKernel: OperatorKernel where Op == LinearAttention {}
 
 /// What a kernel of linear attention computes.
-public typealias LinearOutputs = Tensors<RecurrenceOutput>
+public typealias LinearOutputs = OperatorTensors<RecurrenceOutput>
 
 /// The gradients of linear attention, in any floating-point dtype. Those of queries and keys may be apart for each
 /// value head, [b, t, hv, k], and that of a decay for each token, [b, t, hv, 1] or [b, t, hv, k]: what belongs
 /// together is added afterwards.
-public typealias LinearGradients = Tensors<LinearInput>
+public typealias LinearGradients = OperatorTensors<LinearInput>
 
 extension LinearGradients {
   /// - Parameter update: those of the update's tensors, in the order of ``LinearUpdate/inputs``.
   init(
-    of call: LinearCall, queries: Tensor, keys: Tensor, values: Tensor, decay: Tensor?,
+    of call: LinearArguments, queries: Tensor, keys: Tensor, values: Tensor, decay: Tensor?,
     update: [Tensor] = [], initialState: Tensor?
   ) {
     self = [

@@ -52,7 +52,7 @@ public enum LinearUpdate: Sendable {
   /// The update that the tensors of a call ask for; additive where none does.
   ///
   /// - Throws: ``AttentionError/invalidArgument(_:was:mustBe:)`` if they ask for two, or give half of a low rank.
-  init(_ inputs: Tensors<LinearInput>) throws {
+  init(_ inputs: OperatorTensors<LinearInput>) throws {
     let (a, b) = (inputs[.lowRankA], inputs[.lowRankB])
     guard (a == nil) == (b == nil) else {
       let (missing, given) = (a == nil ? LinearInput.lowRankA : .lowRankB, a == nil ? "b" : "a")

@@ -34,7 +34,7 @@ final class RecurrenceReader: Sendable {
   /// weight 1/√k and ε/k for ε, and computed as that.
   private let weights: Scratch
 
-  init(_ call: LinearCall, _ kernels: cpu_kernels) throws {
+  init(_ call: LinearArguments, _ kernels: cpu_kernels) throws {
     self.kernels = kernels
     keyDimension = call.problem.keyDimension
     valueDimension = call.problem.valueDimension
@@ -54,7 +54,7 @@ final class RecurrenceReader: Sendable {
   /// Whether each channel of the key has its own decay.
   var decayIsByChannel: Bool { decayWidth > 1 }
 
-  private var epsilon: Float { Float(LinearCall.normalizationEpsilon / Double(keyDimension)) }
+  private var epsilon: Float { Float(LinearArguments.normalizationEpsilon / Double(keyDimension)) }
 
   /// What queries are multiplied by as they are read.
   var queryFactor: Float { normalizes ? 1 : scale }

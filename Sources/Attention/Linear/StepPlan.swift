@@ -40,7 +40,7 @@ struct StepPlan {
   ///
   /// - Parameter makeStepper: a stepper with room for so many tokens; each is used by one thread.
   func forward(
-    _ call: LinearCall, _ kernels: cpu_kernels,
+    _ call: LinearArguments, _ kernels: cpu_kernels,
     _ makeStepper: @Sendable (_ block: Int) throws -> some TokenStepper
   ) throws -> LinearOutputs {
     let problem = call.problem

@@ -35,7 +35,7 @@ public func linearAttention(
   normalizesQueriesAndKeys: Bool = false, initialState: Tensor? = nil,
   cumulativeLengths: Tensor? = nil, kernel: String? = nil
 ) throws -> LinearAttentionResult {
-  try Call<LinearAttention>(
+  try OperatorCall<LinearAttention>(
     queries: queries, keys: keys, values: values, decay: decay, update: update, scale: scale,
     normalizesQueriesAndKeys: normalizesQueriesAndKeys, initialState: initialState,
     cumulativeLengths: cumulativeLengths, kernel: kernel
@@ -45,9 +45,9 @@ public func linearAttention(
 /// What
 /// ``linearAttention(queries:keys:values:decay:update:scale:normalizesQueriesAndKeys:initialState:cumulativeLengths:kernel:)``
 /// gives: `output` [b, t, hv, v] in the dtype of the queries, `finalState` [n, hv, k, v], and which kernel ran.
-public typealias LinearAttentionResult = Results<LinearAttention>
+public typealias LinearAttentionResult = OperatorResults<LinearAttention>
 
-extension Call where Op == LinearAttention {
+extension OperatorCall where Op == LinearAttention {
   /// The call that
   /// ``linearAttention(queries:keys:values:decay:update:scale:normalizesQueriesAndKeys:initialState:cumulativeLengths:kernel:)``
   /// runs, with its arguments.
@@ -60,7 +60,7 @@ extension Call where Op == LinearAttention {
     cumulativeLengths: Tensor? = nil, kernel: String? = nil,
     gradients: WantedGradients<LinearInput>? = nil
   ) throws {
-    var inputs: Tensors<LinearInput> = [
+    var inputs: OperatorTensors<LinearInput> = [
       .queries: queries, .keys: keys, .values: values, .decay: decay,
       .initialState: initialState, .cumulativeLengths: cumulativeLengths,
     ]

@@ -6,7 +6,7 @@ import AttentionTensors
 /// A kernel says of every problem whether it solves it, and at what cost. It promises the operator's
 /// mathematics within the accuracy that the conformance cases ask for. ``Operator/register(_:)`` makes one from
 /// outside of the package a candidate.
-public protocol Kernel<Op>: Sendable {
+public protocol OperatorKernel<Op>: Sendable {
   associatedtype Op: Operator
 
   /// A stable name: device, then what sets the kernel apart, as `cpu.tiled`.
@@ -23,7 +23,7 @@ public protocol Kernel<Op>: Sendable {
   func cost(of problem: Op.Problem) -> Cost
 
   /// The outputs of a call to which there is no objection.
-  func forward(_ arguments: Op.Arguments) throws -> Tensors<Op.Output>
+  func forward(_ arguments: Op.Arguments) throws -> OperatorTensors<Op.Output>
 
   /// The gradients of a call to which there is no objection, where its problem asks for gradients: one for each
   /// input that is wanted, in any floating-point dtype.
@@ -33,11 +33,12 @@ public protocol Kernel<Op>: Sendable {
   ///   - outputs: what ``forward(_:)`` gave; of a caller with a tape of his own, those that are read backward.
   ///   - incoming: the gradients of the outputs, in their dtypes; one that is missing is zero.
   func backward(
-    _ arguments: Op.Arguments, _ outputs: Tensors<Op.Output>, _ incoming: Tensors<Op.Output>
-  ) throws -> Tensors<Op.Input>
+    _ arguments: Op.Arguments, _ outputs: OperatorTensors<Op.Output>,
+    _ incoming: OperatorTensors<Op.Output>
+  ) throws -> OperatorTensors<Op.Input>
 }
 
-extension Kernel {
+extension OperatorKernel {
   public func objection(to device: Device) -> Objection? {
     device == .cpu ? nil : Objection("\(device) asked for; it runs on the CPU")
   }

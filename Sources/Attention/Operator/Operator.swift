@@ -31,14 +31,15 @@ public protocol Operator: Sendable {
   ///   - gradients: those that are wanted.
   /// - Throws: ``AttentionError/invalidArgument(_:was:mustBe:)`` naming the first that does not fit.
   static func check(
-    _ inputs: Tensors<Input>, _ options: Options, _ gradients: WantedGradients<Input>
+    _ inputs: OperatorTensors<Input>, _ options: Options, _ gradients: WantedGradients<Input>
   ) throws -> (problem: Problem, sequences: Sequences)
 
   static func shape(of output: Output, in problem: Problem) -> Shape
   static func dtype(of output: Output, in problem: Problem) -> DType
 
   /// What kernels read of a call that was checked; reads numbers of tensors on the CPU where kernels need them.
-  static func arguments(of call: Call<Self>, places: Places<Self>) throws -> Arguments
+  static func arguments(of call: OperatorCall<Self>, destinations: OperatorDestinations<Self>)
+    throws -> Arguments
 }
 
 extension Operator {
@@ -46,7 +47,7 @@ extension Operator {
   public static var readBackward: [Output] { [] }
 
   /// All kernels, those from outside of the package last; of equal estimates the earlier is taken.
-  public static var kernels: [any Kernel<Self>] { registry.kernels }
+  public static var kernels: [any OperatorKernel<Self>] { registry.kernels }
 
   /// Makes `kernel` a candidate of every later call: verdicts have it, a call can ask for it by name, and
   /// conformance runs it wherever it does not object.
@@ -54,7 +55,9 @@ extension Operator {
   /// Calls from other threads that are being judged meanwhile may do without it.
   ///
   /// - Throws: ``AttentionError/invalidArgument(_:was:mustBe:)`` if a kernel of the operator has its name.
-  public static func register(_ kernel: any Kernel<Self>) throws { try registry.register(kernel) }
+  public static func register(_ kernel: any OperatorKernel<Self>) throws {
+    try registry.register(kernel)
+  }
 
   /// The tensors that it reads.
   @inlinable
@@ -182,7 +185,7 @@ public struct WantedGradients<Input: OperatorInput>: Sendable {
   }
 
   /// Those of the tensors that are tracked.
-  init(ofTracked tensors: Tensors<Input>) {
+  init(ofTracked tensors: OperatorTensors<Input>) {
     inputs = tensors.keys.indices.filter { tensors.tensors[$0].isTracked }.map { tensors.keys[$0] }
     areNeeded = !inputs.isEmpty
   }
@@ -220,11 +223,12 @@ public struct CarriedState<Op: Operator>: Sendable {
 ///
 /// Kernels may write there what they compute in the place's shape, dtype and order; what they compute otherwise
 /// is in fresh memory, and the caller copies it. Nothing else may be in that memory that is read meanwhile.
-public struct Places<Op: Operator>: Sendable {
-  public var outputs: Tensors<Op.Output>
-  public var gradients: Tensors<Op.Input>
+public struct OperatorDestinations<Op: Operator>: Sendable {
+  public var outputs: OperatorTensors<Op.Output>
+  public var gradients: OperatorTensors<Op.Input>
 
-  public init(outputs: Tensors<Op.Output> = [:], gradients: Tensors<Op.Input> = [:]) {
+  public init(outputs: OperatorTensors<Op.Output> = [:], gradients: OperatorTensors<Op.Input> = [:])
+  {
     self.outputs = outputs
     self.gradients = gradients
   }

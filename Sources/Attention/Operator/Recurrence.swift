@@ -17,7 +17,7 @@ public enum RecurrenceOutput: String, OperatorOutput {
   public var isResult: Bool { self != .checkpoints }
 }
 
-extension Tensors where Key == RecurrenceOutput {
+extension OperatorTensors where Key == RecurrenceOutput {
   /// What a kernel computes.
   public init(output: Tensor, finalState: Tensor, checkpoints: Tensor? = nil) {
     self = [.output: output, .finalState: finalState, .checkpoints: checkpoints]
@@ -28,10 +28,10 @@ extension Tensors where Key == RecurrenceOutput {
   public var finalState: Tensor { self[.finalState]! }
 }
 
-extension Results where Op.Output == RecurrenceOutput {
+extension OperatorResults where Op.Output == RecurrenceOutput {
   init(output: Tensor, finalState: Tensor, explanation: Explanation) {
     self.init(
-      outputs: Tensors(output: output, finalState: finalState), explanation: explanation)
+      outputs: OperatorTensors(output: output, finalState: finalState), explanation: explanation)
   }
 
   /// Of each token, in the dtype of the inputs.

@@ -5,7 +5,7 @@ import Synchronization
 ///
 /// A pure function of the problem, the kernels and the machine's rates. Nothing falls back silently:
 /// a kernel asked for by name runs, or its objection is thrown.
-public enum Selector {
+public enum KernelSelector {
   /// The verdict of `kernels` on `problem`.
   ///
   /// - Parameters:
@@ -15,7 +15,7 @@ public enum Selector {
   ///   - rates: what the machine can do, for the estimates; nil for the nominal rates of the device.
   /// - Throws: ``AttentionError/unknownKernel(_:known:)`` if no kernel has the forced name.
   public static func explain<Op: Operator>(
-    _ problem: Op.Problem, kernels: [any Kernel<Op>], forced: String? = nil,
+    _ problem: Op.Problem, kernels: [any OperatorKernel<Op>], forced: String? = nil,
     rates: MachineRates? = nil
   ) throws -> Explanation {
     if let forced, !kernels.contains(where: { $0.name == forced }) {
@@ -44,9 +44,9 @@ public enum Selector {
 /// The explanation of a verdict with the kernel that it chooses.
 final class Verdict<Op: Operator>: Sendable {
   let explanation: Explanation
-  private let chosen: (any Kernel<Op>)?
+  private let chosen: (any OperatorKernel<Op>)?
 
-  init(_ explanation: Explanation, chosen: (any Kernel<Op>)?) {
+  init(_ explanation: Explanation, chosen: (any OperatorKernel<Op>)?) {
     self.explanation = explanation
     self.chosen = chosen
   }
@@ -55,7 +55,7 @@ final class Verdict<Op: Operator>: Sendable {
   ///
   /// - Throws: ``AttentionError/kernelObjects(_:_:)`` if the kernel asked for cannot run,
   ///   ``AttentionError/noKernel(_:)`` if none can.
-  func kernel() throws -> any Kernel<Op> {
+  func kernel() throws -> any OperatorKernel<Op> {
     if let chosen { return chosen }
     if let forced = explanation.forced,
       let objection = explanation.candidates.first(where: { $0.kernel == forced })?.objection
@@ -80,10 +80,10 @@ public final class KernelRegistry<Op: Operator>: Sendable {
   /// Kernels with the verdicts on them. Each is worked out once: to judge a problem and to put it into words
   /// takes longer than many a short call.
   private final class Candidates: Sendable {
-    let kernels: [any Kernel<Op>]
+    let kernels: [any OperatorKernel<Op>]
     let verdicts = Remembered<Question, Verdict<Op>>()
 
-    init(_ kernels: [any Kernel<Op>]) { self.kernels = kernels }
+    init(_ kernels: [any OperatorKernel<Op>]) { self.kernels = kernels }
   }
 
   private let candidates: Mutex<Candidates>
@@ -96,11 +96,11 @@ public final class KernelRegistry<Op: Operator>: Sendable {
   let results = Op.Output.allCases.filter(\.isResult)
 
   /// - Parameter kernels: those of the package; of equal estimates the earlier wins.
-  public init(_ kernels: [any Kernel<Op>]) { candidates = Mutex(Candidates(kernels)) }
+  public init(_ kernels: [any OperatorKernel<Op>]) { candidates = Mutex(Candidates(kernels)) }
 
-  var kernels: [any Kernel<Op>] { candidates.withLock { $0 }.kernels }
+  var kernels: [any OperatorKernel<Op>] { candidates.withLock { $0 }.kernels }
 
-  func register(_ kernel: any Kernel<Op>) throws {
+  func register(_ kernel: any OperatorKernel<Op>) throws {
     try candidates.withLock { candidates in
       guard !candidates.kernels.contains(where: { $0.name == kernel.name }) else {
         throw AttentionError.invalidArgument(
@@ -119,7 +119,8 @@ public final class KernelRegistry<Op: Operator>: Sendable {
     let question = Question(
       problem: problem, forced: forced, threads: Threads.count, instructions: .current)
     return try candidates.verdicts.value(of: question) {
-      let explanation = try Selector.explain(problem, kernels: candidates.kernels, forced: forced)
+      let explanation = try KernelSelector.explain(
+        problem, kernels: candidates.kernels, forced: forced)
       return Verdict(
         explanation, chosen: candidates.kernels.first { $0.name == explanation.chosen })
     }

@@ -17,7 +17,7 @@ struct ExactBench {
     let similarity: Similarity = isCosine ? .cosine() : .dotProduct()
     let mask = AttentionMask(isCausal: isCausal)
     let needsGradient = task.pass == .training
-    let able = try Call<ExactAttention>(
+    let able = try OperatorCall<ExactAttention>(
       queries: inputs[0], keys: inputs[1], values: inputs[2], similarity: similarity, mask: mask
     ).explanation(needsGradient: needsGradient).candidates.filter {
       $0.objection == nil && !$0.kernel.hasSuffix("reference")

@@ -38,7 +38,7 @@ struct LinearBench {
         return try [result.detached()] + result.gradients(of: sources, seed: inputs[3])
       }
     }
-    let able = try Call<LinearAttention>(
+    let able = try OperatorCall<LinearAttention>(
       queries: inputs[0], keys: inputs[1], values: inputs[2], decay: decay,
       update: isDelta ? .delta(beta: beta) : .additive, normalizesQueriesAndKeys: isDelta
     ).explanation(needsGradient: needsGradient).candidates.filter {

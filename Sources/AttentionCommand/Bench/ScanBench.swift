@@ -62,11 +62,11 @@ struct ScanBench {
   private func kernels(_ sources: [Tensor], _ needsGradient: Bool) throws -> [String] {
     let explanation =
       isSelective
-      ? try Call<SelectiveScan>(
+      ? try OperatorCall<SelectiveScan>(
         inputs: sources[0], step: sources[1], stateMatrix: sources[2], inputMatrix: sources[3],
         outputMatrix: sources[4]
       ).explanation(needsGradient: needsGradient)
-      : try Call<GatedScan>(inputs: sources[0], decay: sources[1])
+      : try OperatorCall<GatedScan>(inputs: sources[0], decay: sources[1])
         .explanation(needsGradient: needsGradient)
     return explanation.candidates.filter {
       $0.objection == nil && !$0.kernel.hasSuffix("reference")

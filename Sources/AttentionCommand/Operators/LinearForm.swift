@@ -85,7 +85,7 @@ enum LinearForm {
             Shape(values.shape.dimensions.dropLast() + [width]), dtype: values.dtype,
             device: values.device)
         }
-        return try Call<LinearAttention>(
+        return try OperatorCall<LinearAttention>(
           queries: queries, keys: keys, values: wide, decay: decay, initialState: state,
           cumulativeLengths: lengths, kernel: flags.kernel
         ).explanation(on: device, needsGradient: $0)

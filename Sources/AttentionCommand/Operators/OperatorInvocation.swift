@@ -19,7 +19,7 @@ struct OperatorOutputs {
     self.explanation = explanation
   }
 
-  init<Op: Operator>(_ results: Results<Op>) {
+  init<Op: Operator>(_ results: OperatorResults<Op>) {
     tensors = Dictionary(
       uniqueKeysWithValues: results.outputs.map { ($0.key.rawValue, $0.tensor) })
     explanation = results.explanation

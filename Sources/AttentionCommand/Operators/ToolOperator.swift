@@ -11,7 +11,7 @@ protocol ToolOperator: Operator {
 extension ToolOperator {
   /// The call that tensors and flags describe, computed in `--dtype` or the dtype of the first tensor.
   static func call(_ tensors: NamedTensors, _ flags: OperatorFlags, for operation: OperatorName)
-    throws -> Call<Self>
+    throws -> OperatorCall<Self>
   {
     let first = try tensors.required(inputs[0].rawValue)
     let dtype = flags.dtype ?? first.dtype
@@ -19,8 +19,8 @@ extension ToolOperator {
       let tensor = tensors[input.rawValue]
       return (key: input, tensor: input.facts.isInCallDType ? try tensor?.cast(to: dtype) : tensor)
     }
-    return try Call(
-      Tensors(given), options(flags, for: operation, tensors), kernel: flags.kernel)
+    return try OperatorCall(
+      OperatorTensors(given), options(flags, for: operation, tensors), kernel: flags.kernel)
   }
 }
 
@@ -100,7 +100,7 @@ extension OperatorName {
 
 /// A call of one operator.
 private struct CallInvocation<Op: Operator>: OperatorInvocation {
-  let call: Call<Op>
+  let call: OperatorCall<Op>
   let device: Device
 
   func run() throws -> OperatorOutputs { OperatorOutputs(try call.run()) }

@@ -9,7 +9,7 @@ struct ExactConformanceProblem: OperatorConformanceProblem {
   var dtype: DType { settings.dtype }
   var unfused: String? { "cpu.unfused" }
 
-  private var inputs: Tensors<ExactInput> {
+  private var inputs: OperatorTensors<ExactInput> {
     get { run.inputs }
     set { run.inputs = newValue }
   }

@@ -68,7 +68,7 @@ struct HiddenPlaces {
     if settings.has(.edgeQuery), let query = rarest(seen, of: s) { queries[query] = 2 }
   }
 
-  func planted(in inputs: Tensors<ExactInput>) throws -> Tensors<ExactInput> {
+  func planted(in inputs: OperatorTensors<ExactInput>) throws -> OperatorTensors<ExactInput> {
     var inputs = inputs
     for input in [ExactInput.keys, .values] {
       inputs[input] = try plant(inputs[input]!, axis: 1, keys, length: s)

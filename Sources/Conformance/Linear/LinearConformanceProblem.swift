@@ -26,7 +26,7 @@ struct LinearConformanceProblem: OperatorConformanceProblem {
       keys = try keys.restrided(1, 3)
       values = try values.restrided(1, 2)
     }
-    var inputs: Tensors<LinearInput> = [.queries: queries, .keys: keys, .values: values]
+    var inputs: OperatorTensors<LinearInput> = [.queries: queries, .keys: keys, .values: values]
     if settings.has(.bonus) { inputs[.bonus] = try draw.normal("bonus", [hv, k]) }
     if settings.has(.delta) {
       inputs[.beta] = try draw.uniform("beta", [b, t, hv], from: 0, to: 2)

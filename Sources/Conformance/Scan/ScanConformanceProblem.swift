@@ -27,7 +27,7 @@ struct ScanConformanceProblem: OperatorConformanceProblem {
       tokens = try tokens.withGaps()
       decay = try decay.withGaps()
     }
-    var inputs: Tensors<GatedScanInput> = [.inputs: tokens, .decay: decay]
+    var inputs: OperatorTensors<GatedScanInput> = [.inputs: tokens, .decay: decay]
     if settings.has(.initialState) {
       inputs[.initialState] = try draw.normal("initial_state", stateShape)
     }

@@ -34,7 +34,7 @@ struct SelectiveScanConformanceProblem: OperatorConformanceProblem {
       step = try step.withGaps()
       matrices = try matrices.map { try $0.withGaps() }
     }
-    var inputs: Tensors<SelectiveScanInput> = [
+    var inputs: OperatorTensors<SelectiveScanInput> = [
       .inputs: tokens, .step: step, .inputMatrix: matrices[0], .outputMatrix: matrices[1],
       .stateMatrix: try draw.uniform("state_matrix", [d, s], from: -Double(s), to: -0.5),
     ]

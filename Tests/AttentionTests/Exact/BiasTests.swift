@@ -54,7 +54,7 @@ import Testing
     let bias = try Self.bias(dtype, Layout(shape: [Self.t, Self.s]))
     let tokens = try Tensor.zeros([Self.b, Self.t, Self.h, 8])
     let keys = try Tensor.zeros([Self.b, Self.s, Self.h, 8])
-    let inputs = try Call<ExactAttention>(
+    let inputs = try OperatorCall<ExactAttention>(
       queries: tokens, keys: keys, values: keys, terms: ScoreTerms(bias: bias)
     ).arguments()
     #expect(inputs.bias?.dtype == dtype)
@@ -134,7 +134,7 @@ struct BiasedCall {
 
   func canRun(_ bias: Tensor) throws -> Bool {
     let all = try tensors()
-    let verdict = try Call<ExactAttention>(
+    let verdict = try OperatorCall<ExactAttention>(
       queries: all[0], keys: all[1], values: all[2], terms: ScoreTerms(bias: cut(bias))
     ).explanation(on: device, needsGradient: hasGradients)
     return verdict.candidates.contains { $0.kernel == kernel && $0.objection == nil }

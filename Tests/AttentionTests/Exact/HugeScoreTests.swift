@@ -96,7 +96,7 @@ import Testing
 
     /// The kernels that support it on a device, with or without gradients.
     func kernels(on device: Device, needsGradient: Bool) throws -> [String] {
-      let explanation = try Call<ExactAttention>(
+      let explanation = try OperatorCall<ExactAttention>(
         queries: tensors[0], keys: tensors[1], values: tensors[2], mask: mask,
         terms: ScoreTerms(bias: bias)
       ).explanation(on: device, needsGradient: needsGradient)

@@ -104,7 +104,7 @@ import Testing
     let v = try Tensor.normal([item.batch, item.s, item.keyHeads, item.v], using: &random)
     let terms = try item.terms(&random)
     let outSeed = try Tensor.normal([item.batch, item.t, item.heads, item.v], using: &random)
-    let inputs = try Call<ExactAttention>(
+    let inputs = try OperatorCall<ExactAttention>(
       queries: q.tracked(), keys: k, values: v, similarity: item.similarity(), mask: item.mask(),
       terms: ScoreTerms(
         softcap: terms.softcap, alibi: terms.alibi, bias: terms.bias?.tracked(),
@@ -136,7 +136,7 @@ import Testing
       try .normal([item.batch, length, heads, width], using: &random, dtype: .bfloat16)
     }
     let terms = try item.terms(&random)
-    let inputs = try Call<ExactAttention>(
+    let inputs = try OperatorCall<ExactAttention>(
       queries: draw(item.t, item.heads, item.k).tracked(),
       keys: draw(item.s, item.keyHeads, item.k),
       values: draw(item.s, item.keyHeads, item.v), similarity: item.similarity(),

@@ -28,7 +28,7 @@ import Testing
     length: Int, heads: Int, kernel: String? = nil
   ) throws -> Explanation {
     let tokens = try Tensor.zeros([1, 1, 1, 64]).expanded(to: [1, length, heads, 64])
-    return try Call<LinearAttention>(
+    return try OperatorCall<LinearAttention>(
       queries: tokens, keys: tokens, values: tokens, kernel: kernel
     ).explanation(needsGradient: true)
   }
@@ -50,7 +50,7 @@ import Testing
     let threads = MachineRates(operationsPerSecond: 1e12, bytesPerSecond: 1e11, threads: 8)
     func seconds(_ kernel: any LinearKernel, heads: Int) throws -> Double {
       let tokens = try Tensor.zeros([1, 1, 1, 64]).expanded(to: [1, 65536, heads, 64])
-      let call = try Call<LinearAttention>(queries: tokens, keys: tokens, values: tokens)
+      let call = try OperatorCall<LinearAttention>(queries: tokens, keys: tokens, values: tokens)
       return kernel.cost(of: call.problem).seconds(on: threads)
     }
     #expect(try seconds(AdditiveSplit(), heads: 1) < 0.3 * seconds(AdditiveChunked(), heads: 1))

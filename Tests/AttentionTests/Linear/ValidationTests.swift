@@ -117,7 +117,7 @@ import Testing
     ] {
       for needsGradient in [false, true] {
         let error = try #require(throws: AttentionError.self) {
-          try Call<LinearAttention>(
+          try OperatorCall<LinearAttention>(
             queries: tokens, keys: tokens, values: tokens, decay: tokens, update: update
           ).explanation(needsGradient: needsGradient)
         }
@@ -130,7 +130,7 @@ import Testing
     }
     // Exact attention supports every dimension: it rejects these, or estimates their cost.
     do {
-      let verdict = try Call<ExactAttention>(
+      let verdict = try OperatorCall<ExactAttention>(
         queries: tokens, keys: tokens, values: tokens
       ).explanation(needsGradient: true)
       #expect(shape[3] > 1 << 20 && verdict.chosen != nil, "\(verdict)")
@@ -162,7 +162,7 @@ import Testing
   @Test func choosesByLength() throws {
     func chosen(_ length: Int, needsGradient: Bool) throws -> String? {
       let tokens = try Tensor.zeros([1, length, 4, 64])
-      return try Call<LinearAttention>(
+      return try OperatorCall<LinearAttention>(
         queries: tokens, keys: tokens, values: tokens
       ).explanation(needsGradient: needsGradient).chosen
     }

@@ -7,7 +7,7 @@ import Testing
 @Suite struct VerdictTests {
   private func problem(_ dtype: DType, queries: Int) throws -> ExactProblem {
     let tokens = try Tensor.zeros([1, queries, 2, 16], dtype: dtype)
-    return try Call<ExactAttention>(queries: tokens, keys: tokens, values: tokens).problem
+    return try OperatorCall<ExactAttention>(queries: tokens, keys: tokens, values: tokens).problem
   }
 
   @Test func problemsAreToldApart() throws {
@@ -15,7 +15,7 @@ import Testing
       for (queries, dtype) in [(5, DType.float32), (6, .float32), (5, .bfloat16), (5, .float64)] {
         let problem = try problem(dtype, queries: queries)
         for kernel in [nil, "cpu.reference", "cpu.unfused"] {
-          let fresh = try Selector.explain(
+          let fresh = try KernelSelector.explain(
             problem, kernels: ExactAttention.kernels, forced: kernel)
           #expect(
             try ExactAttention.explain(problem, kernel: kernel) == fresh,

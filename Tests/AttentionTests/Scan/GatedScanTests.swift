@@ -129,8 +129,8 @@ import Testing
   @Test func choosesByPieces() throws {
     func chosen(_ shape: Shape, threads: Int) throws -> String? {
       let tokens = try Tensor.zeros([shape[2]]).contiguous().expanded(to: shape)
-      return try Selector.explain(
-        Call<GatedScan>(inputs: tokens, decay: tokens).problem, kernels: GatedScan.kernels,
+      return try KernelSelector.explain(
+        OperatorCall<GatedScan>(inputs: tokens, decay: tokens).problem, kernels: GatedScan.kernels,
         rates: MachineRates(
           operationsPerSecond: 96e9 * Double(threads), bytesPerSecond: 10e9 * Double(threads),
           threads: threads)

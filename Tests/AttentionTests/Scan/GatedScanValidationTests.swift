@@ -90,11 +90,11 @@ import Testing
     for isSelective in [false, true] {
       let error = #expect(throws: AttentionError.self) {
         try isSelective
-          ? Call<SelectiveScan>(
+          ? OperatorCall<SelectiveScan>(
             inputs: tokens, step: tokens, stateMatrix: states, inputMatrix: read,
             outputMatrix: read
           ).explanation(needsGradient: true)
-          : Call<GatedScan>(
+          : OperatorCall<GatedScan>(
             inputs: tokens, decay: tokens, cumulativeLengths: nil
           ).explanation(needsGradient: true)
       }

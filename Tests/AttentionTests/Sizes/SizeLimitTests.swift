@@ -51,7 +51,7 @@ import Testing
       let (left, right) = (draw.extent(), draw.extent())
       let terms = (draw.flag(), draw.flag(), draw.flag())
       expectAnswer("round \(round): \([b, t, s, h, g, k, v])") {
-        _ = try Call<ExactAttention>(
+        _ = try OperatorCall<ExactAttention>(
           queries: Self.placeholder([b, t, h, k]), keys: Self.placeholder([b, s, g, k]),
           values: Self.placeholder([b, s, g, v]),
           mask: AttentionMask(
@@ -75,7 +75,7 @@ import Testing
       let hv = h.multipliedReportingOverflow(by: group).partialValue
       guard hv >= 0 else { continue }
       expectAnswer("round \(round): \([b, t, h, hv, k, v])") {
-        _ = try Call<LinearAttention>(
+        _ = try OperatorCall<LinearAttention>(
           queries: Self.placeholder([b, t, h, k]), keys: Self.placeholder([b, t, h, k]),
           values: Self.placeholder([b, t, hv, v]),
           decay: decay ? Self.placeholder([b, t, hv, k]) : nil,
@@ -92,12 +92,12 @@ import Testing
       let gradient = draw.flag()
       expectAnswer("round \(round): \([b, t, d])") {
         let x = try Self.placeholder([b, t, d])
-        _ = try Call<GatedScan>(inputs: x, decay: x).explanation(needsGradient: gradient)
+        _ = try OperatorCall<GatedScan>(inputs: x, decay: x).explanation(needsGradient: gradient)
       }
       expectAnswer("round \(round): \([b, t, d, s])") {
         let x = try Self.placeholder([b, t, d])
         let rows = try Self.placeholder([b, t, s])
-        _ = try Call<SelectiveScan>(
+        _ = try OperatorCall<SelectiveScan>(
           inputs: x, step: x, stateMatrix: Self.placeholder([d, s]), inputMatrix: rows,
           outputMatrix: rows
         ).explanation(needsGradient: gradient)
@@ -108,12 +108,13 @@ import Testing
   @Test func manyHeadsAreRefused() throws {
     let q = try Self.placeholder([1, 0, 1 << 40, 8])
     let error = #expect(throws: AttentionError.self) {
-      try Call<ExactAttention>(queries: q, keys: q, values: q).explanation()
+      try OperatorCall<ExactAttention>(queries: q, keys: q, values: q).explanation()
     }
     #expect(
       error?.description == "queries is of 1099511627776 heads; it must be of at most 1048576")
     #expect(throws: AttentionError.self) {
-      try Call<LinearAttention>(queries: q, keys: q, values: q).explanation(needsGradient: false)
+      try OperatorCall<LinearAttention>(queries: q, keys: q, values: q).explanation(
+        needsGradient: false)
     }
     let empty = try Tensor.zeros([1, 0, 1 << 40, 8])
     #expect(throws: AttentionError.self) {
@@ -131,7 +132,7 @@ import Testing
     #expect(
       error?.description.contains("64.0 TiB asked for") == true, "\(String(describing: error))")
     #expect(throws: AttentionError.self) {
-      try Call<ExactAttention>(
+      try OperatorCall<ExactAttention>(
         queries: Self.placeholder([1, 1 << 40, 1, 8]), keys: Self.placeholder([1, 1, 1, 8]),
         values: Self.placeholder([1, 1, 1, 1 << 24])
       ).explanation()

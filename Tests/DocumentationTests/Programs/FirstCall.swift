@@ -14,7 +14,8 @@ enum FirstCall {
     print(result.logSumExp.shape)  // [1, 8, 1024]
 
     print(result.explanation)
-    let call = try Call<ExactAttention>(queries: queries, keys: keys, values: values, mask: mask)
+    let call = try OperatorCall<ExactAttention>(
+      queries: queries, keys: keys, values: values, mask: mask)
     let verdict = try call.explanation()
     for candidate in verdict.candidates {
       print(candidate.kernel, candidate.objection?.reason ?? "could run it")

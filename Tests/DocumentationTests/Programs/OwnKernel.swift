@@ -37,7 +37,7 @@ extension RowsExactKernel {
 }
 
 extension RowsExactKernel {
-  func forward(_ inputs: ExactInputs) throws -> ExactOutputs {
+  func forward(_ inputs: ExactArguments) throws -> ExactOutputs {
     let problem = inputs.problem
     let queries = try inputs.queries.permuted([0, 2, 1, 3])  // [b,h,t,k]
     let keys = try inputs.keys.permuted([0, 2, 1, 3])
@@ -65,7 +65,7 @@ extension RowsExactKernel {
 
 extension RowsExactKernel {
   func backward(
-    _ inputs: ExactInputs, _ outputs: ExactOutputs, _ incoming: ExactOutputs
+    _ inputs: ExactArguments, _ outputs: ExactOutputs, _ incoming: ExactOutputs
   ) throws -> ExactGradients {
     throw AttentionError.kernelObjects(name, Objection("computes no gradients"))
   }
@@ -81,7 +81,7 @@ enum OwnKernel {
     let values = try Tensor.normal(shape, using: &random)
 
     try ExactAttention.register(RowsExactKernel())
-    let call = try Call<ExactAttention>(
+    let call = try OperatorCall<ExactAttention>(
       queries: queries, keys: keys, values: values, mask: AttentionMask(isCausal: true))
     let verdict = try call.explanation()
     print(verdict)  // cpu.tiled, the lowest estimate

@@ -30,7 +30,7 @@ public struct RowsKernel: ExactKernel {
       overhead: 1e-5, pieces: problem.batch * problem.heads)
   }
 
-  public func forward(_ inputs: ExactInputs) throws -> ExactOutputs {
+  public func forward(_ inputs: ExactArguments) throws -> ExactOutputs {
     let queries = try inputs.queries.permuted([0, 2, 1, 3])  // [b,h,t,k]
     let keys = try inputs.keys.permuted([0, 2, 1, 3])
     let values = try inputs.values.permuted([0, 2, 1, 3])
@@ -53,7 +53,7 @@ public struct RowsKernel: ExactKernel {
   }
 
   public func backward(
-    _ inputs: ExactInputs, _ outputs: ExactOutputs, _ incoming: ExactOutputs
+    _ inputs: ExactArguments, _ outputs: ExactOutputs, _ incoming: ExactOutputs
   ) throws -> ExactGradients {
     throw AttentionError.kernelObjects(name, Objection("it runs forward only"))
   }

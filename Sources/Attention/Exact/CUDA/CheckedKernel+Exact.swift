@@ -30,7 +30,7 @@ private struct FlashUse {
   var isHot = true
   var hasConstantBound = false
   var splits: Int?
-  var longest: ExactInputs.Segment?
+  var longest: ExactArguments.Segment?
 
   init(
     _ name: String, _ keyDimension: Int, values valueDimension: Int? = nil, _ element: FlashElement,
@@ -67,7 +67,7 @@ private struct FlashUse {
   }
 
   /// A sequence that needs two warpgroups, not three.
-  private static let short = ExactInputs.Segment(
+  private static let short = ExactArguments.Segment(
     batch: 0, queryStart: 0, queryCount: 128, keyStart: 0, keyCount: 128,
     band: Band(false, .topLeft, nil, queries: 128, keys: 128))
 

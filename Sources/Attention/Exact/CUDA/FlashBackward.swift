@@ -5,12 +5,12 @@ import AttentionTensors
 /// One backward pass: `attention/rows.cu`, then `backward_queries.cu`, `backward_keys.cu` and, for a bias,
 /// `bias_gradient.cu`.
 struct FlashBackward {
-  private let inputs: ExactInputs
+  private let inputs: ExactArguments
   private let problem: ExactProblem
   private let operands: FlashOperands
   private let features: FlashFeatures
 
-  init(_ inputs: ExactInputs, _ element: FlashElement) throws {
+  init(_ inputs: ExactArguments, _ element: FlashElement) throws {
     self.inputs = inputs
     problem = inputs.problem
     operands = try FlashOperands(inputs.device)
@@ -38,13 +38,13 @@ struct FlashBackward {
     let dtype = isWide ? DType.float32 : problem.dtype
     let queries = try DeviceRows(
       fresh: inputs.queries.shape, paddedTo: columns.keys, dtype, on: device,
-      into: inputs.places.gradients[.queries])
+      into: inputs.destinations.gradients[.queries])
     let keys = try DeviceRows(
       fresh: inputs.keys.shape, paddedTo: columns.keys, dtype, on: device,
-      into: inputs.places.gradients[.keys])
+      into: inputs.destinations.gradients[.keys])
     let values = try DeviceRows(
       fresh: inputs.values.shape, paddedTo: columns.values, dtype, on: device,
-      into: inputs.places.gradients[.values])
+      into: inputs.destinations.gradients[.values])
     let scale =
       inputs.scales == nil
       ? nil : try Tensor.onDevice(sumShape, dtype: .float32, device: device)

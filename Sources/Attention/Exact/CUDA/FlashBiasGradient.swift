@@ -9,11 +9,11 @@ struct FlashBiasGradient {
   /// more blocks than tiles of keys.
   private static let mostSlots = 32
 
-  private let inputs: ExactInputs
+  private let inputs: ExactArguments
   private let operands: FlashOperands
   private let tile: FlashBiasTile
 
-  init(_ inputs: ExactInputs, _ features: FlashFeatures, _ operands: FlashOperands) {
+  init(_ inputs: ExactArguments, _ features: FlashFeatures, _ operands: FlashOperands) {
     self.inputs = inputs
     self.operands = operands
     let problem = inputs.problem

@@ -18,7 +18,7 @@ struct FlashBound: Hashable, Sendable {
   /// nil where the running maximum is needed.
   ///
   /// Only normalised cosine similarity without anything added has the bound |s| ≤ |scale| · groups.
-  init?(_ inputs: ExactInputs) {
+  init?(_ inputs: ExactArguments) {
     guard let groups = inputs.normalizedGroups, inputs.problem.terms.isEmpty else { return nil }
     let isHalf = inputs.dtype == .float16
     factor = Float(groups)

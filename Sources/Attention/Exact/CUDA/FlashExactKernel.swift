@@ -108,7 +108,7 @@ struct FlashExactKernel: ExactKernel {
     return FlashFeatures(problem, element).usesWarpgroups(columns, TileLimits(limits))
   }
 
-  private func element(of inputs: ExactInputs) throws -> FlashElement {
+  private func element(of inputs: ExactArguments) throws -> FlashElement {
     guard let element = FlashElement(inputs.dtype, allowsTF32: kind == .tf32) else {
       // The selector does not come here: the objection says so to who forces the kernel.
       throw AttentionError.kernelObjects(name, Objection("\(inputs.dtype.rawValue) asked for"))
@@ -116,12 +116,12 @@ struct FlashExactKernel: ExactKernel {
     return element
   }
 
-  func forward(_ inputs: ExactInputs) throws -> ExactOutputs {
+  func forward(_ inputs: ExactArguments) throws -> ExactOutputs {
     try FlashForward(inputs, element(of: inputs)).run()
   }
 
   func backward(
-    _ inputs: ExactInputs, _ outputs: ExactOutputs, _ incoming: ExactOutputs
+    _ inputs: ExactArguments, _ outputs: ExactOutputs, _ incoming: ExactOutputs
   ) throws -> ExactGradients {
     try FlashBackward(inputs, element(of: inputs)).run(outputs, incoming)
   }

@@ -72,7 +72,7 @@ struct FlashFeatures: Hashable, Sendable {
     isLong = problem.queryLength >= Self.longFrom
   }
 
-  init(_ inputs: ExactInputs, _ element: FlashElement) {
+  init(_ inputs: ExactArguments, _ element: FlashElement) {
     self.init(inputs.problem, element)
     hasKeyMask = inputs.keyMask != nil
     hasHeadScales = inputs.scales != nil

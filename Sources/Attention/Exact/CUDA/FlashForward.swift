@@ -4,14 +4,14 @@ import AttentionTensors
 
 /// One forward pass of `attention/forward.cu`, and `attention/merge.cu` where keys are split.
 struct FlashForward {
-  private let inputs: ExactInputs
+  private let inputs: ExactArguments
   private let problem: ExactProblem
   private let operands: FlashOperands
   private let plan: FlashForwardPlan
   private let bound: FlashBound?
   private let longestQueries: Int
 
-  init(_ inputs: ExactInputs, _ element: FlashElement) throws {
+  init(_ inputs: ExactArguments, _ element: FlashElement) throws {
     self.inputs = inputs
     problem = inputs.problem
     operands = try FlashOperands(inputs.device)
@@ -42,9 +42,10 @@ struct FlashForward {
     }
     let output = try DeviceRows(
       fresh: outputShape, paddedTo: tile.columns.values, problem.dtype, on: inputs.device,
-      into: inputs.places.outputs[.output])
+      into: inputs.destinations.outputs[.output])
     let logSumExp = try Tensor.onDevice(
-      sumShape, dtype: .float32, device: inputs.device, into: inputs.places.outputs[.logSumExp])
+      sumShape, dtype: .float32, device: inputs.device,
+      into: inputs.destinations.outputs[.logSumExp])
     let rows = try FlashRows(inputs, tile.features.element, operands)
     let parts = tile.splits ?? 0
     let count = sumShape.elementCount

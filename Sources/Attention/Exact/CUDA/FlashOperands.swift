@@ -69,7 +69,7 @@ struct FlashRows {
   let keyLengths: UInt64
 
   /// Queues what must be computed of the inputs first.
-  init(_ inputs: ExactInputs, _ element: FlashElement, _ operands: FlashOperands) throws {
+  init(_ inputs: ExactArguments, _ element: FlashElement, _ operands: FlashOperands) throws {
     let lengths = RowLengths(inputs, element, operands)
     (queries, queryLengths) = try lengths.divide(inputs.queries)
     (keys, keyLengths) = try lengths.divide(inputs.keys)
@@ -81,7 +81,8 @@ struct FlashRows {
 extension AttentionOperands {
   /// Queues what must be computed of the inputs first, but for the rows.
   init(
-    _ inputs: ExactInputs, _ features: FlashFeatures, _ rows: FlashRows, _ operands: FlashOperands
+    _ inputs: ExactArguments, _ features: FlashFeatures, _ rows: FlashRows,
+    _ operands: FlashOperands
   ) throws {
     let problem = inputs.problem
     let segments =
@@ -107,7 +108,7 @@ extension AttentionSegment {
   private static let unlimited = 1 << 29
 
   /// - Parameter alignment: which key query 0 stands at.
-  init(_ segment: ExactInputs.Segment, _ alignment: Alignment) {
+  init(_ segment: ExactArguments.Segment, _ alignment: Alignment) {
     func limited(_ place: Int) -> Int32 {
       Int32(max(-Self.unlimited, min(Self.unlimited, place)))
     }

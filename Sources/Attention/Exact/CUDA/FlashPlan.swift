@@ -24,14 +24,14 @@ final class FlashForwardPlan: Sendable {
     let common: FlashPlanKey
     let hasConstantBound: Bool
     let splits: Int?
-    let longest: ExactInputs.Segment?
+    let longest: ExactArguments.Segment?
   }
 
   private static let known = Remembered<Key, FlashForwardPlan>()
 
   /// - Parameter longest: the longest sequence.
   static func of(
-    _ key: FlashPlanKey, hasConstantBound: Bool, splits: Int?, longest: ExactInputs.Segment?
+    _ key: FlashPlanKey, hasConstantBound: Bool, splits: Int?, longest: ExactArguments.Segment?
   ) -> FlashForwardPlan {
     // Where the sequence lies among others does not matter.
     var longest = longest

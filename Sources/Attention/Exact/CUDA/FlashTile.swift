@@ -36,7 +36,7 @@ struct FlashTile: Hashable, Sendable {
   /// `longest` is the longest sequence; nil for one of whole tiles.
   init(
     keyDimension: Int, valueDimension: Int, features: FlashFeatures, hasConstantBound: Bool = false,
-    splits: Int? = nil, longest: ExactInputs.Segment? = nil, limits: TileLimits
+    splits: Int? = nil, longest: ExactArguments.Segment? = nil, limits: TileLimits
   ) {
     let columns = TileColumns(
       keyDimension: keyDimension, valueDimension: valueDimension, features.element)

@@ -14,7 +14,7 @@ enum FlashWarpgroups {
   /// Three where registers allow it, unless the queries are so few, or the causal edge cuts so much off
   /// tall tiles, that two compute less by more than three are faster.
   static func count(
-    _ segment: ExactInputs.Segment?, widest: Int, _ element: FlashElement
+    _ segment: ExactArguments.Segment?, widest: Int, _ element: FlashElement
   ) -> Int {
     let most = most(widest)
     guard most == 3, let segment else { return most }
@@ -24,7 +24,7 @@ enum FlashWarpgroups {
   }
 
   /// Rows times tiles of `keys` that blocks of `groups` warpgroups compute for a sequence.
-  private static func work(_ segment: ExactInputs.Segment, _ groups: Int, _ keys: Int) -> Int {
+  private static func work(_ segment: ExactArguments.Segment, _ groups: Int, _ keys: Int) -> Int {
     let height = groups * group_rows
     return stride(from: 0, to: segment.queryCount, by: height).reduce(0) { sum, first in
       let visible = segment.band.visibleKeys(

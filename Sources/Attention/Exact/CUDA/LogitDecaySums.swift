@@ -7,12 +7,12 @@ struct LogitDecaySums {
   /// Each sums a stretch of a sequence.
   private static let threads = 256
 
-  private let inputs: ExactInputs
+  private let inputs: ExactArguments
   private let segments: UInt64
   private let operands: FlashOperands
 
   /// - Parameter segments: the address of the list of sequences.
-  init(_ inputs: ExactInputs, segments: UInt64, _ operands: FlashOperands) {
+  init(_ inputs: ExactArguments, segments: UInt64, _ operands: FlashOperands) {
     self.inputs = inputs
     self.segments = segments
     self.operands = operands

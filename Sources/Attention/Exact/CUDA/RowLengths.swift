@@ -13,7 +13,7 @@ struct RowLengths {
   private let element: FlashElement
   private let operands: FlashOperands
 
-  init(_ inputs: ExactInputs, _ element: FlashElement, _ operands: FlashOperands) {
+  init(_ inputs: ExactArguments, _ element: FlashElement, _ operands: FlashOperands) {
     groups = inputs.normalizedGroups
     dimension = inputs.problem.keyDimension
     self.element = element

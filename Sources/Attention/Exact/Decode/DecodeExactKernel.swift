@@ -48,10 +48,10 @@ struct DecodeExactKernel: ExactKernel {
       overhead: 4e-6, pieces: (problem.packedSequences ?? problem.batch) * pieces)
   }
 
-  func forward(_ inputs: ExactInputs) throws -> ExactOutputs { try DecodePass(inputs).run() }
+  func forward(_ inputs: ExactArguments) throws -> ExactOutputs { try DecodePass(inputs).run() }
 
   func backward(
-    _ inputs: ExactInputs, _ outputs: ExactOutputs, _ incoming: ExactOutputs
+    _ inputs: ExactArguments, _ outputs: ExactOutputs, _ incoming: ExactOutputs
   ) throws -> ExactGradients {
     // The selector does not come here: the objection says so to who forces the kernel.
     throw AttentionError.kernelObjects(name, Objection("it runs forward only"))

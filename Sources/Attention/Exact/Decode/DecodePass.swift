@@ -12,7 +12,7 @@ final class DecodePass: Sendable {
   /// A multiple of the keys that loops take together.
   private static let keyStep = 16
 
-  private let inputs: ExactInputs
+  private let inputs: ExactArguments
   private let kernels: cpu_kernels
   private let type: cpu_float_type
   private let scores: ScoreTile
@@ -27,7 +27,7 @@ final class DecodePass: Sendable {
   private let group: Int
   private let keyHeads: Int
 
-  init(_ inputs: ExactInputs) throws {
+  init(_ inputs: ExactArguments) throws {
     self.inputs = inputs
     kernels = InstructionSet.current.kernels
     type = inputs.dtype.floatType ?? CPU_F32
@@ -74,11 +74,11 @@ final class DecodePass: Sendable {
     var logSumExp: Tensor?
     let output = try Tensor.filling(
       [problem.batch, problem.queryLength, problem.heads, v], dtype: problem.dtype,
-      into: inputs.places.outputs[.output]
+      into: inputs.destinations.outputs[.output]
     ) { output in
       logSumExp = try Tensor.filling(
         [problem.batch, problem.heads, problem.queryLength], dtype: .float32,
-        into: inputs.places.outputs[.logSumExp]
+        into: inputs.destinations.outputs[.logSumExp]
       ) { sums in
         let sums = sums.assumingMemoryBound(to: Float.self)
         var first = 0
@@ -141,7 +141,7 @@ final class DecodePass: Sendable {
   }
 
   /// The queries where they lie, if their rows are float32 and evenly apart.
-  private func queriesInPlace(_ segment: ExactInputs.Segment) -> QueryRows? {
+  private func queriesInPlace(_ segment: ExactArguments.Segment) -> QueryRows? {
     guard inputs.normalizedGroups == nil, group == 1 || segment.queryCount == 1,
       let base = queryRows.floats(batch: segment.batch, head: 0, start: segment.queryStart)
     else { return nil }
@@ -152,7 +152,7 @@ final class DecodePass: Sendable {
 
   /// Writes the queries to `target`, [rows, k].
   private func read(
-    _ segment: ExactInputs.Segment, into target: UnsafeMutablePointer<Float>
+    _ segment: ExactArguments.Segment, into target: UnsafeMutablePointer<Float>
   ) -> QueryRows {
     let (d, count) = (queryRows.dimension, segment.queryCount)
     let m = count * group
@@ -178,7 +178,7 @@ final class DecodePass: Sendable {
 
   /// One block of keys for the queries of all heads.
   private func attend(
-    _ segment: ExactInputs.Segment, _ columns: Range<Int>, _ memory: BlockMemory, _ part: Part
+    _ segment: ExactArguments.Segment, _ columns: Range<Int>, _ memory: BlockMemory, _ part: Part
   ) throws {
     let (v, n, block) = (valueRows.dimension, columns.count, memory.block)
     let m = segment.queryCount * group
@@ -223,7 +223,7 @@ final class DecodePass: Sendable {
   /// Whether the values of a block that some query does not see, where its score is −∞, are finite; others
   /// are not looked at.
   private func hiddenValuesAreFinite(
-    _ segment: ExactInputs.Segment, _ columns: Range<Int>, _ memory: BlockMemory
+    _ segment: ExactArguments.Segment, _ columns: Range<Int>, _ memory: BlockMemory
   ) -> Bool {
     let queries = 0..<segment.queryCount
     guard scores.hides(segment, rows: queries, columns: columns) else { return true }
@@ -242,7 +242,7 @@ final class DecodePass: Sendable {
 
   /// The products of all queries with a block of keys.
   private func similarity(
-    _ segment: ExactInputs.Segment, _ columns: Range<Int>, _ memory: BlockMemory
+    _ segment: ExactArguments.Segment, _ columns: Range<Int>, _ memory: BlockMemory
   ) {
     let (d, n, block) = (queryRows.dimension, columns.count, memory.block)
     let (m, queries) = (segment.queryCount * group, memory.queries)
@@ -264,7 +264,7 @@ final class DecodePass: Sendable {
   }
 
   /// Adds the pieces of one sequence and its sink in order, into the first.
-  private func merge(_ segment: ExactInputs.Segment, _ parts: [Part]) {
+  private func merge(_ segment: ExactArguments.Segment, _ parts: [Part]) {
     let (v, first) = (valueRows.dimension, parts[0])
     for row in 0..<segment.queryCount * keyHeads * group {
       let head = row / group / segment.queryCount * group + row % group
@@ -288,7 +288,7 @@ final class DecodePass: Sendable {
 
   /// Divides by the sums, rounds, and writes a sequence's rows.
   private func finish(
-    _ segment: ExactInputs.Segment, _ part: Part, _ output: UnsafeMutableRawPointer,
+    _ segment: ExactArguments.Segment, _ part: Part, _ output: UnsafeMutableRawPointer,
     _ sums: UnsafeMutablePointer<Float>
   ) {
     let problem = inputs.problem

@@ -50,14 +50,14 @@ struct PlainExactKernel: ExactKernel {
       overhead: isReference ? 1e-3 : 5e-5, pieces: problem.batch * problem.heads)
   }
 
-  func forward(_ inputs: ExactInputs) throws -> ExactOutputs {
+  func forward(_ inputs: ExactArguments) throws -> ExactOutputs {
     let operands = try PlainOperands(
       inputs, dtype: dtype(of: inputs.problem), tracks: false, selects: hidesUnfit(inputs))
     return try run(operands, inputs)
   }
 
   func backward(
-    _ inputs: ExactInputs, _ outputs: ExactOutputs, _ incoming: ExactOutputs
+    _ inputs: ExactArguments, _ outputs: ExactOutputs, _ incoming: ExactOutputs
   ) throws -> ExactGradients {
     let dtype = dtype(of: inputs.problem)
     let (outputGradient, logSumExpGradient) = (incoming[.output], incoming[.logSumExp])
@@ -82,7 +82,8 @@ struct PlainExactKernel: ExactKernel {
 
   /// Whether pairs are hidden, those of different sequences too, and something that products read is NaN
   /// or infinite.
-  private func hidesUnfit(_ inputs: ExactInputs, _ outputGradient: Tensor? = nil) throws -> Bool {
+  private func hidesUnfit(_ inputs: ExactArguments, _ outputGradient: Tensor? = nil) throws -> Bool
+  {
     guard inputs.hidesPairs || inputs.problem.packedSequences != nil else { return false }
     let read = [inputs.queries, inputs.keys, inputs.values, inputs.logitDecay, outputGradient]
     return try read.contains { try $0?.isFinite() == false }
@@ -90,7 +91,7 @@ struct PlainExactKernel: ExactKernel {
 
   /// The queries all of whose gradients are zero, bool [b,h,t]: they give nothing, whatever they saw.
   private func silentQueries(
-    _ inputs: ExactInputs, _ outputGradient: Tensor?, _ logSumExpGradient: Tensor?
+    _ inputs: ExactArguments, _ outputGradient: Tensor?, _ logSumExpGradient: Tensor?
   ) throws -> Tensor {
     let problem = inputs.problem
     let (b, h, t, v) = (
@@ -106,7 +107,7 @@ struct PlainExactKernel: ExactKernel {
     return try Tensor(flags, [b, h, t])
   }
 
-  private func run(_ operands: PlainOperands, _ inputs: ExactInputs) throws -> ExactOutputs {
+  private func run(_ operands: PlainOperands, _ inputs: ExactArguments) throws -> ExactOutputs {
     let scores = try operands.scores(inputs)
     let (weights, logSumExp) =
       try isReference

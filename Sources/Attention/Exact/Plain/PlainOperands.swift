@@ -21,7 +21,7 @@ struct PlainOperands {
   let sinkLogits: Tensor?
 
   /// - Parameter silent: bool [b, h, t], true for queries that count like those that see nothing.
-  init(_ inputs: ExactInputs, dtype: DType, tracks: Bool, silent: Tensor? = nil, selects: Bool)
+  init(_ inputs: ExactArguments, dtype: DType, tracks: Bool, silent: Tensor? = nil, selects: Bool)
     throws
   {
     func operand(_ tensor: Tensor) throws -> Tensor {
@@ -78,7 +78,7 @@ struct PlainOperands {
   }
 
   /// The scores [b,h,t,s], −∞ where the mask says so.
-  func scores(_ inputs: ExactInputs) throws -> Tensor {
+  func scores(_ inputs: ExactArguments) throws -> Tensor {
     let problem = inputs.problem
     var q = queries
     var k = keys
@@ -104,7 +104,7 @@ struct PlainOperands {
     if let bias { s = try s + bias }
     let masked = try Tensor.full([], -.infinity, dtype: dtype)
     if let logitDecay {
-      let limit = try Tensor.full([], ExactInputs.cuttingDecay.nextUp, dtype: .float64)
+      let limit = try Tensor.full([], ExactArguments.cuttingDecay.nextUp, dtype: .float64)
       let isCut = try limit.isGreater(than: logitDecay.detached().cast(to: .float64))
       let decay = try Tensor.select(isCut, .zeros([], dtype: dtype), logitDecay)
       let matrix = try sumMatrix(inputs)
@@ -146,7 +146,7 @@ struct PlainOperands {
   }
 
   /// |place of query i − j| as [b or 1, 1, t, s].
-  private func distances(_ inputs: ExactInputs) throws -> Tensor {
+  private func distances(_ inputs: ExactArguments) throws -> Tensor {
     let problem = inputs.problem
     return try Self.table(inputs) { index, i, j in
       let segment = inputs.segments[index]
@@ -156,8 +156,8 @@ struct PlainOperands {
   }
 
   /// The matrix that sums along each sequence, [b, t, t], from behind the first key that the mask leaves: see
-  /// ``ExactInputs/decaySums``.
-  private func sumMatrix(_ inputs: ExactInputs) throws -> Tensor {
+  /// ``ExactArguments/decaySums``.
+  private func sumMatrix(_ inputs: ExactArguments) throws -> Tensor {
     let keep = try inputs.keyMask?.elements(as: Bool.self)
     let origins = inputs.segments.map { segment in
       (0..<segment.keyCount).first {
@@ -170,7 +170,7 @@ struct PlainOperands {
   }
 
   /// Which pairs the mask leaves, bool [b, 1, t, s].
-  private static func visible(_ inputs: ExactInputs) throws -> Tensor {
+  private static func visible(_ inputs: ExactArguments) throws -> Tensor {
     let s = inputs.problem.keyLength
     let keep = try inputs.keyMask?.elements(as: Bool.self)
     return try table(inputs) { index, i, j in
@@ -182,7 +182,7 @@ struct PlainOperands {
 
   /// `value` of each pair of places inside one sequence, 0 between sequences; [b, 1, t, s].
   private static func table(
-    _ inputs: ExactInputs, _ value: (_ segment: Int, Int, Int) -> Double
+    _ inputs: ExactArguments, _ value: (_ segment: Int, Int, Int) -> Double
   ) throws -> Tensor {
     let (t, s) = (inputs.problem.queryLength, inputs.problem.keyLength)
     var values = [Double](repeating: 0, count: inputs.problem.batch * t * s)
@@ -197,7 +197,7 @@ struct PlainOperands {
 
   /// The gradients of a scalar computed from these operands.
   func gradients(of total: Tensor) throws -> ExactGradients {
-    let sources: Tensors<ExactInput> = [
+    let sources: OperatorTensors<ExactInput> = [
       .queries: queries, .keys: keys, .values: values, .scale: scale,
       .bias: needsBiasGradient ? bias : nil, .logitDecay: logitDecay, .sinks: sinkLogits,
     ]

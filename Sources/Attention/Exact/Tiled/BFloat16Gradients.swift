@@ -7,7 +7,7 @@ import AttentionTensors
 /// With cosine similarity in one group the reciprocal lengths multiply float32 numbers: the scores,
 /// and the gradient of the scores before it is rounded.
 struct BFloat16Gradients: BackwardOperands {
-  private let inputs: ExactInputs
+  private let inputs: ExactArguments
   private let kernels: cpu_kernels
   private let tile: TileShape
   private let queryRows: BFloat16Rows
@@ -54,7 +54,7 @@ struct BFloat16Gradients: BackwardOperands {
     }
   }
 
-  init(_ inputs: ExactInputs, outputGradient: Tensor, tile: TileShape, _ kernels: cpu_kernels)
+  init(_ inputs: ExactArguments, outputGradient: Tensor, tile: TileShape, _ kernels: cpu_kernels)
     throws
   {
     self.inputs = inputs

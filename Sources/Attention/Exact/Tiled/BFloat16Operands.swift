@@ -10,7 +10,7 @@ import AttentionTensors
 struct BFloat16Operands: ForwardOperands {
   private typealias Pair = UInt16
 
-  private let inputs: ExactInputs
+  private let inputs: ExactArguments
   private let kernels: cpu_kernels
   private let queryRows: BFloat16Rows
   /// The values in float32, for tiles that hold what is hidden and not finite.
@@ -24,7 +24,7 @@ struct BFloat16Operands: ForwardOperands {
   private let depth: Int
   private let unfit: UnfitPieces
 
-  init(_ inputs: ExactInputs, _ kernels: cpu_kernels) throws {
+  init(_ inputs: ExactArguments, _ kernels: cpu_kernels) throws {
     let problem = inputs.problem
     let panel = kernels.tile_columns
     let valueColumns = (problem.valueDimension + panel - 1) / panel * panel

@@ -8,7 +8,7 @@ import AttentionTensors
 /// operands of dV = Pᵀ dO and dK = dSᵀ Q as they lie.
 protocol BackwardOperands: Sendable {
   /// - Parameter outputGradient: dO [b,t,h,v] in the inputs' dtype.
-  init(_ inputs: ExactInputs, outputGradient: Tensor, tile: TileShape, _ kernels: cpu_kernels)
+  init(_ inputs: ExactArguments, outputGradient: Tensor, tile: TileShape, _ kernels: cpu_kernels)
     throws
 
   /// Floats of memory for the operands of a block of queries, and for those of a block of keys with

@@ -11,7 +11,7 @@ struct BackwardSources: Sendable {
   let logSumExpGradient: Tensor?
 
   init(
-    _ inputs: ExactInputs, _ outputs: ExactOutputs, _ outputGradient: Tensor,
+    _ inputs: ExactArguments, _ outputs: ExactOutputs, _ outputGradient: Tensor,
     _ logSumExpGradient: Tensor?
   ) throws {
     let type = inputs.dtype.floatType ?? CPU_F32
@@ -27,7 +27,7 @@ struct BackwardSources: Sendable {
 struct BackwardQueries: Sendable {
   /// The number of blocks of all heads and sequences.
   let blocks: Int
-  private let inputs: ExactInputs
+  private let inputs: ExactArguments
   private let tile: TileShape
   private let kernels: cpu_kernels
   private let queryRows: HeadRows
@@ -48,7 +48,7 @@ struct BackwardQueries: Sendable {
   ///   - heads: their heads.
   ///   - operandFloats: memory for the operands of a block.
   init(
-    _ inputs: ExactInputs, tile: TileShape, segments: Range<Int>, heads: Range<Int>,
+    _ inputs: ExactArguments, tile: TileShape, segments: Range<Int>, heads: Range<Int>,
     operandFloats: Int, kernels: cpu_kernels
   ) throws {
     self.inputs = inputs

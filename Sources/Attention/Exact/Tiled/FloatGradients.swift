@@ -3,7 +3,7 @@ import AttentionTensors
 
 /// Backward operands in float32; half precision is widened when it is read.
 struct FloatGradients: BackwardOperands {
-  private let inputs: ExactInputs
+  private let inputs: ExactArguments
   private let kernels: cpu_kernels
   private let tile: TileShape
   private let queryRows: HeadRows
@@ -36,7 +36,7 @@ struct FloatGradients: BackwardOperands {
     }
   }
 
-  init(_ inputs: ExactInputs, outputGradient: Tensor, tile: TileShape, _ kernels: cpu_kernels)
+  init(_ inputs: ExactArguments, outputGradient: Tensor, tile: TileShape, _ kernels: cpu_kernels)
     throws
   {
     let type = inputs.dtype.floatType ?? CPU_F32

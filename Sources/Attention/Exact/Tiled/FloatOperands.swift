@@ -3,7 +3,7 @@ import AttentionTensors
 
 /// Forward operands in float32; half precision is widened when it is read.
 struct FloatOperands: ForwardOperands {
-  private let inputs: ExactInputs
+  private let inputs: ExactArguments
   private let kernels: cpu_kernels
   private let queryRows: HeadRows
   private let valueRows: HeadRows
@@ -12,7 +12,7 @@ struct FloatOperands: ForwardOperands {
   private let memory: Scratch
   private let unfit: UnfitPieces
 
-  init(_ inputs: ExactInputs, _ kernels: cpu_kernels) throws {
+  init(_ inputs: ExactArguments, _ kernels: cpu_kernels) throws {
     let type = inputs.dtype.floatType ?? CPU_F32
     let problem = inputs.problem
     let panel = kernels.tile_columns

@@ -5,7 +5,7 @@ import AttentionTensors
 /// (``FloatOperands``) or dot products of bfloat16 pairs (``BFloat16Operands``).
 protocol ForwardOperands: Sendable {
   /// Reads and packs the keys and values of all sequences.
-  init(_ inputs: ExactInputs, _ kernels: cpu_kernels) throws
+  init(_ inputs: ExactArguments, _ kernels: cpu_kernels) throws
 
   /// Floats of memory that a block of `rows` queries needs beside its tile of scores.
   func blockFloats(rows: Int, tileKeys: Int) -> Int
@@ -50,7 +50,7 @@ struct ForwardBlock {
 extension ForwardBlock {
   /// O += P V with the weights in ``scores``: of values with a weight of zero nothing is read.
   func addSelected(
-    _ valueRows: HeadRows, _ inputs: ExactInputs, _ columns: Range<Int>, _ kernels: cpu_kernels
+    _ valueRows: HeadRows, _ inputs: ExactArguments, _ columns: Range<Int>, _ kernels: cpu_kernels
   ) throws {
     let place = inputs.segments[segment]
     let v = valueRows.dimension
@@ -77,7 +77,7 @@ struct PackedLayout: Sendable {
   let count: Int
 
   /// - Parameter perRow: elements that each padded row takes, keys and values together.
-  init(_ inputs: ExactInputs, panel: Int, perRow: Int) {
+  init(_ inputs: ExactArguments, panel: Int, perRow: Int) {
     heads = inputs.problem.keyValueHeads
     self.perRow = perRow
     paddedRows = inputs.segments.map { ($0.keyCount + panel - 1) / panel * panel }
@@ -100,7 +100,7 @@ struct PackedLayout: Sendable {
   func rowOffset(_ segment: Int, _ head: Int) -> Int { offset(segment, head) / perRow }
 }
 
-extension ExactInputs {
+extension ExactArguments {
   /// Calls `body` for pieces of the keys of each sequence and key/value head, spread over the
   /// threads. Pieces begin at multiples of every panel width.
   func forEachKeyPiece(

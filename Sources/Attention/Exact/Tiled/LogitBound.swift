@@ -11,7 +11,7 @@ struct LogitBound: Sendable {
   /// In shorter sequences the lengths cost as much as they save.
   private static let leastQueries = 512
 
-  private let inputs: ExactInputs
+  private let inputs: ExactArguments
   private let kernels: cpu_kernels
   private let queryRows: HeadRows
   /// The length of the longest key of each segment and key/value head; nothing where the bound is of
@@ -20,7 +20,7 @@ struct LogitBound: Sendable {
 
   /// Nil where no sequence can use a bound: anything added to a score is not bounded by lengths, and
   /// normalised cosine similarity has a constant shift of its own.
-  init?(_ inputs: ExactInputs, _ kernels: cpu_kernels) throws {
+  init?(_ inputs: ExactArguments, _ kernels: cpu_kernels) throws {
     guard inputs.problem.terms.isEmpty, inputs.normalizedGroups == nil,
       inputs.segments.contains(where: { $0.queryCount >= Self.leastQueries }),
       let type = inputs.dtype.floatType
@@ -48,7 +48,7 @@ struct LogitBound: Sendable {
   }
 
   private static func longestKeys(
-    _ inputs: ExactInputs, _ rows: HeadRows, _ kernels: cpu_kernels
+    _ inputs: ExactArguments, _ rows: HeadRows, _ kernels: cpu_kernels
   ) throws -> [Float] {
     let heads = inputs.problem.keyValueHeads
     var longest = [Float](repeating: 0, count: inputs.segments.count * heads)
@@ -58,11 +58,11 @@ struct LogitBound: Sendable {
       nonisolated(unsafe) let longest = longest
       try Threads.tryForEach(longest.count) { index in
         let segment = inputs.segments[index / heads]
-        for start in stride(from: 0, to: segment.keyCount, by: ExactInputs.pieceRows) {
+        for start in stride(from: 0, to: segment.keyCount, by: ExactArguments.pieceRows) {
           let first = segment.keyStart + start
           let length = try Self.longest(
             rows, batch: segment.batch, head: index % heads, start: first,
-            count: min(ExactInputs.pieceRows, segment.keyCount - start),
+            count: min(ExactArguments.pieceRows, segment.keyCount - start),
             keep: keep.map { $0 + segment.batch * inputs.problem.keyLength + first }, kernels)
           // Once NaN, always NaN: then no bound is used.
           if !(length <= longest[index]) { longest[index] = length }

@@ -10,7 +10,7 @@ import AttentionTensors
 /// ``TileShape/slots`` partial sums that are added in order: the same bits with any number of
 /// threads.
 struct TiledBackward<Operands: BackwardOperands>: Sendable {
-  let inputs: ExactInputs
+  let inputs: ExactArguments
   let tile: TileShape
   let kernels: cpu_kernels
   let scores: ScoreTile
@@ -20,7 +20,7 @@ struct TiledBackward<Operands: BackwardOperands>: Sendable {
   private let queryRows: HeadRows
 
   init(
-    _ inputs: ExactInputs, _ outputs: ExactOutputs, _ incoming: ExactOutputs
+    _ inputs: ExactArguments, _ outputs: ExactOutputs, _ incoming: ExactOutputs
   ) throws {
     let gradient = try (incoming[.output] ?? .zeros(outputs.output.shape)).cast(to: inputs.dtype)
     self.inputs = inputs

@@ -65,13 +65,13 @@ struct TiledExactKernel: ExactKernel {
       + (problem.needsBiasGradient ? problem.convertedBiasBytes(.float32) : 0)
   }
 
-  func forward(_ inputs: ExactInputs) throws -> ExactOutputs {
+  func forward(_ inputs: ExactArguments) throws -> ExactOutputs {
     try multipliesBFloat16
       ? TiledForward<BFloat16Operands>(inputs).run() : TiledForward<FloatOperands>(inputs).run()
   }
 
   func backward(
-    _ inputs: ExactInputs, _ outputs: ExactOutputs, _ incoming: ExactOutputs
+    _ inputs: ExactArguments, _ outputs: ExactOutputs, _ incoming: ExactOutputs
   ) throws -> ExactGradients {
     func run<Operands: BackwardOperands>(_: Operands.Type) throws -> ExactGradients {
       try TiledBackward<Operands>(inputs, outputs, incoming).run()
@@ -80,7 +80,7 @@ struct TiledExactKernel: ExactKernel {
   }
 }
 
-extension ExactInputs {
+extension ExactArguments {
   /// The constant that replaces the running maximum of `head`; nil where the scores are not bounded
   /// closely enough for every exp(s − shift) to be a normal number.
   ///

@@ -4,14 +4,14 @@ import AttentionTensors
 
 /// The forward pass of ``TiledExactKernel`` in one arithmetic.
 struct TiledForward<Operands: ForwardOperands> {
-  private let inputs: ExactInputs
+  private let inputs: ExactArguments
   private let tile: TileShape
   private let kernels: cpu_kernels
   private let scores: ScoreTile
   private let operands: Operands
   private let bound: LogitBound?
 
-  init(_ inputs: ExactInputs) throws {
+  init(_ inputs: ExactArguments) throws {
     self.inputs = inputs
     tile = TileShape(inputs.problem)
     kernels = InstructionSet.current.kernels
@@ -30,11 +30,11 @@ struct TiledForward<Operands: ForwardOperands> {
     var logSumExp: Tensor?
     let output = try Tensor.filling(
       [problem.batch, problem.queryLength, problem.heads, problem.valueDimension],
-      dtype: problem.dtype, into: inputs.places.outputs[.output]
+      dtype: problem.dtype, into: inputs.destinations.outputs[.output]
     ) { output in
       logSumExp = try Tensor.filling(
         [problem.batch, problem.heads, problem.queryLength], dtype: .float32,
-        into: inputs.places.outputs[.logSumExp]
+        into: inputs.destinations.outputs[.logSumExp]
       ) { sums in
         let sums = sums.assumingMemoryBound(to: Float.self)
         try Threads.tryForEach(tasks.count) { task in

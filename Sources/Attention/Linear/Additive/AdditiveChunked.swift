@@ -55,7 +55,7 @@ struct AdditiveChunked: LinearKernel {
       pieces: pieces)
   }
 
-  func forward(_ call: LinearCall) throws -> LinearOutputs {
+  func forward(_ call: LinearArguments) throws -> LinearOutputs {
     let passes = try AdditivePasses(call)
     let pieces = SequencePieces(call)
     return try passes.forward { states, output in
@@ -67,7 +67,7 @@ struct AdditiveChunked: LinearKernel {
   }
 
   func backward(
-    _ call: LinearCall, _ outputs: LinearOutputs, _ incoming: LinearOutputs
+    _ call: LinearArguments, _ outputs: LinearOutputs, _ incoming: LinearOutputs
   ) throws -> LinearGradients {
     let (outputGradient, finalStateGradient) = (incoming[.output], incoming[.finalState])
     let passes = try AdditivePasses(call)

@@ -6,12 +6,12 @@ import AttentionTensors
 final class AdditivePasses: Sendable {
   typealias Rows = UnsafeMutablePointer<Float>
 
-  let call: LinearCall
+  let call: LinearArguments
   let kernels: cpu_kernels
   let product: PanelProduct
   let reader: RecurrenceReader
 
-  init(_ call: LinearCall) throws {
+  init(_ call: LinearArguments) throws {
     self.call = call
     kernels = InstructionSet.current.kernels
     product = PanelProduct(kernels: kernels, for: call.problem.dtype)

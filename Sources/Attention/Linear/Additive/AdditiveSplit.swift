@@ -54,7 +54,7 @@ struct AdditiveSplit: LinearKernel {
     return cost
   }
 
-  func forward(_ call: LinearCall) throws -> LinearOutputs {
+  func forward(_ call: LinearArguments) throws -> LinearOutputs {
     let passes = try AdditivePasses(call)
     let pieces = SequencePieces(call, tokens: Self.pieceLength(call.problem))
     return try passes.forward { finalStates, output in
@@ -70,7 +70,7 @@ struct AdditiveSplit: LinearKernel {
   }
 
   func backward(
-    _ call: LinearCall, _ outputs: LinearOutputs, _ incoming: LinearOutputs
+    _ call: LinearArguments, _ outputs: LinearOutputs, _ incoming: LinearOutputs
   ) throws -> LinearGradients {
     let (outputGradient, finalStateGradient) = (incoming[.output], incoming[.finalState])
     let passes = try AdditivePasses(call)

@@ -37,7 +37,7 @@ struct AdditiveStep: LinearKernel {
       efficiency: Self.efficiency, overhead: 2e-6, pieces: plan.groups)
   }
 
-  func forward(_ call: LinearCall) throws -> LinearOutputs {
+  func forward(_ call: LinearArguments) throws -> LinearOutputs {
     let kernels = InstructionSet.current.kernels
     let reader = try RecurrenceReader(call, kernels)
     return try StepPlan(call.problem).forward(call, kernels) { block in
@@ -46,7 +46,7 @@ struct AdditiveStep: LinearKernel {
   }
 
   func backward(
-    _ call: LinearCall, _ outputs: LinearOutputs, _ incoming: LinearOutputs
+    _ call: LinearArguments, _ outputs: LinearOutputs, _ incoming: LinearOutputs
   ) throws -> LinearGradients {
     throw AttentionError.kernelObjects(
       name, Objection("gradients asked for; this kernel runs forward only"))
@@ -55,7 +55,7 @@ struct AdditiveStep: LinearKernel {
 
 /// Steps one recurrence after the other through the tokens of a piece.
 private struct AdditiveStepper: TokenStepper {
-  let call: LinearCall
+  let call: LinearArguments
   let reader: RecurrenceReader
   let kernels: cpu_kernels
   let tokens: ChunkTokens
@@ -68,7 +68,7 @@ private struct AdditiveStepper: TokenStepper {
   let whole, rest: UnsafeMutablePointer<Float>
 
   init(
-    _ call: LinearCall, _ reader: RecurrenceReader, _ kernels: cpu_kernels, length: Int
+    _ call: LinearArguments, _ reader: RecurrenceReader, _ kernels: cpu_kernels, length: Int
   ) throws {
     self.call = call
     self.reader = reader

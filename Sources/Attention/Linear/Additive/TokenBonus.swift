@@ -26,7 +26,9 @@ final class TokenBonus {
   private let row, rows: Rows
 
   /// nil for other updates.
-  init?(_ call: LinearCall, _ reader: RecurrenceReader, _ kernels: cpu_kernels, head: Int) throws {
+  init?(_ call: LinearArguments, _ reader: RecurrenceReader, _ kernels: cpu_kernels, head: Int)
+    throws
+  {
     guard call.problem.update == .additiveBefore else { return nil }
     self.reader = reader
     self.kernels = kernels

@@ -4,7 +4,7 @@ import AttentionTensors
 
 /// A call of linear attention on a GPU: the launches of `linear/forward.cu` and `linear/step.cu`.
 struct DeviceLinear {
-  let call: LinearCall
+  let call: LinearArguments
   let queue: DeviceQueue
   /// nil where each batch entry is a sequence: the kernels know those.
   private let sequences: DeviceSequences?
@@ -12,7 +12,7 @@ struct DeviceLinear {
   let chunks: Int
 
   /// - Parameter countsSequences: whether kernels are told of packed sequences here.
-  init(_ call: LinearCall, countsSequences: Bool = true) throws {
+  init(_ call: LinearArguments, countsSequences: Bool = true) throws {
     self.call = call
     queue = try DeviceQueue.shared(for: call.device)
     sequences =
@@ -41,8 +41,9 @@ struct DeviceLinear {
   }
 
   func forward(_ tile: LinearTile) throws -> LinearOutputs {
-    let output = try fresh(call.outputShape, problem.dtype, into: call.places.outputs[.output])
-    let finalState = try fresh(call.stateShape, into: call.places.outputs[.finalState])
+    let output = try fresh(
+      call.outputShape, problem.dtype, into: call.destinations.outputs[.output])
+    let finalState = try fresh(call.stateShape, into: call.destinations.outputs[.finalState])
     try launch(tile, output: output, finalState: finalState)
     return LinearOutputs(output: output, finalState: finalState)
   }
@@ -70,8 +71,9 @@ struct DeviceLinear {
 
   /// Token by token, by `linear/step.cu`.
   func step(_ tile: LinearStepTile) throws -> LinearOutputs {
-    let output = try fresh(call.outputShape, problem.dtype, into: call.places.outputs[.output])
-    let finalState = try fresh(call.stateShape, into: call.places.outputs[.finalState])
+    let output = try fresh(
+      call.outputShape, problem.dtype, into: call.destinations.outputs[.output])
+    let finalState = try fresh(call.stateShape, into: call.destinations.outputs[.finalState])
     guard problem.recurrences > 0 else {
       return LinearOutputs(output: output, finalState: finalState)
     }
@@ -102,7 +104,7 @@ struct DeviceLinear {
       initial_state: try Tensor.deviceAddress(call.initialState),
       sequences: sequences?.address ?? 0,
       scale: Float(call.scale),
-      epsilon: problem.normalizesQueriesAndKeys ? Float(LinearCall.normalizationEpsilon) : -1,
+      epsilon: problem.normalizesQueriesAndKeys ? Float(LinearArguments.normalizationEpsilon) : -1,
       decay_width: Int32(call.decay?.shape[3] ?? 0), is_delta: problem.update == .delta ? 1 : 0,
       heads: Int32(problem.heads), value_heads: Int32(problem.valueHeads),
       key_dimension: Int32(problem.keyDimension), value_dimension: Int32(problem.valueDimension),

@@ -68,13 +68,13 @@ struct DeviceChunked: LinearKernel {
       overhead: Double(max(1, chunks)) * latency, pieces: problem.recurrences * slices)
   }
 
-  func forward(_ call: LinearCall) throws -> LinearOutputs {
+  func forward(_ call: LinearArguments) throws -> LinearOutputs {
     let linear = try DeviceLinear(call)
     return try linear.forward(linear.tile(.forward, name))
   }
 
   func backward(
-    _ call: LinearCall, _ outputs: LinearOutputs, _ incoming: LinearOutputs
+    _ call: LinearArguments, _ outputs: LinearOutputs, _ incoming: LinearOutputs
   ) throws -> LinearGradients {
     let (outputGradient, finalStateGradient) = (incoming[.output], incoming[.finalState])
     let linear = try DeviceLinear(call)
@@ -115,7 +115,7 @@ struct DeviceStep: LinearKernel {
       pieces: problem.recurrences * problem.valueDimension.pieces(of: LinearStepTile.columns))
   }
 
-  func forward(_ call: LinearCall) throws -> LinearOutputs {
+  func forward(_ call: LinearArguments) throws -> LinearOutputs {
     guard let tile = LinearStepTile(call.problem) else {
       throw AttentionError.kernelObjects(
         name, objection(to: call.problem) ?? Objection("the keys are too long"))
@@ -124,7 +124,7 @@ struct DeviceStep: LinearKernel {
   }
 
   func backward(
-    _ call: LinearCall, _ outputs: LinearOutputs, _ incoming: LinearOutputs
+    _ call: LinearArguments, _ outputs: LinearOutputs, _ incoming: LinearOutputs
   ) throws -> LinearGradients {
     throw AttentionError.kernelObjects(name, Self.gradientObjection)
   }

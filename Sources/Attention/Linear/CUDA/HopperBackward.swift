@@ -21,10 +21,10 @@ struct HopperBackward {
   private let (queries, keys): (Tensor, Tensor)
 
   private var linear: DeviceLinear { plan.linear }
-  private var call: LinearCall { plan.call }
+  private var call: LinearArguments { plan.call }
   private var problem: LinearProblem { plan.problem }
 
-  init(_ call: LinearCall, splits: Bool) throws {
+  init(_ call: LinearArguments, splits: Bool) throws {
     let plan = try HopperPlan(call, splits: splits, goesBack: true)
     self.plan = plan
     func read(_ rows: Tensor) throws -> Tensor {
@@ -93,9 +93,9 @@ struct HopperBackward {
   private func additiveByChannel(_ incoming: Tensor, final: Tensor?, initialState: Tensor?) throws
     -> LinearGradients
   {
-    let queriesGradient = try plan.result(keyRows, call.places.gradients[.queries])
-    let keysGradient = try plan.result(keyRows, call.places.gradients[.keys])
-    let values = try plan.result(call.outputShape, call.places.gradients[.values])
+    let queriesGradient = try plan.result(keyRows, call.destinations.gradients[.queries])
+    let keysGradient = try plan.result(keyRows, call.destinations.gradients[.keys])
+    let values = try plan.result(call.outputShape, call.destinations.gradients[.values])
     let channels = try HopperChannels(plan, queries: queries, keys: keys)
     let flows = try HopperFlows.ofChannels(plan)
     let ofQueries = HopperPass(
@@ -122,9 +122,9 @@ struct HopperBackward {
   private func additive(_ incoming: Tensor, final: Tensor?, initialState: Tensor?) throws
     -> LinearGradients
   {
-    let queriesGradient = try plan.result(keyRows, call.places.gradients[.queries])
-    let keysGradient = try plan.result(keyRows, call.places.gradients[.keys])
-    let values = try plan.result(call.outputShape, call.places.gradients[.values])
+    let queriesGradient = try plan.result(keyRows, call.destinations.gradients[.queries])
+    let keysGradient = try plan.result(keyRows, call.destinations.gradients[.keys])
+    let values = try plan.result(call.outputShape, call.destinations.gradients[.values])
     var ofQueries = HopperPass(
       queries: incoming, keys: call.values, values: keys, output: queriesGradient,
       initialState: call.initialState, hasTransposedStates: true)
@@ -150,9 +150,9 @@ struct HopperBackward {
     -> LinearGradients
   {
     let written = try linear.fresh(call.outputShape, problem.dtype)
-    let queriesGradient = try plan.result(keyRows, call.places.gradients[.queries])
-    let values = try plan.result(call.outputShape, call.places.gradients[.values])
-    let keysGradient = try plan.result(keyRows, call.places.gradients[.keys])
+    let queriesGradient = try plan.result(keyRows, call.destinations.gradients[.queries])
+    let values = try plan.result(call.outputShape, call.destinations.gradients[.values])
+    let keysGradient = try plan.result(keyRows, call.destinations.gradients[.keys])
     let beta = try linear.fresh([problem.batch, problem.length, problem.valueHeads, 1])
     let inverses = try HopperInverses(
       plan, keys: keys, normalizes: false, isOfGradients: true)
@@ -197,9 +197,9 @@ struct HopperBackward {
     let channels = try HopperChannels(plan, queries: queries, keys: keys)
     guard let erasers = channels.erasers else { preconditionFailure("the update erases") }
     let written = try linear.fresh(call.outputShape, problem.dtype)
-    let queriesGradient = try plan.result(keyRows, call.places.gradients[.queries])
-    let values = try plan.result(call.outputShape, call.places.gradients[.values])
-    let keysGradient = try plan.result(keyRows, call.places.gradients[.keys])
+    let queriesGradient = try plan.result(keyRows, call.destinations.gradients[.queries])
+    let values = try plan.result(call.outputShape, call.destinations.gradients[.values])
+    let keysGradient = try plan.result(keyRows, call.destinations.gradients[.keys])
     let erasersGradient = try plan.result(keyRows, nil)
     let beta = try linear.fresh([problem.batch, problem.length, problem.valueHeads, 1])
     let inverses = try HopperInverses(

@@ -70,7 +70,7 @@ struct HopperChannels {
     let k = plan.problem.keyDimension
     let dtype = source.decay.tensor.dtype
     // Pairs of numbers are written at once.
-    let place = try plan.call.places.gradients[.decay].flatMap {
+    let place = try plan.call.destinations.gradients[.decay].flatMap {
       try $0.shape == queries.shape && $0.deviceAddress() % UInt64(2 * dtype.size) == 0 ? $0 : nil
     }
     let decay = try plan.linear.fresh(queries.shape, dtype, into: place)

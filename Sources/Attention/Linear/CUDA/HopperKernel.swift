@@ -126,11 +126,12 @@ struct HopperKernel: LinearKernel {
     limits(problem)?.multiprocessors ?? nominalMultiprocessors
   }
 
-  func forward(_ call: LinearCall) throws -> LinearOutputs {
+  func forward(_ call: LinearArguments) throws -> LinearOutputs {
     let problem = call.problem
     let plan = try HopperPlan(call, splits: splits, goesBack: false)
-    let output = try plan.result(call.outputShape, call.places.outputs[.output])
-    let finalState = try plan.linear.fresh(call.stateShape, into: call.places.outputs[.finalState])
+    let output = try plan.result(call.outputShape, call.destinations.outputs[.output])
+    let finalState = try plan.linear.fresh(
+      call.stateShape, into: call.destinations.outputs[.finalState])
     let normalizes = problem.normalizesQueriesAndKeys
     if problem.decay == .perChannel {
       func read(_ rows: Tensor) throws -> Tensor {
@@ -162,7 +163,7 @@ struct HopperKernel: LinearKernel {
   }
 
   func backward(
-    _ call: LinearCall, _ outputs: LinearOutputs, _ incoming: LinearOutputs
+    _ call: LinearArguments, _ outputs: LinearOutputs, _ incoming: LinearOutputs
   ) throws -> LinearGradients {
     if HopperBackward.serves(call.problem) {
       return try HopperBackward(call, splits: splits).run(

@@ -19,7 +19,7 @@ struct HopperPieces {
   private(set) var (chunks, segments) = (0, 0)
 
   /// - Parameter multiprocessors: of the device; nil leaves each sequence in one piece.
-  init(_ call: LinearCall, _ multiprocessors: Int?) {
+  init(_ call: LinearArguments, _ multiprocessors: Int?) {
     for sequence in call.sequences {
       first.append(Int32(pieces.count))
       for tokens in Self.cut(sequence.tokens, call.problem, multiprocessors) {

@@ -15,7 +15,7 @@ struct HopperPlan {
   /// Sequences or pieces.
   let count: Int
 
-  var call: LinearCall { linear.call }
+  var call: LinearArguments { linear.call }
   var problem: LinearProblem { linear.call.problem }
   var queue: DeviceQueue { linear.queue }
   var multiprocessors: Int { queue.device.limits.multiprocessors }
@@ -25,7 +25,7 @@ struct HopperPlan {
   /// - Parameters:
   ///   - splits: whether sequences are cut.
   ///   - goesBack: whether passes go from the last token to the first, too.
-  init(_ call: LinearCall, splits: Bool, goesBack: Bool) throws {
+  init(_ call: LinearArguments, splits: Bool, goesBack: Bool) throws {
     linear = try DeviceLinear(call, countsSequences: false)
     isCut = splits
     let problem = call.problem

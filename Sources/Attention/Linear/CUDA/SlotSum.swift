@@ -34,7 +34,7 @@ struct SlotSum {
         source: DeviceTokenRows(normalized), rows: Int64(rows), length: Int64(shape[1]),
         slot_count: Int32(slots.shape[0]), heads: Int32(heads), group: Int32(group),
         width: Int32(shape[shape.rank - 1]), scale: Float(scale),
-        epsilon: Float(LinearCall.normalizationEpsilon), type: slots.dtype.kernelType))
+        epsilon: Float(LinearArguments.normalizationEpsilon), type: slots.dtype.kernelType))
     return result
   }
 }

@@ -18,7 +18,7 @@ struct UnitRows {
       Parameters(
         source: DeviceTokenRows(rows), target: DeviceTokenRows(result), rows: Int64(count),
         length: Int64(rows.shape[1]), heads: Int32(rows.shape[2]), width: Int32(rows.shape[3]),
-        epsilon: Float(LinearCall.normalizationEpsilon)))
+        epsilon: Float(LinearArguments.normalizationEpsilon)))
     return result
   }
 

@@ -1,7 +1,7 @@
 import AttentionCPUKernels
 import AttentionTensors
 
-extension LinearCall {
+extension LinearArguments {
   /// Makes the outputs of the call and runs each recurrence, on several threads.
   ///
   /// - Parameter makeRun: what runs recurrences one after the other on a thread. It is given the

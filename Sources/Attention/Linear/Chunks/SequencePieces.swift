@@ -19,7 +19,7 @@ struct SequencePieces {
 
   /// - Parameter tokens: the most tokens of a piece, a multiple of the chunk; nil leaves sequences
   ///   whole.
-  init(_ call: LinearCall, tokens: Int? = nil) {
+  init(_ call: LinearArguments, tokens: Int? = nil) {
     let most = tokens.map { $0 / ChunkScores.length } ?? .max
     all = (0..<call.problem.recurrences).flatMap { recurrence in
       let chunks = call.pieces(

@@ -51,7 +51,7 @@ struct ErasingChunked: LinearKernel {
     }
   }
 
-  func forward(_ call: LinearCall) throws -> LinearOutputs {
+  func forward(_ call: LinearArguments) throws -> LinearOutputs {
     let kernels = InstructionSet.current.kernels
     let reader = try ErasingReader(call, kernels)
     let product = PanelProduct(kernels: kernels)
@@ -67,7 +67,7 @@ struct ErasingChunked: LinearKernel {
 
 extension ErasingChunked {
   func backward(
-    _ call: LinearCall, _ outputs: LinearOutputs, _ incoming: LinearOutputs
+    _ call: LinearArguments, _ outputs: LinearOutputs, _ incoming: LinearOutputs
   ) throws -> LinearGradients {
     let (outputGradient, finalStateGradient) = (incoming[.output], incoming[.finalState])
     let kernels = InstructionSet.current.kernels

@@ -30,7 +30,7 @@ struct ErasingColumns: LinearKernel {
 
   func cost(of problem: LinearProblem) -> Cost { whole.cost(of: problem.cut(into: slices)) }
 
-  func forward(_ call: LinearCall) throws -> LinearOutputs {
+  func forward(_ call: LinearArguments) throws -> LinearOutputs {
     let cut = try call.cut(into: slices)
     let outputs = try whole.forward(cut)
     return LinearOutputs(
@@ -39,7 +39,7 @@ struct ErasingColumns: LinearKernel {
   }
 
   func backward(
-    _ call: LinearCall, _ outputs: LinearOutputs, _ incoming: LinearOutputs
+    _ call: LinearArguments, _ outputs: LinearOutputs, _ incoming: LinearOutputs
   ) throws -> LinearGradients {
     let cut = try call.cut(into: slices)
     let gradients = try whole.backward(
@@ -75,15 +75,15 @@ extension LinearProblem {
   }
 }
 
-extension LinearCall {
+extension LinearArguments {
   /// Each slice of the columns as a value head of its own.
-  fileprivate func cut(into slices: Int) throws -> LinearCall {
+  fileprivate func cut(into slices: Int) throws -> LinearArguments {
     let problem = problem.cut(into: slices)
     /// [b, t, hv, width] with each head once a slice.
     func repeated(_ rows: Tensor) throws -> Tensor {
       try rows.repeatedHeads(to: problem.valueHeads)
     }
-    return LinearCall(
+    return LinearArguments(
       problem: problem, queries: queries, keys: keys,
       values: try values.reshaped([
         problem.batch, problem.length, problem.valueHeads, problem.valueDimension,

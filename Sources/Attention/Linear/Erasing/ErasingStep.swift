@@ -38,7 +38,7 @@ struct ErasingStep: LinearKernel {
       efficiency: Self.efficiency, overhead: 2e-6, pieces: plan.groups)
   }
 
-  func forward(_ call: LinearCall) throws -> LinearOutputs {
+  func forward(_ call: LinearArguments) throws -> LinearOutputs {
     let kernels = InstructionSet.current.kernels
     let reader = try ErasingReader(call, kernels)
     return try StepPlan(call.problem).forward(call, kernels) { block in
@@ -47,7 +47,7 @@ struct ErasingStep: LinearKernel {
   }
 
   func backward(
-    _ call: LinearCall, _ outputs: LinearOutputs, _ incoming: LinearOutputs
+    _ call: LinearArguments, _ outputs: LinearOutputs, _ incoming: LinearOutputs
   ) throws -> LinearGradients {
     throw AttentionError.kernelObjects(name, Self.gradientObjection)
   }

@@ -15,7 +15,7 @@ final class ErasingReader: Sendable {
   /// The update's tensors.
   private let rows: [TokenRows]
 
-  init(_ call: LinearCall, _ kernels: cpu_kernels) throws {
+  init(_ call: LinearArguments, _ kernels: cpu_kernels) throws {
     self.kernels = kernels
     tokens = try RecurrenceReader(call, kernels)
     update = call.problem.update

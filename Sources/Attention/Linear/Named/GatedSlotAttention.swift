@@ -126,8 +126,9 @@ public struct GatedSlotAttention: Sendable {
   }
 
   /// The linear attention that reads the values.
-  private func reading(_ weights: Tensor, _ writes: Tensor) throws -> Call<LinearAttention> {
-    try Call<LinearAttention>(
+  private func reading(_ weights: Tensor, _ writes: Tensor) throws -> OperatorCall<LinearAttention>
+  {
+    try OperatorCall<LinearAttention>(
       queries: weights, keys: writes, values: values, decay: decay, scale: 1,
       initialState: initialValueState, cumulativeLengths: cumulativeLengths, kernel: kernel)
   }
@@ -176,8 +177,8 @@ private struct SlotScores: Sendable {
   }
 
   /// Linear attention of `rows` [b, t, h, m] with the slots' states, of which all gradients are wanted.
-  func attention(reading rows: Tensor) throws -> Call<LinearAttention> {
-    try Call<LinearAttention>(
+  func attention(reading rows: Tensor) throws -> OperatorCall<LinearAttention> {
+    try OperatorCall<LinearAttention>(
       queries: rows.cast(to: queries.dtype), keys: writes, values: keys, decay: decay,
       scale: scale, initialState: initialState, cumulativeLengths: cumulativeLengths,
       kernel: kernel, gradients: WantedGradients(areNeeded: true, inputs: LinearInput.allCases))

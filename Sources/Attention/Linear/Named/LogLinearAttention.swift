@@ -57,7 +57,7 @@ public struct LogLinearAttention: Sendable {
   /// [b, t, hv, levels]
   private let levels: Tensor
   /// Linear attention with a decay a token, whose shapes and dtypes these are.
-  private let call: Call<LinearAttention>
+  private let call: OperatorCall<LinearAttention>
   private let scale: Double
   private let sums: DType
 
@@ -71,7 +71,7 @@ public struct LogLinearAttention: Sendable {
     queries: Tensor, keys: Tensor, values: Tensor, decay: Tensor? = nil, levels: Tensor,
     scale: Double? = nil, kernel: String? = nil
   ) throws {
-    call = try Call<LinearAttention>(
+    call = try OperatorCall<LinearAttention>(
       queries: queries, keys: keys, values: values, decay: decay, scale: scale, kernel: kernel)
     let problem = call.problem
     let perToken = [problem.batch, problem.length, problem.valueHeads]

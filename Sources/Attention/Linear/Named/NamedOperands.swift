@@ -8,7 +8,7 @@ extension Tensor {
     // The root-mean-square norm divides by √(Σ x²/k + ε).
     let weight = try Tensor.full(
       [shape[rank - 1]], 1 / width.squareRoot(), dtype: dtype, device: device)
-    return try rmsNorm(weight: weight, epsilon: LinearCall.normalizationEpsilon / width)
+    return try rmsNorm(weight: weight, epsilon: LinearArguments.normalizationEpsilon / width)
   }
 
   /// [b, t, h, k] as [b, t, `heads`, k]: each head as many times as value heads read it.

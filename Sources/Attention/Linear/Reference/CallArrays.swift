@@ -3,7 +3,7 @@ import AttentionTensors
 
 /// The tensors of a call as float64 arrays, and the rows of each recurrence in them.
 struct CallArrays: Sendable {
-  let call: LinearCall
+  let call: LinearArguments
   let queries: [Double]
   let keys: [Double]
   let values: [Double]
@@ -12,7 +12,7 @@ struct CallArrays: Sendable {
   /// The update's tensors.
   let update: [[Double]]
 
-  init(_ call: LinearCall) throws {
+  init(_ call: LinearArguments) throws {
     self.call = call
     queries = try call.queries.elements(as: Double.self)
     keys = try call.keys.elements(as: Double.self)
@@ -152,7 +152,7 @@ struct CallArrays: Sendable {
   }
 
   private func inverseNorm(_ x: ArraySlice<Double>) -> Double {
-    1 / (x.reduce(0) { $0 + $1 * $1 } + LinearCall.normalizationEpsilon).squareRoot()
+    1 / (x.reduce(0) { $0 + $1 * $1 } + LinearArguments.normalizationEpsilon).squareRoot()
   }
 
   private func eachRow(

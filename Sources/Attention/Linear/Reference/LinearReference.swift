@@ -26,7 +26,7 @@ struct LinearReference: LinearKernel {
       efficiency: Self.efficiency, overhead: 1e-5, pieces: problem.recurrences)
   }
 
-  func forward(_ call: LinearCall) throws -> LinearOutputs {
+  func forward(_ call: LinearArguments) throws -> LinearOutputs {
     let arrays = try CallArrays(call)
     let results = arrays.mapRecurrences { arrays.recurrence($0).forward() }
     return LinearOutputs(
@@ -36,7 +36,7 @@ struct LinearReference: LinearKernel {
   }
 
   func backward(
-    _ call: LinearCall, _ outputs: LinearOutputs, _ incoming: LinearOutputs
+    _ call: LinearArguments, _ outputs: LinearOutputs, _ incoming: LinearOutputs
   ) throws -> LinearGradients {
     let arrays = try CallArrays(call)
     let outputGradient = try (incoming[.output] ?? .zeros(call.outputShape)).elements(

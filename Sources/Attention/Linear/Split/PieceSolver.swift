@@ -27,7 +27,7 @@ protocol PieceSolver: Sendable {
 ///
 /// Pieces and the order of sums depend on the problem only, so results do not depend on threads.
 struct SplitStates<Solver: PieceSolver> {
-  let call: LinearCall
+  let call: LinearArguments
   let pieces: SequencePieces
   let solver: Solver
   /// [pieces, k, v]: the state before each piece.
@@ -41,7 +41,7 @@ struct SplitStates<Solver: PieceSolver> {
   /// - Parameter needsAllMaps: whether the map of a sequence's last piece is asked for too, as the
   ///   gradient does.
   init(
-    _ call: LinearCall, _ pieces: SequencePieces, _ solver: Solver, needsAllMaps: Bool
+    _ call: LinearArguments, _ pieces: SequencePieces, _ solver: Solver, needsAllMaps: Bool
   ) throws {
     self.call = call
     self.pieces = pieces

@@ -33,7 +33,7 @@ struct DeviceScan: GatedScanKernel {
       pieces: problem.sequences * problem.channels.pieces(of: scan_channels))
   }
 
-  func forward(_ call: GatedScanCall) throws -> GatedScanOutputs {
+  func forward(_ call: GatedScanArguments) throws -> GatedScanOutputs {
     let queue = try DeviceQueue.shared(for: call.device)
     let output = try Tensor.onDevice(
       call.inputs.shape, dtype: call.problem.dtype, device: call.device)
@@ -50,7 +50,7 @@ struct DeviceScan: GatedScanKernel {
   }
 
   func backward(
-    _ call: GatedScanCall, _ outputs: GatedScanOutputs, _ incoming: GatedScanOutputs
+    _ call: GatedScanArguments, _ outputs: GatedScanOutputs, _ incoming: GatedScanOutputs
   ) throws -> GatedScanGradients {
     let (outputGradient, finalStateGradient) = (incoming[.output], incoming[.finalState])
     let queue = try DeviceQueue.shared(for: call.device)
@@ -81,7 +81,7 @@ struct DeviceScan: GatedScanKernel {
   }
 
   private func launch(
-    _ kernel: String, _ call: GatedScanCall, _ queue: DeviceQueue,
+    _ kernel: String, _ call: GatedScanArguments, _ queue: DeviceQueue,
     _ parameters: (DeviceSequences, _ channels: Int32, _ strips: Int32) throws ->
       some BitwiseCopyable
   ) throws {

@@ -62,7 +62,7 @@ struct DeviceSelectiveScan: SelectiveScanKernel {
       pieces: problem.sequences * problem.channels.pieces(of: selective_channels))
   }
 
-  func forward(_ call: SelectiveScanCall) throws -> SelectiveScanOutputs {
+  func forward(_ call: SelectiveScanArguments) throws -> SelectiveScanOutputs {
     let problem = call.problem
     let queue = try DeviceQueue.shared(for: call.device)
     let sequences = try DeviceSequences(call.sequences, chunk: selective_tile_tokens, queue)
@@ -90,7 +90,8 @@ struct DeviceSelectiveScan: SelectiveScanKernel {
   }
 
   func backward(
-    _ call: SelectiveScanCall, _ outputs: SelectiveScanOutputs, _ incoming: SelectiveScanOutputs
+    _ call: SelectiveScanArguments, _ outputs: SelectiveScanOutputs,
+    _ incoming: SelectiveScanOutputs
   ) throws -> SelectiveScanGradients {
     let (outputGradient, finalStateGradient) = (incoming[.output], incoming[.finalState])
     let problem = call.problem
@@ -150,7 +151,7 @@ struct DeviceSelectiveScan: SelectiveScanKernel {
 }
 
 extension ScanSelectiveOperands {
-  init(_ call: SelectiveScanCall, _ sequences: DeviceSequences, blocks: Int) throws {
+  init(_ call: SelectiveScanArguments, _ sequences: DeviceSequences, blocks: Int) throws {
     self.init(
       inputs: try DeviceTokenRows(call.inputs), step: try DeviceTokenRows(call.step),
       state_matrix: try call.stateMatrix.deviceAddress(),

@@ -43,7 +43,7 @@ struct BlockedScan: GatedScanKernel {
     return cost
   }
 
-  func forward(_ call: GatedScanCall) throws -> GatedScanOutputs {
+  func forward(_ call: GatedScanArguments) throws -> GatedScanOutputs {
     let kernels = InstructionSet.current.kernels
     let d = call.problem.channels
     let (x, g) = (try ScanRows(reading: call.inputs), try ScanRows(reading: call.decay))
@@ -82,7 +82,7 @@ struct BlockedScan: GatedScanKernel {
   }
 
   func backward(
-    _ call: GatedScanCall, _ outputs: GatedScanOutputs, _ incoming: GatedScanOutputs
+    _ call: GatedScanArguments, _ outputs: GatedScanOutputs, _ incoming: GatedScanOutputs
   ) throws -> GatedScanGradients {
     let (outputGradient, finalStateGradient) = (incoming[.output], incoming[.finalState])
     let d = call.problem.channels
@@ -131,7 +131,7 @@ private struct Blocks: @unchecked Sendable {
   private let channels: Int
   private let memory: Scratch
 
-  init(_ call: GatedScanCall, length: Int) throws {
+  init(_ call: GatedScanArguments, length: Int) throws {
     all = call.sequences.enumerated().flatMap { number, sequence in
       let (first, end) = (sequence.tokens.lowerBound, sequence.tokens.upperBound)
       return stride(from: first, to: end, by: length).map {

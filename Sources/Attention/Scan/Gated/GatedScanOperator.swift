@@ -7,7 +7,7 @@ public enum GatedScan: Operator {
   public typealias Options = NoOptions
   public typealias Problem = GatedScanProblem
   public typealias Sequences = TokenSequences
-  public typealias Arguments = GatedScanCall
+  public typealias Arguments = GatedScanArguments
 
   public static let name = "gatedScan"
   public static let readBackward = [RecurrenceOutput.output]
@@ -25,14 +25,16 @@ public enum GatedScan: Operator {
     output == .output ? problem.dtype : problem.stateDType
   }
 
-  public static func arguments(of call: Call<GatedScan>, places: Places<GatedScan>) throws
-    -> GatedScanCall
+  public static func arguments(
+    of call: OperatorCall<GatedScan>, destinations: OperatorDestinations<GatedScan>
+  ) throws
+    -> GatedScanArguments
   {
-    try GatedScanCall(call)
+    try GatedScanArguments(call)
   }
 
   public static func check(
-    _ inputs: Tensors<GatedScanInput>, _ options: NoOptions,
+    _ inputs: OperatorTensors<GatedScanInput>, _ options: NoOptions,
     _ gradients: WantedGradients<GatedScanInput>
   ) throws -> (problem: GatedScanProblem, sequences: TokenSequences) {
     let (tokens, decay) = (try inputs.required(.inputs), try inputs.required(.decay))
@@ -85,10 +87,10 @@ public enum GatedScanInput: String, OperatorInput {
 }
 
 /// A kernel of gated scans. It reads what its forward pass gave as `output` when it goes back.
-public protocol GatedScanKernel: Kernel where Op == GatedScan {}
+public protocol GatedScanKernel: OperatorKernel where Op == GatedScan {}
 
 /// What a kernel of gated scans computes.
-public typealias GatedScanOutputs = Tensors<RecurrenceOutput>
+public typealias GatedScanOutputs = OperatorTensors<RecurrenceOutput>
 
 /// The gradients of what a gated scan reads.
-public typealias GatedScanGradients = Tensors<GatedScanInput>
+public typealias GatedScanGradients = OperatorTensors<GatedScanInput>

@@ -23,14 +23,16 @@ struct GatedScanReference: GatedScanKernel {
   }
 
   /// The numbers of the tokens of one sequence in one channel.
-  private func places(_ call: GatedScanCall, _ sequence: TokenSequence, _ channel: Int) -> [Int] {
+  private func places(_ call: GatedScanArguments, _ sequence: TokenSequence, _ channel: Int)
+    -> [Int]
+  {
     sequence.tokens.map {
       (sequence.row * call.problem.length + $0) * call.problem.channels + channel
     }
   }
 
   private func eachChannel(
-    _ call: GatedScanCall, _ body: (_ places: [Int], _ state: Int) -> Void
+    _ call: GatedScanArguments, _ body: (_ places: [Int], _ state: Int) -> Void
   ) {
     for (index, sequence) in call.sequences.enumerated() {
       for channel in 0..<call.problem.channels {
@@ -39,12 +41,12 @@ struct GatedScanReference: GatedScanKernel {
     }
   }
 
-  private func initialState(_ call: GatedScanCall) throws -> [Double] {
+  private func initialState(_ call: GatedScanArguments) throws -> [Double] {
     try call.initialState?.elements(as: Double.self)
       ?? [Double](repeating: 0, count: call.stateShape.elementCount)
   }
 
-  func forward(_ call: GatedScanCall) throws -> GatedScanOutputs {
+  func forward(_ call: GatedScanArguments) throws -> GatedScanOutputs {
     let inputs = try call.inputs.elements(as: Double.self)
     let decay = try call.decay.elements(as: Double.self)
     var states = try initialState(call)
@@ -64,7 +66,7 @@ struct GatedScanReference: GatedScanKernel {
   ///
   ///     dh_t = do_t + e^{g_{t+1}} dh_{t+1} ,  dx_t = dh_t ,  dg_t = e^{g_t} h_{t−1} dh_t
   func backward(
-    _ call: GatedScanCall, _ outputs: GatedScanOutputs, _ incoming: GatedScanOutputs
+    _ call: GatedScanArguments, _ outputs: GatedScanOutputs, _ incoming: GatedScanOutputs
   ) throws -> GatedScanGradients {
     let (outputGradient, finalStateGradient) = (incoming[.output], incoming[.finalState])
     let inputs = try call.inputs.elements(as: Double.self)

@@ -12,12 +12,12 @@ struct ScanBackward: Sendable {
   let kernels: cpu_kernels
   let decay: ScanRows
   let incoming: ScanRows
-  private let call: GatedScanCall
+  private let call: GatedScanArguments
   private let output: ScanRows
   /// [n, d]
   private let initialStates: Scratch
 
-  init(_ call: GatedScanCall, _ outputs: GatedScanOutputs, _ outputGradient: Tensor?) throws {
+  init(_ call: GatedScanArguments, _ outputs: GatedScanOutputs, _ outputGradient: Tensor?) throws {
     self.call = call
     kernels = InstructionSet.current.kernels
     decay = try ScanRows(reading: call.decay)

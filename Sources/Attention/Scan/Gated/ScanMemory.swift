@@ -48,7 +48,7 @@ struct ScanRows: @unchecked Sendable {
   }
 }
 
-extension GatedScanCall {
+extension GatedScanArguments {
   /// Zeros of the inputs' shape that take the memory of one row.
   func zeroRows() throws -> Tensor {
     try Tensor.zeros([problem.channels], dtype: problem.dtype).contiguous()

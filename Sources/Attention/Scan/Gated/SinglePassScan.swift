@@ -39,7 +39,7 @@ struct SinglePassScan: GatedScanKernel {
   /// The strips of all sequences, small ones several to a thread. `body` gets the sequence, its
   /// number, and the channels.
   private func forEachStrip(
-    _ call: GatedScanCall, _ body: (TokenSequence, Int, Range<Int>) -> Void
+    _ call: GatedScanArguments, _ body: (TokenSequence, Int, Range<Int>) -> Void
   ) {
     let strips = Self.strips(call.problem)
     let count = call.sequences.count * strips.count
@@ -53,7 +53,7 @@ struct SinglePassScan: GatedScanKernel {
     }
   }
 
-  func forward(_ call: GatedScanCall) throws -> GatedScanOutputs {
+  func forward(_ call: GatedScanArguments) throws -> GatedScanOutputs {
     let kernels = InstructionSet.current.kernels
     let (x, g) = (try ScanRows(reading: call.inputs), try ScanRows(reading: call.decay))
     let past = call.writesPastCaches(call.problem.dtype)
@@ -78,7 +78,7 @@ struct SinglePassScan: GatedScanKernel {
   }
 
   func backward(
-    _ call: GatedScanCall, _ outputs: GatedScanOutputs, _ incoming: GatedScanOutputs
+    _ call: GatedScanArguments, _ outputs: GatedScanOutputs, _ incoming: GatedScanOutputs
   ) throws -> GatedScanGradients {
     let (outputGradient, finalStateGradient) = (incoming[.output], incoming[.finalState])
     let pass = try ScanBackward(call, outputs, outputGradient)

@@ -26,7 +26,7 @@ public func gatedScan(
   inputs: Tensor, decay: Tensor, initialState: Tensor? = nil, cumulativeLengths: Tensor? = nil,
   kernel: String? = nil
 ) throws -> GatedScanResult {
-  try Call<GatedScan>(
+  try OperatorCall<GatedScan>(
     inputs: inputs, decay: decay, initialState: initialState,
     cumulativeLengths: cumulativeLengths, kernel: kernel
   ).run()
@@ -34,9 +34,9 @@ public func gatedScan(
 
 /// What ``gatedScan(inputs:decay:initialState:cumulativeLengths:kernel:)`` gives: `output`, the states after each
 /// token, [b, t, d] in the dtype of the inputs, `finalState` [n, d], and which kernel ran.
-public typealias GatedScanResult = Results<GatedScan>
+public typealias GatedScanResult = OperatorResults<GatedScan>
 
-extension Call where Op == GatedScan {
+extension OperatorCall where Op == GatedScan {
   /// The call that ``gatedScan(inputs:decay:initialState:cumulativeLengths:kernel:)`` runs, with its arguments.
   ///
   /// - Throws: ``AttentionError/invalidArgument(_:was:mustBe:)`` naming the first argument that does not fit.

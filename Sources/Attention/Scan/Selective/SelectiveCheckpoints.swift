@@ -9,7 +9,7 @@ struct SelectiveCheckpoints: Sendable {
   private let channels: Int
   private let states: Int
 
-  init(_ call: SelectiveScanCall) {
+  init(_ call: SelectiveScanArguments) {
     sequences = call.sequences
     channels = call.problem.channels
     states = call.problem.states

@@ -3,7 +3,7 @@ import AttentionTensors
 
 /// The tensors of a selective scan as its float32 kernels read them.
 struct SelectiveReader: @unchecked Sendable {
-  let call: SelectiveScanCall
+  let call: SelectiveScanArguments
   let kernels: cpu_kernels
   let inputs: ScanRows
   let step: ScanRows
@@ -14,7 +14,7 @@ struct SelectiveReader: @unchecked Sendable {
   /// [d] each
   let skip, stepBias: UnsafePointer<Float>?
 
-  init(_ call: SelectiveScanCall) throws {
+  init(_ call: SelectiveScanArguments) throws {
     // The call keeps the memory alive.
     func address(_ tensor: Tensor) throws -> UnsafePointer<Float> {
       try tensor.withUnsafePointer(to: Float.self) { $0 }

@@ -7,7 +7,7 @@ public enum SelectiveScan: Operator {
   public typealias Options = SelectiveScanOptions
   public typealias Problem = SelectiveScanProblem
   public typealias Sequences = TokenSequences
-  public typealias Arguments = SelectiveScanCall
+  public typealias Arguments = SelectiveScanArguments
 
   public static let name = "selectiveScan"
 
@@ -25,14 +25,16 @@ public enum SelectiveScan: Operator {
     output == .output ? problem.dtype : problem.stateDType
   }
 
-  public static func arguments(of call: Call<SelectiveScan>, places: Places<SelectiveScan>) throws
-    -> SelectiveScanCall
+  public static func arguments(
+    of call: OperatorCall<SelectiveScan>, destinations: OperatorDestinations<SelectiveScan>
+  ) throws
+    -> SelectiveScanArguments
   {
-    try SelectiveScanCall(call)
+    try SelectiveScanArguments(call)
   }
 
   public static func check(
-    _ inputs: Tensors<SelectiveScanInput>, _ options: SelectiveScanOptions,
+    _ inputs: OperatorTensors<SelectiveScanInput>, _ options: SelectiveScanOptions,
     _ gradients: WantedGradients<SelectiveScanInput>
   ) throws -> (problem: SelectiveScanProblem, sequences: TokenSequences) {
     let (tokens, step) = (try inputs.required(.inputs), try inputs.required(.step))
@@ -111,10 +113,10 @@ public struct SelectiveScanOptions: Hashable, Sendable {
 }
 
 /// A kernel of selective scans.
-public protocol SelectiveScanKernel: Kernel where Op == SelectiveScan {}
+public protocol SelectiveScanKernel: OperatorKernel where Op == SelectiveScan {}
 
 /// What a kernel of selective scans computes.
-public typealias SelectiveScanOutputs = Tensors<RecurrenceOutput>
+public typealias SelectiveScanOutputs = OperatorTensors<RecurrenceOutput>
 
 /// The gradients of what a selective scan reads.
-public typealias SelectiveScanGradients = Tensors<SelectiveScanInput>
+public typealias SelectiveScanGradients = OperatorTensors<SelectiveScanInput>

@@ -23,7 +23,7 @@ struct SelectiveScanReference: SelectiveScanKernel {
       efficiency: Self.efficiency, overhead: 1e-5, pieces: 1)
   }
 
-  func forward(_ call: SelectiveScanCall) throws -> SelectiveScanOutputs {
+  func forward(_ call: SelectiveScanArguments) throws -> SelectiveScanOutputs {
     let arrays = try SelectiveArrays(call)
     var (output, states) = (arrays.inputs, arrays.initialState)
     arrays.eachState { tokens, channel, n, state in
@@ -48,7 +48,8 @@ struct SelectiveScanReference: SelectiveScanKernel {
   ///     dA = Σ Δ_t a_t h_{t−1} dh_t ,  dΔ_t = Σ (A a_t h_{t−1} + x_t B_t) dh_t
   ///     dx_t = D dy_t + Σ Δ_t B_t dh_t ,  dD = Σ x_t dy_t
   func backward(
-    _ call: SelectiveScanCall, _ outputs: SelectiveScanOutputs, _ incoming: SelectiveScanOutputs
+    _ call: SelectiveScanArguments, _ outputs: SelectiveScanOutputs,
+    _ incoming: SelectiveScanOutputs
   ) throws -> SelectiveScanGradients {
     let (outputGradient, finalStateGradient) = (incoming[.output], incoming[.finalState])
     let arrays = try SelectiveArrays(call)
@@ -104,7 +105,7 @@ struct SelectiveScanReference: SelectiveScanKernel {
 
 /// The tensors of a call as float64 arrays.
 private struct SelectiveArrays {
-  let call: SelectiveScanCall
+  let call: SelectiveScanArguments
   let inputs: [Double]
   /// Δ, and its derivative by what was given.
   let step: [Double]
@@ -115,7 +116,7 @@ private struct SelectiveArrays {
   let skip: [Double]
   let initialState: [Double]
 
-  init(_ call: SelectiveScanCall) throws {
+  init(_ call: SelectiveScanArguments) throws {
     self.call = call
     let zeros = [Double](repeating: 0, count: call.problem.channels)
     inputs = try call.inputs.elements(as: Double.self)

@@ -29,7 +29,7 @@ struct SelectiveStep: SelectiveScanKernel {
       efficiency: Self.efficiency, overhead: 2e-6, pieces: pieces)
   }
 
-  func forward(_ call: SelectiveScanCall) throws -> SelectiveScanOutputs {
+  func forward(_ call: SelectiveScanArguments) throws -> SelectiveScanOutputs {
     let reader = try SelectiveReader(call)
     let (d, s) = (call.problem.channels, call.problem.states)
     let strips = Strips(d, width: Self.stripChannels)
@@ -97,7 +97,8 @@ struct SelectiveStep: SelectiveScanKernel {
   }
 
   func backward(
-    _ call: SelectiveScanCall, _ outputs: SelectiveScanOutputs, _ incoming: SelectiveScanOutputs
+    _ call: SelectiveScanArguments, _ outputs: SelectiveScanOutputs,
+    _ incoming: SelectiveScanOutputs
   ) throws -> SelectiveScanGradients {
     throw AttentionError.kernelObjects(
       name, Objection("gradients asked for; this kernel runs forward only"))

@@ -53,7 +53,7 @@ struct SelectiveTiles: SelectiveScanKernel {
       problem.channels, width: (tiles + mostParts - 1) / mostParts * tileChannels)
   }
 
-  func forward(_ call: SelectiveScanCall) throws -> SelectiveScanOutputs {
+  func forward(_ call: SelectiveScanArguments) throws -> SelectiveScanOutputs {
     let reader = try SelectiveReader(call)
     let tiles = Strips(call.problem.channels, width: Self.tileChannels)
     let checkpoints = SelectiveCheckpoints(call)
@@ -86,7 +86,8 @@ struct SelectiveTiles: SelectiveScanKernel {
   }
 
   func backward(
-    _ call: SelectiveScanCall, _ outputs: SelectiveScanOutputs, _ incoming: SelectiveScanOutputs
+    _ call: SelectiveScanArguments, _ outputs: SelectiveScanOutputs,
+    _ incoming: SelectiveScanOutputs
   ) throws -> SelectiveScanGradients {
     let (outputGradient, finalStateGradient) = (incoming[.output], incoming[.finalState])
     guard let kept = outputs[.checkpoints] else {

@@ -35,7 +35,7 @@ public func selectiveScan(
   skip: Tensor? = nil, stepBias: Tensor? = nil, appliesSoftplus: Bool = false,
   initialState: Tensor? = nil, cumulativeLengths: Tensor? = nil, kernel: String? = nil
 ) throws -> SelectiveScanResult {
-  try Call<SelectiveScan>(
+  try OperatorCall<SelectiveScan>(
     inputs: inputs, step: step, stateMatrix: stateMatrix, inputMatrix: inputMatrix,
     outputMatrix: outputMatrix, skip: skip, stepBias: stepBias, appliesSoftplus: appliesSoftplus,
     initialState: initialState, cumulativeLengths: cumulativeLengths, kernel: kernel
@@ -45,9 +45,9 @@ public func selectiveScan(
 /// What
 /// ``selectiveScan(inputs:step:stateMatrix:inputMatrix:outputMatrix:skip:stepBias:appliesSoftplus:initialState:cumulativeLengths:kernel:)``
 /// gives: `output` [b, t, d] in the dtype of the inputs, `finalState` [n, d, s], and which kernel ran.
-public typealias SelectiveScanResult = Results<SelectiveScan>
+public typealias SelectiveScanResult = OperatorResults<SelectiveScan>
 
-extension Call where Op == SelectiveScan {
+extension OperatorCall where Op == SelectiveScan {
   /// The call that
   /// ``selectiveScan(inputs:step:stateMatrix:inputMatrix:outputMatrix:skip:stepBias:appliesSoftplus:initialState:cumulativeLengths:kernel:)``
   /// runs, with its arguments.

@@ -197,8 +197,8 @@ import Testing
           ? try Tensor([0, 40, 40, Int32(size.keys)] as [Int32]) : nil)
     }
 
-    func problem() throws -> ExactInputs {
-      try Call<ExactAttention>(
+    func problem() throws -> ExactArguments {
+      try OperatorCall<ExactAttention>(
         queries: tensors[0], keys: tensors[1], values: tensors[2], mask: mask()
       ).arguments()
     }

@@ -117,7 +117,7 @@ import Testing
       -> Int?
     {
       let key = try Tensor.zeros([batch, keys, groups, 64], dtype: .bfloat16)
-      let inputs = try Call<ExactAttention>(
+      let inputs = try OperatorCall<ExactAttention>(
         queries: .zeros([batch, queries, heads, 64], dtype: .bfloat16), keys: key, values: key)
       return FlashSplit.parts(inputs.problem, longestQueries: queries, multiprocessors: 132)
     }
@@ -134,7 +134,7 @@ import Testing
       throws -> Float?
     {
       let tensor = try Tensor.zeros([1, 2, 2, 8], dtype: dtype)
-      let inputs = try Call<ExactAttention>(
+      let inputs = try OperatorCall<ExactAttention>(
         queries: tensor, keys: tensor, values: tensor,
         similarity: .cosine(scale: scale, groups: groups), terms: terms
       ).arguments()
@@ -157,7 +157,7 @@ import Testing
   @Test func theDeviceIsAnObjection() throws {
     let tensor = try Tensor.zeros([1, 2, 2, 8], dtype: .bfloat16)
     func verdict(_ device: Device?) throws -> Explanation {
-      try Call<ExactAttention>(
+      try OperatorCall<ExactAttention>(
         queries: tensor, keys: tensor, values: tensor
       ).explanation(on: device)
     }

@@ -77,7 +77,7 @@ import Testing
 
   @Test func piecesBackwardsAreTheSamePieces() throws {
     let queries = try Tensor.zeros([1, 3000, 1, 64], dtype: .bfloat16)
-    let call = try Call<LinearAttention>(
+    let call = try OperatorCall<LinearAttention>(
       queries: queries, keys: queries, values: queries,
       cumulativeLengths: Tensor([0, 1200, 1200, 3000] as [Int32])
     ).arguments()

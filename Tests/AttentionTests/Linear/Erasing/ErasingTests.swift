@@ -80,7 +80,7 @@ import Testing
     func candidates(heads: Int, width: Int) throws -> Explanation {
       let keys = try Tensor.zeros([1, 4096, heads, 128])
       let values = try Tensor.zeros([1, 4096, heads, width])
-      return try Call<LinearAttention>(
+      return try OperatorCall<LinearAttention>(
         queries: keys, keys: keys, values: values,
         update: .delta(beta: .zeros([1, 4096, heads]))
       ).explanation(needsGradient: false)
@@ -121,7 +121,7 @@ import Testing
   @Test func choosesByLength() throws {
     func chosen(_ length: Int, needsGradient: Bool) throws -> String? {
       let tokens = try Tensor.zeros([1, length, 4, 64])
-      return try Call<LinearAttention>(
+      return try OperatorCall<LinearAttention>(
         queries: tokens, keys: tokens, values: tokens,
         update: .delta(beta: .zeros([1, length, 4]))
       ).explanation(needsGradient: needsGradient).chosen

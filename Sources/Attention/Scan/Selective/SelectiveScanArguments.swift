@@ -2,7 +2,7 @@ import AttentionTensors
 
 /// The arguments of one selective scan, as kernels read them: all of float64 where the
 /// inputs are.
-public struct SelectiveScanCall: OperatorArguments {
+public struct SelectiveScanArguments: OperatorArguments {
   public typealias Op = SelectiveScan
 
   public let problem: SelectiveScanProblem
@@ -36,7 +36,7 @@ public struct SelectiveScanCall: OperatorArguments {
   var stateDType: DType { problem.stateDType }
   var stateShape: Shape { SelectiveScan.shape(of: .finalState, in: problem) }
 
-  init(_ call: Call<SelectiveScan>) throws {
+  init(_ call: OperatorCall<SelectiveScan>) throws {
     let inputs = call.inputs.mapTensors { $1.detached() }
     problem = call.problem
     sequences = call.sequences

@@ -10,7 +10,7 @@ import AttentionTensors
 /// From ``firstInput`` on it has a tensor for each of ``Operator/inputs``, and from ``firstResult`` on one for each
 /// of ``Operator/results``, for the gradient of each result, and for the gradient of each input that has one: all in
 /// the order of the operator's tables.
-protocol OperatorCall: InterfaceCall {
+protocol OperatorStruct: InterfaceCall {
   associatedtype Op: Operator
 
   var needs_gradient: Int32 { get }
@@ -19,17 +19,17 @@ protocol OperatorCall: InterfaceCall {
   static var firstResult: Int? { get }
 
   /// What the call says beside its tensors; `inputs` are those that are present.
-  func options(_ inputs: Tensors<Op.Input>) throws -> Op.Options
+  func options(_ inputs: OperatorTensors<Op.Input>) throws -> Op.Options
 }
 
-extension OperatorCall {
+extension OperatorStruct {
   static func forward(_ call: UnsafePointer<Self>?) -> sa_status {
     answering(call) { call in
       let fields = Fields(call)
       try CallSite.run(call.pointee) { site in
         let asked = try fields.call(
           at: site, needsGradient: call.pointee.needs_gradient != 0, wanted: [])
-        var targets: Tensors<Op.Output> = [:]
+        var targets: OperatorTensors<Op.Output> = [:]
         for (place, output) in Op.results.enumerated() {
           let (name, shape) = (output.rawValue, asked.shape(of: output))
           let tensor = fields.result(place)
@@ -51,8 +51,8 @@ extension OperatorCall {
       try CallSite.run(call.pointee) { site in
         let targets = try fields.targets(at: site)
         let asked = try fields.call(at: site, needsGradient: true, wanted: targets.keys)
-        var outputs: Tensors<Op.Output> = [:]
-        var incoming: Tensors<Op.Output> = [:]
+        var outputs: OperatorTensors<Op.Output> = [:]
+        var incoming: OperatorTensors<Op.Output> = [:]
         for (place, output) in Op.results.enumerated() {
           let (name, shape) = (output.rawValue, asked.shape(of: output))
           if Op.readBackward.contains(output) {
@@ -83,7 +83,7 @@ extension OperatorCall {
 }
 
 /// The tensors of a struct by their place in the operator's tables.
-private struct Fields<C: OperatorCall> {
+private struct Fields<C: OperatorStruct> {
   typealias Op = C.Op
 
   private let memory: UnsafePointer<C>
@@ -106,8 +106,8 @@ private struct Fields<C: OperatorCall> {
   /// The call that the struct describes.
   ///
   /// - Parameter wanted: the inputs whose gradients are asked for.
-  func call(at site: CallSite, needsGradient: Bool, wanted: [Op.Input]) throws -> Call<Op> {
-    var inputs: Tensors<Op.Input> = [:]
+  func call(at site: CallSite, needsGradient: Bool, wanted: [Op.Input]) throws -> OperatorCall<Op> {
+    var inputs: OperatorTensors<Op.Input> = [:]
     let facts = Op.facts
     var length = 0
     for (place, input) in Op.inputs.enumerated() {
@@ -122,15 +122,15 @@ private struct Fields<C: OperatorCall> {
       if place == 0, let given, given.rank > 1 { length = given.shape[1] }
       inputs[input] = given
     }
-    return try Call<Op>(
+    return try OperatorCall<Op>(
       inputs, memory.pointee.options(inputs),
       kernel: memory.pointee.kernel.map { String(cString: $0) },
       gradients: WantedGradients(areNeeded: needsGradient, inputs: wanted))
   }
 
   /// Where gradients are written.
-  func targets(at site: CallSite) throws -> Tensors<Op.Input> {
-    var targets: Tensors<Op.Input> = [:]
+  func targets(at site: CallSite) throws -> OperatorTensors<Op.Input> {
+    var targets: OperatorTensors<Op.Input> = [:]
     let facts = Op.facts
     var number = 0
     for (place, input) in Op.inputs.enumerated() where facts[place].isDifferentiable {

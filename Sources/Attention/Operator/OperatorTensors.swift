@@ -7,7 +7,8 @@ import AttentionTensors
 ///
 /// A table has a few entries: finding one compares keys and hashes nothing.
 @frozen
-public struct Tensors<Key: Hashable & Sendable>: Sendable, Sequence, ExpressibleByDictionaryLiteral
+public struct OperatorTensors<Key: Hashable & Sendable>: Sendable, Sequence,
+  ExpressibleByDictionaryLiteral
 {
   public typealias Element = (key: Key, tensor: Tensor)
 
@@ -54,12 +55,12 @@ public struct Tensors<Key: Hashable & Sendable>: Sendable, Sequence, Expressible
   @frozen
   public struct Iterator: IteratorProtocol {
     @usableFromInline
-    internal let table: Tensors
+    internal let table: OperatorTensors
     @usableFromInline
     internal var place = 0
 
     @inlinable
-    internal init(_ table: Tensors) { self.table = table }
+    internal init(_ table: OperatorTensors) { self.table = table }
 
     @inlinable
     public mutating func next() -> Element? {
@@ -95,7 +96,7 @@ public struct Tensors<Key: Hashable & Sendable>: Sendable, Sequence, Expressible
   }
 }
 
-extension Tensors where Key: OperatorInput {
+extension OperatorTensors where Key: OperatorInput {
   /// The tensor for an input that a call cannot do without.
   ///
   /// - Throws: ``AttentionError/invalidArgument(_:was:mustBe:)`` if it is absent.

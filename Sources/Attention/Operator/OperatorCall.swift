@@ -5,9 +5,9 @@ import AttentionTensors
 ///
 /// What is called in other modules is specialised here for the package's own operators: the same of code that does
 /// not know the operator takes ten microseconds longer.
-public struct Call<Op: Operator>: Sendable {
+public struct OperatorCall<Op: Operator>: Sendable {
   /// The tensors as the caller gave them.
-  public let inputs: Tensors<Op.Input>
+  public let inputs: OperatorTensors<Op.Input>
   public let options: Op.Options
   /// The name of the kernel to run; nil for the one with the lowest estimate.
   public let kernel: String?
@@ -26,7 +26,7 @@ public struct Call<Op: Operator>: Sendable {
   @_specialize(where Op == GatedScan)
   @_specialize(where Op == SelectiveScan)
   public init(
-    _ inputs: Tensors<Op.Input>, _ options: Op.Options, kernel: String? = nil,
+    _ inputs: OperatorTensors<Op.Input>, _ options: Op.Options, kernel: String? = nil,
     gradients: WantedGradients<Op.Input>? = nil
   ) throws {
     try Self.checkPresence(inputs)
@@ -40,7 +40,7 @@ public struct Call<Op: Operator>: Sendable {
 
   /// Required tensors are there, and all where the first is: lengths of packed sequences, which the processor
   /// reads, may be there too.
-  private static func checkPresence(_ inputs: Tensors<Op.Input>) throws {
+  private static func checkPresence(_ inputs: OperatorTensors<Op.Input>) throws {
     let facts = Op.facts
     for (place, input) in Op.inputs.enumerated()
     where facts[place].isRequired && !inputs.keys.contains(input) {
@@ -56,19 +56,21 @@ public struct Call<Op: Operator>: Sendable {
   }
 
   /// The inputs that have gradients: those of numbers.
-  fileprivate var differentiable: [Tensors<Op.Input>.Element] {
+  fileprivate var differentiable: [OperatorTensors<Op.Input>.Element] {
     inputs.filter { $0.key.facts.isDifferentiable && $0.tensor.dtype.isFloatingPoint }
   }
 
   /// What kernels read of this call.
   ///
-  /// - Parameter places: memory of the caller that results are wanted in.
-  public func arguments(places: Places<Op> = Places()) throws -> Op.Arguments {
-    try Op.arguments(of: self, places: places)
+  /// - Parameter destinations: memory of the caller that results are wanted in.
+  public func arguments(destinations: OperatorDestinations<Op> = OperatorDestinations()) throws
+    -> Op.Arguments
+  {
+    try Op.arguments(of: self, destinations: destinations)
   }
 }
 
-extension Call {
+extension OperatorCall {
   @inlinable
   public func shape(of output: Op.Output) -> Shape { Op.shape(of: output, in: problem) }
   @inlinable
@@ -100,7 +102,7 @@ extension Call {
   @_specialize(where Op == LinearAttention)
   @_specialize(where Op == GatedScan)
   @_specialize(where Op == SelectiveScan)
-  public func run() throws -> Results<Op> {
+  public func run() throws -> OperatorResults<Op> {
     let verdict = try Op.registry.verdict(on: problem, kernel)
     let pass = Pass(try verdict.kernel(), try arguments(), places: gradientPlaces)
     let outputs = try pass.outputs()
@@ -111,23 +113,26 @@ extension Call {
       computed.compactMap { outputs[$0] }, from: sources.map(\.tensor), operation: Op.name
     ) { incoming in
       let found = try pass.gradients(
-        outputs, Tensors(zip(computed, incoming).lazy.map { (key: $0, tensor: $1?.detached()) }))
+        outputs,
+        OperatorTensors(zip(computed, incoming).lazy.map { (key: $0, tensor: $1?.detached()) }))
       return try zip(pass.places, dtypes).map { try found[$0.input]?.cast(to: $1) }
     }
-    return Results(
-      outputs: Tensors(zip(computed, recorded).lazy.map { (key: $0, tensor: $1) }),
+    return OperatorResults(
+      outputs: OperatorTensors(zip(computed, recorded).lazy.map { (key: $0, tensor: $1) }),
       explanation: verdict.explanation)
   }
 
   /// The outputs alone, for callers with a tape of their own.
   ///
-  /// - Parameter places: memory of the caller that outputs are wanted in; kernels may disregard it.
+  /// - Parameter destinations: memory of the caller that outputs are wanted in; kernels may disregard it.
   @_specialize(where Op == ExactAttention)
   @_specialize(where Op == LinearAttention)
   @_specialize(where Op == GatedScan)
   @_specialize(where Op == SelectiveScan)
-  public func forward(into places: Tensors<Op.Output> = [:]) throws -> Tensors<Op.Output> {
-    try pass(Places(outputs: places), gradients: []).outputs()
+  public func forward(into destinations: OperatorTensors<Op.Output> = [:]) throws
+    -> OperatorTensors<Op.Output>
+  {
+    try pass(OperatorDestinations(outputs: destinations), gradients: []).outputs()
   }
 
   /// The gradients of a call that asks for them, in the shapes of its inputs; of those that nobody wants some
@@ -136,21 +141,25 @@ extension Call {
   /// - Parameters:
   ///   - outputs: what ``forward(into:)`` computed of the same call: those that are read backward.
   ///   - incoming: the gradients that flow into the outputs, in their dtypes; one that is missing is zero.
-  ///   - places: memory of the caller that gradients are wanted in; kernels may disregard it.
+  ///   - destinations: memory of the caller that gradients are wanted in; kernels may disregard it.
   @_specialize(where Op == ExactAttention)
   @_specialize(where Op == LinearAttention)
   @_specialize(where Op == GatedScan)
   @_specialize(where Op == SelectiveScan)
   public func backward(
-    _ outputs: Tensors<Op.Output>, incoming: Tensors<Op.Output>,
-    into places: Tensors<Op.Input> = [:]
-  ) throws -> Tensors<Op.Input> {
-    try pass(Places(gradients: places), gradients: gradientPlaces).gradients(outputs, incoming)
+    _ outputs: OperatorTensors<Op.Output>, incoming: OperatorTensors<Op.Output>,
+    into destinations: OperatorTensors<Op.Input> = [:]
+  ) throws -> OperatorTensors<Op.Input> {
+    try pass(OperatorDestinations(gradients: destinations), gradients: gradientPlaces).gradients(
+      outputs, incoming)
   }
 
-  private func pass(_ places: Places<Op>, gradients: [Pass<Op>.Place]) throws -> Pass<Op> {
+  private func pass(_ destinations: OperatorDestinations<Op>, gradients: [Pass<Op>.Place]) throws
+    -> Pass<Op>
+  {
     Pass(
-      try Op.registry.verdict(on: problem, kernel).kernel(), try arguments(places: places),
+      try Op.registry.verdict(on: problem, kernel).kernel(),
+      try arguments(destinations: destinations),
       places: gradients)
   }
 
@@ -167,12 +176,12 @@ private struct Pass<Op: Operator>: Sendable {
     let shape: Shape
   }
 
-  private let kernel: any Kernel<Op>
+  private let kernel: any OperatorKernel<Op>
   private let arguments: Op.Arguments
   /// The inputs that have gradients.
   let places: [Place]
 
-  init(_ kernel: any Kernel<Op>, _ arguments: Op.Arguments, places: [Place]) {
+  init(_ kernel: any OperatorKernel<Op>, _ arguments: Op.Arguments, places: [Place]) {
     self.kernel = kernel
     self.arguments = arguments
     self.places = places
@@ -181,10 +190,10 @@ private struct Pass<Op: Operator>: Sendable {
   private var problem: Op.Problem { arguments.problem }
 
   /// Where there is nothing to compute, zeros are stored once, and a state stays.
-  func outputs() throws -> Tensors<Op.Output> {
+  func outputs() throws -> OperatorTensors<Op.Output> {
     guard problem.hasWork else {
       let carried = arguments.carried
-      return Tensors(
+      return OperatorTensors(
         try Op.results.map { output in
           let state = output == carried?.to ? carried?.tensor : nil
           return (
@@ -210,11 +219,11 @@ private struct Pass<Op: Operator>: Sendable {
 
   /// Gradients in the shapes of their inputs.
   func gradients(
-    _ outputs: Tensors<Op.Output>, _ incoming: Tensors<Op.Output>
-  ) throws -> Tensors<Op.Input> {
+    _ outputs: OperatorTensors<Op.Output>, _ incoming: OperatorTensors<Op.Output>
+  ) throws -> OperatorTensors<Op.Input> {
     guard problem.hasWork else {
       let carried = arguments.carried
-      return Tensors(
+      return OperatorTensors(
         try places.map { place in
           let state = place.input == carried?.from ? carried.flatMap { incoming[$0.to] } : nil
           return (
@@ -226,15 +235,15 @@ private struct Pass<Op: Operator>: Sendable {
       throw AttentionError.invalidArgument("\(output)", was: "absent", mustBe: "present")
     }
     let found = try kernel.backward(arguments, outputs, incoming)
-    return Tensors(
+    return OperatorTensors(
       try places.map { (key: $0.input, tensor: try found[$0.input]?.folded(to: $0.shape)) })
   }
 }
 
 /// What a call gives.
-public struct Results<Op: Operator>: Sendable {
+public struct OperatorResults<Op: Operator>: Sendable {
   /// The outputs, tracked where an input is.
-  public let outputs: Tensors<Op.Output>
+  public let outputs: OperatorTensors<Op.Output>
   /// Which kernel ran, and why not the others.
   public let explanation: Explanation
 

@@ -1,7 +1,7 @@
 import AttentionTensors
 
 /// The arguments of one call of linear attention, as kernels read them: without history.
-public struct LinearCall: OperatorArguments {
+public struct LinearArguments: OperatorArguments {
   public typealias Op = LinearAttention
 
   public let problem: LinearProblem
@@ -21,7 +21,7 @@ public struct LinearCall: OperatorArguments {
   /// The sequences, one a state.
   public let sequences: TokenSequences
   /// Memory of the caller that results are wanted in.
-  public var places = Places<LinearAttention>()
+  public var destinations = OperatorDestinations<LinearAttention>()
   /// Whether a gradient of the decay is wanted, where there is a decay and gradients are.
   public let wantsDecayGradient: Bool
 
@@ -47,13 +47,15 @@ public struct LinearCall: OperatorArguments {
   func queryHead(of head: Int) -> Int { head / (problem.valueHeads / problem.heads) }
 }
 
-extension LinearCall {
-  init(_ call: Call<LinearAttention>, places: Places<LinearAttention>) throws {
+extension LinearArguments {
+  init(_ call: OperatorCall<LinearAttention>, destinations: OperatorDestinations<LinearAttention>)
+    throws
+  {
     let inputs = call.inputs.mapTensors { $1.detached() }
     let problem = call.problem
     let isDouble = problem.dtype == .float64
     self.problem = problem
-    self.places = places
+    self.destinations = destinations
     queries = try inputs.required(.queries).withDenseRows()
     keys = try inputs.required(.keys).withDenseRows()
     values = try inputs.required(.values).withDenseRows()
@@ -75,7 +77,7 @@ extension LinearCall {
   }
 }
 
-extension LinearCall {
+extension LinearArguments {
   /// The tokens of recurrence `index` (sequence `index` ÷ hv, head `index` mod hv) in pieces of at
   /// most `length`.
   ///

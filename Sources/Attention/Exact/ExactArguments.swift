@@ -1,7 +1,7 @@
 import AttentionTensors
 
 /// The arguments of one call of exact attention, in the form kernels read: without history.
-public final class ExactInputs: OperatorArguments {
+public final class ExactArguments: OperatorArguments {
   public typealias Op = ExactAttention
 
   public let problem: ExactProblem
@@ -9,7 +9,7 @@ public final class ExactInputs: OperatorArguments {
   /// The sequences: their queries and keys do not meet those of another.
   public let segments: Segments
   /// The tensors as the caller gave them.
-  private let tensors: Tensors<ExactInput>
+  private let tensors: OperatorTensors<ExactInput>
   /// [b,t,h,k], [b,s,hₖ,k], [b,s,hₖ,v]: views as the caller gave them.
   public let queries: Tensor
   public let keys: Tensor
@@ -36,7 +36,7 @@ public final class ExactInputs: OperatorArguments {
   /// decay that cuts.
   let hidesPairs: Bool
   /// Where results are wanted.
-  public let places: Places<ExactAttention>
+  public let destinations: OperatorDestinations<ExactAttention>
 
   /// A tensor as the caller gave it.
   public subscript(input: ExactInput) -> Tensor? { tensors[input] }
@@ -54,13 +54,15 @@ public final class ExactInputs: OperatorArguments {
   /// Query heads that share a key/value head.
   var headsPerGroup: Int { problem.heads / problem.keyValueHeads }
 
-  init(_ call: Call<ExactAttention>, places: Places<ExactAttention>) throws {
+  init(_ call: OperatorCall<ExactAttention>, destinations: OperatorDestinations<ExactAttention>)
+    throws
+  {
     let inputs = call.inputs.mapTensors { $1.detached() }
     problem = call.problem
     options = call.options
     segments = call.sequences
     tensors = inputs
-    self.places = places
+    self.destinations = destinations
     queries = try inputs.required(.queries)
     keys = try inputs.required(.keys)
     values = try inputs.required(.values)
@@ -86,7 +88,7 @@ public final class ExactInputs: OperatorArguments {
   }
 }
 
-extension ExactInputs {
+extension ExactArguments {
   /// A logit decay up to this one, −∞ above all, cuts its head's sequence: tokens from it on and those
   /// before it do not see each other. No sum goes over it, so that what lies behind keeps its digits.
   static let cuttingDecay = -0x1p64
@@ -126,7 +128,7 @@ extension ExactInputs {
   }
 }
 
-extension ExactInputs {
+extension ExactArguments {
   /// The keys of `columns`, counted in the sequence, that the key mask takes away; counted from the first.
   func maskedKeys(_ segment: Segment, _ columns: Range<Int>) throws -> [Int] {
     guard let keyMask else { return [] }

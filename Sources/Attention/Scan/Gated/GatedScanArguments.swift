@@ -1,7 +1,7 @@
 import AttentionTensors
 
 /// The arguments of one gated scan, as kernels read them.
-public struct GatedScanCall: OperatorArguments {
+public struct GatedScanArguments: OperatorArguments {
   public typealias Op = GatedScan
 
   public let problem: GatedScanProblem
@@ -25,7 +25,7 @@ public struct GatedScanCall: OperatorArguments {
   var stateDType: DType { problem.stateDType }
   var stateShape: Shape { GatedScan.shape(of: .finalState, in: problem) }
 
-  init(_ call: Call<GatedScan>) throws {
+  init(_ call: OperatorCall<GatedScan>) throws {
     let inputs = call.inputs.mapTensors { $1.detached() }
     problem = call.problem
     sequences = call.sequences
