@@ -14,24 +14,28 @@ public struct OperationHistory: Sendable {
   /// where gradients are recorded.
   ///
   /// - Parameters:
-  ///   - index: which one, in the order in which the inputs were given. There must be one.
+  ///   - index: which one, in the order in which the inputs were given.
   ///   - kept: its numbers.
-  public func input(_ index: Int, _ kept: Tensor) -> Tensor {
+  /// - Throws: where gradients are recorded, ``TensorError/invalidArgument(_:was:mustBe:)`` if the operation has
+  ///   no such input.
+  public func input(_ index: Int, _ kept: Tensor) throws -> Tensor {
     guard let operation else { return kept }
-    let inputs = operation.inputs
-    guard inputs.indices.contains(index) else {
-      fatalError("input \(index) of \(operation.name) must be in 0..<\(inputs.count)")
-    }
-    return kept.with(origin: inputs[index])
+    try check(index, "input", of: operation, count: operation.inputs.count)
+    return kept.with(origin: operation.inputs[index])
   }
 
   /// An output of the operation, likewise; its only one unless `index` says which.
-  public func output(_ kept: Tensor, _ index: Int = 0) -> Tensor {
+  public func output(_ kept: Tensor, _ index: Int = 0) throws -> Tensor {
     guard let operation else { return kept }
-    guard (0..<operation.outputCount).contains(index) else {
-      fatalError("output \(index) of \(operation.name) must be in 0..<\(operation.outputCount)")
-    }
+    try check(index, "output", of: operation, count: operation.outputCount)
     return kept.with(origin: TapeOutput(operation: operation, index: index))
+  }
+
+  private func check(_ index: Int, _ kind: String, of operation: TapeOperation, count: Int) throws {
+    guard (0..<count).contains(index) else {
+      throw TensorError.invalidArgument(
+        "\(kind) of \(operation.name)", was: "\(index)", mustBe: "in 0..<\(count)")
+    }
   }
 
   /// The gradients of a function of these inputs of the operation, for products whose fast kernels keep no
@@ -58,8 +62,8 @@ public struct OperationHistory: Sendable {
         "kept", was: "\(kept.count) tensors",
         mustBe: "\(operation.inputs.count), the inputs of \(operation.name)")
     }
-    let leaves = kept.enumerated().map { index, tensor in
-      let input = input(index, tensor)
+    let leaves = try kept.enumerated().map { index, tensor in
+      let input = try input(index, tensor)
       // A record of its own: the walk back ends here and not at what the input was computed from.
       return input.isTracked
         ? tensor.recorded(from: [input]) { gradient, _ in [gradient] } : tensor.tracked()

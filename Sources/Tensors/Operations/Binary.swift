@@ -94,7 +94,7 @@ extension Tensor {
     return try differentiable(
       "/", CPU_DIVIDE, a, b, { g, history in try g / history.input(1, y) },
       { g, history in
-        let (x, y) = (history.input(0, x), history.input(1, y))
+        let (x, y) = try (history.input(0, x), history.input(1, y))
         return try -(g / y * (x / y))
       })
   }

@@ -36,7 +36,7 @@ extension Tensor {
     let (shape, boundShape) = (self.shape, bound.shape)
     let (device, boundDevice) = (self.device, bound.device)
     return try x.boundedLogSigmoid(y).recorded(from: [self, bound]) { g, history in
-      let (x, y) = (history.input(0, x), history.input(1, y))
+      let (x, y) = try (history.input(0, x), history.input(1, y))
       func number(_ value: Double) throws -> Tensor { try .full([], value, dtype: g.dtype) }
       let (open, closed) = (try x.sigmoid(), try (-x).sigmoid())
       let range = try -y + 1.0

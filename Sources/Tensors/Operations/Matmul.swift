@@ -18,7 +18,7 @@ extension Tensor {
     let (a, b) = (detached(), other.detached())
     let (needsLeft, needsRight) = (isTracked, other.isTracked)
     return try Tensor.product(a, b).recorded(from: [self, other]) { g, history in
-      let (a, b) = (history.input(0, a), history.input(1, b))
+      let (a, b) = try (history.input(0, a), history.input(1, b))
       let da = needsLeft ? try g.matmul(b.transposed()) : nil
       guard needsRight else { return [try da?.summed(to: a.shape), nil] }
       // If b is one matrix for all leading axes, its gradient is one product over all rows.

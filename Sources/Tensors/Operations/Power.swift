@@ -14,14 +14,14 @@ extension Tensor {
     return try Tensor.differentiable(
       "power", CPU_POWER, self, exponent,
       { g, history in
-        let (x, y) = (history.input(0, x), history.input(1, y))
+        let (x, y) = try (history.input(0, x), history.input(1, y))
         let derivative = try y * x.power(y - 1)
         // 0 · 0⁻¹ would be NaN.
         let zero = try Tensor.zeros([], dtype: y.dtype)
         return try g * .select(y.isEqual(to: zero), zero, derivative)
       },
       { g, history in
-        let (x, y) = (history.input(0, x), history.input(1, y))
+        let (x, y) = try (history.input(0, x), history.input(1, y))
         let zero = try Tensor.zeros([], dtype: x.dtype)
         // With the logarithm of 1 in place of that of 0, the derivatives stay finite.
         let base = try Tensor.select(x.isEqual(to: zero), .ones([], dtype: x.dtype), x)

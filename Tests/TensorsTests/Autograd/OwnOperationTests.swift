@@ -114,14 +114,25 @@ import Testing
     ) { try result.sum().gradients(of: [x], areDifferentiable: true) }
   }
 
-  @Test func indicesThatDoNotExistAreNamed() async {
-    await #expect(processExitsWith: .failure) {
+  @Test func indicesThatDoNotExistAreNamed() throws {
+    func error(
+      _ read: @escaping @Sendable (OperationHistory, Tensor) throws -> Tensor
+    ) throws -> TensorError? {
       let x = try Tensor.ones([2]).tracked()
       let y = x.detached().recorded(from: [x], operation: "copied") { gradient, history in
-        [try gradient * history.input(1, .ones([2]))]
+        [try gradient * read(history, .ones([2]))]
       }
-      _ = try y.sum().gradients(of: [x], areDifferentiable: true)
+      let sum = try y.sum()
+      return #expect(throws: TensorError.self) {
+        try sum.gradients(of: [x], areDifferentiable: true)
+      }
     }
+    #expect(
+      try error { try $0.input(1, $1) }
+        == .invalidArgument("input of copied", was: "1", mustBe: "in 0..<1"))
+    #expect(
+      try error { try $0.output($1, -1) }
+        == .invalidArgument("output of copied", was: "-1", mustBe: "in 0..<1"))
   }
 
   @Test func gradientsThatFlowInHaveTheOutputsDType() throws {
