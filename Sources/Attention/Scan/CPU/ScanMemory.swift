@@ -33,7 +33,7 @@ struct ScanRows: @unchecked Sendable {
   }
 
   /// Asks for the rows of `tokens` to be near when they are read or written.
-  func ask(
+  func prefetch(
     _ row: Int, _ tokens: Range<Int>, _ channels: Range<Int>, _ kernels: cpu_kernels,
     toWrite: Bool = false
   ) {

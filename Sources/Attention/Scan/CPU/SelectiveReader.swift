@@ -73,12 +73,12 @@ struct SelectiveReader: @unchecked Sendable {
 
   /// Asks for the inputs and steps of tokens that come next, and for what else is read and written
   /// there.
-  func ask(
+  func prefetch(
     _ row: Int, _ tokens: Range<Int>, _ channels: Range<Int>, reading: [ScanRows],
     writing: [ScanRows]
   ) {
-    for rows in [inputs, step] + reading { rows.ask(row, tokens, channels, kernels) }
+    for rows in [inputs, step] + reading { rows.prefetch(row, tokens, channels, kernels) }
     guard call.problem.writesPastCaches == 0 else { return }
-    for rows in writing { rows.ask(row, tokens, channels, kernels, toWrite: true) }
+    for rows in writing { rows.prefetch(row, tokens, channels, kernels, toWrite: true) }
   }
 }

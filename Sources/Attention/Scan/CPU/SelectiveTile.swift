@@ -125,11 +125,11 @@ struct SelectiveTile {
   }
 
   /// Asks for what a pass over `tokens`, which come next, reads and writes.
-  func ask(
+  func prefetch(
     _ row: Int, _ tokens: Range<Int>?, reading: [ScanRows] = [], writing: [ScanRows]
   ) {
     guard let tokens else { return }
-    reader.ask(row, tokens, channels, reading: reading, writing: writing)
+    reader.prefetch(row, tokens, channels, reading: reading, writing: writing)
   }
 
   /// Takes the states past `tokens`, at most a piece, and writes what they put out.

@@ -74,7 +74,7 @@ struct SelectiveTiles: SelectiveScanKernel {
         let row = call.sequences[number].row
         let pieces = checkpoints.pieces(of: number)
         for (index, (place, tokens)) in pieces.enumerated() {
-          tile.ask(row, index + 1 < pieces.count ? pieces[index + 1].tokens : nil, writing: [y])
+          tile.prefetch(row, index + 1 < pieces.count ? pieces[index + 1].tokens : nil, writing: [y])
           if keeps { tile.save(tile.states, to: checkpoints.at(kept, place, channels)) }
           tile.forward(row, tokens, to: y)
         }
@@ -135,7 +135,7 @@ struct SelectiveTiles: SelectiveScanKernel {
           tile.clearSums()
           let pieces = checkpoints.pieces(of: number)
           for (index, (place, tokens)) in pieces.enumerated().reversed() {
-            tile.ask(
+            tile.prefetch(
               sequence.row, index > 0 ? pieces[index - 1].tokens : nil,
               reading: [dy].compactMap { $0 }, writing: [dx, dstep])
             tile.restore(checkpoints.at(saved, place, tile.channels))
