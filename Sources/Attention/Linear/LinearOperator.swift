@@ -12,8 +12,9 @@ public enum LinearAttention: Operator {
   public static let name = "linearAttention"
 
   public static let registry = KernelRegistry<LinearAttention>([
-    AdditiveChunked(), AdditiveSplit(), AdditiveStep(), ErasingChunked(),
-    ErasingColumns(slices: 2), ErasingColumns(slices: 4), ErasingStep(), LinearReference(),
+    ChunkedKernel(erases: false), SplitKernel(), StepKernel(erases: false),
+    ChunkedKernel(erases: true), ColumnSlices(slices: 2), ColumnSlices(slices: 4),
+    StepKernel(erases: true), LinearReference(),
     HopperKernel(splits: false), HopperKernel(splits: true), DeviceChunked(erases: false),
     DeviceChunked(erases: true), DeviceStep(),
   ])

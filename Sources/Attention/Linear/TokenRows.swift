@@ -44,11 +44,13 @@ final class TokenRows: Sendable {
     (target + tokens.count * width).update(repeating: 0, count: (count - tokens.count) * width)
   }
 
-  /// Asks for the rows of `tokens` to be near for a later load.
-  func ask(row: Int, tokens: Range<Int>, head: Int) {
-    guard !tokens.isEmpty else { return }
+  /// Asks for the rows of `tokens` to be near for a later load, and returns their lines.
+  @discardableResult
+  func ask(row: Int, tokens: Range<Int>, head: Int) -> Int {
+    guard !tokens.isEmpty else { return 0 }
     kernels.queue_prefetch(
       tokens.count, width * elementSize, place(row, tokens, head), tokenStride * elementSize, 0)
+    return CacheLines.count(rows: tokens.count, bytes: width * elementSize)
   }
 
   private func place(_ row: Int, _ tokens: Range<Int>, _ head: Int) -> UnsafeRawPointer {
@@ -80,11 +82,13 @@ final class TokenRowsOutput: @unchecked Sendable {
   }
 
   /// Asks for the places of the rows of `tokens` to be near for a later
-  /// ``store(row:tokens:head:from:)``, which may not need them.
-  func ask(row: Int, tokens: Range<Int>, head: Int) {
-    guard pastCaches == 0 else { return }
+  /// ``store(row:tokens:head:from:)``, which may not need them, and returns their lines.
+  @discardableResult
+  func ask(row: Int, tokens: Range<Int>, head: Int) -> Int {
+    guard pastCaches == 0, !tokens.isEmpty else { return 0 }
     kernels.queue_prefetch(
       tokens.count, width * dtype.size, place(row, tokens, head), heads * width * dtype.size, 1)
+    return CacheLines.count(rows: tokens.count, bytes: width * dtype.size)
   }
 
   /// Writes the rows of `tokens` from `source`, [tokens, width].
@@ -96,6 +100,13 @@ final class TokenRowsOutput: @unchecked Sendable {
   private func place(_ row: Int, _ tokens: Range<Int>, _ head: Int) -> UnsafeMutableRawPointer {
     base + ((row * length + tokens.lowerBound) * heads + head) * width * dtype.size
   }
+}
+
+private enum CacheLines {
+  private static let bytes = 64
+
+  /// Lines of rows that begin anywhere.
+  static func count(rows: Int, bytes: Int) -> Int { rows * (bytes / Self.bytes + 1) }
 }
 
 extension DType {

@@ -20,8 +20,6 @@ final class RecurrenceReader: Sendable {
   /// Numbers a row of queries or keys, and of values.
   let keyDimension: Int
   let valueDimension: Int
-  /// Decays a token: 0 without decay, 1 or ``keyDimension``.
-  let decayWidth: Int
   let normalizes: Bool
 
   private let kernels: cpu_kernels
@@ -30,6 +28,8 @@ final class RecurrenceReader: Sendable {
   let keys: TokenRows
   let values: TokenRows
   let decay: TokenRows?
+  /// The tensors of an update that erases: β, read keys, or a and b.
+  let update: [TokenRows]
   /// scale/√k and 1/√k, k times each. x / √(Σ x² + ε) is the root-mean-square norm of x with the
   /// weight 1/√k and ε/k for ε, and computed as that.
   private let weights: Scratch
@@ -38,21 +38,20 @@ final class RecurrenceReader: Sendable {
     self.kernels = kernels
     keyDimension = call.problem.keyDimension
     valueDimension = call.problem.valueDimension
-    decayWidth = call.decay?.shape[3] ?? 0
     normalizes = call.problem.normalizesQueriesAndKeys
     scale = Float(call.scale)
     queries = try TokenRows(call.queries, kernels)
     keys = try TokenRows(call.keys, kernels)
     values = try TokenRows(call.values, kernels)
     decay = try call.decay.map { try TokenRows($0, kernels) }
+    update =
+      call.problem.update.isErasing
+      ? try call.update.tensors.map { try TokenRows($0, kernels) } : []
     weights = try Scratch(floats: 2 * keyDimension)
     let root = Double(keyDimension).squareRoot()
     weights.base.update(repeating: Float(call.scale / root), count: keyDimension)
     (weights.base + keyDimension).update(repeating: Float(1 / root), count: keyDimension)
   }
-
-  /// Whether each channel of the key has its own decay.
-  var decayIsByChannel: Bool { decayWidth > 1 }
 
   private var epsilon: Float { Float(LinearArguments.normalizationEpsilon / Double(keyDimension)) }
 
@@ -74,11 +73,6 @@ final class RecurrenceReader: Sendable {
   ) {
     kernels.rms_norm(
       count, keyDimension, raw, weights.base + keyDimension, epsilon, target, norms)
-  }
-
-  /// Logarithms of the decay [tokens, ``decayWidth``]; nothing without decay.
-  func loadDecay(_ piece: Piece, to target: UnsafeMutablePointer<Float>) {
-    decay?.load(row: piece.row, tokens: piece.tokens, head: piece.head, to: target)
   }
 }
 

@@ -31,10 +31,10 @@ extension ChunkGradients {
     for write in writes.indices {
       pack(scores.earlierRows(write, before: block), first)
       for read in reads.indices {
+        let rows = rows(block, read, count)
         multiply(
-          .rows(scoreGradient(read, write) + first * length, length),
-          rows: rows(block, read, count), depth: 0..<first, into: readPairs[read] + first * k,
-          adds: write > 0)
+          left(scoreGradient(read, write) + first * length, rows: rows, depth: first),
+          rows: 0..<rows, depth: 0..<first, into: readPairs[read] + first * k, adds: write > 0)
       }
     }
     for read in reads.indices {
@@ -66,8 +66,8 @@ extension ChunkGradients {
       pack(read.blockRows + place, rows)
       for (write, pairs) in writePairs.enumerated() {
         multiply(
-          .transposed(scoreGradient(index, write) + first * length, length), rows: first,
-          depth: 0..<rows, into: pairs, adds: true)
+          leftTransposed(scoreGradient(index, write) + first * length, rows: first, depth: rows),
+          rows: 0..<first, depth: 0..<rows, into: pairs, adds: true)
       }
     }
   }

@@ -34,7 +34,6 @@ extension ChunkGradients {
 
   /// With E the decay between two tokens, dx += (dS ⊙ E) z and dz += (dS ⊙ E)ᵀ x.
   func addPairs(_ count: Int, _ flow: Flow) {
-    let length = ChunkScores.length
     for (index, read) in scores.reads.enumerated() {
       for write in writes.indices {
         let gradient = scoreGradient(index, write)
@@ -45,13 +44,12 @@ extension ChunkGradients {
     for (write, keys) in flow.writes.enumerated() {
       pack(keys, count)
       for (index, read) in scores.reads.enumerated() {
-        let shift = read.moment.shift
-        for block in ChunkScores.blocks(count - shift) {
-          let first = block.tokens.lowerBound
+        let rows = count - read.moment.shift
+        let seen = left(scoreGradient(index, write), rows: rows, depth: rows)
+        for block in ChunkScores.blocks(rows) {
           multiply(
-            .rows(scoreGradient(index, write) + first * length, length), rows: block.tokens.count,
-            depth: 0..<block.tokens.upperBound, into: reads[index] + (first + shift) * k,
-            adds: true)
+            seen, rows: block.tokens, depth: 0..<block.tokens.upperBound,
+            into: reads[index] + read.moment.shift * k, adds: true)
         }
       }
     }
@@ -59,11 +57,11 @@ extension ChunkGradients {
       let rows = count - read.moment.shift
       pack(flow.reads[index] + read.moment.shift * k, rows)
       for write in writes.indices {
+        let seen = leftTransposed(scoreGradient(index, write), rows: rows, depth: rows)
         for block in ChunkScores.blocks(rows) {
-          let first = block.tokens.lowerBound
           multiply(
-            .transposed(scoreGradient(index, write) + first, length), rows: block.tokens.count,
-            depth: first..<rows, into: writes[write] + first * k, adds: true)
+            seen, rows: block.tokens, depth: block.tokens.lowerBound..<rows, into: writes[write],
+            adds: true)
         }
       }
     }

@@ -34,7 +34,6 @@ final class ChunkGradients {
   let product: PanelProduct
   let kernels: cpu_kernels
   let (k, v): (Int, Int)
-  private let scratch: Scratch
   /// [64, 64] for each read and write.
   private let scoreGradients: Rows
   /// [64, k] each: what flows through the state, then all.
@@ -44,53 +43,35 @@ final class ChunkGradients {
   let readPairs, writePairs: [Rows]
   /// [64, 1 or k]; nothing without decay.
   let decay: Rows
-  /// [64, k] each: what passes earlier and later tokens.
+  /// [64, k] each, decays by channel only: what passes earlier and later tokens.
   let earlier, later: Rows
   /// [k]: from the state before to the state after the chunk.
   let through: Rows
   /// Rows of k packed for a product, [64, k].
   private let packedRows: Panels
-  /// uᵀ [v, 64]
-  private let transposedWritten: Panels
+  /// uᵀ of each write [v, 64]
+  private let transposedWritten: [Panels]
   /// Working memory of loops, max(64, k).
   let work: Rows
 
-  /// Floats of working memory.
-  static func size(_ k: Int, _ v: Int, tile: Int, reads: Int, writes: Int) -> Int {
-    let length = ChunkScores.length
-    return reads * writes * length * length + (2 * reads + 2 * writes + 3) * length * k + k
-      + Panels.size(rows: length, columns: k, tile: tile)
-      + Panels.size(rows: v, columns: length, tile: tile) + max(length, k)
-  }
-
-  init(_ scores: ChunkScores, _ product: PanelProduct, _ k: Int, _ v: Int) throws {
+  init(_ shape: ChunkShape, _ scores: ChunkScores, _ product: PanelProduct, _ arena: inout Arena) {
     self.scores = scores
     self.product = product
-    kernels = product.kernels
-    (self.k, self.v) = (k, v)
-    let (readCount, writeCount) = (scores.reads.count, scores.writes.count)
-    let (length, tile) = (ChunkScores.length, kernels.tile_columns)
-    scratch = try Scratch(
-      floats: Self.size(k, v, tile: tile, reads: readCount, writes: writeCount))
-    var next = scratch.base
-    func take(_ count: Int) -> Rows {
-      defer { next += count }
-      return next
-    }
-    packedRows = Panels(rows: length, columns: k, tile: tile, base: next)
-    next += packedRows.size
-    transposedWritten = Panels(rows: v, columns: length, tile: tile, base: next)
-    next += transposedWritten.size
-    scoreGradients = take(readCount * writeCount * length * length)
-    reads = (0..<readCount).map { _ in take(length * k) }
-    writes = (0..<writeCount).map { _ in take(length * k) }
-    readPairs = (0..<readCount).map { _ in take(length * k) }
-    writePairs = (0..<writeCount).map { _ in take(length * k) }
-    decay = take(length * k)
-    earlier = take(length * k)
-    later = take(length * k)
-    through = take(k)
-    work = take(max(length, k))
+    kernels = shape.kernels
+    (k, v) = (shape.k, shape.v)
+    let (k, v, length) = (k, v, ChunkScores.length)
+    let byChannel = scores.isByChannel ? length * k : 0
+    packedRows = arena.operand(length, k, shape)
+    transposedWritten = (0..<shape.writes).map { _ in arena.operand(v, length, shape) }
+    scoreGradients = arena.take(shape.reads.count * shape.writes * length * length)
+    reads = shape.reads.map { _ in arena.take(length * k) }
+    writes = (0..<shape.writes).map { _ in arena.take(length * k) }
+    readPairs = shape.reads.map { _ in arena.take(byChannel) }
+    writePairs = (0..<shape.writes).map { _ in arena.take(byChannel) }
+    decay = arena.take(length * max(1, shape.decayWidth))
+    (earlier, later) = (arena.take(byChannel), arena.take(byChannel))
+    through = arena.take(k)
+    work = arena.take(max(length, k))
   }
 
   /// dS [64, 64] of a read and a write, from the first row on that the read's scores were computed
@@ -102,13 +83,21 @@ final class ChunkGradients {
   }
 
   /// Computes ``reads``, ``writes`` and, if there is one, ``decay`` of a chunk of `count` tokens.
-  ///
-  /// - Parameter advance: called now and then between products.
-  func compute(_ count: Int, _ flow: Flow, advance: () -> Void) {
-    differentiateScores(count, flow)
-    advance()
-    throughState(count, flow)
-    advance()
+  func compute(_ count: Int, _ flow: Flow) {
+    for (packed, written) in zip(transposedWritten, flow.written) {
+      product.pack(written, row: 1, column: v, rows: v, columns: count, into: packed)
+    }
+    for (read, found) in flow.found.enumerated() { differentiate(read, found, count, flow) }
+    for (rows, written) in zip(writes, flow.written) {
+      product.multiply(
+        product.left(.rows(written, v), rows: count, depth: v), flow.stateGradient,
+        rows: 0..<count, depth: 0..<v, into: .rows(rows, k), adds: false)
+      if scores.decays {
+        kernels.decay_to_end(
+          count, k, rows, flow.decay, scores.isByChannel ? 1 : 0, rows, work)
+      }
+    }
+    if scores.decays { product.dots(flow.state, flow.stateGradient, into: through) }
     if scores.isByChannel {
       addPairsByChannel(count, flow)
     } else {
@@ -117,46 +106,27 @@ final class ChunkGradients {
     }
   }
 
-  /// dS = f uᵀ, whole panels as far as each band of reads sees.
-  private func differentiateScores(_ count: Int, _ flow: Flow) {
-    let (length, tile) = (ChunkScores.length, transposedWritten.tile)
-    for (write, written) in flow.written.enumerated() {
-      product.pack(written, row: 1, column: v, rows: v, columns: count, into: transposedWritten)
-      for (read, found) in flow.found.enumerated() {
-        let shift = scores.reads[read].moment.shift
-        for first in stride(from: 0, to: count - shift, by: tile) {
-          product.multiply(
-            .rows(found + (first + shift) * v, v), transposedWritten,
-            rows: min(tile, count - shift - first), columns: min(count, first + tile),
-            depth: 0..<v, into: scoreGradient(read, write) + first * length, stride: length,
-            adds: false)
-        }
+  /// dS = f uᵀ of a read, whole panels as far as each band of rows sees, and what it gets through the
+  /// state.
+  private func differentiate(
+    _ read: Int, _ found: UnsafePointer<Float>, _ count: Int, _ flow: Flow
+  ) {
+    let (length, shift) = (ChunkScores.length, scores.reads[read].moment.shift)
+    let left = product.left(.rows(found, v), rows: count, depth: v)
+    for (write, written) in transposedWritten.enumerated() {
+      for first in stride(from: 0, to: count - shift, by: written.tile) {
+        product.multiply(
+          left, written, rows: first + shift..<min(first + shift + written.tile, count),
+          depth: 0..<v, columns: min(count, first + written.tile),
+          into: .rows(scoreGradient(read, write) - shift * length, length), adds: false)
       }
     }
-  }
-
-  /// What reads and writes get through the state.
-  private func throughState(_ count: Int, _ flow: Flow) {
-    let byChannel: Int32 = scores.isByChannel ? 1 : 0
-    for (read, found) in flow.found.enumerated() {
-      let (rows, shift) = (reads[read], scores.reads[read].moment.shift)
-      product.multiply(
-        .rows(found, v), flow.state, rows: count, columns: k, depth: 0..<v, into: rows, stride: k,
-        adds: false)
-      guard scores.decays else { continue }
-      kernels.decay_from_start(
-        count - shift, k, rows + shift * k, flow.decay, byChannel, rows + shift * k, work)
-    }
-    for (rows, written) in zip(writes, flow.written) {
-      product.multiply(
-        .rows(written, v), flow.stateGradient, rows: count, columns: k, depth: 0..<v, into: rows,
-        stride: k, adds: false)
-      guard scores.decays else { continue }
-      kernels.decay_to_end(count, k, rows, flow.decay, byChannel, rows, work)
-    }
+    product.multiply(
+      left, flow.state, rows: 0..<count, depth: 0..<v, into: .rows(reads[read], k), adds: false)
     guard scores.decays else { return }
-    kernels.panel_dots(
-      v, k, flow.state.base, flow.stateGradient.base, flow.state.stride, through)
+    let rows = reads[read] + shift * k
+    kernels.decay_from_start(
+      count - shift, k, rows, flow.decay, scores.isByChannel ? 1 : 0, rows, work)
   }
 
   /// Packs `count` rows of k as a right operand.
@@ -164,11 +134,21 @@ final class ChunkGradients {
     product.pack(rows, row: k, column: 1, rows: count, columns: k, into: packedRows)
   }
 
+  /// The gradient of scores from `first` on, of `rows` by `depth`, as a left operand.
+  func left(_ gradient: UnsafePointer<Float>, rows: Int, depth: Int) -> LeftOperand {
+    product.left(.rows(gradient, ChunkScores.length), rows: rows, depth: depth)
+  }
+
+  /// The transpose of one of `depth` by `rows`.
+  func leftTransposed(_ gradient: UnsafePointer<Float>, rows: Int, depth: Int) -> LeftOperand {
+    product.left(.transposed(gradient, ChunkScores.length), rows: rows, depth: depth)
+  }
+
   /// c (+)= a b for packed rows b.
   func multiply(
-    _ a: LeftOperand, rows: Int, depth: Range<Int>, into c: Rows, adds: Bool
+    _ a: LeftOperand, rows: Range<Int>, depth: Range<Int>, into c: Rows, adds: Bool
   ) {
     product.multiply(
-      a, packedRows, rows: rows, columns: k, depth: depth, into: c, stride: k, adds: adds)
+      a, packedRows, rows: rows, depth: depth, into: .rows(c, k), adds: adds)
   }
 }

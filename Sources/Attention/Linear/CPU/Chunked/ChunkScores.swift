@@ -67,10 +67,9 @@ final class ChunkScores {
   private let product: PanelProduct
   private let kernels: cpu_kernels
   private let k: Int
-  private let scratch: Scratch
   /// [64, 64] for each read and write.
   private let allScores: UnsafeMutablePointer<Float>
-  /// [1 or k]
+  /// [1 or k]: e^γ, once writes or reads are decayed; unused without decay.
   let total: UnsafeMutablePointer<Float>
   /// [64, k]: by channel, the decay of each token, e^g.
   let factors: UnsafeMutablePointer<Float>
@@ -79,58 +78,32 @@ final class ChunkScores {
   /// Working memory of the loops, max(64, k).
   let work: UnsafeMutablePointer<Float>
   private let transposedWrites: Panels
-  /// Room for a left operand.
-  private let leftRoom: UnsafeMutablePointer<Float>
 
   /// Earlier rows of all blocks.
   private static let earlierRows = blocks(length).reduce(0) { $0 + $1.tokens.lowerBound }
 
-  static func size(keyDimension k: Int, tile: Int, reads: Int = 1, writes: Int = 1) -> Int {
-    reads * writes * length * length + reads * 2 * length * k
-      + writes * (length + earlierRows) * k + (length + length / block + 1) * k + max(length, k)
-      + Panels.size(rows: k + k % 2, columns: length, tile: tile)
-      + PanelProduct.leftSize(rows: length, depth: k)
-  }
-
-  /// - Parameters:
-  ///   - decayWidth: numbers of the decay a token: 0, 1 or k.
-  ///   - reads: when each of those that read does so; the first after the write.
-  ///   - writes: how many are written.
-  init(
-    _ product: PanelProduct, keyDimension k: Int, decayWidth: Int,
-    reads: [Moment] = [.afterWrite], writes: Int = 1
-  ) throws {
+  init(_ shape: ChunkShape, _ product: PanelProduct, _ arena: inout Arena) {
     self.product = product
-    decays = decayWidth > 0
-    isByChannel = decayWidth > 1
-    self.k = k
-    kernels = product.kernels
-    let tile = kernels.tile_columns
-    let size = Self.size(keyDimension: k, tile: tile, reads: reads.count, writes: writes)
-    scratch = try Scratch(floats: size)
-    let rows = Self.length
-    var next = scratch.base
-    func take(_ count: Int) -> UnsafeMutablePointer<Float> {
-      defer { next += count }
-      return next
+    kernels = shape.kernels
+    k = shape.k
+    (decays, isByChannel) = (shape.decayWidth > 0, shape.decayWidth > 1)
+    let (rows, k) = (Self.length, k)
+    let (decayed, byChannel) = (decays ? rows * k : 0, isByChannel ? k : 0)
+    transposedWrites = arena.operand(k, rows, shape)
+    allScores = arena.take(shape.reads.count * shape.writes * rows * rows)
+    reads = shape.reads.map {
+      let room = arena.take(decayed)
+      return Read(moment: $0, rows: room, room: room, blockRows: arena.take(rows * byChannel))
     }
-    transposedWrites = Panels(rows: k, columns: rows, tile: tile, base: next)
-    next += Panels.size(rows: k + k % 2, columns: rows, tile: tile)
-    allScores = take(reads.count * writes * rows * rows)
-    self.reads = reads.map {
-      let room = take(rows * k)
-      return Read(moment: $0, rows: room, room: room, blockRows: take(rows * k))
+    writes = (0..<shape.writes).map { _ in
+      let room = arena.take(decayed)
+      return Write(
+        rows: room, room: room, earlierRows: arena.take(Self.earlierRows * byChannel))
     }
-    self.writes = (0..<writes).map { _ in
-      let room = take(rows * k)
-      return Write(rows: room, room: room, earlierRows: take(Self.earlierRows * k))
-    }
-    factors = take(rows * k)
-    blockTotals = take(rows / Self.block * k)
-    total = take(k)
-    total[0] = 1
-    work = take(max(rows, k))
-    leftRoom = take(PanelProduct.leftSize(rows: rows, depth: k))
+    factors = arena.take(rows * byChannel)
+    blockTotals = arena.take(rows / Self.block * byChannel)
+    total = arena.take(k)
+    work = arena.take(max(rows, k))
   }
 
   /// [64, 64], row and column a token. With decays by channel, what lies right of the block of the
@@ -165,12 +138,10 @@ final class ChunkScores {
   /// - Parameters:
   ///   - sources: `[count, k]` for each read.
   ///   - g: logarithms of the decay [count, 1 or k].
-  ///   - total: `[1 or k]`: e^γ, where all reads are after the write.
   func decayReads(
-    _ count: Int, _ sources: [UnsafePointer<Float>], _ g: UnsafePointer<Float>,
-    total: UnsafeMutablePointer<Float>
+    _ count: Int, _ sources: [UnsafePointer<Float>], _ g: UnsafePointer<Float>, from first: Int = 0
   ) {
-    for (index, source) in sources.enumerated() {
+    for (index, source) in sources.enumerated().dropFirst(first) {
       guard decays else {
         reads[index].rows = source
         continue
@@ -178,7 +149,8 @@ final class ChunkScores {
       let (shift, target) = (reads[index].moment.shift, reads[index].room)
       if shift > 0 { target.update(from: source, count: k) }
       kernels.decay_from_start(
-        count - shift, k, source + shift * k, g, isByChannel ? 1 : 0, target + shift * k, total)
+        count - shift, k, source + shift * k, g, isByChannel ? 1 : 0, target + shift * k,
+        shift == 0 ? total : work)
     }
   }
 
@@ -188,20 +160,20 @@ final class ChunkScores {
   ///   - sources: `[count, k]` for each read; queries carry the scale.
   ///   - keys: `[count, k]` for each write.
   ///   - g: logarithms of the decay [count, 1 or k].
-  ///   - firstScored: the first read whose scores are computed; of those before it only `reads`.
+  ///   - first: the first of the reads that matter.
   func compute(
     _ count: Int, reads sources: [UnsafePointer<Float>], writes keys: [UnsafePointer<Float>],
-    _ g: UnsafePointer<Float>, from firstScored: Int = 0
+    _ g: UnsafePointer<Float>, from first: Int = 0
   ) {
     decayWrites(count, keys, g)
-    decayReads(count, sources, g, total: work)
+    guard first < reads.count else { return }
+    decayReads(count, sources, g, from: first)
     if isByChannel {
-      computeByChannel(count, sources, keys, g, firstScored)
+      computeByChannel(count, sources, keys, g, first)
     } else {
-      computeShared(count, sources, keys, g, firstScored)
+      computeShared(count, sources, keys, g, first)
     }
-    for (index, read) in reads.enumerated().dropFirst(firstScored) where read.moment != .afterWrite
-    {
+    for (index, read) in reads.enumerated().dropFirst(first) where read.moment != .afterWrite {
       for write in writes.indices { clearOwn(scores(index, write), count, read.moment) }
     }
   }
@@ -230,8 +202,8 @@ extension ChunkScores {
         // Whole panels, as far as each band of reads sees.
         for first in stride(from: 0, to: rows, by: tile) {
           multiply(
-            left.dropping(rows: first), rows: min(tile, rows - first),
-            keys: min(count, first + tile), into: target + first * Self.length)
+            left, rows: first..<min(first + tile, rows), keys: min(count, first + tile),
+            into: target)
         }
         decayPairs(rows, target, g)
       }
@@ -248,13 +220,13 @@ extension ChunkScores {
       let first = block.tokens.lowerBound
       let start = first * k
       let decay = blockTotals + block.index * k
-      for (index, read) in reads.enumerated() {
+      for (index, read) in reads.enumerated().dropFirst(firstScored) {
         // Of one that reads before the decay, the last block lacks a row.
         let shift = read.moment.shift
         kernels.decay_from_start(
           min(block.tokens.upperBound, count - shift) - first, k,
           sources[index] + start + shift * k,
-          g + start, 1, read.blockRows + start, index == 0 ? decay : work)
+          g + start, 1, read.blockRows + start, index == firstScored ? decay : work)
       }
       for write in writes.indices {
         let earlier = earlierRows(write, before: block)
@@ -264,7 +236,7 @@ extension ChunkScores {
           let rows = min(block.tokens.upperBound, count - shift) - first
           let target = scores(index, write) + (shift + first) * Self.length
           if first > 0 {
-            multiply(left(read.blockRows + start, rows), rows: rows, keys: first, into: target)
+            multiply(left(read.blockRows + start, rows), rows: 0..<rows, keys: first, into: target)
           }
           kernels.channel_scores(
             rows, k, sources[index] + start + shift * k, keys[write] + start, factors + start, work,
@@ -309,17 +281,17 @@ extension ChunkScores {
     product.pack(keys, row: 1, column: k, rows: k, columns: count, into: transposedWrites)
   }
 
-  private func left(_ reads: UnsafePointer<Float>, _ rows: Int) -> LeftOperand {
-    product.left(.rows(reads, k), rows: rows, depth: k, in: leftRoom)
-  }
-
   /// Scores of `rows` reads with the first `keys` packed keys.
   private func multiply(
-    _ reads: LeftOperand, rows: Int, keys: Int, into target: UnsafeMutablePointer<Float>
+    _ reads: LeftOperand, rows: Range<Int>, keys: Int, into target: UnsafeMutablePointer<Float>
   ) {
     product.multiply(
-      reads, transposedWrites, rows: rows, columns: keys, depth: 0..<k, into: target,
-      stride: Self.length, adds: false)
+      reads, transposedWrites, rows: rows, depth: 0..<k, columns: keys,
+      into: .rows(target, Self.length), adds: false)
+  }
+
+  private func left(_ reads: UnsafePointer<Float>, _ rows: Int) -> LeftOperand {
+    product.left(.rows(reads, k), rows: rows, depth: k)
   }
 }
 
@@ -330,19 +302,6 @@ extension ChunkScores {
     guard isByChannel else { return kernels.scale(state.size, total[0], state.base) }
     for panel in state.panels {
       kernels.scale_rows(state.rows, state.tile, total, 1, panel.base, state.tile)
-    }
-  }
-
-  /// The transpose of a state, [v, k], times the decay of the whole chunk; `target` may be `state`.
-  func decayTransposedState(_ state: Panels, into target: Panels) {
-    let factor = isByChannel ? 1 : total[0]
-    if state.base != target.base || factor != 1 {
-      kernels.load_rows(CPU_F32, 1, state.size, state.base, state.size, factor, target.base)
-    }
-    guard isByChannel else { return }
-    for panel in target.panels {
-      kernels.scale_columns(
-        state.rows, panel.width, total + panel.firstColumn, panel.base, state.tile)
     }
   }
 }

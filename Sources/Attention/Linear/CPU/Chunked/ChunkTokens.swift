@@ -1,146 +1,209 @@
+import AttentionCPUKernels
 import AttentionTensors
 
-/// The tokens of one chunk in float32.
+/// The tokens of one chunk in float32: what the call holds of them, and what reads and writes of
+/// ``ChunkShape`` are made of it.
 final class ChunkTokens {
   typealias Rows = UnsafeMutablePointer<Float>
   typealias Piece = RecurrenceReader.Piece
 
-  let reader: RecurrenceReader
-  private let scratch: Scratch
-  /// [chunk, k] each: scaled queries and keys, and what they were before normalisation where the
-  /// call asks for it.
-  private(set) var queries, keys, rawQueries, rawKeys: Rows
-  /// [chunk, v]
-  private(set) var values: Rows
-  /// [chunk, 1 or k]: logarithms of the decay, zeros without decay.
-  private(set) var decay: Rows
+  /// Tensors of a call that have rows of tokens.
+  private enum Stream: Int, CaseIterable {
+    case queries, keys, values, decay, firstUpdate, secondUpdate
+    /// The gradient of the outputs.
+    case incoming
+  }
+
+  /// What a pass needs of a chunk.
+  enum Part: Int, CaseIterable {
+    case everything
+    case queries
+    /// What changes the state.
+    case writes
+    /// What takes a gradient back to the state.
+    case reads
+  }
+
+  private let shape: ChunkShape
+  private let kernels: cpu_kernels
+  private let length: Int
+  /// [chunk, width] of each stream.
+  private var rows: [Rows]
+  /// [chunk, k] each: unit vectors, where the call asks for them.
+  private let unitQueries, unitKeys: Rows
   /// [chunk] each: the reciprocal norms.
   let queryNorms, keyNorms: Rows
+  /// −βk [chunk, k] and βv [chunk, v]: delta rule only.
+  private let erasedKeys, weightedValues: Rows
+  /// Brings the next chunk near.
+  let ahead: RowsAhead
+  /// Room for it, too, so that ``load(_:_:then:)`` looks ahead.
+  private let looksAhead: Bool
 
-  /// What brings the next chunk near, and the numbers of its tensors; nil without looking ahead.
-  private var ahead: RowsAhead?
-  private enum Stream: Int { case queries, keys, values, decay }
-  /// The number of a tensor beside them.
-  private var incomingStream: Int?
+  /// Of each stream what the call has.
+  private var tensors: [RowsAhead.Source?] = []
+  private var streams: [[Stream]] = []
+  private var reader: RecurrenceReader?
 
-  /// Floats of a chunk of `length` tokens.
-  static func size(_ length: Int, keyDimension: Int, valueDimension: Int) -> Int {
-    length * (5 * keyDimension + valueDimension + 2)
+  /// - Parameters:
+  ///   - length: the most tokens.
+  ///   - looksAhead: whether chunks follow each other.
+  ///   - hasIncoming: whether the gradient of the outputs is read.
+  init(
+    _ shape: ChunkShape, length: Int, looksAhead: Bool, hasIncoming: Bool = false,
+    _ arena: inout Arena
+  ) {
+    self.shape = shape
+    self.length = length
+    self.looksAhead = looksAhead
+    kernels = shape.kernels
+    let (k, v, isDelta) = (shape.k, shape.v, shape.update == .delta)
+    let widths = Stream.allCases.map { stream in
+      switch stream {
+      case .queries, .keys: k
+      case .values: v
+      case .decay: max(1, shape.decayWidth)
+      case .firstUpdate: isDelta ? 1 : shape.erases ? k : 0
+      case .secondUpdate: shape.isLowRank ? k : 0
+      case .incoming: hasIncoming ? v : 0
+      }
+    }
+    rows = widths.map { arena.take(length * $0) }
+    let unit = shape.normalizes ? length : 0
+    (unitQueries, unitKeys) = (arena.take(unit * k), arena.take(unit * k))
+    (queryNorms, keyNorms) = (arena.take(unit), arena.take(unit))
+    (erasedKeys, weightedValues) = (
+      arena.take(isDelta ? length * k : 0), arena.take(isDelta ? length * v : 0)
+    )
+    ahead = RowsAhead(
+      widths: looksAhead ? widths : [], length: length, tile: shape.tile, &arena)
   }
 
-  /// Floats of the chunk after it, with `incoming` rows of the values' width beside it.
-  static func aheadSize(
-    _ length: Int, _ problem: LinearProblem, incoming: Bool = false
-  ) -> Int {
-    let (k, v) = (problem.keyDimension, problem.valueDimension)
-    let decay = problem.decay == .perChannel ? k : problem.decay == .none ? 0 : 1
-    return length * (2 * k + (incoming ? 2 : 1) * v + decay)
-  }
-
-  /// - Parameter looksAhead: whether ``askAll(_:)`` and its like will be called.
-  init(_ reader: RecurrenceReader, length: Int, looksAhead: Bool = false) throws {
+  /// Reads the tokens of a call from now on, and the gradient of its outputs.
+  func read(_ reader: RecurrenceReader, incoming: TokenRows? = nil) {
     self.reader = reader
-    let (k, v) = (reader.keyDimension, reader.valueDimension)
-    scratch = try Scratch(floats: Self.size(length, keyDimension: k, valueDimension: v))
-    queries = scratch.base
-    keys = queries + length * k
-    rawQueries = keys + length * k
-    rawKeys = rawQueries + length * k
-    decay = rawKeys + length * k
-    values = decay + length * k
-    queryNorms = values + length * v
-    keyNorms = queryNorms + length
-    decay.update(repeating: 0, count: length * k)
-    guard looksAhead else { return }
-    let ahead = RowsAhead(length: length)
-    _ = try ahead.add(reader.queries, factor: reader.queryFactor)
-    _ = try ahead.add(reader.keys)
-    _ = try ahead.add(reader.values)
-    if let decay = reader.decay { _ = try ahead.add(decay) }
-    self.ahead = ahead
-  }
-
-  /// Scaled queries, zero where the piece reads fewer tokens than it has.
-  func loadQueries(_ piece: Piece) {
-    guard reader.normalizes else { return load(.queries, reader.queries, piece, into: &queries) }
-    load(.queries, reader.queries, piece, into: &rawQueries)
-    reader.normalizeQueries(piece.count, rawQueries, to: queries, norms: queryNorms)
-  }
-
-  func loadDecay(_ piece: Piece) {
-    if let rows = reader.decay { load(.decay, rows, piece, into: &decay) }
-  }
-
-  /// Keys, values and decay: all that changes the state.
-  func loadWrites(_ piece: Piece) {
-    if reader.normalizes {
-      load(.keys, reader.keys, piece, into: &rawKeys)
-      reader.normalizeKeys(piece.count, rawKeys, to: keys, norms: keyNorms)
-    } else {
-      load(.keys, reader.keys, piece, into: &keys)
+    tensors = Stream.allCases.map { stream in
+      switch stream {
+      case .queries: .init(rows: reader.queries, factor: reader.queryFactor)
+      case .keys: .init(rows: reader.keys, factor: 1)
+      case .values: shape.readsValues ? .init(rows: reader.values, factor: 1) : nil
+      case .decay: reader.decay.map { .init(rows: $0, factor: 1) }
+      case .firstUpdate:
+        reader.update.first.map {
+          .init(rows: $0, factor: shape.update == .generalizedDelta ? -1 : 1)
+        }
+      case .secondUpdate: reader.update.dropFirst().first.map { .init(rows: $0, factor: 1) }
+      case .incoming: incoming.map { .init(rows: $0, factor: 1) }
+      }
     }
-    load(.values, reader.values, piece, into: &values)
-    loadDecay(piece)
-  }
-
-  private func load(_ stream: Stream, _ rows: TokenRows, _ piece: Piece, into target: inout Rows) {
-    let place = place(of: stream, piece)
-    if let ahead {
-      ahead.take(stream.rawValue, place, into: &target)
-    } else {
-      rows.load(
-        row: place.row, tokens: place.tokens, head: place.head, count: place.count,
-        factor: stream == .queries ? reader.queryFactor : 1, to: target)
+    if reader.decay == nil { decay.update(repeating: 0, count: length) }
+    streams = Part.allCases.map { part in
+      Stream.allCases.filter { tensors[$0.rawValue] != nil && isNeeded($0, for: part) }
     }
   }
 
-  private func place(of stream: Stream, _ piece: Piece) -> RowsAhead.Place {
-    switch stream {
-    case .queries: place(piece, piece.queryHead, piece.reading)
-    case .keys: place(piece, piece.queryHead, piece.tokens)
-    case .values, .decay: place(piece, piece.head, piece.tokens)
+  private func isNeeded(_ stream: Stream, for part: Part) -> Bool {
+    switch part {
+    case .everything: true
+    case .queries: stream == .queries
+    case .writes: stream != .queries && stream != .incoming
+    // Nothing of an additive update is solved.
+    case .reads: stream != .values && (shape.erases || stream != .keys)
     }
-  }
-
-  private func place(_ piece: Piece, _ head: Int, _ tokens: Range<Int>) -> RowsAhead.Place {
-    RowsAhead.Place(row: piece.row, head: head, tokens: tokens, count: piece.count)
   }
 }
 
-/// The chunk that comes next. Where these are called ``advance()`` is, between products, as often as
-/// there are tensors.
 extension ChunkTokens {
-  /// Adds the gradient of the outputs to what is looked ahead for.
-  func addIncoming(_ incoming: TokenRows) throws {
-    incomingStream = try ahead?.add(incoming)
+  private func row(_ stream: Stream) -> Rows { rows[stream.rawValue] }
+
+  /// q [chunk, k], scaled.
+  var queries: Rows { shape.normalizes ? unitQueries : rawQueries }
+  /// [chunk, k]
+  var keys: Rows { shape.normalizes ? unitKeys : rawKeys }
+  /// Before normalisation.
+  var rawQueries: Rows { row(.queries) }
+  var rawKeys: Rows { row(.keys) }
+  /// [chunk, v]
+  var values: Rows { row(.values) }
+  /// [chunk, 1 or k]: logarithms of the decay, zeros without decay.
+  var decay: Rows { row(.decay) }
+  /// β [chunk], delta rule only.
+  var beta: Rows { row(.firstUpdate) }
+  /// r [chunk, k]
+  var readKeys: Rows { shape.update == .delta ? erasedKeys : row(.firstUpdate) }
+  /// b [chunk, k], low rank only.
+  var writeKeys: Rows { row(.secondUpdate) }
+  /// [chunk, v]: what u is without the state, but for a low rank.
+  var sources: Rows { shape.update == .delta ? weightedValues : values }
+  /// dO [chunk, v], zero where fewer tokens are read than written.
+  var incoming: Rows { row(.incoming) }
+
+  /// x of each of ``ChunkShape/reads``.
+  var reads: [UnsafePointer<Float>] {
+    let queries = UnsafePointer(queries)
+    return shape.erases ? [queries, UnsafePointer(readKeys)] : [queries]
   }
 
-  /// The gradient of the outputs that a piece reads, [count, v], zero where it reads fewer tokens.
-  func loadIncoming(_ piece: Piece, into target: inout Rows) {
-    guard let ahead, let incomingStream else { return }
-    ahead.take(incomingStream, place(piece, piece.head, piece.reading), into: &target)
+  /// z of each that is written.
+  var writes: [UnsafePointer<Float>] {
+    let keys = UnsafePointer(keys)
+    return shape.isLowRank ? [UnsafePointer(writeKeys), keys] : [keys]
+  }
+}
+
+extension ChunkTokens {
+  /// Loads what a pass needs of `piece`, queries being zero where it reads fewer tokens than it has, and
+  /// asks for the same of the chunk that is loaded next.
+  func load(_ piece: Piece, _ part: Part, then next: Piece? = nil) {
+    for stream in streams[part.rawValue] {
+      guard let source = tensors[stream.rawValue] else { continue }
+      let place = place(of: stream, piece)
+      if looksAhead {
+        ahead.take(stream.rawValue, source, place, into: &rows[stream.rawValue])
+      } else {
+        source.load(place, to: rows[stream.rawValue])
+      }
+    }
+    derive(piece.count, part)
+    guard let next, looksAhead else { return }
+    ahead.ask(
+      streams[part.rawValue].compactMap { stream in
+        tensors[stream.rawValue].map { (stream.rawValue, $0, place(of: stream, next)) }
+      })
   }
 
-  /// Begins to bring near all of `piece` that a later load takes.
-  func askAll(_ piece: Piece?) { ask(piece, [.queries, .keys, .values, .decay], true) }
+  private func place(of stream: Stream, _ piece: Piece) -> RowsAhead.Place {
+    let head = stream == .queries || stream == .keys ? piece.queryHead : piece.head
+    let isRead = stream == .queries || stream == .incoming
+    return RowsAhead.Place(
+      row: piece.row, head: head, tokens: isRead ? piece.reading : piece.tokens,
+      count: piece.count)
+  }
 
-  /// The same of what changes the state.
-  func askWrites(_ piece: Piece?) { ask(piece, [.keys, .values, .decay], false) }
-
-  /// The same of what flows back to the state.
-  func askReads(_ piece: Piece?) { ask(piece, [.queries, .decay], true) }
-
-  /// Goes on with it.
-  func advance() { ahead?.advance() }
-
-  private func ask(_ piece: Piece?, _ streams: [Stream], _ withIncoming: Bool) {
-    guard let piece else { return }
-    var places = streams.filter { $0 != .decay || reader.decay != nil }.map {
-      (stream: $0.rawValue, place: place(of: $0, piece))
+  private func derive(_ count: Int, _ part: Part) {
+    let (k, v) = (shape.k, shape.v)
+    if shape.normalizes, let reader {
+      if part != .writes {
+        reader.normalizeQueries(count, rawQueries, to: unitQueries, norms: queryNorms)
+      }
+      if isNeeded(.keys, for: part) {
+        reader.normalizeKeys(count, rawKeys, to: unitKeys, norms: keyNorms)
+      }
     }
-    if withIncoming, let incomingStream {
-      places.append((incomingStream, place(piece, piece.head, piece.reading)))
-    }
-    ahead?.ask(places)
+    guard shape.update == .delta, part != .queries else { return }
+    erasedKeys.update(from: keys, count: count * k)
+    kernels.scale_rows(count, k, beta, 1, erasedKeys, k)
+    kernels.scale(count * k, -1, erasedKeys)
+    guard shape.readsValues, part != .reads else { return }
+    weightedValues.update(from: values, count: count * v)
+    kernels.scale_rows(count, v, beta, 1, weightedValues, v)
+  }
+
+  /// Turns gradients of queries and keys [count, k] into those of what was read, in place.
+  ///
+  /// - Parameter work: room for [count + 1, k].
+  func chain(_ count: Int, queryGradient: Rows, keyGradient: Rows, work: Rows) {
+    reader?.backward(
+      count, self, queryGradient: queryGradient, keyGradient: keyGradient, scratch: work)
   }
 }

@@ -13,7 +13,9 @@ struct Panels {
   /// Floats between neighbouring panels.
   var stride: Int { rows * tile }
   /// Floats in all.
-  var size: Int { Self.size(rows: rows, columns: columns, tile: tile) }
+  var size: Int { (columns + tile - 1) / tile * stride }
+  /// Floats as an operand of pairs.
+  var pairSize: Int { (columns + tile - 1) / tile * pairStride / 2 }
 
   /// The memory as bfloat16 numbers.
   var pairs: UnsafeMutablePointer<UInt16> {
@@ -22,25 +24,11 @@ struct Panels {
   /// Numbers between neighbouring panels of pairs.
   var pairStride: Int { (rows + rows % 2) * tile }
 
-  /// The same memory for a matrix of fewer rows.
-  func resized(rows: Int) -> Panels {
-    Panels(rows: rows, columns: columns, tile: tile, base: base)
-  }
-
   /// Where each panel begins, and how many columns it has.
   var panels: [(base: UnsafeMutablePointer<Float>, firstColumn: Int, width: Int)] {
     Swift.stride(from: 0, to: columns, by: tile).map {
       (base + $0 * rows, $0, min(tile, columns - $0))
     }
-  }
-
-  static func size(rows: Int, columns: Int, tile: Int) -> Int {
-    (columns + tile - 1) / tile * tile * rows
-  }
-
-  /// Floats of the room for an operand of pairs.
-  static func pairSize(rows: Int, columns: Int, tile: Int) -> Int {
-    size(rows: rows + rows % 2, columns: columns, tile: tile) / 2
   }
 }
 
@@ -65,14 +53,22 @@ struct LeftOperand {
   static func transposed(_ base: UnsafePointer<Float>, _ stride: Int) -> LeftOperand {
     LeftOperand(numbers: .floats(base), row: 1, column: stride)
   }
+}
 
-  /// The operand without its first rows.
-  func dropping(rows: Int) -> LeftOperand {
-    let numbers: Numbers =
-      switch numbers {
-      case .floats(let base): .floats(base + rows * row)
-      case .pairs(let base): .pairs(base + rows * row)
-      }
-    return LeftOperand(numbers: numbers, row: row, column: column)
+/// Where a product goes: element (i, j) to (j/T)·`panel` + i·`row` + j mod T.
+struct ProductTarget {
+  let base: UnsafeMutablePointer<Float>
+  let row: Int
+  /// nil in dense rows.
+  let panel: Int?
+
+  /// Rows that lie `stride` floats apart.
+  static func rows(_ base: UnsafeMutablePointer<Float>, _ stride: Int) -> ProductTarget {
+    ProductTarget(base: base, row: stride, panel: nil)
+  }
+
+  /// A packed matrix of float32 numbers.
+  static func panels(_ panels: Panels) -> ProductTarget {
+    ProductTarget(base: panels.base, row: panels.tile, panel: panels.stride)
   }
 }

@@ -1,24 +1,25 @@
 import AttentionCPUKernels
 import AttentionTensors
 
-/// Matrix products of the chunked kernels, on one thread. A product takes a ``LeftOperand`` from
-/// ``left(_:rows:depth:in:)`` and a right one that ``pack(_:row:column:rows:columns:into:)`` and its
-/// like packed.
-final class PanelProduct: Sendable {
+/// Matrix products of a chunk, on one thread. A product takes a left operand from
+/// ``left(_:rows:depth:)`` and a right one that ``pack(_:row:column:rows:columns:into:)`` and its
+/// like packed. While products are computed, rows of the next chunk arrive: ``ahead``.
+final class PanelProduct {
   let kernels: cpu_kernels
-  /// Whether operands are rounded to bfloat16 and multiplied in pairs, at twice the rate. Sums stay
-  /// float32.
-  let roundsOperands: Bool
+  /// Whether operands are rounded to bfloat16.
+  private let roundsOperands: Bool
+  /// Room for a left operand.
+  private let leftRoom: UnsafeMutablePointer<UInt16>
+  let ahead: RowsAhead
 
-  init(kernels: cpu_kernels, roundsOperands: Bool = false) {
-    self.kernels = kernels
-    self.roundsOperands = roundsOperands
-  }
-
-  /// The products for inputs of `dtype`: half precision need not be multiplied as float32 where the
-  /// processor multiplies pairs.
-  convenience init(kernels: cpu_kernels, for dtype: DType) {
-    self.init(kernels: kernels, roundsOperands: dtype == .bfloat16 && kernels.has_bf16 != 0)
+  init(_ shape: ChunkShape, _ ahead: RowsAhead, _ arena: inout Arena) {
+    kernels = shape.kernels
+    roundsOperands = shape.roundsOperands
+    self.ahead = ahead
+    // Tokens by channels, channels by tokens, or tokens by tokens.
+    let widest = max(shape.k, shape.v, ChunkScores.length)
+    let pairs = roundsOperands ? ChunkScores.length * (widest + widest % 2) : 0
+    leftRoom = UnsafeMutableRawPointer(arena.take(pairs / 2)).assumingMemoryBound(to: UInt16.self)
   }
 
   /// Packs a matrix of `rows` by `columns` at the top left of `panels`; element (i, j) of it lies
@@ -35,7 +36,7 @@ final class PanelProduct: Sendable {
     }
   }
 
-  /// ``pack(_:row:column:rows:columns:into:)`` in float32 always, for a state that is added to.
+  /// ``pack(_:row:column:rows:columns:into:)`` in float32 always, for sums.
   func packSums(
     _ source: UnsafePointer<Float>, row: Int, column: Int, rows: Int, columns: Int,
     into panels: Panels
@@ -44,12 +45,16 @@ final class PanelProduct: Sendable {
   }
 
   /// `sums` as a right operand: itself, or rounded into `room`.
-  func operand(of sums: Panels, in room: Panels) -> Panels {
+  ///
+  /// - Parameter rows: those that are rounded, the first being even; nil for all.
+  @discardableResult
+  func operand(of sums: Panels, rows: Range<Int>? = nil, in room: Panels) -> Panels {
     guard roundsOperands else { return sums }
+    let rows = rows ?? 0..<sums.rows
     for (index, panel) in sums.panels.enumerated() {
       kernels.bf16.pair_rows!(
-        sums.rows, sums.tile, panel.base, sums.tile, room.pairs + index * room.pairStride,
-        2 * sums.tile)
+        rows.count, sums.tile, panel.base + rows.lowerBound * sums.tile, sums.tile,
+        room.pairs + index * room.pairStride + rows.lowerBound * sums.tile, 2 * sums.tile)
     }
     return room
   }
@@ -69,12 +74,12 @@ final class PanelProduct: Sendable {
     }
   }
 
-  /// Unpacks `source`, or its first `rows`, into dense rows.
-  func unpack(_ source: Panels, rows: Int? = nil, into target: UnsafeMutablePointer<Float>) {
-    for panel in source.panels {
-      for i in 0..<(rows ?? source.rows) {
-        (target + i * source.columns + panel.firstColumn).update(
-          from: panel.base + i * source.tile, count: panel.width)
+  /// Unpacks `sums`, or its first `rows`, into dense rows.
+  func unpack(_ sums: Panels, rows: Int? = nil, into target: UnsafeMutablePointer<Float>) {
+    for panel in sums.panels {
+      for i in 0..<(rows ?? sums.rows) {
+        (target + i * sums.columns + panel.firstColumn).update(
+          from: panel.base + i * sums.tile, count: panel.width)
       }
     }
   }
@@ -88,79 +93,46 @@ final class PanelProduct: Sendable {
     }
   }
 
-  /// Floats of the room for a left operand.
-  static func leftSize(rows: Int, depth: Int) -> Int { rows * (depth + depth % 2) / 2 }
-
-  /// A matrix of `rows` by `depth` as a left operand: itself, or rounded into `room`.
-  func left(
-    _ a: LeftOperand, rows: Int, depth: Int, in room: UnsafeMutablePointer<Float>
-  ) -> LeftOperand {
+  /// A matrix of `rows` by `depth` as a left operand, until the next one.
+  func left(_ a: LeftOperand, rows: Int, depth: Int) -> LeftOperand {
     guard roundsOperands, case .floats(let base) = a.numbers else { return a }
-    let pairs = UnsafeMutableRawPointer(room).assumingMemoryBound(to: UInt16.self)
     if a.column == 1 {
       let stride = depth + depth % 2
-      kernels.bf16.round_rows!(rows, depth, base, a.row, pairs, stride)
-      return LeftOperand(numbers: .pairs(pairs), row: stride, column: 2)
+      kernels.bf16.round_rows!(rows, depth, base, a.row, leftRoom, stride)
+      return LeftOperand(numbers: .pairs(leftRoom), row: stride, column: 2)
     }
-    kernels.bf16.pair_rows!(depth, rows, base, a.column, pairs, 2 * rows)
-    return LeftOperand(numbers: .pairs(pairs), row: 2, column: 2 * rows)
+    kernels.bf16.pair_rows!(depth, rows, base, a.column, leftRoom, 2 * rows)
+    return LeftOperand(numbers: .pairs(leftRoom), row: 2, column: 2 * rows)
   }
 
-  /// c = a b, or c += a b where it `adds`, over the rows `depth` of b, the first being even; c has
-  /// `rows` rows and `columns` columns, its rows `stride` floats apart.
+  /// Rows after which those of the next chunk may be copied.
+  private static let rowsAtOnce = 64
+
+  /// c = a b, or c += a b where it `adds`.
+  ///
+  /// - Parameters:
+  ///   - rows: rows of a and c.
+  ///   - depth: rows of b, the first being even.
+  ///   - columns: the first columns of b; nil for all.
   func multiply(
-    _ a: LeftOperand, _ b: Panels, rows: Int, columns: Int, depth: Range<Int>,
-    into c: UnsafeMutablePointer<Float>, stride: Int, adds: Bool
+    _ a: LeftOperand, _ b: Panels, rows: Range<Int>, depth: Range<Int>, columns: Int? = nil,
+    into c: ProductTarget, adds: Bool
   ) {
-    multiply(
-      a, b, rows: rows, columns: columns, depth: depth, into: c, row: stride, panel: b.tile,
-      adds: adds)
-  }
-
-  /// c = a b, or c += a b where it `adds`, over the rows `depth` of b; c is packed itself, and a
-  /// begins with what belongs to the first of `rows`.
-  func multiply(
-    _ a: LeftOperand, _ b: Panels, depth: Range<Int>, into c: Panels, rows: Range<Int>, adds: Bool
-  ) {
-    multiply(
-      a, b, rows: rows.count, columns: c.columns, depth: depth,
-      into: c.base + rows.lowerBound * c.tile, row: c.tile, panel: c.stride, adds: adds)
-  }
-
-  /// c += a b in two halves of rows, with `between` called between them.
-  func multiply(
-    _ a: LeftOperand, _ b: Panels, depth: Int, addingTo c: Panels, between: () -> Void
-  ) {
-    let half = c.rows / 2 / Self.rowsAtOnce * Self.rowsAtOnce
-    multiply(a, b, depth: 0..<depth, into: c, rows: 0..<half, adds: true)
-    between()
-    multiply(a.dropping(rows: half), b, depth: 0..<depth, into: c, rows: half..<c.rows, adds: true)
-  }
-
-  /// Rows that a product has in registers, or a multiple of them.
-  private static let rowsAtOnce = 8
-
-  /// c += a b, c being packed itself.
-  func multiply(_ a: LeftOperand, _ b: Panels, depth: Int, addingTo c: Panels) {
-    multiply(
-      a, b, rows: c.rows, columns: c.columns, depth: 0..<depth, into: c.base, row: c.tile,
-      panel: c.stride, adds: true)
-  }
-
-  private func multiply(
-    _ a: LeftOperand, _ b: Panels, rows: Int, columns: Int, depth: Range<Int>,
-    into c: UnsafeMutablePointer<Float>, row: Int, panel: Int, adds: Bool
-  ) {
-    let first = depth.lowerBound
-    switch a.numbers {
-    case .floats(let base):
-      kernels.product(
-        rows, columns, depth.count, base + first * a.column, a.row, a.column,
-        b.base + first * b.tile, b.stride, c, row, panel, adds ? 1 : 0)
-    case .pairs(let pairs):
-      kernels.bf16.product_pairs!(
-        rows, columns, depth.count, pairs + first / 2 * a.column, a.row, a.column,
-        b.pairs + first * b.tile, b.pairStride, c, row, panel, adds ? 1 : 0)
+    let (columns, panel, first) = (columns ?? b.columns, c.panel ?? b.tile, depth.lowerBound)
+    for start in stride(from: rows.lowerBound, to: rows.upperBound, by: Self.rowsAtOnce) {
+      let count = min(Self.rowsAtOnce, rows.upperBound - start)
+      switch a.numbers {
+      case .floats(let base):
+        kernels.product(
+          count, columns, depth.count, base + start * a.row + first * a.column, a.row, a.column,
+          b.base + first * b.tile, b.stride, c.base + start * c.row, c.row, panel, adds ? 1 : 0)
+      case .pairs(let pairs):
+        kernels.bf16.product_pairs!(
+          count, columns, depth.count, pairs + start * a.row + first / 2 * a.column, a.row,
+          a.column, b.pairs + first * b.tile, b.pairStride, c.base + start * c.row, c.row, panel,
+          adds ? 1 : 0)
+      }
+      ahead.fetched(multiplyAdds: count * columns * depth.count)
     }
   }
 }

@@ -1,8 +1,7 @@
 import AttentionTensors
 
-/// The rows of the chunk that comes next, brought near while the one at work is computed: products
-/// fetch what was asked for, a line now and then, and between products it is copied to where the
-/// next chunk finds it.
+/// The rows of the next chunk, brought near while this one is computed: products fetch what was asked for, a
+/// line now and then, and once it has arrived it is copied to where the next chunk finds it.
 ///
 /// The rows of one head lie apart by all heads, and so many rows at such distances share few places
 /// of the second cache: so one tensor after the other is asked for and copied.
@@ -15,69 +14,87 @@ final class RowsAhead {
     let count: Int
   }
 
-  private struct Stream {
+  /// A tensor whose rows are multiplied by a factor.
+  struct Source {
     let rows: TokenRows
     let factor: Float
-    let scratch: Scratch
-    /// What was copied, and which rows it is.
-    var copied: UnsafeMutablePointer<Float>
-    var place: Place?
+
+    func load(_ place: Place, to target: UnsafeMutablePointer<Float>) {
+      rows.load(
+        row: place.row, tokens: place.tokens, head: place.head, count: place.count,
+        factor: factor, to: target)
+    }
   }
 
-  private let length: Int
-  private var streams: [Stream] = []
-  private var asked: [(stream: Int, place: Place)] = []
-  /// Those of ``asked`` before it are copied; it is on its way.
+  /// Multiply-adds of a product per line that it fetches.
+  private let multiplyAddsPerLine: Int
+  /// Of each source what was copied, and which rows it is.
+  private var copied: [(rows: UnsafeMutablePointer<Float>, place: Place?)]
+  /// Those of ``asked`` before ``next`` are copied; it is on its way.
+  private var asked: [(number: Int, source: Source, place: Place)] = []
   private var next = 0
+  /// Multiply-adds after which all that was asked for has arrived.
+  private var missing = 0
 
-  /// - Parameter length: the most rows of a place.
-  init(length: Int) { self.length = length }
-
-  /// Adds a tensor, whose rows are multiplied by `factor`, and returns its number.
-  func add(_ rows: TokenRows, factor: Float = 1) throws -> Int {
-    let scratch = try Scratch(floats: length * rows.width)
-    streams.append(Stream(rows: rows, factor: factor, scratch: scratch, copied: scratch.base))
-    return streams.count - 1
+  /// - Parameters:
+  ///   - widths: of the rows of each source; 0 where there is none.
+  ///   - length: the most rows of a place.
+  init(widths: [Int], length: Int, tile: Int, _ arena: inout Arena) {
+    multiplyAddsPerLine = 16 * tile
+    copied = widths.map { (arena.take(length * $0), nil) }
   }
 
-  /// Begins to bring `places` near, each of the stream of that number.
-  func ask(_ places: [(stream: Int, place: Place)]) {
-    for index in streams.indices { streams[index].place = nil }
+  /// Begins to bring `places` near, each of the source of that number.
+  func ask(_ places: [(number: Int, source: Source, place: Place)]) {
+    for number in copied.indices { copied[number].place = nil }
     asked = places
     next = 0
     askNext()
   }
 
-  /// Copies what is on its way and asks for the tensor after it; called between products.
-  func advance() {
+  /// Asks for the places of rows that are going to be written.
+  func ask(_ output: TokenRowsOutput, row: Int, tokens: Range<Int>, head: Int) {
+    missing += output.ask(row: row, tokens: tokens, head: head) * multiplyAddsPerLine
+  }
+
+  /// Tells that a product fetched as many lines as come to its size.
+  func fetched(multiplyAdds: Int) {
+    missing -= multiplyAdds
+    if missing <= 0 {
+      missing = 0
+      copyNext()
+    }
+  }
+
+  /// Copies what is on its way and asks for the tensor after it.
+  private func copyNext() {
     guard next < asked.count else { return }
-    let (number, place) = asked[next]
-    let stream = streams[number]
-    stream.rows.load(
-      row: place.row, tokens: place.tokens, head: place.head, count: place.count,
-      factor: stream.factor, to: stream.copied)
-    streams[number].place = place
+    let (number, source, place) = asked[next]
+    source.load(place, to: copied[number].rows)
+    copied[number].place = place
     next += 1
     askNext()
   }
 
   private func askNext() {
     guard next < asked.count else { return }
-    let (number, place) = asked[next]
-    streams[number].rows.ask(row: place.row, tokens: place.tokens, head: place.head)
+    let (_, source, place) = asked[next]
+    missing +=
+      source.rows.ask(row: place.row, tokens: place.tokens, head: place.head)
+      * multiplyAddsPerLine
   }
 
   /// Puts the rows of `place` into `target`, [count, width], whether they were asked for or not; the
   /// memory may become another.
-  func take(_ number: Int, _ place: Place, into target: inout UnsafeMutablePointer<Float>) {
-    while asked.dropFirst(next).contains(where: { $0.stream == number }) { advance() }
-    if streams[number].place == place {
-      swap(&streams[number].copied, &target)
-      streams[number].place = nil
+  func take(
+    _ number: Int, _ source: Source, _ place: Place, into target: inout UnsafeMutablePointer<Float>
+  ) {
+    while asked.dropFirst(next).contains(where: { $0.number == number }) { copyNext() }
+    if copied[number].place == place {
+      swap(&copied[number].rows, &target)
+      copied[number].place = nil
     } else {
-      streams[number].rows.load(
-        row: place.row, tokens: place.tokens, head: place.head, count: place.count,
-        factor: streams[number].factor, to: target)
+      source.load(place, to: target)
     }
   }
 }

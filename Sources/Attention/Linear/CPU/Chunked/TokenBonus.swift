@@ -15,32 +15,30 @@ final class TokenBonus {
   typealias Piece = RecurrenceReader.Piece
   typealias Rows = UnsafeMutablePointer<Float>
 
-  private let reader: RecurrenceReader
+  private let memory: Scratch?
   private let kernels: cpu_kernels
   private let (k, v): (Int, Int)
   private let tokens: ChunkTokens
-  private let scratch: Scratch
   /// [k] each: u, and its gradient.
   private let bonus, gradient: Rows
   /// [k], a product of two rows, and [64, v], rows that are read.
   private let row, rows: Rows
 
   /// nil for other updates.
-  init?(_ call: LinearArguments, _ reader: RecurrenceReader, _ kernels: cpu_kernels, head: Int)
-    throws
-  {
-    guard call.problem.update == .additiveBefore else { return nil }
-    self.reader = reader
-    self.kernels = kernels
-    (k, v) = (reader.keyDimension, reader.valueDimension)
-    tokens = try ChunkTokens(reader, length: ChunkScores.length)
-    scratch = try Scratch(floats: 3 * k + ChunkScores.length * v)
-    bonus = scratch.base
-    gradient = bonus + k
-    row = gradient + k
-    rows = row + k
-    gradient.update(repeating: 0, count: k)
+  init?(_ call: LinearArguments, _ reader: RecurrenceReader, _ shape: ChunkShape, head: Int) throws {
     guard let elements = try call.bonusElements() else { return nil }
+    kernels = shape.kernels
+    let (k, v) = (shape.k, shape.v)
+    (self.k, self.v) = (k, v)
+    (tokens, bonus, gradient, row, rows, memory) = try Arena.place { arena in
+      (
+        ChunkTokens(shape, length: ChunkScores.length, looksAhead: false, &arena),
+        arena.take(k), arena.take(k), arena.take(k), arena.take(ChunkScores.length * v),
+        arena.memory
+      )
+    }
+    tokens.read(reader)
+    gradient.update(repeating: 0, count: k)
     bonus.update(
       from: elements.base.assumingMemoryBound(to: Float.self) + head * k, count: k)
   }
@@ -53,7 +51,7 @@ final class TokenBonus {
   ///   - queries: `[tokens, k]`, scaled.
   ///   - output: `[tokens, v]`.
   func add(_ piece: Piece, queries: UnsafePointer<Float>, to output: Rows) {
-    tokens.loadWrites(piece.atReading)
+    tokens.load(piece.atReading, .writes)
     for t in 0..<piece.reading.count {
       kernels.binary_f32(CPU_MULTIPLY, k, queries + t * k, 1, bonus, 1, row)
       kernels.axpy(
@@ -63,7 +61,7 @@ final class TokenBonus {
 
   /// Adds to the gradients of the queries [tokens, k] that `piece` reads.
   func addToQueries(_ piece: Piece, outputGradient: UnsafePointer<Float>, to target: Rows) {
-    tokens.loadWrites(piece.atReading)
+    tokens.load(piece.atReading, .writes)
     for t in 0..<piece.reading.count {
       let weight = kernels.dot(v, tokens.values + t * v, outputGradient + t * v)
       kernels.binary_f32(CPU_MULTIPLY, k, tokens.keys + t * k, 1, bonus, 1, row)
@@ -78,7 +76,7 @@ final class TokenBonus {
     keyGradient: Rows, valueGradient: Rows
   ) {
     let own = piece.atTokens
-    tokens.loadQueries(own)
+    tokens.load(own, .queries)
     incoming.load(row: own.row, tokens: own.tokens, head: own.head, to: rows)
     for t in 0..<own.count {
       let (query, key, outputGradient) = (tokens.queries + t * k, keys + t * k, rows + t * v)
@@ -94,7 +92,7 @@ final class TokenBonus {
   /// The output of the first token of a sequence, from its initial state [k, v].
   func readFirst(_ chunk: Piece, _ state: UnsafePointer<Float>, to target: TokenRowsOutput) {
     let first = chunk.firstToken
-    tokens.loadQueries(first)
+    tokens.load(first, .queries)
     rows.update(repeating: 0, count: v)
     for d in 0..<k { kernels.axpy(v, tokens.queries[d], state + d * v, rows) }
     add(first, queries: tokens.queries, to: rows)
@@ -108,7 +106,7 @@ final class TokenBonus {
     to target: TokenRowsOutput
   ) throws {
     let first = chunk.firstToken
-    tokens.loadQueries(first)
+    tokens.load(first, .queries)
     incoming.load(row: first.row, tokens: first.tokens, head: first.head, to: rows)
     let queryGradient = try Scratch(floats: 4 * k)
     let unused = queryGradient.base + k
@@ -118,8 +116,7 @@ final class TokenBonus {
     }
     addToQueries(first, outputGradient: rows, to: queryGradient.base)
     unused.update(repeating: 0, count: k)
-    reader.backward(
-      1, tokens, queryGradient: queryGradient.base, keyGradient: unused, scratch: unused + k)
+    tokens.chain(1, queryGradient: queryGradient.base, keyGradient: unused, work: unused + k)
     target.store(
       row: first.row, tokens: first.tokens, head: first.head, from: queryGradient.base)
   }

@@ -1,17 +1,6 @@
 import AttentionCPUKernels
 import AttentionTensors
 
-/// What takes one recurrence after the other through the tokens of a piece.
-protocol TokenStepper {
-  /// - Parameters:
-  ///   - before: the state [k, v] before the piece.
-  ///   - state: `[k, v]`: the state after it; may be `before`.
-  ///   - pastCaches: whether the state after the piece's last token goes past the caches.
-  func run(
-    _ piece: RecurrenceReader.Piece, from before: UnsafePointer<Float>,
-    _ state: UnsafeMutablePointer<Float>, pastCaches: Int32, to target: TokenRowsOutput)
-}
-
 /// How the kernels that go token by token cut their work: small recurrences are done several by one
 /// thread.
 struct StepPlan {
@@ -41,7 +30,7 @@ struct StepPlan {
   /// - Parameter makeStepper: a stepper with room for so many tokens; each is used by one thread.
   func forward(
     _ call: LinearArguments, _ kernels: cpu_kernels,
-    _ makeStepper: @Sendable (_ block: Int) throws -> some TokenStepper
+    _ makeStepper: @Sendable (_ block: Int) throws -> TokenStepper
   ) throws -> LinearOutputs {
     let problem = call.problem
     let stateSize = problem.keyDimension * problem.valueDimension

@@ -3,7 +3,7 @@ import AttentionTensors
 /// The chunked erasing recurrence with the columns of the values in slices: a column of the state
 /// knows nothing of the others, so one long sequence of one head has work for several threads. Each
 /// slice computes the scores of the chunk again.
-struct ErasingColumns: LinearKernel {
+struct ColumnSlices: LinearKernel {
   /// How many slices there are.
   let slices: Int
 
@@ -12,7 +12,7 @@ struct ErasingColumns: LinearKernel {
   /// Fewer columns fill no tile of a product.
   private static let leastColumns = 32
 
-  private let whole = ErasingChunked()
+  private let whole = ChunkedKernel(erases: true)
 
   init(slices: Int) { self.slices = slices }
 
