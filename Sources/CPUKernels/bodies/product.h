@@ -2,8 +2,9 @@
 // TILE_COLUMNS is TILE_VECTORS vectors; A is read by broadcast and never packed.
 #define TILE_COLUMNS (TILE_VECTORS * LANES)
 
+// y[c*y_stride + r] = x[r*x_stride + c] for a square of LANES 32-bit words, in registers; strides are in
+// bytes.
 #if VECTOR_BYTES == 64
-// y[c*y_stride + r] = x[r*x_stride + c] for a square of sixteen 32-bit words, in registers.
 INLINE void transpose_square(const char *x, ptrdiff_t x_stride, char *y, ptrdiff_t y_stride) {
   __m512i row[16], pair[16];
 #pragma unroll
@@ -33,6 +34,51 @@ INLINE void transpose_square(const char *x, ptrdiff_t x_stride, char *y, ptrdiff
     _mm512_storeu_si512(y + (ptrdiff_t)(i + 12) * y_stride, _mm512_shuffle_i32x4(c, d, 0xDD));
   }
 }
+#elif VECTOR_BYTES == 32
+INLINE void transpose_square(const char *x, ptrdiff_t x_stride, char *y, ptrdiff_t y_stride) {
+  vf row[8], pair[8];
+#pragma unroll
+  for (size_t i = 0; i < 8; i++) row[i] = v_load((const float *)(x + (ptrdiff_t)i * x_stride));
+#pragma unroll
+  for (size_t i = 0; i < 8; i += 2) {
+    pair[i] = __builtin_shufflevector(row[i], row[i + 1], 0, 8, 1, 9, 4, 12, 5, 13);
+    pair[i + 1] = __builtin_shufflevector(row[i], row[i + 1], 2, 10, 3, 11, 6, 14, 7, 15);
+  }
+  // Each half of a vector has the words of one column and four rows.
+#pragma unroll
+  for (size_t i = 0; i < 8; i += 4)
+#pragma unroll
+    for (size_t n = 0; n < 2; n++) {
+      vf a = pair[i + n], b = pair[i + n + 2];
+      row[i + 2 * n] = __builtin_shufflevector(a, b, 0, 1, 8, 9, 4, 5, 12, 13);
+      row[i + 2 * n + 1] = __builtin_shufflevector(a, b, 2, 3, 10, 11, 6, 7, 14, 15);
+    }
+#pragma unroll
+  for (size_t i = 0; i < 4; i++) {
+    vf low = __builtin_shufflevector(row[i], row[i + 4], 0, 1, 2, 3, 8, 9, 10, 11);
+    vf high = __builtin_shufflevector(row[i], row[i + 4], 4, 5, 6, 7, 12, 13, 14, 15);
+    v_store((float *)(y + (ptrdiff_t)i * y_stride), low);
+    v_store((float *)(y + (ptrdiff_t)(i + 4) * y_stride), high);
+  }
+}
+#else
+INLINE void transpose_square(const char *x, ptrdiff_t x_stride, char *y, ptrdiff_t y_stride) {
+  vf row[4], pair[4];
+#pragma unroll
+  for (size_t i = 0; i < 4; i++) row[i] = v_load((const float *)(x + (ptrdiff_t)i * x_stride));
+#pragma unroll
+  for (size_t i = 0; i < 2; i++) {
+    pair[2 * i] = __builtin_shufflevector(row[i], row[i + 2], 0, 4, 1, 5);
+    pair[2 * i + 1] = __builtin_shufflevector(row[i], row[i + 2], 2, 6, 3, 7);
+  }
+#pragma unroll
+  for (size_t i = 0; i < 2; i++) {
+    vf low = __builtin_shufflevector(pair[i], pair[i + 2], 0, 4, 1, 5);
+    vf high = __builtin_shufflevector(pair[i], pair[i + 2], 2, 6, 3, 7);
+    v_store((float *)(y + (ptrdiff_t)(2 * i) * y_stride), low);
+    v_store((float *)(y + (ptrdiff_t)(2 * i + 1) * y_stride), high);
+  }
+}
 #endif
 
 static void pack(size_t k, size_t n, const float *b, ptrdiff_t k_stride, ptrdiff_t n_stride,
@@ -57,13 +103,11 @@ static void pack(size_t k, size_t n, const float *b, ptrdiff_t k_stride, ptrdiff
       }
     } else {
       size_t i = 0;
-#if VECTOR_BYTES == 64
       if (k_stride == 1 && columns == TILE_COLUMNS)
         for (; i + LANES <= k; i += LANES)
           for (size_t j = 0; j < TILE_COLUMNS; j += LANES)
             transpose_square((const char *)(source + (ptrdiff_t)j * n_stride + i), n_stride * 4,
                              (char *)(panels + i * TILE_COLUMNS + j), TILE_COLUMNS * 4);
-#endif
       // Four rows at a time, so that each cache line of the panel is visited less often.
       for (; i + 4 <= k; i += 4)
         for (size_t j = 0; j < columns; j++) {
