@@ -1,7 +1,7 @@
-// The ladder, step 1: one thread per number of c.
+// The ladder, step 1: one thread per element of c.
 //
-// Every number of a and b is read from memory as often as there are columns or rows of c: the cache is what
-// this waits for. Launched with blocks of 256 threads, a thread for each of 16 × 16 numbers.
+// Every element of a is read once per column of c, every element of b once per row: the kernel is bound by
+// the cache. Blocks of 256 threads compute 16 × 16 elements.
 
 #include "ladder/product.cuh"
 

@@ -1,14 +1,14 @@
-// The ladder, step 2: tiles in shared memory, and 8 × 8 numbers of c per thread.
+// The ladder, step 2: tiles in shared memory, and 8 × 8 elements of c per thread.
 //
-// A block reads 16 columns of its rows of a and b once and uses them for 128 × 128 numbers; a thread reads
-// 16 numbers for 64 multiply-adds. What is left to wait for is the multiply-adds themselves: the ordinary
-// ones are a sixteenth of what the matrix instructions do. Blocks of 256 threads.
+// A block reads 16 columns of its rows of a and b once and uses them for 128 × 128 elements of c; a thread
+// reads 16 elements for 64 multiply-adds. The kernel is now bound by the multiply-adds: ordinary ones have a
+// sixteenth of the rate of matrix instructions. Blocks of 256 threads.
 
 #include "ladder/product.cuh"
 
 constexpr int threads = 256;
 constexpr int depth = 16;
-// Rows of a tile begin in different banks.
+// Padded, so that rows of a tile begin in different banks.
 constexpr int pitch = block_rows + 4;
 
 extern "C" __global__ void __launch_bounds__(threads) ladder_2_shared(
@@ -20,7 +20,7 @@ extern "C" __global__ void __launch_bounds__(threads) ladder_2_shared(
   const int row = threadIdx.x / 16 * 8, column = threadIdx.x % 16 * 8;
   float sum[8][8] = {};
   for (int start = 0; start < p.k; start += depth) {
-    // 1. A tile of a and one of b, eight numbers per thread.
+    // 1. Load a tile of a and one of b, eight elements of each per thread.
     for (int i = threadIdx.x; i < block_rows * depth; i += threads) {
       const int tile_row = i / depth, k = i % depth;
       left[k * pitch + tile_row] = Element::widen(p.a[(i64)(first_row + tile_row) * p.k + start + k]);
@@ -28,7 +28,7 @@ extern "C" __global__ void __launch_bounds__(threads) ladder_2_shared(
           Element::widen(p.b[(i64)(first_column + tile_row) * p.k + start + k]);
     }
     __syncthreads();
-    // 2. Outer products of a column of each.
+    // 2. Add the outer product of a column of each.
     for (int k = 0; k < depth; ++k) {
       float x[8], y[8];
 #pragma unroll

@@ -1,8 +1,8 @@
 // The ladder, step 3: matrix instructions on fragments.
 //
-// Tiles lie in shared memory as bfloat16, swizzled so that the eight rows which a matrix load reads lie in
-// different banks. Sixteen products of 16 × 8 follow six loads. But nothing is multiplied while a tile
-// arrives, and nothing arrives while one is multiplied. Blocks of 256 threads.
+// Tiles are bfloat16 in shared memory, swizzled so that the eight rows of a matrix load lie in different
+// banks. Six loads feed sixteen 16 × 8 products. But copies and products alternate: nothing is multiplied
+// while a tile is copied, and nothing is copied while one is multiplied. Blocks of 256 threads.
 
 #include "ladder/fragments.cuh"
 

@@ -1,8 +1,8 @@
-// The ladder, step 4: a pipeline of tiles.
+// The ladder, step 4: a pipeline of three stages.
 //
-// Three tiles are in shared memory or on their way there: while one is multiplied, two arrive. One barrier a
-// tile says both that the next is there and that the place of the last is free. A fourth tile would leave
-// room for one block per multiprocessor only, and nothing to do while it waits. Blocks of 256 threads.
+// While one tile is multiplied, two are being copied. One `__syncthreads` per tile guarantees both that the
+// next tile has arrived and that the stage of the last one is free. A fourth stage would lower occupancy to
+// one block, which would leave the multiprocessor idle while it waits. Blocks of 256 threads.
 
 #include "ladder/fragments.cuh"
 
@@ -18,7 +18,7 @@ extern "C" __global__ void __launch_bounds__(threads) ladder_4_pipeline(
     if (tile < tiles) {
       copy_tiles(p, left + stage * LeftTile::bytes, right + stage * RightTile::bytes, tile * depth);
     } else {
-      // Every turn closes a group, so that the groups count the tiles.
+      // Every iteration closes a group, so that waiting counts tiles.
       close_copies();
     }
   };

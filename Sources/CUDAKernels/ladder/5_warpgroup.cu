@@ -1,8 +1,8 @@
 // The ladder, step 5: Hopper's matrix instructions.
 //
-// A warpgroup multiplies 64 × 128 × 16 numbers with one instruction that reads both operands from shared
-// memory by itself and goes on while the warps do something else: no fragments are loaded, and a thread's
-// registers hold sums only. Two warpgroups, 256 threads; for sm_90a.
+// One instruction of a warpgroup computes a 64 × 128 × 16 product. It reads both operands from shared memory
+// and runs asynchronously: no fragments are loaded, and a thread's registers hold only accumulators. Two
+// warpgroups, 256 threads; for sm_90a.
 
 #include "ladder/product.cuh"
 #include "tile/warpgroup.cuh"
@@ -47,7 +47,7 @@ extern "C" __global__ void __launch_bounds__(threads) ladder_5_warpgroup(
           RightTile::along_rows(right + stage * RightTile::bytes, 0, step), true);
     }
     close_products();
-    // The place of the tile before is free: its products were waited for.
+    // The stage of the previous tile is free: its products have completed.
     copy(tile + stages - 1);
     wait_for_products<0>();
     keep(sum);

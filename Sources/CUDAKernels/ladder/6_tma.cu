@@ -1,9 +1,9 @@
-// The ladder, step 6: Hopper's copying unit.
+// The ladder, step 6: TMA, Hopper's tensor memory accelerator.
 //
-// One thread requests tiles, whose arrival a barrier counts; the warpgroups that multiply
-// wait for that barrier only, not for one another. Threads that copy nothing have registers for more sums:
-// a warpgroup computes 128 × 128 numbers, two make 256 × 128, and a number that arrives is multiplied twice
-// as often. 384 threads; m a multiple of 256; for sm_90a.
+// One thread requests tiles, and a barrier per stage counts the bytes that have arrived; the warpgroups that
+// multiply wait for that barrier only, not for one another. Threads that copy nothing have registers for more
+// accumulators: a warpgroup computes 128 × 128 elements, a block 256 × 128, and each copied element of b is
+// used twice as often. 384 threads; m a multiple of 256; for sm_90a.
 
 #include "ladder/product.cuh"
 #include "tile/ring.cuh"
@@ -60,7 +60,7 @@ extern "C" __global__ void __launch_bounds__(readers + group_threads, 1)
       }
     }
     close_products();
-    // The products of the tile before are done: its place is free.
+    // The products of the previous tile have completed: its stage is free.
     wait_for_products<1>();
     if (tile > 0 && threadIdx.x % warp_threads == 0) ring.release(tile - 1);
   }

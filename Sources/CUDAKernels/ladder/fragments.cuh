@@ -3,7 +3,7 @@
 #include "ladder/product.cuh"
 #include "tile/matrix.cuh"
 
-// What steps 3 and 4 share: eight warps, each with 64 × 32 numbers of a block's c in its registers.
+// Shared by steps 3 and 4: eight warps, each with a 64 × 32 part of a block's c in its registers.
 
 constexpr int threads = 256;
 constexpr int depth = 64;
@@ -27,7 +27,7 @@ DEVICE void copy_tiles(const LadderParameters &p, u32 left, u32 right, int start
   close_copies();
 }
 
-// sum += the warp's rows of the left tile times its rows of the right one.
+// sum += the warp's rows of the left tile times the transpose of its rows of the right one.
 DEVICE void multiply_tiles(Sums &sum, u32 left, u32 right) {
   const LeftOperands<LeftTile> left_rows(left, warp_row());
   const RightOperands<RightTile> right_rows(right);

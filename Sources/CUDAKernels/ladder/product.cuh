@@ -4,10 +4,10 @@
 
 #include "ladder/product.h"
 
-// What every kernel of the ladder computes: see LadderParameters.
+// The product that every step computes: see LadderParameters.
 
 using Element = bf16;
 
-// The part of c that a block computes from the second step on.
+// The tile of c that a block computes, from step 2 on.
 constexpr int block_rows = 128;
 constexpr int block_columns_of_c = 128;

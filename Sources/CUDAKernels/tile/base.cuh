@@ -2,8 +2,8 @@
 
 #include "tile/constants.h"
 
-// Fixed-width types and constants. Sources include no headers of CUDA: what they need is declared in
-// this folder, and in `include/tile` what Swift reads too.
+// Fixed-width types and constants. Kernels include no CUDA headers: this folder declares what they use,
+// `include/tile` what they share with Swift.
 
 using u8 = unsigned char;
 using u16 = unsigned short;
@@ -12,7 +12,7 @@ using i64 = long long;
 using u64 = unsigned long long;
 
 #define DEVICE static __device__ __forceinline__
-// For what is seldom called: the registers of what it is called from are as they would be without.
+// For rarely called functions: not inlined, they do not raise the register use of their callers.
 #define SELDOM static __device__ __noinline__
 
 constexpr float infinity = __builtin_bit_cast(float, 0x7f800000u);

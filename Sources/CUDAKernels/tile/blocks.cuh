@@ -3,9 +3,9 @@
 #include "tile/ring.cuh"
 #include "tile/warpgroup.cuh"
 
-// For kernels whose warpgroups read tiles that others copy.
+// For kernels whose warpgroups read tiles that other threads copy.
 
-// Requests a tile's rows from `row` on, 64 columns at a time from `column` on.
+// Requests the copy of a tile, rows from `row` and columns from `column` on, 64 columns at a time.
 template <typename T>
 DEVICE void copy_blocks(u32 tile, const TensorMap &map, u32 barrier, int head, int row, int batch,
                         int column = 0) {
@@ -15,8 +15,8 @@ DEVICE void copy_blocks(u32 tile, const TensorMap &map, u32 barrier, int head, i
   }
 }
 
-// The copying unit knows where a tensor ends, not where a sequence in it does. What follows may be NaN, which
-// a weight of zero does not cancel: rows from `count` on become zeros.
+// TMA stops at the end of a tensor, not at the end of a sequence in it. Beyond may be NaN, which a weight of
+// zero does not cancel, so rows from `count` on are cleared.
 template <typename T>
 DEVICE void clear_rows(u8 *tile, int count) {
   for (int index = max(0, count) * T::chunks + threadIdx.x % group_threads; index < T::rows * T::chunks;
@@ -26,7 +26,7 @@ DEVICE void clear_rows(u8 *tile, int count) {
   show_to_products();
 }
 
-// A warp no longer needs a stage.
+// Releases a stage for the calling warp.
 template <int Stages>
 DEVICE void release(const Ring<Stages> &ring, int turn) {
   if (threadIdx.x % warp_threads == 0) ring.release(turn);

@@ -2,10 +2,10 @@
 
 #include "tile/base.cuh"
 
-// The instructions that CUDA C++ has no function for. All assembly of the package is here, so that a
-// kernel can be compiled for something else than a GPU by putting another file in the place of this.
+// Instructions without a function in CUDA C++. Kernels contain no assembly of their own, so that substituting
+// this file and those of Hopper's instructions compiles them for another target, such as the emulator.
 
-// Two numbers as half precision in a register, the first in the low half.
+// Two floats rounded to half precision in one register, the first in the low half.
 DEVICE u32 pack_bf16(float low, float high) {
   u32 result;
   asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(result) : "f"(high), "f"(low));
@@ -24,7 +24,7 @@ DEVICE float widen_f16(u16 number) {
   return result;
 }
 
-// c += a b for a of 16 × 16, b of 16 × 8 and c of 16 × 8 numbers, spread over the warp.
+// c += a b, with a 16 × 16, b 16 × 8 and c 16 × 8, distributed over the warp.
 DEVICE void multiply_add_bf16(float (&c)[4], const u32 (&a)[4], u32 b0, u32 b1) {
   asm(
       "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, "
@@ -41,14 +41,14 @@ DEVICE void multiply_add_f16(float (&c)[4], const u32 (&a)[4], u32 b0, u32 b1) {
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
 
-// A number rounded to the 11 bits of TF32, the others zero.
+// Rounds to the 11 significant bits of TF32.
 DEVICE u32 round_tf32(float number) {
   u32 result;
   asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(result) : "f"(number));
   return result;
 }
 
-// c += a b for a of 16 × 8, b of 8 × 8 and c of 16 × 8 numbers, of which a and b have the bits of TF32.
+// c += a b, with a 16 × 8, b 8 × 8 and c 16 × 8; a and b are TF32.
 DEVICE void multiply_add_tf32(float (&c)[4], const u32 (&a)[4], u32 b0, u32 b1) {
   asm(
       "mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, "
@@ -57,8 +57,8 @@ DEVICE void multiply_add_tf32(float (&c)[4], const u32 (&a)[4], u32 b0, u32 b1) 
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
 
-// Four matrices of 8 × 8 numbers of half precision from shared memory: lane l gives the address of row
-// l mod 8 of matrix l / 8 and gets, of matrix i in r[i], the numbers 2 (l mod 4) and + 1 of row l / 4.
+// Loads four 8 × 8 half-precision matrices from shared memory: lane l passes the address of row l mod 8 of
+// matrix l / 8 and receives in r[i] elements 2 (l mod 4) and + 1 of row l / 4 of matrix i.
 DEVICE void load_matrices(u32 (&r)[4], u32 address) {
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
                : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
@@ -66,7 +66,7 @@ DEVICE void load_matrices(u32 (&r)[4], u32 address) {
                : "memory");
 }
 
-// The same of the matrices transposed.
+// The same for the transposed matrices.
 DEVICE void load_matrices_transposed(u32 (&r)[4], u32 address) {
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];"
                : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
@@ -74,7 +74,7 @@ DEVICE void load_matrices_transposed(u32 (&r)[4], u32 address) {
                : "memory");
 }
 
-// Stores four matrices of 8 × 8 numbers transposed, from where `load_matrices` would have them: for sm_90.
+// Stores four transposed 8 × 8 matrices, from the registers of `load_matrices`; for sm_90.
 DEVICE void store_matrices_transposed(u32 address, const u32 (&r)[4]) {
   asm volatile("stmatrix.sync.aligned.m8n8.x4.trans.shared.b16 [%0], {%1,%2,%3,%4};"
                :
@@ -82,7 +82,7 @@ DEVICE void store_matrices_transposed(u32 address, const u32 (&r)[4]) {
                : "memory");
 }
 
-// Four bytes of shared memory.
+// Loads four bytes of shared memory.
 DEVICE u32 load_word(u32 address) {
   u32 result;
   asm volatile("ld.shared.u32 %0, [%1];" : "=r"(result) : "r"(address) : "memory");
@@ -93,10 +93,10 @@ DEVICE void store_number(u32 address, float number) {
   asm volatile("st.shared.f32 [%0], %1;" : : "r"(address), "f"(number) : "memory");
 }
 
-// The address of dynamic shared memory as instructions take it.
+// A shared-memory address as the instructions take it.
 DEVICE u32 shared_address(const void *pointer) { return (u32)__cvta_generic_to_shared(pointer); }
 
-// Starts copying 16 bytes, or fills them with zeros if `exists` is false.
+// Starts copying 16 bytes to shared memory, or zeros if `exists` is false.
 DEVICE void copy_chunk(u32 target, const void *source, bool exists) {
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;"
                :
@@ -112,7 +112,7 @@ DEVICE void copy_number(u32 target, const void *source, bool exists) {
                : "memory");
 }
 
-// Asks for the line at `place` of global memory, so that it is in the cache when it is read.
+// Prefetches the line at `place` of global memory into L2.
 DEVICE void prefetch(const void *place) {
   asm volatile("prefetch.global.L2 [%0];" : : "l"(place));
 }
@@ -120,25 +120,24 @@ DEVICE void prefetch(const void *place) {
 // Closes the group of copies started since the last one.
 DEVICE void close_copies() { asm volatile("cp.async.commit_group;" ::: "memory"); }
 
-// Waits until at most `Pending` of this thread's groups are under way.
+// Waits until at most `Pending` of this thread's groups are pending.
 template <int Pending>
 DEVICE void wait_for_copies() {
   asm volatile("cp.async.wait_group %0;" : : "n"(Pending) : "memory");
 }
 
-// The thread's index in its block, read anew each time: what follows from it is then computed where it
-// is used, and not kept in registers through a loop.
+// The thread's index in its block, read anew each time, so that values derived from it are recomputed where
+// they are used instead of being kept in registers through a loop.
 DEVICE u32 read_thread_index() {
   u32 index;
   asm volatile("mov.u32 %0, %%tid.x;" : "=r"(index));
   return index;
 }
 
-// Computes the number here and now. What is rarely computed is then no reason to keep other registers.
+// Forces the value to be computed here, so that rarely needed values do not keep their operands in registers.
 DEVICE void settle(float &number) { asm volatile("" : "+f"(number)); }
 
-// A number that no thread writes, read anew from the cache. Kept in a register it would take the place of
-// what the inner tiles need.
+// Rereads a value that no thread writes from the cache, which leaves its register to the inner loop.
 DEVICE int read_again(const int &number) {
   int result;
   asm volatile("ld.global.nc.s32 %0, [%1];" : "=r"(result) : "l"(&number));

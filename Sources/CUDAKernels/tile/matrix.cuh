@@ -2,30 +2,30 @@
 
 #include "tile/memory.cuh"
 
-// Products of tiles: their fragments on the way from shared memory into the registers of a warp.
+// Products of tiles: a warp loads fragments from shared memory into registers and multiplies them.
 
-// Where a lane reads in a tile. Matrices 32 bytes further along a row lie at the address with two of
-// its bits turned around (the swizzle), and 128 bytes further at a constant distance; so that a warp
-// needs four addresses for all that it reads of a tile.
+// The address at which a lane reads in a tile. Because of the swizzle, moving by 32 bytes along a row flips
+// two bits of the address; moving by 128 bytes adds a constant. So four addresses serve all of a warp's
+// reads of a tile.
 template <typename T>
 struct LaneAddress {
   u32 base;
 
-  // `row` and `chunk` are those of the lane at the tile's first numbers.
+  // `row` and `chunk` are the lane's position in the tile's first fragment.
   __device__ LaneAddress(u32 tile, int row, int chunk) : base(tile + T::place(row, chunk)) {}
 
-  // Of the matrices `rows` rows down, a multiple of 8, and 32 `step` bytes along.
+  // The address `rows` rows down, a multiple of 8, and 32 × `step` bytes along the row.
   __device__ u32 at(int rows, int step) const {
     return (base ^ (step % 4 * 2 * chunk_bytes)) + step / 4 * 8 * chunk_bytes +
            rows * T::pitch_bytes;
   }
 };
 
-// Whether a step of 32 bytes has 16 numbers; otherwise it has 8.
+// Whether a step of 32 bytes has 16 elements; otherwise it has 8.
 template <typename T>
 constexpr bool is_half = sizeof(typename T::Number) == 2;
 
-// Left operands: a tile's rows `row` … + 15.
+// Left operands: rows `row` … + 15 of a tile.
 template <typename T>
 struct LeftOperands {
   LaneAddress<T> lane;
@@ -33,7 +33,7 @@ struct LeftOperands {
   __device__ LeftOperands(u32 tile, int row)
       : lane(tile, row + threadIdx.x % 16, threadIdx.x % warp_threads / 16) {}
 
-  // `rows` rows down, and at columns 16 `step` … + 15, over which the product sums.
+  // The operand `rows` rows down, for the sum over columns 16 × `step` … + 15.
   __device__ typename T::Element::Left load(int rows, int step) const {
     typename T::Element::Left a;
     if constexpr (is_half<T>) {
@@ -47,15 +47,15 @@ struct LeftOperands {
   }
 };
 
-// Right operands of two products: the columns of the products are rows of the tile, and they sum over its
-// columns.
+// Right operands of two products with the transposed tile: a product's columns are rows of the tile, and it
+// sums over the tile's columns.
 template <typename T>
 struct RightOperands {
   LaneAddress<T> lane;
 
   __device__ RightOperands(u32 tile) : RightOperands(tile, read_thread_index() % warp_threads) {}
 
-  // Rows 16 `pair` … + 15 at columns 16 `step` … + 15.
+  // Rows 16 × `pair` … + 15 at columns 16 × `step` … + 15.
   __device__ typename T::Element::Right load(int pair, int step) const {
     typename T::Element::Right b;
     if constexpr (is_half<T>) {
@@ -73,7 +73,7 @@ struct RightOperands {
       : lane(tile, index % 8 + index / 16 * 8, index / 8 % 2) {}
 };
 
-// The same where the columns of the products are columns of the tile, and they sum over its rows.
+// The same for products with the tile itself: their columns are its columns, and they sum over its rows.
 template <typename T>
 struct TransposedOperands {
   LaneAddress<T> lane;
@@ -81,7 +81,7 @@ struct TransposedOperands {
   __device__ TransposedOperands(u32 tile)
       : TransposedOperands(tile, read_thread_index() % warp_threads) {}
 
-  // Rows 16 `step` … + 15 at columns 16 `pair` … + 15.
+  // Rows 16 × `step` … + 15 at columns 16 × `pair` … + 15.
   __device__ typename T::Element::Right load(int step, int pair) const {
     typename T::Element::Right b;
     if constexpr (is_half<T>) {
@@ -102,15 +102,15 @@ struct TransposedOperands {
   }
 
  private:
-  // Numbers of 32 bits are loaded one by one: a lane reads rows 2 t and 2 t + 1 at column g.
+  // 32-bit elements are loaded one by one: lane 4 g + t reads rows 2 t and 2 t + 1 at column g.
   __device__ TransposedOperands(u32 tile, int index)
       : lane(tile, is_half<T> ? index % 16 : index % 4 * 2, index / 16) {
     if (!is_half<T>) lane.base += index / 4 % 4 * 4;
   }
 };
 
-// c += rows of `left` times rows of `right`, summed over `Columns` columns of both. `Turned`, it is the transpose
-// of the product with left and right exchanged, to the bit.
+// c += left rightᵀ, summed over `Columns` columns of both. With `Turned`, c is bit for bit the transpose of
+// the product with left and right exchanged.
 template <typename Element, int Columns, bool Turned = false, int Strips, int Rows, typename Left,
           typename Right>
 DEVICE void multiply_rows(float (&c)[Strips][Rows][4], const Left &left, const Right &right) {
@@ -130,7 +130,7 @@ DEVICE void multiply_rows(float (&c)[Strips][Rows][4], const Left &left, const R
   }
 }
 
-// sum += columns 16 `step` … + 15 of `left` times rows 16 `step` … + 15 of a tile.
+// sum += columns 16 × `step` … + 15 of `left` times rows 16 × `step` … + 15 of a tile.
 template <typename Element, int Strips, int Rows, int Columns, typename Right>
 DEVICE void add_product(float (&sum)[Strips][Columns][4], const float (&left)[Strips][Rows][4],
                         const Right &right, int step) {
@@ -149,7 +149,7 @@ DEVICE void add_product(float (&sum)[Strips][Columns][4], const float (&left)[St
   }
 }
 
-// The four threads of a row agree.
+// The maximum and the sum over the four threads of a row, in each of them.
 DEVICE float row_maximum(float x) {
   x = fmaxf(x, __shfl_xor_sync(~0u, x, 1));
   return fmaxf(x, __shfl_xor_sync(~0u, x, 2));

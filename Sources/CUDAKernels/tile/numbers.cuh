@@ -2,14 +2,14 @@
 
 #include "tile/types.cuh"
 
-// Numbers as they lie in memory, read as float32 and rounded when they are written, four at a time:
-// 16 bytes of float32, 8 of half precision.
+// Elements in memory, read as float32 and rounded when written, four at a time: 16 bytes in float32, 8 in
+// half precision.
 
 struct f32 {
   DEVICE float widen(float number) { return number; }
 };
 
-// The type in memory of an element type's numbers, and how one of them is written.
+// The storage type of an element type, and the conversion to it.
 template <typename Element>
 struct In {
   using Memory = u16;
@@ -34,7 +34,7 @@ DEVICE bool is_whole(const T *place, i64 left) {
   return left >= group_size && (unsigned long long)place % (group_size * sizeof(T)) == 0;
 }
 
-// The numbers from `place` on, of which there are `left`; `filler` for those that are not there.
+// Reads a group at `place`, where `left` elements remain; missing ones become `filler`.
 template <typename Element>
 DEVICE Group read_group(const Stored<Element> *place, i64 left, float filler = 0) {
   Group group;
@@ -55,7 +55,7 @@ DEVICE Group read_group(const Stored<Element> *place, i64 left, float filler = 0
   return group;
 }
 
-// Writes those of the numbers for which there is room, `left`.
+// Writes the first `left` elements of a group, at most all.
 template <typename Element>
 DEVICE void write_group(Stored<Element> *place, i64 left, const Group &group) {
   if (is_whole(place, left)) {
@@ -70,7 +70,7 @@ DEVICE void write_group(Stored<Element> *place, i64 left, const Group &group) {
   }
 }
 
-// Numbers of an element type that is chosen at run time.
+// The same for an element type chosen at run time.
 
 DEVICE Group read_group(const void *base, int type, i64 place, i64 left) {
   switch (type) {

@@ -3,18 +3,18 @@
 #include "tile/matrix.cuh"
 #include "tile/warpgroup.cuh"
 
-// float32 through Hopper's matrix instructions. A number is the sum of two of float16, its planes, which keep
-// all but two of its bits; a product is three of theirs, for small × small is less than what is rounded off
-// (Ootomo & Yokota, Recovering single precision accuracy from Tensor Cores, 2022).
+// float32 through Hopper's matrix instructions. An element is split into two float16 values, its planes,
+// which keep all but two of its bits. A product takes three products of planes: small × small is below the
+// rounding error (Ootomo & Yokota, Recovering single precision accuracy from Tensor Cores, 2022).
 //
-// float16 has few exponents. So a row is divided by its unit first, a power of two that leaves its largest
-// number between 2^14 and 2^15. The bits that a number 2^-17 times as large loses then are those that
-// float32 loses where the two are added.
+// float16 has a narrow exponent range. So each row is first divided by its unit, the power of two that brings
+// its largest element to between 2^14 and 2^15. Bits that an element 2^-17 times as large loses by that would
+// be lost in float32 too where the two are added.
 //
-// The matrix unit cuts sums off instead of rounding them (tile/types.cuh): it sums over one tile only, and
-// threads add that to sums of their own.
+// The matrix unit truncates sums instead of rounding them (tile/types.cuh): it sums over one tile only, and
+// threads add these sums to their own.
 
-// The large parts of all numbers, then the small ones.
+// The plane of the large parts, then that of the small ones.
 template <int Rows, int Columns>
 struct PlaneTile {
   using Plane = BlockedTile<f16, Rows, Columns>;
@@ -24,7 +24,7 @@ struct PlaneTile {
   static_assert(bytes == plane_count * Plane::bytes);
 };
 
-// Two numbers apart: their large parts in a word, and their small ones.
+// Two elements split into planes: a word with their large parts, and one with their small ones.
 struct SplitPair {
   u32 word[plane_count];
 };
@@ -35,28 +35,28 @@ DEVICE SplitPair split(float first, float second) {
   return {{large, f16::pack(first - whole.x, second - whole.y)}};
 }
 
-// Powers of two: the unit of a row whose largest number has this size, and what divides by it.
+// The unit of a row whose largest element has this magnitude, and its reciprocal, both powers of two.
 struct RowUnit {
   float unit;
   float reciprocal;
 
   __device__ RowUnit(float largest) {
     constexpr u32 bias = 127, one = 1 << 23, exponents = 0xff, top = 14;
-    // Neither power may leave float32's exponents.
+    // Both powers must be normal float32 numbers.
     const u32 exponent = max(__float_as_uint(largest) >> 23 & exponents, top + 1);
     unit = __uint_as_float((exponent - top) * one);
     reciprocal = __uint_as_float((2 * bias + top - exponent) * one);
   }
 };
 
-// A left operand of 16 `Steps` columns in registers, apart.
+// A left operand of 16 × `Steps` columns in registers, split into planes.
 template <int Steps>
 struct PlanesLeft {
   f16::Left plane[plane_count][Steps];
 };
 
-// Numbers in the places of sums as a left operand: number times the unit of its column, in `units`, divided by
-// the unit that the two rows of a thread get then.
+// Makes a left operand of an accumulator: multiplies each column by its unit in `units`, then divides each
+// row by its new unit, which `row_units` receives for the two rows of a thread.
 template <int Columns>
 DEVICE PlanesLeft<Columns / 2> as_planes(const float (&number)[Columns][4], const float2 *units,
                                          float (&row_units)[2]) {
@@ -95,13 +95,13 @@ DEVICE PlanesLeft<Columns / 2> as_planes(const float (&number)[Columns][4], cons
   return result;
 }
 
-// The products of planes, small ones first: which plane of the left operand, and which of the right one.
+// The products of planes, small ones first: the plane of the left operand, and that of the right one.
 constexpr int plane_products = 3;
 DEVICE constexpr int left_plane(int product) { return product == 0; }
 DEVICE constexpr int right_plane(int product) { return product == 1; }
 
-// c = the left tile's rows `row` … + 63 times rows of the right tile, summed over the columns, in their units.
-// `Turned`, it is the transpose of the product with left and right exchanged, to the bit.
+// c = rows `row` … + 63 of the left tile times the transposed right tile, in units of the rows. With
+// `Turned`, c is bit for bit the transpose of the product with left and right exchanged.
 template <typename Left, typename Right, bool Turned = false, int Columns>
 DEVICE void multiply_planes(float (&c)[Columns][4], u32 left, int row, u32 right) {
 #pragma unroll
@@ -117,7 +117,7 @@ DEVICE void multiply_planes(float (&c)[Columns][4], u32 left, int row, u32 right
   }
 }
 
-// c = a times 8 `Columns` columns of the tile's rows, from block `block` of them on.
+// c = a times 8 × `Columns` columns of the tile, from its column block `block` on.
 template <typename Right, int Steps, int Columns>
 DEVICE void multiply_left(float (&c)[Columns][4], const PlanesLeft<Steps> &a, u32 right, int block) {
   right += block * Right::Plane::block_bytes;
@@ -133,7 +133,7 @@ DEVICE void multiply_left(float (&c)[Columns][4], const PlanesLeft<Steps> &a, u3
   }
 }
 
-// total += sum, whose rows have units.
+// total += sum, whose rows are in `row_units`.
 template <int Columns>
 DEVICE void add_in_units(float (*total)[4], const float (&sum)[Columns][4], const float (&row_units)[2]) {
 #pragma unroll

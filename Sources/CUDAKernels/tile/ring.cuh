@@ -3,18 +3,18 @@
 #include "tile/shared_memory.h"
 #include "tile/tma.cuh"
 
-// A ring of pipeline stages in shared memory: some are filled, by Hopper's copying unit or by threads, while
-// warps read others. Turn i uses stage i mod `Stages`.
+// A ring of pipeline stages in shared memory: some are filled, by TMA or by threads, while warps read others.
+// Turn i uses stage i mod `Stages`.
 
 template <int Stages>
 struct Ring {
-  // One barrier per stage that ends when it is full, then one per stage that ends when it is free.
+  // For each stage a barrier whose phases end when it is full, then for each one for when it is free.
   static constexpr int bytes = ring_bytes(Stages);
 
   u32 barriers;
 
-  // One thread opens the ring. `readers` threads arrive to release a stage, `fillers` when they have filled
-  // their part of it.
+  // Called by one thread. A stage is free when `readers` threads have released it, full when `fillers`
+  // threads have filled their parts of it.
   __device__ void open(int readers, int fillers = 1) const {
 #pragma unroll
     for (int stage = 0; stage < Stages; ++stage) {
@@ -23,15 +23,15 @@ struct Ring {
     }
   }
 
-  // The filling thread waits until the stage is free, and announces its bytes. Returns the barrier that
-  // copies report to.
+  // Called by the thread that requests copies: waits until the stage is free and announces its bytes. Returns
+  // the barrier that the copies report to.
   __device__ u32 claim(int turn, u32 bytes) const {
     wait_for_place(turn);
     arrive_expecting(full(turn % Stages), bytes);
     return full(turn % Stages);
   }
 
-  // The same for threads that fill the stage themselves, and then signal it.
+  // The same for threads that fill the stage themselves: they wait, write, and signal with `fill`.
   __device__ void wait_for_place(int turn) const {
     wait_for_phase(free(turn % Stages), turn / Stages % 2 ^ 1);
   }
@@ -39,8 +39,8 @@ struct Ring {
 
   __device__ void wait(int turn) const { wait_for_phase(full(turn % Stages), turn / Stages % 2); }
 
-  // A reader is done with the stage: what it loaded from there has at least arrived in registers. Arriving does
-  // not wait for loads in flight.
+  // Called by a reader when its loads from the stage have arrived in registers: the arrival does not wait for
+  // loads in flight.
   __device__ void release(int turn) const { arrive(free(turn % Stages)); }
 
  private:

@@ -2,8 +2,8 @@
 
 #include "tile/base.cuh"
 
-// The threads that work on one row together: a warp per row where rows are short, the block where they are
-// long. Sums run in an order that depends on the number of threads only.
+// The threads that share a row: a warp for short rows, the block for long ones. The order of summation
+// depends on the number of threads only.
 
 DEVICE float warp_sum(float x) {
   for (int distance = warp_threads / 2; distance > 0; distance /= 2) {
@@ -21,14 +21,14 @@ DEVICE float warp_maximum(float x) {
 
 struct Team {
   int threads;
-  // This thread's place in the team, the team's in the block, and how many there are.
+  // The thread's rank in the team, the team's index in the block, and the number of teams.
   int rank;
   int index;
   int count;
-  // A number for each warp of the block, shared.
+  // Shared memory, one float per warp of the block.
   float *numbers;
 
-  // `threads` is a warp's or the block's.
+  // `threads` is that of a warp or of the block.
   __device__ Team(int threads, float *numbers)
       : threads(threads),
         rank(threadIdx.x % threads),
@@ -36,7 +36,7 @@ struct Team {
         count(blockDim.x / threads),
         numbers(numbers) {}
 
-  // The threads agree on the sum of their numbers. What each read or wrote before, all see.
+  // The sum over the team, in every thread. Orders the team's earlier memory accesses before later ones.
   __device__ float sum(float x) const {
     __syncwarp();
     x = warp_sum(x);
@@ -59,7 +59,7 @@ struct Team {
 
  private:
   __device__ void share(float x) const {
-    // Numbers of the sum before may still be read.
+    // The previous call's values may still be being read.
     __syncthreads();
     if (threadIdx.x % warp_threads == 0) numbers[threadIdx.x / warp_threads] = x;
     __syncthreads();

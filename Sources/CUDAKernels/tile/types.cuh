@@ -2,24 +2,24 @@
 
 #include "tile/instructions.cuh"
 
-// The element types: how their numbers lie in memory, and how fragments of matrices are rounded and
-// multiplied. A fragment is 16 × 16 numbers, whatever depth an instruction has.
+// The element types: their storage in memory, and how matrix fragments are rounded and multiplied. A
+// fragment is 16 × 16 elements, whatever the depth of an instruction.
 //
-// Thread 4 g + t of a warp holds, of a sum of 16 × 8 numbers, c[0], c[1] at row g, columns 2 t and
-// 2 t + 1, and c[2], c[3] at row g + 8.
+// Of a 16 × 8 accumulator, thread 4 g + t of a warp holds c[0], c[1] at row g, columns 2 t and 2 t + 1,
+// and c[2], c[3] at row g + 8.
 
-// Two numbers lie in a word, the first in the low half.
+// Two elements per word, the first in the low half.
 template <typename Own>
 struct HalfPrecision {
   using Number = u16;
-  // As mma.sync.m16n8k16 takes them; a right operand has the columns of two products.
+  // Operands of mma.sync.m16n8k16; a right operand has the columns of two products.
   struct Left {
     u32 word[4];
   };
   struct Right {
     u32 word[4];
   };
-  // Turned around they negate the numbers of a word.
+  // Flipping these bits negates both elements of a word.
   static constexpr u32 sign_bits = 0x80008000u;
 
   DEVICE float2 pair(const void *place) {
@@ -33,13 +33,13 @@ struct HalfPrecision {
 
   DEVICE u16 narrow(float number) { return (u16)Own::pack(number, 0); }
 
-  // Two sums side by side.
+  // Two accumulators side by side, rounded to a left operand.
   DEVICE Left as_left(const float (&first)[4], const float (&second)[4]) {
     return {{Own::pack(first[0], first[1]), Own::pack(first[2], first[3]),
              Own::pack(second[0], second[1]), Own::pack(second[2], second[3])}};
   }
 
-  // first, second += a b. Products are exact and summed in one order, so that they are the same `Turned` around.
+  // first, second += a b. Products are exact and summed in a fixed order, so `Turned` makes no difference.
   template <bool Turned = false>
   DEVICE void multiply_add(float (&first)[4], float (&second)[4], const Left &a, const Right &b) {
     Own::multiply(first, a.word, b.word[0], b.word[1]);
@@ -63,20 +63,20 @@ struct f16 : HalfPrecision<f16> {
   }
 };
 
-// Each number is the sum of `Parts` numbers of TF32, which have 11 bits. With two parts the products keep
-// 22 bits, all but the product of the two small parts: float32 but for a bit or two. With one they are
-// as TF32 has them.
+// Each element is split into a sum of `Parts` TF32 values of 11 bits. With two parts products keep 22 bits,
+// float32 but for a bit or two: only the product of the two small parts is left out. With one part they have
+// the precision of TF32.
 //
-// An instruction is 8 deep, and the order in which it sums is free as long as both operands agree. Where
-// the left operand comes from sums, thread t's columns 2 t and 2 t + 1 are taken as numbers t and t + 4 of
-// the 8, so that nothing moves between threads.
+// An instruction is 8 deep, and any order of summation is valid as long as both operands use it. Where the
+// left operand comes from accumulators, columns 2 t and 2 t + 1 of thread t serve as elements t and t + 4 of
+// the 8, so that no data moves between threads.
 //
-// The matrix unit cuts sums off instead of rounding them, always towards zero; what that adds up to over
-// long sums is more than float32 would lose. So sums of 16 products are made there and added as float32.
+// The matrix unit truncates sums towards zero instead of rounding them; over long sums the error would exceed
+// that of float32. So it sums 16 products at a time, and these sums are added in float32.
 template <int Parts>
 struct Float32 {
   using Number = float;
-  // [part][step of 8][as mma.sync.m16n8k8 takes them]
+  // [part][step of 8][registers of mma.sync.m16n8k8]
   struct Left {
     u32 word[Parts][2][4];
   };
@@ -92,7 +92,7 @@ struct Float32 {
     *(float2 *)place = {first, second};
   }
 
-  // Takes numbers, which are in part 0, apart.
+  // Splits the elements, stored in part 0, into parts.
   template <typename Fragment>
   DEVICE void split(Fragment &fragment) {
 #pragma unroll
@@ -123,13 +123,13 @@ struct Float32 {
     return result;
   }
 
-  // `Turned`, where the operands are those of the transposed product, its sums are the same to the bit.
+  // With `Turned` the operands are those of the transposed product, and the sums agree with its bit for bit.
   template <bool Turned = false>
   DEVICE void multiply_add(float (&first)[4], float (&second)[4], const Left &a, const Right &b) {
     float sum[2][4] = {};
 #pragma unroll
     for (int order = 2 * Parts - 2; order >= 0; --order) {
-      // The small products first: small × large, large × small, large × large.
+      // Small products first: small × large, large × small, large × large.
       const int left = order == (Turned ? 1 : 2), right = order == (Turned ? 2 : 1);
 #pragma unroll
       for (int step = 0; step < 2; ++step) {

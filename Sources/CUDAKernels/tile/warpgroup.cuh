@@ -4,9 +4,8 @@
 #include "tile/types.cuh"
 #include "tile/wgmma.cuh"
 
-// Tiles in shared memory as Hopper's matrix instructions read them: blocks of 64 columns, a row of a block
-// 128 bytes, in chunks of 16 that are swizzled as those of `Tile` are. They begin at multiples of 1024
-// bytes.
+// Tiles in shared memory in the layout of Hopper's matrix instructions: blocks of 64 columns, whose rows are
+// 128 bytes in chunks of 16 bytes, swizzled like those of `Tile`. Tiles are aligned to 1024 bytes.
 
 constexpr int block_columns = 64;
 constexpr int block_row_bytes = 128;
@@ -27,31 +26,30 @@ struct BlockedTile {
     return chunk / 8 * block_bytes + row * block_row_bytes + ((chunk & 7) ^ (row & 7)) * chunk_bytes;
   }
 
-  // As `Tile` has it.
+  // As in `Tile`.
   DEVICE u32 pair_place(int row, int column, int lane) { return place(row, column) + lane % 4 * 4; }
 
-  // Rows `row` … of the tile, the operand's sums running along 16 columns from 16 `step` on: eight rows
-  // further are 1024 bytes further.
+  // The operand of rows `row` … for a sum over columns 16 × `step` … + 15. Groups of eight rows are 1024
+  // bytes apart.
   DEVICE u64 along_rows(u32 tile, int row, int step) {
     return descriptor(tile + row * block_row_bytes, 16, 1024) + (step / 4 * block_bytes + step % 4 * 32) / 16;
   }
 
-  // The same for sums along rows 16 `step` … + 15: the operand's columns are the tile's, of which 64 are a
-  // block.
+  // The operand for a sum over rows 16 × `step` … + 15: its columns are the tile's, 64 per block.
   DEVICE u64 along_columns(u32 tile, int step) {
     return descriptor(tile + step * 16 * block_row_bytes, block_bytes, 1024);
   }
 
  private:
-  // Bits 0–13: the address, 16–29 and 32–45: the distances of blocks and of groups of eight rows, all in
-  // units of 16 bytes; bit 62: the swizzle of 128 bytes.
+  // Bits 0–13: the address; 16–29 and 32–45: the strides of blocks and of groups of eight rows, all in units
+  // of 16 bytes; bit 62: the 128-byte swizzle.
   DEVICE u64 descriptor(u32 address, u32 leading, u32 stride) {
     return (u64)(address & 0x3ffff) >> 4 | (u64)(leading >> 4) << 16 | (u64)(stride >> 4) << 32 |
            (u64)1 << 62;
   }
 };
 
-// The products of an element type.
+// Warpgroup products of an element type.
 template <typename Element>
 struct Warpgroup;
 
@@ -87,7 +85,7 @@ struct Warpgroup<f16> {
   }
 };
 
-// c = the left tile's rows `row` … + 63 times rows of the right tile, summed over the columns.
+// c = rows `row` … + 63 of the left tile times the transposed right tile.
 template <typename Element, typename Left, typename Right, int Columns>
 DEVICE void multiply_tiles(float (&c)[Columns][4], u32 left, int row, u32 right) {
 #pragma unroll
@@ -97,7 +95,7 @@ DEVICE void multiply_tiles(float (&c)[Columns][4], u32 left, int row, u32 right)
   }
 }
 
-// c += a times the tile's rows, a in registers: 16 of its columns an entry.
+// c += a times the tile, with a in registers, 16 columns per entry.
 template <typename Element, typename Right, int Steps, int Columns>
 DEVICE void add_registers(float (&c)[Columns][4], const typename Element::Left (&a)[Steps],
                           u32 right) {
@@ -107,7 +105,7 @@ DEVICE void add_registers(float (&c)[Columns][4], const typename Element::Left (
   }
 }
 
-// c (+)= a times the tile's rows transposed: sums run along them, 16 numbers an entry of a.
+// c (+)= a times the transposed tile, with a in registers, 16 columns per entry.
 template <typename Element, typename Right, int Steps, int Columns>
 DEVICE void multiply_transposed(float (&c)[Columns][4], const typename Element::Left (&a)[Steps], u32 right,
                                 bool adds) {

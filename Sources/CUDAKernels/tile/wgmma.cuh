@@ -2,29 +2,29 @@
 
 #include "tile/base.cuh"
 
-// Hopper's matrix instructions, for sm_90a: a warpgroup of four warps multiplies 64 rows of a left operand
-// with N columns of a right one, 16 at a time, while it goes on. A warp holds 16 rows of the sums, in the
-// places of mma.sync: c[j] are columns 8 j … + 7.
+// Hopper's matrix instructions, for sm_90a: a warpgroup of four warps multiplies 64 rows of a left operand by
+// N columns of a right one, 16 deep, asynchronously. Each warp holds 16 rows of the accumulator, in the
+// layout of mma.sync: c[j] are columns 8 j … + 7.
 //
-// Operands in shared memory are named by descriptors (tile/warpgroup.cuh). The left operand may be in
-// registers instead, four of them per thread, again in the places of mma.sync.
+// Operands in shared memory are given by descriptors (tile/warpgroup.cuh). The left operand may be in
+// registers instead, four per thread, also in the layout of mma.sync.
 
-// The threads' own writes to registers come before what is issued next.
+// Orders the threads' writes to registers before the products issued next.
 DEVICE void open_products() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
 
 // Closes the group of products issued since the last one.
 DEVICE void close_products() { asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory"); }
 
-// Waits until at most `Pending` groups are under way.
+// Waits until at most `Pending` groups are pending.
 template <int Pending>
 DEVICE void wait_for_products() {
   asm volatile("wgmma.wait_group.sync.aligned %0;" : : "n"(Pending) : "memory");
 }
 
-// Writes to shared memory by this thread come before reads of it by products.
+// Orders this thread's writes to shared memory before reads of it by products.
 DEVICE void show_to_products() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
 
-// Keeps the compiler from moving uses of registers over the products that write them.
+// Keeps the compiler from moving uses of registers across the products that write them.
 template <int Columns>
 DEVICE void keep(float (&c)[Columns][4]) {
 #pragma unroll
@@ -50,7 +50,7 @@ DEVICE void keep(float (&c)[Columns][4]) {
   "%32,%33,%34,%35,%36,%37,%38,%39,%40,%41,%42,%43,%44,%45,%46,%47," \
   "%48,%49,%50,%51,%52,%53,%54,%55,%56,%57,%58,%59,%60,%61,%62,%63"
 
-// c (+)= a b, for a and b in shared memory; numbers that are summed lie one behind the other in both.
+// c (+)= a b for a and b in shared memory, both contiguous along the axis that is summed over.
 #define SHARED_PRODUCT(N, TYPE, LEFT, RIGHT, ADDS)                                          \
   asm volatile("{.reg .pred adds; setp.ne.b32 adds, %" ADDS ", 0;"                                \
                "wgmma.mma_async.sync.aligned.m64n" #N "k16.f32." TYPE "." TYPE " {" PLACES_##N    \
@@ -59,8 +59,8 @@ DEVICE void keep(float (&c)[Columns][4]) {
                : "l"(left), "l"(right), "r"((int)adds)                                            \
                : "memory")
 
-// c (+)= a b, for a in registers. Numbers of a row of b's tile lie one behind the other; sums run over its rows,
-// or, with OVER_ROWS 0, along them.
+// c (+)= a b for a in registers. The rows of b's tile are contiguous; sums run over its rows or, with
+// OVER_ROWS 0, over its columns.
 #define REGISTER_PRODUCT(N, TYPE, A0, A1, A2, A3, RIGHT, ADDS) \
   REGISTER_PRODUCT_BY(1, N, TYPE, A0, A1, A2, A3, RIGHT, ADDS)
 #define REGISTER_PRODUCT_BY(OVER_ROWS, N, TYPE, A0, A1, A2, A3, RIGHT, ADDS)                \
@@ -116,7 +116,7 @@ DEVICE void multiply_registers_f16(float (&c)[16][4], const u32 (&a)[4], u64 rig
   REGISTER_PRODUCT(128, "f16", "64", "65", "66", "67", "68", "69");
 }
 
-// The same with sums along the rows of the right tile.
+// The same with sums over the columns of the right tile.
 DEVICE void multiply_rows_bf16(float (&c)[8][4], const u32 (&a)[4], u64 right, bool adds) {
   REGISTER_PRODUCT_BY(0, 64, "bf16", "32", "33", "34", "35", "36", "37");
 }
