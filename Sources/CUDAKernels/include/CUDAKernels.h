@@ -1,12 +1,11 @@
 #ifndef CUDA_KERNELS_H
 #define CUDA_KERNELS_H
 
-// The sources of the GPU kernels, carried inside the program. They are compiled on the machine that
-// runs them, for its GPU.
+// The sources of the GPU kernels, embedded in the program. They are compiled at run time for the GPU at hand.
 
 #include <stddef.h>
 
-// What kernels share with Swift. Listed, because a built module does not notice a new file in its folder.
+// Declarations that kernels share with Swift. Listed, because a built module does not notice new headers.
 #include "attention/backward_variants.h"
 #include "attention/decay.h"
 #include "attention/forward.h"
@@ -22,7 +21,7 @@
 #include "tensors/kernels.h"
 #include "training/kernels.h"
 
-// One file: the name by which others include it, and its bytes with a 0 behind them.
+// One file: the name by which it is included, and its text, null-terminated.
 struct cuda_source {
   const char *name;
   const char *text;

@@ -11,17 +11,17 @@ struct FIELDS_OF(AttentionBackwardParameters) {
   OF(AttentionRows, Gradient) queries_gradient;
   OF(AttentionRows, Gradient) keys_gradient;
   OF(AttentionRows, Gradient) values_gradient;
-  // [batch, heads, queries]: log Σ as a power of two, ∞ for none; and where that is large, once it is resolved,
-  // what is left of it by the offset, the row's largest product, which is 0 in others.
+  // [batch, heads, queries]: the log-sum in base 2, ∞ if it is empty. In large rows (large_sums.cuh), once
+  // resolved, the offset is the row's largest product and the shift the rest; elsewhere the offset is 0.
   DEVICE_POINTER(float) shift;
   DEVICE_POINTER(float) offset;
   DEVICE_POINTER(const int) large;       // [batch, heads, groups]: whether any of 32 queries has such a row
   struct AttentionSink sink;
   DEVICE_POINTER(const float) delta;     // [batch, heads, queries]
-  DEVICE_POINTER(float) scale_gradient;  // [batch, heads, queries]: a query's part of it, or null
+  DEVICE_POINTER(float) scale_gradient;  // [batch, heads, queries]: each query's part, or null
   DEVICE_POINTER(float) query_sums;      // [batch, heads, queries]: Σ dS over keys, or null
   DEVICE_POINTER(float) key_sums;        // [batch, heads, keys]: Σ dS over queries, or null
-  // [batch, heads, queries]: of large rows with gradients that are computed again, the largest score and what is left
-  // of log Σ as a power of two, by the products of that; unknown until a warp needs them.
+  // [batch, heads, queries]: for large rows whose gradients are recomputed, the largest score and the rest of
+  // the log-sum in base 2, from the recomputed products; unknown until a warp needs them.
   DEVICE_POINTER(float2) again;
 };

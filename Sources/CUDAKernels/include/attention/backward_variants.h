@@ -2,7 +2,7 @@
 
 #include "attention/backward.h"
 
-// Parameter blocks of kernels of the backward pass that need more than AttentionBackwardParameters.
+// Parameter blocks of backward kernels that need more than AttentionBackwardParameters.
 
 // attention/hopper_backward_queries.cu and hopper_backward_keys.cu
 struct AttentionHopperBackwardParameters {
@@ -17,15 +17,15 @@ CHECK_TENSOR_MAP(AttentionHopperBackwardParameters, output_gradient);
 struct AttentionBiasGradientParameters {
   struct AttentionBackwardParameters backward;
   DEVICE_POINTER(float) gradient;  // [slots] + the bias's shape
-  long long slot;                  // strides in elements; zero along axes that are summed
+  long long slot;                  // strides in elements; zero along axes that are summed over
   long long batch;
   long long head;
   long long query;
   long long key;
-  int sequences;                   // summed by one block
+  int sequences;                   // summed over by one block, as are heads and tiles
   int heads;
   int query_tiles;
   int key_tiles;
-  int sums_queries;                // 0 or 1
+  int sums_queries;                // whether the bias broadcasts along queries
   int sums_keys;
 };

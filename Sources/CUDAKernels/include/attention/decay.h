@@ -3,7 +3,7 @@
 #include "attention/mask.h"
 #include "attention/terms.h"
 
-// A sum of numbers in a row: that behind its last cut, and how many cuts there are.
+// A partial sum: the sum after the last cut, and the number of cuts.
 struct FIELDS_OF(AttentionPartOfSum) {
   double sum;
   int cuts;
@@ -12,14 +12,14 @@ struct FIELDS_OF(AttentionPartOfSum) {
 // attention/decay.cu
 struct AttentionDecayParameters {
   DEVICE_POINTER(const struct AttentionSegment) segments;
-  DEVICE_POINTER(const float) decay;             // [batch, length, heads] at these strides
+  DEVICE_POINTER(const float) decay;             // [batch, length, heads], with the strides below
   long long batch;
   long long row;
   long long head;
   DEVICE_POINTER(const unsigned char) key_mask;  // [batch, length], or null
   DEVICE_POINTER(struct AttentionDecaySum) sums;  // [batch, heads, length]
-  DEVICE_POINTER(const float) query_sums;        // backward: [batch, heads, length], the gradient of a query's sum,
-  DEVICE_POINTER(const float) key_sums;          // and of a key's, which is subtracted
+  DEVICE_POINTER(const float) query_sums;        // backward, [batch, heads, length]: sums of dS at queries,
+  DEVICE_POINTER(const float) key_sums;          // and at keys, which are subtracted
   DEVICE_POINTER(float) gradient;                // backward: [batch, length, heads]
   int length;
   int heads;

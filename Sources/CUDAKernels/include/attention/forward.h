@@ -13,9 +13,9 @@ struct AttentionForwardParameters {
   struct AttentionSink sink;
   DEVICE_POINTER(float) partial_output;  // with SPLIT [splits, batch, heads, queries, VALUE_DIMENSION]
   DEVICE_POINTER(struct AttentionPartialSum) partial_sums;  // with SPLIT [splits, batch, heads, queries]
-  float bound_factor;  // with CONSTANT_BOUND: scores are at most this times |scale|,
-  float bound_rise;    // of which this much is left,
-  float bound_range;   // if twice that is no more than this
+  float bound_factor;  // with CONSTANT_BOUND: scores are at most b = bound_factor |scale|;
+  float bound_rise;    // the constant shift is b − bound_rise,
+  float bound_range;   // valid if 2 b ≤ bound_range
   int splits;
 };
 

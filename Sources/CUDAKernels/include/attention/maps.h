@@ -2,7 +2,7 @@
 
 #include "tile/tensor_map.h"
 
-// Queries, keys and values for Hopper's copying unit, with boxes of as many rows as their tiles have.
+// Tensor maps for TMA, whose boxes have as many rows as the tensors' tiles.
 struct AttentionMaps {
   struct TensorMap queries;
   struct TensorMap keys;
@@ -10,7 +10,7 @@ struct AttentionMaps {
 };
 CHECK_TENSOR_MAP(AttentionMaps, values);
 
-// Where float32 is read as planes (tile/planes.cuh): the units of the rows, [batch, heads, length].
+// The units of rows of float32 in planes (tile/planes.cuh), [batch, heads, length].
 struct AttentionUnits {
   DEVICE_POINTER(const float) queries;
   DEVICE_POINTER(const float) keys;

@@ -2,14 +2,14 @@
 
 #include "tile/parameters.h"
 
-// One sequence: its queries do not meet the keys of another. Query i sees keys i + low ..< i + high, cut to
-// the `keys` that exist.
+// One sequence; queries attend to keys of their own sequence only. Query i attends to keys i + low ..< i +
+// high, clamped to the `keys` that exist.
 struct FIELDS_OF(AttentionSegment) {
   int batch;
   int query_start;
   int query_count;
   int key_start;
-  // Query 0 stands at this key.
+  // The position of query 0 among the keys.
   int place;
   int low;
   int high;

@@ -4,17 +4,17 @@
 #include "attention/rows.h"
 #include "attention/terms.h"
 
-// What all kernels of exact attention read. `Number` is the type of ELEMENT in memory.
+// The inputs of all kernels of exact attention. `Number` is the storage type of ELEMENT.
 struct FIELDS_OF(AttentionOperands) {
   OF(AttentionRows, const Number) queries;
   OF(AttentionRows, const Number) keys;
   OF(AttentionRows, const Number) values;
   DEVICE_POINTER(const struct AttentionSegment) segments;  // [sequences], with PACKED
-  struct AttentionSegment whole;              // without: every sequence, but for its batch entry
+  struct AttentionSegment whole;              // without PACKED: every sequence, except for its batch entry
   DEVICE_POINTER(const float) scales;         // [heads], with HEAD_SCALES
   DEVICE_POINTER(const unsigned char) key_mask;   // [batch, keys]
-  DEVICE_POINTER(const float) query_lengths;  // [batch, queries, heads]: their reciprocals
-  DEVICE_POINTER(const float) key_lengths;    // [batch, keys, groups]: their reciprocals
+  DEVICE_POINTER(const float) query_lengths;  // [batch, queries, heads]: inverse norms
+  DEVICE_POINTER(const float) key_lengths;    // [batch, keys, groups]: inverse norms
   struct AttentionTerms terms;
   float scale;                                // without HEAD_SCALES
   int batch;

@@ -8,7 +8,7 @@ struct AttentionPlanesParameters {
   OF(AttentionRows, const float) source;   // [batch, length, heads, DIMENSION]
   DEVICE_POINTER(unsigned short) planes;  // [batch, length, heads, plane_count, DIMENSION], float16
   DEVICE_POINTER(float) units;            // [batch, heads, length]
-  long long count;                        // rows: batch × length × heads
+  long long count;                        // of rows: batch × length × heads
   int length;
   int heads;
 };

@@ -5,7 +5,7 @@
 #include "attention/sink.h"
 #include "tile/constants.h"
 
-// Kernels that are compiled for nothing but ELEMENT, whose type in memory is `Number`.
+// Kernels whose only macro is ELEMENT; `Number` is its storage type.
 
 // attention/rows.cu
 struct AttentionRowsParameters {
@@ -16,20 +16,20 @@ struct AttentionRowsParameters {
   struct AttentionSink sink;
   DEVICE_POINTER(float) delta;           // [batch, heads, queries]
   DEVICE_POINTER(float) shift;           // [batch, heads, queries]
-  DEVICE_POINTER(float) offset;          // [batch, heads, queries]: zeros, until a maximum is found
-  DEVICE_POINTER(float2) again;          // [batch, heads, queries]: unknown in rows of large sums
+  DEVICE_POINTER(float) offset;          // [batch, heads, queries]: set to zero
+  DEVICE_POINTER(float2) again;          // [batch, heads, queries]: set to unknown where the sum is large
   DEVICE_POINTER(int) large;             // [batch, heads, groups]: whether any of 32 queries has a large sum
   long long count;                       // warps: batch × heads × queries in groups of 32
   int queries;
   int heads;
-  int dimension;                         // whole chunks
+  int dimension;                         // a multiple of the elements of a chunk
 };
 
 // attention/lengths.cu
 struct AttentionLengthsParameters {
   OF(AttentionRows, const Number) rows;  // [batch, length, heads, dimension]
-  DEVICE_POINTER(float) reciprocals;     // [batch, length, heads], or null
-  DEVICE_POINTER(Number) unit;           // [batch, length, heads, pitch], otherwise
+  DEVICE_POINTER(float) reciprocals;     // [batch, length, heads]: inverse norms; or null, and instead
+  DEVICE_POINTER(Number) unit;           // [batch, length, heads, pitch]: normalised rows
   long long count;                       // batch × length × heads
   int length;
   int heads;
@@ -67,5 +67,5 @@ struct AttentionMergeParameters {
 };
 
 CONSTANT(merge_threads, 256);
-// Four columns of the output for each thread.
+// Four float32 columns of the output for each thread.
 CONSTANT(merge_shared_bytes, merge_threads * 4 * 4);

@@ -2,7 +2,7 @@
 
 #include "tile/parameters.h"
 
-// Rows of a [batch, length, heads, dimension] tensor. Strides count elements; the last axis is dense.
+// Rows of a [batch, length, heads, dimension] tensor. Strides are in elements; the last axis is contiguous.
 GENERIC(T)
 struct FIELDS_OF(AttentionRows) {
   DEVICE_POINTER(T) base;

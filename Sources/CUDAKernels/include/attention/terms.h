@@ -2,7 +2,7 @@
 
 #include "tile/parameters.h"
 
-// A running sum of logit decays since the last cut, in two parts, and the number of cuts up to a token.
+// The cumulative sum of logit decays since the last cut, as large + rest, and the number of cuts so far.
 struct AttentionDecaySum {
   ALIGNED(16) float large;
   float rest;
@@ -10,12 +10,12 @@ struct AttentionDecaySum {
   int unused;
 };
 
-// What is done to scaled scores before the mask, in this order; a term that is absent has a null pointer,
-// and no cap is 0.
+// The terms applied to scaled scores before the mask, in this order. Absent terms have a null pointer, an
+// absent softcap is 0.
 struct AttentionTerms {
   float softcap;                        // c tanh(s / c)
   DEVICE_POINTER(const float) slopes;   // [heads]: − slope |distance|
-  DEVICE_POINTER(const BiasNumber) bias;  // + bias, at these strides in elements
+  DEVICE_POINTER(const BiasNumber) bias;  // + bias, with the strides below in elements
   long long bias_batch;
   long long bias_head;
   long long bias_query;

@@ -2,7 +2,7 @@
 
 #include "tile/tensor_map.h"
 
-// c = a bᵀ of bfloat16 with float32 sums, rows dense; m and n multiples of 128, k of 64.
+// c = a bᵀ in bfloat16 with float32 accumulation; contiguous rows; m and n multiples of 128, k of 64.
 struct LadderParameters {
   DEVICE_POINTER(const unsigned short) a;  // [m, k]
   DEVICE_POINTER(const unsigned short) b;  // [n, k]

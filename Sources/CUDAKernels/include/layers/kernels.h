@@ -3,7 +3,7 @@
 #include "tile/constants.h"
 #include "tile/shared_memory.h"
 
-// Parameter blocks of kernels of rows and elements; `Number` is the type of ELEMENT in memory.
+// Parameter blocks of row-wise and elementwise kernels; `Number` is the storage type of ELEMENT.
 
 // layers/rms_norm.cu
 GENERIC(Number)
@@ -63,11 +63,11 @@ GENERIC(Number)
 struct LayersCrossEntropyParameters {
   DEVICE_POINTER(const Number) logits;        // [rows, n]
   DEVICE_POINTER(const int) targets;          // [rows]
-  DEVICE_POINTER(float) losses;               // [rows], or null if they are known
+  DEVICE_POINTER(float) losses;               // [rows], or null if log_sums are known
   DEVICE_POINTER(float2) log_sums;            // [rows]: written with the losses, otherwise read
-  DEVICE_POINTER(const float) row_gradients;  // [rows], or null where all are `*gradient`
+  DEVICE_POINTER(const float) row_gradients;  // [rows], or null if all are `*gradient`
   DEVICE_POINTER(const float) gradient;
-  DEVICE_POINTER(Number) logit_gradients;     // [rows, n], may be the logits; null if not asked for
+  DEVICE_POINTER(Number) logit_gradients;     // [rows, n], may alias the logits; null if not needed
   long long rows;
   int n;
   int row_threads;
@@ -96,7 +96,7 @@ struct LayersGatesParameters {
 // layers/rotary.cu
 GENERIC(Number)
 struct LayersRotaryParameters {
-  // [batch, length, heads, 2 half] at the strides below, the last axis dense
+  // [batch, length, heads, 2 half] with the strides below, the last axis contiguous
   DEVICE_POINTER(const Number) x;
   DEVICE_POINTER(const int) positions;   // [batch, length]
   DEVICE_POINTER(const float) cosines;   // [positions, half]
@@ -105,7 +105,7 @@ struct LayersRotaryParameters {
   long long batch_stride;
   long long token_stride;
   long long head_stride;
-  long long groups;                      // of all tokens and heads
+  long long groups;                      // of all heads of all tokens
   int length;
   int heads;
   int half;

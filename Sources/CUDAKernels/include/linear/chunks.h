@@ -7,7 +7,7 @@
 // linear/forward.cu
 struct LinearForwardParameters {
   struct LinearOperands operands;
-  struct LinearRows output;            // [b, t, hv, v]; without a base no outputs are computed
+  struct LinearRows output;            // [b, t, hv, v]; not computed if the base is null
   DEVICE_POINTER(float) final_state;   // [n, hv, k, v], or null
   DEVICE_POINTER(float) states;        // [chunks, hv, k, v]: before each chunk; or null
 };
@@ -15,12 +15,12 @@ struct LinearForwardParameters {
 // linear/backward.cu
 struct LinearBackwardParameters {
   struct LinearOperands operands;
-  struct LinearRows output_gradient;   // [b, t, hv, v], or without a base for zeros
+  struct LinearRows output_gradient;   // [b, t, hv, v]; zeros if the base is null
   DEVICE_POINTER(const float) final_state_gradient;  // [n, hv, k, v], or null for zeros
   DEVICE_POINTER(const float) states;  // [chunks, hv, k, v]: before each chunk
   struct LinearRows values;            // dv [b, t, hv, v]
   DEVICE_POINTER(float) initial_state;  // [n, hv, k, v], or null
-  // Slots, [slices, b, t, hv, k] each; null where there is no such input.
+  // Slots, [slices, b, t, hv, k] each; null for an absent input.
   DEVICE_POINTER(float) queries;
   DEVICE_POINTER(float) keys;
   DEVICE_POINTER(float) reads;
@@ -44,7 +44,7 @@ struct LinearStepParameters {
 struct LinearSumSlotsParameters {
   DEVICE_POINTER(const void) slots;    // [slots, rows, heads, group, width]
   struct LinearRows target;            // [batch, length, heads, width]
-  struct LinearRows source;            // as the target: what was normalised; without a base nothing was
+  struct LinearRows source;            // like the target: rows that were normalised; a null base if none were
   long long rows;                      // batch × length
   long long length;
   int slot_count;
@@ -56,7 +56,7 @@ struct LinearSumSlotsParameters {
   int type;                            // of the slots
 };
 
-// The macro UPDATE.
+// Values of the macro UPDATE.
 CONSTANT(linear_additive, 0);
 CONSTANT(linear_erasing, 1);
 CONSTANT(linear_low_rank, 2);
@@ -65,7 +65,7 @@ CONSTANT(linear_low_rank, 2);
 CONSTANT(linear_chunk_tokens, 16);
 CONSTANT(linear_threads, 8 * warp_threads);
 
-// Results of 16 × columns are computed in pieces of 16 × 16, each shared by up to four warps.
+// Products with 16 × `columns` results are computed in 16 × 16 pieces, each shared by up to four warps.
 CONSTANT(linear_piece_size, 16);
 CONSTANT(linear_most_parts, 4);
 
@@ -73,8 +73,8 @@ CONSTANT_FUNCTION SIZE linear_parts(SIZE columns) {
   return smaller_of(linear_most_parts, linear_threads / warp_threads / (columns / linear_piece_size));
 }
 
-// Rows are longer than what they hold, so that what the lanes of a matrix operand read, four numbers each of
-// eight rows, lies in different banks.
+// Rows are padded, so that the lanes of a matrix operand, which read four elements of eight rows each, read
+// from different banks.
 CONSTANT_FUNCTION SIZE linear_key_pitch(SIZE keys) { return keys + 4; }
 CONSTANT_FUNCTION SIZE linear_column_pitch(SIZE columns) {
   return columns + (columns % warp_threads == 0 ? 4 : 1);
@@ -84,8 +84,8 @@ CONSTANT_FUNCTION SIZE linear_share_pitch(SIZE columns) { return columns + 4; }
 CONSTANT_FUNCTION SIZE linear_reads(SIZE update) { return update == linear_additive ? 1 : 2; }
 CONSTANT_FUNCTION SIZE linear_writes(SIZE update) { return update == linear_low_rank ? 2 : 1; }
 
-// Shared memory of linear/forward.cu and backward.cu, as offsets in float32 numbers: the state, at 0, and its
-// gradient; then the arrays of `Chunk` (linear/chunk.cuh), and backward those of the gradients.
+// Shared memory of linear/forward.cu and backward.cu, as offsets in floats: the state, at 0, and its
+// gradient; the arrays of `Chunk` (linear/chunk.cuh); and in the backward pass those of the gradients.
 struct LinearChunkLayout {
   SIZE state_gradient;
   SIZE reads;
@@ -133,7 +133,7 @@ CONSTANT_FUNCTION struct LinearChunkLayout linear_chunk_layout(SIZE update, SIZE
   return layout;
 }
 
-// linear/step.cu: columns of a block, and offsets in float32 numbers, at 0 the queries.
+// linear/step.cu: columns of a block, and offsets in floats, with the queries at 0.
 CONSTANT(linear_step_columns, 32);
 
 struct LinearStepLayout {

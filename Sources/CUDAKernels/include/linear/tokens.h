@@ -3,7 +3,7 @@
 #include "tile/parameters.h"
 
 // Rows of a [batch, length, heads, dimension] tensor, or of [batch, length, dimension] without heads.
-// Strides count elements; the last axis is dense. A null base has no rows.
+// Strides are in elements; the last axis is contiguous. A null base means that the tensor is absent.
 struct FIELDS_OF(LinearRows) {
   DEVICE_POINTER(void) base;
   long long batch;
@@ -12,12 +12,12 @@ struct FIELDS_OF(LinearRows) {
   int type;
 };
 
-// Neighbouring tokens of a row of the batch that share a state.
+// Consecutive tokens of a batch entry that share a state.
 struct LinearSequence {
   int batch;
   int first;
   int count;
-  // The number of its first chunk among those of all sequences, and of its first segment of several chunks.
+  // The index of its first chunk among those of all sequences, and of its first segment, of several chunks.
   int chunk;
   int segment;
 };

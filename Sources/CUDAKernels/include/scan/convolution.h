@@ -4,7 +4,7 @@
 
 struct ScanConvolutionOperands {
   struct LinearRows inputs;            // [b, t, d]
-  DEVICE_POINTER(const float) weight;  // [W, d]: the last row meets the newest token
+  DEVICE_POINTER(const float) weight;  // [W, d]: the last row weighs the current token
   DEVICE_POINTER(const float) bias;    // [d], or null
   DEVICE_POINTER(const float) past;    // [n, W - 1, d]
   int channels;
@@ -13,9 +13,9 @@ struct ScanConvolutionOperands {
   int strips;                          // blocks that share the channels
 };
 
-// Tokens of a sequence that one block works on.
+// The tokens of a sequence that one block processes.
 struct ScanConvolutionPiece {
-  struct LinearSequence sequence;  // `chunk` is the number of the sequence
+  struct LinearSequence sequence;  // `chunk` is the index of the sequence
   int begin;
   int count;
 };
@@ -25,13 +25,13 @@ struct ScanConvolutionParameters {
   struct ScanConvolutionOperands operands;
   struct LinearRows output;           // [b, t, d]
   DEVICE_POINTER(float) final_state;  // [n, W - 1, d]
-  DEVICE_POINTER(const struct ScanConvolutionPiece) pieces;  // each sequence has one that begins at 0
+  DEVICE_POINTER(const struct ScanConvolutionPiece) pieces;  // every sequence has one that begins at 0
 };
 
 // scan/convolution_backward.cu
 struct ScanConvolutionBackwardParameters {
   struct ScanConvolutionOperands operands;
-  struct LinearRows output_gradient;                 // [b, t, d], or without a base for zeros
+  struct LinearRows output_gradient;                 // [b, t, d]; zeros if the base is null
   DEVICE_POINTER(const float) final_state_gradient;  // [n, W - 1, d], or null for zeros
   struct LinearRows inputs;                          // [b, t, d]
   DEVICE_POINTER(float) past;                        // [n, W - 1, d]

@@ -19,7 +19,7 @@ struct ScanGatedParameters {
 struct ScanGatedBackwardParameters {
   struct LinearRows decay;                               // [b, t, d]
   struct LinearRows output;                              // [b, t, d]: the states h
-  struct LinearRows output_gradient;                     // [b, t, d], or without a base for zeros
+  struct LinearRows output_gradient;                     // [b, t, d]; zeros if the base is null
   struct LinearRows inputs_gradient;                     // [b, t, d]
   struct LinearRows decay_gradient;                      // [b, t, d]
   DEVICE_POINTER(const float) initial_state;             // [n, d], or null
@@ -30,11 +30,11 @@ struct ScanGatedBackwardParameters {
   int strips;
 };
 
-// A block has a lane for each of its channels; its warps share the tokens of a tile.
+// A block has one lane per channel; its warps share the tokens of a tile.
 CONSTANT(scan_channels, warp_threads);
 CONSTANT(scan_warps, 8);
 CONSTANT(scan_warp_tokens, 8);
 CONSTANT(scan_tile_tokens, scan_warps * scan_warp_tokens);
 
-// Two float32 numbers for each thread.
+// Two floats per thread.
 CONSTANT(scan_shared_floats, 2 * scan_warps * warp_threads);

@@ -3,7 +3,7 @@
 #include "linear/tokens.h"
 #include "tile/parameters.h"
 
-// What forward and backward read.
+// The inputs of the forward and the backward kernel.
 struct FIELDS_OF(ScanSelectiveOperands) {
   struct LinearRows inputs;                    // x [b, t, d]
   struct LinearRows step;                      // [b, t, d]
@@ -28,12 +28,12 @@ CONSTANT(selective_lanes, 16);
 CONSTANT(selective_channels, 8);
 CONSTANT(selective_threads, selective_channels * selective_lanes);
 
-// States rounded up to whole rounds of the lanes.
+// The states of a channel, rounded up to a multiple of the lanes.
 CONSTANT_FUNCTION SIZE selective_padded_states(SIZE states) { return round_up(states, selective_lanes); }
 
-// Shared memory as offsets in float32 numbers: of a tile's tokens x, at 0, Δ, the derivative of Δ, B and C.
-// Forward the states follow; backward gradients of each channel and numbers of each thread for every token of
-// the tile, and two numbers of each state.
+// Shared memory, as offsets in floats: for the tile's tokens x, at 0, Δ, the derivative of Δ, B and C. In the
+// forward pass the states follow; in the backward pass gradients per token and channel, values per token and
+// thread, and two values per state.
 struct ScanSelectiveLayout {
   SIZE step;             // [16, channels]
   SIZE slope;            // [16, channels]

@@ -13,7 +13,7 @@ struct ScanSelectiveParameters {
 // scan/selective_backward.cu
 struct ScanSelectiveBackwardParameters {
   struct ScanSelectiveOperands operands;             // `blocks` is the number of slots
-  struct LinearRows output_gradient;                 // [b, t, d], or without a base for zeros
+  struct LinearRows output_gradient;                 // [b, t, d]; zeros if the base is null
   DEVICE_POINTER(const float) final_state_gradient;  // [n, d, s], or null for zeros
   DEVICE_POINTER(const float) states;                // [tiles, d, s]: before each tile
   struct LinearRows inputs;                          // dx [b, t, d]

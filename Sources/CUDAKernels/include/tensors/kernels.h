@@ -60,7 +60,7 @@ struct TensorsSelectParameters {
 
 CONSTANT(tensors_axis_limit, 8);
 
-// The place of a multi-dimensional index, outermost axis first.
+// Extents and strides of a multi-dimensional index, outermost axis first.
 struct TensorsAxes {
   long long extents[tensors_axis_limit];
   long long strides[tensors_axis_limit];
@@ -82,7 +82,7 @@ struct TensorsReduceParameters {
   // Threads per result, a power of two, and results per block.
   int lanes;
   int block_results;
-  // Whether neighbouring threads have neighbouring results, or neighbouring elements of one.
+  // Whether adjacent threads have adjacent results; otherwise they have adjacent elements of one result.
   int is_across;
 };
 
@@ -103,16 +103,16 @@ struct TensorsSortParameters {
   DEVICE_POINTER(const long long) source;  // [count], ordered in runs
   DEVICE_POINTER(long long) target;        // [count]
   long long count;
-  long long run;                           // the length of the source's runs; 0 for the first step
+  long long run;                           // the length of the source's runs; 0 in the first step
 };
 
-// The length of the runs that the first step orders.
+// The length of the runs that the first step sorts.
 CONSTANT(sort_first_run, 256);
 
 // tensors/scatter.cu
 GENERIC(Number)
 struct TensorsScatterParameters {
-  DEVICE_POINTER(const long long) keys;  // [count]: index and place, as in tensors/sort.cu
+  DEVICE_POINTER(const long long) keys;  // [count]: index and position, as in tensors/sort.cu
   DEVICE_POINTER(const void) gradient;   // [count, width]
   DEVICE_POINTER(Number) y;              // [rows, width], zero
   DEVICE_POINTER(Number) carried;        // [stretches, width]
@@ -123,7 +123,7 @@ struct TensorsScatterParameters {
   int is_second;
 };
 
-// Places that a block adds up.
+// Positions that a block adds up.
 CONSTANT(scatter_stretch, 64);
 
 // tensors/philox.cu

@@ -1,20 +1,20 @@
 #pragma once
 
-// The vocabulary of the headers that kernels and Swift share. Each declares parameter blocks, constants
-// and shared-memory layouts once: kernels include it as C++, Swift imports it as C.
+// Macros for the headers that declare parameter blocks, constants and shared-memory layouts once for both
+// sides: kernels include them as C++, Swift imports them as C.
 
 #ifdef __cplusplus
-// An address on the device: typed for kernels, a number for Swift.
+// A device address: a typed pointer in kernels, an integer in Swift.
 #define DEVICE_POINTER(T) T *
-// The fields of `Name`, which kernels declare as a struct derived from them with functions of its own.
+// The fields of `Name`; kernels derive `Name` from them and add member functions.
 #define FIELDS_OF(Name) Name##Fields
-// A struct whose pointers are of a type that each kernel chooses, and one such struct.
+// A struct whose element type each kernel chooses, and an instance of one.
 #define GENERIC(T) template <typename T>
 #define OF(Name, T) Name<T>
 #define ALIGNED(bytes) alignas(bytes)
 #define CONSTANT(name, value) constexpr int name = value
 #define CONSTANT_FUNCTION constexpr
-// A count or a number of bytes: 32 bits in kernels, Swift's Int in Swift.
+// A count or a number of bytes: 32 bits in kernels, Int in Swift.
 #define SIZE int
 #else
 #define DEVICE_POINTER(T) unsigned long long
@@ -27,7 +27,7 @@
 #define SIZE long
 #endif
 
-// How many pieces of `size` cover `count`. A macro, because a function changes the registers of hot kernels.
+// A macro, because a function changes the register allocation of hot kernels.
 #define CEIL_DIVIDE(count, size) (((count) + (size) - 1) / (size))
 
 CONSTANT_FUNCTION SIZE round_up(SIZE count, SIZE step) { return CEIL_DIVIDE(count, step) * step; }

@@ -4,7 +4,7 @@
 
 // Sizes in shared memory, in bytes.
 
-// Once around the banks: rows of tiles are padded to it.
+// The width of all banks, to which the rows of tiles are padded.
 CONSTANT(bank_bytes, 128);
 CONSTANT(float_bytes, 4);
 // An mbarrier.
@@ -18,5 +18,5 @@ CONSTANT_FUNCTION SIZE tile_bytes(SIZE rows, SIZE columns, SIZE number_bytes) {
   return rows * tile_pitch_bytes(columns, number_bytes);
 }
 
-// The barriers of a ring: for each stage one that it is full, and one that it is free.
+// The barriers of a ring: two per stage, for when it is full and when it is free.
 CONSTANT_FUNCTION SIZE ring_bytes(SIZE stages) { return 2 * stages * barrier_bytes; }

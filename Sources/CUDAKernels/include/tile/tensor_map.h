@@ -2,9 +2,9 @@
 
 #include "tile/parameters.h"
 
-// Where the driver and kernels want a tensor map to begin. Swift imports no struct that is aligned so
-// strictly, so parameter blocks begin with their maps; CHECK_TENSOR_MAP, of the last of them, fails to compile
-// where the two sides would place a map differently.
+// The alignment that the driver and TMA require of a tensor map. Swift does not import structs with this
+// alignment, so parameter blocks begin with their maps; CHECK_TENSOR_MAP of the last one fails to compile if
+// the two sides would lay a map out differently.
 CONSTANT(tensor_map_alignment, 64);
 
 #ifdef __cplusplus
@@ -17,7 +17,7 @@ CONSTANT(tensor_map_alignment, 64);
                  "the alignment of a tensor map moves it")
 #endif
 
-// A tensor of four axes as Hopper's copying unit reads it, encoded by the driver.
+// A TMA descriptor of a tensor with four axes, encoded by the driver.
 struct TensorMap {
   ALIGNED_FOR_KERNELS(tensor_map_alignment) unsigned long long words[16];
 };

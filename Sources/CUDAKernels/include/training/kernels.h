@@ -2,8 +2,8 @@
 
 #include "tile/parameters.h"
 
-// One launch over many tensors: a block works on a piece of one of them. Tensors are in a table, each with the
-// number of its first block; a tensor's blocks follow one another.
+// One launch over many tensors: each block processes a piece of one of them. A table lists the tensors with
+// the index of their first blocks; a tensor's blocks are consecutive.
 
 // Elements of a piece, and the threads that work on it.
 CONSTANT(piece_length, 4096);
@@ -25,7 +25,7 @@ struct TrainingAdamWEntry {
   float decay;
 };
 
-// Numbers of a step that all parameters share.
+// The rates of a step, shared by all parameters.
 struct TrainingAdamWRates {
   float rate;
   float beta1;
