@@ -3,23 +3,21 @@
 #include "attention/operands.cuh"
 #include "tile/matrix.cuh"
 
-// Rows of results that are computed again, from the pairs that see each other only.
+// Recomputes rows of results from their unmasked pairs only.
 //
-// Tiles hold rows that some see and others do not. A hidden pair's weight is zero, but zero times NaN or
-// infinity is NaN, and hidden memory may hold anything: padding, unwritten pages of a cache. What
-// comes out finite has nothing of that, so the inner loops need not know of it. Where pairs are hidden, a warp
-// looks at its rows in the end and computes those that are not finite again, pair by pair, before they are
-// used. A row that sees NaN is NaN as before.
+// Tiles may hold masked pairs. Their weight is zero, but zero times NaN or infinity is NaN, and masked memory
+// may hold anything: padding, unwritten pages of a cache. A finite result is unaffected, so the inner loops
+// ignore the problem. Instead, where pairs are masked, a warp checks its rows at the end and recomputes those
+// that are not finite, pair by pair, before they are used. A row that attends to NaN stays NaN.
 //
-// A lane holds every 32nd number of a row.
+// A lane holds every 32nd element of a row.
 
 template <int Columns>
 constexpr int lane_numbers = CEIL_DIVIDE(Columns, warp_threads);
 
 DEVICE bool is_finite(float x) { return fabsf(x) < infinity; }
 
-// Whether any pair of the sequence that a block's queries and keys make is hidden, or may be: a bias of −∞ hides
-// as a mask does.
+// Whether any pair of these queries and keys may be masked; a bias or a decay of −∞ masks too.
 DEVICE bool hides_pairs(const Operands &o, const Segment &s, Range queries, Range keys) {
   return KEY_MASK || (TERMS && (o.terms.bias || o.terms.decay_sums)) || s.band().cuts(queries, keys);
 }
@@ -28,8 +26,8 @@ DEVICE bool hides_pairs(const Operands &o, const Segment &s, Range queries, Rang
 struct UnfitRows {
   u32 rows = 0;
 
-  // Of eight rows from `first` on: lane 4 r + t has numbers of row r, and their sum if it multiplies them by
-  // zero. All lanes of the warp.
+  // Notes which of the eight rows from `first` on are unfit. In lane 4 r + t, `zeros` is the sum of its
+  // elements of row r times zero, which is not 0 if any is not finite. Called by all lanes of the warp.
   __device__ void note(int first, float zeros) {
     const u32 lanes = __ballot_sync(~0u, zeros != 0);
     if (lanes == 0) return;
@@ -40,7 +38,7 @@ struct UnfitRows {
 
   template <typename Body>
   __device__ void for_each(const Body &body) const {
-    // What the warp has written of them is overwritten.
+    // The rows overwrite what the warp has written before.
     __syncwarp();
 #pragma unroll 1
     for (int row = 0; row < 32; ++row) {
@@ -49,7 +47,7 @@ struct UnfitRows {
   }
 };
 
-// The numbers of a lane.
+// A row distributed over the lanes of a warp.
 template <int Columns>
 struct LaneRow {
   float at[lane_numbers<Columns>];
@@ -68,7 +66,7 @@ struct LaneRow {
 
   DEVICE int column(int i) { return i * warp_threads + threadIdx.x % warp_threads; }
 
-  // The product with another row, in every lane.
+  // The dot product with another row, in every lane.
   __device__ float times(const LaneRow &other) const {
     float sum = 0;
 #pragma unroll
@@ -76,7 +74,7 @@ struct LaneRow {
     return warp_sum(sum);
   }
 
-  // A factor of zero takes nothing of the other row.
+  // A factor of zero adds nothing, even if the other row has NaN.
   __device__ void add(float factor, const LaneRow &other) {
     if (factor == 0) return;
 #pragma unroll
@@ -106,8 +104,8 @@ struct LaneRow {
   }
 };
 
-// A pair's score with the terms, −∞ if it is hidden; what it changes by with the scaled product; and the reciprocals
-// of the rows' lengths.
+// A pair's score with the terms, −∞ if it is masked; its derivative with respect to the scaled similarity;
+// and the product of the rows' inverse norms.
 struct PairScore {
   float score;
   float change;
@@ -128,14 +126,14 @@ DEVICE PairScore score_pair(const Operands &o, const Segment &s, int head, int q
   return {score.score, score.slope, lengths};
 }
 
-// The keys, of `keys`, in which a query's band lies.
+// The intersection of `keys` with a query's band.
 DEVICE Range seen_keys(const Segment &s, int query, Range keys) {
   return {max(keys.first, max(0, query + s.low)),
           min(keys.end, min(s.keys, query + s.high))};
 }
 
-// Stores a query's output of the keys `keys` and a sink, −∞ for none, unless a score is no number: then that is
-// what the output is. One warp.
+// Stores a query's output over the keys `keys` and a sink, −∞ for none. If a score is NaN or +∞ it stores
+// nothing: the output already is NaN. Called by one warp.
 template <typename Store>
 DEVICE void attend_again(const Operands &o, const Segment &s, int head, int query, Range keys, float sink,
                          const Store &store) {

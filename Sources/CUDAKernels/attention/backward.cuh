@@ -5,22 +5,20 @@
 #include "attention/sink.cuh"
 #include "tile/matrix.cuh"
 
-// What the kernels of the backward pass share. They compute the weights again (Dao, FlashAttention-2,
-// 2023):
+// Shared by the kernels of the backward pass. They recompute the weights (Dao, FlashAttention-2, 2023):
 //
 //     P = exp(scale Q Kᵀ − log Σ)      dV = Pᵀ dO      dS = P ∘ (dO Vᵀ − δ)
 //     dK = scale dSᵀ Q                 dQ = scale dS K         δ = Σ dO ∘ O − dlog Σ, one number per row
 //
-// One kernel owns keys and sums over queries, the other owns queries and sums over keys. So each
-// gradient is summed in registers, in one order, by one warp: nothing is added in memory, and the
-// results are the same in every run. The price is that S and dP are computed twice, seven products
-// for five.
+// One kernel owns keys and sums over queries, the other owns queries and sums over keys. So one warp
+// accumulates each gradient in registers in a fixed order; there are no atomics, and results are the
+// same in every run. The price is that S and dP are computed twice: seven products instead of five.
 //
-// With COSINE, q and k above are divided by their lengths, and the gradient of a row x of length |x| is
-// (g − x̂ (x̂·g)) / |x|, g that of x̂. With TERMS, dS above is that of the score with its terms, and the
-// products take it times what that score changes by with the similarity.
+// With COSINE, q and k above are divided by their norms, and the gradient of a row x is
+// (g − x̂ (x̂·g)) / |x|, with g the gradient of x̂. With TERMS, dS above is the gradient of the score with
+// its terms; the products use it times the derivative of that score with respect to the similarity.
 //
-// Compiled with what operands.cuh lists, and
+// Compiled with the macros of operands.cuh, and
 //   WIDE    0 or 1: gradients are written as float32, not as ELEMENT
 
 #if WIDE
@@ -32,8 +30,8 @@ using Gradient = Number;
 #include "attention/backward.h"
 
 struct AttentionBackwardParameters : AttentionBackwardParametersFields {
-  // Whether any of a head's queries, counted in the sequence, has a large sum: a thread looks at every `step`-th
-  // group of them, from `first` on.
+  // Whether any of a head's queries, numbered within the sequence, has a large sum: the thread checks every
+  // `step`-th group of 32, from group `first` on.
   __device__ bool sees_large(const Segment &segment, int head, Range queries, int first, int step) const {
     const int groups = CEIL_DIVIDE(operands.query_length, warp_threads);
     const int *own = large + ((i64)segment.batch * operands.heads + head) * groups;
@@ -46,7 +44,7 @@ struct AttentionBackwardParameters : AttentionBackwardParametersFields {
     return any;
   }
 
-  // The same of all of them. A warp looks together.
+  // The same for all groups. Called by a whole warp.
   __device__ bool has_large(const Segment &segment, int head, Range queries) const {
     return __any_sync(~0u, sees_large(segment, head, queries, threadIdx.x % warp_threads, warp_threads));
   }
@@ -61,8 +59,8 @@ struct AttentionBackwardParameters : AttentionBackwardParametersFields {
 
 using BackwardParameters = AttentionBackwardParameters;
 
-// Starts copying what passes where keys are owned: the queries of a head from `first` on, the gradient of
-// their output, and for each query the shift, δ, the offset and, with COSINE, the reciprocal of its length.
+// Starts copying the streamed tiles of kernels that own keys: the queries of a head from `first` on, the
+// gradients of their outputs, and for each query the shift, δ, the offset and, with COSINE, the inverse norm.
 template <typename Queries, typename Outputs, int Threads>
 DEVICE void copy_query_step(const BackwardParameters &p, u32 queries, u32 outputs, u32 numbers,
                             int first, int head) {

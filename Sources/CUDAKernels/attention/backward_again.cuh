@@ -3,12 +3,12 @@
 #include "attention/again.cuh"
 #include "attention/backward.cuh"
 
-// Gradients that are computed again: see again.cuh.
+// Recomputed gradients: see again.cuh.
 //
-// A large score fits no maximum that was found by products in another order. So the maximum and the sum of a row of
-// large scores are found again too, by the first warp that needs them, and kept: whoever finds them finds the same.
+// A maximum from products summed in another order does not match recomputed large scores. So the maximum and
+// sum of a row of large scores are recomputed too, by the first warps that need them, all with the same values.
 
-// The sum of a row's gradients times zero.
+// The sum of a row's gradient times zero.
 template <int Columns>
 DEVICE float zeros_of(const float (&gradient)[Columns][4], int half) {
   float zeros = 0;
@@ -27,9 +27,9 @@ DEVICE void store_gradient(Gradient *place, float number) {
 #endif
 }
 
-// Writes scale (gradient − share row): the gradient is that of products with the row, and its share along the
-// row does not count where the products are divided by lengths, of which `length` is the row's reciprocal. A row
-// that no query sees may have any length; its gradient is zero.
+// Writes scale · gradient, where `gradient` is that of products with the row; with COSINE, without its
+// component along the row, whose inverse norm is `length`. A row outside of all unmasked pairs may hold
+// anything; its gradient is zero.
 template <int Columns>
 DEVICE void store_again(Gradient *target, LaneRow<Columns> gradient, const LaneRow<Columns> &row, float length,
                         float scale) {
@@ -37,7 +37,7 @@ DEVICE void store_again(Gradient *target, LaneRow<Columns> gradient, const LaneR
   gradient.for_each([&](int column, float number) { store_gradient(target + column, scale * number); });
 }
 
-// The largest score of a query whose sum is large, and what is left of the sum as a power of two. One warp.
+// The largest score of a query whose sum is large, and the rest of the log-sum in base 2. Called by one warp.
 DEVICE float2 sum_again(const BackwardParameters &p, const Segment &s, int head, int query) {
   const Operands &o = p.operands;
   const i64 place = o.query_place(s.batch, head, s.query_start + query);
@@ -61,7 +61,7 @@ DEVICE float2 sum_again(const BackwardParameters &p, const Segment &s, int head,
   return found;
 }
 
-// Finds these of all queries that see the keys `keys`. Warps begin at different ones, so that each finds some.
+// Computes these for all queries that attend to any of `keys`. Warps start at different queries.
 DEVICE void sum_rows_again(const BackwardParameters &p, const Segment &s, int group, Range keys) {
   const Operands &o = p.operands;
   const Range seeing = s.band().seeing(keys, s.query_count);
@@ -76,10 +76,10 @@ DEVICE void sum_rows_again(const BackwardParameters &p, const Segment &s, int gr
 }
 
 struct PairGradient {
-  // P, and dS of the score with its terms.
+  // P, and the gradient of the score with its terms.
   float weight;
   float slope;
-  // dS of the product of the rows.
+  // The gradient of the product of the rows.
   float product_slope;
 };
 
@@ -90,7 +90,7 @@ DEVICE PairGradient pair_gradient(const BackwardParameters &p, const Segment &s,
   const Operands &o = p.operands;
   const i64 place = o.query_place(s.batch, head, s.query_start + query);
   const PairScore pair = score_pair(o, s, head, query, key, own_query.times(own_key));
-  // What is subtracted before and after the score becomes a power of two.
+  // Subtracted before and after the score is converted to base 2.
   float2 less = {0, p.shift[place]};
   if (p.offset[place] != 0) less = sum_again(p, s, head, query);
   const bool is_hidden = pair.score == -infinity || less.y == infinity;
@@ -99,7 +99,7 @@ DEVICE PairGradient pair_gradient(const BackwardParameters &p, const Segment &s,
   return {weight, slope, slope == 0 ? 0 : slope * pair.change * pair.lengths};
 }
 
-// The gradient of a query. One warp.
+// The gradient of a query. Called by one warp.
 DEVICE void query_gradient_again(const BackwardParameters &p, const Segment &s, int head, int query) {
   const Operands &o = p.operands;
   const int group = head / o.heads_per_group;
@@ -129,7 +129,7 @@ DEVICE void query_gradient_again(const BackwardParameters &p, const Segment &s, 
   if (p.query_sums) p.query_sums[place] = sum;
 }
 
-// The same of the warp's rows `unfit`, of which the first is query `first`, up to query `end`.
+// The same for the warp's rows `unfit`, whose row 0 is query `first`, up to query `end`.
 SELDOM void query_gradients_again(const BackwardParameters &p, int head, int first, int end,
                                   UnfitRows unfit) {
   const Segment s = p.operands.segment();
@@ -139,7 +139,7 @@ SELDOM void query_gradients_again(const BackwardParameters &p, int head, int fir
   });
 }
 
-// The gradients of a key and its value. One warp.
+// The gradients of a key and its value. Called by one warp.
 template <bool OfKeys, bool OfValues>
 DEVICE void key_gradients_again(const BackwardParameters &p, const Segment &s, int group, int key) {
   const Operands &o = p.operands;
@@ -178,7 +178,7 @@ DEVICE void key_gradients_again(const BackwardParameters &p, const Segment &s, i
   }
 }
 
-// The same of the warp's rows `unfit`, of which the first is key `first`, up to key `end`.
+// The same for the warp's rows `unfit`, whose row 0 is key `first`, up to key `end`.
 template <bool OfKeys, bool OfValues>
 SELDOM void key_gradients_again(const BackwardParameters &p, int group, int first, int end,
                                 UnfitRows unfit) {

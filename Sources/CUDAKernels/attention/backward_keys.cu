@@ -1,15 +1,15 @@
 // Exact attention, backward: the gradients of keys and values. See backward.cuh.
 //
-// One block owns `key_rows` keys of one key/value head; the queries of the group's heads pass in tiles of
-// `query_rows`. Scores are computed transposed, one row per key, so that the weights and their gradients
-// are left operands where they lie in registers.
+// One block owns KEY_ROWS keys of one key/value head; the queries of the group's heads are streamed in tiles
+// of QUERY_ROWS. Scores are computed transposed, one row per key, so that the weights and their gradients
+// already have the register layout of left operands.
 //
-// Compiled with what backward.cuh lists, and
+// Compiled with the macros of backward.cuh, and
 //   KEY_DIMENSION, VALUE_DIMENSION   multiples of 16
 //   QUERY_ROWS, KEY_ROWS, WARPS      the tile: KEY_ROWS / WARPS is a multiple of 16
-//   BLOCKS                           blocks that share a multiprocessor
+//   BLOCKS                           the occupancy: blocks per multiprocessor
 //   STAGES                           1 or 2: pipeline stages
-//   OF_KEYS, OF_VALUES               0 or 1: which gradients; both fit the registers up to 128 columns
+//   OF_KEYS, OF_VALUES               0 or 1: which gradients; both fit in registers up to 128 columns
 
 #include "attention/backward_again.cuh"
 #include "attention/layout.h"
@@ -17,7 +17,7 @@
 constexpr int threads = WARPS * warp_threads;
 constexpr int strips = KEY_ROWS / WARPS / 16;
 constexpr int query_columns = QUERY_ROWS / 8;
-// Of a query: the shift, δ, the offset, the reciprocal of its length.
+// Per query: the shift, δ, the offset, the inverse norm.
 constexpr int numbers = attention_passing_numbers(owns_keys_and_values, COSINE, false);
 constexpr AttentionLayout layout =
     attention_layout(owns_keys_and_values, KEY_ROWS, QUERY_ROWS, KEY_DIMENSION, VALUE_DIMENSION, sizeof(Number), STAGES,
@@ -89,12 +89,12 @@ extern "C" __global__ void __launch_bounds__(threads, BLOCKS)
   float values_gradient[strips][OF_VALUES ? VALUE_DIMENSION / 8 : 1][4] = {};
 #if TERMS
   float sums[strips][2] = {};
-  // Those of all heads times zero.
+  // The sums of all heads, times zero.
   float sum_zeros[strips][2] = {};
 #endif
 
   for (int step = 0; step < step_count; ++step) {
-    // 1. The queries of this step have arrived, and those of the previous step are no longer read.
+    // 1. Wait for the queries of this step; those of the previous step are no longer read.
     wait_for_copies<0>();
     __syncthreads();
     if (STAGES > 1 && step + 1 < step_count) copy_queries(step + 1);
@@ -204,7 +204,7 @@ extern "C" __global__ void __launch_bounds__(threads, BLOCKS)
     }
 #if TERMS && OF_KEYS
     if (p.key_sums && step % tile_count == tile_count - 1) {
-      // The last queries of a head.
+      // These were the last queries of the head.
 #pragma unroll
       for (int strip = 0; strip < strips; ++strip) {
 #pragma unroll
@@ -229,7 +229,7 @@ extern "C" __global__ void __launch_bounds__(threads, BLOCKS)
   wait_for_copies<0>();
   __syncthreads();
 
-  // 5. The rows' gradients.
+  // 5. Write the rows' gradients.
   UnfitRows unfit;
 #pragma unroll
   for (int strip = 0; strip < strips; ++strip) {

@@ -1,12 +1,12 @@
 // Exact attention, backward: the gradients of the queries. See backward.cuh.
 //
-// One block owns `query_rows` queries of one head; keys and values pass in tiles of `key_rows`. Each
+// One block owns QUERY_ROWS queries of one head; keys and values are streamed in tiles of KEY_ROWS. Each
 // warp owns whole rows, as in the forward pass.
 //
-// Compiled with what backward.cuh lists, and
+// Compiled with the macros of backward.cuh, and
 //   KEY_DIMENSION, VALUE_DIMENSION   multiples of 16
 //   QUERY_ROWS, KEY_ROWS, WARPS      the tile: QUERY_ROWS / WARPS is a multiple of 16
-//   BLOCKS                           blocks that share a multiprocessor
+//   BLOCKS                           the occupancy: blocks per multiprocessor
 
 #include "attention/backward_again.cuh"
 #include "attention/layout.h"
@@ -29,7 +29,7 @@ extern "C" __global__ void __launch_bounds__(threads, BLOCKS)
   extern __shared__ __align__(1024) u8 shared[];
   const Operands &o = p.operands;
   const Segment segment = o.segment();
-  // Later queries of a causal sequence see more keys: the longest work starts first.
+  // Later queries of a causal sequence have more keys: the longest blocks start first.
   const int first_row = (gridDim.x - 1 - blockIdx.x) * QUERY_ROWS;
   const int row_count = min(QUERY_ROWS, segment.query_count - first_row);
   if (row_count <= 0) return;
@@ -65,7 +65,7 @@ extern "C" __global__ void __launch_bounds__(threads, BLOCKS)
     return first_row + warp_row + strip * 16 + fragment_row(half);
   };
   const float scale = o.scale_of(head);
-  // What makes powers of two of scores, and, with TERMS, true scores of products.
+  // The factors that convert scores to base 2 and, with TERMS, products to scores.
   PerRow<strips> factor, shift, delta;
 #if TERMS
   PerRow<strips> sizes;
@@ -96,7 +96,7 @@ extern "C" __global__ void __launch_bounds__(threads, BLOCKS)
   const LeftOperands<QueryTile> query_operands(query_tile, warp_row);
   const LeftOperands<OutputTile> output_operands(output_tile, warp_row);
 
-  // A tile's products become scores that `factor` makes powers of two of; and what they change by with them.
+  // Turns a tile's products into scores that `factor` converts to base 2, and computes their derivatives.
   using Scores = float[strips][score_columns][4];
   auto lengths_of = [&](int stage) -> Lengths {
     return (const float2 *)(shared + (key_length_tiles - query_tile)) + stage * (KEY_ROWS / 2);
@@ -138,7 +138,7 @@ extern "C" __global__ void __launch_bounds__(threads, BLOCKS)
       }
     }
   };
-  // Rows of large sums are rare: nothing is kept in registers for them.
+  // Rows of large sums are rare: their indices are recomputed instead of being kept in registers.
   auto for_each_row = [&](auto body) {
     const int first = (gridDim.x - 1 - blockIdx.x) * QUERY_ROWS;
     const i64 place = o.query_place(o.batch_entry(), blockIdx.y, o.query_start());
@@ -154,7 +154,7 @@ extern "C" __global__ void __launch_bounds__(threads, BLOCKS)
     }
   };
 
-  // Rows of large sums go over the keys once before.
+  // Rows of large sums need an extra pass over the keys.
   const bool has_large = p.has_large(segment, head, queries);
   if (has_large) {
     RowSums<strips> sums(factor);
@@ -185,7 +185,7 @@ extern "C" __global__ void __launch_bounds__(threads, BLOCKS)
   float gradient[strips][KEY_DIMENSION / 8][4] = {};
 
   for (int tile = tiles.first; tile < tiles.end; ++tile) {
-    // 1. This tile has arrived, and the previous one is no longer read: its stage takes the next.
+    // 1. Wait for this tile; copy the next one into the previous one's stage, which is no longer read.
     wait_for_copies<0>();
     __syncthreads();
     if (tile + 1 < tiles.end) copy_stage(tile + 1);
@@ -250,7 +250,7 @@ extern "C" __global__ void __launch_bounds__(threads, BLOCKS)
   wait_for_copies<0>();
   __syncthreads();
 
-  // 6. The rows' gradients, and their parts of the scale's.
+  // 6. Write the rows' gradients, and their parts of the scale's gradient.
   UnfitRows unfit;
 #pragma unroll
   for (int strip = 0; strip < strips; ++strip) {

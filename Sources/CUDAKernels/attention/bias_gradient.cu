@@ -1,12 +1,12 @@
 // Exact attention, backward: the gradient of a bias, which is dS summed over the axes along which the bias
 // broadcasts. See backward.cuh.
 //
-// A block owns a tile of `query_rows` × `key_rows` pairs, computes its dS for each of the sequences and
-// heads that share the bias, one after the other, and sums them in registers. Where the bias broadcasts
-// along queries or keys it goes on with their other tiles, and sums the tile's rows or columns at the
-// end; tiles of queries are then shared among slots, which are summed after this kernel.
+// A block owns a tile of QUERY_ROWS × KEY_ROWS pairs. It computes the tile's dS for each sequence and head
+// that shares the bias, one after the other, and sums them in registers. If the bias broadcasts along queries
+// or keys, it also sums over their other tiles, and over the tile's rows or columns at the end; tiles of
+// queries are then distributed over slots, which are summed after this kernel.
 //
-// Compiled with what backward.cuh lists, and
+// Compiled with the macros of backward.cuh, and
 //   KEY_DIMENSION, VALUE_DIMENSION   multiples of 16
 //   QUERY_ROWS, KEY_ROWS             multiples of 16
 
@@ -26,7 +26,7 @@ using OutputTile = Tile<Element, QUERY_ROWS, VALUE_DIMENSION>;
 using KeyTile = Tile<Element, KEY_ROWS, KEY_DIMENSION>;
 using ValueTile = Tile<Element, KEY_ROWS, VALUE_DIMENSION>;
 
-// Grid: tiles of keys, or 1; tiles of queries, or slots; heads × sequences that are not summed.
+// Grid: tiles of keys, or 1; tiles of queries, or slots; heads × sequences that are not summed over.
 extern "C" __global__ void __launch_bounds__(threads)
     attention_bias_gradient(const __grid_constant__ AttentionBiasGradientParameters p) {
   extern __shared__ __align__(1024) u8 shared[];
@@ -91,9 +91,9 @@ extern "C" __global__ void __launch_bounds__(threads)
           float score = weight[0][column][2 * half + odd];
           if (COSINE) score *= *o.key_length_at(s.batch, s.key_start + key, group);
           score *= size;
-          // As where queries are owned: a large row's offset is its maximum.
+          // As in backward_queries.cu: a large row's offset is its maximum.
           const float exponent = terms.apply(score, query, key).score - offset;
-          // What is hidden may be no number.
+          // Skips masked pairs, whose dP may be NaN.
           if (exponent == -infinity) continue;
           const float weight = exp2_fast(fmaf(log2_e, exponent, -p.backward.shift[place]));
           if (weight == 0) continue;
@@ -119,7 +119,7 @@ extern "C" __global__ void __launch_bounds__(threads)
     }
   }
 
-  // The tile, row by row, and what is summed of it.
+  // Store the tile, then write it, summed over broadcast axes.
   __syncthreads();
   float *tile = (float *)shared;
 #pragma unroll

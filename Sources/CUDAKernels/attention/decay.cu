@@ -1,18 +1,18 @@
-// Running sums along sequences, for the logit decay of forgetting attention: Σ of the decays up to a
-// token, and backward Σ from a token on of what its sum's gradient is.
+// Cumulative sums along sequences, for the logit decay of forgetting attention: of the decays up to each
+// token, and in the backward pass, of the gradients of these sums from each token on.
 //
-// A decay that cuts the sequence, −∞ above all, is in no sum: those behind it begin anew. What is summed
-// backward ends there too.
+// A decay that cuts the sequence, such as −∞, is in no sum: sums start anew after it, and those of the
+// backward pass end there.
 //
-// The sums begin behind the first key of a sequence that the mask leaves: decays up to there lie between no
-// query and a key that it sees, and may be anything. Before it they count backwards.
+// Sums start after the first key of a sequence that the mask keeps: decays up to there lie between no query
+// and a key that it attends to, and may have any value. Before that key, sums run backwards.
 //
-// Compiled with BACKWARD, 0 or 1. A block works on one head of one sequence: each thread on a stretch of
-// it, in float64, because a sum over a long sequence is subtracted from another.
+// Compiled with BACKWARD, 0 or 1. A block processes one head of one sequence, each thread a stretch of it, in
+// float64, because the sums are subtracted from one another.
 
 #include "attention/terms.cuh"
 
-// As ``ExactInputs/cuttingDecay`` has it.
+// The threshold of ``ExactInputs/cuttingDecay``.
 DEVICE bool is_cut(float decay) { return decay <= -0x1p64f; }
 
 #include "attention/decay.h"
@@ -26,7 +26,7 @@ struct AttentionPartOfSum : AttentionPartOfSumFields {
 
 using PartOfSum = AttentionPartOfSum;
 
-// The sums of `count` numbers, each with those before it, given to `take`. All threads of the block.
+// Passes the inclusive prefix sums of `count` numbers to `take`. Called by all threads of the block.
 template <typename Numbers, typename Take>
 DEVICE void sum_along(PartOfSum *totals, int count, const Numbers &number, const Take &take) {
   const int stretch = CEIL_DIVIDE(count, blockDim.x);
@@ -72,7 +72,7 @@ extern "C" __global__ void attention_decay(const __grid_constant__ AttentionDeca
   const u8 *kept = p.key_mask ? p.key_mask + (i64)s.batch * p.length + s.query_start : nullptr;
   int origin = 0;
   while (kept && origin < s.query_count && !kept[origin]) ++origin;
-  // `sign` is −1 for sums that count backwards.
+  // `sign` is −1 for sums that run backwards.
   auto part = [&](int i, int sign) -> PartOfSum {
     return is_cut(decay(i)) ? PartOfSum{0, 1} : PartOfSum{(double)sign * decay(i), 0};
   };

@@ -1,19 +1,18 @@
 // Exact attention, forward: O = softmax(scale Q Kᵀ, masked) V and the rows' log-sum-exp.
 //
-// One block computes `query_rows` queries of one head: the queries stay in shared memory, keys and
-// values pass in tiles of `key_rows`, the next tile arriving while this one is multiplied. Each warp
-// owns whole rows, so that the softmax needs no other warp.
+// One block computes QUERY_ROWS queries of one head: the queries are resident in shared memory; keys and
+// values are streamed in tiles of KEY_ROWS, the next tile being copied while this one is multiplied. Each
+// warp owns whole rows, so the softmax needs no communication between warps.
 //
-// With SPLIT, for few queries and many keys: the rows of a block are the queries of all heads of a group,
-// which read the same keys; and several blocks share the keys of a row. What they find is merged by
-// merge.cu.
+// SPLIT is for few queries and many keys: a block's rows are the queries of all heads of a group, which read
+// the same keys, and several blocks share the keys of a row. merge.cu merges their results.
 //
-// Compiled with what operands.cuh lists, and
+// Compiled with the macros of operands.cuh, and
 //   KEY_DIMENSION, VALUE_DIMENSION   multiples of 16
 //   QUERY_ROWS, KEY_ROWS, WARPS      the tile: QUERY_ROWS / WARPS is a multiple of 16
-//   BLOCKS                           blocks that share a multiprocessor
-//   CONSTANT_BOUND                   0 or 1: the scores are bounded closely, with HEAD_SCALES in heads
-//                                    whose scale allows it
+//   BLOCKS                           the occupancy: blocks per multiprocessor
+//   CONSTANT_BOUND                   0 or 1: the softmax subtracts a constant bound of the scores; with
+//                                    HEAD_SCALES, in heads whose scale allows it
 //   SPLIT                            0 or 1
 
 #include "attention/forward.cuh"
@@ -57,7 +56,7 @@ extern "C" __global__ void __launch_bounds__(threads, BLOCKS)
     return group * o.heads_per_group + (first_row + row) % o.heads_per_group;
   };
 #else
-  // Later queries of a causal sequence see more keys: the longest work starts first.
+  // Later queries of a causal sequence have more keys: the longest blocks start first.
   const int first_row = (gridDim.x - 1 - blockIdx.x) * QUERY_ROWS;
   const int row_count = min(QUERY_ROWS, segment.query_count - first_row);
   const int head = blockIdx.y;
@@ -98,7 +97,7 @@ extern "C" __global__ void __launch_bounds__(threads, BLOCKS)
 #if TERMS && !SPLIT
   const HeadTerms head_terms(o.terms, segment, head, o.heads, o.query_length);
 #endif
-  // What makes powers of two of scores, and, with TERMS, true scores of products.
+  // The factors that convert scores to base 2 and, with TERMS, products to scores.
   PerRow<strips> factor;
 #if TERMS
   PerRow<strips> sizes;
@@ -141,7 +140,7 @@ extern "C" __global__ void __launch_bounds__(threads, BLOCKS)
   Softmax softmax(0);
 #endif
 
-  // Scores of keys of length 1.
+  // Divides the scores by the norms of the keys.
   auto divide_by_lengths = [&](int tile, Scores &score) {
     const Lengths lengths =
         (const float2 *)(shared + (key_length_tiles - query_tile)) + tile % stages * (KEY_ROWS / 2);
@@ -151,7 +150,7 @@ extern "C" __global__ void __launch_bounds__(threads, BLOCKS)
     }
   };
 
-  // The terms, and the mask where the tile is not wholly seen.
+  // Applies the terms, and the mask if the tile has masked pairs.
   auto mask = [&](int tile, Scores &score) {
     if (!KEY_MASK && !TERMS && tile >= whole.first && tile < whole.end) return;
     const int first_column = tile * KEY_ROWS;
@@ -170,7 +169,7 @@ extern "C" __global__ void __launch_bounds__(threads, BLOCKS)
             const int query = query_of(row);
             float &value = score[strip][column][2 * half + odd];
 #if TERMS
-            // Terms are added to true scores.
+            // Terms apply to scores, not to raw products.
             if (row < row_count && key < band.keys) {
 #if SPLIT
               const HeadTerms head_terms(o.terms, segment, head_of(row), o.heads, o.query_length);
@@ -185,7 +184,7 @@ extern "C" __global__ void __launch_bounds__(threads, BLOCKS)
     }
   };
 
-  // 1. Queries and the first tile of keys and values start to arrive.
+  // 1. Start copying the queries and the first tile of keys and values.
 #if SPLIT
   copy_rows<QueryTile, threads>(query_tile, row_count, [&](int row) {
     return o.queries.at(segment.batch, segment.query_start + query_of(row), head_of(row));
@@ -200,7 +199,7 @@ extern "C" __global__ void __launch_bounds__(threads, BLOCKS)
   const bool turns = scale < 0;
   auto is_turned = [](u32) { return true; };
 #endif
-  // A negative scale turns the order of the scores around: the queries' signs are turned instead.
+  // A negative scale would reverse the order of the scores, so the queries are negated instead.
   if (turns) {
     close_copies();
     wait_for_copies<0>();
@@ -213,7 +212,7 @@ extern "C" __global__ void __launch_bounds__(threads, BLOCKS)
   if (tiles.first < tiles.end) copy_stage(tiles.first);
   close_copies();
   for (int tile = tiles.first; tile < tiles.end; ++tile) {
-    // 2. This tile has arrived, and the previous one is no longer read: its stage takes the next.
+    // 2. Wait for this tile; copy the next one into the previous one's stage, which is no longer read.
     wait_for_copies<0>();
     __syncthreads();
     if (tile + 1 < tiles.end) copy_stage(tile + 1);
@@ -226,7 +225,7 @@ extern "C" __global__ void __launch_bounds__(threads, BLOCKS)
     if (COSINE) divide_by_lengths(tile, score);
     mask(tile, score);
     softmax.raise(score, output, factor);
-    // 4. O += P V, weights being made just before they are multiplied.
+    // 4. O += P V, computing weights just before they are multiplied.
 #pragma unroll
     for (int step = 0; step < KEY_ROWS / 16; ++step) {
       weigh(softmax, score, step, factor);
@@ -235,7 +234,7 @@ extern "C" __global__ void __launch_bounds__(threads, BLOCKS)
     }
   }
 
-  // 5. O / Σ P, and of a split the part of it.
+  // 5. O / Σ P, or this split's part of it.
   wait_for_copies<0>();
   __syncthreads();
 #if SPLIT

@@ -19,12 +19,12 @@ struct RowWeights {
   }
 };
 
-// `bound` is natural, and so is `sink`: one more score in the sum, without a value; −∞ if there is none. A sum
-// that is no number stays none.
+// `bound` and `sink` are natural logarithms; the sink is one more score in the sum, without a value, or −∞ if
+// there is none. A NaN in the sum is kept.
 DEVICE RowWeights finish_row(float sum, float bound, float sink) {
   float shrink = 1;
   if (sink != -infinity) {
-    // The one of the two that is the larger has no difference to itself, which an infinite sink needs.
+    // The larger of the two is never subtracted from itself, which would be NaN for an infinite sink.
     const float above = sum == 0 ? infinity : (sink - bound) * log2_e;
     const float share = exp2_fast(-fabsf(above));
     shrink = above > 0 ? share : 1;
@@ -34,7 +34,7 @@ DEVICE RowWeights finish_row(float sum, float bound, float sink) {
   return {sum == 0 ? 0 : shrink / sum, {bound, sum}};
 }
 
-// Computes the warp's rows `unfit` again, and puts them into shared memory where the others are. See again.cuh.
+// Recomputes the warp's rows `unfit` and stores them in shared memory with the others. See again.cuh.
 template <typename T>
 SELDOM void outputs_again(const AttentionForwardParameters &p, int head, int first_row, int row_count, int warp_row,
                           UnfitRows unfit, u8 *shared) {
@@ -52,8 +52,7 @@ SELDOM void outputs_again(const AttentionForwardParameters &p, int head, int fir
   });
 }
 
-// O / Σ P of a thread's rows goes into shared memory that is no longer read, and the logarithms of
-// their sums out.
+// Stores O / Σ P of the thread's rows in shared memory that is no longer read, and writes their log-sum-exp.
 template <typename T, typename Softmax, int Strips, int Columns>
 DEVICE void finish_rows(const AttentionForwardParameters &p, const Segment &segment, const Softmax &softmax,
                         const float (&output)[Strips][Columns][4], const PerRow<Strips> &factor,
@@ -87,8 +86,8 @@ DEVICE void finish_rows(const AttentionForwardParameters &p, const Segment &segm
   if (unfit.rows != 0) outputs_again<T>(p, head, first_row, row_count, warp_row, unfit, shared);
 }
 
-// `Threads` threads, of which this one is `thread`, write rows of a tile out in whole chunks, once all of
-// them have put theirs there.
+// `Threads` threads, of which this one is `thread`, write rows of a tile to global memory in whole chunks.
+// All of them must have stored their parts of the tile before.
 template <typename T, int Threads>
 DEVICE void write_rows(const AttentionForwardParameters &p, const Segment &segment, Range rows, int first_row,
                        int head, const u8 *shared, int thread) {

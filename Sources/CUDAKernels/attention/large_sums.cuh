@@ -4,42 +4,41 @@
 
 // Rows whose log Σ is too large for the backward pass to compute weights from it.
 //
-// exp(s − log Σ) is off by as much as log Σ is rounded, |log Σ| · 2^-24: beside a maximum of −10^9 there is no
-// place for what the sum adds to it, and weights of n equal scores would be 1, not 1 / n. So the kernel that
-// owns queries goes over the keys of such a row once more before, and keeps its maximum and the rest of its
-// log Σ apart: by the very products that the weights come from, for rounded otherwise, large scores would not
-// fit their maximum. The kernel that owns keys computes the same products, turned around.
+// exp(s − log Σ) has the relative error of rounding log Σ, |log Σ| · 2^-24. Beside a maximum of −10^9 the
+// logarithm of the sum is lost, and weights of n equal scores would be 1, not 1 / n. So the kernel that owns
+// queries makes an extra pass over the keys of such a row and stores its maximum and the rest of its log Σ
+// separately. It uses the same products as the weights: large scores rounded otherwise would not match their
+// maximum. The kernel that owns keys computes the transposes of these products, bit for bit the same.
 
-// Up to here a rounded log Σ, and its rounded product with log2(e), change a weight by at most 2^-14 of itself.
+// Below this limit the roundings of log Σ and of its base-2 value change a weight by at most 2^-14 of it.
 DEVICE bool is_large_sum(float log_sum) {
   return fabsf(log_sum) > 512 && fabsf(log_sum) < infinity;
 }
 
-// The shift of a row that is not known yet: a value that no log Σ gives, which may itself be NaN.
+// The shift of a row that is not resolved yet: a value that no log Σ, which may be NaN, gives.
 constexpr float unknown_shift = -infinity;
 
-// What is subtracted from a row's scores: the offset before they are multiplied by the factor that makes powers
-// of two of them, the shift after.
+// Subtracted from a row's scores: the offset before they are converted to base 2, the shift after.
 struct RowShift {
   float shift;
   float offset;
   float sink_share;    // of the row's sum
 };
 
-// `sum` is that of the weights of a row, 2^(factor (score − maximum) + rest), and `unit` · maximum is natural,
-// as is the sink; −∞ if there is none.
+// `sum` is the sum of a row's weights, 2^(factor (score − maximum) + rest). `unit` · maximum and the sink, −∞
+// if there is none, are natural logarithms.
 DEVICE RowShift resolve_sum(float sum, float rest, float maximum, float unit, float sink) {
-  // Nothing but the sink is seen: no weights.
+  // The query attends to the sink only: no weights.
   if (!(fabsf(maximum) < infinity)) return {infinity, 0, 1};
   const float log_sum = log2f(sum) - rest;
   if (sink == -infinity) return {log_sum, maximum, 0};
   const float above = (sink - unit * maximum) * log2_e - log_sum;
-  // The sink and the others, in units of the larger.
+  // The sink and the other scores, in units of the larger.
   const float smaller = exp2_fast(-fabsf(above)), both = 1 + smaller;
   return {log_sum + fmaxf(above, 0) + log2f(both), maximum, (above > 0 ? 1 : smaller) / both};
 }
 
-// Whether any of a tile's `Count` queries has an offset. A warp looks together.
+// Whether any of a tile's `Count` queries has an offset. Called by a whole warp.
 template <int Count>
 DEVICE bool any_offset(const float2 *offsets) {
   bool any = false;
@@ -51,8 +50,8 @@ DEVICE bool any_offset(const float2 *offsets) {
   return __any_sync(~0u, any);
 }
 
-// Maxima and sums of rows whose scores arrive one tile at a time. `factor` has a sign: where it is negative, the
-// smallest score makes the largest power of two.
+// Maxima and sums of rows whose scores arrive one tile at a time. `factor` may be negative: then the smallest
+// score has the largest weight.
 template <int Strips>
 struct RowSums {
   PerRow<Strips> steepness;
@@ -70,7 +69,7 @@ struct RowSums {
     }
   }
 
-  // Scores that are not seen are hidden by `hide`, which makes them −∞.
+  // `hide` sets masked scores to −∞.
   template <int Columns, typename Hide>
   __device__ void add(float (&score)[Strips][Columns][4], const Hide &hide) {
 #pragma unroll

@@ -1,8 +1,8 @@
-// Cosine similarity's normalisation of rows: the reciprocals of their lengths, or the rows divided.
+// Cosine similarity's normalisation of rows: their inverse norms, or the normalised rows.
 //
-// Compiled with ELEMENT. One warp works on one row of `groups` equal slices. With one slice the
-// reciprocal length is written; with several the row, each slice divided by its length and rounded, and
-// zeros up to the pitch. A slice shorter than `shortest` counts as zero.
+// Compiled with ELEMENT. One warp processes one row of `groups` equal slices. With one slice it writes
+// the inverse norm; with several, the row with each slice divided by its norm and rounded, padded with
+// zeros to the pitch. A slice of a norm below `shortest` counts as zero.
 
 #include "attention/rows.cuh"
 #include "attention/sink.cuh"

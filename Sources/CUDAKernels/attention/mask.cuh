@@ -9,7 +9,7 @@ struct Range {
   int end;
 };
 
-// Query i sees keys i + low ..< i + high, cut to those that exist.
+// Query i attends to keys i + low ..< i + high, clamped to those that exist.
 struct Band {
   int low;
   int high;
@@ -19,26 +19,26 @@ struct Band {
     return key >= query + low && key < query + high && key < keys;
   }
 
-  // Whether any of the queries does not see any of the keys, of those that exist.
+  // Whether any pair of the queries with keys that exist is masked.
   __device__ bool cuts(Range queries, Range own) const {
     return own.first < queries.end - 1 + low || min(own.end, keys) > queries.first + high;
   }
 
-  // The tiles of `size` keys in which any of the queries sees any key.
+  // The tiles of `size` keys that contain an unmasked pair.
   __device__ Range visible_tiles(Range queries, int size) const {
     const int first = max(0, queries.first + low);
     const int end = min(keys, queries.end - 1 + high);
     return first < end ? Range{first / size, CEIL_DIVIDE(end, size)} : Range{0, 0};
   }
 
-  // The tiles of which each of the queries sees every key.
+  // The tiles that contain no masked pair.
   __device__ Range whole_tiles(Range queries, int size) const {
     const int first = max(0, queries.end - 1 + low);
     const int end = min(keys, queries.first + high);
     return {CEIL_DIVIDE(first, size), max(0, end) / size};
   }
 
-  // The queries, of `queries`, that see any of the keys: key j is seen by j − high + 1 ..< j − low + 1.
+  // The queries that attend to any of the keys: to key j those in j − high + 1 ..< j − low + 1.
   __device__ Range seeing(Range keys, int queries) const {
     const int first = max(0, keys.first - high + 1);
     const int end = min(queries, keys.end - low);

@@ -1,8 +1,9 @@
-// Exact attention of few queries: merges what blocks found that shared the keys of a row. See forward.cu.
+// Exact attention of few queries: merges the results of blocks that shared the keys of a row. See forward.cu.
 //
-// Each part has its own softmax: O = Σ wᵢ Oᵢ / Σ wᵢ with wᵢ = exp(boundᵢ) Σᵢ. A block works on one row: its
-// threads share the columns, four per thread, and the parts, in teams whose sums are added in order. Compiled
-// with ELEMENT.
+// Each part has its own softmax: O = Σ wᵢ Oᵢ / Σ wᵢ with wᵢ = exp(boundᵢ) Σᵢ. A block merges one row: each
+// thread has four columns, teams of threads share the parts, and their sums are added in order.
+//
+// Compiled with ELEMENT.
 
 #include "attention/rows.cuh"
 #include "attention/sink.cuh"
@@ -28,7 +29,7 @@ extern "C" __global__ void __launch_bounds__(merge_threads)
   const i64 row = blockIdx.x;
   const int lane = threadIdx.x % warp_threads;
 
-  // 1. The whole sum in units of the largest part's; every warp for itself.
+  // 1. The sum in units of the part with the largest bound; every warp computes it redundantly.
   const AttentionPartialSum *parts_of_sum = p.partial_sums + row;
   float largest = -infinity;
   for (int split = lane; split < p.splits; split += warp_threads) {
@@ -39,14 +40,14 @@ extern "C" __global__ void __launch_bounds__(merge_threads)
   const float shift = largest == -infinity ? 0 : largest;
   auto weight = [&](int split) {
     const AttentionPartialSum part = parts_of_sum[split * p.rows];
-    // An infinite bound has no difference to itself.
+    // An infinite bound minus itself would be NaN.
     return part.sum * (part.bound == shift ? 1 : exp2_fast((part.bound - shift) * log2_e));
   };
   float sum = 0;
   for (int split = lane; split < p.splits; split += warp_threads) sum += weight(split);
   sum = warp_sum(sum);
 
-  // 2. Every `teams`-th part, four columns per thread.
+  // 2. Each team sums every `teams`-th part, four columns per thread.
   const int chunks = p.pitch / 4;
   const int teams = merge_threads / chunks;
   const int chunk = threadIdx.x % chunks;
@@ -67,7 +68,7 @@ extern "C" __global__ void __launch_bounds__(merge_threads)
   }
   __syncthreads();
 
-  // 3. The teams' sums.
+  // 3. Add the teams' sums.
   if (threadIdx.x == 0) p.log_sum_exp[row] = sum == 0 ? -infinity : shift + logf(sum);
   if (team > 0) return;
   for (int other = 1; other < teams; ++other) {

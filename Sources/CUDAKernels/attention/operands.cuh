@@ -10,19 +10,19 @@ using Number = Element::Number;
 
 #include "attention/operands.h"
 
-// What all kernels of exact attention read.
+// The inputs of all kernels of exact attention.
 //
 // Compiled with
 //   ELEMENT        bf16, f16, tf32x3 or tf32
-//   PACKED         0 or 1: there is a list of sequences; otherwise a batch entry is one
-//   KEY_MASK       0 or 1: some keys may not be attended
-//   COSINE         0 or 1: queries and keys are divided by their lengths
-//   TERMS          0 or 1: something is done to scores before the mask
-//   HEAD_SCALES    0 or 1: each head has a scale of its own
+//   PACKED         0 or 1: sequences are listed in `segments`; otherwise each batch entry is one
+//   KEY_MASK       0 or 1: there is a key mask
+//   COSINE         0 or 1: queries and keys are divided by their norms
+//   TERMS          0 or 1: terms are applied to the scores before the mask
+//   HEAD_SCALES    0 or 1: each head has its own scale
 
 struct AttentionOperands : AttentionOperandsFields {
-  // Block z of a grid works on sequence z. Each number is read when it is asked for, from memory or from
-  // the parameters: registers are for what the inner tiles need.
+  // Blocks at z in the grid process sequence z. Its fields are reread at each use, from memory or from the
+  // parameters, which leaves registers to the inner loops.
 #if PACKED
   __device__ int batch_entry() const { return read_again(segments[blockIdx.z].batch); }
   __device__ int query_start() const { return read_again(segments[blockIdx.z].query_start); }
@@ -56,7 +56,7 @@ struct AttentionOperands : AttentionOperandsFields {
 
   __device__ float scale_of(int head) const { return HEAD_SCALES ? scales[head] : scale; }
 
-  // The largest of a group's heads, by size: gradients of its keys sum the heads' parts in units of it.
+  // The scale of largest magnitude among a group's heads: gradients of its keys are summed in units of it.
   __device__ float largest_scale(int first_head) const {
     float largest = scale_of(first_head);
     for (int i = 1; HEAD_SCALES && i < heads_per_group; ++i) {
@@ -68,19 +68,19 @@ struct AttentionOperands : AttentionOperandsFields {
 
   __device__ int groups() const { return heads / heads_per_group; }
 
-  // A number for each query of each head, [batch, heads, queries]; and for each key.
+  // Indices into arrays of one number per query, [batch, heads, queries], and per key, [batch, heads, keys].
   __device__ i64 query_place(int batch_index, int head, int query) const {
     return ((i64)batch_index * heads + head) * query_length + query;
   }
   __device__ i64 key_place(int batch_index, int head, int key) const {
     return ((i64)batch_index * heads + head) * key_length + key;
   }
-  // The same where a group of heads shares its keys, [batch, groups, keys].
+  // The same for one number per key of a group, [batch, groups, keys].
   __device__ i64 group_key_place(int batch_index, int group, int key) const {
     return ((i64)batch_index * groups() + group) * key_length + key;
   }
 
-  // Reciprocal lengths.
+  // Inverse norms.
   __device__ const float *query_length_at(int batch_index, int query, int head) const {
     return query_lengths + ((i64)batch_index * query_length + query) * heads + head;
   }
@@ -88,19 +88,19 @@ struct AttentionOperands : AttentionOperandsFields {
     return key_lengths + ((i64)batch_index * key_length + key) * groups() + group;
   }
 
-  // Whether the key mask leaves a key of a sequence.
+  // Whether the key mask keeps a key of a sequence; true for keys beyond its end.
   __device__ bool keeps(const Segment &s, int key) const {
     return !KEY_MASK || key >= s.keys ||
            key_mask[(i64)s.batch * key_length + s.key_start + key] != 0;
   }
 
-  // Whether a key of the block's sequence exists and the key mask leaves it.
+  // Whether a key of the block's sequence exists and the key mask keeps it.
   __device__ bool counts(int key) const {
     return key < key_count() &&
            (!KEY_MASK || key_mask[(i64)batch_entry() * key_length + key_start() + key] != 0);
   }
 
-  // Starts copying the tile of keys or values from `first` on. Those that the key mask takes away are zeros.
+  // Starts copying the tile of keys or values from `first` on. Rows that the key mask excludes become zero.
   template <typename T, int Threads>
   __device__ void copy_keys(u32 target, const Rows<const Number> &rows, int first, int group) const {
     const Number *source = rows.at(batch_entry(), key_start() + first, group);
@@ -113,7 +113,7 @@ struct AttentionOperands : AttentionOperandsFields {
     }
   }
 
-  // The same of a tile of rows that queries have.
+  // The same for rows of queries, outputs or their gradients.
   template <typename T, int Threads>
   __device__ void copy_queries(u32 target, const Rows<const Number> &rows, int first,
                                int head) const {
@@ -121,7 +121,7 @@ struct AttentionOperands : AttentionOperandsFields {
                           query_count() - first);
   }
 
-  // The same of the keys' reciprocal lengths.
+  // The same for the keys' inverse norms.
   template <int Count, int Threads>
   __device__ void copy_key_lengths(u32 target, int first, int group) const {
 #pragma unroll

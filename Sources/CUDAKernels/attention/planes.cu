@@ -1,6 +1,6 @@
-// float32 rows as Hopper's kernels multiply them: divided by their units, and apart. See tile/planes.cuh.
+// Splits float32 rows, divided by their units, into planes for Hopper's kernels. See tile/planes.cuh.
 //
-// Compiled with DIMENSION, 64 or 128. One warp works on one row.
+// Compiled with DIMENSION, 64 or 128. One warp processes one row.
 
 #include "attention/rows.cuh"
 #include "tile/planes.cuh"

@@ -1,9 +1,9 @@
-// What the backward pass needs of each query: δ = Σ dO ∘ O − dlog Σ, which the softmax's gradient
-// subtracts, log Σ as a power of two, and what the query gives the gradient of its head's sink. Where log Σ
-// is too large for that, the kernel that owns the query finds its maximum and sum (attention/large_sums.cuh).
+// The backward pass's numbers per query: δ = Σ dO ∘ O − dlog Σ, which the softmax's gradient subtracts; log Σ
+// in base 2; and the query's contribution to the gradient of its head's sink. Where log Σ is too large, the
+// kernel that owns the query resolves its maximum and sum instead (attention/large_sums.cuh).
 //
-// Compiled with ELEMENT. One warp works on 32 queries of a head, so that what it reads and writes of them
-// lies together: eight lanes read a row.
+// Compiled with ELEMENT. One warp processes 32 queries of a head, so that its accesses to their numbers are
+// contiguous; eight lanes read a row.
 
 #include "attention/large_sums.cuh"
 #include "attention/rows.cuh"
@@ -18,7 +18,7 @@ constexpr int lanes_of_row = 8;
 constexpr int rows_at_once = warp_threads / lanes_of_row;
 constexpr int chunk_numbers = chunk_bytes / sizeof(Number);
 
-// A lane's part of the product of two rows.
+// A lane's part of the dot product of two rows.
 DEVICE float multiply_chunks(const Number *left, const Number *right, int dimension) {
   float sum = 0;
   for (int i = threadIdx.x % lanes_of_row * chunk_numbers; i < dimension; i += lanes_of_row * chunk_numbers) {
@@ -28,7 +28,7 @@ DEVICE float multiply_chunks(const Number *left, const Number *right, int dimens
     for (int pair = 0; pair < chunk_numbers; pair += 2) {
       const float2 x = Element::pair((const Number *)&a + pair);
       const float2 y = Element::pair((const Number *)&b + pair);
-      // An output of zero may be that of a query that sees nothing but a sink, and its gradient anything.
+      // A zero output may be that of a query that attends to its sink only, whose gradient may be NaN.
       sum += x.x == 0 ? 0 : x.x * y.x;
       sum += x.y == 0 ? 0 : x.y * y.y;
     }
@@ -44,7 +44,7 @@ extern "C" __global__ void attention_rows(const __grid_constant__ AttentionRowsP
   const int head = group % p.heads;
   const int first = group / p.heads % groups * warp_threads;
   const int batch = group / p.heads / groups;
-  // 1. Each lane ends up with the sum of its own query.
+  // 1. Compute the dot products; each lane keeps that of its own query.
   float sum = 0;
 #pragma unroll
   for (int step = 0; step < lanes_of_row; ++step) {
@@ -59,7 +59,7 @@ extern "C" __global__ void attention_rows(const __grid_constant__ AttentionRowsP
     if (lane / rows_at_once == step) sum = part;
   }
 
-  // 2. What the query's other numbers make of it.
+  // 2. Combine them with the log-sums.
   const bool exists = first + lane < p.queries;
   const i64 place = ((i64)batch * p.heads + head) * p.queries + min(first + lane, p.queries - 1);
   const float log_sum = p.log_sum_exp[place];
@@ -67,7 +67,7 @@ extern "C" __global__ void attention_rows(const __grid_constant__ AttentionRowsP
   const bool any_large = __any_sync(~0u, is_large);
   if (lane == 0) p.large[((i64)batch * p.heads + head) * groups + first / warp_threads] = any_large;
   if (!exists) return;
-  // A query that sees nothing has a log-sum of −∞, and no weights.
+  // A query that attends to nothing has a log-sum of −∞ and no weights.
   const float delta =
       log_sum == -infinity ? 0 : sum - (p.log_sum_exp_gradient ? p.log_sum_exp_gradient[place] : 0);
   p.delta[place] = delta;

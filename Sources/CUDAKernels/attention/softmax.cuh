@@ -4,35 +4,35 @@
 
 // The softmax of rows whose scores arrive one tile at a time (Dao, FlashAttention-2, 2023).
 //
-// A warp holds `Strips` strips of 16 rows, a thread two rows of each. A row's scores are multiplied by
-// its `factor` > 0, which makes them powers of two; then a bound of the row is subtracted, and its
-// weights are 2 to that. Sums are of a thread's own columns until the end.
+// A warp holds `Strips` strips of 16 rows, a thread two rows of each. A row's weights are 2^(factor · score −
+// bound), with a `factor` > 0 that converts scores to base 2. Until the end, each thread sums its own
+// columns.
 
 template <int Strips>
 using PerRow = float[Strips][2];
 
-// The least factor of a row. With a factor of zero a masked score of −∞ would be NaN.
+// The lower limit of a row's factor: zero times a masked score of −∞ would be NaN.
 constexpr float smallest_factor = 1e-30f;
 
-// Whether a bound, as a power of two, is subtracted by the step that multiplies a score by its factor. It is
-// rounded then, by up to 2^-13, which the weights of a tile have in common. Where more would be lost, scores have
-// their maximum subtracted before.
+// Whether a bound, in base 2, is subtracted in the same fused multiply-add that applies the factor. That
+// rounds it by up to 2^-13, an error common to all weights of a tile. For larger bounds, where the error
+// would be larger, the maximum is subtracted from the scores beforehand.
 DEVICE bool is_fused(float bound) { return fabsf(bound) <= 0x1p12f; }
 
-// Bounds that follow the scores. A bound need not be the largest score: it is raised, and what was
-// summed before scaled down, only when a score exceeds it by more than `slack` powers of two. Weights
-// are then at most 2^slack, which changes neither their relative rounding nor the result, for the sum
-// of the weights and that of the values have the same factor.
+// Bounds that follow the scores. A bound need not be the largest score: only when a score exceeds it by more
+// than `slack` powers of two is it raised, and earlier sums scaled down. So weights are at most 2^slack,
+// which affects neither their relative rounding nor the result, as the sums of weights and of values share
+// the factor.
 template <int Strips>
 struct RunningBound {
   static constexpr float usual_slack = 8;
 
-  // −∞ while a row is large: then its scores have their maximum subtracted tile by tile.
+  // −∞ while a row is large, so that the maximum is subtracted from the scores of every tile.
   float slack = usual_slack;
   PerRow<Strips> maximum;
   PerRow<Strips> sum;
 
-  // There is nothing to be told.
+  // Takes an argument only for the sake of `ConstantBound`.
   __device__ RunningBound(float) {
 #pragma unroll
     for (int strip = 0; strip < Strips; ++strip) {
@@ -44,22 +44,20 @@ struct RunningBound {
     }
   }
 
-  // What is subtracted from a row's scores times their factor: nothing where the maximum has been before, or
-  // where nothing has been seen yet, so that weights are zero.
+  // The bound in base 2, subtracted after applying the factor: 0 if the maximum was subtracted beforehand, or
+  // if all scores so far are −∞, whose weights are zero.
   __device__ float bound(int strip, int half, const PerRow<Strips> &factor) const {
     const float bound = factor[strip][half] * maximum[strip][half];
     return is_fused(bound) ? bound : 0;
   }
 
-  // The same as a natural logarithm, whether it was subtracted then or before.
+  // The bound as a natural logarithm, however it was subtracted.
   __device__ float log_bound(int strip, int half, const PerRow<Strips> &factor) const {
     return factor[strip][half] * ln_2 * maximum[strip][half];
   }
 
-  // Raises the bounds for a tile of scores where they must be, and the sums with them. Subtracts those that
-  // are too large for the weights' one step.
-  //
-  // Returns whether outputs must be scaled too, by `shrink`.
+  // Raises the bounds for a tile of scores where necessary and rescales the sums. Subtracts large maxima from
+  // the scores. Returns whether outputs must be rescaled too, by `shrink`.
   template <int Columns>
   __device__ bool raise_bounds(float (&score)[Strips][Columns][4],
                                const PerRow<Strips> &factor, PerRow<Strips> &shrink) {
@@ -100,7 +98,7 @@ struct RunningBound {
     return true;
   }
 
-  // Where all scores are −∞ there is nothing to subtract.
+  // A maximum of −∞ is not subtracted: −∞ − −∞ is NaN.
   template <int Columns>
   __device__ void subtract_large(float (&score)[Strips][Columns][4], const PerRow<Strips> &factor) const {
 #pragma unroll
@@ -133,7 +131,7 @@ struct RunningBound {
     }
   }
 
-  // Both at once.
+  // Raises the bounds, and rescales sums and outputs.
   template <int Columns, int Outputs>
   __device__ void raise(float (&score)[Strips][Columns][4], float (&output)[Strips][Outputs][4],
                         const PerRow<Strips> &factor) {
@@ -142,7 +140,7 @@ struct RunningBound {
   }
 };
 
-// One bound that is known before, where nothing can underflow: no maxima, no scaling.
+// A constant bound known in advance, for scores that cannot underflow: no maxima, no rescaling.
 template <int Strips>
 struct ConstantBound {
   float shift;
@@ -161,12 +159,12 @@ struct ConstantBound {
                         const PerRow<Strips> &) {}
 };
 
-// The one or the other, which is known only when a warp sees the scales of its rows.
+// Either of the two, chosen when a warp reads the scales of its rows.
 template <int Strips>
 struct TestedBound : RunningBound<Strips> {
   bool is_constant;
 
-  // `shift` of a strip and half is the constant bound of the row; infinite if it needs a running one.
+  // `shift(strip, half)` is the row's constant bound, or infinity if the row needs a running one.
   template <typename Shift>
   __device__ TestedBound(const PerRow<Strips> &factor, Shift shift) : RunningBound<Strips>(0) {
     bool needs_running = false;
@@ -193,7 +191,7 @@ struct TestedBound : RunningBound<Strips> {
   }
 };
 
-// Turns 16 columns of scores into weights and adds them to the sums.
+// Replaces 16 columns of scores by weights and adds them to the sums.
 template <typename Softmax, int Strips, int Columns>
 DEVICE void weigh(Softmax &softmax, float (&score)[Strips][Columns][4], int step,
                   const PerRow<Strips> &factor) {

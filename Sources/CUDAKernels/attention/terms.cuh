@@ -3,9 +3,9 @@
 #include "attention/mask.cuh"
 
 // Compiled with
-//   BIAS   bf16, f16, f64 or flag: what the bias holds; float32 where it is left out
+//   BIAS   bf16, f16, f64 or flag: the bias's element type, float32 if undefined
 
-// An element of a bias as it lies in memory, and what it adds.
+// The element types of a bias, and their conversion to a summand.
 namespace bias_elements {
 struct f32 {
   using Number = float;
@@ -17,7 +17,7 @@ struct f64 {
   using Number = double;
   DEVICE float widen(double number) { return (float)number; }
 };
-// Not 0 where a pair may be attended.
+// A boolean mask: nonzero where the query may attend to the key.
 struct flag {
   using Number = u8;
   DEVICE float widen(u8 number) { return number ? 0 : -infinity; }
@@ -36,7 +36,7 @@ using BiasNumber = BiasElement::Number;
 using DecaySum = AttentionDecaySum;
 using Terms = AttentionTerms;
 
-// A score with its terms, and what it changes by with the score that it was.
+// A score with its terms, and its derivative with respect to the score without them.
 struct TermScore {
   float score;
   float slope;
@@ -66,7 +66,7 @@ struct HeadTerms {
                      : nullptr;
   }
 
-  // The score of a pair that exists.
+  // Applies the terms to the score of a pair that exists.
   __device__ TermScore apply(float score, int query, int key) const {
     TermScore result = {score, 1};
     if (softcap > 0) {
@@ -77,19 +77,19 @@ struct HeadTerms {
     const float added = bias ? BiasElement::widen(bias[query * bias_query + key * bias_key]) : 0;
     if (bias) {
       result.score += added;
-      // A sum that overflows is the largest number: only a bias of −∞ rules a key out.
+      // A sum that overflows becomes the largest finite number: only a bias of −∞ masks a pair.
       if (fabsf(result.score) == infinity && fabsf(added) < infinity) {
         result.score = copysignf(largest_number, result.score);
       }
     }
     if (decay_sums) {
-      // Long sums differ by little: their large parts are subtracted first.
+      // The difference of two large sums may be small, so their large parts are subtracted first.
       const DecaySum at_query = decay_sums[query];
       const DecaySum at_key = decay_sums[key];
       result.score += (at_query.large - at_key.large) + (at_query.rest - at_key.rest);
       if (at_query.cuts != at_key.cuts) result.score = -infinity;
     }
-    // It hides the pair, whatever the score was.
+    // A bias of −∞ masks the pair even if the score is NaN.
     if (added == -infinity) result.score = -infinity;
     return result;
   }

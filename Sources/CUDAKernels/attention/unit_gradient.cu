@@ -1,7 +1,7 @@
-// The gradient of rows from that of the rows divided by the lengths of their slices: with x̂ = x / |x|,
-// (g − x̂ (x̂·g)) / |x| for each slice; zero for one shorter than `shortest`.
+// The gradient of rows from the gradient g of the normalised rows: with x̂ = x / |x|, (g − x̂ (x̂·g)) / |x|
+// for each slice; zero for a slice of a norm below `shortest`.
 //
-// Compiled with ELEMENT. One warp works on one row of `groups` equal slices.
+// Compiled with ELEMENT. One warp processes one row of `groups` equal slices.
 
 #include "attention/rows.cuh"
 #include "attention/sink.cuh"
@@ -29,7 +29,7 @@ extern "C" __global__ void attention_unit_gradient(const __grid_constant__ Atten
       along += x * gradient[i];
       size += fabsf(gradient[i]);
     }
-    // A slice that no query sees may hold anything; its gradient is zero.
+    // A slice that no query attends to may hold anything; its gradient is zero.
     const bool is_unseen = warp_sum(size) == 0;
     const float length = sqrtf(warp_sum(squares));
     const float reciprocal = length < p.shortest ? 0 : 1 / length;
