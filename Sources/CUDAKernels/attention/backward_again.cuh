@@ -6,7 +6,7 @@
 // Recomputed gradients: see again.cuh.
 //
 // A maximum from products summed in another order does not match recomputed large scores. So the maximum and
-// sum of a row of large scores are recomputed too, by the first warps that need them, all with the same values.
+// sum of a row of large scores are recomputed too, by the first warps that need them, with equal results.
 
 // The sum of a row's gradient times zero.
 template <int Columns>

@@ -1,19 +1,19 @@
 // The gradients of linear attention, chunk by chunk from the last.
 //
-// One block works as in linear/forward.cu, with the gradient of the state in shared memory; the states
-// before the chunks come from there. With f the gradient of what r finds,
+// The work is divided as in linear/forward.cu, which stored the states before the chunks; the gradient of
+// the state is in shared memory. With f the gradient of what r reads,
 //
 //     du = Aᵀ dO + (z e^(γ - G)) dh' ,   (1 - L)ᵀ f = du ,   dsource = f
-//     dv = A'ᵀ dO + (k e^(γ - G)) dh' + Mᵀ f      of a low rank's values, which are written beside u
+//     dv = A'ᵀ dO + (k e^(γ - G)) dh' + Mᵀ f      in the low-rank update, which writes v beside u
 //     dh = e^γ dh' + (q e^G)ᵀ dO + (r e^G)ᵀ f
 //
-// A and A' being the scores of q, L and M those of r; additive tokens have no r, and u is v. Of what
-// depends on all columns of the values a block writes its share to a slot of its own, and the slots are
-// added in order: the result does not depend on which block is first. Macros: linear/chunk.cuh.
+// where A and A' are the scores of q, L and M those of r. In additive updates there is no r, and u is v. A
+// block writes its share of gradients that depend on all columns of the values to a slot of its own; the
+// slots are added in order, so results are deterministic. Macros: linear/chunk.cuh.
 
 #include "linear/pairs.cuh"
 
-// What is only known going backward.
+// Gradients of what the chunk's rows read.
 struct Incoming {
   float *rows;   // [reads][16, columns]: dO, f
 
@@ -39,14 +39,14 @@ DEVICE void store_value_gradient(const LinearBackwardParameters &p, const Place 
   p.values.store(p.values.place(at.sequence.batch, token, at.head) + column, gradient);
 }
 
-// β of a token; 0 behind the end.
+// β of a token; 0 after the end.
 DEVICE float load_beta(const LinearBackwardParameters &p, const Place &at, int token) {
   if (token >= at.sequence.count) return 0;
   const Rows &beta = p.operands.first_update;
   return beta.load(beta.place(at.sequence.batch, at.sequence.first + token, at.head));
 }
 
-// dS = f u^T of each read and write, a warp each.
+// dS = f u^T of each pair of a read and a write, one warp per pair.
 DEVICE void find_score_gradients(const Chunk &chunk, const Incoming &incoming,
                                  const ChunkGradients &gradients) {
   const int warp = threadIdx.x / warp_threads;
@@ -74,8 +74,8 @@ DEVICE void find_key_rows(float *rows, const float *columns, const float *state)
       [=](int i, int d, float sum) { rows[i * key_pitch + d] = sum; });
 }
 
-// Writes the shares of the chunk from `first` on, the first row of which lies at `row` of the slots. Leaves
-// in the place of r's gradient, where β is its factor, the terms of β's.
+// Writes the chunk's shares, whose first row is row `row` of the slots. For r = -βk it replaces the gradient
+// of r by the summands of that of β.
 DEVICE void store_shares(const LinearBackwardParameters &p, const Place &at, const Chunk &chunk,
                          const ChunkGradients &gradients, int first, i64 row) {
   const Operands &o = p.operands;
@@ -107,7 +107,7 @@ DEVICE void store_shares(const LinearBackwardParameters &p, const Place &at, con
   }
 }
 
-// Sums over channels: of a decay that they share, and of β.
+// Writes the gradients that are summed over channels: of a decay per token, and of β.
 DEVICE void store_sums(const LinearBackwardParameters &p, const Place &at, const Chunk &chunk,
                        const Incoming &incoming, const ChunkGradients &gradients, int first,
                        i64 row) {
@@ -154,7 +154,7 @@ extern "C" __global__ void __launch_bounds__(block_threads, 1)
   float *state_gradient = state + layout.state_gradient;
   const Chunk chunk(state, layout);
   const Incoming incoming = {state + layout.found};
-  // What is read and written decayed, then gradients through the state.
+  // Decayed reads and writes, later their gradients through the state.
   float *reads = state + layout.read_gradients;
   float *writes = state + layout.write_gradients;
   const ChunkGradients gradients = {reads, writes, state + layout.through, state + layout.score_gradients};
@@ -183,7 +183,7 @@ extern "C" __global__ void __launch_bounds__(block_threads, 1)
 
     if constexpr (UPDATE > 0) {
       solve_written(chunk, reads + rows_size, state);
-      // du, then f in its place
+      // du, then f in place
       TokenProduct::multiply(
           chunk.shares, key_steps + 1,
           [&](int n) {
@@ -213,9 +213,9 @@ extern "C" __global__ void __launch_bounds__(block_threads, 1)
           [&](int i, int c, float sum) { store_value_gradient(p, at, first, i, c, sum); });
     }
 
-    // dS, and through the state.
+    // dS, and the flow through the state.
     find_score_gradients(chunk, incoming, gradients);
-    // Other warps first than those of the scores; neighbouring channels begin at neighbouring columns, which
+    // Starts with the last warps, which have no scores. Adjacent channels start at adjacent columns, which
     // lie in different banks.
     for (int d = block_threads - 1 - threadIdx.x; d < KEYS; d += block_threads) {
       float sum = 0;
@@ -240,7 +240,7 @@ extern "C" __global__ void __launch_bounds__(block_threads, 1)
     }
     __syncthreads();
 
-    // The state before the chunk before arrives meanwhile.
+    // Load the state before the previous chunk meanwhile.
     if (number > 0) load_state(state, p.states + at.chunk_state(o, number - 1), o, at);
     bonus_gradient += find_channel_gradients(chunk, gradients, bonus, o.key_dimension);
     const i64 row = (at.slice * p.tokens + at.sequence.batch * p.length + at.sequence.first + first) *

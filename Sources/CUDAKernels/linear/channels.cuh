@@ -3,15 +3,15 @@
 #include "linear/hopper.cuh"
 #include "linear/gates.cuh"
 
-// Decays of channels inside a chunk of 64 tokens.
+// Decays by channel inside a chunk of 64 tokens.
 //
-// With G the inclusive sum of the log-decay of a channel, e^(G_i − G_j) = e^(G_i − m) e^(m − G_j) for any m. With m in
-// the middle between G of the first token and the last, both factors are numbers, and of some digits, as long as not
-// more than `widest_span` decays between those two; a chunk of which that is not true is halved until it is. Two tokens
-// are always near enough, because nothing decays more than `strongest_decay` at one token.
+// With G the inclusive sum of a channel's log-decays, e^(G_i − G_j) = e^(G_i − m) e^(m − G_j) for any m. With
+// m halfway between G of the first and the last token, both factors are normal numbers as long as G spans at
+// most `widest_span`; otherwise the chunk is halved until its pieces do. Pieces of two tokens always do,
+// because no token decays by more than `strongest_decay`.
 //
-// One block for a chunk and head, or CHANNEL_SLICES of them: a thread has two channels of eight tokens, a part of the
-// chunk.
+// One block per chunk and head, or CHANNEL_SLICES of them: a thread has two channels of eight tokens, a part
+// of the chunk.
 
 constexpr float widest_span = 150 * log2_e;
 constexpr int deepest_level = 5;
@@ -21,7 +21,7 @@ constexpr int row_pairs = KEYS / 2;
 constexpr int channel_pairs = row_pairs / CHANNEL_SLICES;
 constexpr int channel_threads = parts * channel_pairs;
 
-// What the threads of a block share.
+// The shared memory of a block.
 struct ChannelShares {
   float2 totals[parts][channel_pairs];
   // G of the first token of a part, and of the last.
@@ -45,8 +45,8 @@ struct OwnChannels {
   int first_token = part * part_tokens;
 };
 
-// The pairs of numbers of a thread's tokens, of rows in half precision; zeros from `count` tokens of the chunk on.
-// The rows begin at multiples of 4 bytes.
+// Loads the thread's pairs of channels of half-precision rows; zeros from token `count` of the chunk on. Rows
+// are aligned to 4 bytes.
 DEVICE void load_pairs(u32 (&words)[part_tokens], const Rows &rows, const Place &at, int head, int first, int count,
                        const OwnChannels &own) {
   const u32 *source = (const u32 *)rows.base +
@@ -57,13 +57,13 @@ DEVICE void load_pairs(u32 (&words)[part_tokens], const Rows &rows, const Place 
   }
 }
 
-// G of a thread's tokens and channels, in powers of two, or G − m.
+// G of a thread's tokens and channels in base 2, or G − m.
 struct ChannelSums {
   float2 sums[part_tokens];
   // G of the chunk's last token, and of the middle of a whole chunk.
   float2 whole, middle;
 
-  // Gates of a thread's tokens, summed up. The decay's rows begin at multiples of the size of two numbers.
+  // Loads and sums the gates of a thread's tokens. The decay's rows are aligned to two elements.
   __device__ ChannelSums(const Operands &o, const Place &at, int first, int count, ChannelShares &shares,
                          const OwnChannels &own) {
     if (o.decay.type == type_f32) {
@@ -106,10 +106,10 @@ struct ChannelSums {
     middle = 0.5f * (shares.first[0][own.pair] + whole);
   }
 
-  // How often the chunk is halved, of all threads' channels.
+  // How often the chunk must be halved; the maximum over all threads' channels.
   __device__ int level(ChannelShares &shares, const OwnChannels &own) const {
     int level = 0;
-    // Whether pieces of the level's length are short enough, those that the thread has tokens of.
+    // Whether the thread's pieces of the level's length span little enough.
     auto fits = [&](float2 first, float2 last) {
       return first.x - last.x <= widest_span && first.y - last.y <= widest_span;
     };
@@ -125,7 +125,7 @@ struct ChannelSums {
       }
       return all;
     };
-    // Halved until pieces are parts, and then within them.
+    // Pieces of whole parts first, then pieces within a part.
     constexpr int level_of_parts = 3;
     while (level <= level_of_parts && !parts_fit(parts >> level)) ++level;
     if (level == 4 && !tokens_fit(4)) level = deepest_level;
@@ -140,7 +140,7 @@ struct ChannelSums {
     return level;
   }
 
-  // G − m for G, of the pieces of a level.
+  // Replaces G by G − m, with the m of each piece of a level.
   __device__ void count_from_middles(int level, const ChannelShares &shares, const OwnChannels &own) {
     if (level == 4) return count_from_middles_of<4>();
     if (level == deepest_level) return count_from_middles_of<2>();

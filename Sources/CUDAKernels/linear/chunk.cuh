@@ -5,27 +5,27 @@
 
 // One chunk of 16 tokens of a recurrence with a matrix state, for some columns of the values.
 //
-//     u_i = source_i + what r_i finds ,   S = D S + Σ over writes of z u^T ,   o = what q finds
+//     u_i = source_i + Sᵀ r_i ,   S = D S + Σ over writes of z uᵀ ,   o = Sᵀ q
 //
-// Rows that read the state are the queries q and, where tokens erase, r; rows that are written are z,
-// with u, and of a low rank k besides, with v:
+// The rows that read the state are the queries q and, in erasing updates, r. The rows that are written
+// are z, with values u, and in the low-rank update also k, with values v:
 //
 //     additive     z = k, u = v
 //     erasing      r = -βk or -y, z = k, source = βv or v
-//     low rank     r = a, z = b, no source; k with v
+//     low rank     r = a, z = b, no source; also k with v
 //
-// A decay that channels share is treated as one per channel. Everything between two tokens of a chunk
-// is a product of their e^g, which are at most 1: there is no exponent of a difference, and e^g may be
-// 0. What passes whole chunks, the state's decay, is the exponential of the sum of the logarithms.
+// A decay per token is treated as one per channel. The decay between two tokens of a chunk is a product
+// of factors e^g, at most 1, never the exponential of a difference, and e^g may be 0. The decay of the
+// state over a whole chunk is the exponential of the sum of the logarithms.
 //
 // Compiled with UPDATE (0 additive, 1 erasing, 2 low rank), KEYS (the key dimension rounded up to 32,
-// 64, 128 or 256) and COLUMNS (of the values for one block: 16, 32 or 64). Channels above the key
+// 64, 128 or 256) and COLUMNS (of the values, per block: 16, 32 or 64). Channels beyond the key
 // dimension are zero.
 
 constexpr int chunk_tokens = linear_chunk_tokens;
 constexpr int read_count = linear_reads(UPDATE);
 constexpr int write_count = linear_writes(UPDATE);
-// Which write has the keys: the last.
+// The index of the write that has the keys: the last.
 constexpr int key_write = write_count - 1;
 constexpr int key_pitch = linear_key_pitch(KEYS);
 constexpr int column_pitch = linear_column_pitch(COLUMNS);
@@ -33,7 +33,7 @@ constexpr int rows_size = chunk_tokens * key_pitch;
 constexpr int values_size = chunk_tokens * column_pitch;
 constexpr int scores_size = chunk_tokens * chunk_tokens;
 
-// A result for each token and column.
+// Products with one result per token and column.
 using TokenProduct = SharedProduct<COLUMNS>;
 constexpr int key_steps = KEYS / piece_size;
 
@@ -45,9 +45,9 @@ struct Chunk {
   float *whole, *rest;   // [k]: the decay of the chunk in two parts
   float *written_rows;   // [writes][16, columns]: u, v
   float *score_rows;     // [reads][writes][16, 16]
-  float *shares;         // of results that warps share
+  float *shares;         // partial sums of products that warps share
 
-  // In a block's shared memory.
+  // The arrays in a block's shared memory.
   __device__ Chunk(float *shared, const LinearChunkLayout &layout)
       : read_rows(shared + layout.reads),
         write_rows(shared + layout.writes),
@@ -72,11 +72,11 @@ struct Chunk {
   }
 };
 
-// Whether read `r` leaves out its own token's write, and its own token's decay.
+// Whether read `r` excludes its own token's write, and its own token's decay.
 DEVICE bool is_strict(int r, bool has_bonus) { return r > 0 || has_bonus; }
 DEVICE bool is_exclusive(int r, bool has_bonus) { return r > 0 ? UPDATE == 2 : has_bonus; }
 
-// A row of keys to shared memory, by one warp. `epsilon` below 0 does not normalise.
+// Loads a row of the keys' size into shared memory, normalised if `epsilon` >= 0. Called by one warp.
 DEVICE void load_key_row(float *target, const Rows &rows, i64 place, bool exists, int dimension,
                          float factor, float epsilon) {
   const int lane = threadIdx.x % warp_threads;
@@ -92,7 +92,7 @@ DEVICE void load_key_row(float *target, const Rows &rows, i64 place, bool exists
   for (int n = 0; n < KEYS / warp_threads; ++n) target[lane + n * warp_threads] = x[n] * factor;
 }
 
-// Columns of the values of a row to shared memory, by one warp.
+// Loads the block's columns of a row of values into shared memory. Called by one warp.
 DEVICE void load_value_row(float *target, const Rows &rows, i64 place, bool exists, const Operands &o,
                            const Place &at, float factor) {
   constexpr int count = CEIL_DIVIDE(COLUMNS, warp_threads);
@@ -107,8 +107,8 @@ DEVICE void load_value_row(float *target, const Rows &rows, i64 place, bool exis
   }
 }
 
-// Loads the tokens from `first` of the sequence on; those behind its end are zeros that do not decay.
-// Instead of the factors e^g there are the logarithms g.
+// Loads the sequence's tokens from `first` on; those after its end are zeros that do not decay. `factors`
+// receives the logarithms g instead of e^g.
 DEVICE void load_chunk(const Chunk &chunk, const Operands &o, const Place &at, int first) {
   const int lane = threadIdx.x % warp_threads;
   const int warp = threadIdx.x / warp_threads;
@@ -116,7 +116,7 @@ DEVICE void load_chunk(const Chunk &chunk, const Operands &o, const Place &at, i
   auto exists = [&](int row) { return first + row < at.sequence.count; };
   auto token = [&](int row) { return at.sequence.first + first + row; };
 
-  // Rows of the keys' size, in the order of `Operands`: one piece of code for all kinds.
+  // Rows of the keys' size, in the order of `Operands`; one loop for all kinds keeps the code small.
 #pragma unroll 1
   for (int kind = 0; kind < 5; ++kind) {
     const bool is_update = kind > 2;
@@ -145,7 +145,7 @@ DEVICE void load_chunk(const Chunk &chunk, const Operands &o, const Place &at, i
   for (int row = warp; row < chunk_tokens; row += block_warps) {
     float factor = 1;
     if (UPDATE == 1 && o.is_delta) {
-      // r = -βk, by the lanes that loaded the keys.
+      // r = -βk, computed by the lanes that loaded the keys.
       factor = exists(row) ? o.first_update.load(o.first_update.place(batch, token(row), at.head)) : 0;
       for (int d = lane; d < KEYS; d += warp_threads) {
         chunk.reads(read_count - 1)[row * key_pitch + d] =
@@ -164,7 +164,7 @@ DEVICE void load_chunk(const Chunk &chunk, const Operands &o, const Place &at, i
   }
 }
 
-// Asks for the tokens from `first` of the sequence on: they are nearer when they are loaded.
+// Prefetches the sequence's tokens from `first` on into L2.
 DEVICE void prefetch_chunk(const Operands &o, const Place &at, int first) {
   constexpr int line_bytes = 128;
   constexpr int kinds = 6;
@@ -190,7 +190,7 @@ DEVICE void prefetch_chunk(const Operands &o, const Place &at, int first) {
   }
 }
 
-// Of the logarithms of the decay the factors, and the decay of the whole chunk.
+// Replaces the logarithms of the decay by factors, and computes the decay of the whole chunk.
 DEVICE void find_factors(const Chunk &chunk) {
   for (int d = threadIdx.x; d < KEYS; d += block_threads) {
     float sum = 0;
@@ -206,9 +206,9 @@ DEVICE void find_factors(const Chunk &chunk) {
   }
 }
 
-// scores_ij = Σ_d x_id z_jd Π e^g between the two, of each read and write; and what reads the state
-// before the chunk, x Π e^g from the chunk's first token on, to `decayed` [reads][16, k], which may be the
-// reads themselves. With a bonus u the diagonal is Σ_d q_d u_d k_d.
+// Computes scores_ij = Σ_d x_id z_jd Π e^g, the decay between the two, of each read x and write z; with a
+// bonus u, the diagonal of the queries' scores is Σ_d q_d u_d k_d. `decayed` [reads][16, k], which may alias
+// the reads, receives the reads of the state before the chunk: x Π e^g from the chunk's first token on.
 //
 // Sixteen threads share a row.
 DEVICE void score_chunk(const Chunk &chunk, float *decayed, const float *bonus, int dimension) {
@@ -219,7 +219,7 @@ DEVICE void score_chunk(const Chunk &chunk, float *decayed, const float *bonus, 
   for (int r = 0; r < read_count; ++r) {
     const bool exclusive = is_exclusive(r, bonus);
     const bool has_bonus = r == 0 && bonus;
-    // No token finds with r what it writes itself.
+    // r does not read its own token's write.
     const int last = r == 0 ? row : row - 1;
     const int last_decay = exclusive ? row - 1 : row;
     float sums[write_count][chunk_tokens] = {};
@@ -249,8 +249,7 @@ DEVICE void score_chunk(const Chunk &chunk, float *decayed, const float *bonus, 
   }
 }
 
-// What is written, decayed to the end of the chunk, to `decayed` [writes][16, k], which may be the writes
-// themselves.
+// Stores the writes, decayed to the end of the chunk, in `decayed` [writes][16, k], which may alias them.
 DEVICE void decay_writes(const Chunk &chunk, float *decayed) {
   for (int d = threadIdx.x; d < KEYS; d += block_threads) {
     float factor = 1;
@@ -266,7 +265,7 @@ DEVICE void decay_writes(const Chunk &chunk, float *decayed) {
   }
 }
 
-// What rows [16, k] find in the state [k, columns], 16 channels from 16 `n` on.
+// rows [16, k] · state [k, columns], summed over 16 channels from 16 × `n` on.
 DEVICE Step found_step(const float *rows, const float *state, int n) {
   return {rows + n * piece_size, key_pitch, 1, state + n * piece_size * column_pitch, column_pitch, 1};
 }
@@ -276,7 +275,7 @@ DEVICE Step written_step(const float *scores, const float *written) {
   return {scores, chunk_tokens, 1, written, column_pitch, 1};
 }
 
-// The same with the scores transposed: from those who read to those who wrote.
+// The same with the scores transposed, for gradients from reads to writes.
 DEVICE Step read_step(const float *scores, const float *found) {
   return {scores, 1, chunk_tokens, found, column_pitch, 1};
 }
@@ -295,8 +294,8 @@ DEVICE void advance(float *state, const Chunk &chunk, const float *rows, const f
       });
 }
 
-// (1 - L) x = b for strictly lower L [16, 16] and columns [16, columns], which hold b and then x; of the
-// transposed L where `Transposed`. A thread solves one column.
+// Solves (1 - L) x = b in place, with a strictly lower L [16, 16] or, with `Transposed`, its transpose, for
+// the columns of b [16, columns]. A thread solves one column.
 template <bool Transposed>
 DEVICE void solve(const float *lower, float *columns) {
   for (int c = threadIdx.x; c < COLUMNS; c += block_threads) {
@@ -316,8 +315,8 @@ DEVICE void solve(const float *lower, float *columns) {
   }
 }
 
-// u of tokens that erase: (1 - L) u = source + what `reads`, r decayed from the chunk's start, find in
-// the state, L being the scores of r and z.
+// Solves for u of an erasing update: (1 - L) u = source + reads · state, with L the scores of r and z, and
+// `reads` r decayed from the chunk's start.
 DEVICE void solve_written(const Chunk &chunk, const float *reads, const float *state) {
   TokenProduct::multiply(
       chunk.shares, key_steps + (UPDATE == 2),
@@ -334,8 +333,8 @@ DEVICE void solve_written(const Chunk &chunk, const float *reads, const float *s
   __syncthreads();
 }
 
-// Starts copying the block's columns of a state [k, v] into shared memory; zeros where `source` is null. They
-// are there behind wait_for_copies and a barrier.
+// Starts copying the block's columns of a state [k, v] into shared memory, or zeros if `source` is null. The
+// copy is complete after wait_for_copies and a barrier.
 DEVICE void load_state(float *state, const float *source, const Operands &o, const Place &at) {
 #pragma unroll 1
   for (int index = threadIdx.x; index < KEYS * COLUMNS; index += block_threads) {

@@ -1,20 +1,20 @@
-// The gradient of the decay of linear attention, of what the passes of the backward pass found to flow through
-// tokens (linear/flows.cuh).
+// The gradient of the decay of linear attention, from the flows through tokens that the passes of the
+// backward pass computed (linear/flows.cuh).
 //
-// One block for a segment of a sequence and head, a warp for each of its chunks. Compiled with what linear/hopper.cuh
-// lists for those passes, and
-//   ERASES   whether tokens erase: what flows to where they do is taken from what flows to queries.
+// One block per segment of a sequence and head, one warp per chunk. Compiled with the macros of
+// linear/hopper.cuh for those passes, and
+//   ERASES   whether the update erases: then the flow to erasing reads is subtracted from that to queries.
 
 #define READS 1
 
 #include "linear/flows.cuh"
 
-// Of one pass for what is read and one for keys.
+// The results of the pass for reads and of that for keys.
 struct Shares {
   const float *rows;       // R [slots, b, hv, t]
-  const float *columns;    // C, the same
+  const float *columns;    // C, likewise
   const float *pairs;      // D [slices, b, hv, t]
-  const float *products;   // ⟨S, dS⟩ at the beginning of segments [segments, hv, slots]
+  const float *products;   // ⟨S, dS⟩ at the beginnings of segments [segments, hv, slots]
 };
 
 struct Parameters {
@@ -30,7 +30,7 @@ struct Parameters {
 constexpr int warps = segment_chunks;
 constexpr int halves = chunk_tokens / warp_threads;
 
-// The sums of the lanes before this one, and of this one and those behind it.
+// The sum over the lanes before this one, and the sum over this lane and those after it.
 DEVICE float sum_before(float x) {
   const float before = __shfl_up_sync(~0u, inclusive_sum(x), 1);
   return threadIdx.x % warp_threads == 0 ? 0 : before;
@@ -42,7 +42,7 @@ DEVICE float sum_from(float x) {
 
 extern "C" __global__ void __launch_bounds__(warps * warp_threads)
     linear_flow_sums(const __grid_constant__ Parameters p) {
-  // What flows more behind a chunk than before it.
+  // The flow after each chunk minus the flow before it.
   extern __shared__ __align__(1024) u8 shared[];
   float *gains = (float *)shared;   // [8]
   const Place at(p.operands, chunk_tokens, segment_tokens);
@@ -58,7 +58,7 @@ extern "C" __global__ void __launch_bounds__(warps * warp_threads)
     for (int n = 0; n < count; ++n) sum += first[n * p.tokens];
     return sum;
   };
-  // Two tokens a lane, 32 apart.
+  // Two tokens per lane, 32 apart.
   float rows[halves], columns[halves], both[halves];
 #pragma unroll
   for (int half = 0; half < halves; ++half) {
@@ -87,7 +87,7 @@ extern "C" __global__ void __launch_bounds__(warps * warp_threads)
   }
   flow = warp_sum(flow);
   for (int n = 0; n < warp; ++n) flow += gains[n];
-  // What passes through all of the chunk.
+  // The flow through the whole chunk.
   flow -= all_rows;
   const float last_half = warp_sum(both[1]);
 #pragma unroll

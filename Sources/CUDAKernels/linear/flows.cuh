@@ -2,48 +2,48 @@
 
 #include "linear/scores.cuh"
 
-// What passes through a token t, from tokens before it to tokens from it on, is the gradient of its decay:
+// The gradient of a token's decay is the flow through it, from tokens before it to tokens from it on:
 //
 //     dg_t = Σ_{i ≥ t > j} X_ij ,   X_ij = scale e^(G_i − G_j) (q_i·k_j) (dO_i·v_j) .
 //
-// Inside a chunk, with R_i = q_i·dq_i and C_j = k_j·dk_j of what queries and keys owe to the state before and
-// behind the chunk, and with F what passes through all of the chunk,
+// Inside a chunk, with R_i = q_i·dq_i and C_j = k_j·dk_j of the gradients through the states before and after
+// the chunk, and with F the flow through the whole chunk,
 //
 //     dg_t = Σ_{i ≥ t} (D_i + R_i) + Σ_{j < t} C_j + F ,   D_i = Σ_{j < i} X_ij − Σ_{l > i} X_li ,
 //
-// where nothing large is taken from something as large: pairs of a token with itself appear nowhere. The pass for
-// dq finds R and D, the pass for dk finds C. F follows from chunk to chunk; every few chunks it begins anew with
-// ⟨S, dS⟩, of the state that the former pass had there and the gradient that the latter has.
+// without cancellation of large terms, because no term has pairs of a token with itself. The pass for dq
+// computes R and D, the pass for dk computes C. F is updated from chunk to chunk; every few chunks it is
+// computed anew as ⟨S, dS⟩, from the state that the former pass stored there and the gradient of the latter.
 
-// Chunks after which what passes is found anew.
+// The number of chunks after which F is computed anew.
 constexpr int segment_chunks = 8;
 constexpr int segment_tokens = segment_chunks * chunk_tokens;
 
-// Where channels decay, F is found anew at every chunk, a number for each channel, and the rest follows from dq and dk
-// themselves without the pairs of a token with itself (linear/channel_gradients.cu).
+// With decay by channel, F is computed anew at every chunk, one number per channel, and the rest follows from
+// dq and dk themselves, without the pairs of a token with itself (linear/channel_gradients.cu).
 
-// All of one pass, where a state group's warp or a block has a place of its own.
+// The results of one pass. Each warp of a state group, or each block, has its own slot.
 struct Flows {
   float *rows;        // R or C [slices · warps, b, hv, t]
-  float *pairs;       // D [slices, b, hv, t], of the pass for dq; of channels scale dO_t·v_t [b, hv, t]
-  u32 *states;        // [segments, hv, slices, warps, KEYS / 4, 32] pairs of numbers: S at the segments' beginnings
-  float *products;    // ⟨S, dS⟩ there [segments, hv, slices · warps], of the pass for dk; of channels [chunks, hv, k]
-  i64 tokens;         // of all rows of the batch, times value heads
+  float *pairs;       // D [slices, b, hv, t], of the pass for dq; by channel, scale dO_t·v_t [b, hv, t]
+  u32 *states;        // [segments, hv, slices, warps, KEYS / 4, 32] bf16 pairs: S at the segments' beginnings
+  float *products;    // ⟨S, dS⟩ there, of dk [segments, hv, slices · warps]; by channel [chunks, hv, k]
+  i64 tokens;         // of all batch entries, times value heads
 };
 
-// What the warps of the score group have of the sums over pairs.
+// The sums over pairs by the warps of the score group.
 struct PairShares {
   float rows[chunk_tokens];
   float columns[group_warps][chunk_tokens];
 };
 
-// The number of a token of a chunk among those of all heads.
+// The index of a token of a sequence in [b, hv, t].
 DEVICE i64 flow_place(const Operands &o, const Place &at, int token) {
   return ((i64)at.sequence.batch * o.value_heads + at.head) * o.length + at.sequence.first + token;
 }
 
-// Adds over the eight lanes that have the same columns of sums; each lane gets the two tokens of which it is the
-// only one: 8 (lane / 4) + 2 (lane mod 4) and + 1.
+// Sums over the eight lanes that hold the same columns of an accumulator. Each lane receives the sums of two
+// tokens of its own: 8 (lane / 4) + 2 (lane mod 4) and + 1.
 DEVICE float2 sum_over_rows(float (&x)[chunk_tokens / 8][2]) {
   const int lane = own_lane();
 #pragma unroll
@@ -63,7 +63,7 @@ DEVICE float2 sum_over_rows(float (&x)[chunk_tokens / 8][2]) {
   return {x[0][0], x[0][1]};
 }
 
-// A warp's share of the products of rows of the outputs, transposed, with those of their partners.
+// Stores a warp's share of the dot products of rows of the outputs, transposed, with their partners.
 DEVICE void store_row_products(const Flows &flows, const Operands &o, const Place &at, const TokenSums &output,
                                const TokenLeft &partner, int first, int count) {
   TokenSums numbers;
@@ -82,24 +82,24 @@ DEVICE void store_row_products(const Flows &flows, const Operands &o, const Plac
   if (token + 1 < count) target[1] = sums.y;
 }
 
-// Whether a segment begins with the turn's first token.
+// Whether a segment begins at the turn's first token.
 DEVICE bool begins_segment(const Walk &walk) {
   return walk.is_first_piece() && walk.chunk() % (CHANNELS ? 1 : segment_chunks) == 0;
 }
 
-// The number, among all segments and heads, of the one that begins with a chunk.
+// The index, in [segments, hv], of the segment that begins with a chunk.
 DEVICE i64 segment_of(const Operands &o, const Place &at, int chunk) {
   const int segment = CHANNELS ? at.sequence.chunk + chunk : at.sequence.segment + chunk / segment_chunks;
   return (i64)segment * o.value_heads + at.head;
 }
 
-// The number of a state group's warp among those of all segments, heads and slices.
+// The index of a state group's warp in [segments, hv, slices, warps].
 DEVICE i64 segment_warp(const Operands &o, const Place &at, int chunk) {
   const i64 block = segment_of(o, at, chunk) * o.slices + at.slice;
   return block * state_warps + read_thread_index() / warp_threads;
 }
 
-// Where a lane's numbers of the state at a segment's beginning are.
+// The address of a lane's part of the state at a segment's beginning.
 DEVICE u32 *segment_state(const Flows &flows, const Operands &o, const Place &at, int chunk) {
   return flows.states + segment_warp(o, at, chunk) * (KEYS / 4 * warp_threads) + own_lane();
 }
@@ -114,11 +114,11 @@ DEVICE void store_segment_state(u32 *target, const StateSums &state) {
   }
 }
 
-// A warp's share of ⟨S, dS⟩, S as it was stored.
+// Stores a warp's share of ⟨S, dS⟩, with the stored S.
 DEVICE void store_state_product(const Flows &flows, const Operands &o, const Place &at, const StateSums &state,
                                 int chunk) {
   const u32 *source = segment_state(flows, o, at, chunk);
-  // Of the two rows, which are channels if those decay.
+  // The sums of the two rows, which are channels with decay by channel.
   float sums[2] = {};
 #pragma unroll
   for (int j = 0; j < KEYS / 8; ++j) {
@@ -142,14 +142,14 @@ DEVICE void store_state_product(const Flows &flows, const Operands &o, const Pla
   }
 }
 
-// D of a chunk, of the products of queries with keys and of output gradients with values, by the score group.
+// Stores D of a chunk, from the products of queries with keys and of dO with values, by the score group.
 DEVICE void store_pair_sums(PairShares &shares, const Flows &flows, const Operands &o, const Place &at,
                             const Gates &gates, const TokenSums &products, const Member &own, int first_token,
                             int count) {
   float rows[2] = {};
   float2 first = {};
   each_pair<true>(gates, gates.query_rows, products, own, [&](int j, int half, float left, float right) {
-    // Behind the end are no pairs, and maybe no numbers.
+    // Rows after the end have no pairs and may hold NaN.
     const bool exists = own.warp * warp_rows + half * 8 + own.row() < count;
     const float2 pair = {exists ? left : 0, exists ? right : 0};
     rows[half] += pair.x + pair.y;

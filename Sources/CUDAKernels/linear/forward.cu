@@ -1,7 +1,7 @@
 // Linear attention in chunks: the output and the final state, or the states before all chunks.
 //
-// One block goes through the tokens of one sequence and head, for COLUMNS columns of the values, with
-// the state in shared memory. Macros: linear/chunk.cuh.
+// One block processes the tokens of one sequence and head for COLUMNS columns of the values, with the state
+// in shared memory. Macros: linear/chunk.cuh.
 
 #include "linear/chunk.cuh"
 

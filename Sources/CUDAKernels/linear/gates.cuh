@@ -2,40 +2,40 @@
 
 #include "linear/hopper.cuh"
 
-// What follows from a chunk's gates and from the lengths of its queries and keys, computed by warps of the
-// copying group ahead of everybody who needs it.
+// Factors derived from a chunk's gates and from the norms of its queries and keys, computed ahead by warps of
+// the copying group.
 
-// A decay beyond this leaves nothing in float32; sums stay small enough for differences of near tokens.
+// Stronger decays leave nothing in float32; the limit keeps differences of nearby tokens' sums precise.
 constexpr float strongest_decay = -88;
-// Rows of a chunk that a warp of the score group has.
+// Rows of a chunk per warp of the score group.
 constexpr int warp_rows = chunk_tokens / group_warps;
 
 // Factors of a chunk's tokens, with G the inclusive sum of the log-decay and γ the whole chunk's.
 struct Gates {
   // For the state groups.
-  float read[chunk_tokens];    // scale e^G, over the query's length if it is normalised; reversed e^(γ − G)
-  float erase[chunk_tokens];   // e^G, over the key's length; reversed −e^G
-  float write[chunk_tokens];   // e^(γ − G), over the key's length; reversed scale e^G
-  // For the score group. What decays between a token and an earlier one, in rows of different warps, are two
-  // factors at most 1: from the earlier one to the token before the warp's first, and from there.
-  float sums[chunk_tokens];                      // G, in powers of two
+  float read[chunk_tokens];    // scale e^G, over the query's norm if it is normalised; reversed e^(γ − G)
+  float erase[chunk_tokens];   // e^G, over the key's norm; reversed −e^G
+  float write[chunk_tokens];   // e^(γ − G), over the key's norm; reversed scale e^G
+  // For the score group. The decay between tokens in rows of different warps is a product of two factors, at
+  // most 1: from the earlier token to the one before the later token's warp, and from there on.
+  float sums[chunk_tokens];                      // G, in base 2
   float betas[chunk_tokens];
-  float query_rows[chunk_tokens];                // of P: scale over the query's length
-  float key_rows[chunk_tokens];                  // of L: β over the key's length
+  float query_rows[chunk_tokens];                // of P: scale over the query's norm
+  float key_rows[chunk_tokens];                  // of L: β over the key's norm
   float passed[chunk_tokens];                    // from before the warp's rows to the token
-  float columns[group_warps][chunk_tokens];      // to before a warp's rows, over the key's length
+  float columns[group_warps][chunk_tokens];      // to before a warp's rows, over the key's norm
   float whole;                                   // e^γ
   float unused[3];
 #if CHANNELS
-  // What a channel decays from where a turn takes the state over to the middle of the decay of its tokens, and from
-  // there to where the turn leaves it.
+  // A channel's decay from the state before a turn to the middle of the decay of its tokens, and from there
+  // to the state after the turn.
   float enter[decaying_channels], leave[decaying_channels];
 #endif
 };
 
 
-// The gates of two tokens of a chunk, `lane` and 32 further, which a thread loads a chunk ahead. What they are
-// as numbers is found when they are used: the loads are under way together.
+// The gates of a chunk's tokens `lane` and `lane` + 32, which a thread loads a chunk ahead. They are
+// converted only when they are used, so that the loads overlap.
 struct LoadedGates {
   u32 decay[2], beta[2];
 
@@ -71,7 +71,7 @@ DEVICE float inclusive_sum(float x) {
   return x;
 }
 
-// By one warp. `sizes` are the reciprocal lengths of queries and keys, [2][64].
+// Computes the factors; called by one warp. `sizes` are the inverse norms of queries and keys, [2][64].
 DEVICE void find_gates(Gates &gates, const LoadedGates &loaded, const float *sizes, int count,
                        const Operands &o) {
   const int lane = threadIdx.x % warp_threads;
@@ -91,9 +91,9 @@ DEVICE void find_gates(Gates &gates, const LoadedGates &loaded, const float *siz
     float beta = UPDATE == 1 || BETAS ? LoadedGates::number(loaded.beta[half], o.first_update.type) : 0;
     if (fabsf(beta) < least_beta) beta = least_beta;
     const float query_size = NORMALIZES && READS ? sizes[token] : 1;
-    // Behind the end there is nothing, of which the length may be no number.
+    // Rows after the end may have NaN as inverse norm.
     const float key_size = token >= count ? 0 : NORMALIZES ? sizes[chunk_tokens + token] : 1;
-    // What decays from the chunk's beginning to the token, and from there to its end.
+    // The decay from the chunk's beginning to the token, and from there to its end.
     const float before_it = DECAYS ? exp2_fast(sum) : 1, behind = DECAYS ? exp2_fast(whole - sum) : 1;
     gates.read[token] = REVERSED ? behind : o.scale * query_size * before_it;
     gates.erase[token] = (REVERSED ? -key_size : key_size) * before_it;
@@ -102,7 +102,7 @@ DEVICE void find_gates(Gates &gates, const LoadedGates &loaded, const float *siz
     gates.betas[token] = beta;
     gates.query_rows[token] = o.scale * query_size;
     gates.key_rows[token] = beta * key_size;
-    // The warp whose row this is: one of two that lie in this half.
+    // The row belongs to one of the two warps of this half.
     const bool is_second = lane >= warp_rows;
     const float start = is_second ? before[2 * half + 1] : before[2 * half];
     gates.passed[token] = DECAYS ? exp2_fast(sum - start) : 1;
@@ -115,7 +115,7 @@ DEVICE void find_gates(Gates &gates, const LoadedGates &loaded, const float *siz
   if (lane == 0) gates.whole = exp2_fast(whole);
 }
 
-// Reciprocal lengths of the rows of a tile, by one warp: two rows a lane.
+// Computes the inverse norms of the rows of a tile; called by one warp, two rows per lane.
 DEVICE void measure_rows(float *sizes, const u8 *tile, float epsilon) {
 #pragma unroll 1
   for (int row = threadIdx.x % warp_threads; row < chunk_tokens; row += warp_threads) {
@@ -135,9 +135,9 @@ DEVICE void measure_rows(float *sizes, const u8 *tile, float epsilon) {
 }
 
 #if CHANNELS
-// What channels decay on the way into a turn's tokens and out of them, by one warp. Of whole chunks it is in memory:
-// `edges` are factors [chunks, hv, 2, width], of which the block has those from `first` on. Of a piece of a chunk it
-// follows from the gates.
+// Loads or computes `enter` and `leave`; called by one warp. For whole chunks they are in memory: `edges` are
+// factors [chunks, hv, 2, width], of which the block has those from `first` on. For pieces of a chunk they
+// follow from the gates.
 DEVICE void find_edges(Gates &gates, const Operands &o, const float *edges, int width, int first, const Place &at,
                        const Walk &walk) {
   const int lane = threadIdx.x % warp_threads;

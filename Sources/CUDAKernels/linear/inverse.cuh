@@ -2,34 +2,34 @@
 
 #include "linear/scores.cuh"
 
-// (I + L)⁻¹ of a strictly lower triangular L [64, 64], by a block of one warpgroup: diagonal blocks of 8 by
-// substitution in float32, then two blocks of n beside each other become one of 2 n,
+// (I + L)⁻¹ of a strictly lower triangular L [64, 64], by a block of one warpgroup: diagonal 8 × 8 blocks are
+// inverted by substitution in float32, then pairs of adjacent n × n inverses are joined to one of 2 n × 2 n,
 //
 //     [ A₁        ]        with A₂₁ = −A₂ L₂₁ A₁
 //     [ A₂₁   A₂  ]
 //
-// by the matrix units in TF32, whose 11 bits are at least those of half precision. L becomes its inverse
-// in place, block by block; blocks of 16 above the diagonal are zeros that nobody writes.
+// on the matrix units in TF32, whose 11 bits are at least those of half precision. The inverse replaces L
+// block by block; 16 × 16 blocks above the diagonal are zeros and are not written.
 
-// Rows are padded so that every second row of a right fragment lies in other banks.
+// Rows are padded so that every second row of a right fragment lies in different banks.
 constexpr int lower_pitch = chunk_tokens + 4;
 constexpr int lower_size = chunk_tokens * lower_pitch;
 constexpr int small_block = 8;
 constexpr int large_block = 16;
 
-// The matrix units cut off all but 11 bits: half of the last of them rounds.
+// The matrix units truncate to 11 bits; adding half of the last one rounds to nearest.
 DEVICE u32 nearest_tf32(float number) { return __float_as_uint(number) + 0x1000; }
 
-// sums [16, 8] += the left operand, in registers as sums of [16, 8] have it, times right [8, 8].
+// sum [16, 8] += left [16, 8], in the layout of an accumulator, times right [8, 8].
 DEVICE void add_block(float (&sum)[4], const float (&left)[4], const float *right, const Member &own) {
-  // Columns 2 t and 2 t + 1 of the sums are numbers t and t + 4 of what is summed here.
+  // Columns 2 t and 2 t + 1 of the accumulator serve as elements t and t + 4 of the sum.
   const u32 a[4] = {nearest_tf32(left[0]), nearest_tf32(left[2]), nearest_tf32(left[1]),
                     nearest_tf32(left[3])};
   const float *first = right + own.column() * lower_pitch + own.lane / 4;
   multiply_add_tf32(sum, a, nearest_tf32(first[0]), nearest_tf32(first[lower_pitch]));
 }
 
-// Rows of a matrix as sums of [16, 8] have them; `Rows` of 8 leaves the others zero.
+// Loads 8 columns of a matrix in the layout of a 16 × 8 accumulator; if `Rows` is 8, the other rows are zero.
 template <int Rows>
 DEVICE void load_block(float (&block)[4], const float *matrix, const Member &own) {
 #pragma unroll
@@ -51,7 +51,7 @@ DEVICE void store_negative(float *matrix, const float (&block)[4], const Member 
   }
 }
 
-// The two diagonal blocks of 8 in a warp's rows, a lane for each column.
+// Inverts the two diagonal 8 × 8 blocks in a warp's rows, one lane per column.
 DEVICE void invert_smallest(float *lower, const Member &own) {
   const int column = own.lane % small_block;
   float *block = lower + (own.warp * warp_rows + own.lane / small_block % 2 * small_block) * (lower_pitch + 1);
@@ -79,7 +79,7 @@ DEVICE void invert_smallest(float *lower, const Member &own) {
   __syncwarp();
 }
 
-// Two blocks of 8 in a warp's rows become one of 16.
+// Joins the two 8 × 8 inverses in a warp's rows to one of 16 × 16.
 DEVICE void join_small(float *lower, const Member &own) {
   float *first = lower + own.warp * warp_rows * (lower_pitch + 1);
   float *corner = first + small_block * lower_pitch;
@@ -92,8 +92,7 @@ DEVICE void join_small(float *lower, const Member &own) {
   __syncwarp();
 }
 
-// Two of 16 become one of 32: the first and third warps take half of the corner's columns each of their own and
-// the next warp's rows.
+// Joins pairs of 16 × 16 inverses to 32 × 32: the warps of a pair each compute half of the corner's columns.
 DEVICE void join_large(float *lower, const Member &own) {
   const int pair = own.warp / 2, half = own.warp % 2 * small_block;
   float *first = lower + pair * 2 * large_block * (lower_pitch + 1);
@@ -107,13 +106,13 @@ DEVICE void join_large(float *lower, const Member &own) {
   }
 #pragma unroll
   for (int n = 0; n < 2; ++n) add_block(sum, outer[n], first + n * 8 * lower_pitch + half, own);
-  // The other warp reads the corner, too.
+  // The other warp also reads the corner.
   __syncthreads();
   store_negative<large_block>(corner + half, sum, own);
 }
 
-// And two of 32 one of 64: a warp for each 16 × 16 of the corner. Blocks above the diagonal are zeros, which costs
-// less than another piece of code for each warp.
+// Joins the two 32 × 32 inverses: one warp per 16 × 16 block of the corner. Multiplying with the zero blocks
+// above the diagonal costs less than separate code for each warp.
 DEVICE void join_halves(float *lower, const Member &own) {
   const int row = (2 + own.warp / 2) * large_block, column = own.warp % 2 * large_block;
   float outer[4][4] = {}, sum[2][4] = {};
@@ -139,7 +138,8 @@ DEVICE void join_halves(float *lower, const Member &own) {
   }
 }
 
-// L [64, 64] in `lower` becomes (I + L)⁻¹. The block has met since L was written, and meets behind.
+// Replaces L [64, 64] in `lower` by (I + L)⁻¹. A barrier must separate the writes of L from this call, which
+// ends with another.
 DEVICE void invert(float *lower, const Member &own) {
   invert_smallest(lower, own);
   join_small(lower, own);
@@ -147,11 +147,11 @@ DEVICE void invert(float *lower, const Member &own) {
   join_large(lower, own);
   __syncthreads();
   join_halves(lower, own);
-  // A warp rounds what others have joined.
+  // Warps read what others have joined.
   __syncthreads();
 }
 
-// L, of the products of keys with keys.
+// Stores L, from the products of keys with keys.
 DEVICE void store_lower(float *lower, const Gates &gates, const TokenSums &sums, const Member &own) {
   const int first = own.warp * warp_rows + own.row();
   each_pair<true>(gates, gates.key_rows, sums, own, [&](int j, int half, float left, float right) {

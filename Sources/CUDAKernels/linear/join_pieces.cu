@@ -1,10 +1,10 @@
-// The states before the pieces of sequences, S ← M S + B from piece to piece, of what linear/hopper_forward.cu finds
-// without outputs.
+// The states before the pieces of split sequences: S ← M S + B from piece to piece, with M and B from
+// linear/hopper_forward.cu compiled without outputs.
 //
-// One block for 16 columns of the values of one sequence and head. Compiled with
+// One block per 16 columns of the values of one sequence and head. Compiled with
 //   KEYS     the key dimension, 64 or 128
-//   UPDATE   0: M is a number, or one for each row; 1: a matrix
-//   CHANNELS whether it is one for each row
+//   UPDATE   0: M is a scalar, or one scalar per row; 1: M is a matrix
+//   CHANNELS whether M is one scalar per row
 
 #include "linear/tokens.cuh"
 
@@ -36,7 +36,7 @@ extern "C" __global__ void __launch_bounds__(block_threads)
   const int head = blockIdx.x / slices % p.value_heads;
   const int number = blockIdx.x / slices / p.value_heads;
   const int column = threadIdx.x % columns, first_row = threadIdx.x / columns;
-  // Where this thread's number of a row lies in states.
+  // The index of this thread's element of a row in an array of states.
   auto place = [&](int index, int i) {
     const i64 rows = ((i64)index * p.value_heads + head) * KEYS + first_row + i * row_step;
     return rows * p.value_dimension + slice * columns + column;
@@ -91,7 +91,7 @@ extern "C" __global__ void __launch_bounds__(block_threads)
 #endif
   };
   load_map(first);
-  // What the next pieces leave is loaded ahead.
+  // B of the next pieces is loaded ahead.
   float left[pieces_ahead][thread_rows] = {};
   auto load_left = [&](float (&target)[thread_rows], int piece) {
 #pragma unroll

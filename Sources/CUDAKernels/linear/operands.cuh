@@ -4,13 +4,13 @@
 
 #include "linear/operands.h"
 
-// What the kernels that go through a sequence in chunks read, and what a block of them works on.
+// The inputs of kernels that process a sequence in chunks, and the work of one of their blocks.
 //
-// Compiled with COLUMNS, those of the values for one block.
+// Compiled with COLUMNS, the columns of the values per block.
 
 using Operands = LinearOperands;
 
-// What a block works on.
+// The work of a block.
 struct Place {
   int slice;
   int head;
@@ -19,7 +19,7 @@ struct Place {
   int first_column;
   Sequence sequence;
 
-  // Tokens of a chunk and of a segment, where they are counted.
+  // The arguments matter only where the sequence's `chunk` and `segment` are used.
   __device__ explicit Place(const Operands &o, int chunk_tokens = 1, int segment_tokens = 1) {
     slice = blockIdx.x % o.slices;
     head = blockIdx.x / o.slices % o.value_heads;
@@ -31,11 +31,11 @@ struct Place {
     sequence = o.sequences ? o.sequences[number] : Sequence{number, 0, o.length, number * chunks, number * segments};
   }
 
-  // Where the state [k, v] of this sequence and head begins in [n, hv, k, v].
+  // The index of the state [k, v] of this sequence and head in [n, hv, k, v].
   __device__ i64 state(const Operands &o) const {
     return ((i64)number * o.value_heads + head) * o.key_dimension * o.value_dimension;
   }
-  // The same before a chunk of the sequence, in states of all chunks.
+  // The index of the state before a chunk of the sequence, in [chunks, hv, k, v].
   __device__ i64 chunk_state(const Operands &o, int chunk) const {
     return ((i64)(sequence.chunk + chunk) * o.value_heads + head) * o.key_dimension *
            o.value_dimension;

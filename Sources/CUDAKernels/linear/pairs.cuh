@@ -2,19 +2,19 @@
 
 #include "linear/chunk.cuh"
 
-// Gradients in one channel of a chunk: those of its reads, its writes and its decay.
+// The gradients of the reads, the writes and the decay of one channel of a chunk.
 //
-// A read x found something whose gradient is f, a write z left u in the state; h is the state before
-// the chunk and dh' the gradient of that after it. Then, Π being the product of e^g between two places,
+// f is the gradient of the result of a read x, u the values of a write z; h is the state before the chunk
+// and dh' the gradient of the state after it. Then, with Π the product of e^g between two positions,
 //
 //     dx_i = (f h^T)_i Π + Σ_j dS_ij z_j Π        dS = f u^T
 //     dz_j = (u dh'^T)_j Π + Σ_i dS_ij x_i Π
 //
-// and the gradient of the logarithm g at t counts everything that passes t: from the state to reads
-// i ≥ t, from writes j < t to the state, from state to state, and from writes j < t to reads i ≥ t. No
-// two of these terms are differences of larger ones.
+// and the gradient of the logarithm g at t is the flow through t: from the state to reads i ≥ t, from
+// writes j < t to the state, from state to state, and from writes j < t to reads i ≥ t. None of these
+// terms is a difference of larger ones.
 
-// What the whole block has computed for the chunk.
+// Gradients that the whole block has computed for the chunk.
 struct ChunkGradients {
   float *read_rows;    // [reads][16, k]: f h^T, then dx
   float *write_rows;   // [writes][16, k]: u dh'^T, then dz
@@ -28,18 +28,17 @@ struct ChunkGradients {
   }
 };
 
-// Threads that share a channel: each takes the reads of the same remainder.
+// The threads that share a channel: they take its reads round-robin.
 constexpr int channel_threads = block_threads / KEYS;
 
-// Shares in the gradients of a channel that a thread has found.
+// A thread's shares of the gradients of a channel.
 struct ChannelGradients {
   float writes[write_count][chunk_tokens];
   float decay[chunk_tokens];
   float bonus;
 };
 
-// Leaves dx of the thread's reads in `gradients`, and returns its shares of the others. `bonus` is u of the
-// channel `d`.
+// Stores dx of the thread's reads in `gradients`, returns its other shares. `bonus` is u of channel `d`.
 DEVICE ChannelGradients channel_gradients(const Chunk &chunk, const ChunkGradients &gradients, int d,
                                           int share, bool has_bonus, float bonus) {
   ChannelGradients result = {};
@@ -83,7 +82,7 @@ DEVICE ChannelGradients channel_gradients(const Chunk &chunk, const ChunkGradien
     float &dx = gradients.reads(r)[i * key_pitch + d];
     const int last_write = is_strict(r, has_bonus) ? i - 1 : i;
     const int last_decay = is_exclusive(r, has_bonus) ? i - 1 : i;
-    // The product of e^g behind t up to i.
+    // The product of e^g after t, up to i.
     float behind[chunk_tokens];
     float product = 1;
 #pragma unroll
@@ -97,7 +96,7 @@ DEVICE ChannelGradients channel_gradients(const Chunk &chunk, const ChunkGradien
       }
       if (t <= last_decay) product *= f[t];
     }
-    // What the read gets of the state and of the writes up to t, decayed to behind t.
+    // The read's sum over the state and the writes up to t, decayed to t.
     float sum = dx;
 #pragma unroll
     for (int t = 0; t < chunk_tokens; ++t) {
@@ -110,7 +109,7 @@ DEVICE ChannelGradients channel_gradients(const Chunk &chunk, const ChunkGradien
         for (int w = 0; w < write_count; ++w) sum += scores[w * scores_size + t] * z[w][t];
       }
       if (r == 0 && has_bonus && t == i) {
-        // The token's own pair.
+        // The pair of the token with itself.
         const float pair = scores[key_write * scores_size + t];
         sum += pair * bonus * z[key_write][t];
         result.writes[key_write][t] += pair * bonus * own;
@@ -122,8 +121,8 @@ DEVICE ChannelGradients channel_gradients(const Chunk &chunk, const ChunkGradien
   return result;
 }
 
-// The gradients of all channels: dx and dz in `gradients`, those of the logarithms g in place of the
-// factors. Shares are added in their order. Returns the thread's share of the bonus's.
+// Computes the gradients of all channels: dx and dz in `gradients`, those of the logarithms g in place of the
+// factors. Shares are added in order. Returns the thread's share of the bonus's gradient.
 DEVICE float find_channel_gradients(const Chunk &chunk, const ChunkGradients &gradients,
                                     const float *bonus, int dimension) {
   const int d = threadIdx.x % KEYS;

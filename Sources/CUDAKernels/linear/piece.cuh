@@ -4,13 +4,13 @@
 
 #include "linear/chunks.h"
 
-// Products of 16 × 16 pieces of matrices in shared memory by one warp, whose numbers are float32 and taken
-// apart for the matrix units (tile/types.cuh).
+// Products of 16 × 16 pieces of float32 matrices in shared memory by one warp, with elements split into TF32
+// parts (tile/types.cuh).
 
 constexpr int piece_size = linear_piece_size;
 
-// A part of a product, 16 deep: number (i, d) of the left operand is left[i * left_row + d * left_depth],
-// number (d, j) of the right one right[d * right_depth + j * right_column].
+// A part of a product, 16 deep: element (i, d) of the left operand is left[i * left_row + d * left_depth],
+// element (d, j) of the right one right[d * right_depth + j * right_column].
 struct Step {
   const float *left;
   int left_row, left_depth;
@@ -18,7 +18,7 @@ struct Step {
   int right_depth, right_column;
 };
 
-// sum += the step's product at rows and columns from `row` and `column` on.
+// sum += the step's product, at rows from `row` and columns from `column` on.
 DEVICE void add_step(float (&sum)[2][4], const Step &step, int row, int column) {
   const int lane = threadIdx.x % warp_threads;
   const float *left = step.left + (row + lane / 4) * step.left_row + lane % 4 * step.left_depth;
@@ -41,7 +41,7 @@ DEVICE void add_step(float (&sum)[2][4], const Step &step, int row, int column) 
   tf32x3::multiply_add(sum[0], sum[1], a, b);
 }
 
-// Calls body(i, j, number) for each number that a lane holds of a piece.
+// Calls body(i, j, number) for each element that a lane holds of a piece.
 template <typename Body>
 DEVICE void each_of_piece(const float (&sum)[2][4], int row, int column, Body body) {
   const int lane = threadIdx.x % warp_threads;

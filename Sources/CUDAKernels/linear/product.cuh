@@ -4,14 +4,14 @@
 
 #include "linear/chunks.h"
 
-// Products of small matrices in shared memory by the matrix units of a block's warps, in pieces of 16 × 16
+// Products of small matrices in shared memory on the matrix units by all warps of a block, in 16 × 16 pieces
 // (linear/piece.cuh).
 
 constexpr int block_threads = linear_threads;
 constexpr int block_warps = block_threads / warp_threads;
 
-// Calls body(i, j, number) for each number of the sum of `steps` products of Rows × Columns, which `step`
-// gives by their number. Its pieces are spread over the warps.
+// Calls body(i, j, number) for each element of the sum of `steps` products with Rows × Columns results;
+// step(n) is the nth of them. The pieces are distributed over the warps.
 template <int Rows, int Columns, typename Steps, typename Body>
 DEVICE void multiply(int steps, Steps step, Body body) {
   constexpr int across = Columns / piece_size;
@@ -27,9 +27,9 @@ DEVICE void multiply(int steps, Steps step, Body body) {
   }
 }
 
-// The same of 16 × Columns, of which there are fewer pieces than warps: warps share the steps, and what
-// each finds is added in their order. Between `shares` of shared memory being written and read the whole
-// block meets; they may be written again behind the next barrier.
+// The same for 16 × Columns results, which have fewer pieces than there are warps: warps share the steps, and
+// their partial sums, in `shares`, are added in order. Includes a barrier of the block; `shares` may be
+// overwritten after the next one.
 template <int Columns>
 struct SharedProduct {
   static constexpr int across = Columns / piece_size;

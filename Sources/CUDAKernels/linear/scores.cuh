@@ -2,25 +2,25 @@
 
 #include "linear/gates.cuh"
 
-// What is computed of a chunk's pairs of tokens, none of which depends on the state:
+// The scores of a chunk's pairs of tokens, which do not depend on the state:
 //
 //     P_ij = scale q_i·k_j e^(G_i − G_j) for j ≤ i ,   L_ij = β_i k_i·k_j e^(G_i − G_j) for j < i
 
-// A thread's place in the score group.
+// A thread's position in the score group.
 struct Member {
   int warp;
   int lane;
 
   __device__ Member() : warp(own_warp()), lane(own_lane()) {}
-  // Of sums of 16 × 8: rows `row` and + 8, columns `column` and + 1.
+  // Of a 16 × 8 accumulator: rows `row` and + 8, columns `column` and + 1.
   __device__ int row() const { return lane / 4; }
   __device__ int column() const { return lane % 4 * 2; }
 };
 
-// Calls body(j, half, first, second) for each pair of sums that a thread has in the lower blocks, in columns 8 j …
-// and row `half` of its two: the sums times what decays in between and times the factors of row and column;
-// zero beyond the diagonal or, with IsStrict, on it too. The code is the same for all warps, which would
-// otherwise evict one another's instructions.
+// Calls body(j, half, first, second) for each pair of elements that the thread holds of the lower blocks, in
+// columns 8 j … and row `half` of its two: the sums times the decay in between and the factors of row and
+// column; zero above the diagonal and, with IsStrict, on it. All warps run the same code, so that they do not
+// evict one another's instructions.
 template <bool IsStrict, typename Body>
 DEVICE void each_pair(const Gates &gates, const float *row_factors, const TokenSums &sums, const Member &own,
                       const Body &body) {
@@ -32,7 +32,7 @@ DEVICE void each_pair(const Gates &gates, const float *row_factors, const TokenS
     near[half] = row_factors[first + half * 8];
     far[half] = near[half] * gates.passed[first + half * 8];
   }
-  // Before the diagonal block.
+  // The blocks before the diagonal block.
   float diagonal[2][4];
 #pragma unroll
   for (int j = 0; j < chunk_tokens / 8; ++j) {
@@ -50,7 +50,7 @@ DEVICE void each_pair(const Gates &gates, const float *row_factors, const TokenS
       }
     }
   }
-  // On it.
+  // The diagonal block.
 #pragma unroll
   for (int n = 0; n < 2; ++n) {
     const int j = 2 * own.warp + n;
@@ -63,7 +63,7 @@ DEVICE void each_pair(const Gates &gates, const float *row_factors, const TokenS
       float left = diagonal[n][2 * half] * columns.x * near[half];
       float right = diagonal[n][2 * half + 1] * columns.y * near[half];
       if (DECAYS) {
-        // What is not seen may have a positive exponent.
+        // Above the diagonal the exponent may be positive.
         const float row_sum = gates.sums[row];
         left *= exp2_fast(fminf(row_sum - column_sums.x, 0));
         right *= exp2_fast(fminf(row_sum - column_sums.y, 0));
@@ -75,7 +75,7 @@ DEVICE void each_pair(const Gates &gates, const float *row_factors, const TokenS
   }
 }
 
-// P to its tile, of the products of queries with keys.
+// Stores P, from the products of queries with keys, in its tile.
 DEVICE void store_scores(u8 *tile, const Gates &gates, const TokenSums &sums, const Member &own) {
   const int first = own.warp * warp_rows + own.row();
   each_pair<STRICT>(gates, gates.query_rows, sums, own, [&](int j, int half, float left, float right) {

@@ -1,8 +1,8 @@
-// Linear attention token by token, forward only, for calls of one token or a few.
+// Linear attention in its step form, forward only, for calls with one token or a few.
 //
-// One block takes 32 columns of the state of one sequence and head, which stay in its registers: one lane per
-// column, each warp every eighth key. Compiled with KEYS, the key dimension rounded up to
-// 32, 64, 128 or 256; the update is chosen at run time.
+// One block keeps 32 columns of the state of one sequence and head in registers: one lane per column, and
+// every eighth key per warp. Compiled with KEYS, the key dimension rounded up to 32, 64, 128 or 256; the
+// update is chosen at run time.
 
 #include "linear/tokens.cuh"
 
@@ -16,7 +16,7 @@ constexpr int warps = linear_threads / warp_threads;
 constexpr LinearStepLayout layout = linear_step_layout(KEYS);
 constexpr int own_keys = KEYS / warps;
 
-// The sum of what the warps found in each column, in the order of the warps; all of them get it.
+// The sum of the warps' shares of each column, added in order, in every warp.
 DEVICE float sum_warps(float *shares, float share) {
   const int lane = threadIdx.x % warp_threads;
   shares[threadIdx.x] = share;
@@ -83,7 +83,7 @@ extern "C" __global__ void linear_step(const __grid_constant__ LinearStepParamet
         exists ? o.values.load(o.values.place(batch, token, at.head) + column) : 0;
     __syncthreads();
 
-    // The query of an update with a bonus, and a of a low rank, read the state as it was.
+    // Queries with a bonus, and a of the low-rank update, read the state before the token.
     float output = 0, found = 0;
 #pragma unroll
     for (int n = 0; n < own_keys; ++n) {

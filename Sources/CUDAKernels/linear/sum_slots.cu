@@ -1,13 +1,13 @@
-// Adds the shares of a gradient that blocks wrote to slots of their own, in the order of the slots; and
-// those of the heads that share a row. Rows that were normalised get their gradient through that.
+// Adds the shares of a gradient that blocks wrote to their slots, in the order of the slots, and those of the
+// heads that share a row. If the rows were normalised, computes the gradient of the rows before that.
 //
-// A warp works on a row of `width` numbers.
+// A warp processes a row of `width` elements.
 
 #include "linear/tokens.cuh"
 
 #include "linear/chunks.h"
 
-// The sum of number `d` of a row, whose first of a group lies at `first` in every slot.
+// The sum of element `d` of a row, which for the first head of a group begins at `first` in every slot.
 DEVICE float slot_sum(const LinearSumSlotsParameters &p, i64 first, int d) {
   const i64 slot = p.rows * p.heads * p.group * p.width;
   float sum = 0;

@@ -3,12 +3,12 @@
 #include "tile/numbers.cuh"
 #include "tile/team.cuh"
 
-// What recurrences over tokens share: how tokens are found, and how states decay.
+// Shared by recurrences over tokens: access to the rows of tokens, and the decay of states.
 
 #include "linear/tokens.h"
 
 struct LinearRows : LinearRowsFields {
-  // Where the row of a token begins.
+  // The index at which a token's row begins.
   __device__ i64 place(int batch, int token, int head) const {
     return batch * this->batch + token * this->token + head * this->head;
   }
@@ -16,7 +16,7 @@ struct LinearRows : LinearRowsFields {
   __device__ void store(i64 index, float number) const { write_number(base, type, index, number); }
   __device__ int number_bytes() const { return type == type_f32 ? sizeof(float) : sizeof(u16); }
 
-  // A warp loads the `count` numbers from `index` on, a lane those 32 apart; behind them are zeros.
+  // Loads `count` elements from `index` on, padded with zeros, by one warp; a lane has every 32nd.
   template <int Count>
   __device__ void load(float (&x)[Count], i64 index, int count) const {
     const int lane = threadIdx.x % warp_threads;
@@ -44,8 +44,8 @@ struct LinearRows : LinearRowsFields {
 using Rows = LinearRows;
 using Sequence = LinearSequence;
 
-// e^g in two parts, `whole` 0 or 1, so that a decay near 1 keeps its digits: rounded to a number next
-// to 1, it would be wrong by a share of the gate, at every token in the same direction.
+// e^g as whole + rest, `whole` 0 or 1, which keeps the digits of a decay near 1. Rounded to one float, it
+// would have an error of the same sign at every token, which accumulates.
 struct Decay {
   float whole;
   float rest;
@@ -61,7 +61,7 @@ struct Decay {
   __device__ float operator()(float x) const { return fmaf(rest, x, whole * x); }
 };
 
-// The sum over `Lanes` neighbouring lanes, a power of two; all of them get it.
+// The sum over `Lanes` adjacent lanes, a power of two, in each of them.
 template <int Lanes>
 DEVICE float lane_sum(float x) {
 #pragma unroll

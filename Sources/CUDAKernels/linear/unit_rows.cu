@@ -1,10 +1,10 @@
-// Rows over their length, x / √(Σ x² + ε), a warp for each.
+// Normalises rows to x / √(Σ x² + ε), one warp per row.
 
 #include "linear/tokens.cuh"
 
 struct Parameters {
   Rows source;   // [batch, length, heads, width]
-  Rows target;   // as the source
+  Rows target;   // like the source
   i64 rows;      // batch × length × heads
   i64 length;
   int heads;
