@@ -1,9 +1,9 @@
-// The negative log-likelihood of each row's target, log Σ exp(x) − x[target], and its gradient by the
-// logits, (exp(x − log Σ exp(x)) − [target]) · g. Log Σ is kept as the row's maximum and the rest: beside a large
-// maximum their sum has no place for it.
+// The negative log-likelihood of each row's target, log Σ exp(x) − x[target], and its gradient with respect
+// to the logits, (exp(x − log Σ exp(x)) − [target]) · g. Log Σ is stored as the row's maximum and the rest,
+// because a sum with a large maximum would round the rest away.
 //
-// A target that is no class makes the loss and the gradient of its row NaN, so that the mistake shows;
-// where `skips_negative`, a negative one makes both zero.
+// A target that is not a class makes the loss and the gradient of its row NaN, so that the mistake shows;
+// with `skips_negative`, a negative target makes both zero.
 //
 // Compiled with ELEMENT (f32, bf16 or f16).
 
@@ -28,7 +28,7 @@ extern "C" __global__ void layers_cross_entropy(
   const bool is_skipped = p.skips_negative && target < 0;
   const float nan = __uint_as_float(0x7fffffffu);
 
-  // The maximum, and log Σ above it.
+  // The maximum, and log Σ minus the maximum.
   float greatest, rest;
   if (p.losses) {
     const float chosen = is_class ? Element::widen(x[target]) : nan;

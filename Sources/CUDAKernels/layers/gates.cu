@@ -1,4 +1,4 @@
-// Gates of layers, element by element; `operation` says which. σ is the logistic function.
+// Elementwise gates of layers, selected by `operation`. σ is the logistic function.
 //
 // Compiled with ELEMENT (f32, bf16 or f16).
 

@@ -1,4 +1,4 @@
-// y = x / √(mean(x²) + ε) · weight over rows, or · factor where there is no weight.
+// y = x / √(mean(x²) + ε) · weight over rows, or · factor without a weight.
 //
 // Compiled with ELEMENT (f32, bf16 or f16).
 

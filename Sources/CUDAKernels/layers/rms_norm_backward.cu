@@ -1,8 +1,8 @@
-// The gradients of layers/rms_norm.cu: with r the reciprocal of a row,
+// The gradients of layers/rms_norm.cu: with r = 1 / √(mean(x²) + ε) of a row,
 //
 //     dx = r · (g w − x r² mean(g w x)) ,  dw = Σ g x r over rows
 //
-// A block works on neighbouring rows; what they add to dw goes to the block's own line of `partial`.
+// A block processes adjacent rows; their share of dw goes to the block's own row of `partial`.
 //
 // Compiled with ELEMENT (f32, bf16 or f16).
 
@@ -16,7 +16,7 @@ using Element = ELEMENT;
 extern "C" __global__ void layers_rms_norm_backward(
     const __grid_constant__ LayersRMSNormBackwardParameters<Stored<Element>> p) {
   extern __shared__ __align__(1024) u8 shared[];
-  // A line of sums for each team, then the numbers by which teams agree.
+  // A row of sums per team, then the teams' shared memory.
   float *sums = (float *)shared;
   const int teams = blockDim.x / p.row_threads;
   const Team team(p.row_threads, sums + (p.partial ? teams * p.n : 0));

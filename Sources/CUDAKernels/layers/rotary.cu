@@ -1,7 +1,7 @@
-// Turns the pairs (x[i], x[i + half]) of every head of every token by the angles of its position, or
-// back where `direction` is −1.
+// Rotates the pairs (x[i], x[i + half]) of every head of every token by the angles of its position, or
+// by their negatives if `direction` is −1.
 //
-// Compiled with ELEMENT (f32, bf16 or f16). A thread turns four neighbouring pairs.
+// Compiled with ELEMENT (f32, bf16 or f16). A thread rotates four adjacent pairs.
 
 #include "tile/numbers.cuh"
 

@@ -1,4 +1,4 @@
-// y = exp(x) / Σ exp(x) over rows. A row of nothing but −∞ gives zeros.
+// y = exp(x) / Σ exp(x) over rows. A row of only −∞ gives zeros.
 //
 // Compiled with ELEMENT (f32, bf16 or f16).
 
@@ -24,7 +24,7 @@ extern "C" __global__ void layers_softmax(
     for (float number : group.at) greatest = fmaxf(greatest, number);
   }
   greatest = team.maximum(greatest);
-  // The maximum of a row of −∞, and of no numbers beside them, must not be subtracted from it.
+  // A maximum of −∞ must not be subtracted: −∞ − −∞ is NaN.
   const float shift = greatest == -infinity ? 0 : greatest;
   float sum = 0;
   for (int i = first; i < p.n; i += step) {

@@ -1,6 +1,6 @@
 // The short convolution y_t = silu(bias + Σ_j weight_j x_(t - (W - 1) + j)), with or without the silu.
 //
-// A block works on a piece of a sequence's tokens for 128 channels, a thread each.
+// A block processes a piece of a sequence's tokens for 128 channels, one thread per channel.
 
 #include "scan/convolution.cuh"
 

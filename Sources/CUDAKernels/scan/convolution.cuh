@@ -2,15 +2,15 @@
 
 #include "linear/tokens.cuh"
 
-// A causal convolution over the last few tokens of every channel. Places are counted through the rows of
-// the state before the first token, and then the tokens: place 0 is the oldest row of the state.
+// A causal convolution over the last few tokens of every channel. Positions number the rows of the initial
+// state, from the oldest at 0, and then the tokens.
 
 #include "scan/convolution.h"
 
 using Operands = ScanConvolutionOperands;
 using Piece = ScanConvolutionPiece;
 
-// What stands at a place of a sequence.
+// The input at a position of a sequence.
 DEVICE float load_place(const Operands &o, const Sequence &sequence, int place, int channel) {
   const int kept = o.width - 1;
   if (place < kept) return o.past[((i64)sequence.chunk * kept + place) * o.channels + channel];
@@ -18,7 +18,7 @@ DEVICE float load_place(const Operands &o, const Sequence &sequence, int place, 
   return o.inputs.load(o.inputs.place(sequence.batch, token, 0) + channel);
 }
 
-// The sum at a token, before the silu.
+// The output at a token, before the silu.
 DEVICE float convolve(const Operands &o, const Sequence &sequence, int token, int channel) {
   float sum = o.bias ? o.bias[channel] : 0;
   for (int j = 0; j < o.width; ++j) {
@@ -27,7 +27,7 @@ DEVICE float convolve(const Operands &o, const Sequence &sequence, int token, in
   return sum;
 }
 
-// σ(x), by e^-|x| ≤ 1 only.
+// σ(x), from e^-|x| ≤ 1, which cannot overflow.
 DEVICE float sigmoid(float x) {
   const float small = expf(-fabsf(x));
   return (x > 0 ? 1 : small) / (1 + small);

@@ -1,13 +1,13 @@
 // The gradients of the short convolution.
 //
-// A block works on a piece of a sequence's tokens for 128 channels, a thread each: on the gradients of
-// what stands at the piece's tokens, to which the W tokens from there on contribute, and on what the
-// piece's tokens give to weight and bias, in a slot of its own. The piece at 0 also has the state's
-// rows.
+// A block processes a piece of a sequence's tokens for 128 channels, one thread per channel: the gradients
+// of the piece's inputs, each a sum over the W outputs from its token on, and the piece's shares of the
+// gradients of weight and bias, in its own slot. The piece that begins at 0 also computes the gradient of
+// the initial state.
 
 #include "scan/convolution.cuh"
 
-// The gradient of the sum before the silu; 0 outside the sequence.
+// The gradient before the silu; 0 outside of the sequence.
 DEVICE float sum_gradient(const ScanConvolutionBackwardParameters &p, const Sequence &sequence, int token,
                           int channel) {
   const Operands &o = p.operands;
@@ -20,7 +20,7 @@ DEVICE float sum_gradient(const ScanConvolutionBackwardParameters &p, const Sequ
   return dy * s * (1 + sum * (1 - s));
 }
 
-// The gradient of what stands at a place.
+// The gradient of the input at a position (convolution.cuh).
 DEVICE float place_gradient(const ScanConvolutionBackwardParameters &p, const Sequence &sequence, int place,
                             int channel) {
   const Operands &o = p.operands;

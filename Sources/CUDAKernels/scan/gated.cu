@@ -1,6 +1,6 @@
 // The gated scan h_t = e^(g_t) h_(t-1) + x_t.
 //
-// A block goes through the tokens of one sequence for 32 channels: scan/gated.cuh.
+// A block processes the tokens of one sequence for 32 channels: scan/gated.cuh.
 
 #include "scan/gated.cuh"
 

@@ -4,12 +4,11 @@
 
 #include "scan/gated.h"
 
-// A gated scan in tiles of tokens. A block takes 32 channels, a lane each; its warps share the tokens of
-// a tile. What a warp's tokens do to a state is one factor and one summand, so that each warp first
-// finds both from a state of zero, and then, with those of the warps before it, goes over its tokens
-// again.
+// A gated scan in tiles of tokens. A block has 32 channels, one lane per channel; its warps share the
+// tokens of a tile. The effect of a warp's tokens on a state is a factor and a summand: each warp first
+// computes both from a zero state and then, with those of the warps before it, scans its tokens again.
 
-// What the warps' tokens do to the state of a lane's channel.
+// The effect of each warp's tokens on the state of a lane's channel.
 struct Shares {
   float *sums;      // [warps, 32]: the logarithm of the factor
   float *summands;  // [warps, 32]
@@ -17,8 +16,8 @@ struct Shares {
   __device__ explicit Shares(float *shared)
       : sums(shared), summands(shared + scan_shared_floats / 2) {}
 
-  // Leaves in `state` that behind the whole tile, of all warps in the order in which `rank` 0 … 7 comes
-  // to them, and returns that before this warp's tokens. `rank` is this warp's.
+  // Updates `state` to that after the whole tile, applying warps in the order of their ranks 0 … 7, and
+  // returns the state before this warp's tokens. `rank` is this warp's.
   __device__ float exchange(int rank, float sum, float summand, float &state) const {
     const int lane = threadIdx.x % warp_threads;
     sums[rank * warp_threads + lane] = sum;

@@ -1,8 +1,8 @@
-// The gradients of the gated scan. With dh_t everything that h_t flows into,
+// The gradients of the gated scan. With dh_t the gradient of h_t,
 //
 //     dh_t = do_t + e^(g_(t+1)) dh_(t+1) ,   dx_t = dh_t ,   dg_t = e^(g_t) h_(t-1) dh_t
 //
-// from the last tile of tokens to the first; what is handed on to the token before is e^(g_t) dh_t.
+// from the last tile of tokens to the first; e^(g_t) dh_t is handed on to the previous token.
 
 #include "scan/gated.cuh"
 
@@ -39,7 +39,7 @@ extern "C" __global__ void scan_gated_backward(const __grid_constant__ ScanGated
       sum += g;
       summand = decay[t](summand + incoming[t]);
     }
-    // The last tokens come first.
+    // The last warp's tokens come first.
     float from_later = shares.exchange(scan_warps - 1 - warp, sum, summand, handed_on);
 #pragma unroll
     for (int t = scan_warp_tokens - 1; t >= 0; --t) {

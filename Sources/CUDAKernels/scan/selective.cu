@@ -1,6 +1,6 @@
 // The selective scan h_t = e^(Δ_t A) h_(t-1) + Δ_t x_t B_t, y_t = C_tᵀ h_t + D x_t.
 //
-// A block goes through the tokens of one sequence for 8 channels: scan/selective.cuh.
+// A block processes the tokens of one sequence for 8 channels: scan/selective.cuh.
 
 #include "scan/selective.cuh"
 
@@ -10,7 +10,7 @@ extern "C" __global__ void scan_selective(const __grid_constant__ ScanSelectiveP
   const int padded_states = selective_padded_states(o.states);
   const ScanSelectiveLayout layout = selective_layout(padded_states);
   Tokens tokens((float *)shared, layout, padded_states);
-  // The states of the block's channels; a thread touches its own only.
+  // The states of the block's channels; each thread accesses only its own.
   float *states = (float *)shared + layout.states;
   const int number = blockIdx.x / o.blocks;
   const int first_channel = blockIdx.x % o.blocks * selective_channels;

@@ -2,15 +2,15 @@
 
 #include "linear/tokens.cuh"
 
-// A selective scan in tiles of 16 tokens. A block takes 8 channels; 16 lanes share the states of a
-// channel, each every sixteenth, up to any number of states: what a thread keeps of each of its states
-// lies in shared memory.
+// A selective scan in tiles of 16 tokens. A block has 8 channels; 16 lanes share the states of a channel,
+// every sixteenth per lane. A thread keeps its values per state in shared memory, so the number of states
+// is not limited by registers.
 
 #include "scan/selective.h"
 
-// What forward and backward read.
+// The inputs of the forward and the backward kernel.
 struct ScanSelectiveOperands : ScanSelectiveOperandsFields {
-  // An infinite rate counts as the largest number: it would be none beside a step or a gradient of 0.
+  // An infinite rate counts as the largest finite number: times a step or gradient of 0 it would be NaN.
   __device__ float rate(int channel, int n) const {
     const float own = state_matrix[(i64)channel * states + n];
     return own == -infinity ? -largest_number : own;
@@ -21,11 +21,11 @@ using Operands = ScanSelectiveOperands;
 
 #include "scan/selective_kernels.h"
 
-// The tokens of a tile in shared memory; those behind the sequence's end are zeros.
+// The tokens of a tile in shared memory; those after the sequence's end are zeros.
 struct Tokens {
   float *inputs;         // [16, channels]
   float *step;           // [16, channels]: Δ
-  float *slope;          // [16, channels]: the derivative of Δ by the step
+  float *slope;          // [16, channels]: the derivative of Δ with respect to the step
   float *input_matrix;   // [16, states]
   float *output_matrix;  // [16, states]
   int padded_states;
@@ -50,7 +50,7 @@ struct Tokens {
         if (o.step_bias) delta += o.step_bias[channel];
         derivative = 1;
         if (o.applies_softplus) {
-          // Of numbers e^-|z| ≤ 1 only.
+          // From e^-|z| ≤ 1, which cannot overflow.
           const float small = expf(-fabsf(delta));
           derivative = (delta > 0 ? 1 : small) / (1 + small);
           delta = fmaxf(delta, 0) + log1pf(small);

@@ -1,18 +1,18 @@
-// The gradients of the selective scan, tile by tile from the last. With dh_t everything that h_t flows
-// into and a_t = e^(Δ_t A),
+// The gradients of the selective scan, tile by tile from the last. With dh_t the gradient of h_t and
+// a_t = e^(Δ_t A),
 //
 //     dh_t = C_t dy_t + a_(t+1) dh_(t+1) ,   dC_t = Σ dy_t h_t ,   dB_t = Σ Δ_t x_t dh_t
 //     dA = Σ Δ_t a_t h_(t-1) dh_t ,   dΔ_t = Σ (A a_t h_(t-1) + x_t B_t) dh_t
 //     dx_t = D dy_t + Σ Δ_t B_t dh_t ,   dD = Σ x_t dy_t
 //
-// The states within a tile are computed anew from that before it. B and C are shared by all channels: a
-// block takes every `blocks`-th group of 8 channels, one after the other, and adds what they give in a
-// slot of its own; the slots are added in order afterwards.
+// The states within a tile are recomputed from the state before it. B and C are shared by all channels: a
+// block processes every `blocks`-th group of 8 channels, one after the other, and accumulates its shares of
+// dB and dC in its own slot; the slots are added in order afterwards.
 
 #include "scan/selective.cuh"
 
-// The sums over the block's channels of a tile's shares of dB or dC [16, channels, 16 states], for
-// states `first` …, into the block's slot: the first group of channels writes, later ones add.
+// Sums a tile's shares of dB or dC [16, channels, 16 states] over the block's channels, for states
+// `first` …, into the block's slot: the first group of channels writes, later ones add.
 DEVICE void add_to_slot(float *slot, const float *shares, int count, int first, int states,
                         bool is_first) {
   for (int index = threadIdx.x; index < count * selective_lanes; index += selective_threads) {
@@ -129,7 +129,7 @@ extern "C" __global__ void scan_selective_backward(const __grid_constant__ ScanS
       for (int t = 0; t < count; ++t) {
         const int index = t * selective_channels + own;
         const int token = sequence.first + first + t;
-        // What a step that cannot rise would do to a rate without end may be no number.
+        // Where Δ has slope 0, its gradient may be NaN if the rate is infinite.
         const float slope = tokens.slope[index];
         const float step = slope == 0 ? 0 : step_gradient[index] * slope;
         skip_gradient += tokens.inputs[index] * incoming[index];

@@ -1,7 +1,7 @@
-// y = a ∘ b, element by element.
+// y = a ∘ b, elementwise.
 //
-// Compiled with NUMBER, what is computed with: float (elements of float32 and half precision), double,
-// int or i64; and with POWER for that operation alone, which takes more registers than the others.
+// Compiled with NUMBER, the type of the arithmetic: float (for float32 and half precision), double, int or
+// i64; and with POWER for that operation alone, which needs more registers than the others.
 
 #include "tensors/elements.cuh"
 #include "tensors/real.cuh"
@@ -10,10 +10,10 @@
 
 using Number = NUMBER;
 
-// In the order of `cpu_binary`; the last is b times the gradient of silu at a.
+// In the order of `cpu_binary`; the last is b times the derivative of silu at a.
 enum { add, subtract, multiply, divide, maximum, minimum, power, silu_gradient };
 
-// Integers wrap like those without a sign.
+// Signed integers wrap around: arithmetic is unsigned.
 template <typename T>
 struct WithoutSign {
   using type = unsigned long long;
@@ -23,7 +23,7 @@ struct WithoutSign<int> {
   using type = u32;
 };
 
-// Integers divided by zero give zero.
+// Integer division by zero gives zero.
 template <typename T>
 DEVICE T combine_integers(int operation, T u, T v) {
   using U = typename WithoutSign<T>::type;
@@ -37,7 +37,7 @@ DEVICE T combine_integers(int operation, T u, T v) {
   }
 }
 
-// The gradient of x / (1 + e⁻ˣ).
+// The derivative of x / (1 + e⁻ˣ).
 template <typename T>
 DEVICE T silu_slope(T x) {
   const T s = 1 / (1 + Real::exp(-x));

@@ -1,5 +1,5 @@
-// Elements of one type as another: rounded to nearest even between floating-point types, truncated and
-// clamped to the nearest integer there is (NaN becomes 0), true where not zero.
+// Converts elements to another type: to floating point by rounding to nearest even, to integers by truncating
+// and clamping to the type's range (NaN becomes 0), to Booleans by comparing with zero.
 
 #include "tensors/elements.cuh"
 
@@ -7,7 +7,7 @@
 
 constexpr i64 largest = 0x7fffffffffffffff;
 
-// A number between types: real or an integer.
+// An intermediate value: floating-point or integer.
 struct Wide {
   bool is_real;
   double real;
@@ -34,8 +34,8 @@ DEVICE i64 clamped(double x) {
   return (i64)x;
 }
 
-// The float32 from which rounding to half precision is rounding `x` once: the last bit says whether
-// anything was lost.
+// Rounds to float32 so that a second rounding, to half precision, gives the same as rounding `x` once: the
+// last bit is set if anything was lost.
 DEVICE float rounded_to_odd(double x) {
   float y = (float)x;
   if ((double)y == x || x != x) return y;

@@ -1,7 +1,7 @@
-// y = a > b or a = b, element by element, as bytes 1 and 0.
+// y = a > b or a = b, elementwise, as bytes 1 and 0.
 //
-// Compiled with NUMBER, what is compared: float (elements of float32 and half precision), double, int,
-// i64 or u8.
+// Compiled with NUMBER, the type of the comparison: float (for float32 and half precision), double, int, i64
+// or u8.
 
 #include "tensors/elements.cuh"
 

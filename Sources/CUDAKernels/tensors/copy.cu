@@ -1,4 +1,4 @@
-// Copies elements from one place to another, each with strides of its own.
+// Copies elements between tensors with different strides.
 
 #include "tensors/strided.cuh"
 

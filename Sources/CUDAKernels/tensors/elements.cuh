@@ -2,9 +2,9 @@
 
 #include "tensors/strided.cuh"
 
-// Elements as numbers to compute with: `float`, as which half precision is read and rounded when it is
-// written, or the type that lies in memory. Element types are told apart at run time, by the number that
-// `DType` has for kernels.
+// Elements converted to the type of the arithmetic and back: half precision to `float`, rounded when it is
+// written; other types are unchanged. Element types are distinguished at run time, by the number that `DType`
+// assigns for kernels.
 
 template <typename A, typename B>
 constexpr bool is_same = false;

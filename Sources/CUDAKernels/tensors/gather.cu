@@ -1,5 +1,5 @@
-// y[i] = x[indices[i]]: rows of a table. An index that is none of the table gives a row of bits that are
-// all set, which as floating-point numbers are NaN.
+// y[i] = x[indices[i]] for the rows of a table. An index out of range gives a row with all bits set, which is
+// NaN in floating point.
 
 #include "tensors/strided.cuh"
 

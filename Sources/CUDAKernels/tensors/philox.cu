@@ -1,4 +1,4 @@
-// The numbers of a Philox 4x32-10 stream from a position on, each 64 bits.
+// The 64-bit numbers of a Philox 4x32-10 stream from a position on.
 
 #include "tile/base.cuh"
 

@@ -2,7 +2,7 @@
 
 #include "tile/base.cuh"
 
-// Functions of real numbers, of float and of double by one name.
+// Mathematical functions overloaded for float and double.
 struct Real {
   DEVICE float sqrt(float x) { return ::sqrtf(x); }
   DEVICE double sqrt(double x) { return ::sqrt(x); }

@@ -1,11 +1,11 @@
 // y = factor · Σ x over some axes.
 //
-// A block has several results, and several threads for each: thread r of a result takes every r-th
-// element, then a tree adds up what the threads have. Where there are few results, a result's elements
-// are cut into pieces of blocks of their own, and what they give is reduced once more. So the order
-// depends on the shape only.
+// A block computes several results, each by several threads: a result's elements are assigned to its threads
+// round-robin, and a tree adds the threads' sums. If there are few results, their elements are divided into
+// pieces for separate blocks, whose sums are reduced by a second launch. So the order of summation depends
+// only on the shape.
 //
-// Compiled with NUMBER, what is computed with: float (elements of float32 and half precision) or double.
+// Compiled with NUMBER, the type of the arithmetic: float (for float32 and half precision) or double.
 
 #include "tensors/elements.cuh"
 

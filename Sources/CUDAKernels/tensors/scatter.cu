@@ -1,10 +1,10 @@
-// The gradient of tensors/gather.cu: y[index] = Σ g[place] over the places of the index, in their order.
+// The gradient of tensors/gather.cu: y[index] = Σ g[position] over the positions of the index, in order.
 //
-// The places are ordered by index. A block adds up a stretch of them: what belongs to an index whose
-// places begin in the stretch goes to its row, what belongs to one that began before goes to the
-// stretch's line of `carried`. A second launch adds those lines to the rows, in order.
+// The positions are sorted by index. A block sums a stretch of them: the sum of an index whose positions
+// begin in the stretch goes to its row, that of one which began earlier to the stretch's row of `carried`. A
+// second launch adds the rows of `carried` to those of y, in order.
 //
-// Compiled with NUMBER, what is computed with: float (gradients of float32 and half precision) or double.
+// Compiled with NUMBER, the type of the arithmetic: float (for float32 and half precision) or double.
 
 #include "tensors/elements.cuh"
 
@@ -37,7 +37,7 @@ DEVICE void add_stretch(const TensorsScatterParameters<Number> &p, i64 first, i6
   }
 }
 
-// Adds what later stretches have of the last index that begins in this one.
+// Adds the sums that later stretches carried for the last index that begins in this one.
 DEVICE void add_carried(const TensorsScatterParameters<Number> &p, i64 first, i64 end, i64 column, i64 left) {
   const int index = index_of(p.keys[end - 1]);
   const bool began_before = first > 0 && index_of(p.keys[first - 1]) == index;

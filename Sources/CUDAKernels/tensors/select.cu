@@ -1,4 +1,4 @@
-// y = flag ? a : b, element by element, whatever the bits mean.
+// y = flag ? a : b, elementwise, on the bits of any type.
 
 #include "tensors/elements.cuh"
 

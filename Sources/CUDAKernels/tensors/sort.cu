@@ -1,8 +1,8 @@
-// Orders the places of `indices` by index, and by place where indices are equal: a step of a merge sort.
+// Sorts the positions of `indices` by index and, among equal indices, by position: one step of a merge sort.
 //
-// A key is an index in the upper half and its place in the lower, so keys differ. The first step makes
-// them and orders runs of `sort_first_run` keys, by counting the smaller keys of the run; each later one merges
-// pairs of runs, by searching each key in the other run.
+// A key has the index in the upper half and its position in the lower, so keys are distinct. The first step
+// makes the keys and sorts runs of `sort_first_run` of them, by counting the smaller keys of the run; each
+// later step merges pairs of runs, by a binary search for each key in the other run.
 
 #include "tile/base.cuh"
 

@@ -5,7 +5,7 @@
 
 // Elements of operands of one shape and different strides: see TensorsLayout.
 
-// A thread's elements: where the first lies in each operand, and how many there are up to the row's end.
+// A thread's elements: the index of the first in each operand, and the number left to the row's end.
 template <int Operands>
 struct Span {
   i64 at[Operands];
@@ -31,7 +31,7 @@ DEVICE void place_rows(const TensorsLayout &layout, Index index, Span<Operands> 
   }
 }
 
-// The elements of this thread; false if there are none.
+// Finds the elements of this thread; returns false if there are none.
 template <int Operands>
 DEVICE bool find_span(const TensorsLayout &layout, Span<Operands> &span) {
   const i64 index = (i64)blockIdx.x * blockDim.x + threadIdx.x;
@@ -54,7 +54,7 @@ DEVICE bool is_together(const T *place, i64 step, i64 left) {
   return step == 1 && left >= group_size && (unsigned long long)place % alignof(Four<T>) == 0;
 }
 
-// Four elements `step` apart, of which there are `left`.
+// Reads four elements `step` apart, where `left` remain; missing ones are zero.
 template <typename T>
 DEVICE Four<T> read_four(const T *place, i64 step, i64 left) {
   if (is_together(place, step, left)) return *(const Four<T> *)place;

@@ -1,6 +1,6 @@
-// y = f(x), element by element.
+// y = f(x), elementwise.
 //
-// Compiled with NUMBER, what is computed with: float (elements of float32 and half precision) or double.
+// Compiled with NUMBER, the type of the arithmetic: float (for float32 and half precision) or double.
 
 #include "tensors/elements.cuh"
 #include "tensors/real.cuh"

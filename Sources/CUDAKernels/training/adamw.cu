@@ -1,4 +1,4 @@
-// One step of AdamW on many parameters in one launch.
+// One AdamW step on many parameters in one launch.
 //
 //     m ← β₁ m + (1 − β₁) g                v ← β₂ v + (1 − β₂) g²
 //     p ← p − rate · ( (m / correction₁) / (√(v / correction₂) + ε) + decay · p )

@@ -1,5 +1,5 @@
-// The norm of all gradients from the sums of training/squares.cu, and the factor that shortens them to
-// `limit`. One block; sums are added in float64, in an order that depends on their number only.
+// The norm of all gradients, from the sums of training/squares.cu, and the factor that clips it to `limit`.
+// One block; sums are added in float64, in an order that depends on their number only.
 
 #include "training/pieces.cuh"
 

@@ -3,7 +3,7 @@
 #include "tile/numbers.cuh"
 #include "training/kernels.h"
 
-// The tensor of a block: the last whose first block is not behind it.
+// The index of a block's tensor: the last one whose first block is at most `block`.
 template <typename Entry>
 DEVICE int tensor_of(const Entry *entries, int count, int block) {
   int low = 0;

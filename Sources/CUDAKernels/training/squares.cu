@@ -1,4 +1,4 @@
-// The sums of the squares of pieces of many tensors: a sum for each block, in float32.
+// The sums of squares of pieces of many tensors, one float32 sum per block.
 
 #include "tile/team.cuh"
 #include "training/pieces.cuh"
