@@ -35,7 +35,7 @@ static int count_listed(FILE *list) {
 
 int cpu_machine_processors(void) {
 #if defined(__linux__)
-  // In some versions of glibc, sysconf's online processors are limited by the process's affinity.
+  // In some versions of glibc, sysconf counts only the online processors in the process's affinity mask.
   FILE *list = fopen("/sys/devices/system/cpu/online", "r");
   if (list != NULL) {
     int count = count_listed(list);

@@ -182,8 +182,8 @@ INLINE void add_rows_of(cpu_float_type type, size_t m, size_t n, size_t k, const
   }
 }
 
-// Rows of B after which the next head has its turn: as many as the nearest cache holds for all heads,
-// within limits.
+// The number of rows of B per head between switches to the next head: as many as the nearest cache holds
+// for all heads, within limits.
 INLINE size_t product_step(cpu_float_type type, head_rows b) {
   const size_t near = 32768, least = 16, most = 64;
   size_t rows = near / (b.heads * b.width * (type == CPU_F32 ? 4 : 2)) / least * least;

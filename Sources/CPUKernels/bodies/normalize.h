@@ -24,7 +24,7 @@ static void rms_norm_backward(size_t rows, size_t n, const float *x, const float
 static void softmax(size_t rows, size_t n, const float *x, float *y) {
   for (size_t r = 0; r < rows; r++, x += n, y += n) {
     float shift = row_maximum(n, x);
-    // A row of only -inf, one that may attend nothing, gives zeros.
+    // A row of only -inf, that of a query which attends to nothing, gives zeros.
     if (shift == -INFINITY) {
       memset(y, 0, n * sizeof(float));
       continue;
@@ -54,7 +54,7 @@ static void cross_entropy(size_t rows, size_t n, const float *x, const int32_t *
     size_t i = 0;
     for (; i + LANES <= n; i += LANES) total += v_exp_nonpositive(v_load(x + i) - shift);
     if (i < n) total += v_exp_nonpositive(v_load_part(x + i, n - i, -INFINITY) - shift);
-    // Added to a large maximum the logarithm would lose its digits, so they are stored separately.
+    // A large maximum would round the logarithm away, so the two are stored separately.
     lse[0] = shift;
     lse[1] = logf(v_sum(total));
     loss[r] = (shift - x[target[r]]) + lse[1];

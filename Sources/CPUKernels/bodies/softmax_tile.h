@@ -15,8 +15,8 @@ static void mask_keys(size_t rows, size_t columns, float *s, size_t stride, cons
     for (size_t j = 0; j < columns; j++) s[j] = keep[j] ? s[j] : -INFINITY;
 }
 
-// x + y, saturated to the largest finite number of its sign unless y is infinite: a score that is out of
-// range still belongs to a key, which only an infinite y rules out. NaN stays NaN unless y is −∞.
+// x + y, saturated to the largest finite number of its sign unless y is infinite, because only an infinite
+// bias masks a key. NaN stays NaN unless y is −∞.
 INLINE float add_in_range(float x, float y) {
   float low = y < -FLT_MAX ? y : -FLT_MAX, high = y > FLT_MAX ? y : FLT_MAX;
   float sum = y == -INFINITY ? y : x + y;

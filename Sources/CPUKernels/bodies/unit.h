@@ -1,5 +1,5 @@
 // Rows of `groups` equal slices, each divided by its norm. A slice of a norm below `shortest` becomes
-// zero, with a reciprocal norm of zero, so its gradient is zero too.
+// zero, with an inverse norm of zero, so its gradient is zero too.
 static void unit_slices(size_t rows, size_t n, size_t groups, float shortest, const float *x,
                         float *y, float *inverse_norms) {
   if (n == 0) return;  // Callers may then have no memory for norms.

@@ -24,8 +24,8 @@ typedef enum {
 
 typedef enum { CPU_F32, CPU_BF16, CPU_F16 } cpu_float_type;
 
-// The element type of a bias: numbers, or bytes that say whether a pair may be attended. A byte of 0
-// adds -inf, any other byte adds 0.
+// The element type of a bias: floating point, or bytes as a Boolean mask. A byte of 0 adds -inf, any
+// other byte adds 0.
 typedef enum {
   CPU_BIAS_F32, CPU_BIAS_BF16, CPU_BIAS_F16, CPU_BIAS_F64, CPU_BIAS_BOOL
 } cpu_bias_type;
@@ -81,7 +81,7 @@ typedef struct {
   // padded with a zero.
   void (*_Nullable narrow_scaled)(size_t rows, size_t columns, const float *x, size_t stride,
                                   const float *row, const float *column, uint16_t *y);
-  // Such products in registers, for measuring their peak rate: 2 * operations_per_round a round.
+  // Such products in registers, for measuring their peak rate: 2 * operations_per_round per round.
   float (*_Nullable dot_pairs)(size_t rounds, uint16_t a, uint16_t b);
 } cpu_bf16_kernels;
 
