@@ -2,8 +2,8 @@ import AttentionTensors
 
 /// Checks of arguments.
 enum Check {
-  /// Throws ``AttentionError/invalidArgument(_:was:mustBe:)`` with the shape of `tensor`, unless it
-  /// is right.
+  /// Throws ``AttentionError/invalidArgument(_:was:mustBe:)`` with the shape of `tensor` unless `isRight`
+  /// holds.
   static func tensor(
     _ tensor: Tensor, _ name: String, _ mustBe: @autoclosure () -> String,
     _ isRight: (Tensor) -> Bool
@@ -25,9 +25,9 @@ enum Check {
     }
   }
 
-  /// The device of `tensor`, the argument called `name`, on which the others must be too.
+  /// The device of `tensor`, the argument `name`, which must be that of the others too.
   ///
-  /// - Throws: ``AttentionError/invalidArgument(_:was:mustBe:)`` naming the first that is elsewhere.
+  /// - Throws: ``AttentionError/invalidArgument(_:was:mustBe:)`` naming the first one on another device.
   @discardableResult
   static func device(
     of tensor: Tensor, _ name: String, with others: [(tensor: Tensor?, name: String)]
@@ -40,8 +40,8 @@ enum Check {
     return tensor.device
   }
 
-  /// The rows of the batch, or the packed sequences between neighbouring cumulative lengths; `name`
-  /// is the argument that has the batch.
+  /// The sequences of a call: the rows of the batch, or packed sequences with these cumulative lengths.
+  /// `name` is the argument that has the batch.
   static func sequences(
     _ cumulativeLengths: Tensor?, of name: String, batch: Int, length: Int
   ) throws -> TokenSequences {
@@ -69,7 +69,7 @@ enum Check {
 }
 
 extension Tensor {
-  /// This tensor, or a copy of it if the elements of its last axis are not neighbours.
+  /// This tensor, or a contiguous copy if the elements of its last axis are not adjacent.
   func withDenseRows() throws -> Tensor {
     shape[rank - 1] == 1 || strides[rank - 1] == 1 ? self : try contiguous()
   }

@@ -6,7 +6,7 @@ public struct Explanation: Hashable, Sendable, Codable, CustomStringConvertible 
     public let kernel: String
     public let objection: Objection?
     public let cost: Cost?
-    /// The estimate; nil where there is an objection, or nothing to choose from.
+    /// The estimate; nil if there is an objection, or only one kernel.
     public let seconds: Double?
   }
 
@@ -14,11 +14,11 @@ public struct Explanation: Hashable, Sendable, Codable, CustomStringConvertible 
   public let operation: String
   /// The problem in words.
   public let problem: String
-  /// The kernel that runs; nil if every kernel objects.
+  /// The kernel that runs; nil if none can.
   public let chosen: String?
-  /// The kernel that the caller asked for, if any.
+  /// The kernel that the caller requested, if any.
   public let forced: String?
-  /// All kernels of the operator, those that can run first, the cheapest at the top.
+  /// All kernels of the operator: first those that can run, by rising estimate.
   public let candidates: [Candidate]
 
   /// One line: the choice and the reason.
@@ -34,21 +34,21 @@ public struct Explanation: Hashable, Sendable, Codable, CustomStringConvertible 
 }
 
 extension Explanation.Candidate {
-  /// A kernel that runs without being chosen: it is the only one.
+  /// The only kernel of an operation, which runs without a choice.
   public init(running kernel: String) {
     self.init(kernel: kernel, objection: nil, cost: nil, seconds: nil)
   }
 }
 
-/// A verdict as a person reads it.
+/// A verdict formatted as a table.
 package struct ExplanationTable {
   private let explanation: Explanation
 
   package init(_ explanation: Explanation) { self.explanation = explanation }
 
-  /// The choice in one line, then a row a kernel: those that can run, the cheapest first, with their
-  /// estimates and what these rest on, then the others with their objections. Kernels that object for the
-  /// same reason, as those for another device, share a line at the end.
+  /// The choice in one line, then a row per kernel: those that can run, by rising estimate, with notes on the
+  /// estimate, then the others with their objections. Kernels with the same objection, such as those for
+  /// another device, share a line at the end.
   package func text(width: Int = 100) -> String {
     var table = TextTable([
       "": .left, "kernel": .left, "estimate": .right, "extra memory": .right, "why": .left,
@@ -75,10 +75,10 @@ package struct ExplanationTable {
       .joined(separator: "\n")
   }
 
-  /// Where the names of kernels begin in the table.
+  /// The indentation of the names of kernels in the table.
   private static let indent = "   "
 
-  /// Why nothing would run; nil if something would.
+  /// Why no kernel would run; nil if one would.
   package var failure: String? {
     guard explanation.chosen == nil else { return nil }
     if let forced = explanation.forced,

@@ -9,29 +9,28 @@ import AttentionTensors
 public protocol OperatorKernel<Op>: Sendable {
   associatedtype Op: Operator
 
-  /// A stable name: device, then what sets the kernel apart, as `cpu.tiled`.
+  /// A stable name: the device, then what sets the kernel apart, such as `cpu.tiled`.
   var name: String { get }
 
-  /// Why this kernel cannot run on `device`; nil if it can. Without an answer of its own a kernel runs
-  /// on the CPU.
+  /// Why this kernel cannot run on `device`; nil if it can. By default a kernel runs on the CPU only.
   func objection(to device: Device) -> Objection?
 
   /// Why this kernel cannot solve `problem`; nil if it can.
   func objection(to problem: Op.Problem) -> Objection?
 
-  /// What solving `problem` needs. Asked only where there is no objection.
+  /// What solving `problem` needs. Called only if there is no objection.
   func cost(of problem: Op.Problem) -> Cost
 
   /// The outputs of a call to which there is no objection.
   func forward(_ arguments: Op.Arguments) throws -> OperatorTensors<Op.Output>
 
-  /// The gradients of a call to which there is no objection, where its problem asks for gradients: one for each
-  /// input that is wanted, in any floating-point dtype.
+  /// The gradients of a call to which there is no objection and whose problem needs them: one for each input
+  /// whose gradient is wanted, in any floating-point dtype.
   ///
   /// - Parameters:
   ///   - arguments: those of the forward pass.
-  ///   - outputs: what ``forward(_:)`` gave; of a caller with a tape of his own, those that are read backward.
-  ///   - incoming: the gradients of the outputs, in their dtypes; one that is missing is zero.
+  ///   - outputs: the results of ``forward(_:)``, at least those in ``Operator/readBackward``.
+  ///   - incoming: the gradients of the outputs, in their dtypes; a missing one is zero.
   func backward(
     _ arguments: Op.Arguments, _ outputs: OperatorTensors<Op.Output>,
     _ incoming: OperatorTensors<Op.Output>
@@ -44,8 +43,8 @@ extension OperatorKernel {
   }
 }
 
-/// The reason why a kernel cannot solve a problem, in words that name the fact which stands in the
-/// way: "gradients asked for; this kernel runs forward only".
+/// The reason why a kernel cannot solve a problem, in words that name the obstacle: "gradients asked for; it
+/// runs forward only".
 public struct Objection: Hashable, Sendable, Codable, CustomStringConvertible {
   public let reason: String
 
@@ -55,7 +54,7 @@ public struct Objection: Hashable, Sendable, Codable, CustomStringConvertible {
 }
 
 extension Objection {
-  /// The compute capability from which on kernels run: half precision is converted by its instructions.
+  /// The lowest compute capability that kernels support: they use its conversions of half precision.
   private static let oldestCapability = 80
 
   /// Why a kernel for GPUs cannot run on `device`; nil if it can.
@@ -86,22 +85,22 @@ extension Objection {
   }
 }
 
-/// What a kernel needs for a problem, and the time that follows on a machine of given rates.
+/// What a kernel needs for a problem, and the estimate for a machine with given rates.
 public struct Cost: Hashable, Sendable, Codable {
   /// Floating-point operations, a multiply-add counted as two.
   public var operations: Double
   /// Bytes read and written beyond the caches.
   public var bytes: Double
-  /// Bytes of working memory beside inputs and outputs.
+  /// Bytes of working memory besides inputs and outputs.
   public var extraMemory: Int
-  /// The share of the machine's peak that the kernel's inner loop reaches when nothing else holds
-  /// it up, from 0 to 1.
+  /// The fraction of the machine's peak rate that the kernel's inner loop reaches when nothing else limits
+  /// it, from 0 to 1.
   public var efficiency: Double
-  /// Seconds that pass however small the problem is.
+  /// Seconds that a call takes however small the problem is.
   public var overhead: Double
-  /// How many independent pieces of work there are: fewer than threads leave threads idle.
+  /// The number of independent pieces of work; with fewer pieces than threads, threads are idle.
   public var pieces: Int
-  /// What the estimate rests on, where figures do not say it.
+  /// What the estimate assumes beyond these figures.
   public var note: String?
 
   public init(
@@ -116,7 +115,7 @@ public struct Cost: Hashable, Sendable, Codable {
     self.pieces = pieces
   }
 
-  /// The roofline estimate in seconds: the longer of computing and moving, plus the overhead.
+  /// The roofline estimate in seconds: the longer of computation and memory traffic, plus the overhead.
   public func seconds(on machine: MachineRates) -> Double {
     let share = Double(min(machine.threads, max(1, pieces))) / Double(machine.threads)
     let compute = operations / (machine.operationsPerSecond * efficiency * share)

@@ -1,17 +1,16 @@
 import AttentionCUDA
 import AttentionTensors
 
-/// What a machine can do at most, for estimates.
+/// The peak rates of a machine, for estimates.
 ///
-/// The rates are nominal ones of the instruction set and of all processors, neither measurements nor
-/// those of the threads in use: the same problem gets the same kernel in every run, and with it the
-/// same bits.
+/// The rates are nominal, of the instruction set and all processors, neither measured nor those of the
+/// threads in use: so the same problem gets the same kernel in every run, and the same bits.
 public struct MachineRates: Hashable, Sendable, Codable {
-  /// Float32 multiply-adds counted as two, all processors together.
+  /// Float32 operations of all processors together, a multiply-add counted as two.
   public var operationsPerSecond: Double
-  /// Memory bandwidth, all processors together.
+  /// Memory bandwidth of all processors together.
   public var bytesPerSecond: Double
-  /// Threads that work at the same time: as many as there are processors.
+  /// Threads that run at the same time: the number of processors.
   public var threads: Int
 
   public init(operationsPerSecond: Double, bytesPerSecond: Double, threads: Int) {
@@ -29,7 +28,7 @@ public struct MachineRates: Hashable, Sendable, Codable {
       bytesPerSecond: nominalBytesPerThread * Double(threads), threads: threads)
   }
 
-  /// The nominal rates of `device`, of half precision on a GPU. Where the device cannot be asked, no
+  /// The nominal rates of `device`, those of half precision on a GPU. If the device cannot be queried, no
   /// kernel runs on it, and the rates are those of the processors.
   static func nominal(of device: Device) -> MachineRates {
     guard case .cuda(let index) = device, let limits = try? CUDADevice.at(index).limits else {
@@ -45,7 +44,7 @@ public struct MachineRates: Hashable, Sendable, Codable {
 }
 
 extension InstructionSet {
-  /// Float32 operations a cycle and core: two for each lane of the multiply-adds that start in it.
+  /// Float32 operations per cycle and core: two for each lane of the multiply-adds issued per cycle.
   var operationsPerCycle: Double {
     switch self {
     case .portable: 8

@@ -1,35 +1,35 @@
 import AttentionTensors
 
-/// A public function of a mathematical family, declared once: its tensors, its options, its problem and its
-/// kernels. The Swift function, the command line, the C interface, Python and conformance read it here.
+/// A public function of a mathematical family, declared once: its tensors, options, problem and kernels. Swift
+/// functions, the command line, the C interface, Python and conformance follow from the declaration.
 public protocol Operator: Sendable {
   /// The only table of the tensors that it reads.
   associatedtype Input: OperatorInput
   /// The tensors that it computes.
   associatedtype Output: OperatorOutput
-  /// What a call says beside its tensors.
+  /// The arguments of a call that are not tensors.
   associatedtype Options: Sendable
-  /// What kernels judge by.
+  /// A call without its numbers, from which kernels derive objections and costs.
   associatedtype Problem: OperatorProblem
   /// The sequences of a call: the rows of the batch, or those packed into one row.
   associatedtype Sequences: Sendable
-  /// What kernels read of a call.
+  /// A call in the form that kernels read.
   associatedtype Arguments: OperatorArguments<Self>
 
-  /// The function's name, as `attention`.
+  /// The function's name, such as `attention`.
   static var name: String { get }
-  /// The outputs that backward passes read: a caller who keeps a tape of his own must keep them too.
+  /// The outputs that backward passes read; a caller with its own tape must keep them.
   static var readBackward: [Output] { get }
   /// Its kernels, and the choice between them.
   static var registry: KernelRegistry<Self> { get }
 
-  /// Checks that tensors and options go together. Devices are checked before.
+  /// Validates tensors and options. Presence and devices have been checked before.
   ///
   /// - Parameters:
   ///   - inputs: the tensors of the call.
-  ///   - options: what it says beside them.
-  ///   - gradients: those that are wanted.
-  /// - Throws: ``AttentionError/invalidArgument(_:was:mustBe:)`` naming the first that does not fit.
+  ///   - options: the arguments that are not tensors.
+  ///   - gradients: the gradients that are wanted.
+  /// - Throws: ``AttentionError/invalidArgument(_:was:mustBe:)`` naming the first invalid argument.
   static func check(
     _ inputs: OperatorTensors<Input>, _ options: Options, _ gradients: WantedGradients<Input>
   ) throws -> (problem: Problem, sequences: Sequences)
@@ -49,10 +49,10 @@ extension Operator {
   /// All kernels, those from outside of the package last; of equal estimates the earlier is taken.
   public static var kernels: [any OperatorKernel<Self>] { registry.kernels }
 
-  /// Makes `kernel` a candidate of every later call: verdicts have it, a call can ask for it by name, and
+  /// Makes `kernel` a candidate of every later call: verdicts include it, a call can request it by name, and
   /// conformance runs it wherever it does not object.
   ///
-  /// Calls from other threads that are being judged meanwhile may do without it.
+  /// Concurrent calls on other threads may not consider it yet.
   ///
   /// - Throws: ``AttentionError/invalidArgument(_:was:mustBe:)`` if a kernel of the operator has its name.
   public static func register(_ kernel: any OperatorKernel<Self>) throws {
@@ -62,10 +62,10 @@ extension Operator {
   /// The tensors that it reads.
   @inlinable
   public static var inputs: [Input] { registry.inputs }
-  /// What holds of each of ``inputs``.
+  /// The facts of each of ``inputs``.
   @inlinable
   public static var facts: [InputFacts] { registry.facts }
-  /// Those that have gradients, where they hold numbers.
+  /// Those that have gradients if they are floating-point.
   public static var differentiable: [Input] { inputs.filter(\.facts.isDifferentiable) }
   /// The tensors that it computes.
   @inlinable
@@ -73,21 +73,21 @@ extension Operator {
 
   /// The verdict on a problem.
   ///
-  /// - Throws: ``AttentionError/unknownKernel(_:known:)`` if no kernel has the name asked for.
+  /// - Throws: ``AttentionError/unknownKernel(_:known:)`` if no kernel has the requested name.
   public static func explain(_ problem: Problem, kernel: String? = nil) throws -> Explanation {
     try registry.verdict(on: problem, kernel).explanation
   }
 }
 
-/// A tensor that an operator reads. The raw value is its name in files, C and Python; the cases stand in the
+/// A tensor that an operator reads. The raw value is its name in files, C and Python; the cases are in the
 /// order of the C struct.
 public protocol OperatorInput:
   Hashable, Sendable, CaseIterable, RawRepresentable
 where RawValue == String, AllCases == [Self] {
   var facts: InputFacts { get }
-  /// Its name in Swift, as errors have it.
+  /// Its name in Swift, which errors use.
   var argument: String { get }
-  /// Its name in the C struct and in Python, if another than in files.
+  /// Its name in the C struct and in Python, if it differs from the one in files.
   var field: String { get }
 }
 
@@ -96,9 +96,9 @@ extension OperatorInput {
   public var field: String { rawValue }
 }
 
-/// What holds of a tensor that an operator reads.
+/// The facts about a tensor that an operator reads.
 public struct InputFacts: Sendable {
-  /// What a tensor may hold.
+  /// The dtypes that a tensor may have.
   public enum Kind: Sendable {
     case floatingPoint, floatingPointOrBool, bool, int32
 
@@ -117,15 +117,15 @@ public struct InputFacts: Sendable {
     InputFacts(shape, help, isRequired: true, isInCallDType: true)
   }
 
-  /// As `[b,t,h,k]`.
+  /// Such as `[b,t,h,k]`.
   public let shape: String
   public let kind: Kind
   public let isRequired: Bool
-  /// What it is, in a line; empty where shape and name say it.
+  /// Its meaning in one line; empty if shape and name suffice.
   public let help: String
-  /// Whether it is in the dtype that the call computes in, as the first input.
+  /// Whether it must have the dtype that the call computes in, that of the first input.
   public let isInCallDType: Bool
-  /// Whether the processor reads it, wherever the call runs.
+  /// Whether the CPU reads it, wherever the call runs, so that it may be on another device.
   public let isHosted: Bool
 
   public init(
@@ -140,21 +140,21 @@ public struct InputFacts: Sendable {
     self.isHosted = isHosted
   }
 
-  /// Packed sequences, of which every operator knows.
+  /// The cumulative lengths of packed sequences, an input of every operator.
   public static let cumulativeLengths = InputFacts(
     "[n+1]", "packed sequences, b is 1", kind: .int32, isHosted: true)
 
-  /// Whether there are gradients with respect to it, where it holds numbers.
+  /// Whether it has a gradient if it is floating-point.
   @inlinable
   public var isDifferentiable: Bool { kind == .floatingPoint || kind == .floatingPointOrBool }
 }
 
-/// A tensor that an operator computes. The raw value is its name in files, C and Python; the cases stand in
-/// the order of the C struct.
+/// A tensor that an operator computes. The raw value is its name in files, C and Python; the cases are in the
+/// order of the C struct.
 public protocol OperatorOutput:
   Hashable, Sendable, CaseIterable, RawRepresentable
 where RawValue == String, AllCases == [Self] {
-  /// Whether callers see it; else it is what a kernel keeps for its backward pass.
+  /// Whether it is returned to callers; otherwise a kernel keeps it for its backward pass.
   var isResult: Bool { get }
 }
 
@@ -162,20 +162,20 @@ extension OperatorOutput {
   public var isResult: Bool { true }
 }
 
-/// What is asked of an operator, without the numbers: all that kernels judge by.
+/// A call without its numbers: everything from which kernels derive objections and costs.
 public protocol OperatorProblem: Hashable, Sendable, CustomStringConvertible {
-  /// Where it is to be solved.
+  /// The device that computes it.
   var device: Device { get set }
   var needsGradient: Bool { get set }
-  /// Whether there is anything to compute; else outputs are zeros, or a state that was given.
+  /// Whether there is anything to compute; otherwise outputs are zeros, and a final state is the initial one.
   var hasWork: Bool { get }
 }
 
-/// The gradients that are asked for of a call.
+/// The gradients that a call needs.
 public struct WantedGradients<Input: OperatorInput>: Sendable {
-  /// Whether there will be a backward pass: the kernel of both is chosen for it.
+  /// Whether there will be a backward pass, which the same kernel must compute.
   public var areNeeded: Bool
-  /// The inputs whose gradients are read of it.
+  /// The inputs whose gradients are needed.
   public var inputs: [Input]
 
   @inlinable
@@ -191,13 +191,12 @@ public struct WantedGradients<Input: OperatorInput>: Sendable {
   }
 }
 
-/// What kernels read of a call: its tensors, checked and without history, and what follows from them.
+/// A call in the form that kernels read: its tensors, validated and detached, and values derived from them.
 public protocol OperatorArguments<Op>: Sendable {
   associatedtype Op: Operator
 
   var problem: Op.Problem { get }
-  /// The state that stays where there is nothing to compute: an output, the input that it then is, and that
-  /// input as kernels read it; nil without states.
+  /// The state that is passed on unchanged if there is nothing to compute; nil for operators without a state.
   var carried: CarriedState<Op>? { get }
 }
 
@@ -205,11 +204,11 @@ extension OperatorArguments {
   public var carried: CarriedState<Op>? { nil }
 }
 
-/// A state that an operator carries from call to call.
+/// A state that an operator carries from call to call: the input and the output that hold it.
 public struct CarriedState<Op: Operator>: Sendable {
   public let from: Op.Input
   public let to: Op.Output
-  /// As kernels read it; nil for a state of zeros.
+  /// The input in the form that kernels read; nil for a state of zeros.
   public let tensor: Tensor?
 
   public init(from: Op.Input, to: Op.Output, _ tensor: Tensor?) {
@@ -219,7 +218,7 @@ public struct CarriedState<Op: Operator>: Sendable {
   }
 }
 
-/// Memory of the caller that results are wanted in; none for fresh memory.
+/// The caller's memory for results; without it they are newly allocated.
 ///
 /// Kernels may write there what they compute in the place's shape, dtype and order; what they compute otherwise
 /// is in fresh memory, and the caller copies it. Nothing else may be in that memory that is read meanwhile.

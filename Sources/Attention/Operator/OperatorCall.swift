@@ -1,7 +1,7 @@
 import AttentionTensors
 
-/// A call of an operator: its tensors and options, checked once when it is made. It explains itself, runs, and
-/// records its gradient.
+/// A call of an operator: its tensors and options, validated once by the initialiser. It explains itself,
+/// runs, and records its gradient.
 ///
 /// What is called in other modules is specialised here for the package's own operators: the same of code that does
 /// not know the operator takes ten microseconds longer.
@@ -17,10 +17,10 @@ public struct OperatorCall<Op: Operator>: Sendable {
 
   /// - Parameters:
   ///   - inputs: the tensors; tracked ones get gradients.
-  ///   - options: what is asked beside them.
+  ///   - options: the arguments that are not tensors.
   ///   - kernel: the name of the kernel to run; nil for the one with the lowest estimate.
-  ///   - gradients: those that a caller with a tape of his own will ask for; nil for those of tracked tensors.
-  /// - Throws: ``AttentionError/invalidArgument(_:was:mustBe:)`` naming the first argument that does not fit.
+  ///   - gradients: those that a caller with its own tape will request; nil for those of tracked tensors.
+  /// - Throws: ``AttentionError/invalidArgument(_:was:mustBe:)`` naming the first invalid argument.
   @_specialize(where Op == ExactAttention)
   @_specialize(where Op == LinearAttention)
   @_specialize(where Op == GatedScan)
@@ -60,7 +60,7 @@ public struct OperatorCall<Op: Operator>: Sendable {
     inputs.filter { $0.key.facts.isDifferentiable && $0.tensor.dtype.isFloatingPoint }
   }
 
-  /// What kernels read of this call.
+  /// The call in the form that kernels read.
   ///
   /// - Parameter destinations: memory of the caller that results are wanted in.
   public func arguments(destinations: OperatorDestinations<Op> = OperatorDestinations()) throws
@@ -79,9 +79,9 @@ extension OperatorCall {
   /// Which kernel runs the call, and why not the others; nothing is computed.
   ///
   /// - Parameters:
-  ///   - device: where it would be computed; nil for where the tensors are.
-  ///   - needsGradient: whether there would be a backward pass; nil for whether this call has one.
-  /// - Throws: ``AttentionError/unknownKernel(_:known:)`` if no kernel has the name asked for.
+  ///   - device: the device to assume; nil for that of the tensors.
+  ///   - needsGradient: whether to assume a backward pass; nil for whether this call has one.
+  /// - Throws: ``AttentionError/unknownKernel(_:known:)`` if no kernel has the requested name.
   @_specialize(where Op == ExactAttention)
   @_specialize(where Op == LinearAttention)
   @_specialize(where Op == GatedScan)
@@ -97,7 +97,7 @@ extension OperatorCall {
 
   /// Computes the call and, where tensors are tracked, records it on the tape.
   ///
-  /// - Throws: ``AttentionError`` if no kernel runs it, or not the one asked for.
+  /// - Throws: ``AttentionError`` if every kernel objects, or the requested one does.
   @_specialize(where Op == ExactAttention)
   @_specialize(where Op == LinearAttention)
   @_specialize(where Op == GatedScan)
@@ -135,8 +135,8 @@ extension OperatorCall {
     try pass(OperatorDestinations(outputs: destinations), gradients: []).outputs()
   }
 
-  /// The gradients of a call that asks for them, in the shapes of its inputs; of those that nobody wants some
-  /// may be missing.
+  /// The gradients of a call that needs them, in the shapes of its inputs; gradients that are not wanted may
+  /// be missing.
   ///
   /// - Parameters:
   ///   - outputs: what ``forward(into:)`` computed of the same call: those that are read backward.
@@ -168,9 +168,9 @@ extension OperatorCall {
   }
 }
 
-/// A call on its way through a kernel. It holds no history: the tape keeps it.
+/// A call with the kernel that runs it. It holds no history, because the tape keeps it alive.
 private struct Pass<Op: Operator>: Sendable {
-  /// What a gradient is of, and the shape to which it is brought.
+  /// The input of a gradient, and the gradient's final shape.
   struct Place: Sendable {
     let input: Op.Input
     let shape: Shape
@@ -256,8 +256,8 @@ public struct OperatorResults<Op: Operator>: Sendable {
 }
 
 extension Tensor {
-  /// A gradient in the shape of its input: adds what a kernel of linear attention computed apart, for
-  /// value heads that share a query head, and for tokens that share a decay.
+  /// A gradient in the shape of its input: sums what a kernel of linear attention computed separately, for
+  /// value heads that share a query head, or for tokens that share a decay.
   func folded(to shape: Shape) throws -> Tensor {
     if self.shape == shape { return self }
     switch shape.rank {

@@ -1,10 +1,10 @@
 import AttentionTensors
 
-/// Up to which sizes calls are taken, so that costs are counted in integers of 64 bits: tensors that
-/// are views of little memory, or have an empty axis, may have extents of any size.
+/// Limits of the sizes of calls, so that costs do not overflow 64-bit integers: views of little memory, and
+/// tensors with an empty axis, may have extents of any size.
 ///
-/// Every product of extents that a call makes is checked here: those of its tensors, of its results, and of
-/// what lies between, whose axes belong to different tensors.
+/// Every product of extents that a call computes is checked here: those of its tensors, its results, and
+/// intermediate results with axes of different tensors.
 enum ProblemSize {
   /// The largest product of all extents of a problem on sequences.
   static let largestProduct = 1 << 48
@@ -12,15 +12,15 @@ enum ProblemSize {
   static let mostPairs = 1 << 58
   /// The most rows of a batch, or packed sequences.
   static let mostSequences = 1 << 24
-  /// The most heads: each has numbers of its own, whether there are tokens or not.
+  /// The most heads: each takes memory, even without tokens.
   static let mostHeads = 1 << 20
-  /// The longest rows of keys and values of a head: kernels have room for their square.
+  /// The largest dimension of keys and values: kernels allocate its square.
   static let longestRow = 1 << 24
 
   /// - Parameters:
-  ///   - tensor: the argument called `name`, which the message shows.
-  ///   - extents: called `meaning` in the message; empty axes count as 1, since what belongs to the
-  ///     other axes still is.
+  ///   - tensor: the argument `name`, whose shape the message shows.
+  ///   - extents: called `meaning` in the message; empty axes count as 1, because memory that belongs to the
+  ///     other axes is still allocated.
   /// - Throws: ``AttentionError/invalidArgument(_:was:mustBe:)`` if their product is above `largest`.
   static func check(
     _ tensor: Tensor, _ name: String, _ extents: [Int], _ meaning: String,
@@ -48,7 +48,7 @@ enum ProblemSize {
     try check(count, "heads", mostHeads, name)
   }
 
-  /// - Throws: ``AttentionError/invalidArgument(_:was:mustBe:)`` if the rows of a head are too long.
+  /// - Throws: ``AttentionError/invalidArgument(_:was:mustBe:)`` if the dimension of a head is too large.
   static func check(row count: Int, _ name: String) throws {
     try check(count, "numbers a head", longestRow, name)
   }

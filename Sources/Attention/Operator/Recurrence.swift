@@ -1,17 +1,17 @@
 import AttentionTensors
 
-/// What a call says beside its tensors, where there is nothing.
+/// The options of operators that have none.
 public struct NoOptions: Hashable, Sendable {
   public init() {}
 }
 
 /// The tensors that an operator with a state computes.
 public enum RecurrenceOutput: String, OperatorOutput {
-  /// Of each token, in the dtype of the inputs.
+  /// The output of each token, in the dtype of the inputs.
   case output
-  /// Of each sequence, after its last token: float32, or float64 with float64 inputs.
+  /// The state of each sequence after its last token: float32, or float64 with float64 inputs.
   case finalState = "final_state"
-  /// States between tokens that a kernel keeps for its backward pass, if it does.
+  /// States between tokens that a kernel may keep for its backward pass.
   case checkpoints
 
   public var isResult: Bool { self != .checkpoints }
@@ -23,7 +23,7 @@ extension OperatorTensors where Key == RecurrenceOutput {
     self = [.output: output, .finalState: finalState, .checkpoints: checkpoints]
   }
 
-  /// Those that every kernel computes.
+  /// The outputs that every kernel computes.
   public var output: Tensor { self[.output]! }
   public var finalState: Tensor { self[.finalState]! }
 }
@@ -34,9 +34,9 @@ extension OperatorResults where Op.Output == RecurrenceOutput {
       outputs: OperatorTensors(output: output, finalState: finalState), explanation: explanation)
   }
 
-  /// Of each token, in the dtype of the inputs.
+  /// The output of each token, in the dtype of the inputs.
   public var output: Tensor { self[.output] }
-  /// The state after the last token of each sequence: float32, or float64 where the inputs are float64. An empty
-  /// sequence ends in its initial state.
+  /// The state of each sequence after its last token: float32, or float64 with float64 inputs. That of an
+  /// empty sequence is its initial state.
   public var finalState: Tensor { self[.finalState] }
 }

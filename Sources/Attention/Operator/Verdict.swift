@@ -1,7 +1,7 @@
 import AttentionTensors
 import Synchronization
 
-/// Chooses the kernel for a problem: of those without an objection the one with the lowest estimate.
+/// Chooses the kernel for a problem: among those without an objection the one with the lowest estimate.
 ///
 /// A pure function of the problem, the kernels and the machine's rates. Nothing falls back silently:
 /// a kernel asked for by name runs, or its objection is thrown.
@@ -9,10 +9,10 @@ public enum KernelSelector {
   /// The verdict of `kernels` on `problem`.
   ///
   /// - Parameters:
-  ///   - problem: what is to be solved, and where.
-  ///   - kernels: the operator's kernels; of equal estimates the earlier wins.
-  ///   - forced: the name of the kernel to take, or nil for the cheapest.
-  ///   - rates: what the machine can do, for the estimates; nil for the nominal rates of the device.
+  ///   - problem: the problem, with its device.
+  ///   - kernels: the operator's kernels; among equal estimates the earlier wins.
+  ///   - forced: the name of the requested kernel; nil for the one with the lowest estimate.
+  ///   - rates: the machine's rates for the estimates; nil for the nominal rates of the device.
   /// - Throws: ``AttentionError/unknownKernel(_:known:)`` if no kernel has the forced name.
   public static func explain<Op: Operator>(
     _ problem: Op.Problem, kernels: [any OperatorKernel<Op>], forced: String? = nil,
@@ -41,7 +41,7 @@ public enum KernelSelector {
   }
 }
 
-/// The explanation of a verdict with the kernel that it chooses.
+/// The explanation of a verdict, with the chosen kernel.
 final class Verdict<Op: Operator>: Sendable {
   let explanation: Explanation
   private let chosen: (any OperatorKernel<Op>)?
@@ -53,7 +53,7 @@ final class Verdict<Op: Operator>: Sendable {
 
   /// The chosen kernel.
   ///
-  /// - Throws: ``AttentionError/kernelObjects(_:_:)`` if the kernel asked for cannot run,
+  /// - Throws: ``AttentionError/kernelObjects(_:_:)`` if the requested kernel cannot run,
   ///   ``AttentionError/noKernel(_:)`` if none can.
   func kernel() throws -> any OperatorKernel<Op> {
     if let chosen { return chosen }
@@ -68,8 +68,8 @@ final class Verdict<Op: Operator>: Sendable {
 
 /// The kernels of an operator, and the choice between them.
 public final class KernelRegistry<Op: Operator>: Sendable {
-  /// All that a verdict depends on beside the kernels. Instructions, and threads, by which only the memory that
-  /// kernels say they take is counted, may change between two calls.
+  /// Everything that a verdict depends on besides the kernels. The instruction set may change between calls,
+  /// and so may the number of threads, which affects only the extra memory of kernels.
   private struct Question: Hashable, Sendable {
     let problem: Op.Problem
     let forced: String?
@@ -77,8 +77,7 @@ public final class KernelRegistry<Op: Operator>: Sendable {
     let instructions: InstructionSet
   }
 
-  /// Kernels with the verdicts on them. Each is worked out once: to judge a problem and to put it into words
-  /// takes longer than many a short call.
+  /// Kernels with their cached verdicts: computing a verdict and its text takes longer than many short calls.
   private final class Candidates: Sendable {
     let kernels: [any OperatorKernel<Op>]
     let verdicts = Remembered<Question, Verdict<Op>>()
@@ -112,7 +111,7 @@ public final class KernelRegistry<Op: Operator>: Sendable {
 
   /// The verdict on `problem`.
   ///
-  /// - Parameter forced: the name of the kernel to take, or nil for the cheapest.
+  /// - Parameter forced: the name of the requested kernel; nil for the one with the lowest estimate.
   /// - Throws: ``AttentionError/unknownKernel(_:known:)`` if no kernel has the forced name.
   func verdict(on problem: Op.Problem, _ forced: String?) throws -> Verdict<Op> {
     let candidates = candidates.withLock { $0 }
