@@ -1,18 +1,18 @@
 import AttentionTensors
 
-/// Where a query stands among keys of another number.
+/// The position of queries among the keys if their lengths differ.
 public enum Alignment: String, CaseIterable, Hashable, Sendable, Codable {
-  /// The last query stands at the last key: query i at key i + s − t.
+  /// The last query is at the last key: query i at key i + s − t.
   case bottomRight = "bottom-right"
-  /// Query i stands at key i.
+  /// The first query is at the first key: query i at key i.
   case topLeft = "top-left"
 }
 
-/// How far a query sees around its place; nil is no limit.
+/// The largest distance of the keys that a query may attend to; nil is no limit.
 public struct Window: Hashable, Sendable, Codable {
-  /// Keys before the query's place, at least 0.
+  /// Keys before the query's position, at least 0.
   public var left: Int?
-  /// Keys after the query's place, at least 0.
+  /// Keys after the query's position, at least 0.
   public var right: Int?
 
   public init(left: Int?, right: Int?) {
@@ -21,17 +21,17 @@ public struct Window: Hashable, Sendable, Codable {
   }
 }
 
-/// Which keys a query may attend.
+/// Which keys a query may attend to.
 public struct AttentionMask: Sendable {
-  /// No key after the query's place.
+  /// Whether keys after the query's position are masked.
   public var isCausal: Bool
-  /// Places the causal edge, the window and ALiBi alike.
+  /// The position of queries among the keys, for causality, the window and ALiBi.
   public var alignment: Alignment
   public var window: Window?
-  /// bool [batch, keys]: true where a key may be attended.
+  /// bool [batch, keys]: true for keys that may be attended to.
   public var keyMask: Tensor?
-  /// int32 [sequences + 1]: packed sequences of batch 1 that do not see each other. Starts at 0,
-  /// never falls, ends at the length; queries and keys have the same sequences.
+  /// int32 [sequences + 1]: cumulative lengths of packed sequences in a batch of 1, which do not attend to
+  /// each other. They start at 0, never fall and end at the length, that of queries and of keys.
   public var cumulativeLengths: Tensor?
 
   public init(
@@ -46,10 +46,10 @@ public struct AttentionMask: Sendable {
   }
 }
 
-/// The keys that a query sees because of causality and window, as a band along the diagonal:
-/// query i sees keys i + low ..< i + high, cut to those that exist.
+/// The keys that causality and window leave a query, as a band along the diagonal: query i attends to keys
+/// i + low ..< i + high, clamped to those that exist.
 struct Band: Hashable, Sendable {
-  /// Far enough outside every tensor, and far from overflow.
+  /// Beyond every tensor, and far from overflow.
   private static let unlimited = Int.max / 4
 
   let low: Int
@@ -71,17 +71,17 @@ struct Band: Hashable, Sendable {
     self.high = high
   }
 
-  /// The same band from the keys' side: key j is seen by queries j + low ..< j + high.
+  /// The same band from the keys' side: queries j + low ..< j + high attend to key j.
   var transposed: Band { Band(low: 1 - high, high: 1 - low) }
 
-  /// The keys that any of the queries `rows` sees, of `keys` keys.
+  /// The keys, of `keys`, that any of the queries `rows` attends to.
   func visibleKeys(rows: Range<Int>, keys: Int) -> Range<Int> {
     let first = max(0, rows.lowerBound + low)
     let end = min(keys, rows.upperBound - 1 + high)
     return first < end ? first..<end : 0..<0
   }
 
-  /// The queries that see any of the keys `columns`, of `queries` queries.
+  /// The queries, of `queries`, that attend to any of the keys `columns`.
   func visibleQueries(columns: Range<Int>, queries: Int) -> Range<Int> {
     // i + low <= last key and i + high > first key
     let first = max(0, columns.lowerBound - high + 1)
@@ -89,16 +89,15 @@ struct Band: Hashable, Sendable {
     return first < end ? first..<end : 0..<0
   }
 
-  /// Whether every query of `rows` sees every key of `columns`.
+  /// Whether every query of `rows` attends to every key of `columns`.
   func covers(rows: Range<Int>, columns: Range<Int>) -> Bool {
     columns.lowerBound >= rows.upperBound - 1 + low
       && columns.upperBound <= rows.lowerBound + high
   }
 
-  /// How many pairs of `queries` × `keys` are inside the band.
+  /// The number of pairs of `queries` × `keys` inside the band.
   func pairs(queries: Int, keys: Int) -> Int {
-    // The sum over all queries i of min(keys, max(0, i + shift)): zeros, then numbers that rise by one,
-    // then `keys` each.
+    // The sum over all queries i of min(keys, max(0, i + shift)): zeros, terms rising by one, then `keys`.
     func sum(_ shift: Int) -> Int {
       let zeros = min(queries, max(0, -shift))
       let full = min(queries, max(0, keys - shift))

@@ -6,7 +6,7 @@ public final class ExactArguments: OperatorArguments {
 
   public let problem: ExactProblem
   public let options: ExactOptions
-  /// The sequences: their queries and keys do not meet those of another.
+  /// The sequences, which do not attend to each other.
   public let segments: Segments
   /// The tensors as the caller gave them.
   private let tensors: OperatorTensors<ExactInput>
@@ -14,26 +14,24 @@ public final class ExactArguments: OperatorArguments {
   public let queries: Tensor
   public let keys: Tensor
   public let values: Tensor
-  /// The similarity's factor; 1 where each head has its own.
+  /// The similarity's factor; 1 if each head has its own.
   public let factor: Double
-  /// The similarity's factor for each query head; empty where only a tensor on a GPU has it.
+  /// The similarity's factor for each query head; empty if the factors are a tensor on a GPU.
   public let scale: [Float]
   /// Contiguous bool [b,s].
   public let keyMask: Tensor?
-  /// One for each query head.
+  /// ALiBi's slope for each query head.
   let slopes: [Float]?
-  /// A view [b,h,t,s] of the bias as it lies, with zero strides where it broadcasts.
+  /// The bias in place, as a view [b,h,t,s] with zero strides along axes where it broadcasts.
   public let bias: Tensor?
-  /// The running sums of the logit decay, [b,h,t] row-major, restarted at each packed sequence and each
-  /// cut; nil on a GPU, which sums itself.
+  /// The cumulative sums of the logit decay, [b,h,t] row-major, restarted at each packed sequence and each
+  /// cut; nil on a GPU, whose kernels compute them.
   let decaySums: [Double]?
-  /// The number of cuts up to each token, in the same order; nil where there is none. See
-  /// ``cuttingDecay``.
+  /// The number of cuts up to each token, in the same order; nil if there are none. See ``cuttingDecay``.
   let decayCuts: [Int32]?
   /// The sink of each query head; nil on a GPU.
   let sinkNumbers: [Float]?
-  /// Whether a query may not see a key of its own sequence. A bias of −∞ hides as a mask does, and so does a
-  /// decay that cuts.
+  /// Whether pairs within a sequence may be masked: by the mask, by a bias of −∞, or by a decay that cuts.
   let hidesPairs: Bool
   /// Where results are wanted.
   public let destinations: OperatorDestinations<ExactAttention>
@@ -42,14 +40,14 @@ public final class ExactArguments: OperatorArguments {
   public subscript(input: ExactInput) -> Tensor? { tensors[input] }
 
   var dtype: DType { problem.dtype }
-  /// Where the tensors are.
+  /// The device of the tensors.
   var device: Device { queries.device }
   var normalizedGroups: Int? { problem.normalizedGroups }
-  /// The factors [h], where each head has one.
+  /// The factors [h], if each head has its own.
   var scales: Tensor? { tensors[.scale] }
   var biasShape: Shape? { problem.bias }
   var logitDecay: Tensor? { tensors[.logitDecay] }
-  /// The shape of the bias's gradient; nil where it has none.
+  /// The shape of the bias's gradient; nil if it is not needed.
   var biasGradientShape: Shape? { problem.needsBiasGradient ? biasShape : nil }
   /// Query heads that share a key/value head.
   var headsPerGroup: Int { problem.heads / problem.keyValueHeads }
@@ -66,7 +64,7 @@ public final class ExactArguments: OperatorArguments {
     queries = try inputs.required(.queries)
     keys = try inputs.required(.keys)
     values = try inputs.required(.values)
-    // On a GPU numbers are not read here.
+    // Elements on a GPU are not read here.
     let isReadable = queries.device == .cpu
     let (heads, scales) = (problem.heads, inputs[.scale])
     factor = scales == nil ? options.factor(dimension: problem.keyDimension) : 1
@@ -93,8 +91,8 @@ extension ExactArguments {
   /// before it do not see each other. No sum goes over it, so that what lies behind keeps its digits.
   static let cuttingDecay = -0x1p64
 
-  /// The sums begin behind the first key of each sequence that the mask leaves: decays up to there lie between
-  /// no query and a key that it sees, and may be anything. Before it they count backwards.
+  /// The sums start after the first key of each sequence that the mask keeps: decays up to there lie between
+  /// no query and a key that it attends to, and may have any value. Before that key, sums run backwards.
   private static func runningSums(_ decay: Tensor?, segments: Segments, keyMask: Tensor?) throws
     -> (sums: [Double], cuts: [Int32]?)?
   {
@@ -139,8 +137,7 @@ extension ExactArguments {
     }
   }
 
-  /// Whether the key mask leaves any of the keys `columns`, counted in the sequence: tiles of padding
-  /// are passed over.
+  /// Whether the key mask keeps any of the keys `columns` of the sequence; tiles without one are skipped.
   func leavesKeys(_ segment: Segment, _ columns: Range<Int>) throws -> Bool {
     guard let keyMask else { return true }
     let first = segment.batch * problem.keyLength + segment.keyStart + columns.lowerBound

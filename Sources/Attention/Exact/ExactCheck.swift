@@ -136,7 +136,7 @@ struct ExactSizes {
   }
 }
 
-/// The bounds of packed sequences as integers.
+/// The cumulative lengths of packed sequences, validated.
 func packedBounds(_ lengths: Tensor, batch: Int, length: Int) throws -> [Int] {
   guard lengths.dtype == .int32, lengths.rank == 1, lengths.elementCount >= 1 else {
     throw AttentionError.invalidArgument(

@@ -1,6 +1,6 @@
 import AttentionTensors
 
-/// The operator exact attention.
+/// Exact attention as an operator.
 public enum ExactAttention: Operator {
   public typealias Input = ExactInput
   public typealias Output = ExactOutput
@@ -12,7 +12,7 @@ public enum ExactAttention: Operator {
   public static let name = "attention"
   public static let readBackward = [ExactOutput.output, .logSumExp]
 
-  /// The preferred kernel of equal estimates first.
+  /// Among equal estimates the earlier kernel is preferred.
   public static let registry = KernelRegistry<ExactAttention>([
     DecodeExactKernel(), TiledExactKernel.bfloat16, TiledExactKernel.float32,
     PlainExactKernel.unfused, PlainExactKernel.reference, FlashExactKernel.half,
@@ -46,7 +46,7 @@ public protocol ExactKernel: OperatorKernel where Op == ExactAttention {}
 public typealias ExactOutputs = OperatorTensors<ExactOutput>
 
 extension ExactOutputs {
-  /// Those that every kernel computes, and a backward pass is given.
+  /// The outputs, which every kernel computes and backward passes read.
   public var output: Tensor { self[.output]! }
   public var logSumExp: Tensor { self[.logSumExp]! }
 }
@@ -64,7 +64,7 @@ public enum ExactInput: String, OperatorInput {
   case logitDecay = "logit_decay"
   case sinks
 
-  /// `scale` is a number there.
+  /// `scale` is the name of the common factor there.
   public var field: String { self == .scale ? "head_scales" : rawValue }
 
   public var facts: InputFacts {
@@ -95,30 +95,30 @@ public enum ExactOutput: String, OperatorOutput {
   case logSumExp = "log_sum_exp"
 }
 
-/// What a call of exact attention says beside its tensors.
+/// The arguments of exact attention that are not tensors.
 public struct ExactOptions: Hashable, Sendable {
   /// Whether the similarity is a cosine.
   public var isCosine = false
-  /// Equal slices that a cosine normalises.
+  /// The number of equal slices that are normalised for cosine similarity.
   public var groups = 1
-  /// Whether the kernel normalises for a cosine; else the caller has.
+  /// Whether the kernel normalises for cosine similarity; otherwise the caller has.
   public var normalizes = true
-  /// Multiplies the similarity of all heads; nil for 1/√k, of a cosine ``cosineScale``. Not read beside scales by
-  /// head.
+  /// The factor of the similarity of all heads; nil for 1/√k, or ``cosineScale`` for cosine similarity.
+  /// Ignored if heads have their own scales.
   public var scale: Double?
   public var isCausal = false
   public var alignment = Alignment.bottomRight
   public var window: Window?
-  /// What is done to scores, as far as it is numbers.
+  /// The score terms that are not tensors.
   public var terms = ScoreTermOptions()
   public var allowsTF32 = false
 
-  /// The scale of a cosine, unless another is given.
+  /// The default scale of cosine similarity.
   public static let cosineScale = 8.0
 
   public init() {}
 
-  /// Takes over all of a similarity but the scales of heads, which are returned.
+  /// Sets the options of a similarity. Returns the scales per head, if it has them.
   mutating func set(_ similarity: Similarity) -> Tensor? {
     if case .cosine(_, let groups, let normalizes) = similarity {
       (isCosine, self.groups, self.normalizes) = (true, groups, normalizes)
@@ -135,7 +135,7 @@ public struct ExactOptions: Hashable, Sendable {
   /// The number of slices that the kernel normalises; nil if it does not normalise.
   package var normalizedGroups: Int? { isCosine && normalizes ? groups : nil }
 
-  /// What multiplies the similarity where heads have no scales of their own; 1 where there is nothing to multiply.
+  /// The factor of the similarity unless heads have their own scales; 1 if the dimension is 0.
   package func factor(dimension: Int) -> Double {
     if let scale { return scale }
     if isCosine { return Self.cosineScale }

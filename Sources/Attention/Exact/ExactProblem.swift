@@ -1,6 +1,6 @@
 import AttentionTensors
 
-/// What is asked of exact attention, without the numbers: all that kernels judge by.
+/// A call of exact attention without its numbers: everything from which kernels derive objections and costs.
 public struct ExactProblem: OperatorProblem {
   public var batch: Int
   public var queryLength: Int
@@ -11,7 +11,7 @@ public struct ExactProblem: OperatorProblem {
   public var valueDimension: Int
   public var dtype: DType
   public var device: Device
-  /// Whether products of float32 may be rounded to TF32.
+  /// Whether float32 operands of products may be rounded to TF32.
   public var allowsTF32: Bool
   /// The slices of cosine similarity that the kernel normalises; nil if it does not.
   public var normalizedGroups: Int?
@@ -22,22 +22,22 @@ public struct ExactProblem: OperatorProblem {
   public var hasKeyMask: Bool
   /// The number of packed sequences; nil if the batch is not packed.
   public var packedSequences: Int?
-  /// Pairs of a query and a key inside the causal band and window, over all sequences of one head.
+  /// The number of pairs of a query and a key inside the band, over all sequences of one head.
   public var visiblePairs: Int
-  /// What is done to scores beside the similarity and the mask.
+  /// The score terms.
   public var terms: ScoreTermSet
   /// The bias's own shape.
   public var bias: Shape?
-  /// What it holds: numbers, or bool, which hides pairs. Kernels read it as it lies.
+  /// The bias's dtype, floating-point or bool. Kernels read it in place.
   public var biasDType: DType?
   public var needsGradient: Bool
-  /// Whether a gradient of the bias is asked for, if any are.
+  /// Whether the gradient of the bias is needed, if gradients are.
   public var wantsBiasGradient: Bool
   public var needsBiasGradient: Bool { needsGradient && wantsBiasGradient }
 
   public var hasWork: Bool { batch > 0 && queryLength > 0 }
 
-  /// As `2×1024×8×64 by 2×1024×2×64 float32, causal bottom-right, with gradients`.
+  /// Such as `2×1024×8×64 by 2×1024×2×64 float32, causal bottom-right, with gradients`.
   public var description: String {
     var words = [
       "\(batch)×\(queryLength)×\(heads)×\(keyDimension) by "
@@ -73,13 +73,13 @@ public struct ExactProblem: OperatorProblem {
   var backwardOperations: Double {
     2 * Double(visiblePairs * heads) * Double(3 * keyDimension + 2 * valueDimension)
   }
-  /// Rows of a product that registers hold at the same time.
+  /// The rows of a product's register tile.
   private static let registerRows = 8.0
-  /// The share of them that the queries of a head fill: of fewer than those rows the rest is idle.
+  /// The fraction of the register tile that the queries of a head fill; the rest is idle.
   var filledRegisters: Double {
     min(Self.registerRows, max(1, Double(queryLength))) / Self.registerRows
   }
-  /// Bytes of the bias in `dtype`, 0 where it is in that already, or there is none.
+  /// Bytes of the bias converted to `dtype`; 0 if it has that dtype already, or there is none.
   func convertedBiasBytes(_ dtype: DType) -> Int {
     guard let bias, biasDType != dtype else { return 0 }
     return bias.elementCount * dtype.size

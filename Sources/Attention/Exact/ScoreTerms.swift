@@ -3,7 +3,7 @@ import AttentionCPUKernels
 import AttentionCUDAKernels
 import AttentionTensors
 
-/// A penalty that grows with distance: − slope · |distance|.
+/// A bias that falls with distance: − slope · |distance|.
 ///
 /// Reference: Press, Smith, Lewis, *Train short, test long: attention with linear biases* (2022).
 public enum ALiBi: Hashable, Sendable {
@@ -21,23 +21,21 @@ public enum ALiBi: Hashable, Sendable {
   }
 }
 
-/// What is done to scores between the similarity and the mask, in this order.
+/// The terms applied to scores between the similarity and the mask, in this order.
 public struct ScoreTerms: Sendable {
   /// s ← c · tanh(s / c)
   public var softcap: Double?
   public var alibi: ALiBi?
-  /// Added; broadcasts to [batch, heads, queries, keys]; tracked tensors get a gradient. −∞ hides a pair as
-  /// the mask does. Of bool it is a mask of pairs, true where a key may be attended, without a gradient.
+  /// Added to the scores; broadcasts to [batch, heads, queries, keys]; a tracked tensor gets a gradient. −∞
+  /// masks a pair. A bool tensor, without a gradient, is true where the query may attend to the key.
   ///
-  /// It is read as it lies, with any strides and of any floating-point type, and added as float32: no copy
-  /// of it is made.
+  /// It is read in place, with any strides and any floating-point dtype, and added in float32.
   public var bias: Tensor?
-  /// [batch, length, heads], natural log: adds c_i − c_j, c the running sum along the sequence
-  /// (forgetting attention; Lin et al., *Forgetting Transformer*, 2025). A decay of −∞, or up to −2⁶⁴, cuts
-  /// the sequence: tokens from it on and those before it do not see each other.
+  /// [batch, length, heads], natural log: adds c_i − c_j with c the cumulative sum along the sequence
+  /// (forgetting attention; Lin et al., *Forgetting Transformer*, 2025). A decay of at most −2⁶⁴, such as −∞,
+  /// cuts the sequence: tokens from it on and tokens before it do not attend to each other.
   public var logitDecay: Tensor?
-  /// [heads]: one more logit in the softmax's sum, with no value. One of −∞ adds nothing, one of ∞ leaves
-  /// zeros.
+  /// [heads]: one more logit in the softmax's sum, without a value. −∞ adds nothing; ∞ makes the output zero.
   public var sinks: Tensor?
 
   public init(
@@ -64,18 +62,18 @@ public struct ScoreTermSet: OptionSet, Hashable, Sendable {
   public static let logitDecay = ScoreTermSet(rawValue: 8)
   public static let sinks = ScoreTermSet(rawValue: 16)
 
-  /// Those that change scores: a sink joins their sum only.
+  /// Those that change scores; a sink only joins their sum.
   public static let ofScores: ScoreTermSet = [.softcap, .alibi, .bias, .logitDecay]
-  /// Those that leave no score larger than it was.
+  /// Those that never increase the magnitude of a score.
   static let bounded: ScoreTermSet = [.softcap]
 
-  /// What problems call them, but for the bias, whose shape they say.
+  /// Their names in descriptions of problems, except for the bias, which is described by its shape.
   static let names: [(term: ScoreTermSet, name: String)] = [
     (.softcap, "softcap"), (.alibi, "ALiBi"), (.logitDecay, "logit decay"), (.sinks, "sinks"),
   ]
 }
 
-/// The terms that are numbers.
+/// The terms that are not tensors.
 public struct ScoreTermOptions: Hashable, Sendable {
   public var softcap: Double?
   public var alibi: ALiBi?
@@ -96,7 +94,7 @@ extension ScoreTerms {
 }
 
 extension ExactAttention {
-  /// Checks the terms of a call against the shape of its scores, and says which there are.
+  /// Validates the terms of a call against the shape of its scores. Returns the terms that are present.
   static func checkTerms(
     _ inputs: OperatorTensors<ExactInput>, _ options: ScoreTermOptions, scores: Shape
   ) throws -> ScoreTermSet {

@@ -5,22 +5,21 @@ extension ExactArguments {
   public struct Segment: Hashable, Sendable {
     /// The row of the batch.
     public var batch: Int
-    /// Where its tokens are in the row.
+    /// The range of its tokens in the row.
     public var queryStart: Int
     public var queryCount: Int
     public var keyStart: Int
     public var keyCount: Int
     var band: Band
 
-    /// The keys that a query sees because of causality and window, both counted in the sequence.
+    /// The keys that causality and window leave a query, as indices in the sequence.
     public func visibleKeys(query: Int) -> Range<Int> {
       band.visibleKeys(rows: query..<query + 1, keys: keyCount)
     }
   }
 }
 
-/// The sequences of a call: the rows of the batch, or those packed into one row. Rows take no memory,
-/// however many there are.
+/// The sequences of a call: the rows of the batch, or those packed into one row. Rows take constant memory.
 public struct Segments: RandomAccessCollection, Sendable {
   private enum Source: Sendable {
     /// As many like the first.
@@ -32,8 +31,8 @@ public struct Segments: RandomAccessCollection, Sendable {
   /// Pairs of a query and a key inside the band, over all sequences of one head.
   let visiblePairs: Int
 
-  /// - Throws: ``AttentionError/invalidArgument(_:was:mustBe:)`` if the lengths are not those of
-  ///   sequences of so many queries and keys.
+  /// - Throws: ``AttentionError/invalidArgument(_:was:mustBe:)`` if the cumulative lengths do not match the
+  ///   numbers of queries and keys.
   init(_ options: ExactOptions, _ lengths: Tensor?, batch: Int, queries: Int, keys: Int) throws {
     func segment(_ start: Int, _ queries: Int, _ keys: Int) -> ExactArguments.Segment {
       ExactArguments.Segment(
@@ -61,7 +60,7 @@ public struct Segments: RandomAccessCollection, Sendable {
     visiblePairs = all.reduce(0) { $0 + pairs($1) }
   }
 
-  /// Whether causality or a window hides a pair of a sequence.
+  /// Whether causality or a window masks a pair of a sequence.
   var hidesPairs: Bool {
     switch source {
     case .rows(_, let first): first.hidesPairs

@@ -7,14 +7,13 @@ import AttentionTensors
 ///     let scores = try queries.matmul(keys.transposed()) * scale
 ///     let output = try scores.softmax().matmul(values)
 ///
-/// A query that sees no key gets a zero output, a log-sum-exp of −∞ and zero gradients. What is hidden, by the
-/// mask or by a bias of −∞, has no part in anything and may hold NaN and infinity: padding, or pages of a cache
-/// that nobody has written. Queries,
-/// keys, values, a scale per head, and terms that are tensors of numbers have gradients where they are
-/// tracked.
+/// A query that attends to no key gets a zero output, a log-sum-exp of −∞ and zero gradients. Tokens excluded
+/// by the mask, or by a bias of −∞, affect nothing and may hold NaN and infinity: padding, or unwritten pages
+/// of a cache. Queries, keys, values, a scale per head and floating-point tensors among the terms have
+/// gradients if they are tracked.
 ///
-/// It is computed where the tensors are: on a GPU the work is queued, and nothing is waited for but lengths
-/// of packed sequences that are on the GPU too.
+/// The call runs on the device of its tensors. On a GPU it is enqueued, and the host waits only for
+/// cumulative lengths of packed sequences that are on the GPU.
 ///
 /// References: Vaswani et al., *Attention is all you need* (2017); Dao, *FlashAttention-2* (2023);
 /// for cosine similarity Henry et al., *Query-key normalization for transformers* (2020).
@@ -24,8 +23,8 @@ import AttentionTensors
 ///   - keys: `[batch, s, key/value heads, k]`; the key/value heads divide the heads.
 ///   - values: `[batch, s, key/value heads, v]`.
 ///   - similarity: scaled dot product or cosine.
-///   - mask: which keys a query may attend.
-///   - terms: what is added to the scores.
+///   - mask: which keys a query may attend to.
+///   - terms: the terms applied to the scores.
 ///   - allowsTF32: whether a GPU may round float32 operands of products to the 11 bits of TF32, which is
 ///     faster and has an error of about 10⁻³.
 ///   - kernel: the name of the kernel to run; nil for the one with the lowest estimate.
@@ -41,7 +40,7 @@ public func attention(
   ).run()
 }
 
-/// What ``attention(queries:keys:values:similarity:mask:terms:allowsTF32:kernel:)`` gives: `output`
+/// The results of ``attention(queries:keys:values:similarity:mask:terms:allowsTF32:kernel:)``: `output`
 /// [batch, queries, heads, value dimension] in the inputs' dtype, `logSumExp` [batch, heads, queries] in
 /// float32, and which kernel ran.
 public typealias AttentionResult = OperatorResults<ExactAttention>
@@ -49,8 +48,8 @@ public typealias AttentionResult = OperatorResults<ExactAttention>
 extension OperatorResults where Op == ExactAttention {
   /// [batch, queries, heads, value dimension] in the inputs' dtype.
   public var output: Tensor { self[.output] }
-  /// [batch, heads, queries] in float32: log Σ exp(s) over the visible keys and the sink; −∞ where
-  /// there is none.
+  /// [batch, heads, queries] in float32: log Σ exp(s) over the keys that the query may attend to and the
+  /// sink; −∞ if the sum is empty.
   public var logSumExp: Tensor { self[.logSumExp] }
 }
 
@@ -58,7 +57,7 @@ extension OperatorCall where Op == ExactAttention {
   /// The call that
   /// ``attention(queries:keys:values:similarity:mask:terms:allowsTF32:kernel:)`` runs, with its arguments.
   ///
-  /// - Throws: ``AttentionError/invalidArgument(_:was:mustBe:)`` naming the first argument that does not fit.
+  /// - Throws: ``AttentionError/invalidArgument(_:was:mustBe:)`` naming the first invalid argument.
   public init(
     queries: Tensor, keys: Tensor, values: Tensor, similarity: Similarity = .dotProduct(),
     mask: AttentionMask = AttentionMask(), terms: ScoreTerms = ScoreTerms(),

@@ -5,16 +5,16 @@ import AttentionTensors
 /// whatever its strides and dtype.
 struct HeadRows: Sendable {
   let dimension: Int
-  /// Elements between neighbouring rows of one head, and between the same row of neighbouring heads.
+  /// Strides in elements between adjacent rows of a head, and between adjacent heads of a row.
   let rowStride, headStride: Int
   private let batchStride: Int
   private let elementSize: Int
   private let elements: HostElements
   let type: cpu_float_type
 
-  /// - Parameter type: the C loops' name of the tensor's dtype.
+  /// - Parameter type: the tensor's dtype in C.
   init(_ tensor: Tensor, _ type: cpu_float_type) throws {
-    // Rows with gaps between their elements are rare: they are copied once, before.
+    // Rows with gaps between their elements are rare: they are copied first.
     let tensor = tensor.strides[3] == 1 ? tensor : try tensor.contiguous()
     elements = try tensor.hostElements()
     (batchStride, rowStride, headStride) = (tensor.strides[0], tensor.strides[1], tensor.strides[2])
@@ -23,20 +23,20 @@ struct HeadRows: Sendable {
     dimension = tensor.shape[3]
   }
 
-  /// The address of row `start` of one head, which holds as long as this value lives.
+  /// The address of row `start` of one head, valid as long as this value exists.
   func at(batch: Int, head: Int, start: Int) -> UnsafeRawPointer {
     elements.base + (batch * batchStride + start * rowStride + head * headStride) * elementSize
   }
 
-  /// Starts to bring `count` rows from `start` on near. They lie apart by all heads, a pattern that
-  /// processors do not foresee: read one after the other, each would be waited for.
+  /// Prefetches `count` rows from `start` on. Rows of a head are separated by those of the other heads, a
+  /// pattern that hardware prefetchers do not recognise.
   func prefetch(batch: Int, head: Int, start: Int, count: Int, _ kernels: cpu_kernels) {
     kernels.prefetch(
       count, dimension * elementSize, at(batch: batch, head: head, start: start),
       rowStride * elementSize, 0)
   }
 
-  /// Writes `count` rows from `start` on, one behind the other.
+  /// Copies `count` rows from `start` on to contiguous memory.
   func read(
     batch: Int, head: Int, start: Int, count: Int, into target: UnsafeMutablePointer<Float>,
     _ kernels: cpu_kernels
@@ -46,14 +46,14 @@ struct HeadRows: Sendable {
       type, count, dimension, at(batch: batch, head: head, start: start), rowStride, 1, target)
   }
 
-  /// The rows of one head as float32 where they lie; nil where they are of another type.
+  /// The rows of one head in place; nil unless they are float32.
   func floats(batch: Int, head: Int, start: Int) -> UnsafePointer<Float>? {
     type == CPU_F32
       ? at(batch: batch, head: head, start: start).assumingMemoryBound(to: Float.self) : nil
   }
 
-  /// Calls `body` with rows in float32 and the distance between them: where they lie if nothing is to
-  /// be done to them, otherwise in memory that lasts as long as the call.
+  /// Calls `body` with rows in float32 and their stride: in place if they need neither conversion nor
+  /// normalisation, otherwise in scratch memory valid during the call.
   func withFloats(
     batch: Int, head: Int, start: Int, count: Int, normalizedGroups: Int?, _ kernels: cpu_kernels,
     _ body: (_ rows: UnsafePointer<Float>, _ stride: Int) -> Void

@@ -1,10 +1,9 @@
 import AttentionCPUKernels
 import AttentionTensors
 
-/// Memory that the mask hides may hold anything: padding, unwritten pages of a cache. A weight of zero does
-/// not make NaN or infinity harmless, so kernels that multiply whole tiles ask, of tiles in which a pair is
-/// hidden, whether all numbers are finite. Where they are not, the tile's weights say what is added, one by
-/// one.
+/// Masked memory may hold anything: padding, unwritten pages of a cache. A weight of zero does not cancel NaN
+/// or infinity, so kernels that multiply whole tiles check, in tiles with masked pairs, whether all elements
+/// are finite. If not, the tile's product adds only values whose weights are not zero, one by one.
 
 extension ExactArguments.Segment {
   /// Whether causality or a window hides a pair.
@@ -19,12 +18,12 @@ extension ScoreTile {
   }
 }
 
-/// The hidden pairs of a transposed tile, a row a key and a column a query.
+/// The masked pairs of a transposed tile, with one row per key and one column per query.
 struct HiddenPairs {
   private let places: [Int]
 
-  /// - Parameter tile: the scores with the mask, −∞ where a pair is hidden. In the columns of queries that
-  ///   ``BackwardBlock/logSumExp`` says do not count, all are.
+  /// - Parameter tile: the masked scores, −∞ for a masked pair. All pairs count as masked in columns of
+  ///   queries whose ``BackwardBlock/logSumExp`` is ∞.
   init(
     _ block: BackwardBlock, keys: Int, _ tile: UnsafePointer<Float>, stride: Int
   ) {
@@ -35,14 +34,14 @@ struct HiddenPairs {
     }
   }
 
-  /// Writes zeros at these pairs of another tile.
+  /// Sets these pairs of another tile to zero.
   func clear(_ tile: UnsafeMutablePointer<Float>) {
     for place in places { tile[place] = 0 }
   }
 }
 
 extension HeadRows {
-  /// Whether none of the rows, but for those `masked` in rising order, holds NaN or infinity.
+  /// Whether all rows except those of `masked`, which is in rising order, are finite.
   func areFinite(
     batch: Int, head: Int, start: Int, count: Int, except masked: [Int] = [],
     _ kernels: cpu_kernels
@@ -58,19 +57,19 @@ extension HeadRows {
     return true
   }
 
-  /// The same of one row of each of `heads` heads.
+  /// The same for one row of each of `heads` heads.
   func areFinite(batch: Int, heads: Int, row: Int, _ kernels: cpu_kernels) -> Bool {
     kernels.rows_are_finite(
       type, heads, dimension, at(batch: batch, head: 0, start: row), headStride) != 0
   }
 }
 
-/// Of the pieces in which values are packed, those that hold NaN or infinity.
+/// The pieces of packed values that hold NaN or infinity.
 struct UnfitPieces: Sendable {
-  /// A number for each piece of each key/value head, not 0 for an unfit one; nil where nothing is hidden.
+  /// A flag for each piece of each key/value head, not 0 for an unfit one; nil if no pair is masked.
   private let flags: Scratch?
   private let heads: Int
-  /// For each sequence, the pieces of those before it.
+  /// For each sequence, the number of pieces of those before it.
   private let firsts: [Int]
 
   init(_ inputs: ExactArguments) throws {
@@ -89,7 +88,7 @@ struct UnfitPieces: Sendable {
     (firsts[segment] + key / ExactArguments.pieceRows) * heads + head
   }
 
-  /// Notes a piece of the values. The rows `masked`, counted from its first, do not count.
+  /// Checks a piece of the values and stores its flag. Rows `masked`, offsets in the piece, are ignored.
   func note(
     _ rows: HeadRows, _ segment: Int, _ place: ExactArguments.Segment, head: Int, piece: Range<Int>,
     except masked: [Int], _ kernels: cpu_kernels
@@ -101,7 +100,7 @@ struct UnfitPieces: Sendable {
     flags.base[self.place(segment, head, piece.lowerBound)] = areFinite ? 0 : 1
   }
 
-  /// Whether a piece that has any of the keys `columns`, which are not none, is unfit.
+  /// Whether a piece with any of the keys `columns`, which must not be empty, is unfit.
   func contain(_ segment: Int, _ head: Int, _ columns: Range<Int>) -> Bool {
     guard let flags else { return false }
     return stride(
@@ -115,8 +114,8 @@ func isZero(_ row: UnsafePointer<Float>, _ count: Int) -> Bool {
   (0..<count).allSatisfy { row[$0] == 0 }
 }
 
-/// Clears normalised rows whose gradient is zero, and their reciprocal lengths: rows that nothing saw take
-/// no part in what follows, whatever they held.
+/// Clears normalised rows whose gradient is zero, and their inverse norms: rows outside of all unmasked pairs
+/// have no effect on later steps, whatever they held.
 func clearUntouched(
   _ rows: UnsafeMutablePointer<Float>, _ lengths: UnsafeMutablePointer<Float>,
   gradients: UnsafePointer<Float>, count: Int, width: Int, groups: Int?

@@ -1,7 +1,7 @@
 import AttentionCPUKernels
 import AttentionTensors
 
-/// Turns similarities into scores, a tile at a time: the terms in their order, then the mask.
+/// Turns tiles of similarities into scores: applies the terms in order, then the mask.
 struct ScoreTile: Sendable {
   let inputs: ExactArguments
   let kernels: cpu_kernels
@@ -15,7 +15,7 @@ struct ScoreTile: Sendable {
     keyMask = try inputs.keyMask?.hostElements()
   }
 
-  /// The bias as it lies, [b,h,t,s].
+  /// The bias in place, [b,h,t,s].
   private struct Bias: Sendable {
     private let elements: HostElements
     private let elementSize: Int
@@ -43,7 +43,7 @@ struct ScoreTile: Sendable {
     return keyMask.base.assumingMemoryBound(to: UInt8.self)[place] != 0
   }
 
-  /// Whether anything but the mask changes a score.
+  /// Whether any term changes scores.
   var addsTerms: Bool {
     !inputs.problem.terms.isDisjoint(with: .ofScores)
   }
@@ -57,11 +57,11 @@ struct ScoreTile: Sendable {
   ///
   /// - Parameters:
   ///   - segment: the sequence.
-  ///   - rows: the tile's queries, counted in the sequence.
-  ///   - columns: its keys, counted in the sequence.
+  ///   - rows: the tile's queries, as indices in the sequence.
+  ///   - columns: its keys, likewise.
   ///   - s: the tile, rows at `stride`.
   ///   - isTransposed: whether a row of the tile is a key.
-  ///   - capped: where to leave the tile as it is after the cap, for a backward pass.
+  ///   - capped: receives the tile after the softcap, for a backward pass.
   func apply(
     _ segment: ExactArguments.Segment, head: Int, rows: Range<Int>, columns: Range<Int>,
     _ s: UnsafeMutablePointer<Float>, stride: Int, isTransposed: Bool = false,
@@ -69,7 +69,7 @@ struct ScoreTile: Sendable {
   ) {
     let (m, n) =
       isTransposed ? (columns.count, rows.count) : (rows.count, columns.count)
-    // The distance of the tile's first query from its first key, from the rows' side.
+    // The position of the tile's first query relative to its first key.
     let shift = rows.lowerBound - columns.lowerBound
     if let cap = inputs.cap {
       cap.apply(kernels, m, n, s, stride: stride)
@@ -78,7 +78,7 @@ struct ScoreTile: Sendable {
     if let slopes = inputs.slopes {
       let place =
         inputs.problem.alignment == .bottomRight ? segment.keyCount - segment.queryCount : 0
-      // A distance has no sign, so a transposed tile only counts from the other side.
+      // ALiBi is symmetric in distance, so a transposed tile only negates the offset.
       kernels.add_alibi(
         m, n, s, stride, slopes[head], isTransposed ? -(shift + place) : shift + place)
     }
@@ -111,7 +111,7 @@ struct ScoreTile: Sendable {
     }
   }
 
-  /// Makes gradients of capped scores those of the scores before, in place.
+  /// Turns gradients of capped scores into those of the scores before the softcap, in place.
   func throughCap(
     _ rows: Int, _ columns: Int, _ capped: UnsafePointer<Float>,
     _ gradient: UnsafeMutablePointer<Float>, stride: Int
@@ -119,17 +119,17 @@ struct ScoreTile: Sendable {
     inputs.cap?.backward(kernels, rows, columns, capped, gradient, stride: stride)
   }
 
-  /// Adds c_i − c_j. The sums are long, so their difference to the tile's first query is taken in
-  /// float64 before they become float32.
+  /// Adds c_i − c_j. The sums may be large, so the sum at the tile's first query is subtracted in float64
+  /// before they are rounded to float32.
   private func addDecay(
     _ sums: [Double], _ segment: ExactArguments.Segment, _ head: Int, _ rows: Range<Int>,
     _ columns: Range<Int>, _ s: UnsafeMutablePointer<Float>, _ stride: Int, _ isTransposed: Bool
   ) {
     let problem = inputs.problem
     let base = (segment.batch * problem.heads + head) * problem.queryLength + segment.queryStart
-    // That of a hidden token may be anything.
+    // The sum at a masked token may be NaN or infinite.
     let origin = rows.lazy.map { sums[base + $0] }.first(where: \.isFinite) ?? 0
-    // row[r] − column[c]: queries minus keys, or minus keys less minus queries.
+    // row[r] − column[c]: queries minus keys, or in a transposed tile, negated keys minus negated queries.
     let sign: Double = isTransposed ? -1 : 1
     let (down, across) = isTransposed ? (columns, rows) : (rows, columns)
     withUnsafeTemporaryAllocation(of: Float.self, capacity: rows.count + columns.count) { memory in
@@ -152,7 +152,7 @@ struct ScoreTile: Sendable {
 }
 
 extension DType {
-  /// The C loops' name of a bias of this type; there is none of integers.
+  /// The element type in C of a bias of this dtype, which is never an integer.
   fileprivate var biasType: cpu_bias_type {
     switch self {
     case .bfloat16: CPU_BIAS_BF16

@@ -2,10 +2,10 @@ import AttentionTensors
 
 /// The definition, computed with whole matrices: memory grows with queries × keys.
 ///
-/// In float64 and by elementary operations it is the ``reference`` that other kernels are measured
-/// by: it shares no algebra with them, and its gradients come from the tape. In the inputs' own
-/// dtype, each step rounded to it, it is the ``unfused`` computation that a fused kernel has to beat
-/// in speed and match in error.
+/// In float64 and by elementary operations it is the ``reference`` that other kernels are tested
+/// against: it shares no algebra with them, and its gradients come from the tape. In the inputs'
+/// dtype, with each step rounded to it, it is the ``unfused`` computation that a fused kernel must
+/// beat in speed and match in error.
 struct PlainExactKernel: ExactKernel {
   static let reference = PlainExactKernel(isReference: true)
   static let unfused = PlainExactKernel(isReference: false)
@@ -14,12 +14,12 @@ struct PlainExactKernel: ExactKernel {
 
   var name: String { isReference ? "cpu.reference" : "cpu.unfused" }
 
-  /// What the score matrices may take.
+  /// The most bytes of score matrices.
   private static let memoryLimit = 8 << 30
 
   private func dtype(of problem: ExactProblem) -> DType { isReference ? .float64 : problem.dtype }
 
-  /// Score matrices that live at the same time, forward and with gradients.
+  /// The number of score matrices in memory at the same time.
   private func matrices(_ problem: ExactProblem) -> Int { problem.needsGradient ? 8 : 4 }
 
   func objection(to problem: ExactProblem) -> Objection? {
@@ -39,9 +39,9 @@ struct PlainExactKernel: ExactKernel {
       * Double(problem.keyLength)
     let perPair = Double(problem.keyDimension + problem.valueDimension)
     let elements = Double(matrices(problem) * dtype(of: problem).size) * pairs
-    // Masked pairs are computed too. A backward pass computes the forward one again and has twice its
-    // products. Each elementary step goes through memory and waits for the one before: a quarter of
-    // the peak is left, and less of it for few queries.
+    // Masked pairs are computed too. A backward pass recomputes the forward one and has twice its
+    // products. Each elementary step goes through memory and waits for the previous one, which leaves
+    // a quarter of the peak rate, and less for few queries.
     return Cost(
       operations: 2 * pairs * perPair * (problem.needsGradient ? 4 : 1) / problem.filledRegisters,
       bytes: problem.tensorBytes + 2 * elements,
@@ -72,7 +72,7 @@ struct PlainExactKernel: ExactKernel {
       total = try total + (again.output * outputGradient.cast(to: dtype)).sum()
     }
     if let logSumExpGradient {
-      // An empty row's −∞ carries no gradient, and −∞ · 0 would be NaN.
+      // The −∞ of an empty row has no gradient, and −∞ · 0 would be NaN.
       let isEmpty = try again.logSumExp.isEqual(to: .full([], -.infinity, dtype: dtype))
       let finite = try Tensor.select(isEmpty, .zeros([], dtype: dtype), again.logSumExp)
       total = try total + (finite * logSumExpGradient.cast(to: dtype)).sum()
@@ -89,7 +89,7 @@ struct PlainExactKernel: ExactKernel {
     return try read.contains { try $0?.isFinite() == false }
   }
 
-  /// The queries all of whose gradients are zero, bool [b,h,t]: they give nothing, whatever they saw.
+  /// The queries whose incoming gradients are all zero, bool [b,h,t]: even NaN weights contribute nothing.
   private func silentQueries(
     _ inputs: ExactArguments, _ outputGradient: Tensor?, _ logSumExpGradient: Tensor?
   ) throws -> Tensor {

@@ -9,9 +9,9 @@ struct PlainOperands {
   let queries: Tensor
   let keys: Tensor
   let values: Tensor
-  /// Which pairs count, bool [b, 1, t, s].
+  /// The pairs that are not masked, bool, broadcasts to [b, h, t, s].
   let visible: Tensor
-  /// Whether something that is hidden is not finite, so that products must select.
+  /// Whether a masked element is not finite, so that products must select.
   let selects: Bool
   /// [h]
   let scale: Tensor
@@ -59,7 +59,7 @@ struct PlainOperands {
         return try .select(
           own, .zeros([], dtype: dtype), .full([], -.infinity, dtype: dtype))
       }
-      // What all kernels add is float32, but for float64 calls.
+      // Like other kernels, add the bias in float32, except in calls with float64 inputs.
       let isRounded = own.dtype == .float64 && inputs.dtype != .float64
       return try operand(isRounded ? own.cast(to: .float32) : own)
     }
@@ -68,7 +68,7 @@ struct PlainOperands {
     sinkLogits = try inputs.sinkLogits.map(operand)
   }
 
-  /// [b,s,hₖ,d] → [b,h,s,d]: each key/value head once for every query head that reads it.
+  /// [b,s,hₖ,d] → [b,h,s,d]: repeats each key/value head for every query head that reads it.
   func spread(_ tensor: Tensor) throws -> Tensor {
     let (b, s, h, d) = (tensor.shape[0], tensor.shape[1], tensor.shape[2], tensor.shape[3])
     let heads = try tensor.permuted([0, 2, 1, 3])
@@ -83,7 +83,7 @@ struct PlainOperands {
     var q = queries
     var k = keys
     if selects {
-      // Rows of which nothing is seen take no part, whatever they hold.
+      // Rows without an unmasked pair become zero, whatever they hold.
       q = try .select(visible.anyTrue([3]).permuted([0, 2, 1, 3]), q, zero())
       k = try seen(k)
     }
@@ -122,14 +122,14 @@ struct PlainOperands {
   /// The output [b,h,t,v] with these weights.
   func output(_ weights: Tensor) throws -> Tensor {
     guard selects else { return try weights.matmul(spread(values)) }
-    // The weights of a row that sees NaN are all NaN.
+    // The weights of a row that attends to NaN are all NaN, so those of masked pairs are cleared.
     return try Tensor.select(visible, weights, zero())
       .visibleSums(spread(seen(values)), visible)
   }
 
   private func zero() throws -> Tensor { try .zeros([], dtype: dtype) }
 
-  /// Rows of keys or values, zeros in place of those that no query sees.
+  /// Keys or values, with zeros in rows that no query attends to.
   private func seen(_ rows: Tensor) throws -> Tensor {
     try .select(visible.anyTrue([1, 2]).permuted([0, 3, 1, 2]), rows, zero())
   }
@@ -180,7 +180,7 @@ struct PlainOperands {
     }.cast(to: .bool)
   }
 
-  /// `value` of each pair of places inside one sequence, 0 between sequences; [b, 1, t, s].
+  /// `value` for each pair of tokens of one sequence, 0 between sequences; [b, 1, t, s].
   private static func table(
     _ inputs: ExactArguments, _ value: (_ segment: Int, Int, Int) -> Double
   ) throws -> Tensor {

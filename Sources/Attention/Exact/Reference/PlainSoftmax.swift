@@ -3,15 +3,15 @@ import AttentionCPUKernels
 import AttentionTensors
 
 /// The softmax of [b,h,t,s] scores over the keys, and the log-sum-exp [b,h,t], by elementary
-/// operations. A sink [h] is one more logit in the sum; an infinite one takes all of it. Empty rows give
-/// zeros and −∞.
+/// operations. A sink [h] is one more logit in the sum; an infinite one takes the whole weight. Empty
+/// rows give zeros and −∞.
 func plainSoftmax(_ scores: Tensor, sinkLogits: Tensor?) throws -> (weights: Tensor, lse: Tensor) {
   let dtype = scores.dtype
   let (zero, one) = (try Tensor.zeros([], dtype: dtype), try Tensor.ones([], dtype: dtype))
   let infinite = try Tensor.full([], -.infinity, dtype: dtype)
   var logits = scores
   if let sinkLogits {
-    // An infinite one has no difference to itself; the largest number leaves others as little.
+    // ∞ − ∞ is NaN; the largest finite number leaves the other scores as little weight.
     let largest = try Tensor.full([], .greatestFiniteMagnitude, dtype: dtype)
     let isInfinite = try sinkLogits.isEqual(to: .full([], .infinity, dtype: dtype))
     let column = try Tensor.select(isInfinite, largest, sinkLogits)
@@ -30,7 +30,7 @@ func plainSoftmax(_ scores: Tensor, sinkLogits: Tensor?) throws -> (weights: Ten
   return (weights, try .select(isEmpty, infinite, finite).squeezed(-1))
 }
 
-/// The largest number of each row, without a record: the softmax does not depend on its shift.
+/// The maximum of each row, not recorded, because the softmax does not depend on its shift.
 private func rowMaxima(_ x: Tensor) throws -> Tensor {
   let width = x.shape[x.rank - 1]
   let values = try x.elements(as: Double.self)
@@ -44,10 +44,10 @@ private func rowMaxima(_ x: Tensor) throws -> Tensor {
   ).cast(to: x.dtype)
 }
 
-/// The same in two passes over each row, as an unfused implementation has it.
+/// The same in two passes over each row, like an unfused implementation.
 func fusedSoftmax(_ scores: Tensor, sinkLogits: Tensor?) throws -> (weights: Tensor, lse: Tensor) {
   guard scores.dtype == .float32 else {
-    // Half precision: the softmax in float32, the weights rounded as a product's operand.
+    // Half precision: the softmax in float32, its weights rounded to be an operand of a product.
     let (weights, lse) = try fusedSoftmax(
       scores.cast(to: .float32), sinkLogits: sinkLogits?.cast(to: .float32))
     return (try weights.cast(to: scores.dtype), try lse.cast(to: scores.dtype))
@@ -75,7 +75,7 @@ func fusedSoftmax(_ scores: Tensor, sinkLogits: Tensor?) throws -> (weights: Ten
         kernels.scale(width, sum == 0 ? 0 : 1 / sum, y)
         floats[1][row] = sum == 0 ? -.infinity : high + log(sum)
         guard logits != nil else { return }
-        // Not from the log-sum-exp, which has no place for the sum beside a large maximum.
+        // Not from the log-sum-exp, in which a large maximum rounds the sum away.
         floats[2][row] =
           sum == 0 ? 0 : (sink == high ? 1 : exp2((sink - high) * logTwoOfE)) / sum
       }
@@ -85,7 +85,7 @@ func fusedSoftmax(_ scores: Tensor, sinkLogits: Tensor?) throws -> (weights: Ten
   let recorded = Tensor.recording(
     [p, l], from: [scores] + (sinkLogits.map { [$0] } ?? []), operation: "attention"
   ) { incoming in
-    // ds = p (g − Σ p g + dl); a sink's share of the sum has no value, so only − Σ p g + dl is left.
+    // ds = p (g − Σ p g + dl); a sink has no value, so only − Σ p g + dl remains.
     let g = try incoming[0] ?? .zeros(p.shape)
     let dl = try incoming[1] ?? .zeros(l.shape)
     let delta = try (p * g).sum([-1]) - dl

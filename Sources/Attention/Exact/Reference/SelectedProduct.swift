@@ -2,8 +2,8 @@ import AttentionCPUKernels
 import AttentionTensors
 
 extension Tensor {
-  /// The product of the last two axes, in which a zero of this tensor takes nothing of its row of `other`,
-  /// whatever is there: NaN and infinity too. In float64, rounded to this tensor's dtype.
+  /// The matrix product over the last two axes, in which a zero of this tensor cancels its row of `other`
+  /// even if that has NaN or infinity. Computed in float64, rounded to this tensor's dtype.
   func selectedProduct(_ other: Tensor) throws -> Tensor {
     let (m, k) = (shape[rank - 2], shape[rank - 1])
     let n = other.shape[other.rank - 1]
@@ -24,7 +24,7 @@ extension Tensor {
   }
 
   /// The products of this tensor's rows [b,h,t,d] and those of `keys` [b,h,s,d] where `visible` [b,1,t,s] is
-  /// true, elsewhere 0: to neither the product nor a gradient adds what is hidden.
+  /// true, elsewhere 0: masked pairs contribute neither to the result nor to gradients.
   func visibleProducts(_ keys: Tensor, _ visible: Tensor) throws -> Tensor {
     let (q, k, dtype) = (detached(), keys.detached(), dtype)
     let products = try Tensor.select(
@@ -35,7 +35,7 @@ extension Tensor {
     }
   }
 
-  /// The sums of `values` [b,h,s,v] with these weights [b,h,t,s], which are 0 where `visible` is false.
+  /// The sums of `values` [b,h,s,v] weighted by this tensor [b,h,t,s], which is 0 where `visible` is false.
   func visibleSums(_ values: Tensor, _ visible: Tensor) throws -> Tensor {
     let (p, v, dtype) = (detached(), values.detached(), dtype)
     return try p.selectedProduct(v).recorded(from: [self, values]) { g in
@@ -46,7 +46,7 @@ extension Tensor {
     }
   }
 
-  /// The running sums that `matrix` [b,t,t] makes of this tensor [b,t,h].
+  /// The cumulative sums of this tensor [b,t,h], by the product with `matrix` [b,t,t].
   func selectedSums(_ matrix: Tensor) throws -> Tensor {
     try matrix.selectedProduct(detached()).recorded(from: [self]) { g in
       [try matrix.transposed().selectedProduct(g)]

@@ -4,17 +4,17 @@ import AttentionTensors
 /// Exact attention for few queries, as in decoding: the time is that of reading the keys and values
 /// once.
 ///
-/// All queries of a key/value head are rows of one product, so grouped heads share what is read. The
-/// keys are cut into pieces of a fixed length that are worked on in parallel, each with its own
-/// maximum, sum and output; the pieces are merged in order. Keys and values are read where they lie;
-/// half precision is widened in registers.
+/// All queries of a key/value head are rows of one product, so grouped heads share each read. The
+/// keys are split into pieces of a fixed length that are processed in parallel, each with its own
+/// maximum, sum and output; the pieces are merged in order. Keys and values are read in place; half
+/// precision is widened in registers.
 struct DecodeExactKernel: ExactKernel {
   let name = "cpu.decode"
 
-  /// Query rows of one key/value head: more would rather pay for packing the keys.
+  /// The most query rows per key/value head; for more, packing the keys pays off.
   private static let mostRows = 16
 
-  /// Rows that share what is read of a key.
+  /// The rows that share one read of a key.
   private static let sharingRows = 8
 
   /// Without packing, each multiply-add of a single row loads its operand: about a third of the peak.
@@ -53,7 +53,7 @@ struct DecodeExactKernel: ExactKernel {
   func backward(
     _ inputs: ExactArguments, _ outputs: ExactOutputs, _ incoming: ExactOutputs
   ) throws -> ExactGradients {
-    // The selector does not come here: the objection says so to who forces the kernel.
+    // Not reached: the kernel objects to problems with gradients.
     throw AttentionError.kernelObjects(name, Objection("it runs forward only"))
   }
 }

@@ -4,12 +4,12 @@ import AttentionTensors
 
 /// One run of ``DecodeExactKernel``.
 final class DecodePass: Sendable {
-  /// Keys of a piece: long enough to hide the merge, short enough to fill the threads. A constant:
+  /// Keys per piece: long enough to hide the merge, short enough to occupy the threads. A constant, because
   /// results must not depend on the machine.
   static let pieceKeys = 512
-  /// Keys of a block: one softmax for all of them.
+  /// Keys per block, which share one softmax.
   private static let blockKeys = 128
-  /// A multiple of the keys that loops take together.
+  /// A multiple of the keys that loops process together.
   private static let keyStep = 16
 
   private let inputs: ExactArguments
@@ -19,10 +19,10 @@ final class DecodePass: Sendable {
   private let queryRows: HeadRows
   private let keyRows: HeadRows
   private let valueRows: HeadRows
-  /// What the softmax may multiply all scores by to make base-2 logits of them; nil where they must
-  /// be scaled before, by head or for the terms that follow.
+  /// The factor by which the softmax converts all products to base-2 logits; nil if they must be scaled
+  /// beforehand, because scales differ by head or terms follow.
   private let commonFactor: Float?
-  /// What makes base-2 logits of scores.
+  /// The factor that converts scores to base-2 logits.
   private var factor: Float { commonFactor ?? logTwoOfE }
   private let group: Int
   private let keyHeads: Int
@@ -44,8 +44,8 @@ final class DecodePass: Sendable {
     keyHeads = inputs.problem.keyValueHeads
   }
 
-  /// What one piece of the keys gives for each row: row (head · queries + i) · group + g is query i
-  /// of the head g of a key/value head's group.
+  /// The results of one piece of the keys for each row: row (head · queries + i) · group + g is query i
+  /// of query head g of a key/value head's group.
   private struct Part {
     /// [rows, v], [rows] and [rows]; the maximum is that of scores before ``factor``.
     let output: UnsafeMutablePointer<Float>
@@ -56,7 +56,7 @@ final class DecodePass: Sendable {
   func run() throws -> ExactOutputs {
     let problem = inputs.problem
     let v = problem.valueDimension
-    // Rows are counted for the longest sequence; shorter ones use the first.
+    // Memory is allocated for the longest sequence; shorter ones use its first rows.
     let rows = problem.queryLength * problem.heads
     let tasks = inputs.segments.indices.flatMap { segment in
       stride(from: 0, to: max(1, inputs.segments[segment].keyCount), by: Self.pieceKeys)
@@ -95,8 +95,8 @@ final class DecodePass: Sendable {
     return [.output: output, .logSumExp: logSumExp]
   }
 
-  /// One piece of the keys for all queries and heads, block by block: all heads together, so that
-  /// memory is read from one end to the other.
+  /// Processes one piece of the keys for all queries and heads, block by block, with all heads together, so
+  /// that memory is read in order.
   private func run(_ index: Int, _ start: Int, _ part: Part) throws {
     let segment = inputs.segments[index]
     let (d, v) = (queryRows.dimension, valueRows.dimension)
@@ -122,21 +122,21 @@ final class DecodePass: Sendable {
     }
   }
 
-  /// The queries of a sequence, rows as in ``Part``: those of a key/value head are `head` apart.
+  /// The queries of a sequence, rows as in ``Part``, with strides between key/value heads and rows.
   private struct QueryRows {
     let base: UnsafePointer<Float>
     let head: Int
     let row: Int
   }
 
-  /// What a task works with.
+  /// The memory of a task.
   private struct BlockMemory {
     let queries: QueryRows
     /// [rows, block]
     let scores: UnsafeMutablePointer<Float>
-    /// The keys of a block, at most.
+    /// The most keys of a block.
     let block: Int
-    /// Normalised keys of one head [block, k], and as much for their lengths.
+    /// Normalised keys of one head [block, k], and as much for their inverse norms.
     let unitKeys: UnsafeMutablePointer<Float>
   }
 
@@ -176,7 +176,7 @@ final class DecodePass: Sendable {
     return QueryRows(base: target, head: m * d, row: d)
   }
 
-  /// One block of keys for the queries of all heads.
+  /// Processes one block of keys for the queries of all heads.
   private func attend(
     _ segment: ExactArguments.Segment, _ columns: Range<Int>, _ memory: BlockMemory, _ part: Part
   ) throws {
@@ -184,7 +184,7 @@ final class DecodePass: Sendable {
     let m = segment.queryCount * group
     let s = memory.scores
     similarity(segment, columns, memory)
-    // Queries are as they came, so that a product of half-precision rows is exact.
+    // The queries are not scaled, so that products of half-precision rows are exact.
     if commonFactor == nil {
       for row in 0..<keyHeads * m {
         kernels.scale(n, inputs.scale[row / m * group + row % group], s + row * block)
@@ -220,8 +220,7 @@ final class DecodePass: Sendable {
       valueRows.rowStride, part.output, m * v, v)
   }
 
-  /// Whether the values of a block that some query does not see, where its score is −∞, are finite; others
-  /// are not looked at.
+  /// Whether the values that are masked for some query of a block are finite; others are not checked.
   private func hiddenValuesAreFinite(
     _ segment: ExactArguments.Segment, _ columns: Range<Int>, _ memory: BlockMemory
   ) -> Bool {
@@ -229,7 +228,7 @@ final class DecodePass: Sendable {
     guard scores.hides(segment, rows: queries, columns: columns) else { return true }
     let rows = keyHeads * segment.queryCount * group
     return columns.enumerated().allSatisfy { place, key in
-      // A bias and cuts hide what they do from some heads and queries.
+      // A bias and cuts may mask a key for some heads and queries only.
       let isSeen =
         scores.keeps(segment, key) && segment.band.covers(rows: queries, columns: key..<key + 1)
         && (inputs.bias == nil && inputs.decayCuts == nil
@@ -240,7 +239,7 @@ final class DecodePass: Sendable {
     }
   }
 
-  /// The products of all queries with a block of keys.
+  /// Computes the products of all queries with a block of keys.
   private func similarity(
     _ segment: ExactArguments.Segment, _ columns: Range<Int>, _ memory: BlockMemory
   ) {
@@ -270,7 +269,7 @@ final class DecodePass: Sendable {
       let head = row / group / segment.queryCount * group + row % group
       let sink = inputs.sink(head: head)
       var high = sink ?? -.infinity
-      // The maximum of the pieces, or NaN if one has it.
+      // The maximum over the pieces; NaN if one of them is NaN.
       for part in parts where !(part.high[row] <= high) { high = part.high[row] }
       var sum: Float = sink.map { $0 == high ? 1 : exp2(($0 - high) * factor) } ?? 0
       for part in parts where part.sum[row] != 0 {

@@ -1,11 +1,11 @@
 import AttentionCPUKernels
 import AttentionTensors
 
-/// Backward operands in bfloat16 for processors that multiply pairs of them, sums and softmax in
-/// float32; weights and their gradient are rounded to bfloat16 before they meet other operands.
+/// Backward operands in bfloat16 for processors with dot products of pairs; sums and softmax are in float32,
+/// and weights and their gradient are rounded to bfloat16 to be operands of products.
 ///
-/// With cosine similarity in one group the reciprocal lengths multiply float32 numbers: the scores,
-/// and the gradient of the scores before it is rounded.
+/// With cosine similarity in one group, the inverse norms multiply float32 numbers: the scores, and the
+/// gradient of the scores before it is rounded.
 struct BFloat16Gradients: BackwardOperands {
   private let inputs: ExactArguments
   private let kernels: cpu_kernels
@@ -16,9 +16,9 @@ struct BFloat16Gradients: BackwardOperands {
   private let valueRows: BFloat16Rows
   private let layout: Layout
 
-  /// Where the operands lie, in floats; two bfloat16 numbers take one.
+  /// Offsets of the operands in floats; two bfloat16 elements take one.
   private struct Layout {
-    /// Dimensions with padding to whole pairs.
+    /// Dimensions padded to whole pairs.
     let depth, valueDepth: Int
     /// Of queries: Qᵀ, dOᵀ, dO and Q packed, in the order in which a tile reads them, and a factor
     /// for each query.
@@ -26,7 +26,7 @@ struct BFloat16Gradients: BackwardOperands {
     /// Of keys: K and V as rows, Kᵀ, a factor for each key; of a tile: weights, the two roundings of
     /// dS, and dS packed.
     let keys, values, transposedKeys, keyFactors, weights, forKeys, forQueries, packed: Int
-    /// Ones, for factors that are not there.
+    /// Ones, in place of absent factors.
     let ones, keyFloats: Int
 
     init(d: Int, v: Int, tile: TileShape, panel: Int) {
@@ -179,7 +179,7 @@ struct BFloat16Gradients: BackwardOperands {
     kernels.bf16.product!(
       n, d, m, forKeys, tile.queries, half(block.memory, layout.queries), tile.queries * panel,
       keys.dk, d, panel, 1)
-    // dQᵀ += Kᵀ dSᵀ: pairs of keys lie together in both.
+    // dQᵀ += Kᵀ dSᵀ: pairs of keys are adjacent in both.
     let packed = half(keys.memory, layout.packed)
     kernels.bf16.pack_pairs_of_rows!(
       n, m, forQueries, tile.queries, packed, tile.keys * panel)

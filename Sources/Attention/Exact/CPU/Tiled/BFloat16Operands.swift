@@ -1,26 +1,26 @@
 import AttentionCPUKernels
 import AttentionTensors
 
-/// Forward operands in bfloat16 for processors that multiply pairs of them: twice the rate of
-/// float32, sums and softmax in float32, weights rounded to bfloat16 before they meet the values.
+/// Forward operands in bfloat16 for processors with dot products of pairs, at twice the rate of float32;
+/// sums and softmax are in float32, and weights are rounded to bfloat16 for the product with the values.
 ///
-/// Inputs are multiplied as they are. With cosine similarity in one group, the reciprocal lengths and
-/// the scale multiply the float32 product; with several, the normalised slices are rounded to
-/// bfloat16, as a plain computation does.
+/// Inputs are multiplied unchanged. With cosine similarity in one group, the inverse norms and the scale
+/// multiply the float32 product; with several, the normalised slices are rounded to bfloat16, as in the
+/// plain computation.
 struct BFloat16Operands: ForwardOperands {
   private typealias Pair = UInt16
 
   private let inputs: ExactArguments
   private let kernels: cpu_kernels
   private let queryRows: BFloat16Rows
-  /// The values in float32, for tiles that hold what is hidden and not finite.
+  /// Reads the values in float32, for tiles with masked values that are not finite.
   private let wideValues: HeadRows
   private let layout: PackedLayout
   /// For each head: panels of Kᵀ, then panels of V.
   private let memory: Scratch
-  /// Reciprocal lengths of the keys of each padded row, where they multiply the product.
+  /// Inverse norms of the keys, one per padded row, if they multiply the product.
   private let keyLengths: Scratch?
-  /// The key dimension with its padding to whole pairs.
+  /// The key dimension padded to whole pairs.
   private let depth: Int
   private let unfit: UnfitPieces
 
@@ -71,7 +71,7 @@ struct BFloat16Operands: ForwardOperands {
       }
       let masked = try inputs.maskedKeys(segment, piece)
       for key in masked {
-        // Pairs of rows lie together.
+        // Pairs of rows are interleaved.
         let pair = values(index, head, from: piece.lowerBound + key / 2 * 2) + key % 2
         for column in stride(from: 0, to: v, by: panel) {
           for j in 0..<panel { pair[column * layout.paddedRows[index] + 2 * j] = 0 }
@@ -90,7 +90,7 @@ struct BFloat16Operands: ForwardOperands {
     keys(segment, head, from: layout.paddedRows[segment]) + start * kernels.tile_columns
   }
 
-  /// Queries, weights, and a factor for each query.
+  /// Queries, weights, and a factor per query.
   func blockFloats(rows: Int, tileKeys: Int) -> Int { rows * (depth / 2 + tileKeys / 2 + 1) }
 
   private func parts(_ block: ForwardBlock) -> (
@@ -129,8 +129,7 @@ struct BFloat16Operands: ForwardOperands {
         keyLengths.base + layout.rowOffset(block.segment, block.keyHead) + columns.lowerBound)
       return logTwoOfE
     }
-    // The softmax multiplies by a positive factor on its way; another scale, or terms that come
-    // between, need it done here.
+    // The softmax applies a positive factor; other scales, and terms before the softmax, need scaling here.
     if isFinal, scale > 0 { return scale * logTwoOfE }
     for r in 0..<m { kernels.scale(n, scale, block.scores + r * block.tileKeys) }
     return logTwoOfE

@@ -1,12 +1,12 @@
 import AttentionCPUKernels
 import AttentionTensors
 
-/// Reads rows of one head of a bfloat16 tensor, normalised where asked for.
+/// Reads rows of one head of a bfloat16 tensor, optionally normalised.
 struct BFloat16Rows: Sendable {
   let dimension: Int
   private let tensor: Tensor
   private let elements: HostElements
-  /// Slices to normalise and round; one group is left as it is and only its length is given.
+  /// The slices to normalise and round; one group is left unchanged, and only its inverse norm is computed.
   private let groups: Int?
 
   init(_ tensor: Tensor, _ groups: Int?) throws {
@@ -16,7 +16,7 @@ struct BFloat16Rows: Sendable {
     dimension = tensor.shape[3]
   }
 
-  /// Calls `body` with the rows, the distance between them, and their reciprocal lengths.
+  /// Calls `body` with the rows, their stride, and their inverse norms.
   func withRows(
     batch: Int, head: Int, start: Int, count: Int, _ kernels: cpu_kernels,
     _ body: (UnsafePointer<UInt16>, Int, UnsafePointer<Float>) -> Void
@@ -38,8 +38,8 @@ struct BFloat16Rows: Sendable {
     body(rows, dimension, lengths)
   }
 
-  /// Writes rows `stride` apart. With one group the rows are left as they are and `lengths` [count]
-  /// gets their reciprocal lengths; with more, the slices are normalised and rounded.
+  /// Copies rows to `target`, `stride` apart. With one group the rows are unchanged and `lengths` [count]
+  /// receives their inverse norms; with more, the slices are normalised and rounded.
   func read(
     batch: Int, head: Int, start: Int, count: Int, into target: UnsafeMutablePointer<UInt16>,
     stride: Int, lengths: UnsafeMutablePointer<Float>, _ kernels: cpu_kernels
@@ -65,7 +65,7 @@ struct BFloat16Rows: Sendable {
     }
   }
 
-  /// As ``HeadRows/prefetch(batch:head:start:count:_:)``.
+  /// See ``HeadRows/prefetch(batch:head:start:count:_:)``.
   private func prefetch(_ rows: UnsafePointer<UInt16>, _ count: Int, _ kernels: cpu_kernels) {
     let size = MemoryLayout<UInt16>.size
     kernels.prefetch(count, dimension * size, rows, tensor.strides[1] * size, 0)

@@ -2,7 +2,7 @@ import AttentionCLibrary
 import AttentionCPUKernels
 import AttentionTensors
 
-/// What a backward pass reads of the forward pass and of the incoming gradients.
+/// The forward results and incoming gradients that a backward pass reads.
 struct BackwardSources: Sendable {
   /// O and dO
   let outputRows, gradientRows: HeadRows
@@ -22,8 +22,8 @@ struct BackwardSources: Sendable {
   }
 }
 
-/// What a backward pass works with of the queries' side, block by block, prepared once: operands,
-/// the log-sum-exp and δ. And what it makes of them in the end.
+/// The queries' side of a backward pass, in blocks: operands, log-sum-exp and δ, prepared once, and at the
+/// end the queries' gradients.
 struct BackwardQueries: Sendable {
   /// The number of blocks of all heads and sequences.
   let blocks: Int
@@ -35,18 +35,18 @@ struct BackwardQueries: Sendable {
   private let memory: Scratch
   /// Not zero for blocks with a row whose log-sum-exp is large.
   private let largeSums: Scratch
-  /// Not zero for blocks in which something is NaN or infinite.
+  /// Not zero for blocks with NaN or infinity.
   private let unfit: Scratch
   private let segments: Range<Int>
   private let heads: Range<Int>
-  /// The number of query blocks of the segments before each.
+  /// For each segment, the number of query blocks of those before it.
   private let firstBlocks: [Int]
   private let places: [(segment: Int, start: Int)]
 
   /// - Parameters:
-  ///   - segments: the sequences whose queries these are.
+  ///   - segments: the sequences of these queries.
   ///   - heads: their heads.
-  ///   - operandFloats: memory for the operands of a block.
+  ///   - operandFloats: floats for the operands of a block.
   init(
     _ inputs: ExactArguments, tile: TileShape, segments: Range<Int>, heads: Range<Int>,
     operandFloats: Int, kernels: cpu_kernels
@@ -74,14 +74,14 @@ struct BackwardQueries: Sendable {
     unfit = try Scratch(floats: blocks)
   }
 
-  /// The block of `head` whose first query is `start` (counted in the segment).
+  /// The block of `head` whose first query is `start`, an index in the segment.
   func block(segment: Int, head: Int, start: Int) -> BackwardBlock {
     block(
       (head - heads.lowerBound) * places.count + firstBlocks[segment - segments.lowerBound]
         + start / tile.queries)
   }
 
-  /// Blocks of a head lie one behind the other, as a task goes through them.
+  /// Blocks of a head are contiguous, in the order in which a task reads them.
   private func block(_ index: Int) -> BackwardBlock {
     let (head, place) = (heads.lowerBound + index / places.count, index % places.count)
     let (segment, start) = places[place]
@@ -125,10 +125,10 @@ struct BackwardQueries: Sendable {
         for r in 0..<m {
           let sum = lse[first + r]
           let isLarge = BackwardBlock.isLarge(sum)
-          // A large one is found later; its product here might be infinite, as that of rows that see nothing.
+          // A large one is resolved later; its base-2 value could overflow to the ∞ of an empty sum.
           block.logSumExp[r] = isLarge ? 0 : sum == -.infinity ? .infinity : sum * logTwoOfE
           block.offset[r] = isLarge ? .nan : 0
-          // An infinite sink has all of an infinite sum, and none of an empty one.
+          // An infinite sink takes the whole of an infinite sum, and none of an empty one.
           block.shareOfSink[r] =
             sum == -.infinity
             ? 0 : sink.map { $0 == sum ? 1 : exp2($0 * logTwoOfE - block.logSumExp[r]) } ?? 0
@@ -142,9 +142,9 @@ struct BackwardQueries: Sendable {
     }
   }
 
-  /// Notes whether a block is unfit. In one that is, a query whose gradients are all zero counts like one
-  /// that sees nothing; and an output of zero takes nothing to δ of a gradient that is not finite: it
-  /// may be that of a query that sees a sink only.
+  /// Determines whether a block is unfit. In an unfit block, a query whose incoming gradients are all zero is
+  /// treated as if all its keys were masked; and a zero output, which may be that of a query with a sink
+  /// only, contributes nothing to δ even if its gradient is not finite.
   private func judge(
     _ block: BackwardBlock, outputs o: UnsafePointer<Float>, gradients g: UnsafePointer<Float>,
     _ logSumExpGradient: Tensor?, first: Int
@@ -166,13 +166,13 @@ struct BackwardQueries: Sendable {
       if isZero(o + r * v, v) { block.delta[r] = -less }
       let isSilent = less == 0 && isZero(g + r * v, v)
       if isSilent { (block.logSumExp[r], block.offset[r]) = (.infinity, 0) }
-      // Of a row that sees nothing a sink has no share; an infinite one has all of it.
+      // In an empty row the sink's share is zero; with an infinite sink it is one.
       let isEmpty = block.logSumExp[r] == .infinity && block.shareOfSink[r] == 0
       if isSilent || isEmpty { block.delta[r] = 0 }
     }
   }
 
-  /// The block's queries as rows, normalised where the similarity asks for it, not scaled.
+  /// Reads the block's queries, normalised for cosine similarity, not scaled.
   private func readQueries(
     _ block: BackwardBlock, into q: UnsafeMutablePointer<Float>,
     lengths: UnsafeMutablePointer<Float>
@@ -187,7 +187,7 @@ struct BackwardQueries: Sendable {
     }
   }
 
-  /// Adds the partial sums Σ dS K of the slots and carries them back to the queries as they came.
+  /// Adds the slots' partial sums Σ dS K and computes the gradients of the queries before normalisation.
   func finish(
     _ partial: UnsafePointer<Float>, slots: Int, _ operands: some BackwardOperands,
     _ targets: BackwardTargets
@@ -212,7 +212,7 @@ struct BackwardQueries: Sendable {
     }
   }
 
-  /// One block; returns its share of the scale's gradient.
+  /// Finishes one block; returns its share of the scale's gradient.
   private func finish(
     _ block: BackwardBlock, _ partial: UnsafePointer<Float>, slots: Int,
     _ operands: some BackwardOperands, _ targets: BackwardTargets
@@ -251,7 +251,7 @@ struct BackwardQueries: Sendable {
     return scaleSum
   }
 
-  /// A sink takes a share of the softmax's sum and brings no value: its gradient is −Σ share · δ.
+  /// A sink has a share of the softmax's sum and no value, so its gradient is −Σ share · δ.
   private func sinkGradient(_ block: BackwardBlock) -> Double {
     (0..<block.rows.count).reduce(0.0) {
       $0 - Double(block.shareOfSink[$1]) * Double(block.delta[$1])

@@ -1,15 +1,15 @@
 import AttentionCPUKernels
 import AttentionTensors
 
-/// The gradient of the bias: dS summed over the axes that the bias broadcasts.
+/// The gradient of the bias: dS summed over the axes along which the bias broadcasts.
 ///
-/// A pass of its own, in which a task owns a piece of the bias and goes through all tiles that read
-/// it, in order. It computes S and dP again; nothing of the size of queries × keys is kept but the
-/// gradient itself, in the bias's own shape.
+/// A separate pass, in which a task owns a piece of the bias and processes all tiles that read it, in order.
+/// It recomputes S and dP; nothing of the size of queries × keys is stored except the gradient itself, in the
+/// bias's own shape.
 struct BiasGradient<Operands: BackwardOperands> {
   private let pass: TiledBackward<Operands>
   private let queries: BackwardQueries
-  /// The bias's shape with leading ones: extents are 1 where it broadcasts.
+  /// The bias's shape, padded with leading ones; extents are 1 along axes where it broadcasts.
   private let shape: [Int]
   private let own: Shape
 
@@ -24,8 +24,7 @@ struct BiasGradient<Operands: BackwardOperands> {
   func run() throws -> Tensor {
     let problem = pass.inputs.problem
     let (batches, heads) = (shape[0], shape[1])
-    // Tiles are the finest grain on which a task can own rows; a bias that broadcasts over queries
-    // has one row for all of them.
+    // A task owns the rows of a tile at least; a bias that broadcasts over queries has one row for all.
     let perRow = shape[2] > 1
     let blockRows = perRow ? pass.tile.queries : max(1, problem.queryLength)
     let blocks = (problem.queryLength + blockRows - 1) / blockRows
@@ -49,7 +48,7 @@ struct BiasGradient<Operands: BackwardOperands> {
     }
   }
 
-  /// Adds the tiles of one head of one sequence whose queries lie in `rows` of the batch row.
+  /// Adds the tiles of one head of one sequence with queries in `rows` of the batch row.
   private func add(
     _ index: Int, _ head: Int, _ rows: Range<Int>, _ memory: Scratch,
     _ ds: UnsafeMutablePointer<Float>, to target: UnsafeMutablePointer<Float>
@@ -71,7 +70,7 @@ struct BiasGradient<Operands: BackwardOperands> {
           to: rows.lowerBound - segment.queryStart..<rows.upperBound - segment.queryStart)
         guard !taken.isEmpty else { continue }
         _ = pass.weights(block, keys)
-        // Rows of the bias are rows of queries.
+        // Rows of the bias are queries, but rows of the tile are keys.
         pass.kernels.transpose(
           columns.count, block.rows.count, keys.gradient, tile.queries, ds, tile.keys)
         for i in taken {

@@ -12,11 +12,11 @@ struct FloatGradients: BackwardOperands {
   private let valueRows: HeadRows
   private let layout: Layout
 
-  /// Where the operands lie.
+  /// Offsets of the operands in floats.
   private struct Layout {
     /// Of queries: scale·Qᵀ, dOᵀ, dO and scale·Q packed, in the order in which a tile reads them.
     let transposedQueries, transposedGradients, gradients, queries, queryFloats: Int
-    /// Of keys: K and V as rows, K packed, reciprocal lengths.
+    /// Of keys: K and V as rows, K packed, inverse norms.
     let keys, values, packedKeys, lengths, keyFloats: Int
 
     init(d: Int, v: Int, tile: TileShape, panel: Int) {

@@ -67,7 +67,7 @@ struct FloatOperands: ForwardOperands {
     keys(segment, head, from: layout.paddedRows[segment]) + start * kernels.tile_columns
   }
 
-  /// Queries, and their reciprocal lengths while they are read.
+  /// Queries, and their inverse norms while they are read.
   func blockFloats(rows: Int, tileKeys: Int) -> Int { 2 * rows * inputs.problem.keyDimension }
 
   func readQueries(_ block: ForwardBlock) {

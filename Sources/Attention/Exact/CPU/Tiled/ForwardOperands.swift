@@ -1,37 +1,36 @@
 import AttentionCPUKernels
 import AttentionTensors
 
-/// The two products of a forward tile and the operands they read, in one arithmetic: float32
-/// (``FloatOperands``) or dot products of bfloat16 pairs (``BFloat16Operands``).
+/// The two products of a forward tile and their operands, in one arithmetic: float32 (``FloatOperands``) or
+/// dot products of bfloat16 pairs (``BFloat16Operands``).
 protocol ForwardOperands: Sendable {
   /// Reads and packs the keys and values of all sequences.
   init(_ inputs: ExactArguments, _ kernels: cpu_kernels) throws
 
-  /// Floats of memory that a block of `rows` queries needs beside its tile of scores.
+  /// Floats of memory that a block of `rows` queries needs besides its tile of scores.
   func blockFloats(rows: Int, tileKeys: Int) -> Int
 
   /// Reads a block of queries into its memory.
   func readQueries(_ block: ForwardBlock)
 
-  /// S = similarity of the block's queries and the keys `columns`. Returns the number by which S is
-  /// to be multiplied for base-2 logits; with `isFinal` false, that is log2(e): terms are added to S
-  /// before the softmax.
+  /// S = similarity of the block's queries and the keys `columns`. Returns the factor that converts S to
+  /// base-2 logits: log2(e) if `isFinal` is false, because then terms are added before the softmax.
   func similarity(_ block: ForwardBlock, _ columns: Range<Int>, isFinal: Bool) -> Float
 
   /// P = softmax weights of S, O += P V.
   ///
-  /// - Parameter hides: whether pairs of the tile are hidden.
+  /// - Parameter hides: whether pairs of the tile may be masked.
   func attend(_ block: ForwardBlock, _ columns: Range<Int>, factor: Float, hides: Bool) throws
 }
 
-/// A block of queries of one head on its way through the keys.
+/// A block of queries of one head, with its running softmax over the keys.
 struct ForwardBlock {
   let segment: Int
   let head: Int
   let keyHead: Int
-  /// Counted in the sequence.
+  /// Indices in the sequence.
   let rows: Range<Int>
-  /// The rows of a tile of scores lie this far apart.
+  /// The row stride of a tile of scores.
   let tileKeys: Int
   /// The constant that replaces the running maximum, in base 2.
   let shift: Float?
@@ -39,16 +38,16 @@ struct ForwardBlock {
   let scores: UnsafeMutablePointer<Float>
   /// [queries, v]
   let output: UnsafeMutablePointer<Float>
-  /// [queries]: the running maximum of the scores, before the factor that makes base-2 logits of them,
-  /// or the shift; and the sum of weights.
+  /// [queries]: the running maximum of the scores, before the factor that converts them to base-2 logits, or
+  /// the shift; and the sum of weights.
   let high: UnsafeMutablePointer<Float>
   let sum: UnsafeMutablePointer<Float>
-  /// What ``ForwardOperands/blockFloats(rows:tileKeys:)`` asked for.
+  /// ``ForwardOperands/blockFloats(rows:tileKeys:)`` of memory.
   let memory: UnsafeMutablePointer<Float>
 }
 
 extension ForwardBlock {
-  /// O += P V with the weights in ``scores``: of values with a weight of zero nothing is read.
+  /// O += P V with the weights in ``scores``; values with a weight of zero are not read.
   func addSelected(
     _ valueRows: HeadRows, _ inputs: ExactArguments, _ columns: Range<Int>, _ kernels: cpu_kernels
   ) throws {
@@ -64,12 +63,12 @@ extension ForwardBlock {
   }
 }
 
-/// Natural scores times this are base-2 logits.
+/// The factor that converts natural scores to base-2 logits.
 let logTwoOfE: Float = 1.442_695_04
 
-/// Where each key/value head of each sequence begins in one array of packed operands.
+/// The offsets of each key/value head of each sequence in one array of packed operands.
 struct PackedLayout: Sendable {
-  /// Rows of keys, a whole number of panels, for each segment.
+  /// For each segment the number of keys, rounded up to whole panels.
   let paddedRows: [Int]
   private let offsets: [Int]
   private let heads: Int
@@ -95,7 +94,7 @@ struct PackedLayout: Sendable {
 
   func offset(_ segment: Int, _ head: Int) -> Int { offsets[segment * heads + head] }
 
-  /// The padded rows of all heads, and those before a head: for arrays of one number a row.
+  /// The number of padded rows of all heads, and of those before a head, for arrays of one number per row.
   var rowCount: Int { count / perRow }
   func rowOffset(_ segment: Int, _ head: Int) -> Int { offset(segment, head) / perRow }
 }

@@ -2,13 +2,13 @@ import AttentionCPUKernels
 import AttentionTensors
 
 /// One task of the backward pass: some key blocks of one key/value head of one sequence, with all
-/// queries that see them. Writes dK and dV of its keys and adds to its own partial sum of dQ.
+/// queries that attend to them. Writes dK and dV of its keys and adds to its own partial sum of dQ.
 struct KeyTask<Operands: BackwardOperands> {
   private let pass: TiledBackward<Operands>
   private let queries: BackwardQueries
   private let segment: Int
   private let keyHead: Int
-  /// For each block of queries its sum of dQ, then [queries] row sums of dS.
+  /// For each block of queries the sum of dQ, then [queries] row sums of dS.
   private let partial: UnsafeMutablePointer<Float>
   private let targets: BackwardTargets
   private let memory: Scratch
@@ -44,7 +44,7 @@ struct KeyTask<Operands: BackwardOperands> {
         (partial + block.index * partialSize).update(repeating: 0, count: partialSize)
       }
     }
-    // Blocks are dealt out like cards: under a causal mask the early ones are seen by more queries.
+    // Blocks are assigned round-robin: under a causal mask more queries attend to the earlier ones.
     for start in stride(
       from: slot * tile.keys, to: segment.keyCount, by: tile.keys * tile.slots)
     {
@@ -92,7 +92,7 @@ struct KeyTask<Operands: BackwardOperands> {
     try finish(keys)
   }
 
-  /// Carries the keys' gradient through their normalisation and writes the block's rows.
+  /// Backpropagates the keys' gradient through their normalisation and writes the block's rows.
   private func finish(_ keys: BackwardKeys) throws {
     let (inputs, kernels) = (pass.inputs, pass.kernels)
     let segment = inputs.segments[segment]

@@ -4,16 +4,16 @@ import AttentionTensors
 
 /// Rows whose log-sum-exp is too large for a backward pass to compute weights from it.
 ///
-/// exp(s − lse) is off by as much as lse is rounded, |lse| · 2⁻²⁴: beside a maximum of −10⁹ there is no
-/// place for what the sum adds to it, and weights of n equal scores would be 1, not 1/n. So maximum m and sum
-/// Σ of such a row are computed once more and kept apart, exp(s − m) / Σ, by the very products that the
-/// weights come from: rounded otherwise, large scores would not fit their maximum.
+/// exp(s − lse) has the relative error of rounding lse, |lse| · 2⁻²⁴. Beside a maximum of −10⁹ the logarithm
+/// of the sum is lost, and weights of n equal scores would be 1, not 1/n. So maximum m and sum Σ of such a
+/// row are recomputed and stored separately, for weights exp(s − m) / Σ, from the same products as the
+/// weights: large scores rounded otherwise would not match their maximum.
 struct LargeSums<Operands: BackwardOperands> {
   private let pass: TiledBackward<Operands>
 
   init(_ pass: TiledBackward<Operands>) { self.pass = pass }
 
-  /// Resolves rows of blocks: ``BackwardBlock/offset``, ``BackwardBlock/logSumExp`` and
+  /// Resolves large rows of blocks: ``BackwardBlock/offset``, ``BackwardBlock/logSumExp`` and
   /// ``BackwardBlock/shareOfSink``.
   func resolve(_ blocks: [BackwardBlock]) throws {
     let tile = pass.tile
@@ -32,8 +32,8 @@ struct LargeSums<Operands: BackwardOperands> {
     }
   }
 
-  /// Maxima and sums of a block's rows over all keys. Returns the number that makes base-2 logits of the
-  /// maxima.
+  /// Computes maxima and sums of a block's rows over all keys. Returns the factor that converts the maxima to
+  /// base-2 logits.
   private func add(
     _ block: BackwardBlock, _ memory: Scratch, rows s: UnsafeMutablePointer<Float>,
     _ high: UnsafeMutablePointer<Float>, _ sum: UnsafeMutablePointer<Float>
@@ -62,12 +62,12 @@ struct LargeSums<Operands: BackwardOperands> {
     _ block: BackwardBlock, row: Int, high: Float, sum: Float, factor: Float
   ) {
     guard high > -.infinity else {
-      // Nothing but the sink is seen: no weights.
+      // The query attends to the sink only: no weights.
       (block.offset[row], block.logSumExp[row]) = (0, .infinity)
       block.shareOfSink[row] = 1
       return
     }
-    // log2 of the sum in units of exp(maximum), with the sink in it.
+    // log2 of the sum including the sink, in units of exp(maximum).
     var rest = log2(Double(sum))
     if let sink = pass.inputs.sink(head: block.head) {
       let above = Double(sink) * Double(logTwoOfE) - Double(high) * Double(factor)

@@ -1,21 +1,20 @@
 import AttentionCPUKernels
 import AttentionTensors
 
-/// A bound of the logits of a block of queries from the lengths of its vectors: |q·k| ≤ |q| |k|.
+/// A bound of the logits of a block of queries from norms: |q·k| ≤ |q| |k|.
 ///
-/// Where it is small enough that no weight exp(s − bound) underflows, it replaces the running
-/// maximum: the softmax is the same for any shift, and finding a row's maximum costs a third of it.
+/// If it is so small that no weight exp(s − bound) underflows, it replaces the running maximum: the softmax
+/// is the same for any shift, and computing row maxima takes a third of its time.
 struct LogitBound: Sendable {
-  /// Twice the largest bound that is used, in base 2: 2⁻⁶⁴ leaves room for small values.
+  /// Twice the largest bound that is used, in base 2: weights of 2⁻⁶⁴ leave range for small values.
   private static let largestExponent: Float = 64
-  /// In shorter sequences the lengths cost as much as they save.
+  /// In shorter sequences computing norms takes as long as it saves.
   private static let leastQueries = 512
 
   private let inputs: ExactArguments
   private let kernels: cpu_kernels
   private let queryRows: HeadRows
-  /// The length of the longest key of each segment and key/value head; nothing where the bound is of
-  /// no use.
+  /// The largest norm of a key of each segment and key/value head.
   private let longestKeys: [Float]
 
   /// Nil where no sequence can use a bound: anything added to a score is not bounded by lengths, and
@@ -43,7 +42,7 @@ struct LogitBound: Sendable {
     let key = longestKeys[
       segment * inputs.problem.keyValueHeads + head / inputs.headsPerGroup]
     let bound = abs(inputs.scale[head]) * longest * key * logTwoOfE
-    // False for NaN too.
+    // Also false for NaN.
     return 2 * bound <= Self.largestExponent ? bound : nil
   }
 
@@ -64,7 +63,7 @@ struct LogitBound: Sendable {
             rows, batch: segment.batch, head: index % heads, start: first,
             count: min(ExactArguments.pieceRows, segment.keyCount - start),
             keep: keep.map { $0 + segment.batch * inputs.problem.keyLength + first }, kernels)
-          // Once NaN, always NaN: then no bound is used.
+          // NaN is kept; then no bound is used.
           if !(length <= longest[index]) { longest[index] = length }
         }
       }
@@ -72,8 +71,7 @@ struct LogitBound: Sendable {
     return longest
   }
 
-  /// The length of the longest of some rows; NaN if one of them has it. Rows where `keep` is 0 do not
-  /// count.
+  /// The largest norm of some rows; NaN if one of them has NaN. Rows for which `keep` is 0 are ignored.
   private static func longest(
     _ rows: HeadRows, batch: Int, head: Int, start: Int, count: Int,
     keep: UnsafePointer<UInt8>? = nil, _ kernels: cpu_kernels

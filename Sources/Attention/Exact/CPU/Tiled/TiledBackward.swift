@@ -1,14 +1,13 @@
 import AttentionCPUKernels
 import AttentionTensors
 
-/// The backward pass of ``TiledExactKernel`` in one arithmetic: five products a tile.
+/// The backward pass of ``TiledExactKernel`` in one arithmetic: five products per tile.
 ///
 ///     P = exp(S − lse) ,  dP = dO Vᵀ ,  dS = P ∘ (dP − δ) ,  δ = rowsum(dO ∘ O) − d lse
 ///     dV = Pᵀ dO ,  dK = dSᵀ Q ,  dQ = dS K
 ///
-/// A task owns blocks of keys, so dK and dV have one writer. dQ is summed in
-/// ``TileShape/slots`` partial sums that are added in order: the same bits with any number of
-/// threads.
+/// A task owns blocks of keys, so dK and dV have one writer. dQ is summed in ``TileShape/slots`` partial
+/// sums that are added in order, for the same bits with any number of threads.
 struct TiledBackward<Operands: BackwardOperands>: Sendable {
   let inputs: ExactArguments
   let tile: TileShape
@@ -41,8 +40,8 @@ struct TiledBackward<Operands: BackwardOperands>: Sendable {
     let keyHeads: Range<Int>
   }
 
-  /// With one slot, a key/value head of a sequence goes its whole way at once, and what it works
-  /// with stays near. With more, the tasks of all share the threads; so does a pass over the bias.
+  /// With one slot, one task computes everything for a key/value head of a sequence, whose operands stay in
+  /// its caches. With more slots, or a gradient of the bias, there is one part whose tasks share the threads.
   private var parts: [Part] {
     let (segments, keyHeads) = (inputs.segments.indices, inputs.problem.keyValueHeads)
     guard tile.slots == 1, !inputs.problem.needsBiasGradient else {
@@ -90,7 +89,7 @@ struct TiledBackward<Operands: BackwardOperands>: Sendable {
     ]
   }
 
-  /// The gradients of one part, and that of the bias where it is asked for.
+  /// Computes the gradients of one part, and returns that of the bias if it is needed.
   private func run(_ part: Part, _ targets: BackwardTargets) throws -> Tensor? {
     let group = inputs.headsPerGroup
     let queries = try BackwardQueries(
@@ -123,17 +122,17 @@ struct TiledBackward<Operands: BackwardOperands>: Sendable {
       })
   }
 
-  /// One tile: weights, and their gradient dS as it is before the cap's share.
+  /// Computes the weights of one tile and dS, the gradient of the capped scores.
   ///
-  /// Returns whether the products with them must select: something in the tile is not finite that a
-  /// pair does not see. Then the weights are left as float32, and both are zero for such pairs.
+  /// Returns whether the products with them must select, because the tile has elements that are not finite
+  /// and masked pairs. Then the weights are float32, and weights and dS of masked pairs are zero.
   func weights(_ block: BackwardBlock, _ keys: BackwardKeys) -> Bool {
     let factor = computeScores(block, keys)
     let segment = inputs.segments[block.segment]
     let selects =
       block.isUnfit
       || keys.isUnfit && scores.hides(segment, rows: block.rows, columns: keys.columns)
-    // Before offsets are added, which leave finite numbers of what is hidden.
+    // Before offsets are added: saturating, that makes masked scores of −∞ finite.
     let hidden =
       selects
       ? HiddenPairs(block, keys: keys.columns.count, keys.scores, stride: tile.queries) : nil
@@ -148,7 +147,7 @@ struct TiledBackward<Operands: BackwardOperands>: Sendable {
     return true
   }
 
-  /// The scores of a tile, masked. Returns the number that makes base-2 logits of them.
+  /// Computes the masked scores of a tile. Returns the factor that converts them to base-2 logits.
   func computeScores(_ block: BackwardBlock, _ keys: BackwardKeys) -> Float {
     let factor = operands.similarity(block, keys, isFinal: !scores.addsTerms)
     scores.apply(
@@ -158,7 +157,7 @@ struct TiledBackward<Operands: BackwardOperands>: Sendable {
     return factor
   }
 
-  /// As ``BackwardOperands/accumulate(_:_:queryGradient:)``, in float32: a weight of zero takes nothing.
+  /// ``BackwardOperands/accumulate(_:_:queryGradient:)`` in float32, in which zero weights cancel NaN.
   func accumulateSelected(
     _ block: BackwardBlock, _ keys: BackwardKeys, queryGradient: UnsafeMutablePointer<Float>
   ) throws {
@@ -190,7 +189,7 @@ struct TiledBackward<Operands: BackwardOperands>: Sendable {
     }
   }
 
-  /// The memory of a task for blocks of keys.
+  /// Allocates a task's memory for a block of keys.
   func keyMemory() throws -> Scratch {
     let problem = inputs.problem
     return try Scratch(
@@ -198,7 +197,7 @@ struct TiledBackward<Operands: BackwardOperands>: Sendable {
         + tile.keys * (3 * tile.queries + problem.keyDimension + problem.valueDimension))
   }
 
-  /// A block of keys in `memory`, read and with its sums cleared.
+  /// Reads a block of keys into `memory` and clears its sums.
   func keys(_ memory: Scratch, segment: Int, head: Int, columns: Range<Int>) throws -> BackwardKeys
   {
     let problem = inputs.problem
@@ -215,7 +214,7 @@ struct TiledBackward<Operands: BackwardOperands>: Sendable {
     return keys
   }
 
-  /// Whether no key or value of a block that the key mask leaves holds NaN or infinity.
+  /// Whether all keys and values of a block that the key mask keeps are finite.
   private func areFinite(_ segment: Int, _ head: Int, _ columns: Range<Int>) throws -> Bool {
     let place = inputs.segments[segment]
     let masked = try inputs.maskedKeys(place, columns)
@@ -226,8 +225,8 @@ struct TiledBackward<Operands: BackwardOperands>: Sendable {
     }
   }
 
-  /// The logit decay of token t is in the running sums of all later tokens: its gradient is the sum,
-  /// over them, of what they get as queries minus what they give as keys.
+  /// The logit decay of token t is in the cumulative sums of all later tokens: its gradient is the sum
+  /// over them of the row sums of dS, as queries, minus its column sums, as keys.
   private func decayGradient(
     rowSums: UnsafePointer<Float>, columnSums: UnsafePointer<Float>
   ) throws -> Tensor {
@@ -240,7 +239,7 @@ struct TiledBackward<Operands: BackwardOperands>: Sendable {
         var total = 0.0
         for i in (segment.queryStart..<segment.queryStart + segment.queryCount).reversed() {
           total += Double(rowSums[base + i]) - Double(columnSums[base + i])
-          // Nothing that comes after a cut sees what lies before.
+          // Tokens after a cut do not attend to tokens before it.
           if let cuts = inputs.decayCuts,
             cuts[base + i] != (i > segment.queryStart ? cuts[base + i - 1] : 0)
           {
@@ -254,12 +253,12 @@ struct TiledBackward<Operands: BackwardOperands>: Sendable {
   }
 }
 
-/// Where the gradients of all parts go.
+/// The memory that receives the gradients of all parts.
 struct BackwardTargets: @unchecked Sendable {
   /// [b,t,h,k], [b,s,hₖ,k] and [b,s,hₖ,v]
   let dq, dk, dv: UnsafeMutablePointer<Float>
   /// [b,h,t] row sums and [b,h,s] column sums of dS, for the logit decay.
   let rowSums, columnSums: UnsafeMutablePointer<Float>
-  /// [sequences, h]: the shares that a sequence has in the gradients of scale and sink.
+  /// [sequences, h]: each sequence's shares of the gradients of scale and sink.
   let scaleSums, sumsOfSink: UnsafeMutablePointer<Float>
 }

@@ -2,13 +2,13 @@ import AttentionTensors
 
 /// Exact attention in tiles that stay in the caches; memory grows with queries + keys.
 ///
-/// Forward: for each block of queries, the keys go by in blocks; a running maximum and sum make the
-/// softmax of the whole row from its parts (or a constant shift does, where cosine similarity or the
-/// lengths of queries and keys bound the scores). Backward: the weights are computed again from the log-sum-exp.
+/// Forward: for each block of queries, the keys are streamed in blocks; a running maximum and sum give the
+/// softmax of whole rows (or a constant shift instead of the maximum, if cosine similarity or the norms of
+/// queries and keys bound the scores). Backward: the weights are recomputed from the log-sum-exp.
 ///
-/// One kernel computes in float32 and widens half precision when a block is read; nothing is rounded
-/// before the output. The other multiplies bfloat16 pairs as they are where the processor can, and
-/// rounds the weights to bfloat16.
+/// One kernel computes in float32 and widens half precision when a block is read; nothing is rounded before
+/// the output. The other multiplies bfloat16 pairs if the processor has such instructions, and rounds the
+/// weights to bfloat16.
 struct TiledExactKernel: ExactKernel {
   static let float32 = TiledExactKernel(multipliesBFloat16: false)
   static let bfloat16 = TiledExactKernel(multipliesBFloat16: true)
@@ -17,7 +17,7 @@ struct TiledExactKernel: ExactKernel {
 
   var name: String { multipliesBFloat16 ? "cpu.tiled.bfloat16" : "cpu.tiled" }
 
-  /// Pairs of bfloat16 are multiplied at nearly twice the rate of float32.
+  /// bfloat16 pairs are multiplied at nearly twice the rate of float32.
   private var efficiency: Double { multipliesBFloat16 ? 1.2 : 0.65 }
 
   func objection(to problem: ExactProblem) -> Objection? {
@@ -43,7 +43,7 @@ struct TiledExactKernel: ExactKernel {
     let floats =
       problem.needsGradient
       ? queries * (2 * d + slots * problem.keyDimension) : keys * d
-    // Reading and packing a key takes about as long as this many multiply-adds of its dimension.
+    // Reading and packing a key takes about as long as multiplying it with this many rows.
     let packing = Double(keys * d) * 2 * Self.packingRows
     return Cost(
       operations: problem.forwardOperations / problem.filledRegisters + packing
@@ -53,7 +53,7 @@ struct TiledExactKernel: ExactKernel {
       overhead: 12e-6, pieces: problem.needsGradient ? 16 : max(1, queries / 64))
   }
 
-  /// Gradients are summed in float32, whatever they are rounded to then.
+  /// Gradients are accumulated in float32 and then rounded.
   private func roundedGradientBytes(_ problem: ExactProblem) -> Int {
     guard problem.needsGradient else { return 0 }
     let queries = problem.batch * problem.queryLength * problem.heads * problem.keyDimension
@@ -84,7 +84,7 @@ extension ExactArguments {
   /// The constant that replaces the running maximum of `head`; nil where the scores are not bounded
   /// closely enough for every exp(s − shift) to be a normal number.
   ///
-  /// Only normalised cosine similarity without anything added has the bound |s| ≤ |scale| · groups.
+  /// Only normalised cosine similarity without added terms has the bound |s| ≤ |scale| · groups.
   func constantShift(head: Int) -> Float? {
     guard let normalizedGroups, problem.terms.isSubset(of: .bounded) else { return nil }
     let bound = abs(scale[head]) * Float(normalizedGroups)

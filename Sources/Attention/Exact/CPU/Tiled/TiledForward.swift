@@ -22,7 +22,7 @@ struct TiledForward<Operands: ForwardOperands> {
 
   func run() throws -> ExactOutputs {
     let problem = inputs.problem
-    // The last blocks of a causal sequence see the most keys, so they come first.
+    // The last blocks of a causal sequence have the most keys, so they come first.
     let tasks = inputs.segments.indices.flatMap { segment in
       stride(from: 0, to: inputs.segments[segment].queryCount, by: tile.queries).reversed()
         .flatMap { start in (0..<problem.heads).map { (segment, $0, start) } }
@@ -65,7 +65,7 @@ struct TiledForward<Operands: ForwardOperands> {
       tileKeys: tile.keys, shift: shift, scores: scratch.base, output: o, high: o + m * v,
       sum: o + m * (v + 1), memory: o + m * (v + 2))
     operands.readQueries(block)
-    // A sink is a logit that was seen before the first key. It is natural, so scores must be.
+    // A sink is a logit before the first key. It is a natural logarithm, so scores must be too.
     let sink = inputs.sink(head: head)
     let isFinal = !scores.addsTerms && sink == nil
     block.high.update(repeating: shift ?? sink ?? -.infinity, count: m)
@@ -74,7 +74,7 @@ struct TiledForward<Operands: ForwardOperands> {
 
     let visible = segment.band.visibleKeys(rows: rows, keys: segment.keyCount)
     var factor = logTwoOfE
-    // Tiles begin where a panel does.
+    // Tiles begin at panels.
     for first in stride(
       from: visible.lowerBound / kernels.tile_columns * kernels.tile_columns,
       to: visible.upperBound, by: tile.keys)
@@ -92,7 +92,7 @@ struct TiledForward<Operands: ForwardOperands> {
     finish(block, factor: shift == nil ? factor : 1, output, sums)
   }
 
-  /// Divides by the sums, rounds, and writes a block's rows. `factor` makes base-2 logits of ``ForwardBlock/high``.
+  /// Divides by the sums, rounds and writes a block's rows. `factor` converts ``ForwardBlock/high`` to base 2.
   private func finish(
     _ block: ForwardBlock, factor: Float, _ output: UnsafeMutableRawPointer,
     _ sums: UnsafeMutablePointer<Float>
