@@ -1,25 +1,25 @@
 import AttentionTensors
 
-/// The validated arguments of one short convolution, as its loops read them.
+/// The validated arguments of a short convolution in the form that its loops read.
 struct ConvolutionCall: Sendable {
-  /// [b, t, d], detached; the last axis lies dense in memory.
+  /// [b, t, d], detached; the last axis is contiguous.
   let inputs: Tensor
-  /// [W, d] in row-major order, float32.
+  /// [W, d], contiguous, float32.
   let weight: Tensor
   /// [d], float32.
   let bias: Tensor?
-  /// [n, W − 1, d] in float32, or float64 with float64 inputs; in row-major order where there are tokens.
+  /// [n, W − 1, d] in float32, or float64 with float64 inputs; contiguous if there are tokens.
   let past: Tensor
   let appliesSiLU: Bool
   let sequences: TokenSequences
 
-  /// Where the tensors are.
+  /// The device of the tensors.
   var device: Device { inputs.device }
   var width: Int { weight.shape[0] }
   var channels: Int { inputs.shape[2] }
   var hasTokens: Bool { inputs.elementCount > 0 }
 
-  /// The widths that there are loops for.
+  /// The widths that the loops support.
   private static let widths = 2...4
 
   /// Checks the arguments of `shortConvolution`.
@@ -65,8 +65,8 @@ struct ConvolutionCall: Sendable {
     past = try inputs.elementCount > 0 ? state.transposed().contiguous() : state.transposed()
   }
 
-  /// The convolution from elementary operations, which differentiate themselves: for float64, and to
-  /// say what right means.
+  /// The convolution by elementary operations, with gradients from the tape: for float64, and as the
+  /// reference.
   func definition(
     inputs: Tensor, weight: Tensor, bias: Tensor?, initialState: Tensor?
   ) throws -> ShortConvolutionResult {

@@ -5,16 +5,16 @@ public struct GatedScanArguments: OperatorArguments {
   public typealias Op = GatedScan
 
   public let problem: GatedScanProblem
-  /// [b, t, d], detached; the last axis lies dense in memory.
+  /// [b, t, d], detached; the last axis is contiguous.
   public let inputs: Tensor
-  /// [b, t, d], as the inputs: in their dtype or float32.
+  /// [b, t, d], likewise, in the inputs' dtype or float32.
   public let decay: Tensor
-  /// [n, d] in row-major order; float32, or float64 with float64 inputs.
+  /// [n, d], contiguous; float32, or float64 with float64 inputs.
   public let initialState: Tensor?
-  /// The sequences, one a state.
+  /// The sequences, one per state.
   public let sequences: TokenSequences
 
-  /// Where the tensors are.
+  /// The device of the tensors.
   var device: Device { problem.device }
 
   public var carried: CarriedState<GatedScan>? {

@@ -1,6 +1,6 @@
 import AttentionTensors
 
-/// The operator gated scan.
+/// The gated scan as an operator.
 public enum GatedScan: Operator {
   public typealias Input = GatedScanInput
   public typealias Output = RecurrenceOutput

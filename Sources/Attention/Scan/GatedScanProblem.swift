@@ -1,31 +1,31 @@
 import AttentionTensors
 
-/// What is asked of a gated scan, without the numbers.
+/// A call of a gated scan without its numbers.
 public struct GatedScanProblem: OperatorProblem {
   public var batch: Int
-  /// Tokens a row of the batch.
+  /// Tokens per row of the batch.
   public var length: Int
-  /// How many states there are: the batch, or the number of packed sequences.
+  /// The number of states: the batch, or the number of packed sequences.
   public var sequences: Int
   public var isPacked: Bool
   public var channels: Int
-  /// Of inputs and output.
+  /// The dtype of inputs and output.
   public var dtype: DType
-  /// In which kernels read the decay.
+  /// The dtype in which kernels read the decay.
   public var decayDType: DType
   public var hasInitialState: Bool
   public var needsGradient: Bool
-  /// Where the tensors are.
+  /// The device of the tensors.
   public var device = Device.cpu
 
   public var hasWork: Bool { batch > 0 && length > 0 }
   /// The dtype of states.
   var stateDType: DType { dtype == .float64 ? .float64 : .float32 }
 
-  /// Numbers a tensor of all tokens has.
+  /// Elements of a tensor with all tokens.
   var elements: Int { batch * length * channels }
 
-  /// Bytes that a single pass forward moves, or one forward and one backward.
+  /// Bytes that a forward pass moves, or a forward and a backward pass if gradients are needed.
   var bytes: Double {
     let (x, g) = (dtype.size, decayDType.size)
     let perElement = needsGradient ? (2 * x + g) + (3 * x + 2 * g) : 2 * x + g

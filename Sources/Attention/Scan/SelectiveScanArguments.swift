@@ -6,26 +6,26 @@ public struct SelectiveScanArguments: OperatorArguments {
   public typealias Op = SelectiveScan
 
   public let problem: SelectiveScanProblem
-  /// [b, t, d], detached; the last axis lies dense in memory.
+  /// [b, t, d], detached; the last axis is contiguous.
   public let inputs: Tensor
-  /// [b, t, d], as the inputs, in a dtype of its own.
+  /// [b, t, d], likewise, in its own dtype.
   public let step: Tensor
-  /// [d, s] in row-major order, float32.
+  /// [d, s], contiguous, float32.
   public let stateMatrix: Tensor
-  /// [b, t, s] in row-major order, float32.
+  /// [b, t, s], contiguous, float32.
   public let inputMatrix: Tensor
-  /// [b, t, s] in row-major order, float32.
+  /// [b, t, s], contiguous, float32.
   public let outputMatrix: Tensor
   /// [d], float32.
   public let skip: Tensor?
   /// [d], float32.
   public let stepBias: Tensor?
-  /// [n, d, s] in row-major order, float32.
+  /// [n, d, s], contiguous, float32.
   public let initialState: Tensor?
-  /// The sequences, one a vector of states.
+  /// The sequences, one per vector of states.
   public let sequences: TokenSequences
 
-  /// Where the tensors are.
+  /// The device of the tensors.
   var device: Device { problem.device }
 
   public var carried: CarriedState<SelectiveScan>? {

@@ -1,6 +1,6 @@
 import AttentionTensors
 
-/// The operator selective scan.
+/// The selective scan as an operator.
 public enum SelectiveScan: Operator {
   public typealias Input = SelectiveScanInput
   public typealias Output = RecurrenceOutput
@@ -104,7 +104,7 @@ public enum SelectiveScanInput: String, OperatorInput {
   }
 }
 
-/// What a call of a selective scan says beside its tensors.
+/// The arguments of a selective scan that are not tensors.
 public struct SelectiveScanOptions: Hashable, Sendable {
   /// Whether the step is log(1 + e^(step + bias)).
   public var appliesSoftplus: Bool

@@ -1,34 +1,34 @@
 import AttentionTensors
 
-/// What is asked of a selective scan, without the numbers.
+/// A call of a selective scan without its numbers.
 public struct SelectiveScanProblem: OperatorProblem {
   public var batch: Int
-  /// Tokens a row of the batch.
+  /// Tokens per row of the batch.
   public var length: Int
-  /// How many vectors of states there are: the batch, or the number of packed sequences.
+  /// The number of vectors of states: the batch, or the number of packed sequences.
   public var sequences: Int
   public var isPacked: Bool
   public var channels: Int
-  /// States a channel.
+  /// States per channel.
   public var states: Int
-  /// Of inputs and output.
+  /// The dtype of inputs and output.
   public var dtype: DType
   public var hasSkip: Bool
   public var hasStepBias: Bool
   public var appliesSoftplus: Bool
   public var hasInitialState: Bool
   public var needsGradient: Bool
-  /// Where the tensors are.
+  /// The device of the tensors.
   public var device = Device.cpu
 
   public var hasWork: Bool { batch > 0 && length > 0 }
   /// The dtype of states.
   var stateDType: DType { dtype == .float64 ? .float64 : .float32 }
 
-  /// Exponentials that the recurrence takes.
+  /// The number of exponentials of the recurrence.
   var exponentials: Double { Double(batch * length) * Double(channels * states) }
 
-  /// What the C loops take: whether the output, and the gradients like it, go past the caches.
+  /// The flag of the C loops: whether the output, and gradients of its size, use non-temporal stores.
   var writesPastCaches: Int32 { PastCaches.flag(bytes: batch * length * channels * dtype.size) }
 
   /// Bytes of inputs, step, matrices and output, each moved once, and of the states.

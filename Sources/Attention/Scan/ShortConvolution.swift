@@ -1,36 +1,36 @@
 import AttentionTensors
 
-/// What `shortConvolution` returns.
+/// The results of `shortConvolution`.
 public struct ShortConvolutionResult: Sendable {
   /// [b, t, d] in the dtype of the inputs.
   public let output: Tensor
-  /// The last W − 1 inputs of each sequence and those that came before it, [n, d, W − 1], the oldest
-  /// first: float32, or float64 where the inputs are float64.
+  /// The last W − 1 inputs of each sequence, including those before it, [n, d, W − 1], oldest first:
+  /// float32, or float64 with float64 inputs.
   public let finalState: Tensor
 }
 
-/// A causal convolution over time of every channel by itself, W tokens wide:
+/// A depthwise causal convolution over time, W tokens wide:
 ///
 ///     y_t = silu(bias + Σ_{j < W} weight_j ⊙ x_{t − (W − 1) + j})
 ///
-/// with or without the silu. Before the first token stand those of the state; packed sequences do not
-/// see each other. A sequence that is cut anywhere and continued from its state gives the same as the
-/// whole.
+/// with or without the silu. The tokens of the state precede the first token; packed sequences are
+/// independent. A sequence that is split anywhere and continued from its state gives the same result
+/// as the whole.
 ///
 /// Gradients flow to all inputs, from the output and the final state. Half precision is computed in
 /// float32.
 ///
 /// - Parameters:
 ///   - inputs: x, [b, t, d] in any floating-point dtype. Views are read through their strides.
-///   - weight: `[d, W]` in any floating-point dtype, W from 2 to 4; the last column meets the newest
+///   - weight: `[d, W]` in any floating-point dtype, W from 2 to 4; the last column weighs the current
 ///     token.
 ///   - bias: `[d]` in any floating-point dtype; nil is zero.
 ///   - appliesSiLU: whether silu(y) = y / (1 + e^−y) is applied.
-///   - initialState: `[n, d, W − 1]` in any floating-point dtype, the oldest first, n being the batch or
-///     the number of packed sequences; nil is zero.
-///   - cumulativeLengths: `int32 [n + 1]`, from 0 to t, where n sequences, empty ones allowed, are
-///     packed one behind the other into one row of the batch.
-/// - Throws: ``AttentionError/invalidArgument(_:was:mustBe:)`` naming the argument that is wrong.
+///   - initialState: `[n, d, W − 1]` in any floating-point dtype, oldest first, with n the batch or the
+///     number of packed sequences; nil is zero.
+///   - cumulativeLengths: `int32 [n + 1]`, from 0 to t, for n sequences, possibly empty, packed into one
+///     row of the batch.
+/// - Throws: ``AttentionError/invalidArgument(_:was:mustBe:)`` naming the invalid argument.
 public func shortConvolution(
   inputs: Tensor, weight: Tensor, bias: Tensor? = nil, appliesSiLU: Bool = false,
   initialState: Tensor? = nil, cumulativeLengths: Tensor? = nil

@@ -1,27 +1,26 @@
 import AttentionTensors
 
-/// A state a channel that decays and receives, by gates that may depend on the token:
+/// The gated scan: one state per channel, which decays by a gate per token and accumulates inputs:
 ///
 ///     h_t = exp(decay_t) ⊙ h_{t−1} + inputs_t
 ///
 /// The recurrence of gated linear recurrent networks
 /// ([Martin and Cundy](https://arxiv.org/abs/1709.04057)): HGRN, minGRU, minLSTM and RG-LRU are a
-/// few lines over it. A decay of −∞ forgets everything before.
+/// few lines over it. A decay of −∞ clears the state.
 ///
 /// Gradients flow to all inputs, from the output and the final state. Half precision is computed in
-/// float32; the gradient of the decay reads the states as the output has them.
+/// float32; the gradient of the decay reads the states from the output, in its dtype.
 ///
 /// - Parameters:
 ///   - inputs: `[b, t, d]` in float32, bfloat16, float16 or (reference only) float64. Views are read
 ///     through their strides.
 ///   - decay: `[b, t, d]`, the natural logarithm of the decay, at most 0, in any floating-point dtype.
-///   - initialState: `[n, d]` in any floating-point dtype, n being the batch or the number of packed
+///   - initialState: `[n, d]` in any floating-point dtype, with n the batch or the number of packed
 ///     sequences; nil is zero.
-///   - cumulativeLengths: `int32 [n + 1]`, from 0 to t, where n sequences, empty ones allowed, are
-///     packed one behind the other into one row of the batch.
-///   - kernel: the name of the kernel to run; nil takes the one with the lowest estimate.
-/// - Throws: ``AttentionError`` naming the argument that is wrong, or saying why the kernel cannot
-///   run.
+///   - cumulativeLengths: `int32 [n + 1]`, from 0 to t, for n sequences, possibly empty, packed into one
+///     row of the batch.
+///   - kernel: the name of the kernel to run; nil for the one with the lowest estimate.
+/// - Throws: ``AttentionError`` naming the invalid argument, or why the kernel cannot run.
 public func gatedScan(
   inputs: Tensor, decay: Tensor, initialState: Tensor? = nil, cumulativeLengths: Tensor? = nil,
   kernel: String? = nil
@@ -39,7 +38,7 @@ public typealias GatedScanResult = OperatorResults<GatedScan>
 extension OperatorCall where Op == GatedScan {
   /// The call that ``gatedScan(inputs:decay:initialState:cumulativeLengths:kernel:)`` runs, with its arguments.
   ///
-  /// - Throws: ``AttentionError/invalidArgument(_:was:mustBe:)`` naming the first argument that does not fit.
+  /// - Throws: ``AttentionError/invalidArgument(_:was:mustBe:)`` naming the first invalid argument.
   public init(
     inputs: Tensor, decay: Tensor, initialState: Tensor? = nil, cumulativeLengths: Tensor? = nil,
     kernel: String? = nil

@@ -1,8 +1,7 @@
 import AttentionTensors
 
-/// Mamba's selective scan: every channel has s states that decay at rates of their own and are
-/// written and read by directions that all channels share; a step Δ, by channel and token, says how
-/// much time passes:
+/// Mamba's selective scan: every channel has s states that decay at their own rates, and are written and
+/// read by vectors that all channels share; a step Δ, by channel and token, is the time that passes:
 ///
 ///     h_t = exp(Δ_t A) ⊙ h_{t−1} + Δ_t x_t B_t ,   y_t = C_tᵀ h_t + D x_t
 ///
@@ -23,13 +22,12 @@ import AttentionTensors
 ///   - skip: D, [d] in any floating-point dtype; nil is zero.
 ///   - stepBias: `[d]`, added to the step before the softplus; nil is zero.
 ///   - appliesSoftplus: whether Δ is log(1 + e^(step + bias)).
-///   - initialState: `[n, d, s]` in any floating-point dtype, n being the batch or the number of packed
+///   - initialState: `[n, d, s]` in any floating-point dtype, with n the batch or the number of packed
 ///     sequences; nil is zero.
-///   - cumulativeLengths: `int32 [n + 1]`, from 0 to t, where n sequences, empty ones allowed, are
-///     packed one behind the other into one row of the batch.
-///   - kernel: the name of the kernel to run; nil takes the one with the lowest estimate.
-/// - Throws: ``AttentionError`` naming the argument that is wrong, or saying why the kernel cannot
-///   run.
+///   - cumulativeLengths: `int32 [n + 1]`, from 0 to t, for n sequences, possibly empty, packed into one
+///     row of the batch.
+///   - kernel: the name of the kernel to run; nil for the one with the lowest estimate.
+/// - Throws: ``AttentionError`` naming the invalid argument, or why the kernel cannot run.
 public func selectiveScan(
   inputs: Tensor, step: Tensor, stateMatrix: Tensor, inputMatrix: Tensor, outputMatrix: Tensor,
   skip: Tensor? = nil, stepBias: Tensor? = nil, appliesSoftplus: Bool = false,
@@ -52,7 +50,7 @@ extension OperatorCall where Op == SelectiveScan {
   /// ``selectiveScan(inputs:step:stateMatrix:inputMatrix:outputMatrix:skip:stepBias:appliesSoftplus:initialState:cumulativeLengths:kernel:)``
   /// runs, with its arguments.
   ///
-  /// - Throws: ``AttentionError/invalidArgument(_:was:mustBe:)`` naming the first argument that does not fit.
+  /// - Throws: ``AttentionError/invalidArgument(_:was:mustBe:)`` naming the first invalid argument.
   public init(
     inputs: Tensor, step: Tensor, stateMatrix: Tensor, inputMatrix: Tensor, outputMatrix: Tensor,
     skip: Tensor? = nil, stepBias: Tensor? = nil, appliesSoftplus: Bool = false,

@@ -1,19 +1,19 @@
 import AttentionCPUKernels
 import AttentionTensors
 
-/// The gated scan in blocks of tokens that threads take side by side, for few sequences of few
-/// channels. What a block does to a state is one factor and one summand a channel:
+/// The gated scan in blocks of tokens that threads process in parallel, for few sequences of few
+/// channels. The effect of a block on a state is a factor and a summand per channel:
 ///
 ///     h_end = e^{Σ g} ⊙ h_begin + (the end of a scan of the block from zero)
 ///
-/// A first pass finds both for every block, a scan over the blocks finds their first states, and a
-/// second pass scans every block from there. Memory is read twice.
+/// A first pass computes both for every block, a scan over the blocks gives their initial states, and a
+/// second pass scans every block from its initial state. Memory is read twice.
 struct BlockedScan: GatedScanKernel {
   let name = "cpu.blocked"
 
-  /// The fewest tokens a block has.
+  /// The fewest tokens of a block.
   private static let leastBlock = 64
-  /// The most blocks a batch row has, if they are not short.
+  /// The most blocks of a batch row, unless they would be shorter than ``leastBlock``.
   private static let mostBlocks = 64
 
   func objection(to problem: GatedScanProblem) -> Objection? {
@@ -24,7 +24,7 @@ struct BlockedScan: GatedScanKernel {
         "\(problem.length) tokens are no more than a block of \(Self.leastBlock) has")
   }
 
-  /// Tokens of a block, by the problem alone.
+  /// Tokens per block, a function of the problem alone.
   private static func blockLength(_ problem: GatedScanProblem) -> Int {
     max(leastBlock, (problem.length + mostBlocks - 1) / mostBlocks)
   }
@@ -73,7 +73,7 @@ struct BlockedScan: GatedScanKernel {
           g.at(block.row, block.tokens.lowerBound, 0), g.stride, blocks.starts(index),
           y.at(block.row, block.tokens.lowerBound, 0), y.stride)
       }
-      // The states as the tokens of the last block leave them.
+      // The states after the last block of each sequence.
       for index in blocks.all.indices where blocks.isLast(index) {
         (states + blocks.all[index].sequence * d).update(from: blocks.starts(index), count: d)
       }
@@ -118,8 +118,8 @@ struct BlockedScan: GatedScanKernel {
   }
 }
 
-/// The blocks of all sequences, those of one sequence as neighbours, and three vectors for each and
-/// one more.
+/// The blocks of all sequences, those of one sequence contiguous, with three vectors per block and one
+/// more for scratch.
 private struct Blocks: @unchecked Sendable {
   struct Block {
     let sequence: Int
@@ -146,11 +146,11 @@ private struct Blocks: @unchecked Sendable {
     memory.base + (kind * all.count + index) * channels
   }
 
-  /// Where a scan of the block from zero ends.
+  /// The state after a scan of the block from zero.
   func ends(_ index: Int) -> UnsafeMutablePointer<Float> { vector(0, index) }
-  /// The sum of its logarithms of decays.
+  /// The sum of its log-decays.
   func totals(_ index: Int) -> UnsafeMutablePointer<Float> { vector(1, index) }
-  /// Where the scan of the block begins; the second pass ends there.
+  /// The state before the block, which the second pass replaces by the state after it.
   func starts(_ index: Int) -> UnsafeMutablePointer<Float> { vector(2, index) }
 
   func isFirst(_ index: Int) -> Bool {
@@ -165,14 +165,14 @@ private struct Blocks: @unchecked Sendable {
     totals(index).update(repeating: 0, count: channels)
   }
 
-  /// Goes over the blocks of each sequence from `states` [n, d] on, in the order of the scan.
+  /// Computes the initial states of all blocks from `states` [n, d], those of the sequences.
   func join(_ states: UnsafePointer<Float>, _ kernels: cpu_kernels, backwards: Bool) {
     for position in all.indices {
       let index = backwards ? all.count - 1 - position : position
       let begins = backwards ? isLast(index) : isFirst(index)
       guard begins else {
         let before = backwards ? index + 1 : index - 1
-        // One row of a scan: the state after a block is e^total times that before, plus its end.
+        // One row of a scan: the state after a block is e^total times that before it, plus its end.
         starts(index).update(from: starts(before), count: channels)
         kernels.scan(
           CPU_F32, CPU_F32, 0, 1, channels, ends(before), channels, totals(before), channels,

@@ -2,13 +2,13 @@ import AttentionCPUKernels
 import AttentionTensors
 
 extension ConvolutionCall {
-  /// Tokens and channels of a piece forward.
+  /// Tokens and channels of a piece in the forward pass.
   private static let pieceTokens = 256
   private static let pieceChannels = 1024
-  /// Channels of a piece backward, where tokens follow each other.
+  /// Channels of a piece in the backward pass, which processes all tokens of a sequence in order.
   private static let gradientChannels = 256
 
-  /// Rows of float32 before `token`: those of x, and before them those of the state.
+  /// Loads the float32 rows before `token`: rows of x, and before them those of the state.
   private func loadPast(
     _ kernels: cpu_kernels, _ x: ScanRows, _ number: Int, before token: Int,
     _ channels: Range<Int>, to target: UnsafeMutablePointer<Float>
@@ -30,7 +30,7 @@ extension ConvolutionCall {
     }
   }
 
-  /// The weights [W, channels] and the bias [channels] of some channels.
+  /// Loads the weights [W, channels] and the bias [channels] of some channels.
   private func loadWeights(
     _ channels: Range<Int>, to target: UnsafeMutablePointer<Float>
   ) throws -> (weight: UnsafePointer<Float>, bias: UnsafePointer<Float>?) {
@@ -159,7 +159,7 @@ extension ConvolutionCall {
     ]
   }
 
-  /// Copies rows of `count` numbers from one stride to another.
+  /// Copies rows of `count` elements between arrays with different strides.
   private static func copy(
     _ rows: Int, _ count: Int, _ source: UnsafePointer<Float>, _ sourceStride: Int,
     _ target: UnsafeMutablePointer<Float>, _ targetStride: Int

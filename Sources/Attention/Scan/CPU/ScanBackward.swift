@@ -1,9 +1,9 @@
 import AttentionCPUKernels
 import AttentionTensors
 
-/// What the backward passes of a gated scan read and write.
+/// The operands of a backward pass of a gated scan.
 struct ScanBackward: Sendable {
-  /// The gradients that are written.
+  /// The memory that receives the gradients.
   struct Targets {
     let inputs: ScanRows
     let decay: ScanRows
@@ -32,13 +32,13 @@ struct ScanBackward: Sendable {
     UnsafePointer(initialStates.base + sequence * call.problem.channels)
   }
 
-  /// The state after `token`, which is not the last of its sequence, in the output's dtype.
+  /// Reads the state after `token`, as rounded to the output's dtype.
   func state(_ row: Int, _ token: Int, to target: UnsafeMutablePointer<Float>) {
     kernels.widen(output.type, call.problem.channels, output.at(row, token, 0), target)
   }
 
-  /// Makes the gradients: `body` writes those of inputs and decay, and turns the gradients [n, d] of
-  /// the final states into those of the initial states.
+  /// Allocates the gradients: `body` writes those of inputs and decay, and replaces the gradients [n, d] of
+  /// the final states by those of the initial states.
   func run(
     _ finalStateGradient: Tensor?,
     _ body: (Targets, UnsafeMutablePointer<Float>) throws -> Void
@@ -58,11 +58,11 @@ struct ScanBackward: Sendable {
     return [.inputs: tensors[0], .decay: tensors[1], .initialState: tensors[2]]
   }
 
-  /// Goes back through `tokens`.
+  /// Computes the gradients of `tokens`, from the last to the first.
   ///
   /// - Parameters:
   ///   - first: the states [d] before the tokens.
-  ///   - gradient: `[d]`: what flows into the states after the tokens, then into those before.
+  ///   - gradient: `[d]`: the gradient of the states after the tokens, replaced by that of the states before.
   func run(
     _ row: Int, _ tokens: Range<Int>, _ channels: Range<Int>, first: UnsafePointer<Float>,
     gradient: UnsafeMutablePointer<Float>, to targets: Targets

@@ -1,10 +1,10 @@
 import AttentionCPUKernels
 import AttentionTensors
 
-/// The rows of a [b, t, d] tensor where they lie: d neighbours, tokens ``stride`` elements apart.
+/// The rows of a [b, t, d] tensor in place: d contiguous elements, tokens ``stride`` elements apart.
 struct ScanRows: @unchecked Sendable {
   let type: cpu_float_type
-  /// Elements between neighbouring tokens.
+  /// Elements between adjacent tokens.
   let stride: Int
   private let base: UnsafeMutableRawPointer
   private let batchStride: Int
@@ -12,7 +12,7 @@ struct ScanRows: @unchecked Sendable {
   /// Keeps the memory alive.
   private let owner: Tensor?
 
-  /// The rows of `tensor`, whose last axis lies dense in memory.
+  /// The rows of `tensor`, whose last axis is contiguous.
   init(reading tensor: Tensor) throws {
     type = try tensor.dtype.loopType
     stride = tensor.strides[1]
@@ -55,12 +55,12 @@ extension GatedScanArguments {
       .expanded(to: inputs.shape)
   }
 
-  /// Whether a pass that makes results of all tokens in these dtypes writes past the caches.
+  /// Whether a pass that writes results for all tokens in these dtypes uses non-temporal stores.
   func writesPastCaches(_ dtypes: DType...) -> Int32 {
     PastCaches.flag(bytes: inputs.elementCount * dtypes.reduce(0) { $0 + $1.size })
   }
 
-  /// Writes `states` [n, d], or zeros, to `target`.
+  /// Copies `states` [n, d], or zeros, to `target`.
   func copy(_ states: Tensor?, to target: UnsafeMutablePointer<Float>) throws {
     guard let states = try states?.contiguous() else {
       return target.update(repeating: 0, count: stateShape.elementCount)

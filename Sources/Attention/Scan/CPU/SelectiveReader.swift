@@ -1,7 +1,7 @@
 import AttentionCPUKernels
 import AttentionTensors
 
-/// The tensors of a selective scan as its float32 kernels read them.
+/// The tensors of a selective scan in the form that its float32 kernels read.
 struct SelectiveReader: @unchecked Sendable {
   let call: SelectiveScanArguments
   let kernels: cpu_kernels
@@ -30,8 +30,8 @@ struct SelectiveReader: @unchecked Sendable {
     stepBias = try call.stepBias.map(address)
   }
 
-  /// Rows of `channels` in float32, copied to `scratch` whatever they are: where they lie, pages
-  /// apart, neighbouring rows share few places of the first cache.
+  /// Copies rows of `channels` to `scratch` in float32. Even float32 rows are copied: in place, pages apart,
+  /// adjacent rows compete for the same few sets of the first cache.
   func load(
     _ rows: ScanRows, _ row: Int, _ tokens: Range<Int>, _ channels: Range<Int>,
     _ scratch: UnsafeMutablePointer<Float>
@@ -42,7 +42,7 @@ struct SelectiveReader: @unchecked Sendable {
     return (UnsafePointer(scratch), channels.count)
   }
 
-  /// Δ of the tokens, dense rows in `target`; `raw` has what was given.
+  /// Computes Δ of the tokens, as contiguous rows in `target`, from the steps `raw`.
   func makeStep(
     _ raw: (base: UnsafePointer<Float>, stride: Int), _ count: Int, _ channels: Range<Int>,
     _ target: UnsafeMutablePointer<Float>
@@ -61,7 +61,7 @@ struct SelectiveReader: @unchecked Sendable {
     return (UnsafePointer(target), channels.count)
   }
 
-  /// Writes dense rows of `channels`.
+  /// Writes contiguous rows of `channels`.
   func store(
     _ source: UnsafePointer<Float>, _ row: Int, _ tokens: Range<Int>, _ channels: Range<Int>,
     to rows: ScanRows
@@ -71,7 +71,7 @@ struct SelectiveReader: @unchecked Sendable {
       rows.at(row, tokens.lowerBound, channels.lowerBound), rows.stride)
   }
 
-  /// Asks for the inputs and steps of tokens that come next, and for what else is read and written
+  /// Queues the inputs and steps of the next tokens for prefetching, and other rows that are read or written
   /// there.
   func prefetch(
     _ row: Int, _ tokens: Range<Int>, _ channels: Range<Int>, reading: [ScanRows],

@@ -1,14 +1,14 @@
 import AttentionCPUKernels
 import AttentionTensors
 
-/// The selective scan token by token, forward only, on states as they are handed on: for decoding,
-/// where a call has one token or a few.
+/// The selective scan in its step form, forward only, on states in the layout of calls: for decoding, where
+/// a call has one token or a few.
 struct SelectiveStep: SelectiveScanKernel {
   let name = "cpu.step"
 
-  /// Channels that one thread takes.
+  /// Channels per strip.
   private static let stripChannels = 256
-  /// Exponentials that are worth a thread's attention.
+  /// The fewest exponentials for which a task pays off.
   private static let groupExponentials = 1 << 15
   private static let operations = 20.0
   /// Each channel's states are summed across lanes.
@@ -57,8 +57,8 @@ struct SelectiveStep: SelectiveScanKernel {
   /// Steps `channels` of sequence `number` through its tokens.
   ///
   /// - Parameters:
-  ///   - scratch: room for four rows of the channels.
-  ///   - states: `[channels, s]`: the final states, which begin at number `first` of all.
+  ///   - scratch: four rows of the channels.
+  ///   - states: `[channels, s]`: the final states, which begin at index `first` of all.
   private func run(
     _ reader: SelectiveReader, _ number: Int, _ channels: Range<Int>,
     _ scratch: UnsafeMutablePointer<Float>, _ states: UnsafeMutablePointer<Float>, _ first: Int,
@@ -76,7 +76,7 @@ struct SelectiveStep: SelectiveScanKernel {
         states.update(repeating: 0, count: channels.count * s)
       }
     }
-    // The first token reads the initial state where it lies.
+    // The first token reads the initial state in place.
     var before = UnsafePointer(states)
     if let initial = call.initialState {
       before = try initial.withUnsafePointer(to: Float.self) { $0 + first }

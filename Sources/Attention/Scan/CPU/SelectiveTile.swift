@@ -2,8 +2,8 @@ import AttentionCLibrary
 import AttentionCPUKernels
 import AttentionTensors
 
-/// The working memory of one tile of channels, and the passes over a piece of its tokens. States and
-/// what belongs to them lie as [s, channels].
+/// The working memory of one tile of channels, and the passes over a piece of its tokens. States and arrays
+/// of their size are [s, channels].
 struct SelectiveTile {
   let channels: Range<Int>
   /// The states, and the gradients of states and of the state matrix.
@@ -54,18 +54,18 @@ struct SelectiveTile {
     history = biasGradient + SelectiveTiles.tileChannels
   }
 
-  /// A of the channels, for powers of two.
+  /// Loads A of the channels, converted to base 2.
   func loadMatrix() {
     kernels.transpose(
       width, stateCount, reader.stateMatrix + channels.lowerBound * stateCount, stateCount, matrix,
       width)
     kernels.scale(width * stateCount, Float(M_LOG2E), matrix)
-    // An infinite rate would be no number beside a step of 0, nor beside a gradient of 0.
+    // An infinite rate times a step or a gradient of 0 would be NaN.
     let lowest = -Float.greatestFiniteMagnitude
     for index in 0..<width * stateCount where matrix[index] < lowest { matrix[index] = lowest }
   }
 
-  /// The channels of sequence `number` of `tensor` [n, d, s], or zeros.
+  /// Loads the channels of sequence `number` of `tensor` [n, d, s], or zeros.
   func load(_ tensor: Tensor?, _ number: Int, to target: UnsafeMutablePointer<Float>) throws {
     guard let tensor else {
       return target.update(repeating: 0, count: width * stateCount)
@@ -77,7 +77,7 @@ struct SelectiveTile {
     }
   }
 
-  /// Puts `source` into [n, d, s].
+  /// Stores `source` in an array [n, d, s].
   func store(
     _ source: UnsafePointer<Float>, _ number: Int, to target: UnsafeMutablePointer<Float>
   ) {
@@ -107,7 +107,7 @@ struct SelectiveTile {
     bias.update(from: biasGradient, count: width)
   }
 
-  /// What a piece of tokens reads.
+  /// The operands of a piece of tokens.
   private struct Piece {
     let inputs, rawStep, step: (base: UnsafePointer<Float>, stride: Int)
     let inputMatrix, outputMatrix: UnsafePointer<Float>
@@ -132,7 +132,7 @@ struct SelectiveTile {
     reader.prefetch(row, tokens, channels, reading: reading, writing: writing)
   }
 
-  /// Takes the states past `tokens`, at most a piece, and writes what they put out.
+  /// Advances the states over `tokens`, at most a piece, and writes the outputs.
   func forward(_ row: Int, _ tokens: Range<Int>, to target: ScanRows) {
     scan(load(row, tokens), tokens.count, history: nil, output: output)
     reader.store(output, row, tokens, channels, to: target)
@@ -149,11 +149,11 @@ struct SelectiveTile {
       states, history, output, width)
   }
 
-  /// Goes back through `tokens`, at most a piece, the states being those before them.
+  /// Computes the gradients of `tokens`, at most a piece, from the states before them.
   ///
   /// - Parameters:
-  ///   - dy: what flows into the output; nil is zero.
-  ///   - db, dc: sums over channels are added, from the first of the tokens on.
+  ///   - dy: the gradient of the output; nil is zero.
+  ///   - db, dc: accumulate sums over channels, from the first of the tokens on.
   func backward(
     _ row: Int, _ tokens: Range<Int>, _ dy: ScanRows?, _ db: UnsafeMutablePointer<Float>,
     _ dc: UnsafeMutablePointer<Float>, to dx: ScanRows, _ dstep: ScanRows

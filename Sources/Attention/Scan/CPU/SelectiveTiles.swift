@@ -2,28 +2,28 @@ import AttentionCPUKernels
 import AttentionTensors
 
 /// The selective scan in tiles of 64 channels and 64 tokens: all states of a tile stay in the first
-/// cache while its tokens go by. Forward and backward; backward computes the states of a tile again
-/// from a checkpoint before its first token.
+/// cache while its tokens are processed. The backward pass recomputes the states of a tile from a
+/// checkpoint before its first token.
 struct SelectiveTiles: SelectiveScanKernel {
   let name = "cpu.scan"
 
   /// Tokens between checkpoints, and channels of a tile.
   static let tileTokens = 64
   static let tileChannels = 64
-  /// Sums over channels are added up in so many parts at most.
+  /// The most partial sums over channels.
   private static let mostParts = 16
 
-  /// For an exponential, the state it decays, and what reads and writes that.
+  /// Per exponential, including the update and the read of its state.
   private static let operations = 20.0
-  /// Backward the states are computed again, and everything is used twice.
+  /// The backward pass recomputes the states and uses everything twice.
   private static let trainingFactor = 3.5
-  /// Turning the states and the matrix of a sequence, so that channels are neighbours, and back.
+  /// Transposing a sequence's states and matrix, so that channels are adjacent, and back.
   private static let turningOperations = 40.0
   private static let efficiency = 0.8
 
   func objection(to problem: SelectiveScanProblem) -> Objection? { Self.objection(to: problem) }
 
-  /// What no kernel in float32 computes.
+  /// The objection of kernels that compute in float32.
   static func objection(to problem: SelectiveScanProblem) -> Objection? {
     problem.dtype == .float64
       ? Objection("inputs are float64; this kernel computes in float32") : nil
@@ -46,7 +46,7 @@ struct SelectiveTiles: SelectiveScanKernel {
       pieces: problem.needsGradient ? problem.sequences * parts : tiles)
   }
 
-  /// Channels whose sums are added up one behind the other: whole tiles.
+  /// Channels whose sums are added one after the other: whole tiles.
   private static func parts(_ problem: SelectiveScanProblem) -> Strips {
     let tiles = Strips(problem.channels, width: tileChannels).count
     return Strips(

@@ -1,24 +1,24 @@
 import AttentionCPUKernels
 import AttentionTensors
 
-/// The gated scan in one pass over memory, forward and backward: a thread takes a sequence, or a wide
-/// strip of its channels, and walks its tokens with the states of all channels in its cache.
+/// The gated scan in one pass over memory, forward and backward: a thread processes the tokens of a sequence,
+/// or of a wide strip of its channels, with the states of all channels in its cache.
 struct SinglePassScan: GatedScanKernel {
   let name = "cpu.scan"
 
-  /// Bytes of a row of a strip: rows of four kilobytes are read nearly as fast as all of memory in
-  /// order, rows of two half as fast.
+  /// Bytes per row of a strip: rows of four kilobytes are read nearly as fast as contiguous memory, rows of
+  /// two kilobytes half as fast.
   private static let stripBytes = 4096
-  /// Numbers that are worth a thread's attention.
+  /// The fewest elements for which a task pays off.
   private static let groupElements = 1 << 14
-  /// An exponential and two multiply-adds a number, twice backward.
+  /// An exponential and two multiply-adds per element, twice in the backward pass.
   static let operations = 20.0
-  /// Loads and stores around the exponential.
+  /// The rest of the peak rate is lost to loads and stores around the exponential.
   static let efficiency = 0.2
 
   func objection(to problem: GatedScanProblem) -> Objection? { Self.objection(to: problem) }
 
-  /// What no kernel in float32 computes.
+  /// The objection of kernels that compute in float32.
   static func objection(to problem: GatedScanProblem) -> Objection? {
     problem.dtype == .float64
       ? Objection("inputs are float64; this kernel computes in float32") : nil
@@ -36,8 +36,8 @@ struct SinglePassScan: GatedScanKernel {
     Strips(problem.channels, width: stripBytes / problem.dtype.size)
   }
 
-  /// The strips of all sequences, small ones several to a thread. `body` gets the sequence, its
-  /// number, and the channels.
+  /// Calls `body` in parallel for the strips of all sequences, several small ones per task, with the
+  /// sequence, its index, and the channels.
   private func forEachStrip(
     _ call: GatedScanArguments, _ body: (TokenSequence, Int, Range<Int>) -> Void
   ) {
@@ -92,7 +92,7 @@ struct SinglePassScan: GatedScanKernel {
   }
 }
 
-/// Channels cut into strips of equal width, but for the last.
+/// Channels divided into strips of equal width, except for the last.
 struct Strips: Sendable {
   let channels: Int
   let width: Int

@@ -3,14 +3,14 @@ import AttentionCUDAKernels
 import AttentionTensors
 
 /// The short convolution on a GPU, by `scan/convolution.cu` and `scan/convolution_backward.cu`: a block
-/// takes 128 channels of a piece of a sequence's tokens.
+/// processes 128 channels of a piece of a sequence's tokens.
 struct DeviceConvolution {
   private let call: ConvolutionCall
   private let queue: DeviceQueue
   private let pieces: [ScanConvolutionPiece]
   private let memory: DeviceMemory
 
-  /// Tokens of a piece: each gives sums of its own to the gradient of the weight.
+  /// Tokens per piece; each piece has its own partial sums of the weight's gradient.
   private static let pieceTokens = 64
 
   private var strips: Int { call.channels.pieces(of: convolution_threads) }
@@ -27,7 +27,7 @@ struct DeviceConvolution {
     }
     queue = try DeviceQueue.shared(for: call.device)
     pieces = call.sequences.enumerated().flatMap { number, sequence in
-      // An empty sequence has one piece too: it hands its state on.
+      // An empty sequence has one piece too, which passes its state on.
       stride(from: 0, to: max(1, sequence.tokens.count), by: Self.pieceTokens).map {
         ScanConvolutionPiece(
           sequence: DeviceSequence(sequence, chunk: number), begin: Int32($0),

@@ -2,14 +2,14 @@ import AttentionCUDA
 import AttentionCUDAKernels
 import AttentionTensors
 
-/// The gated scan on an NVIDIA GPU: a block takes 32 channels of a sequence through tiles of tokens, of
-/// which its warps scan a part each.
+/// The gated scan on an NVIDIA GPU: a block processes 32 channels of a sequence in tiles of tokens, which its
+/// warps share.
 struct DeviceScan: GatedScanKernel {
   let name = "cuda.scan"
 
   private static let operations = 40.0
   private static let efficiency = 0.005
-  /// How long a block takes for a tile, with nothing to wait for.
+  /// The seconds that a block takes per tile, excluding memory traffic.
   private static let tileLatency = 3e-6
 
   func objection(to device: Device) -> Objection? { .unlessGPU(device) }

@@ -2,17 +2,17 @@ import AttentionCUDA
 import AttentionCUDAKernels
 import AttentionTensors
 
-/// The selective scan on an NVIDIA GPU: a block takes 8 channels of a sequence through its tokens, 16
-/// lanes sharing the states of a channel. The states before every 16 tokens are kept for the gradients.
+/// The selective scan on an NVIDIA GPU: a block processes 8 channels of a sequence, with 16 lanes sharing the
+/// states of a channel. The states before every 16 tokens are kept for the gradients.
 struct DeviceSelectiveScan: SelectiveScanKernel {
   let name = "cuda.selective"
 
-  /// The most blocks that share the channels of a sequence backward: each has a slot for the gradients
-  /// of all tokens' B and C.
+  /// The most blocks that share the channels of a sequence in the backward pass; each has a slot for the
+  /// gradients of all tokens' B and C.
   private static let mostSlots = 64
   private static let operations = 40.0
   private static let efficiency = 0.005
-  /// How long a block takes for a token, with nothing to wait for.
+  /// The seconds that a block takes per token, excluding memory traffic.
   private static let tokenLatency = 2e-7
 
   func objection(to device: Device) -> Objection? { .unlessGPU(device) }
@@ -40,7 +40,7 @@ struct DeviceSelectiveScan: SelectiveScanKernel {
           + "\(device.limits.name) has \(room)") : nil
   }
 
-  /// Shared memory of a block.
+  /// The shared memory of a block.
   private static func forwardBytes(_ states: Int) -> Int {
     selective_layout(selective_padded_states(states)).forward_end * float_bytes
   }

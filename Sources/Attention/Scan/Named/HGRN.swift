@@ -1,11 +1,11 @@
 import AttentionTensors
 
-/// The hierarchically gated recurrence, with real gates that a layer bounds from below:
+/// The hierarchically gated recurrence, with real gates that have a lower bound per layer:
 ///
 ///     λ_t = γ + (1 − γ) ⊙ σ(f_t) ,   h_t = λ_t ⊙ h_{t−1} + (1 − λ_t) ⊙ c_t
 ///
-/// Log λ is computed of 1 − λ = (1 − γ) σ(−f) where λ is near 1, and of the logarithms of its two parts
-/// elsewhere, so that it keeps its digits however far the sigmoid is saturated.
+/// Log λ is computed from 1 − λ = (1 − γ) σ(−f) where λ is near 1, and from the logarithms of its two terms
+/// elsewhere, so that it keeps its precision however far the sigmoid is saturated.
 ///
 /// Reference: Qin, Yang, Zhong,
 /// [Hierarchically gated recurrent neural network](https://arxiv.org/abs/2311.04823) (2023), with a
@@ -17,10 +17,10 @@ import AttentionTensors
 ///   - lowerBound: γ, [d], from 0 to 1; nil is 0.
 ///   - initialState: `[n, d]`; nil is zero.
 ///   - cumulativeLengths: `int32 [n + 1]` for packed sequences.
-///   - kernel: of `gatedScan`; nil takes the one with the lowest estimate.
+///   - kernel: the kernel of `gatedScan`; nil for the one with the lowest estimate.
 /// - Returns: the states h as `output`, in the candidates' dtype.
-/// - Throws: ``AttentionError`` naming the argument of `gatedScan` that is wrong, or `TensorError` if
-///   shapes do not fit.
+/// - Throws: ``AttentionError`` naming the invalid argument of `gatedScan`, or `TensorError` if shapes
+///   do not match.
 public func hgrn(
   candidates: Tensor, forgetLogits: Tensor, lowerBound: Tensor? = nil,
   initialState: Tensor? = nil, cumulativeLengths: Tensor? = nil, kernel: String? = nil

@@ -5,13 +5,13 @@ import AttentionTensors
 ///     Δ = softplus(step + bias) ,  A = −exp(logStateMatrix)
 ///     h_t = exp(Δ_t A) ⊙ h_{t−1} + Δ_t x_t B_t ,   y_t = (C_tᵀ h_t + D x_t) ⊙ silu(z_t)
 ///
-/// A rate exp(logStateMatrix) beyond all numbers is the largest there is: states are cleared by every step but one of 0.
+/// A rate exp(logStateMatrix) that would overflow is clamped: every step except 0 then clears the state.
 ///
 /// Reference: Gu, Dao, [Mamba](https://arxiv.org/abs/2312.00752) (2023), sections 3.4 and 3.6.
 ///
 /// - Parameters:
 ///   - inputs: x, [b, t, d] in any floating-point dtype.
-///   - gate: z, [b, t, d] in the dtype of the inputs; nil leaves its factor out.
+///   - gate: z, [b, t, d] in the dtype of the inputs; nil omits its factor.
 ///   - step: `[b, t, d]`.
 ///   - stepBias: `[d]`; nil is zero.
 ///   - logStateMatrix: `[d, s]`.
@@ -20,10 +20,10 @@ import AttentionTensors
 ///   - skip: D, [d]; nil is zero.
 ///   - initialState: `[n, d, s]`; nil is zero.
 ///   - cumulativeLengths: `int32 [n + 1]` for packed sequences.
-///   - kernel: of `selectiveScan`; nil takes the one with the lowest estimate.
+///   - kernel: the kernel of `selectiveScan`; nil for the one with the lowest estimate.
 /// - Returns: y as `output`, in the inputs' dtype, and the final states h.
-/// - Throws: ``AttentionError`` naming the argument of `selectiveScan` that is wrong, or `TensorError`
-///   if the gate does not fit.
+/// - Throws: ``AttentionError`` naming the invalid argument of `selectiveScan`, or `TensorError` if the
+///   gate does not match.
 public func mamba(
   inputs: Tensor, gate: Tensor? = nil, step: Tensor, stepBias: Tensor? = nil,
   logStateMatrix: Tensor, inputMatrix: Tensor, outputMatrix: Tensor, skip: Tensor? = nil,
@@ -42,7 +42,7 @@ public func mamba(
 }
 
 extension Tensor {
-  /// eˣ, of a number whose power would be none the largest that is one, without a gradient there.
+  /// eˣ, with x clamped so that it does not overflow; the gradient of clamped elements is zero.
   fileprivate func finiteExponential() throws -> Tensor {
     let largest: Double = dtype == .float64 ? 709 : 88
     return try clamped(to: ...largest).exponential()

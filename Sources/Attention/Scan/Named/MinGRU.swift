@@ -6,17 +6,17 @@ import AttentionTensors
 ///
 /// Reference: Feng, Tung, Ahmed, Bengio, Hajimirsadeghi,
 /// [Were RNNs all we needed?](https://arxiv.org/abs/2410.01201) (2024), section 3.1. Its log-space
-/// variant makes candidates positive first; here they have any sign.
+/// variant first makes candidates positive; here they may have any sign.
 ///
 /// - Parameters:
 ///   - candidates: `h̃`, [b, t, d] in any floating-point dtype.
 ///   - updateLogits: `k`, [b, t, d].
 ///   - initialState: `[n, d]`; nil is zero.
 ///   - cumulativeLengths: `int32 [n + 1]` for packed sequences.
-///   - kernel: of `gatedScan`; nil takes the one with the lowest estimate.
+///   - kernel: the kernel of `gatedScan`; nil for the one with the lowest estimate.
 /// - Returns: the states h as `output`, in the candidates' dtype.
-/// - Throws: ``AttentionError`` naming the argument of `gatedScan` that is wrong, or `TensorError` if
-///   shapes do not fit.
+/// - Throws: ``AttentionError`` naming the invalid argument of `gatedScan`, or `TensorError` if shapes
+///   do not match.
 public func minGRU(
   candidates: Tensor, updateLogits: Tensor, initialState: Tensor? = nil,
   cumulativeLengths: Tensor? = nil, kernel: String? = nil

@@ -1,29 +1,29 @@
 import AttentionTensors
 
-/// The real-gated linear recurrent unit of Hawk and Griffin, whose inputs are weighed so that states
+/// The real-gated linear recurrent unit of Hawk and Griffin, whose inputs are scaled so that states
 /// keep their variance:
 ///
 ///     r_t = σ(recurrence_t) ,  i_t = σ(gate_t) ,   log a_t = c r_t ⊙ log σ(Λ)
 ///     h_t = a_t ⊙ h_{t−1} + √(1 − a_t²) ⊙ (i_t ⊙ x_t)
 ///
-/// 1 − a² is computed from log a, so that it keeps its digits where a is near 1. Where the recurrence gate is closed
-/// to a rounding, a = 1, the square root takes no gradient: with the gate's own slope it vanishes there.
+/// 1 − a² is computed from log a, so that it keeps its precision where a is near 1. If the recurrence gate is
+/// so small that a = 1, the square root has no gradient: times the gate's derivative it would vanish.
 ///
 /// Reference: De, Smith, Fernando et al.,
 /// [Griffin](https://arxiv.org/abs/2402.19427) (2024), section 2.4.
 ///
 /// - Parameters:
 ///   - inputs: x, [b, t, d] in any floating-point dtype.
-///   - recurrenceLogits: `[b, t, d]`: before the sigmoid of the recurrence gate r.
-///   - inputLogits: `[b, t, d]`: before the sigmoid of the input gate i.
+///   - recurrenceLogits: `[b, t, d]`: the argument of the sigmoid of the recurrence gate r.
+///   - inputLogits: `[b, t, d]`: the argument of the sigmoid of the input gate i.
 ///   - decayLogits: Λ, [d]: σ(Λ) is the decay of an open recurrence gate at c = 1.
 ///   - sharpness: c, 8 in the paper.
 ///   - initialState: `[n, d]`; nil is zero.
 ///   - cumulativeLengths: `int32 [n + 1]` for packed sequences.
-///   - kernel: of `gatedScan`; nil takes the one with the lowest estimate.
+///   - kernel: the kernel of `gatedScan`; nil for the one with the lowest estimate.
 /// - Returns: the states h as `output`, in the inputs' dtype.
-/// - Throws: ``AttentionError`` naming the argument of `gatedScan` that is wrong, or `TensorError` if
-///   shapes do not fit.
+/// - Throws: ``AttentionError`` naming the invalid argument of `gatedScan`, or `TensorError` if shapes
+///   do not match.
 public func realGatedLinearRecurrentUnit(
   inputs: Tensor, recurrenceLogits: Tensor, inputLogits: Tensor, decayLogits: Tensor,
   sharpness: Double = 8, initialState: Tensor? = nil, cumulativeLengths: Tensor? = nil,
@@ -41,7 +41,7 @@ public func realGatedLinearRecurrentUnit(
 }
 
 extension Tensor {
-  /// 1 − a² of a = eˣ.
+  /// 1 − a² for a = eˣ.
   fileprivate func complementOfSquare() throws -> Tensor {
     try (self * 2.0).exponentialMinusOne().negated()
   }

@@ -1,14 +1,14 @@
 import AttentionCLibrary
 import AttentionTensors
 
-/// The gated scan as it is defined, channel by channel in float64. It says what right means for the
-/// other kernels, and is slow.
+/// The definition of the gated scan, computed channel by channel in float64: slow, and what other kernels
+/// are tested against.
 struct GatedScanReference: GatedScanKernel {
   let name = "cpu.reference"
 
-  /// Scalar float64 against the peak of the vector units.
+  /// Scalar float64 relative to the peak rate of the vector units.
   private static let efficiency = 0.002
-  /// Operations for each number, of forward, and of forward and backward.
+  /// Operations per element, forward, and forward and backward together.
   private static let forwardOperations = 3
   private static let trainingOperations = 9
 
@@ -62,7 +62,7 @@ struct GatedScanReference: GatedScanKernel {
       finalState: try Tensor(states, call.stateShape).cast(to: call.stateDType))
   }
 
-  /// The recurrence run backwards. With dh_t everything that h_t flows into:
+  /// The recurrence backwards. With dh_t the gradient of h_t:
   ///
   ///     dh_t = do_t + e^{g_{t+1}} dh_{t+1} ,  dx_t = dh_t ,  dg_t = e^{g_t} h_{t−1} dh_t
   func backward(

@@ -1,14 +1,14 @@
 import AttentionCLibrary
 import AttentionTensors
 
-/// The selective scan as it is defined, state by state in float64. It says what right means for the
-/// other kernels, and is slow.
+/// The definition of the selective scan, computed state by state in float64: slow, and what other kernels
+/// are tested against.
 struct SelectiveScanReference: SelectiveScanKernel {
   let name = "cpu.reference"
 
-  /// Scalar float64 against the peak of the vector units.
+  /// Scalar float64 relative to the peak rate of the vector units.
   private static let efficiency = 0.002
-  /// Operations for each exponential, of forward, and of forward and backward.
+  /// Operations per exponential, forward, and forward and backward together.
   private static let forwardOperations = 6
   private static let trainingOperations = 20
 
@@ -42,7 +42,7 @@ struct SelectiveScanReference: SelectiveScanKernel {
       finalState: try Tensor(states, call.stateShape).cast(to: call.stateDType))
   }
 
-  /// The recurrence run backwards. With dh_t everything that h_t flows into, a_t = e^{Δ_t A}:
+  /// The recurrence backwards. With dh_t the gradient of h_t and a_t = e^{Δ_t A}:
   ///
   ///     dh_t = C_t dy_t + a_{t+1} dh_{t+1} ,  dC_t = Σ dy_t h_t ,  dB_t = Σ Δ_t x_t dh_t
   ///     dA = Σ Δ_t a_t h_{t−1} dh_t ,  dΔ_t = Σ (A a_t h_{t−1} + x_t B_t) dh_t
@@ -88,7 +88,7 @@ struct SelectiveScanReference: SelectiveScanKernel {
       }
     }
     for place in dstep.indices {
-      // What a step that cannot rise would do to a rate without end may be no number.
+      // Where Δ has slope 0, its gradient may be NaN if the rate is infinite.
       let slope = arrays.stepSlope[place]
       dstep[place] = slope == 0 ? 0 : dstep[place] * slope
       dbias[place % d] += dstep[place]
@@ -107,7 +107,7 @@ struct SelectiveScanReference: SelectiveScanKernel {
 private struct SelectiveArrays {
   let call: SelectiveScanArguments
   let inputs: [Double]
-  /// Δ, and its derivative by what was given.
+  /// Δ, and its derivative with respect to the step.
   let step: [Double]
   let stepSlope: [Double]
   let stateMatrix: [Double]
@@ -136,14 +136,14 @@ private struct SelectiveArrays {
       ?? [Double](repeating: 0, count: call.stateShape.elementCount)
   }
 
-  /// An infinite rate counts as the largest number: it clears the state, but in no time.
+  /// An infinite rate counts as the largest finite number: it clears the state unless the step is 0.
   func rate(_ channel: Int, _ n: Int) -> Double {
     let rate = stateMatrix[channel * call.problem.states + n]
     return rate == -.infinity ? -.greatestFiniteMagnitude : rate
   }
 
-  /// Calls `body` with the tokens of every sequence, counted through the batch, a channel, a state of
-  /// it, and the number of that state among all.
+  /// Calls `body` for every state of every channel and sequence, with the tokens as indices in the batch, the
+  /// channel, the state's index in it, and its index among all states.
   func eachState(_ body: (_ tokens: Range<Int>, _ channel: Int, _ n: Int, _ state: Int) -> Void) {
     let problem = call.problem
     for (index, sequence) in call.sequences.enumerated() {

@@ -92,7 +92,7 @@ struct TiledForward<Operands: ForwardOperands> {
     finish(block, factor: shift == nil ? factor : 1, output, sums)
   }
 
-  /// Divides by the sums, rounds and writes a block's rows. `factor` converts ``ForwardBlock/high`` to base 2.
+  /// Divides by the sums, rounds and writes a block's rows. `factor` converts ``ForwardBlock/high`` to log₂.
   private func finish(
     _ block: ForwardBlock, factor: Float, _ output: UnsafeMutableRawPointer,
     _ sums: UnsafeMutablePointer<Float>
