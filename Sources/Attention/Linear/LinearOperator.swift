@@ -1,6 +1,6 @@
 import AttentionTensors
 
-/// The operator linear attention.
+/// Linear attention as an operator.
 public enum LinearAttention: Operator {
   public typealias Input = LinearInput
   public typealias Output = RecurrenceOutput
@@ -103,7 +103,7 @@ public enum LinearAttention: Operator {
     return (problem, sequences)
   }
 
-  /// Which decay `decay` is by its shape; `full` is [b, t, hv, k].
+  /// The kind of `decay`, from its shape; `full` is [b, t, hv, k].
   private static func kind(of decay: Tensor?, _ full: [Int]) throws -> LinearProblem.Decay {
     guard let decay else { return .none }
     try Check.dtype(of: decay, "decay")
@@ -168,9 +168,9 @@ public enum LinearInput: String, OperatorInput {
   }
 }
 
-/// What a call of linear attention says beside its tensors.
+/// The arguments of linear attention that are not tensors.
 public struct LinearOptions: Hashable, Sendable {
-  /// Multiplies the queries; nil is 1/√k.
+  /// The factor of the queries; nil is 1/√k.
   public var scale: Double?
   /// Whether each query and key x is replaced by x / √(Σ x² + 10⁻⁶).
   public var normalizesQueriesAndKeys: Bool

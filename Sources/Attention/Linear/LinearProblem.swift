@@ -1,8 +1,8 @@
 import AttentionTensors
 
-/// What is asked of linear attention: everything that decides which kernel runs.
+/// A call of linear attention without its numbers: everything that decides which kernel runs.
 public struct LinearProblem: OperatorProblem {
-  /// Which numbers share one decay.
+  /// The elements of the state that share one decay.
   public enum Decay: String, Hashable, Sendable, Codable {
     case none
     case perHead = "per head"
@@ -13,20 +13,20 @@ public struct LinearProblem: OperatorProblem {
   /// How a token changes the state.
   public enum Update: String, Hashable, Sendable, Codable {
     case additive
-    /// Additive, read before the write with a bonus for the token itself.
+    /// Additive; queries read the state before the write, with a bonus for the token itself.
     case additiveBefore = "additive after reading"
     case delta
     case generalizedDelta = "generalised delta"
     case lowRank = "low rank"
 
-    /// Whether a token takes from the state what it reads there.
+    /// Whether a token erases from the state what it reads there.
     public var isErasing: Bool { self != .additive && self != .additiveBefore }
   }
 
   public var batch: Int
-  /// Tokens in a row of the batch; with packed sequences, all of them together.
+  /// Tokens in a row of the batch; with packed sequences, the total.
   public var length: Int
-  /// The number of sequences: `batch`, or how many are packed.
+  /// The number of sequences: `batch`, or that of packed sequences.
   public var sequences: Int
   public var isPacked: Bool
   /// Heads of queries and keys; they divide ``valueHeads``.
@@ -42,14 +42,14 @@ public struct LinearProblem: OperatorProblem {
   public var normalizesQueriesAndKeys: Bool
   public var hasInitialState: Bool
   public var needsGradient: Bool
-  /// Where the tensors are.
+  /// The device of the tensors.
   public var device = Device.cpu
 
   public var hasWork: Bool { batch > 0 && length > 0 }
   /// The dtype of states.
   var stateDType: DType { dtype == .float64 ? .float64 : .float32 }
 
-  /// Independent recurrences: one a sequence and value head.
+  /// The number of independent recurrences: one per sequence and value head.
   var recurrences: Int { sequences * valueHeads }
 
   /// Bytes of queries, keys, values, decay, update and output, each moved once, and of the states.

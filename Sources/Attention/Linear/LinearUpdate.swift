@@ -1,28 +1,28 @@
 import AttentionTensors
 
-/// How a token changes the decayed state S' = D S₋ of linear attention, S₋ being the state before
-/// the token and D its decay.
+/// How a token changes the decayed state S' = D S₋ of linear attention, with S₋ the state before the
+/// token and D its decay.
 ///
-/// The tensors are of any floating-point dtype and have gradients.
+/// The tensors have any floating-point dtype, and gradients.
 public enum LinearUpdate: Sendable {
   /// S = S' + k vᵀ.
   case additive
-  /// S as additive, but the query reads the state before it, and the token's own pair with a bonus
-  /// u for each channel: o = scale · (S₋ + diag(u) k vᵀ)ᵀ q. `bonus` is [hv, k].
+  /// Additive, but the query reads the state before the token, and the token's own pair with a bonus u
+  /// per channel: o = scale · (S₋ + diag(u) k vᵀ)ᵀ q. `bonus` is [hv, k].
   ///
   /// Reference: Peng et al., [*Eagle and Finch*](https://arxiv.org/abs/2404.05892) (2024).
   case additiveBefore(bonus: Tensor)
-  /// The delta rule: S = S' + β k (v − S'ᵀ k)ᵀ, which replaces a share β of what the state holds
+  /// The delta rule: S = S' + β k (v − S'ᵀ k)ᵀ, which replaces a fraction β of what the state holds
   /// for k. `beta` is [b, t, hv], from 0 to 2.
   ///
   /// Reference: Yang, Wang, Zhang, Shen, Kim,
   /// [*Parallelizing linear transformers with the delta rule*](https://arxiv.org/abs/2406.06484)
   /// (2024).
   case delta(beta: Tensor)
-  /// S = S' + k (v − S'ᵀ y)ᵀ: what is erased is read by y, `readKeys` [b, t, hv, k].
+  /// The generalised delta rule: S = S' + k (v − S'ᵀ y)ᵀ, where `readKeys` is y [b, t, hv, k].
   case generalizedDelta(readKeys: Tensor)
-  /// A transition of diagonal plus low rank: S = S' + b (S₋ᵀ a)ᵀ + k vᵀ; a reads the state before
-  /// its decay. `a` and `b` are [b, t, hv, k].
+  /// A diagonal-plus-low-rank transition: S = S' + b (S₋ᵀ a)ᵀ + k vᵀ; a reads the state before its
+  /// decay. `a` and `b` are [b, t, hv, k].
   ///
   /// Reference: Peng et al., [*RWKV-7 "Goose"*](https://arxiv.org/abs/2503.14456) (2025).
   case lowRank(a: Tensor, b: Tensor)
@@ -38,7 +38,7 @@ public enum LinearUpdate: Sendable {
     }
   }
 
-  /// What the tensors are, in the same order.
+  /// The inputs that the tensors are, in the same order.
   public var inputs: [LinearInput] {
     switch self {
     case .additive: []
@@ -49,7 +49,7 @@ public enum LinearUpdate: Sendable {
     }
   }
 
-  /// The update that the tensors of a call ask for; additive where none does.
+  /// The update that the tensors of a call determine; additive if none is present.
   ///
   /// - Throws: ``AttentionError/invalidArgument(_:was:mustBe:)`` if they ask for two, or give half of a low rank.
   init(_ inputs: OperatorTensors<LinearInput>) throws {
@@ -102,8 +102,8 @@ public enum LinearUpdate: Sendable {
 }
 
 extension LinearUpdate {
-  /// The same update as kernels read it, of tensors without history: with neighbouring elements in rows, float64
-  /// only beside float64 queries. β becomes [b, t, hv, 1].
+  /// The update in the form that kernels read, from detached tensors: rows are contiguous, float64 is kept
+  /// only with float64 queries, β becomes [b, t, hv, 1].
   func readable(for problem: LinearProblem) throws -> LinearUpdate {
     let isDouble = problem.dtype == .float64
     func narrowed(_ tensor: Tensor) throws -> Tensor {

@@ -1,9 +1,9 @@
 import AttentionCPUKernels
 import AttentionTensors
 
-/// The rows of a [b, t, heads, width] tensor in float32, whatever its dtype and strides are.
+/// Reads rows of a [b, t, heads, width] tensor of any dtype as float32.
 ///
-/// The rows themselves lie dense in memory.
+/// Rows are contiguous; other axes have any strides.
 final class TokenRows: Sendable {
   let width: Int
   private let elements: HostElements
@@ -35,7 +35,7 @@ final class TokenRows: Sendable {
       type, tokens.count, width, place(row, tokens, head), tokenStride, factor, target)
   }
 
-  /// ``load(row:tokens:head:factor:to:)`` for `count` rows, zero where `tokens` has fewer.
+  /// ``load(row:tokens:head:factor:to:)``, padded with zeros to `count` rows.
   func load(
     row: Int, tokens: Range<Int>, head: Int, count: Int, factor: Float = 1,
     to target: UnsafeMutablePointer<Float>
@@ -59,7 +59,7 @@ final class TokenRows: Sendable {
   }
 }
 
-/// The rows of a dense [b, t, heads, width] tensor that is being written.
+/// Writes rows of a contiguous [b, t, heads, width] tensor.
 final class TokenRowsOutput: @unchecked Sendable {
   private let base: UnsafeMutableRawPointer
   private let dtype: DType
@@ -110,7 +110,7 @@ private enum CacheLines {
 }
 
 extension DType {
-  /// The C loops' name of this type.
+  /// This dtype in C.
   var loopType: cpu_float_type {
     get throws {
       guard let type = floatType else {

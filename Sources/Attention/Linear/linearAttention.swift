@@ -1,13 +1,14 @@
 import AttentionTensors
 
+/// Linear attention with a decaying matrix state, one per sequence and value head:
 ///
 ///     S_t = exp(decay_t) S_{t−1} + k_t v_tᵀ ,   o_t = scale · S_tᵀ q_t
 ///
-/// where S is k × v and the decay multiplies rows of S. Without decay this is
+/// S is k × v, and the decay multiplies rows of S. Without decay this is
 /// [linear attention](https://arxiv.org/abs/2006.16236); with a decay per head, retention; per
 /// token, simple GLA or Mamba-2; per channel,
-/// [gated linear attention](https://arxiv.org/abs/2312.06635). Other updates than the additive one
-/// erase what they replace: ``LinearUpdate`` has their equations.
+/// [gated linear attention](https://arxiv.org/abs/2312.06635). Updates other than the additive one
+/// erase what they replace: see ``LinearUpdate``.
 ///
 /// Value head j reads query and key head j ÷ (hv/h). Gradients flow to queries, keys, values, decay,
 /// the update's tensors and the initial state, from the output and the final state.
@@ -22,13 +23,12 @@ import AttentionTensors
 ///   - update: how a token changes the decayed state.
 ///   - scale: multiplies the queries; nil is 1/√k.
 ///   - normalizesQueriesAndKeys: whether each query and key x is replaced by x / √(Σ x² + 10⁻⁶).
-///   - initialState: `[n, hv, k, v]` in any floating-point dtype, n being the batch or the number of
+///   - initialState: `[n, hv, k, v]` in any floating-point dtype, with n the batch or the number of
 ///     packed sequences; nil is zero.
-///   - cumulativeLengths: `int32 [n + 1]`, from 0 to t, where n sequences, empty ones allowed, are
-///     packed one behind the other into one row of the batch.
-///   - kernel: the name of the kernel to run; nil takes the one with the lowest estimate.
-/// - Throws: ``AttentionError`` naming the argument that is wrong, or saying why the kernel cannot
-///   run.
+///   - cumulativeLengths: `int32 [n + 1]`, from 0 to t, for n sequences, possibly empty, packed into
+///     one row of the batch.
+///   - kernel: the name of the kernel to run; nil for the one with the lowest estimate.
+/// - Throws: ``AttentionError`` naming the invalid argument, or why the kernel cannot run.
 public func linearAttention(
   queries: Tensor, keys: Tensor, values: Tensor, decay: Tensor? = nil,
   update: LinearUpdate = .additive, scale: Double? = nil,
@@ -52,7 +52,7 @@ extension OperatorCall where Op == LinearAttention {
   /// ``linearAttention(queries:keys:values:decay:update:scale:normalizesQueriesAndKeys:initialState:cumulativeLengths:kernel:)``
   /// runs, with its arguments.
   ///
-  /// - Throws: ``AttentionError/invalidArgument(_:was:mustBe:)`` naming the first argument that does not fit.
+  /// - Throws: ``AttentionError/invalidArgument(_:was:mustBe:)`` naming the first invalid argument.
   public init(
     queries: Tensor, keys: Tensor, values: Tensor, decay: Tensor? = nil,
     update: LinearUpdate = .additive, scale: Double? = nil,

@@ -1,8 +1,8 @@
 import AttentionCPUKernels
 import AttentionTensors
 
-/// Reads the tokens of a call as the float32 kernels compute with them: widened, queries multiplied
-/// by the scale, queries and keys normalised where the call asks for it, decays as logarithms.
+/// Reads the tokens of a call for float32 kernels: widened, queries multiplied by the scale, queries and
+/// keys normalised if the call requires it, decays as logarithms.
 final class RecurrenceReader: Sendable {
   /// Tokens of one row of the batch and one value head.
   struct Piece {
@@ -10,14 +10,13 @@ final class RecurrenceReader: Sendable {
     let head: Int
     let queryHead: Int
     let tokens: Range<Int>
-    /// The tokens whose queries read the states behind ``tokens``: the same, or where a query reads
-    /// the state before its token the ones after them, as far as the sequence goes.
+    /// The tokens whose queries read the states after ``tokens``: the same ones or, if queries read the
+    /// state before their token, the next ones within the sequence.
     let reading: Range<Int>
 
     var count: Int { tokens.count }
   }
 
-  /// Numbers a row of queries or keys, and of values.
   let keyDimension: Int
   let valueDimension: Int
   let normalizes: Bool
@@ -55,10 +54,10 @@ final class RecurrenceReader: Sendable {
 
   private var epsilon: Float { Float(LinearArguments.normalizationEpsilon / Double(keyDimension)) }
 
-  /// What queries are multiplied by as they are read.
+  /// The factor of queries when they are read.
   var queryFactor: Float { normalizes ? 1 : scale }
 
-  /// Scaled unit vectors of `raw` queries [count, k], and their reciprocal norms [count].
+  /// Normalises and scales `raw` queries [count, k]; `norms` [count] receives their inverse norms.
   func normalizeQueries(
     _ count: Int, _ raw: UnsafePointer<Float>, to target: UnsafeMutablePointer<Float>,
     norms: UnsafeMutablePointer<Float>
@@ -66,7 +65,7 @@ final class RecurrenceReader: Sendable {
     kernels.rms_norm(count, keyDimension, raw, weights.base, epsilon, target, norms)
   }
 
-  /// The same of keys, without the scale.
+  /// The same for keys, without the scale.
   func normalizeKeys(
     _ count: Int, _ raw: UnsafePointer<Float>, to target: UnsafeMutablePointer<Float>,
     norms: UnsafeMutablePointer<Float>
@@ -77,18 +76,18 @@ final class RecurrenceReader: Sendable {
 }
 
 extension RecurrenceReader {
-  /// Turns gradients of what was loaded into gradients of what was read, in place.
+  /// Backpropagates gradients of queries and keys through scale and normalisation, in place.
   ///
   /// - Parameters:
   ///   - queryGradient: `[tokens, k]`
   ///   - keyGradient: `[tokens, k]`
-  ///   - scratch: room for [tokens + 1, k].
+  ///   - scratch: `[tokens + 1, k]`
   func backward(
     _ count: Int, _ tokens: ChunkTokens, queryGradient: UnsafeMutablePointer<Float>,
     keyGradient: UnsafeMutablePointer<Float>, scratch: UnsafeMutablePointer<Float>
   ) {
     guard normalizes else { return kernels.scale(count * keyDimension, scale, queryGradient) }
-    // The weights are constants: what the loop adds up for them is not used.
+    // The weights are constants: their gradient is discarded.
     let weightGradient = scratch + count * keyDimension
     weightGradient.update(repeating: 0, count: keyDimension)
     for (gradient, raw, norms, weights) in [

@@ -1,7 +1,7 @@
 import Synchronization
 import AttentionTensors
 
-/// The tensors of a call as float64 arrays, and the rows of each recurrence in them.
+/// The tensors of a call as float64 arrays, with access to the rows of each recurrence.
 struct CallArrays: Sendable {
   let call: LinearArguments
   let queries: [Double]
@@ -142,7 +142,7 @@ struct CallArrays: Sendable {
     }
   }
 
-  /// The gradient g of normalised rows as that of the rows x: r·g − x·r³·Σ g x.
+  /// The gradient of the rows x from that of the normalised rows, g: r·g − x·r³·Σ g x.
   func throughNormalization(_ gradient: [Double], _ rows: [Double]) -> [Double] {
     eachRow(rows, gradient) { x, g in
       let r = inverseNorm(x)

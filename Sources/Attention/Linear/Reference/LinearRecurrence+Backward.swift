@@ -8,14 +8,14 @@ extension LinearRecurrence {
     var values: [Double]
     /// [t, k]
     var decay: [Double]
-    /// As ``LinearUpdate/tensors`` lists them: [k], [t] or [t, k].
+    /// In the order of ``LinearUpdate/tensors``: [k], [t] or [t, k].
     var update: [[Double]]
     /// [k, v]
     var initialState: [Double]
   }
 
-  /// The recurrence run backwards. With dS everything that the state S after a token flows into, and
-  /// q carrying the scale:
+  /// The recurrence backwards. With dS the gradient of the state S after a token, and q multiplied by the
+  /// scale:
   ///
   ///     dS += q doᵀ ,  dq = scale · S do
   ///     additive           dS' = dS ,  dk = dS v ,  dv = dSᵀ k
@@ -40,11 +40,11 @@ extension LinearRecurrence {
       update: updateGradients(tokens), initialState: gradient.elements)
   }
 
-  /// What a token's own inputs get; the query with its scale.
+  /// The gradients of a token's inputs, with the query after scaling.
   private struct TokenGradients {
     var query, key, value: [Double]
     var decay: [Double] = []
-    /// Parts of the update's tensors that belong to the token.
+    /// The token's parts of the gradients of the update's tensors.
     var update: [[Double]] = []
   }
 
@@ -59,8 +59,8 @@ extension LinearRecurrence {
     }
   }
 
-  /// Token t, whose states before and after it are given; `gradient` is that of the state after it,
-  /// and afterwards of the state before it.
+  /// The gradients of token t, given the states before and after it; `gradient` is that of the state after it
+  /// and becomes that of the state before it.
   private func differentiate(
     _ t: Int, _ before: StateMatrix, _ after: StateMatrix, _ incoming: [Double],
     _ gradient: inout StateMatrix
@@ -68,7 +68,7 @@ extension LinearRecurrence {
     let token = token(t)
     var decayed = before
     decayed.scaleRows(token.keep)
-    // What flows to the state before the token past its decay.
+    // The gradient of the state before the token that bypasses its decay.
     var direct = StateMatrix(
       [Double](repeating: 0, count: before.elements.count), columns: valueDimension)
     var result: TokenGradients
@@ -89,7 +89,7 @@ extension LinearRecurrence {
       result.query = after.times(incoming)
     case .delta(let beta):
       gradient.add(token.query, incoming)
-      // The generalised delta rule with y = βk and βv for v.
+      // The generalised delta rule with y = βk, and βv in place of v.
       var scaled = token
       scaled.value = times(token.value, beta[t])
       result = erase(times(token.key, beta[t]), scaled, decayed, &gradient)

@@ -1,6 +1,6 @@
 import AttentionCLibrary
 
-/// The recurrence of one sequence and head as it is defined, token by token in float64.
+/// The definition of the recurrence of one sequence and head, token by token in float64.
 ///
 /// Matrices are row-major arrays; row t belongs to token t.
 struct LinearRecurrence {
@@ -27,7 +27,7 @@ struct LinearRecurrence {
   var keys: [Double]
   /// [t, v]
   var values: [Double]
-  /// [t, k]: the logarithm of the decay, repeated where channels share it.
+  /// [t, k]: the logarithm of the decay, repeated if channels share it.
   var decay: [Double]
   var update: Update
   /// [k, v]
@@ -38,9 +38,9 @@ struct LinearRecurrence {
     var finalState: [Double]
   }
 
-  /// What a token reads: rows of the inputs.
+  /// A token's rows of the inputs.
   struct Token {
-    /// Carries the scale.
+    /// Multiplied by the scale.
     let query: [Double]
     let key: [Double]
     var value: [Double]
@@ -57,7 +57,7 @@ struct LinearRecurrence {
       value: Array(values[valueRow]), keep: decay[keyRow].map { exp($0) })
   }
 
-  /// Row t of an array with k numbers a token.
+  /// Row t of an array with k numbers per token.
   func row(_ array: [Double], _ t: Int) -> [Double] {
     Array(array[t * keyDimension..<(t + 1) * keyDimension])
   }
@@ -82,7 +82,7 @@ struct LinearRecurrence {
     return next
   }
 
-  /// The output of token t, whose states before and after it are given.
+  /// The output of token t, given the states before and after it.
   private func output(_ before: StateMatrix, _ after: StateMatrix, _ t: Int) -> [Double] {
     let token = token(t)
     guard case .additiveBefore(let bonus) = update else { return after.read(token.query) }

@@ -1,13 +1,13 @@
 import AttentionTensors
 
-/// Linear attention by ``LinearRecurrence``: the definition in float64, forward and backward. It
-/// says what right means for the other kernels, and is slow.
+/// Linear attention by ``LinearRecurrence``: the definition in float64, forward and backward: slow, and what
+/// other kernels are tested against.
 struct LinearReference: LinearKernel {
   let name = "cpu.reference"
 
-  /// Scalar float64 against the peak of the vector units.
+  /// Scalar float64 relative to the peak rate of the vector units.
   private static let efficiency = 0.01
-  /// Operations for each element of the state and token.
+  /// Operations per token and element of the state.
   private static let forwardOperations = 5
   private static let gradientOperations = 16
 

@@ -6,13 +6,13 @@ import AttentionTensors
 struct StepPlan {
   /// Tokens that are read at once.
   let block: Int
-  /// Recurrences that one piece of work takes.
+  /// Recurrences per task.
   let groupSize: Int
   private let recurrences: Int
 
-  /// Tokens that are read at once, at most.
+  /// The most tokens that are read at once.
   private static let longestBlock = 64
-  /// Elements of states times tokens that are worth a thread's attention.
+  /// The fewest elements of states times tokens for which a task pays off.
   private static let groupWork = 1 << 15
 
   init(_ problem: LinearProblem) {
@@ -22,12 +22,12 @@ struct StepPlan {
     recurrences = problem.recurrences
   }
 
-  /// Pieces of work.
+  /// The number of tasks.
   var groups: Int { (recurrences + groupSize - 1) / groupSize }
 
-  /// Runs a call on several threads.
+  /// Runs a call in parallel.
   ///
-  /// - Parameter makeStepper: a stepper with room for so many tokens; each is used by one thread.
+  /// - Parameter makeStepper: makes a stepper with memory for `block` tokens, used by one task.
   func forward(
     _ call: LinearArguments, _ kernels: cpu_kernels,
     _ makeStepper: @Sendable (_ block: Int) throws -> TokenStepper
@@ -47,7 +47,7 @@ struct StepPlan {
           let state = states + recurrence * stateSize
           let pieces = call.pieces(ofRecurrence: recurrence, length: block)
           try call.withInitialState(recurrence) { initial in
-            // The first token reads the initial state where it lies.
+            // The first token reads the initial state in place.
             if initial == nil || pieces.isEmpty { try call.copyInitialState(recurrence, to: state) }
             var before = initial ?? UnsafePointer(state)
             for (index, piece) in pieces.enumerated() {
