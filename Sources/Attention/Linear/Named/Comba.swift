@@ -1,11 +1,11 @@
 import AttentionTensors
 
-/// Comba: a scalar decay plus a low rank, with feedback from the state and from the output.
+/// Comba: a scalar decay plus a low-rank term, with feedback from the state and to the output.
 ///
 ///     S_t = (α_t I − b β_t k_t k_tᵀ) S_{t−1} + β_t k_t v_tᵀ ,   o_t = scale · S_tᵀ (q_t − d k_t)
 ///
-/// What k finds is taken from the state before its decay. The feedback b weakens what is erased
-/// against what is written; the correction d takes from the output what the key itself finds.
+/// k reads the state before its decay. The feedback b weakens erasing relative to writing; the correction d
+/// subtracts from the output what the key itself reads.
 ///
 /// Reference: Hu, Pan, Du, Lan, Tang, Wen, Liang, Sun,
 /// [*Comba: improving bilinear RNNs with closed-loop control*](https://arxiv.org/abs/2506.02475)
@@ -19,12 +19,12 @@ import AttentionTensors
 ///   - beta: β [b, t, hv], from 0 to 1.
 ///   - feedback: `b` [hv], from 0 to 1.
 ///   - correction: d [h].
-///   - scale: multiplies the queries; nil is 1/√k.
-///   - normalizesQueriesAndKeys: whether queries and keys become unit vectors first.
+///   - scale: the factor of the queries; nil is 1/√k.
+///   - normalizesQueriesAndKeys: whether queries and keys are normalised to unit vectors first.
 ///   - initialState: `[n, hv, k, v]`; nil is zero.
 ///   - cumulativeLengths: `int32 [n + 1]`, for packed sequences.
-///   - kernel: the name of the kernel to run; nil takes the one with the lowest estimate.
-/// - Throws: ``AttentionError``, as the operator does, and for gates of another shape.
+///   - kernel: the name of the kernel to run; nil for the one with the lowest estimate.
+/// - Throws: ``AttentionError``, as the operator does, and for gates of the wrong shape.
 public func comba(
   queries: Tensor, keys: Tensor, values: Tensor, decay: Tensor, beta: Tensor, feedback: Tensor,
   correction: Tensor, scale: Double? = nil, normalizesQueriesAndKeys: Bool = true,

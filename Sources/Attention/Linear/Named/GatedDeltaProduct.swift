@@ -1,12 +1,12 @@
 import AttentionTensors
 
-/// Gated DeltaProduct: n updates of the delta rule for every token, after one decay.
+/// Gated DeltaProduct: n updates of the delta rule per token, after one decay.
 ///
 ///     S_{t,0} = α_t S_{t−1} ,   S_{t,j} = S_{t,j−1} + β_{t,j} k_{t,j} (v_{t,j} − S_{t,j−1}ᵀ k_{t,j})ᵀ
 ///     S_t = S_{t,n} ,   o_t = scale · S_tᵀ q_t
 ///
-/// so the transition of a token is a product of n Householder-like factors. The updates run as n
-/// tokens of which the first decays and the last has the query.
+/// so the transition of a token is a product of n Householder-like factors. The updates are computed as n
+/// tokens, the first of which has the decay and the last the query.
 ///
 /// Reference: Siems, Carstensen, Zela, Hutter, Pontil, Grazzi,
 /// [*DeltaProduct: improving state-tracking in linear RNNs via Householder products*](https://arxiv.org/abs/2502.10297)
@@ -18,13 +18,13 @@ import AttentionTensors
 ///   - values: `[b, t, n, hv, v]`
 ///   - decay: ln α [b, t, hv], at most 0; nil for none.
 ///   - beta: β [b, t, n, hv], from 0 to 2.
-///   - scale: multiplies the queries; nil is 1/√k.
-///   - normalizesQueriesAndKeys: whether queries and keys become unit vectors first.
+///   - scale: the factor of the queries; nil is 1/√k.
+///   - normalizesQueriesAndKeys: whether queries and keys are normalised to unit vectors first.
 ///   - initialState: `[sequences, hv, k, v]`; nil is zero.
 ///   - cumulativeLengths: `int32 [sequences + 1]` in tokens, for packed sequences.
-///   - kernel: the name of the kernel to run; nil takes the one with the lowest estimate.
-/// - Throws: ``AttentionError``, as the operator does, and for keys, values and β that do not have
-///   the same updates.
+///   - kernel: the name of the kernel to run; nil for the one with the lowest estimate.
+/// - Throws: ``AttentionError``, as the operator does, and if keys, values and β have different numbers of
+///   updates.
 public func gatedDeltaProduct(
   queries: Tensor, keys: Tensor, values: Tensor, decay: Tensor? = nil, beta: Tensor,
   scale: Double? = nil, normalizesQueriesAndKeys: Bool = true, initialState: Tensor? = nil,
@@ -51,7 +51,7 @@ public func gatedDeltaProduct(
   let rates = try beta.checked("beta", [batch, length, updates, valueHeads])
   let gates = try decay?.checked("decay", [batch, length, valueHeads])
 
-  /// [b, t, …] and so many zeros for each token before or behind it, as [b, t·n, …].
+  /// [b, t, …] with n − 1 zeros inserted before or after each token, [b, t·n, …].
   func spread(_ tensor: Tensor, isLast: Bool) throws -> Tensor {
     let rest = Array(tensor.shape.dimensions[2...])
     let own = try tensor.unsqueezed(2)
@@ -75,7 +75,7 @@ public func gatedDeltaProduct(
 }
 
 extension Tensor {
-  /// Cumulative lengths in updates from those in tokens; the operator checks what is no int32.
+  /// Cumulative lengths in updates from those in tokens; the operator rejects dtypes other than int32.
   fileprivate func scaled(by updates: Int) throws -> Tensor {
     guard dtype == .int32 else { return self }
     return try Tensor(

@@ -1,6 +1,6 @@
 import AttentionTensors
 
-/// Gated linear attention: linear attention with a decay for each channel of the key,
+/// Gated linear attention: linear attention with a decay per channel of the key,
 ///
 ///     S_t = diag(e^(g_t)) S_{t−1} + k_t v_tᵀ ,   o_t = scale · S_tᵀ q_t
 ///
@@ -12,11 +12,11 @@ import AttentionTensors
 ///   - keys: `[b, t, h, k]`
 ///   - values: `[b, t, hv, v]`; h divides hv.
 ///   - decay: g [b, t, hv, k], a natural logarithm, at most 0.
-///   - scale: multiplies the queries; nil is 1/√k.
+///   - scale: the factor of the queries; nil is 1/√k.
 ///   - initialState: `[n, hv, k, v]`; nil is zero.
 ///   - cumulativeLengths: `int32 [n + 1]` for packed sequences.
-///   - kernel: the name of the kernel to run; nil takes the one with the lowest estimate.
-/// - Throws: ``AttentionError`` naming the argument that is wrong.
+///   - kernel: the name of the kernel to run; nil for the one with the lowest estimate.
+/// - Throws: ``AttentionError`` naming the invalid argument.
 public func gatedLinearAttention(
   queries: Tensor, keys: Tensor, values: Tensor, decay: Tensor, scale: Double? = nil,
   initialState: Tensor? = nil, cumulativeLengths: Tensor? = nil, kernel: String? = nil

@@ -1,7 +1,7 @@
 import AttentionTensors
 
-/// What ``gatedSlotAttention(queries:keys:values:decay:writes:scale:initialKeyState:initialValueState:cumulativeLengths:kernel:)``
-/// returns.
+/// The results of
+/// ``gatedSlotAttention(queries:keys:values:decay:writes:scale:initialKeyState:initialValueState:cumulativeLengths:kernel:)``.
 public struct GatedSlotAttentionResult: Sendable {
   /// [b, t, h, v] in the dtype of the queries.
   public let output: Tensor
@@ -9,18 +9,18 @@ public struct GatedSlotAttentionResult: Sendable {
   public let finalKeyState: Tensor
   /// The values in the slots after the last token, [n, h, m, v].
   public let finalValueState: Tensor
-  /// Which kernel ran, and why.
+  /// The kernel that ran, and why.
   public let explanation: Explanation
 }
 
-/// Gated slot attention: softmax attention over m slots, each of which forgets by a gate of its own,
+/// Gated slot attention: softmax attention over m slots, each of which decays by its own gate,
 ///
 ///     K_t = diag(e^(g_t)) K_{t−1} + s_t k_tᵀ ,   V_t = diag(e^(g_t)) V_{t−1} + s_t v_tᵀ ,
 ///     o_t = V_tᵀ softmax(scale · K_t q_t) ,   s = 1 − e^g unless given
 ///
-/// Two additive recurrences with the softmax between them. The first is read along the axis that does
-/// not decay: its scores p_t = scale · K_t q_t are to linear attention with the keys s and the values k
-/// what the gradient of its queries is, where the gradient of its output is q.
+/// These are two additive recurrences with a softmax in between. The first is read along the axis that does
+/// not decay: its scores p_t = scale · K_t q_t are the gradient of the queries of linear attention with keys
+/// s, values k and an output gradient of q.
 ///
 /// Reference: Zhang, Yang et al.,
 /// [*Gated slot attention*](https://arxiv.org/abs/2409.07146) (2024).
@@ -30,13 +30,13 @@ public struct GatedSlotAttentionResult: Sendable {
 ///   - keys: `[b, t, h, k]`
 ///   - values: `[b, t, h, v]`
 ///   - decay: g [b, t, h, m], a natural logarithm, at most 0.
-///   - writes: s [b, t, h, m], how much each slot takes of a token; nil is 1 − e^g.
-///   - scale: multiplies the queries; nil is 1/√k.
+///   - writes: s [b, t, h, m], the weight with which a token is written to each slot; nil is 1 − e^g.
+///   - scale: the factor of the queries; nil is 1/√k.
 ///   - initialKeyState: `[n, h, m, k]`; nil is zero.
 ///   - initialValueState: `[n, h, m, v]`; nil is zero.
 ///   - cumulativeLengths: `int32 [n + 1]` for packed sequences.
-///   - kernel: the name of the kernel to run; nil takes the one with the lowest estimate.
-/// - Throws: ``AttentionError`` naming the argument that is wrong.
+///   - kernel: the name of the kernel to run; nil for the one with the lowest estimate.
+/// - Throws: ``AttentionError`` naming the invalid argument.
 public func gatedSlotAttention(
   queries: Tensor, keys: Tensor, values: Tensor, decay: Tensor, writes: Tensor? = nil,
   scale: Double? = nil, initialKeyState: Tensor? = nil, initialValueState: Tensor? = nil,
@@ -58,13 +58,13 @@ public struct GatedSlotAttention: Sendable {
   private let initialKeyState, initialValueState, cumulativeLengths: Tensor?
   private let kernel: String?
 
-  /// Arguments by the names of the linear attention that reads the values.
+  /// The names of arguments, by those of the linear attention that reads the values.
   private static let names = [
     "queries": "writes", "keys": "writes", "initialState": "initialValueState",
   ]
 
   /// - Throws: ``AttentionError/invalidArgument(_:was:mustBe:)`` if queries, keys, decay and writes do
-  ///   not go together.
+  ///   not match.
   public init(
     queries: Tensor, keys: Tensor, values: Tensor, decay: Tensor, writes: Tensor? = nil,
     scale: Double? = nil, initialKeyState: Tensor? = nil, initialValueState: Tensor? = nil,
@@ -107,8 +107,8 @@ public struct GatedSlotAttention: Sendable {
   /// Which kernel reads the values, and why not the others; nothing is computed.
   ///
   /// - Parameters:
-  ///   - device: where it would be computed; nil for where the tensors are.
-  ///   - needsGradient: whether there would be a backward pass.
+  ///   - device: the device to assume; nil for that of the tensors.
+  ///   - needsGradient: whether to assume a backward pass.
   public func explanation(on device: Device? = nil, needsGradient: Bool) throws -> Explanation {
     let writes =
       try given?.withoutElements()
@@ -136,16 +136,16 @@ public struct GatedSlotAttention: Sendable {
 
 /// The scores p_t = scale · K_t q_t [b, t, h, m] of the slots.
 ///
-/// With o the output of linear attention where y are the queries, s the keys and k the values,
-/// Σ_t y_t · p_t = Σ_t q_t · o_t. So p is the gradient of y where that of o is q, and for y = dp the
-/// gradient of q is o and those of all others are linear attention's own.
+/// With o the output of linear attention with queries y, keys s and values k, Σ_t y_t · p_t = Σ_t q_t · o_t.
+/// So p is the gradient of y if that of o is q; and with y = dp, the gradient of q is o, and those of the
+/// other inputs are linear attention's own.
 private struct SlotScores: Sendable {
   let queries, keys, writes, decay: Tensor
   let scale: Double
   let initialState, cumulativeLengths: Tensor?
   let kernel: String?
 
-  /// Arguments by the names of the linear attention whose gradient the scores are.
+  /// The names of arguments, by those of the linear attention whose gradient the scores are.
   static let names = [
     "queries": "writes", "keys": "writes", "values": "keys", "initialState": "initialKeyState",
   ]

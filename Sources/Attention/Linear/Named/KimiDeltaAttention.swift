@@ -1,6 +1,6 @@
 import AttentionTensors
 
-/// Kimi Delta Attention: the delta rule on a state each of whose rows decays by its own α = e^g.
+/// Kimi Delta Attention: the delta rule on a state whose rows each decay by their own α = e^g.
 ///
 ///     S_t = (I − β_t k_t k_tᵀ) diag(α_t) S_{t−1} + β_t k_t v_tᵀ ,   o_t = scale · S_tᵀ q_t
 ///
@@ -13,12 +13,12 @@ import AttentionTensors
 ///   - keys: `[b, t, h, k]`
 ///   - values: `[b, t, hv, v]`
 ///   - decay: g = ln α [b, t, hv, k], at most 0.
-///   - beta: β [b, t, hv], from 0 to 1; to 2 where eigenvalues may be negative.
-///   - scale: multiplies the queries; nil is 1/√k.
-///   - normalizesQueriesAndKeys: whether queries and keys become unit vectors first.
+///   - beta: β [b, t, hv], from 0 to 1, or to 2 for transitions with negative eigenvalues.
+///   - scale: the factor of the queries; nil is 1/√k.
+///   - normalizesQueriesAndKeys: whether queries and keys are normalised to unit vectors first.
 ///   - initialState: `[n, hv, k, v]`; nil is zero.
 ///   - cumulativeLengths: `int32 [n + 1]`, for packed sequences.
-///   - kernel: the name of the kernel to run; nil takes the one with the lowest estimate.
+///   - kernel: the name of the kernel to run; nil for the one with the lowest estimate.
 /// - Throws: ``AttentionError``, as the operator does.
 public func kimiDeltaAttention(
   queries: Tensor, keys: Tensor, values: Tensor, decay: Tensor, beta: Tensor,

@@ -1,11 +1,11 @@
 import AttentionTensors
 
-/// Lightning attention: linear attention whose heads forget at fixed rates that differ by layer,
+/// Lightning attention: linear attention whose heads decay at fixed rates that differ by layer,
 ///
 ///     S_t = e^(−s) S_{t−1} + k_t v_tᵀ ,   o_t = scale · S_tᵀ q_t ,
 ///     s = 8j/H · (1 − layer/layers)   for head j of H
 ///
-/// so that the first head forgets nothing and later layers forget less.
+/// so that the first head does not decay, and later layers decay less.
 ///
 /// Reference: Qin, Sun, Li, Shen, Sun, Zhong,
 /// [*Lightning Attention-2*](https://arxiv.org/abs/2401.04658) (2024).
@@ -14,13 +14,13 @@ import AttentionTensors
 ///   - queries: `[b, t, h, k]`
 ///   - keys: `[b, t, h, k]`
 ///   - values: `[b, t, hv, v]`; h divides hv.
-///   - layer: the layer's number, from 0 to `layers` − 1.
-///   - layers: how many layers the model has.
-///   - scale: multiplies the queries; nil is 1/√k.
+///   - layer: the layer's index, from 0 to `layers` − 1.
+///   - layers: the number of layers of the model.
+///   - scale: the factor of the queries; nil is 1/√k.
 ///   - initialState: `[n, hv, k, v]`; nil is zero.
 ///   - cumulativeLengths: `int32 [n + 1]` for packed sequences.
-///   - kernel: the name of the kernel to run; nil takes the one with the lowest estimate.
-/// - Throws: ``AttentionError`` naming the argument that is wrong.
+///   - kernel: the name of the kernel to run; nil for the one with the lowest estimate.
+/// - Throws: ``AttentionError`` naming the invalid argument.
 public func lightningAttention(
   queries: Tensor, keys: Tensor, values: Tensor, layer: Int, layers: Int, scale: Double? = nil,
   initialState: Tensor? = nil, cumulativeLengths: Tensor? = nil, kernel: String? = nil

@@ -1,16 +1,16 @@
 import AttentionTensors
 
 /// Log-linear attention: linear attention that keeps the past in buckets of 1, 1, 2, 4, 8, … tokens,
-/// small ones near and large ones far, and weighs each bucket anew for every token,
+/// from the nearest to the farthest, and weighs each bucket anew for every token,
 ///
 ///     o_t = scale · Σ_ℓ λ_t^(ℓ) (S_t^(ℓ))ᵀ q_t ,
 ///     S_t^(ℓ) = Σ_(s in bucket ℓ of t) e^(g_(s+1) + … + g_t) k_s v_sᵀ
 ///
-/// Bucket 0 is the token itself. Token s < t is in bucket ℓ ≥ 1 where bit ℓ − 1 is the highest in
-/// which the numbers of t and s, counted from 0, differ: the buckets of a Fenwick tree, of which there
-/// are as many as bits set in t. Time grows as t·log t: buckets within a chunk of 64 tokens are a
-/// weight on the chunk's scores, each level above is linear attention over sequences of two buckets,
-/// the first of which is written and the second reads.
+/// Bucket 0 is the token itself. Token s < t is in bucket ℓ ≥ 1 if bit ℓ − 1 is the highest in which t
+/// and s, counted from 0, differ: these are the buckets of a Fenwick tree, one for each bit set in t. Time
+/// grows as t·log t: buckets within a chunk of 64 tokens are weights of the chunk's scores; each level
+/// above is linear attention over sequences of two buckets, the first of which is written and the second
+/// reads.
 ///
 /// Reference: Guo, Yang, Goel, Xing, Dao, Kim,
 /// [*Log-linear attention*](https://arxiv.org/abs/2506.04761) (2025).
@@ -22,11 +22,11 @@ import AttentionTensors
 ///   - decay: g [b, t, hv], a natural logarithm, at most 0; nil for none.
 ///   - levels: λ [b, t, hv, levels], in any floating-point dtype: at least
 ///   ``logLinearLevels(length:)`` of them.
-///   - scale: multiplies the queries; nil is 1/√k.
-///   - kernel: the name of the kernel that runs the levels above a chunk; nil takes the one with the
+///   - scale: the factor of the queries; nil is 1/√k.
+///   - kernel: the name of the kernel that computes the levels above a chunk; nil for the one with the
 ///   lowest estimate.
 /// - Returns: `[b, t, hv, v]` in the dtype of the queries.
-/// - Throws: ``AttentionError`` naming the argument that is wrong.
+/// - Throws: ``AttentionError`` naming the invalid argument.
 public func logLinearAttention(
   queries: Tensor, keys: Tensor, values: Tensor, decay: Tensor? = nil, levels: Tensor,
   scale: Double? = nil, kernel: String? = nil
@@ -37,8 +37,7 @@ public func logLinearAttention(
   ).run()
 }
 
-/// How many buckets the tokens of a sequence see: one more than the bits of its last token's number,
-/// counted from 0.
+/// The number of levels of a sequence: one more than the number of bits of its last token's index.
 public func logLinearLevels(length: Int) -> Int {
   length <= 1 ? 1 : 1 + Int.bitWidth - (length - 1).leadingZeroBitCount
 }
@@ -47,9 +46,9 @@ public func logLinearLevels(length: Int) -> Int {
 /// or float64 with float64 queries.
 public struct LogLinearAttention: Sendable {
   private static let chunk = 64
-  /// Buckets that lie within a chunk.
+  /// The levels within a chunk.
   private static let levelsOfChunk = logLinearLevels(length: chunk)
-  /// The exponential of this is zero in float64 too, as that of −∞.
+  /// The exponential of this is zero even in float64, like that of −∞.
   private static let leastDecay = -1e4
 
   private let queries, keys, values: Tensor
@@ -66,7 +65,7 @@ public struct LogLinearAttention: Sendable {
   private var valueHeads: Int { call.problem.valueHeads }
   private var length: Int { call.problem.length }
 
-  /// - Throws: ``AttentionError/invalidArgument(_:was:mustBe:)`` naming the argument that is wrong.
+  /// - Throws: ``AttentionError/invalidArgument(_:was:mustBe:)`` naming the invalid argument.
   public init(
     queries: Tensor, keys: Tensor, values: Tensor, decay: Tensor? = nil, levels: Tensor,
     scale: Double? = nil, kernel: String? = nil
@@ -116,20 +115,20 @@ public struct LogLinearAttention: Sendable {
   /// Which kernel runs the levels above a chunk, and why not the others; nothing is computed.
   ///
   /// - Parameters:
-  ///   - device: where it would be computed; nil for where the tensors are.
-  ///   - needsGradient: whether there would be a backward pass.
+  ///   - device: the device to assume; nil for that of the tensors.
+  ///   - needsGradient: whether to assume a backward pass.
   public func explanation(on device: Device? = nil, needsGradient: Bool) throws -> Explanation {
     try call.explanation(on: device, needsGradient: needsGradient)
   }
 
-  /// What `level` above the chunk gives: every second bucket is read by the tokens behind it.
+  /// The contribution of `level`, above the chunk: every second bucket is read by the tokens of the next.
   private func reading(_ level: Int) throws -> Tensor {
     let bucket = 1 << (level - 1)
     let isWritten = (0..<length).map { $0 / bucket % 2 == 0 ? 1.0 : 0 }
     func flags(_ flags: [Double], _ dtype: DType) throws -> Tensor {
       try Tensor(flags, [length, 1, 1]).cast(to: dtype).moved(to: queries.device)
     }
-    // Rows of the batch behind each other, each cut into pairs of buckets.
+    // The rows of the batch, concatenated and split into pairs of buckets.
     let pairs = stride(from: 0, to: length, by: 2 * bucket)
     let ends = (0..<batch).flatMap { row in pairs.map { Int32(row * length + $0) } }
     func packed(_ tensor: Tensor) throws -> Tensor {
@@ -146,7 +145,7 @@ public struct LogLinearAttention: Sendable {
   }
 
   /// O = (Q Kᵀ ⊙ E ⊙ Λ) V in chunks, with E the decay between two tokens and Λ the weights of the
-  /// buckets.
+  /// levels.
   private func withinChunks() throws -> Tensor {
     let chunk = Self.chunk
     let group = valueHeads / heads
@@ -154,8 +153,8 @@ public struct LogLinearAttention: Sendable {
     var weights = try q.matmul(k.transposed()) * scale
     weights = try weights * buckets()
     if let decay {
-      // Sums of the logarithms between two tokens, each by itself; as products with zero they must be
-      // finite.
+      // The sum of the logarithms between each pair of tokens, by a product with zeros and ones, for which
+      // they must be finite.
       let finite = try decay.cast(to: sums).maximum(.full([], Self.leastDecay, dtype: sums))
       let between = try chunked(finite.unsqueezed(-1), group: 1).squeezed(-1).unsqueezed(-2)
         .matmul(Self.tokensBetween(sums).moved(to: queries.device))
@@ -170,7 +169,7 @@ public struct LogLinearAttention: Sendable {
     ]).sliced(1, 0..<length)
   }
 
-  /// [b, hv, chunks, 64, width] in the dtype of the sums, heads repeated, zeros behind the last token.
+  /// [b, hv, chunks, 64, width] in the dtype of the sums, heads repeated, padded with zeros.
   private func chunked(_ tensor: Tensor, group: Int) throws -> Tensor {
     let (chunk, count, width) = (Self.chunk, tensor.shape[2], tensor.shape[3])
     let chunks = (length + chunk - 1) / chunk
@@ -194,14 +193,14 @@ public struct LogLinearAttention: Sendable {
         }
       }
     }
-    // For each row of a chunk, its weights times what is in its buckets.
+    // For each row of a chunk, its weights times the membership of its buckets.
     let weights = try levels.sliced(4, 0..<count).unsqueezed(-2)
     let members = try Tensor(places, [chunk, count, chunk]).cast(to: sums)
       .moved(to: queries.device)
     return try weights.matmul(members).squeezed(-2)
   }
 
-  /// [64, 64·64]: whether token s decays what goes from j to i, j < s ≤ i.
+  /// [64, 64·64]: whether the decay of token s is between j and i, j < s ≤ i.
   private static func tokensBetween(_ dtype: DType) throws -> Tensor {
     let flags = (0..<chunk).flatMap { s in
       (0..<chunk).flatMap { i in (0..<chunk).map { j in j < s && s <= i ? 1.0 : 0 } }

@@ -1,6 +1,7 @@
 import AttentionTensors
 
-/// What the named functions make of their arguments before they call ``linearAttention(queries:keys:values:decay:update:scale:normalizesQueriesAndKeys:initialState:cumulativeLengths:kernel:)``.
+/// Conversions of arguments before the named functions call
+/// ``linearAttention(queries:keys:values:decay:update:scale:normalizesQueriesAndKeys:initialState:cumulativeLengths:kernel:)``.
 extension Tensor {
   /// x / √(Σ x² + 10⁻⁶) over the last axis, as the kernels normalise.
   func unitVectors() throws -> Tensor {
@@ -11,7 +12,7 @@ extension Tensor {
     return try rmsNorm(weight: weight, epsilon: LinearArguments.normalizationEpsilon / width)
   }
 
-  /// [b, t, h, k] as [b, t, `heads`, k]: each head as many times as value heads read it.
+  /// [b, t, h, k] as [b, t, `heads`, k]: each head repeated for every value head that reads it.
   func repeatedHeads(to heads: Int) throws -> Tensor {
     guard rank == 4, shape[2] > 0, heads % shape[2] == 0, heads != shape[2] else { return self }
     let (batch, length, own, width) = (shape[0], shape[1], shape[2], shape[3])
@@ -19,17 +20,17 @@ extension Tensor {
       .reshaped([batch, length, heads, width])
   }
 
-  /// In float32, or float64 where this is.
+  /// In float32, or unchanged in float64.
   func widened() throws -> Tensor { try cast(to: dtype == .float64 ? .float64 : .float32) }
 
-  /// The product with gates of any dtype, ``widened()``.
+  /// The product with gates of any dtype, computed ``widened()``.
   func gated(by gate: Tensor) throws -> Tensor {
     let wide = try widened()
     return try wide * gate.cast(to: wide.dtype)
   }
 
-  /// - Throws: ``AttentionError/invalidArgument(_:was:mustBe:)`` if this is not floating-point
-  ///   numbers of `expected`.
+  /// - Throws: ``AttentionError/invalidArgument(_:was:mustBe:)`` unless this is a floating-point tensor
+  ///   of shape `expected`.
   func checked(_ name: String, _ expected: Shape) throws -> Tensor {
     try Check.tensor(self, name, "\(expected)") { $0.shape == expected }
     try Check.dtype(of: self, name)
@@ -37,8 +38,8 @@ extension Tensor {
   }
 }
 
-/// Runs `body`, an error of which calls an argument as the caller knows it: `names` has the names by
-/// those of the operator.
+/// Runs `body` and renames arguments in its errors to those of the caller: `names` maps from the
+/// operator's names.
 func naming<R>(_ names: [String: String], _ body: () throws -> R) throws -> R {
   do {
     return try body()
@@ -49,9 +50,9 @@ func naming<R>(_ names: [String: String], _ body: () throws -> R) throws -> R {
   }
 }
 
-/// The shapes of what belongs to value heads.
+/// The shapes of tensors with value heads.
 struct NamedRows {
-  /// Value heads.
+  /// The number of value heads.
   let heads: Int
   /// [b, t, hv]
   let tokens: Shape
@@ -60,8 +61,8 @@ struct NamedRows {
   /// [b, t, hv, v]
   let values: Shape
 
-  /// - Throws: ``AttentionError/invalidArgument(_:was:mustBe:)`` if keys or values are no rows of
-  ///   heads; whether they go together is for the operator to check.
+  /// - Throws: ``AttentionError/invalidArgument(_:was:mustBe:)`` if keys or values have the wrong rank;
+  ///   whether they match is checked by the operator.
   init(keys: Tensor, values: Tensor) throws {
     try Check.tensor(keys, "keys", "[batch, length, heads, key dimension]") {
       $0.rank == 4 && $0.shape[2] > 0 && $0.shape[3] > 0

@@ -14,11 +14,11 @@ import AttentionTensors
 ///   - values: `[b, t, hv, v]`; h divides hv.
 ///   - decay: g [b, t, hv, k], a natural logarithm, at most 0.
 ///   - bonus: u [hv, k]
-///   - scale: multiplies the receptances.
+///   - scale: the factor of the receptances.
 ///   - initialState: `[n, hv, k, v]`; nil is zero.
 ///   - cumulativeLengths: `int32 [n + 1]` for packed sequences.
-///   - kernel: the name of the kernel to run; nil takes the one with the lowest estimate.
-/// - Throws: ``AttentionError`` naming the argument that is wrong.
+///   - kernel: the name of the kernel to run; nil for the one with the lowest estimate.
+/// - Throws: ``AttentionError`` naming the invalid argument.
 public func rwkv6(
   receptances: Tensor, keys: Tensor, values: Tensor, decay: Tensor, bonus: Tensor,
   scale: Double = 1, initialState: Tensor? = nil, cumulativeLengths: Tensor? = nil,

@@ -1,11 +1,11 @@
 import AttentionTensors
 
-/// RWKV-7: a decay a channel, and a low rank that removes what one key finds and adds a share of it
-/// back, in the time mixing's own notation
+/// RWKV-7: a decay per channel, and a low-rank term that removes a fraction of what one key reads, in the
+/// notation of its time mixing
 ///
 ///     S_t = diag(w_t) S_{t−1} − (a_t ⊙ κ̂_t) (S_{t−1}ᵀ κ̂_t)ᵀ + k_t v_tᵀ ,   o_t = S_tᵀ r_t
 ///
-/// where what κ̂ finds is read before the decay. The bonus of a token for itself is added by the layer.
+/// where κ̂ reads the state before the decay. The layer adds the bonus of a token for itself.
 ///
 /// Reference: Peng et al.,
 /// [*RWKV-7 "Goose" with expressive dynamic state evolution*](https://arxiv.org/abs/2503.14456)
@@ -20,8 +20,8 @@ import AttentionTensors
 ///   - learningRates: a [b, t, hv, k], from 0 to 1.
 ///   - initialState: `[n, hv, k, v]`; nil is zero.
 ///   - cumulativeLengths: `int32 [n + 1]`, for packed sequences.
-///   - kernel: the name of the kernel to run; nil takes the one with the lowest estimate.
-/// - Throws: ``AttentionError``, as the operator does, and for rows of another shape.
+///   - kernel: the name of the kernel to run; nil for the one with the lowest estimate.
+/// - Throws: ``AttentionError``, as the operator does, and for rows of the wrong shape.
 public func rwkv7(
   receptances: Tensor, keys: Tensor, values: Tensor, decay: Tensor, removalKeys: Tensor,
   learningRates: Tensor, initialState: Tensor? = nil, cumulativeLengths: Tensor? = nil,

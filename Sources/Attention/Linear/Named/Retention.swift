@@ -1,7 +1,7 @@
 import AttentionCLibrary
 import AttentionTensors
 
-/// Retention: linear attention whose heads forget at fixed rates,
+/// Retention: linear attention whose heads decay at fixed rates,
 ///
 ///     S_t = γ S_{t−1} + k_t v_tᵀ ,   o_t = scale · S_tᵀ q_t ,   γ = 1 − 2^(−5 − j) for head j
 ///
@@ -9,14 +9,14 @@ import AttentionTensors
 ///
 /// - Parameters:
 ///   - queries: `[b, t, h, k]`, rotated by their positions if the model does so.
-///   - keys: `[b, t, h, k]`, as the queries.
+///   - keys: `[b, t, h, k]`, likewise.
 ///   - values: `[b, t, hv, v]`; h divides hv.
-///   - decay: ln γ [hv], in place of the rates above.
-///   - scale: multiplies the queries; nil is 1/√k.
+///   - decay: ln γ [hv]; nil for the rates above.
+///   - scale: the factor of the queries; nil is 1/√k.
 ///   - initialState: `[n, hv, k, v]`; nil is zero.
 ///   - cumulativeLengths: `int32 [n + 1]` for packed sequences.
-///   - kernel: the name of the kernel to run; nil takes the one with the lowest estimate.
-/// - Throws: ``AttentionError`` naming the argument that is wrong.
+///   - kernel: the name of the kernel to run; nil for the one with the lowest estimate.
+/// - Throws: ``AttentionError`` naming the invalid argument.
 public func retention(
   queries: Tensor, keys: Tensor, values: Tensor, decay: Tensor? = nil, scale: Double? = nil,
   initialState: Tensor? = nil, cumulativeLengths: Tensor? = nil, kernel: String? = nil
@@ -31,7 +31,7 @@ public func retention(
 
 /// The decays of retention's heads, ln(1 − 2^(−5 − j)): float32 [heads].
 ///
-/// - Throws: `TensorError` if the tensor cannot be made.
+/// - Throws: `TensorError` if the tensor cannot be created.
 public func retentionDecay(heads: Int) throws -> Tensor {
   let slowestOfFirst = 5.0
   return try Tensor((0..<heads).map { Float(log1p(-exp2(-slowestOfFirst - Double($0)))) })

@@ -1,7 +1,7 @@
 import AttentionTensors
 
-/// Mamba-2's state-space model, in whose dual form it is linear attention with a decay a head and
-/// token: with the step Δ > 0 and the rate A < 0,
+/// Mamba-2's state-space model, whose dual form is linear attention with a decay per head and token: with
+/// the step Δ > 0 and the rate A < 0,
 ///
 ///     S_t = e^(Δ_t A) S_{t−1} + Δ_t B_t x_tᵀ ,   y_t = S_tᵀ C_t + D x_t
 ///
@@ -16,9 +16,9 @@ import AttentionTensors
 ///   - skip: D [h]; nil for none.
 ///   - initialState: `[sequences, h, n, p]`; nil is zero.
 ///   - cumulativeLengths: `int32 [sequences + 1]` for packed sequences.
-///   - kernel: the name of the kernel to run; nil takes the one with the lowest estimate.
+///   - kernel: the name of the kernel to run; nil for the one with the lowest estimate.
 /// - Returns: y [b, t, h, p] and the state [sequences, h, n, p].
-/// - Throws: ``AttentionError`` naming the argument that is wrong.
+/// - Throws: ``AttentionError`` naming the invalid argument.
 public func stateSpaceDuality(
   inputs: Tensor, steps: Tensor, rates: Tensor, inputWeights: Tensor, outputWeights: Tensor,
   skip: Tensor? = nil, initialState: Tensor? = nil, cumulativeLengths: Tensor? = nil,
