@@ -1,7 +1,7 @@
 import AttentionCUDA
 
 extension CheckedKernel {
-  /// Kernels of linear attention, but for those with Hopper's own instructions.
+  /// Kernels of linear attention, except those with Hopper's instructions.
   package static let linear: [CheckedKernel] = {
     func chunked(
       _ pass: LinearTile.Pass, _ update: LinearProblem.Update, keys: Int, _ architectures: [Int]

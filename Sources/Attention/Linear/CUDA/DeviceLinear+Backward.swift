@@ -3,8 +3,8 @@ import AttentionCUDAKernels
 import AttentionTensors
 
 extension DeviceLinear {
-  /// The gradients of a call, by `linear/backward.cu` over the states that a forward pass leaves before
-  /// every chunk.
+  /// The gradients of a call, by `linear/backward.cu` from the states that a forward pass stored before every
+  /// chunk.
   func backward(
     _ tile: LinearTile, states: Tensor, outputGradient: Tensor?, finalStateGradient: Tensor?
   ) throws -> LinearGradients {
@@ -35,7 +35,7 @@ extension DeviceLinear {
     return try slots.gradients(self, values: values, initialState: initialState)
   }
 
-  /// What the blocks of a recurrence, each with columns of its own, give to what they share.
+  /// The shares of gradients by the blocks of a recurrence, each of which has its own columns.
   private struct Slots {
     /// [slices, b, t, hv, k] each; r's and z's only if the update has them.
     let queries, keys: Tensor
@@ -64,14 +64,14 @@ extension DeviceLinear {
         ? try linear.fresh([problem.sequences * slices, problem.valueHeads, k]) : nil
     }
 
-    /// Everything added up.
+    /// The gradients, summed over the slots.
     func gradients(_ linear: DeviceLinear, values: Tensor, initialState: Tensor?) throws
       -> LinearGradients
     {
       let (call, queue, problem) = (linear.call, linear.queue, linear.call.problem)
       let tokens = [problem.batch, problem.length]
       let (h, hv, k) = (problem.heads, problem.valueHeads, problem.keyDimension)
-      /// Heads side by side in a row: they are added slot by slot, not to each other.
+      /// The sum over slots, with the heads as one row, so that they are not summed over.
       func sum(_ slots: Tensor?, _ shape: [Int]) throws -> Tensor? {
         try slots.map {
           let width = shape[2...].reduce(1, *)

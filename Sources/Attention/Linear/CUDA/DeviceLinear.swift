@@ -6,9 +6,9 @@ import AttentionTensors
 struct DeviceLinear {
   let call: LinearArguments
   let queue: DeviceQueue
-  /// nil where each batch entry is a sequence: the kernels know those.
+  /// nil if each batch entry is a sequence, which kernels derive themselves.
   private let sequences: DeviceSequences?
-  /// Chunks of all sequences.
+  /// The number of chunks of all sequences.
   let chunks: Int
 
   /// - Parameter countsSequences: whether kernels are told of packed sequences here.
@@ -24,13 +24,13 @@ struct DeviceLinear {
 
   private var problem: LinearProblem { call.problem }
 
-  /// Memory for a result: `wanted` where it is dense and on the device, fresh otherwise.
+  /// Memory for a result: `wanted` if it is contiguous and on the device, otherwise new memory.
   func fresh(_ shape: Shape, _ dtype: DType = .float32, into wanted: Tensor? = nil) throws -> Tensor
   {
     try .onDevice(shape, dtype: dtype, device: call.device, into: wanted)
   }
 
-  /// The tile for a pass, for whose problem there is no objection.
+  /// The tile for a pass of a problem without an objection.
   func tile(_ pass: LinearTile.Pass, _ kernel: String) throws -> LinearTile {
     let sharedBytes = queue.device.limits.sharedBytesPerBlock
     guard let tile = LinearTile(problem, pass, sharedBytes: sharedBytes) else {
@@ -69,7 +69,7 @@ struct DeviceLinear {
         final_state: Tensor.deviceAddress(finalState), states: Tensor.deviceAddress(states)))
   }
 
-  /// Token by token, by `linear/step.cu`.
+  /// The step form, by `linear/step.cu`.
   func step(_ tile: LinearStepTile) throws -> LinearOutputs {
     let output = try fresh(
       call.outputShape, problem.dtype, into: call.destinations.outputs[.output])
@@ -87,7 +87,7 @@ struct DeviceLinear {
     return LinearOutputs(output: output, finalState: finalState)
   }
 
-  /// What all kernels read.
+  /// The inputs of all kernels.
   func operands(slices: Int) throws -> LinearOperands {
     var updates = call.update.tensors
     var bonus: Tensor?
@@ -111,11 +111,11 @@ struct DeviceLinear {
       slices: Int32(slices), length: Int32(problem.length))
   }
 
-  /// What all kernels read.
+  /// The inputs of all kernels.
   typealias Operands = LinearOperands
 }
 
-/// The fields that Hopper's passes set, by Swift's names.
+/// The fields that Hopper's passes set, with Swift names.
 extension LinearOperands {
   var keyDimension: Int32 {
     get { key_dimension }

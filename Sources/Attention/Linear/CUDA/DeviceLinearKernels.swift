@@ -1,17 +1,17 @@
 import AttentionCUDA
 import AttentionTensors
 
-/// Linear attention on an NVIDIA GPU in chunks of 16 tokens, forward and backward: one block a sequence,
-/// head and slice of the values' columns, with the state in its shared memory. Sums are float32.
+/// Linear attention on an NVIDIA GPU in chunks of 16 tokens, forward and backward: one block per sequence,
+/// head and slice of the values' columns, with the state in shared memory. Sums are float32.
 struct DeviceChunked: LinearKernel {
-  /// Whether this is the kernel of updates that erase, or of those that only add.
+  /// Whether this is the kernel of erasing updates, or of additive ones.
   let erases: Bool
 
   var name: String { erases ? "cuda.erasing" : "cuda.chunked" }
 
-  /// A float32 multiply-add from shared memory against the device's half-precision products.
+  /// Float32 multiply-adds from shared memory relative to the device's half-precision products.
   private static let efficiency = 0.005
-  /// How long a block takes for a chunk with nothing to wait for, forward and both ways.
+  /// The seconds that a block takes per chunk, excluding memory traffic: forward, and both passes together.
   private static let forwardLatency = 5e-6
   private static let trainingLatency = 25e-6
 
@@ -26,7 +26,7 @@ struct DeviceChunked: LinearKernel {
       to: problem, passes: problem.needsGradient ? [.forward, .backward] : [.forward])
   }
 
-  /// What no kernel of GPUs computes, and what has no room.
+  /// The objection of all kernels on GPUs, to unsupported problems and to those that exceed shared memory.
   static func objection(to problem: LinearProblem, passes: [LinearTile.Pass]) -> Objection? {
     if problem.dtype == .float64 {
       return Objection("queries are float64; this kernel computes in float32")
@@ -85,14 +85,14 @@ struct DeviceChunked: LinearKernel {
   }
 }
 
-/// Linear attention on an NVIDIA GPU token by token, forward only, every update: for decoding, where a
+/// Linear attention on an NVIDIA GPU in its step form, forward only, for every update: for decoding, where a
 /// call has one token or a few. The state stays in registers.
 struct DeviceStep: LinearKernel {
   let name = "cuda.step"
 
   private static let efficiency = 0.005
   private static let operations = 7
-  /// How long a block takes for a token, with nothing to wait for.
+  /// The seconds that a block takes per token, excluding memory traffic.
   private static let latency = 1.5e-6
 
   func objection(to device: Device) -> Objection? { .unlessGPU(device) }

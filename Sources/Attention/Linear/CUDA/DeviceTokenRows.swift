@@ -6,7 +6,7 @@ import AttentionTensors
 typealias DeviceTokenRows = LinearRows
 
 extension LinearRows {
-  /// The rows of `tensor`, whose last axis lies dense in memory; none, for which kernels test, of nil.
+  /// The rows of `tensor`, whose last axis is contiguous; for nil a null base, which marks it as absent.
   ///
   /// - Throws: `TensorError` if the tensor is not on a device.
   init(_ tensor: Tensor?) throws {
@@ -31,15 +31,15 @@ extension LinearSequence {
   }
 }
 
-/// The sequences of a call on a device, cut into chunks.
+/// The sequences of a call on a device, with the indices of their chunks.
 struct DeviceSequences {
   private let memory: DeviceMemory
-  /// How many chunks there are in all.
+  /// The number of chunks of all sequences.
   let chunks: Int
 
   var address: UInt64 { memory.address }
 
-  /// - Parameter chunk: the tokens of a chunk.
+  /// - Parameter chunk: tokens per chunk.
   init(_ sequences: some Sequence<TokenSequence>, chunk: Int, _ queue: DeviceQueue) throws {
     var chunks = 0
     let all = sequences.map { sequence in
@@ -50,7 +50,7 @@ struct DeviceSequences {
     memory = try queue.upload(all, "sequences")
   }
 
-  /// Sequences that are counted already, with `chunks` chunks in all.
+  /// Sequences whose chunks have indices already, `chunks` in all.
   init(_ sequences: [DeviceSequence], chunks: Int, _ queue: DeviceQueue) throws {
     self.chunks = chunks
     memory = try queue.upload(sequences, "sequences")
@@ -58,7 +58,7 @@ struct DeviceSequences {
 }
 
 extension Tensor {
-  /// The address of the first element on the device; 0, the null pointer, of nil.
+  /// The address of the first element on the device; 0, the null pointer, for nil.
   static func deviceAddress(_ tensor: Tensor?) throws -> UInt64 {
     try tensor?.deviceAddress() ?? 0
   }

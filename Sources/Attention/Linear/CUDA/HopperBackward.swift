@@ -1,23 +1,23 @@
 import AttentionCUDA
 import AttentionTensors
 
-/// The backward pass of `cuda.hopper`, which is linear attention again. With dO the gradient of the output and e
-/// what decays between two tokens,
+/// The backward pass of `cuda.hopper`, which is linear attention again. With dO the gradient of the output
+/// and e_ij the decay between two tokens,
 ///
 ///     dq_i = scale · Σ_{j ≤ i} e_ij (dO_i · v_j) k_j     queries dO, keys V, values K, forward
 ///     dv_j = scale · Σ_{i ≥ j} e_ij (k_j · q_i) dO_i     queries K, keys Q, values dO, reversed
 ///     dk_j = scale · Σ_{i ≥ j} e_ij (v_j · dO_i) q_i     queries V, keys dO, values Q, reversed
 ///
-/// and the states of the first and the last are those of the other passes, transposed.
+/// and the states of the first and the last pass are those of the other passes, transposed.
 ///
-/// With the delta rule, W is what is written. dV is found first, and with W for V above
+/// With the delta rule, W are the written values. dV is computed first, and with W for V above
 ///
 ///     dk_i −= Σ_{j < i} e_ij (dV_i · W_j) k_j            queries dV, keys W, values K, forward
 ///     dk_j −= Σ_{i > j} e_ij (W_j · dV_i) k_i            queries W, keys dV, values K, reversed
 ///     dβ_i = dV_i · W_i / β_i²
 struct HopperBackward {
   private let plan: HopperPlan
-  /// As they are multiplied: over their lengths, where the call asks for that.
+  /// The operands of products, normalised if the call requires it.
   private let (queries, keys): (Tensor, Tensor)
 
   private var linear: DeviceLinear { plan.linear }
@@ -33,12 +33,12 @@ struct HopperBackward {
     (queries, keys) = (try read(call.queries), try read(call.keys))
   }
 
-  /// Whether it computes the gradients of `problem`, to whose forward pass there is no objection.
+  /// Whether it supports the gradients of `problem`, to whose forward pass there is no objection.
   static func serves(_ problem: LinearProblem) -> Bool {
     HopperKernel.keyDimensions.contains(problem.valueDimension)
   }
 
-  /// What its passes multiply.
+  /// The shapes of its passes.
   static func shapes(_ problem: LinearProblem) -> [HopperTile.Shape] {
     let (k, v) = (problem.keyDimension, problem.valueDimension)
     let erases = problem.update.isErasing
@@ -49,13 +49,13 @@ struct HopperBackward {
     return erases ? [values, values, keys, keys, keys, keys] : [values, keys, keys]
   }
 
-  /// Bytes of what is kept between the passes.
+  /// Bytes of the arrays kept between the passes.
   static func extraBytes(_ problem: LinearProblem) -> Int {
     let (k, v) = (problem.keyDimension, problem.valueDimension)
     let tokens = problem.batch * problem.length * problem.valueHeads
     let (half, single) = (problem.dtype.size, MemoryLayout<Float>.size)
     let erases = problem.update.isErasing
-    // What is written, and the gradient of β in float32; unit queries and keys.
+    // The written values, and the gradient of β in float32; normalised queries and keys.
     var bytes = erases ? tokens * (v * half + single) : 0
     if problem.normalizesQueriesAndKeys {
       bytes += 2 * problem.batch * problem.length * problem.heads * k * half
@@ -89,7 +89,7 @@ struct HopperBackward {
     [problem.batch, problem.length, problem.valueHeads, problem.keyDimension]
   }
 
-  /// With decays of channels: a pass reads q̂ and k̂ for q and k above, and what it finds of them is brought back.
+  /// With decay by channel: passes read q̂ and k̂ for q and k above, whose gradients are converted back.
   private func additiveByChannel(_ incoming: Tensor, final: Tensor?, initialState: Tensor?) throws
     -> LinearGradients
   {
@@ -182,7 +182,7 @@ struct HopperBackward {
     try ofQueries.run(plan, states: .known(before))
     try ofReads.run(plan, states: .known(before))
     try ofWrites.run(plan, states: .none)
-    // All of the state's gradient behind a piece goes with this one.
+    // This pass takes the whole gradient of the state after a piece.
     try ofFound.run(plan, states: .known(behind))
     return LinearGradients(
       of: call, queries: try unfold(queriesGradient, queries: true),
@@ -190,7 +190,7 @@ struct HopperBackward {
       decay: try sum(flows, ofQueries), update: [beta], initialState: initialState)
   }
 
-  /// With decays of channels: as ``additiveByChannel`` with what is written for V, and ǩ for the keys that tokens erase by.
+  /// The same for erasing updates, with the written values for V, and ǩ for the keys that erase.
   private func erasingByChannel(_ incoming: Tensor, final: Tensor?, initialState: Tensor?) throws
     -> LinearGradients
   {
@@ -245,7 +245,7 @@ struct HopperBackward {
       update: [beta], initialState: initialState)
   }
 
-  /// Memory for what passes through tokens, for each of those who read; none if nobody wants the decay's gradient.
+  /// Allocates the flows through tokens for each of `readers`; none unless the decay's gradient is needed.
   private func flows(of readers: [Tensor], _ pass: HopperPass) throws -> [HopperFlowPair] {
     guard call.decay != nil, call.wantsDecayGradient else { return [] }
     var shape = pass.shape(problem)
@@ -265,7 +265,7 @@ struct HopperBackward {
     flows.isEmpty ? nil : try HopperFlowPair.sum(flows, plan, pass.tile(plan))
   }
 
-  /// The gradient of queries or keys as they were given, of that of what was multiplied.
+  /// The gradient of queries or keys before normalisation, from that of the operands.
   private func unfold(_ gradient: Tensor, queries: Bool) throws -> Tensor {
     guard problem.normalizesQueriesAndKeys else { return gradient }
     let source = queries ? call.queries : call.keys

@@ -1,25 +1,25 @@
 import AttentionCUDA
 import AttentionTensors
 
-/// Decays of channels taken into queries and keys, by `linear/channel_gates.cu`, after which the passes over tokens need
-/// only those of the state between chunks.
+/// Queries and keys multiplied by the decays by channel, by `linear/channel_gates.cu`, after which passes
+/// over tokens need only the decay of the state between chunks.
 struct HopperChannels {
   /// q̂ and k̂ [b, t, hv, k]
   let queries, keys: Tensor
-  /// ǩ, likewise, of erasing updates.
+  /// ǩ, likewise, for erasing updates.
   let eraserRows: DeviceRows?
   var erasers: Tensor? { eraserRows?.tensor }
-  /// How often a chunk is halved, bytes [chunks, hv].
+  /// How often each chunk is halved, bytes [chunks, hv].
   let levels: Tensor
-  /// [chunks, hv, 2, k]: what a channel decays before the middle of the chunk's decay, and behind it.
+  /// [chunks, hv, 2, k]: a channel's decay before the middle of the chunk's decay, and after it.
   let edges: Tensor
-  /// What was read, as the kernels read it.
+  /// The inputs, in the form that kernels read.
   private let source: (queries: DeviceRows, keys: DeviceRows, decay: DeviceRows)
   private let plan: HopperPlan
 
-  /// Threads that have a pair of channels.
+  /// Threads per pair of channels.
   private static let parts = 8
-  /// Channels of a block that finds gradients.
+  /// Channels per block of the kernel that computes gradients.
   private static let slice = 64
 
   /// - Parameters:
@@ -50,7 +50,7 @@ struct HopperChannels {
         edges: edges.deviceAddress()))
   }
 
-  /// Bytes of what is made for `problem`.
+  /// Bytes of these arrays for `problem`.
   static func bytes(_ problem: LinearProblem) -> Int {
     let tokens = problem.batch * problem.length * problem.valueHeads
     let edges = tokens.pieces(of: HopperTile.chunk) * 2 * MemoryLayout<Float>.size
@@ -58,11 +58,11 @@ struct HopperChannels {
     return (tokens * rows * problem.dtype.size + edges) * problem.keyDimension
   }
 
-  /// The gradient of the decay, in its own type, and in their places those of queries and keys [b, t, hv, k], of those of
-  /// q̂ and k̂ without the pairs of a token with itself.
+  /// Computes the gradient of the decay, in its own dtype, and replaces the gradients of q̂ and k̂, without
+  /// the pairs of a token with itself, by those of queries and keys [b, t, hv, k].
   ///
   /// - Parameters:
-  ///   - erasers: the gradient of ǩ, its sign turned round, and `erased`: what flows to it.
+  ///   - erasers: the negated gradient of ǩ, and `erased`: the flow to it.
   func gradients(
     queries: Tensor, keys: Tensor, flows: HopperFlows, erasers: Tensor? = nil,
     erased: HopperFlows? = nil
@@ -108,13 +108,13 @@ struct HopperChannels {
       threads: threads, sharedBytes: Self.sharedBytes(threads), parameters)
   }
 
-  /// Three pairs of numbers per thread, and a level per warp.
+  /// Three pairs of floats per thread, and a level per warp.
   private static func sharedBytes(_ threads: Int) -> Int {
     threads * 3 * 2 * MemoryLayout<Float>.size
       + threads / LinearTile.threadsPerWarp * MemoryLayout<Int32>.size
   }
 
-  /// As `linear/channel_gates.cu` declares it.
+  /// As declared in `linear/channel_gates.cu`.
   private struct Parameters: BitwiseCopyable {
     var operands: DeviceLinear.Operands
     var queries: UInt64
@@ -124,7 +124,7 @@ struct HopperChannels {
     var edges: UInt64
   }
 
-  /// As `linear/channel_gradients.cu` declares it.
+  /// As declared in `linear/channel_gradients.cu`.
   private struct GradientParameters: BitwiseCopyable {
     var operands: DeviceLinear.Operands
     var queriesGradient: UInt64

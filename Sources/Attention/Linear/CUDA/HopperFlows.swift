@@ -1,38 +1,38 @@
 import AttentionCUDA
 import AttentionTensors
 
-/// What a pass finds, beside its outputs, for the gradient of the decay: what passes through tokens, as
-/// `linear/flows.cuh` has it.
+/// The flows through tokens, which a pass computes besides its outputs for the gradient of the decay: see
+/// `linear/flows.cuh`.
 struct HopperFlows {
-  /// Tokens of a segment, after which what passes is found anew.
+  /// Tokens of a segment, after which the flow through a chunk is computed anew.
   static let segment = 8 * HopperTile.chunk
   /// Warps of the group that has 64 columns of the outputs.
   fileprivate static let warps = 4
 
-  /// What is multiplied with the outputs row by row; nil where channels decay.
+  /// Multiplied with the outputs row by row; nil with decay by channel.
   let partners: DeviceRows?
-  /// [slots, b, hv, t]; nil where channels decay.
+  /// [slots, b, hv, t]; nil with decay by channel.
   let rows: Tensor?
-  /// [slices, b, hv, t], of the pass for dq.
+  /// [slices, b, hv, t], from the pass for dq.
   let pairs: Tensor
-  /// [segments, hv, v, k] in bfloat16, in an order of the kernel's own; nil of a pass whose states another one has
-  /// written. Where channels decay a chunk is a segment.
+  /// [segments, hv, v, k] in bfloat16, in the kernel's own order; nil if another pass has written the states.
+  /// With decay by channel a chunk is a segment.
   let states: Tensor?
-  /// [segments, hv, slots] or, where channels decay, [chunks, hv, k], of the pass for dk.
+  /// [segments, hv, slots] or, with decay by channel, [chunks, hv, k], from the pass for dk.
   let products: Tensor
 
-  /// Bytes of what passes for `tokens` tokens, times value heads, of keys of `k` numbers.
+  /// Bytes of the flows of `tokens` tokens, times value heads, with key dimension `k`.
   static func bytes(tokens: Int, k: Int) -> Int {
     let slots = k / HopperTile.groupColumns * warps
     return tokens * (2 * slots + 1) * MemoryLayout<Float>.size
   }
 
-  /// Memory for a pass for what is read, and for one for keys.
+  /// Allocates the flows of a pass for reads, and of one for keys.
   ///
   /// - Parameters:
-  ///   - readers: what reads in the first pass, as queries or keys [b, t, h, k].
-  ///   - keys: what is written under, likewise.
-  ///   - states: those of another such pass of the same call, if there is one.
+  ///   - readers: the rows that read in the first pass, queries or keys [b, t, h, k].
+  ///   - keys: the keys of writes, likewise.
+  ///   - states: those of another such pass of the same call, if any.
   static func pair(
     _ plan: HopperPlan, of readers: Tensor, keys: Tensor, slices: Int, states known: Tensor? = nil
   ) throws -> HopperFlowPair {
@@ -54,9 +54,9 @@ struct HopperFlows {
       reads: try flows(readers, known == nil ? states : nil), keys: try flows(keys, states))
   }
 
-  /// The same where channels decay, for both passes.
+  /// The same with decay by channel, for both passes.
   ///
-  /// - Parameter other: flows of the same call, of whose pass for dq this one's pass for dk reads the states.
+  /// - Parameter other: flows of the same call, whose pass for dq writes the states of this pass for dk.
   static func ofChannels(_ plan: HopperPlan, with other: HopperFlows? = nil) throws -> HopperFlows {
     let (linear, problem) = (plan.linear, plan.problem)
     let (k, v, hv) = (problem.keyDimension, problem.valueDimension, problem.valueHeads)
@@ -67,7 +67,7 @@ struct HopperFlows {
       products: try linear.fresh([plan.chunks, hv, k]))
   }
 
-  /// Bytes of that for a problem.
+  /// Bytes of the flows with decay by channel for a problem.
   static func bytesOfChannels(_ problem: LinearProblem) -> Int {
     let (k, v) = (problem.keyDimension, problem.valueDimension)
     let tokens = problem.batch * problem.length * problem.valueHeads
@@ -76,7 +76,7 @@ struct HopperFlows {
       + tokens.pieces(of: HopperTile.chunk) * k * (v * problem.dtype.size + single)
   }
 
-  /// As `Flows` in `linear/flows.cuh`.
+  /// As declared in `linear/flows.cuh`: `Flows`.
   struct Addresses: BitwiseCopyable {
     private var rows: UInt64 = 0
     private var pairs: UInt64 = 0
@@ -95,7 +95,7 @@ struct HopperFlows {
   }
 }
 
-/// What passes of one call find together, for what is read and for keys.
+/// The flows of the two passes of a call, for reads and for keys.
 struct HopperFlowPair {
   let reads: HopperFlows
   let keys: HopperFlows
@@ -105,8 +105,8 @@ extension HopperFlowPair {
   /// The gradient of the decay [b, t, hv, 1], by `linear/flow_sums.cu`.
   ///
   /// - Parameters:
-  ///   - flows: to queries, and where tokens erase to those.
-  ///   - tile: of the passes.
+  ///   - flows: those to queries and, if the update erases, those to erasing reads.
+  ///   - tile: that of the passes.
   static func sum(_ flows: [HopperFlowPair], _ plan: HopperPlan, _ tile: HopperTile) throws
     -> Tensor
   {
@@ -129,7 +129,7 @@ extension HopperFlowPair {
     return decay
   }
 
-  /// As `linear/flow_sums.cu` declares it.
+  /// As declared in `linear/flow_sums.cu`.
   private struct Shares: BitwiseCopyable {
     var rows: UInt64
     var columns: UInt64
@@ -144,7 +144,7 @@ extension HopperFlowPair {
     }
   }
 
-  /// As `linear/flow_sums.cu` declares it.
+  /// As declared in `linear/flow_sums.cu`.
   private struct Parameters: BitwiseCopyable {
     var operands: DeviceLinear.Operands
     var queries: Shares

@@ -1,8 +1,8 @@
 import AttentionCUDA
 import AttentionTensors
 
-/// The inverse by which a chunk's tokens are freed of what they read of one another, for every chunk of a call with
-/// the delta rule, by `linear/hopper_inverse.cu`.
+/// The inverses (I + L)⁻¹ of all chunks of a call with the delta rule, which resolve what a chunk's tokens
+/// read of one another, by `linear/hopper_inverse.cu`.
 struct HopperInverses {
   /// [1, chunks · 64, hv, 64]
   let rows: DeviceRows
@@ -11,9 +11,9 @@ struct HopperInverses {
 
   /// - Parameters:
   ///   - keys: [b, t, h, k]
-  ///   - normalizes: whether keys are scaled to unit length.
-  ///   - isOfGradients: whether they are for the backward pass, where β is nowhere zero.
-  ///   - channels: where those decay, whose keys are the ones to give.
+  ///   - normalizes: whether keys are normalised.
+  ///   - isOfGradients: whether they are for the backward pass, in which β is never zero.
+  ///   - channels: those of decays by channel, whose keys must be passed.
   init(
     _ plan: HopperPlan, keys: Tensor, normalizes: Bool, isOfGradients: Bool,
     channels: HopperChannels? = nil
@@ -46,7 +46,7 @@ struct HopperInverses {
     rows = try DeviceRows(inverses, paddedTo: chunk)
   }
 
-  /// As `linear/hopper_inverse.cu` declares it.
+  /// As declared in `linear/hopper_inverse.cu`.
   private struct Parameters: BitwiseCopyable {
     var keys: TensorMap
     var erasers: TensorMap

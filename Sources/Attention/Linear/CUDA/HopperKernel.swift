@@ -5,25 +5,25 @@ import AttentionTensors
 /// head, per channel or none, in bfloat16. The state stays in registers as the left operand of the matrix
 /// instructions; states and sums are float32.
 struct HopperKernel: LinearKernel {
-  /// Whether sequences are cut into pieces that are worked on side by side: for few long ones.
+  /// Whether sequences are split into pieces that are processed in parallel: for few long ones.
   let splits: Bool
 
   var name: String { splits ? "cuda.hopper.split" : "cuda.hopper" }
 
   /// The compute capability whose instructions it uses.
   private static let capability = 90
-  /// Key dimensions that it is compiled for.
+  /// The key dimensions that it is compiled for.
   static let keyDimensions = [64, 128]
-  /// Chunks of a sequence.
+  /// The most chunks of a sequence.
   private static let mostChunks = 65535
-  /// Seconds that a block takes for a chunk, of an additive update and of one that erases (an H200).
+  /// The seconds that a block takes per chunk, with erasing and with additive updates (on an H200).
   private static func chunkSeconds(_ isErasing: Bool) -> Double { isErasing ? 4.2e-6 : 2.1e-6 }
-  /// Launches and what goes before them.
+  /// Launches and their preparation.
   private static let overhead = 8e-6
   private static let splitOverhead = 25e-6
-  /// Seconds per byte of queries and keys that decays of channels are taken into: as many are read.
+  /// Seconds per byte of queries and keys that are multiplied by decays by channel; as many bytes are read.
   private static let channelSeconds = 1e-12
-  /// The share of the portable kernels' time for both passes that their backward pass takes.
+  /// The backward pass's share of the portable kernels' time for both passes.
   private static let shareOfBackward = 0.8
   /// Multiprocessors of an H200, for estimates without one.
   private static let nominalMultiprocessors = 132
@@ -52,7 +52,7 @@ struct HopperKernel: LinearKernel {
         "\(problem.length) tokens and \(problem.recurrences) recurrences leave nothing to split")
     }
     let slices = (problem.valueDimension + problem.keyDimension) / HopperTile.groupColumns
-    // Chunks of a sequence are blocks along an axis of the grid of fewer.
+    // The chunks of a sequence are blocks along an axis of the grid, which is limited.
     if problem.length.pieces(of: HopperTile.chunk) > Self.mostChunks {
       return Objection(
         "\(problem.length) tokens; it takes at most \(Self.mostChunks * HopperTile.chunk)")
@@ -73,7 +73,7 @@ struct HopperKernel: LinearKernel {
     let chunks = (problem.batch * problem.length).pieces(of: max(1, problem.sequences))
       .pieces(of: HopperTile.chunk)
     let count = splits ? HopperPieces.count(problem, multiprocessors) : 1
-    /// Chunks that pass one after the other, where every block takes those of a piece.
+    /// The number of chunks processed one after the other, if every block processes those of a piece.
     func rounds(_ shape: HopperTile.Shape, hasOutputs: Bool) -> Double {
       let tile = HopperTile(
         shape, recurrences: problem.recurrences * count, multiprocessors: multiprocessors,
@@ -90,7 +90,7 @@ struct HopperKernel: LinearKernel {
       keyDimension: problem.keyDimension, valueDimension: problem.valueDimension,
       update: problem.update)
     let states = splits ? problem.recurrences * count * problem.keyDimension : 0
-    // A row of an inverse for each token.
+    // One row of an inverse per token.
     let inverses =
       isErasing ? problem.batch * problem.length * problem.valueHeads * HopperTile.chunk : 0
     var cost = Cost(

@@ -4,38 +4,38 @@ import AttentionTensors
 /// A pass over the tokens by `linear/hopper_forward.cu`: linear attention of these queries, keys and values with
 /// the call's decay, from the first token to the last or from the last to the first.
 ///
-/// The backward pass consists of such passes, of other tensors in other roles.
+/// The backward pass consists of such passes, with tensors in other roles.
 struct HopperPass {
-  /// [b, t, heads, d] each, of heads that divide the call's value heads; keys as wide as the queries.
+  /// [b, t, heads, d] each; heads divide the call's value heads; keys and queries have the same dimension.
   let queries, keys, values: Tensor
-  /// [b, t, hv, as the values]
+  /// [b, t, hv, v]
   let output: Tensor
   var update = LinearProblem.Update.additive
   var isReversed = false
-  /// Whether queries and keys are scaled to unit length.
+  /// Whether queries and keys are normalised.
   var normalizes = false
   var initialState: Tensor?
   var finalState: Tensor?
-  /// Whether states are [n, hv, values, keys] in memory, and not [n, hv, keys, values].
+  /// Whether states are [n, hv, values, keys] in memory instead of [n, hv, keys, values].
   var hasTransposedStates = false
-  /// What it finds for the gradient of the decay.
+  /// Memory for the flows through tokens, for the gradient of the decay.
   var flows: HopperFlows?
-  /// Multiplies the queries; nil is the call's.
+  /// The factor of the queries; nil for the call's.
   var scale: Double?
-  /// Whether a token's query does not see its own key.
+  /// Whether a token's own key is excluded.
   var isStrict = false
-  /// Whether the outputs are what the delta rule writes.
+  /// Whether the outputs are the values that the delta rule writes.
   var isOfWrites = false
-  /// What is in the output already.
+  /// How outputs are combined with the previous content of `output`.
   var held = HopperTile.Held.nothing
-  /// Memory for the gradient of β [b, t, hv, 1] in float32, where queries are what is written and keys the gradients of
-  /// the values.
+  /// Memory for the gradient of β [b, t, hv, 1] in float32, in a pass whose queries are the written values
+  /// and whose keys are the gradients of the values.
   var betas: Tensor?
-  /// Of erasing updates.
+  /// Those of erasing updates.
   var inverses: HopperInverses?
-  /// Of decays by channel, which are in queries and keys, or in the values, already.
+  /// The decays by channel, by which queries and keys, or the values, have been multiplied.
   var channels: HopperChannels?
-  /// Whether it is the values that have them.
+  /// Whether the values have been multiplied, instead of queries and keys.
   var decaysValues = false
 }
 
@@ -43,20 +43,20 @@ extension HopperPass {
   private var keyDimension: Int { keys.shape[3] }
   private var valueDimension: Int { values.shape[3] }
 
-  /// The states before the pieces of cut sequences.
+  /// The states before the pieces of split sequences.
   enum PieceStates {
-    /// What each piece does to the state is found, then the states one from the other; with the final one.
+    /// Computed, with the final state: first each piece's effect on the state, then one state from another.
     case find
-    /// As another pass has found them.
+    /// Computed by another pass.
     case known(Tensor?)
-    /// Every piece begins with nothing.
+    /// Zero before every piece.
     case none
   }
 
   /// Runs the pass.
   ///
-  /// - Parameter states: where sequences are cut.
-  /// - Returns: those states, [pieces, …] as the initial one; nil where sequences are whole.
+  /// - Parameter states: how the states before pieces are determined, if sequences are split.
+  /// - Returns: those states, [pieces, …] in the layout of initial states; nil if sequences are not split.
   @discardableResult
   func run(_ plan: HopperPlan, states: PieceStates = .find) throws -> Tensor? {
     let run = try Run(pass: self, plan: plan)
@@ -75,7 +75,7 @@ extension HopperPass {
     return before
   }
 
-  /// What a tile of this pass is chosen by.
+  /// The shape that determines this pass's tile.
   func shape(_ problem: LinearProblem) -> HopperTile.Shape {
     HopperTile.Shape(
       keyDimension: keyDimension, valueDimension: valueDimension, update: update,
@@ -85,7 +85,7 @@ extension HopperPass {
       channels: channels == nil ? .none : decaysValues ? .values : .keys)
   }
 
-  /// How the pass is cut into blocks.
+  /// How the pass is divided into blocks.
   func tile(_ plan: HopperPlan, hasOutputs: Bool = true) -> HopperTile {
     HopperTile(
       shape(plan.problem), recurrences: plan.recurrences, multiprocessors: plan.multiprocessors,
@@ -95,7 +95,7 @@ extension HopperPass {
   private struct Run {
     let pass: HopperPass
     let plan: HopperPlan
-    /// Queries, keys and values as the copying unit reads them.
+    /// Queries, keys and values as TMA reads them.
     let rows: [DeviceRows]
 
     var problem: LinearProblem { plan.problem }
@@ -168,13 +168,13 @@ extension HopperPass {
       }
     }
 
-    /// Columns of a block of `linear/join_pieces.cu`, and its threads.
+    /// Columns and threads of a block of `linear/join_pieces.cu`.
     static let (joinedColumns, joiningThreads) = (16, 256)
 
     func join(maps: Tensor, effects: Tensor, states: Tensor) throws {
       let k = pass.keyDimension
       let isErasing = pass.update.isErasing
-      // Additive states may as well be transposed: all their numbers decay alike, or rows do.
+      // Additive states may be transposed, because all elements, or whole rows, decay alike.
       let (rows, columns) =
         pass.hasTransposedStates ? (pass.valueDimension, k) : (k, pass.valueDimension)
       // The state, and two maps.
@@ -195,7 +195,7 @@ extension HopperPass {
     }
   }
 
-  /// As `linear/hopper_forward.cu` declares it.
+  /// As declared in `linear/hopper_forward.cu`.
   private struct Parameters: BitwiseCopyable {
     var queries: TensorMap
     var keys: TensorMap
@@ -219,7 +219,7 @@ extension HopperPass {
     var edges: UInt64
   }
 
-  /// As `linear/join_pieces.cu` declares it.
+  /// As declared in `linear/join_pieces.cu`.
   private struct JoinParameters: BitwiseCopyable {
     var initialState: UInt64
     var maps: UInt64

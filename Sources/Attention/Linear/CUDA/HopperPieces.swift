@@ -1,21 +1,21 @@
 import AttentionTensors
 
-/// How sequences are cut into pieces for `cuda.hopper.split`.
+/// How sequences are split into pieces for `cuda.hopper.split`.
 ///
-/// Into how many depends on a sequence's own length, the heads and the device: what else is in the batch
-/// changes nothing.
+/// The number of pieces depends on a sequence's own length, the heads and the device, not on the rest of the
+/// batch.
 struct HopperPieces {
-  /// A piece has at least so many chunks: its state has to be found first, and passed on.
+  /// The fewest chunks of a piece, because the states before pieces must be computed first.
   private static let leastChunks = 8
 
-  /// From the first token to the last.
+  /// The pieces, from the first token to the last.
   private(set) var pieces: [TokenSequence] = []
-  /// The number of each sequence's first piece, and of all.
+  /// The index of each sequence's first piece, and the number of all pieces.
   private(set) var first: [Int32] = []
-  /// The number of each piece's first chunk, and of its first segment (``HopperFlows``).
+  /// The index of each piece's first chunk, and of its first segment (``HopperFlows``).
   private(set) var firstChunks: [Int] = []
   private(set) var firstSegments: [Int] = []
-  /// Chunks and segments of all pieces.
+  /// The numbers of chunks and segments of all pieces.
   private(set) var (chunks, segments) = (0, 0)
 
   /// - Parameter multiprocessors: of the device; nil leaves each sequence in one piece.
@@ -44,17 +44,17 @@ struct HopperPieces {
     return result
   }
 
-  /// As kernels read them.
+  /// The pieces in the form that kernels read.
   var onDevice: [DeviceSequence] {
     pieces.indices.map {
       DeviceSequence(pieces[$0], chunk: firstChunks[$0], segment: firstSegments[$0])
     }
   }
 
-  /// Tokens of the longest.
+  /// The length of the longest piece.
   var longest: Int { pieces.lazy.map(\.tokens.count).max() ?? 0 }
 
-  /// A sequence that is left whole is a piece even if it is empty.
+  /// The pieces of a sequence. One that is not split is a piece even if it is empty.
   private static func cut(
     _ tokens: Range<Int>, _ problem: LinearProblem, _ multiprocessors: Int?
   ) -> [Range<Int>] {
@@ -65,7 +65,7 @@ struct HopperPieces {
     }
   }
 
-  /// Tokens of a piece of a sequence: so many pieces that the heads of one sequence fill the device once.
+  /// The length of a sequence's pieces, so many that the heads of one sequence fill the device once.
   private static func length(
     _ tokens: Int, _ problem: LinearProblem, _ multiprocessors: Int
   ) -> Int {
@@ -76,7 +76,7 @@ struct HopperPieces {
     return max(leastChunks, chunks.pieces(of: wanted)) * HopperTile.chunk
   }
 
-  /// The pieces of a sequence of the problem's mean length.
+  /// The number of pieces of a sequence with the problem's mean length.
   static func count(_ problem: LinearProblem, _ multiprocessors: Int) -> Int {
     let tokens = (problem.batch * problem.length).pieces(of: max(1, problem.sequences))
     return max(1, tokens.pieces(of: length(tokens, problem, multiprocessors)))

@@ -1,18 +1,18 @@
 import AttentionCUDA
 import AttentionTensors
 
-/// How the sequences of a call are worked on by `cuda.hopper`: each by itself, or cut into pieces side by side.
+/// How `cuda.hopper` processes the sequences of a call: whole, or split into pieces that run in parallel.
 struct HopperPlan {
   let linear: DeviceLinear
   let isCut: Bool
-  /// What kernels read of them, there and back; nil where they are the rows of the batch.
+  /// The sequences or pieces on the device, for both directions; nil if they are the rows of the batch.
   private let forward, backward: DeviceSequences?
   private let firstPieces: DeviceMemory?
-  /// Tokens of the longest sequence or piece.
+  /// The length of the longest sequence or piece.
   let longest: Int
-  /// Chunks and segments of all sequences or pieces, by which what is kept of them is numbered.
+  /// The numbers of chunks and segments of all sequences or pieces.
   let chunks, segments: Int
-  /// Sequences or pieces.
+  /// The number of sequences or pieces.
   let count: Int
 
   var call: LinearArguments { linear.call }
@@ -48,20 +48,20 @@ struct HopperPlan {
     count = cut.pieces.count
   }
 
-  /// What a kernel reads of this call; of pieces in the order in which states pass through them.
+  /// The inputs of a kernel; pieces are in the order in which states pass through them.
   func operands(slices: Int, isReversed: Bool = false) throws -> DeviceLinear.Operands {
     var operands = try linear.operands(slices: slices)
     operands.sequences = (isReversed ? backward : forward)?.address ?? 0
     return operands
   }
 
-  /// The number of each sequence's first piece, and of all, on the device.
+  /// The index of each sequence's first piece, and the number of all pieces, on the device.
   var firstPiecesAddress: UInt64 { firstPieces?.address ?? 0 }
 
   /// Bytes of a result that a thread writes at once.
   private static let chunkBytes: UInt64 = 16
 
-  /// Memory for rows of a result: `wanted` where it has this shape and threads can write it.
+  /// Memory for rows of a result: `wanted` if it has this shape and a suitable layout, otherwise new memory.
   func result(_ shape: Shape, _ wanted: Tensor?) throws -> Tensor {
     let place = try wanted.flatMap {
       try $0.shape == shape && $0.deviceAddress() % Self.chunkBytes == 0 ? $0 : nil

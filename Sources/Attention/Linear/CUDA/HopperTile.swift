@@ -1,21 +1,20 @@
-/// How `linear/hopper_forward.cu` cuts a problem: how many columns of the values a block takes, and what
-/// it is compiled with.
+/// How `linear/hopper_forward.cu` divides a problem: the columns of the values per block, and the macros it
+/// is compiled with.
 struct HopperTile: Hashable, Sendable {
   /// Tokens of a chunk, as in `linear/hopper.cuh`.
   static let chunk = 64
   /// Columns of a warpgroup, and of a row of shared memory.
   static let groupColumns = 64
   private static let groupThreads = 128
-  /// The stages of the kernel's rings: keys and queries, values, scores,
-  /// outputs, gates.
+  /// The pipeline stages of the kernel's rings of values, scores, outputs and gates.
   private static let (valueStages, scoreStages, outputStages, gateStages) = (2, 2, 2, 3)
   private var keyStages: Int { hasErasers ? 2 : 3 }
-  /// Whether tokens erase by other keys than they write by.
+  /// Whether tokens erase with other keys than they write with.
   private var hasErasers: Bool { shape.update.isErasing && shape.channels != .none }
-  /// Bytes of a number of half precision.
+  /// Bytes of a half-precision element.
   private static let numberBytes = 2
 
-  /// What a pass multiplies, and how.
+  /// The properties of a pass that determine its variant.
   struct Shape: Hashable, Sendable {
     var keyDimension: Int
     var valueDimension: Int
@@ -23,14 +22,14 @@ struct HopperTile: Hashable, Sendable {
     var decays = false
     var normalizes = false
     var isReversed = false
-    /// Whether it finds what passes through tokens, beside its outputs.
+    /// Whether it computes the flows through tokens besides its outputs.
     var hasFlows = false
-    /// Whether a token's query does not see its own key.
+    /// Whether a token's own key is excluded.
     var isStrict = false
-    /// Whether the outputs are what the delta rule writes.
+    /// Whether the outputs are the values that the delta rule writes.
     var isOfWrites = false
     var held = Held.nothing
-    /// Whether it finds the gradient of β.
+    /// Whether it computes the gradient of β.
     var findsBetas = false
     var channels = Channels.none
   }
@@ -42,25 +41,25 @@ struct HopperTile: Hashable, Sendable {
     case values = 2
   }
 
-  /// What is in the outputs' place already.
+  /// How outputs are combined with the previous content of their memory.
   enum Held: Int, Sendable {
     case nothing = 0
     /// It is added to the outputs.
     case added = 1
-    /// It is taken from them.
+    /// It is subtracted from the outputs.
     case taken = -1
   }
 
   let shape: Shape
-  /// Columns of the values that a block takes.
+  /// Columns of the values per block.
   let columns: Int
   /// Blocks that share the columns.
   let slices: Int
-  /// Whether blocks write outputs; otherwise what a piece of a sequence does to the state.
+  /// Whether blocks write outputs; otherwise they write the effect of a piece of a sequence on the state.
   let hasOutputs: Bool
 
-  /// Blocks of `columns` columns; those without outputs also go through the columns of a map of states, if
-  /// tokens erase.
+  /// Blocks of `columns` columns; those without outputs also process the columns of a map of states, if the
+  /// update erases.
   private init(_ shape: Shape, columns: Int, hasOutputs: Bool) {
     self.shape = shape
     self.columns = columns
@@ -72,13 +71,13 @@ struct HopperTile: Hashable, Sendable {
   /// Wide blocks, whose score groups serve two state groups, unless they leave multiprocessors idle.
   ///
   /// For example, 128 recurrences of 128 columns fill 128 of 132 multiprocessors with wide blocks; 32
-  /// recurrences are cut into 64 narrow ones.
+  /// recurrences are divided into 64 narrow ones.
   ///
   /// - Parameters:
-  ///   - shape: what is computed.
+  ///   - shape: the pass.
   ///   - recurrences: sequences, or pieces of them, times value heads.
-  ///   - multiprocessors: of the device.
-  ///   - hasOutputs: as ``hasOutputs``.
+  ///   - multiprocessors: those of the device.
+  ///   - hasOutputs: see ``hasOutputs``.
   init(
     _ shape: Shape, recurrences: Int, multiprocessors: Int, hasOutputs: Bool = true
   ) {
@@ -87,16 +86,16 @@ struct HopperTile: Hashable, Sendable {
       shape.valueDimension % wide == 0
       && (hasOutputs || !shape.update.isErasing || shape.keyDimension % wide == 0)
     let wideBlocks = recurrences * (shape.valueDimension / wide)
-    // Sums over pairs are made of a block's columns: how many it has must not depend on what else is in the batch.
+    // Sums over pairs depend on the columns per block, which must not depend on the rest of the batch.
     let isWide = shape.hasFlows || 2 * wideBlocks > multiprocessors
     self.init(
       shape, columns: canBeWide && isWide ? wide : Self.groupColumns, hasOutputs: hasOutputs)
   }
 
-  /// Warpgroups with the state, one for scores and one that copies.
+  /// Threads of the state groups, the score group and the copying group.
   var threads: Int { (columns / Self.groupColumns + 2) * Self.groupThreads }
 
-  /// What the kernel takes of shared memory, in its order.
+  /// The shared memory of a block, in the kernel's order.
   var sharedBytes: Int {
     let chunk = Self.chunk
     let isErasing = shape.update.isErasing
@@ -117,7 +116,7 @@ struct HopperTile: Hashable, Sendable {
       + barriers * MemoryLayout<UInt64>.size
   }
 
-  /// The channels of a block that decay, of which each has two factors.
+  /// The channels of a block that decay, each with two factors.
   private var decayingChannels: Int {
     switch shape.channels {
     case .none: 0
@@ -129,8 +128,8 @@ struct HopperTile: Hashable, Sendable {
   /// Eight numbers per token and one for each of the score group's four warps, and the chunk's.
   private static let gateNumbers = (8 + 4) * chunk + 4
 
-  /// What `linear/hopper_inverse.cu` takes of shared memory: keys or a square whose rows are padded, gates, two lengths
-  /// per token and a barrier, aligned as the tile of keys is.
+  /// The shared memory of `linear/hopper_inverse.cu`: keys or a square with padded rows, gates, two inverse
+  /// norms per token and a barrier, aligned like the tile of keys.
   static func inverseSharedBytes(keys: Int, hasErasers: Bool = false) -> Int {
     let floats = gateNumbers + 2 * chunk + (hasErasers ? 2 * keys : 0)
     let square = chunk * (chunk + 4) * MemoryLayout<Float>.size

@@ -2,8 +2,8 @@ import AttentionCUDA
 import AttentionCUDAKernels
 import AttentionTensors
 
-/// How the kernels of linear attention cut a problem for a GPU: how many columns of the values a block
-/// takes, and how much shared memory it needs for them.
+/// How the kernels of linear attention divide a problem on a GPU: the columns of the values per block, and
+/// the shared memory that they need.
 struct LinearTile: Hashable, Sendable {
   enum Pass: Hashable, Sendable { case forward, backward }
 
@@ -12,29 +12,29 @@ struct LinearTile: Hashable, Sendable {
   /// Threads of a block.
   static let threads = linear_threads
   static let threadsPerWarp = warp_threads
-  /// The longest keys that the kernels are compiled for.
+  /// The largest key dimension that the kernels are compiled for.
   static let largestKeyDimension = 256
   /// The fewest columns of a block.
   static let narrowest = 16
 
-  /// The key dimension that the kernels are compiled for; nil if there is none as long.
+  /// The smallest sufficient key dimension that the kernels are compiled for; nil if none is.
   static func padded(_ keyDimension: Int) -> Int? {
     [32, 64, 128, largestKeyDimension].first { $0 >= keyDimension }
   }
 
   let pass: Pass
   let update: LinearProblem.Update
-  /// The key dimension as the kernel has it, channels above the problem's being zero.
+  /// The key dimension of the kernel; channels beyond the problem's are zero.
   let keys: Int
-  /// Columns of the values that a block takes.
+  /// Columns of the values per block.
   let columns: Int
   /// Blocks that share the columns.
   let slices: Int
 
-  /// The widest tile that a block's shared memory holds; nil if there is none.
+  /// The widest tile that fits into shared memory; nil if none does.
   ///
-  /// Forward, narrow slices make many blocks: 32 columns. Backward, every slice computes the gradients
-  /// of queries and keys for its columns and writes them to memory: 64, if there are so many.
+  /// In the forward pass narrow slices give many blocks: at most 32 columns. In the backward pass every slice
+  /// computes the gradients of queries and keys for its columns and writes them to memory: up to 64 columns.
   init?(
     _ pass: Pass, _ update: LinearProblem.Update, keyDimension: Int, valueDimension: Int,
     sharedBytes: Int
@@ -60,7 +60,7 @@ struct LinearTile: Hashable, Sendable {
       valueDimension: problem.valueDimension, sharedBytes: sharedBytes)
   }
 
-  /// Shared memory of a block with the narrowest tile.
+  /// The shared memory of a block with the narrowest tile.
   static func leastSharedBytes(_ problem: LinearProblem, _ pass: Pass) -> Int {
     sharedBytes(
       pass, problem.update,
@@ -83,18 +83,18 @@ struct LinearTile: Hashable, Sendable {
   }
 }
 
-/// How `linear/step.cu`, which goes token by token, cuts a problem.
+/// How `linear/step.cu`, the step form, divides a problem.
 struct LinearStepTile: Hashable, Sendable {
-  /// Threads of a block, and columns of the values that it takes.
+  /// Threads and columns of the values per block.
   static let threads = linear_threads
   static let columns = linear_step_columns
 
-  /// The key dimension as the kernel has it.
+  /// The key dimension of the kernel.
   let keys: Int
   /// Blocks that share the columns.
   let slices: Int
 
-  /// nil if the keys are too long.
+  /// Nil if the key dimension is too large.
   init?(_ problem: LinearProblem) {
     guard let keys = LinearTile.padded(problem.keyDimension) else { return nil }
     self.keys = keys
@@ -105,7 +105,7 @@ struct LinearStepTile: Hashable, Sendable {
 }
 
 extension LinearProblem.Update {
-  /// As the kernels number updates.
+  /// The kernels' number of an update.
   var kernelNumber: Int32 {
     let number =
       switch self {

@@ -2,23 +2,23 @@ import AttentionCUDA
 import AttentionCUDAKernels
 import AttentionTensors
 
-/// Sums of what blocks wrote to slots of their own, by `linear/sum_slots.cu`: in the order of the slots,
-/// so that the result does not depend on which block was first.
+/// Sums of shares that blocks wrote to their slots, by `linear/sum_slots.cu`: in the order of the slots, so
+/// that the result is deterministic.
 struct SlotSum {
   /// [slots, ...] in a floating-point dtype, contiguous.
   let slots: Tensor
-  /// How many neighbouring rows of a slot make one row of the result.
+  /// The number of adjacent rows of a slot that are summed to one row of the result.
   var group = 1
   var scale = 1.0
-  /// As the result: rows that were normalised before use, and get their gradient through that.
+  /// In the shape of the result: rows before normalisation, through which the sum is backpropagated.
   var normalized: Tensor?
 
   private static let warps = 8
 
   /// - Parameters:
-  ///   - shape: of the result, of rank 3 or 4; the slots have `group` times as many elements each.
-  ///   - dtype: of the result.
-  ///   - place: memory that the result is wanted in.
+  ///   - shape: that of the result, of rank 3 or 4; each slot has `group` times as many elements.
+  ///   - dtype: that of the result.
+  ///   - place: the caller's memory for the result.
   func run(_ shape: Shape, _ dtype: DType, _ queue: DeviceQueue, into place: Tensor? = nil) throws
     -> Tensor
   {

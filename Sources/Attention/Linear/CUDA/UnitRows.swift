@@ -1,7 +1,7 @@
 import AttentionCUDA
 import AttentionTensors
 
-/// Rows over their length, by `linear/unit_rows.cu`.
+/// Normalised rows, by `linear/unit_rows.cu`.
 struct UnitRows {
   /// [b, t, h, k], k a multiple of 32 and at most 256.
   private let rows: Tensor
@@ -22,7 +22,7 @@ struct UnitRows {
     return result
   }
 
-  /// As the kernel declares it.
+  /// As declared in the kernel.
   private struct Parameters: BitwiseCopyable {
     var source: DeviceTokenRows
     var target: DeviceTokenRows
