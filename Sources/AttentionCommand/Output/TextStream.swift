@@ -16,7 +16,7 @@ struct TextStream {
     guard vocabulary == ByteTokenizer.vocabularySize else {
       throw CommandError(
         "the model's vocabulary_size", was: "\(vocabulary)",
-        mustBe: "\(ByteTokenizer.vocabularySize), one token a byte")
+        mustBe: "\(ByteTokenizer.vocabularySize), one token per byte")
     }
     var generator = try TokenGenerator(
       model, prompt: ByteTokenizer().encode(prompt), options: options)

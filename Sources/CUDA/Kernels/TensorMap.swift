@@ -1,7 +1,7 @@
 import AttentionCUDAInterface
 import AttentionCUDAKernels
 
-/// A tensor of four axes as Hopper's copying unit reads it; one of zeros for kernels that will not read it.
+/// A TMA descriptor of a tensor with four axes; all zeros for kernels that do not read it.
 public typealias TensorMap = AttentionCUDAKernels.TensorMap
 
 extension TensorMap {

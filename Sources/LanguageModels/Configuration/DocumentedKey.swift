@@ -1,14 +1,14 @@
-/// A key of a configuration that says what it means, for the list of all keys. Each section's type has an
-/// enum of its keys, so none can be left out.
+/// A documented key of a configuration, for the list of all keys. Each section's type has an enum of its
+/// keys, so that none is missing from the list.
 ///
 ///     enum CodingKeys: String, DocumentedKey {
 ///       case decay
 ///       var meaning: String { "the weight of one token relative to the next" }
 ///     }
 public protocol DocumentedKey: CodingKey, CaseIterable, Hashable {
-  /// What the value means, in a few words.
+  /// The meaning of the value, in a few words.
   var meaning: String { get }
-  /// What holds where the key is absent, if it is not a value that the section has by default.
+  /// The default in words, if it is not a value; nil if the section's default value is listed.
   var absence: String? { get }
 }
 
@@ -29,10 +29,10 @@ package struct DocumentedSection {
   package let entries: [Entry]
 
   /// - Parameters:
-  ///   - title: the section's path, and what kind of it this is.
+  ///   - title: the section's path, and its type if there are several.
   ///   - introduction: a sentence or two.
-  ///   - keys: those that the section takes.
-  ///   - defaults: the section as it is where nothing is given.
+  ///   - keys: the keys of the section.
+  ///   - defaults: the section without any key given.
   package init(
     _ title: String, _ introduction: String, _ keys: [any DocumentedKey], defaults: some Encodable
   ) throws {
@@ -48,7 +48,7 @@ package struct DocumentedSection {
     }
   }
 
-  /// A heading and a table in Markdown, its columns aligned so that it reads well as it is.
+  /// A heading and a table in Markdown, with aligned columns.
   package var markdown: String {
     let rows =
       [["key", "default", "meaning"]]

@@ -1,9 +1,9 @@
 extension LanguageModelConfiguration.CodingKeys: DocumentedKey {
   package var meaning: String {
     switch self {
-    case .vocabularySize: "how many different tokens there are; 256 are bytes"
-    case .hiddenSize: "how many numbers stand for a token between the layers"
-    case .feedForwardSize: "the inner width of the feed-forward layers"
+    case .vocabularySize: "number of different tokens; 256 for bytes"
+    case .hiddenSize: "the dimension of a token between the layers"
+    case .feedForwardSize: "the inner dimension of the feed-forward layers"
     case .normEpsilon: "ε of the norms"
     case .hasTiedEmbeddings: "whether the output projection is the embedding"
     case .layers: "a list of layers, or a pattern of them that repeats"
@@ -13,7 +13,7 @@ extension LanguageModelConfiguration.CodingKeys: DocumentedKey {
   package var absence: String? {
     switch self {
     case .hiddenSize, .layers: "required"
-    case .feedForwardSize: "8/3 of `hidden_size`, to a multiple of 32"
+    case .feedForwardSize: "8/3 of `hidden_size`, rounded up to a multiple of 32"
     case .vocabularySize, .normEpsilon, .hasTiedEmbeddings: nil
     }
   }
@@ -23,7 +23,7 @@ extension LayerSchedule.CodingKeys: DocumentedKey {
   package var meaning: String {
     switch self {
     case .pattern: "a list of layers"
-    case .repeats: "how often the list is gone through"
+    case .repeats: "number of times that the list occurs"
     }
   }
 
@@ -31,7 +31,7 @@ extension LayerSchedule.CodingKeys: DocumentedKey {
 }
 
 extension LanguageModelConfiguration {
-  /// All keys of the section `model`, and of layers of these types in it.
+  /// All keys of the section `model`, and of its layers of these types.
   package static func documentedSections(
     of mixers: [any MixerConfiguration.Type]
   ) throws -> [DocumentedSection] {

@@ -11,14 +11,14 @@ import AttentionLayers
 ///       layers: [{ type: "gated_linear", heads: 4 }, { type: "softmax", heads: 4 }],
 ///     }
 ///
-/// `hidden_size` and `layers` have no default. The layers' keys are those of ``LayerConfiguration``;
-/// a repeating pattern is written as ``LayerSchedule`` shows.
+/// `hidden_size` and `layers` are required. For the keys of layers see ``LayerConfiguration``, for repeating
+/// patterns ``LayerSchedule``.
 public struct LanguageModelConfiguration: Hashable, Sendable {
-  /// How many different tokens there are.
+  /// The number of different tokens.
   public var vocabularySize = ByteTokenizer.vocabularySize
-  /// How many numbers stand for a token between the layers.
+  /// The dimension of a token between the layers.
   public var hiddenSize: Int
-  /// The inner width of the feed-forward layers.
+  /// The inner dimension of the feed-forward layers.
   public var feedForwardSize: Int
   /// ε of the norms.
   public var normEpsilon = 1e-6
@@ -26,7 +26,7 @@ public struct LanguageModelConfiguration: Hashable, Sendable {
   public var hasTiedEmbeddings = true
   public var layers: LayerSchedule
 
-  /// The largest extent, and the largest number of layers, that a configuration may ask for.
+  /// The largest extent, and the largest number of layers, that a configuration may have.
   private static let largestSize = 1 << 20
   private static let mostLayers = 1 << 12
 
@@ -40,15 +40,15 @@ public struct LanguageModelConfiguration: Hashable, Sendable {
     self.init(hiddenSize: hiddenSize, layers: LayerSchedule(layers))
   }
 
-  /// 8/3 of the hidden size, so that the three matrices have as many numbers as the two of a layer
-  /// four times as wide, rounded up to a multiple of 32.
+  /// 8/3 of the hidden size, rounded up to a multiple of 32: the three matrices then have as many
+  /// elements as the two of a layer of four times the hidden size.
   public static func defaultFeedForwardSize(hiddenSize: Int) -> Int {
     let multiple = 32
     return (min(max(0, hiddenSize), largestSize) * 8 / 3 + multiple - 1) / multiple * multiple
   }
 
-  /// Throws ``ConfigurationError/invalidValue(_:was:mustBe:)`` for the first value that makes no
-  /// sense. `path` is where this configuration stands in the file.
+  /// Throws ``ConfigurationError/invalidValue(_:was:mustBe:)`` for the first invalid value. `path` is the
+  /// path of this configuration in the file.
   public func validate(path: [any CodingKey] = []) throws {
     func fail(_ name: String, _ was: String, _ mustBe: String) -> ConfigurationError {
       .invalidValue((path + [AnyKey(name)]).dotted, was: was, mustBe: mustBe)

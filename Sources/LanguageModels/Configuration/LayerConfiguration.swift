@@ -1,6 +1,6 @@
 import AttentionLayers
 
-/// One layer of a model: which token mixer it has, and the mixer's options.
+/// One layer of a model: its token mixer, and the mixer's options.
 ///
 ///     { type: "softmax", heads: 4, key_value_heads: 2, window: 128 }
 ///     { type: "cosine", heads: 4, scale: 8 }
@@ -28,15 +28,15 @@ public struct LayerConfiguration: Sendable {
     LayerConfiguration(GatedLinearConfiguration(options))
   }
 
-  /// The heads of a layer that does not say.
+  /// The number of heads of a layer without that key.
   public static let defaultHeads = 4
 
   /// The name in configurations.
   public var type: String { Swift.type(of: mixer).name }
 
-  /// Throws `LayerError` naming the option that does not fit a model of `hidden` numbers per token, or
-  /// ``ConfigurationError`` if the mixer is not registered, so that what is written could not be read. `path` is
-  /// where this layer stands in the file.
+  /// Throws `LayerError` naming the option that is invalid in a model of dimension `hidden`, or
+  /// ``ConfigurationError`` if the mixer is not registered, so that a written configuration could not be
+  /// read. `path` is the path of this layer in the file.
   func validate(hidden: Int, path: [any CodingKey]) throws {
     guard MixerRegistry.shared[type] == Swift.type(of: mixer) else {
       throw ConfigurationError.invalidValue(

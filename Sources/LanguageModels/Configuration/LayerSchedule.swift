@@ -13,7 +13,7 @@ public struct LayerSchedule: Hashable, Sendable {
 
   public var count: Int { pattern.count * repeats }
 
-  /// All layers, the pattern written out.
+  /// All layers, with the pattern repeated.
   public var layers: [LayerConfiguration] { (0..<repeats).flatMap { _ in pattern } }
 }
 

@@ -56,14 +56,14 @@ public struct ConfigurationOverride: Hashable, Sendable {
         throw ConfigurationError.invalidValue(
           path.joined(separator: "."), was: "element \(key) of an array of \(elements.count)",
           mustBe: elements.isEmpty
-            ? "an element that there is" : "an element in 0..<\(elements.count)")
+            ? "an existing element" : "an element in 0..<\(elements.count)")
       }
       try set(rest.dropFirst(), in: &elements[index])
       node = .array(elements)
     default:
       throw ConfigurationError.invalidValue(
         path[..<rest.startIndex].joined(separator: "."), was: node.summary,
-        mustBe: "an object or an array to have \(key)")
+        mustBe: "an object or array with \(key)")
     }
   }
 }

@@ -32,10 +32,10 @@ public struct DataConfiguration: Codable, Hashable, Sendable {
   /// - Throws: `ConfigurationError.invalidValue(_:was:mustBe:)` for the first invalid value.
   public func validate(path: String = "data") throws {
     var check = ValueChecks(section: path)
-    check.that(!paths.isEmpty, "paths", was: "an array of 0", mustBe: "at least one path")
+    check.that(!paths.isEmpty, "paths", was: "an empty array", mustBe: "at least one path")
     for (index, path) in paths.enumerated() { check.that(isPath: path, "paths.\(index)") }
     check.that(
-      !extensions.isEmpty, "extensions", was: "an array of 0", mustBe: "at least one extension")
+      !extensions.isEmpty, "extensions", was: "an empty array", mustBe: "at least one extension")
     check.that(
       validationFraction > 0 && validationFraction <= 0.5, "validation_fraction",
       was: "\(validationFraction)", mustBe: "above 0 and at most 0.5")

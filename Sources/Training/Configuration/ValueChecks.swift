@@ -30,7 +30,7 @@ struct ValueChecks {
   mutating func that(isPath value: String, _ key: String) {
     that(
       !value.utf8.contains(0), key, was: "a string with a NUL character",
-      mustBe: "a path, which has none")
+      mustBe: "a path without one")
   }
 
   func finish() throws { if let failure { throw failure } }

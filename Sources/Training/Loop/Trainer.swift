@@ -36,7 +36,7 @@ public struct Trainer: Sendable {
     guard configuration.model.vocabularySize == ByteTokenizer.vocabularySize else {
       throw ConfigurationError.invalidValue(
         "model.vocabulary_size", was: "\(configuration.model.vocabularySize)",
-        mustBe: "\(ByteTokenizer.vocabularySize), one token a byte")
+        mustBe: "\(ByteTokenizer.vocabularySize), one token per byte")
     }
     try configuration.data.validate()
     try configuration.training.validate()

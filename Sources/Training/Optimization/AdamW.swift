@@ -183,7 +183,7 @@ public struct AdamW: Hashable, Sendable {
   ) throws {
     guard tensors.count == parameters.count else {
       throw TrainingError.invalidArgument(
-        name, was: "\(tensors.count) tensors", mustBe: "\(parameters.count), one a parameter")
+        name, was: "\(tensors.count) tensors", mustBe: "\(parameters.count), one per parameter")
     }
     let allowsHalf = name == "gradients"
     for (index, (tensor, parameter)) in zip(tensors, parameters).enumerated() {

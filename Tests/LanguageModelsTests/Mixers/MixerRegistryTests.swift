@@ -64,7 +64,7 @@ import Testing
     let error = #expect(throws: MixerRegistryError.self) { try registry.register(Typed.self) }
     #expect(
       error?.description
-        == "a key of Typed is type, which every layer has; it must be another")
+        == "a key of Typed is type, which every layer has; it must be different")
     #expect(registry.types.isEmpty)
   }
 

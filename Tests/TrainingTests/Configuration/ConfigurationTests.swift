@@ -110,7 +110,7 @@ import Testing
   }
 
   @Test(arguments: [
-    ("a.b.c=1", "a.b is 1; it must be an object or an array to have c"),
+    ("a.b.c=1", "a.b is 1; it must be an object or array with c"),
     ("a.list.2=1", "a.list.2 is element 2 of an array of 2; it must be an element in 0..<2"),
     ("a.list.x=1", "a.list.x is element x of an array of 2; it must be an element in 0..<2"),
   ])

@@ -244,7 +244,7 @@ import Testing
     for size in [100, 1000] {
       #expect(
         try error("vocabulary_size=\(size)")
-          == "model.vocabulary_size is \(size); it must be 256, one token a byte")
+          == "model.vocabulary_size is \(size); it must be 256, one token per byte")
     }
     #expect(try error("layers.0.heads=3")?.contains("layers.0") == true)
     #expect(access(folder.path + "/run", F_OK) != 0)

@@ -116,7 +116,7 @@ import Testing
       }
       return error?.description
     }
-    #expect(error(parameters, []) == "gradients is 0 tensors; it must be 1, one a parameter")
+    #expect(error(parameters, []) == "gradients is 0 tensors; it must be 1, one per parameter")
     #expect(
       try error(parameters, [.zeros([3, 2])])
         == "gradients[0] is float32 [3, 2]; it must be float32 [2, 3]")

@@ -84,7 +84,7 @@ struct JSON5Parser {
       case "Infinity": return .number(.infinity)
       case "NaN": return .number(.nan)
       case "": throw failure("a value is missing")
-      case let word: throw failure("\(word) is no value; text needs quotes", at: start)
+      case let word: throw failure("\(word) is not a value; text needs quotes", at: start)
       }
     }
   }
@@ -171,7 +171,7 @@ struct JSON5Parser {
       if let value = Double(text) { return .number(isNegative ? -value : value) }
     }
     throw failure(
-      "\(String(decoding: bytes[start..<offset], as: UTF8.self)) is no number", at: start)
+      "\(String(decoding: bytes[start..<offset], as: UTF8.self)) is not a number", at: start)
   }
 
   /// Whether a number without sign has the digits and signs that decimal ones have, and no zero

@@ -67,7 +67,7 @@ extension JSONValue {
     } catch DecodingError.valueNotFound(let type, let context) {
       throw mismatch(at: context.codingPath, mustBe: Self.kind(of: type))
     } catch DecodingError.dataCorrupted(let context) {
-      throw mismatch(at: context.codingPath, mustBe: "a value that its key can have")
+      throw mismatch(at: context.codingPath, mustBe: "a valid value for its key")
     } catch EncodingError.invalidValue(let value, let context) {
       throw ConfigurationError.invalidValue(
         context.codingPath.dotted, was: "\(value)", mustBe: "a finite number")

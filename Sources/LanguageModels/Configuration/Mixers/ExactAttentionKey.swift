@@ -1,6 +1,6 @@
 import AttentionLayers
 
-/// A key of a layer of exact attention; `scale` is one of cosine similarity only.
+/// A key of a layer of exact attention; `scale` is for cosine similarity only.
 public enum ExactAttentionKey: String, DocumentedKey {
   case heads, window, scale
   case keyValueHeads = "key_value_heads"
@@ -12,10 +12,11 @@ public enum ExactAttentionKey: String, DocumentedKey {
     case .heads: "query heads"
     case .keyValueHeads:
       "heads of keys and values, shared by groups of query heads; divides `heads`"
-    case .headDimension: "numbers in a head"
-    case .window: "how many tokens a token sees, itself included"
-    case .rotaryTheta: "the base of the rotary positions' frequencies; `null` for no positions"
-    case .scale: "what the cosines are multiplied by at first; it is trained"
+    case .headDimension: "the dimension of a head"
+    case .window: "number of tokens that a token attends to, including itself"
+    case .rotaryTheta:
+      "the base of the rotary embedding's frequencies; `null` for no rotary embedding"
+    case .scale: "the initial factor of the cosines, which is trained"
     }
   }
 
@@ -23,14 +24,14 @@ public enum ExactAttentionKey: String, DocumentedKey {
     switch self {
     case .keyValueHeads: "as many as `heads`"
     case .headDimension: "`hidden_size` divided by `heads`"
-    case .window: "all before it"
+    case .window: "all earlier tokens"
     case .heads, .rotaryTheta, .scale: nil
     }
   }
 }
 
 extension ExactAttentionOptions {
-  /// Replaces what `values` has keys for.
+  /// Replaces the options for which `values` has keys.
   mutating func read(_ values: KeyedDecodingContainer<ExactAttentionKey>) throws {
     heads = try values.value(.heads, default: heads)
     keyValueHeads = try values.value(.keyValueHeads, default: keyValueHeads)
@@ -44,7 +45,7 @@ extension ExactAttentionOptions {
     try values.encodeIfPresent(keyValueHeads, forKey: .keyValueHeads)
     try values.encodeIfPresent(headDimension, forKey: .headDimension)
     try values.encodeIfPresent(window, forKey: .window)
-    // A null here is no positions; an absent key would be the default.
+    // Null means no rotary embedding; an absent key would mean the default.
     try values.encode(rotaryTheta, forKey: .rotaryTheta)
   }
 }

@@ -3,7 +3,7 @@ import AttentionLayers
 /// Gated linear attention as a layer: `{ type: "gated_linear", heads: 4, gate: "swish" }`.
 ///
 /// Keys: `heads` (4), `key_expansion` (0.5), `value_expansion` (1), `decay_rank` (16), `decay_divisor` (16) and
-/// `gate` ("swish" or "sigmoid"). What is in parentheses holds for an absent key.
+/// `gate` ("swish" or "sigmoid"). Defaults are in parentheses.
 public struct GatedLinearConfiguration: MixerConfiguration {
   public static let name = "gated_linear"
   public static let summary = "Gated linear attention."
@@ -18,11 +18,11 @@ public struct GatedLinearConfiguration: MixerConfiguration {
     public var meaning: String {
       switch self {
       case .heads: "heads, each with a state"
-      case .keyExpansion: "the keys' width over all heads, as a multiple of `hidden_size`"
-      case .valueExpansion: "the values' width over all heads, as a multiple of `hidden_size`"
-      case .decayRank: "the width between the two projections that make the decay"
-      case .decayDivisor: "log-decays are divided by this: larger numbers forget more slowly"
-      case .gate: "what the output is multiplied by: `swish` or `sigmoid` of a projection"
+      case .keyExpansion: "the total key dimension of all heads, as a multiple of `hidden_size`"
+      case .valueExpansion: "the total value dimension of all heads, as a multiple of `hidden_size`"
+      case .decayRank: "the dimension between the two projections that compute the decay"
+      case .decayDivisor: "divides the log-decays; with larger values the state decays more slowly"
+      case .gate: "the factor of the output: `swish` or `sigmoid` of a projection"
       }
     }
   }

@@ -1,8 +1,8 @@
 import AttentionLayers
 
-/// A token mixer as a layer of a configuration: its options, and the mixer that they make.
+/// The configuration of a layer with a token mixer: its options, from which it makes the mixer.
 ///
-/// A mixer from outside this package stands in a ``LanguageModel`` once its configuration is registered. One
+/// Once its configuration is registered, a ``LanguageModel`` can have a mixer from outside this package. One
 /// with a single option, `{ type: "moving_average", decay: 0.8 }`:
 ///
 ///     struct MovingAverageConfiguration: MixerConfiguration {
@@ -29,35 +29,35 @@ import AttentionLayers
 ///
 ///     try MixerRegistry.shared.register(MovingAverageConfiguration.self)
 ///
-/// Decoding is strict without the type's help: a layer with a key that is not among ``keys`` is refused before
-/// `init(from:)` is called. That initialiser reads a plain container of `CodingKeys`; `type` is none of them.
-/// What `encode(to:)` writes must be read as an equal value, because checkpoints hold it.
+/// Decoding is strict without the type's help: a layer with a key that is not among ``keys`` is rejected
+/// before `init(from:)` is called. That initialiser reads a plain container of `CodingKeys`, without `type`.
+/// Decoding the output of `encode(to:)` must give an equal value, because checkpoints store it.
 public protocol MixerConfiguration: Codable, Hashable, Sendable {
   /// The keys of a layer of this type, without `type`.
   associatedtype CodingKeys: DocumentedKey
 
   /// The layer's `type` in configurations.
   static var name: String { get }
-  /// What the mixer is, in one sentence, for the list of all keys.
+  /// A description of the mixer in one sentence, for the list of all keys.
   static var summary: String { get }
   /// The keys that a layer of this type may have, in the order of their documentation. All cases of
   /// `CodingKeys` unless implemented.
   static var keys: [CodingKeys] { get }
 
-  /// The options of a layer that has no key but `type`; where a key is required, with any value.
+  /// The options of a layer without keys other than `type`; required options have any value.
   init()
 
-  /// Throws `LayerError.invalidArgument(_:was:mustBe:)` naming the option that does not fit a model of
-  /// `hidden` numbers per token. Accepts everything unless implemented.
+  /// Throws `LayerError.invalidArgument(_:was:mustBe:)` naming the option that is invalid in a model of
+  /// dimension `hidden`. Accepts everything unless implemented.
   func validate(hidden: Int) throws
 
-  /// The mixer, its parameters from `scope`. Called for valid options only.
+  /// Makes the mixer with parameters from `scope`. Called for valid options only.
   ///
   /// - Parameters:
-  ///   - hidden: how many numbers a token has.
-  ///   - outputScale: the standard deviation of an output for head outputs of variance 1, which the last
-  ///     projection is drawn with: the residual stream then keeps its variance over the layers.
-  ///   - scope: where the parameters come from.
+  ///   - hidden: the dimension of a token.
+  ///   - outputScale: the standard deviation of the output for head outputs of variance 1, with which the
+  ///     last projection is drawn, so that the residual stream keeps its variance over the layers.
+  ///   - scope: the source of the parameters.
   func makeMixer(hidden: Int, outputScale: Double, scope: ParameterScope) throws -> any TokenMixer
 }
 

@@ -2,10 +2,10 @@ import Synchronization
 
 /// The token mixers that configurations can name as the `type` of a layer.
 ///
-/// Those of this package are registered from the start, others by ``register(_:)``, once and before a
-/// configuration names them. Registering and looking up are safe from any thread.
+/// Those of this package are registered from the start; others must be registered with ``register(_:)``
+/// before a configuration names them. Thread-safe.
 public final class MixerRegistry: Sendable {
-  /// What every configuration of this process is read with.
+  /// The registry that every configuration of this process is read with.
   public static let shared: MixerRegistry = {
     let registry = MixerRegistry()
     for type in builtIn {
@@ -23,7 +23,7 @@ public final class MixerRegistry: Sendable {
 
   init() {}
 
-  /// Adds a mixer. To register a type again changes nothing.
+  /// Adds a mixer. Registering a type again has no effect.
   ///
   /// - Throws: ``MixerRegistryError`` if another type has the name, or the type has a key `type`.
   public func register(_ type: any MixerConfiguration.Type) throws {
@@ -53,7 +53,7 @@ public final class MixerRegistry: Sendable {
     types.first { $0.name == name }
   }
 
-  /// The names in the words of an error.
+  /// The names, as errors list them.
   var choices: String { "one of " + names.map { "\"\($0)\"" }.joined(separator: ", ") }
 }
 

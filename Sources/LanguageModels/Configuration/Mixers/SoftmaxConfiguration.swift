@@ -3,8 +3,7 @@ import AttentionLayers
 /// Softmax attention as a layer: `{ type: "softmax", heads: 4, key_value_heads: 2, window: 128 }`.
 ///
 /// Keys: `heads` (4), `key_value_heads` (as many), `head_dimension` (the hidden size divided by the heads),
-/// `window` (none) and `rotary_theta` (10000; null for no positions). What is in parentheses holds for an
-/// absent key.
+/// `window` (none) and `rotary_theta` (10000; null for no rotary embedding). Defaults are in parentheses.
 public struct SoftmaxConfiguration: MixerConfiguration {
   public static let name = "softmax"
   public static let summary = "Softmax attention."
