@@ -61,11 +61,3 @@ def reported(log):
     registers = re.search(r"Used (\d+) registers", log)
     spilled = re.search(r"(\d+) bytes spill stores", log)
     return int(registers[1]) if registers else 0, int(spilled[1]) if spilled else 0
-
-
-def linear_hopper(update, keys, columns, **features):
-    """Macros of linear/hopper_forward.cu."""
-    macros = {"UPDATE": update, "KEYS": keys, "COLUMNS": columns, "DECAYS": 1, "NORMALIZES": 0, "OUTPUTS": 1,
-              "REVERSED": 0, "FLOWS": 0, "STRICT": 0, "ACCUMULATES": 0, "BETAS": 0, "CHANNELS": 0,
-              **features}
-    return ["ELEMENT=bf16"] + [f"{name}={value}" for name, value in macros.items()]

@@ -3,6 +3,9 @@
 static const char chunks_h[] = {
 #embed "include/linear/chunks.h" suffix(, 0)
 };
+static const char hopper_h[] = {
+#embed "include/linear/hopper.h" suffix(, 0)
+};
 static const char operands_h[] = {
 #embed "include/linear/operands.h" suffix(, 0)
 };
@@ -90,6 +93,7 @@ static const char sum_slots_cu[] = {
 
 static const struct cuda_source sources[] = {
     SOURCE("linear/chunks.h", chunks_h),
+    SOURCE("linear/hopper.h", hopper_h),
     SOURCE("linear/operands.h", operands_h),
     SOURCE("linear/tokens.h", tokens_h),
     SOURCE("linear/tokens.cuh", tokens_cuh),

@@ -12,16 +12,8 @@
 
 #include "linear/channels.cuh"
 
-struct Parameters {
-  Operands operands;
-  u32 *queries, *keys;   // q̂ and k̂, pairs of numbers [b, t, hv, k / 2]
-  u32 *erasers;          // ǩ, the same
-  u8 *levels;            // [chunks, hv]
-  float2 *edges;         // [chunks, hv, 2, k / 2]
-};
-
 extern "C" __global__ void __launch_bounds__(channel_threads, 1024 / channel_threads)
-    linear_channel_gates(const __grid_constant__ Parameters p) {
+    linear_channel_gates(const __grid_constant__ LinearChannelGatesParameters p) {
   extern __shared__ __align__(1024) u8 shared[];
   ChannelShares &shares = *(ChannelShares *)shared;
   const Operands &o = p.operands;

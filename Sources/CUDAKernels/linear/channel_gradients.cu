@@ -12,20 +12,9 @@
 
 #define READS 1
 // Blocks of 256 threads: several on a multiprocessor, whose loads and stores go on beside one another's sums.
-#define CHANNEL_SLICES (KEYS / 64)
+#define CHANNEL_SLICES (KEYS / linear_channel_slice)
 
 #include "linear/channels.cuh"
-
-struct Parameters {
-  Operands operands;
-  u32 *queries_gradient, *keys_gradient;   // pairs of numbers [b, t, hv, k / 2]: a and b, which dq and dk replace
-  const u32 *erasers_gradient;             // c, likewise
-  const u8 *levels;                        // [chunks, hv]
-  const float2 *crossing;                  // F [chunks, hv, k / 2]
-  const float2 *erased_crossing;           // what is taken from it where tokens erase, likewise
-  const float *diagonals;                  // d [b, hv, t]
-  Rows decay;                              // dg [b, t, hv, k], rows as the decay's
-};
 
 // Tokens of a thread whose rows are on the way at the same time.
 constexpr int loaded_tokens = 4;
@@ -35,7 +24,7 @@ DEVICE const u32 *pairs_of(const Rows &rows, const Place &at, int head, int toke
 }
 
 extern "C" __global__ void __launch_bounds__(channel_threads, 3)
-    linear_channel_gradients(const __grid_constant__ Parameters p) {
+    linear_channel_gradients(const __grid_constant__ LinearChannelGradientsParameters p) {
   extern __shared__ __align__(1024) u8 shared[];
   ChannelShares &shares = *(ChannelShares *)shared;
   const Operands &o = p.operands;

@@ -15,11 +15,11 @@
 
 constexpr float widest_span = 150 * log2_e;
 constexpr int deepest_level = 5;
-constexpr int parts = 8;
+constexpr int parts = linear_channel_parts;
 constexpr int part_tokens = chunk_tokens / parts;
 constexpr int row_pairs = KEYS / 2;
 constexpr int channel_pairs = row_pairs / CHANNEL_SLICES;
-constexpr int channel_threads = parts * channel_pairs;
+constexpr int channel_threads = linear_channel_threads(KEYS / CHANNEL_SLICES);
 
 // The shared memory of a block.
 struct ChannelShares {
@@ -28,6 +28,7 @@ struct ChannelShares {
   float2 first[parts][channel_pairs], last[parts][channel_pairs];
   int levels[channel_threads / warp_threads];
 };
+static_assert(sizeof(ChannelShares) == linear_channel_bytes(channel_threads));
 
 DEVICE float2 operator+(float2 a, float2 b) { return {a.x + b.x, a.y + b.y}; }
 DEVICE float2 operator-(float2 a, float2 b) { return {a.x - b.x, a.y - b.y}; }

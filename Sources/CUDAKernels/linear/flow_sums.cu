@@ -9,24 +9,6 @@
 
 #include "linear/flows.cuh"
 
-// The results of the pass for reads and of that for keys.
-struct Shares {
-  const float *rows;       // R [slots, b, hv, t]
-  const float *columns;    // C, likewise
-  const float *pairs;      // D [slices, b, hv, t]
-  const float *products;   // ⟨S, dS⟩ at the beginnings of segments [segments, hv, slots]
-};
-
-struct Parameters {
-  Operands operands;
-  Shares queries;
-  Shares erased;
-  Rows decay;              // [b, t, hv, 1] float32
-  i64 tokens;
-  int slots;
-  int slices;
-};
-
 constexpr int warps = segment_chunks;
 constexpr int halves = chunk_tokens / warp_threads;
 
@@ -41,7 +23,7 @@ DEVICE float sum_from(float x) {
 }
 
 extern "C" __global__ void __launch_bounds__(warps * warp_threads)
-    linear_flow_sums(const __grid_constant__ Parameters p) {
+    linear_flow_sums(const __grid_constant__ LinearFlowSumsParameters p) {
   // The flow after each chunk minus the flow before it.
   extern __shared__ __align__(1024) u8 shared[];
   float *gains = (float *)shared;   // [8]

@@ -16,20 +16,13 @@
 // computed anew as ⟨S, dS⟩, from the state that the former pass stored there and the gradient of the latter.
 
 // The number of chunks after which F is computed anew.
-constexpr int segment_chunks = 8;
+constexpr int segment_chunks = linear_segment_chunks;
 constexpr int segment_tokens = segment_chunks * chunk_tokens;
 
 // With decay by channel, F is computed anew at every chunk, one number per channel, and the rest follows from
 // dq and dk themselves, without the pairs of a token with itself (linear/channel_gradients.cu).
 
-// The results of one pass. Each warp of a state group, or each block, has its own slot.
-struct Flows {
-  float *rows;        // R or C [slices · warps, b, hv, t]
-  float *pairs;       // D [slices, b, hv, t], of the pass for dq; by channel, scale dO_t·v_t [b, hv, t]
-  u32 *states;        // [segments, hv, slices, warps, KEYS / 4, 32] bf16 pairs: S at the segments' beginnings
-  float *products;    // ⟨S, dS⟩ there, of dk [segments, hv, slices · warps]; by channel [chunks, hv, k]
-  i64 tokens;         // of all batch entries, times value heads
-};
+using Flows = LinearFlows;
 
 // The sums over pairs by the warps of the score group.
 struct PairShares {

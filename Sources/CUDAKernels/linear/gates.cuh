@@ -32,7 +32,7 @@ struct Gates {
   float enter[decaying_channels], leave[decaying_channels];
 #endif
 };
-
+static_assert(sizeof(Gates) == linear_gate_bytes(decaying_channels));
 
 // The gates of a chunk's tokens `lane` and `lane` + 32, which a thread loads a chunk ahead. They are
 // converted only when they are used, so that the loads overlap.

@@ -1,6 +1,8 @@
 #pragma once
 
 #include "linear/operands.cuh"
+#include "linear/hopper.h"
+#include "tile/fragment.cuh"
 #include "tile/blocks.cuh"
 
 // What the kernels of linear attention for Hopper share.
@@ -43,12 +45,12 @@ using Element = ELEMENT;
 // its own gradient is their product over β². One so small changes no sum.
 constexpr float least_beta = BETAS || (UPDATE == 1 && (REVERSED || OUTPUTS == 2)) ? 0x1p-40f : 0;
 
-constexpr int chunk_tokens = 64;
-constexpr int group_warps = group_threads / warp_threads;
-constexpr int group_columns = 64;
+constexpr int chunk_tokens = linear_hopper_tokens;
+constexpr int group_warps = linear_group_warps;
+constexpr int group_columns = linear_hopper_columns;
 constexpr int state_groups = COLUMNS / group_columns;
 constexpr int score_group = state_groups;
-constexpr int block_threads = (state_groups + 2) * group_threads;
+constexpr int block_threads = linear_hopper_threads(COLUMNS);
 // Warps of the state groups, and of those and the score group.
 constexpr int state_warps = state_groups * group_warps;
 constexpr int computing_warps = state_warps + group_warps;
@@ -78,7 +80,7 @@ using StateSums = float[KEYS / 8][4];
 using TokenLeft = Element::Left[chunk_tokens / 16];
 
 // The channels of a block that decay.
-constexpr int decaying_channels = CHANNELS == 2 ? COLUMNS : KEYS;
+constexpr int decaying_channels = CHANNELS == 0 ? 0 : CHANNELS == 2 ? COLUMNS : KEYS;
 
 // The turns of a block: a chunk of tokens each, in order, or reversed from the last. Where channels decay, a chunk is cut
 // into equal pieces so short that every factor inside a piece is a number: the level of a chunk says how often it is

@@ -6,42 +6,22 @@
 // A block of linear/hopper_forward.cu: its parameters, what its warpgroups share, and the work of the copying
 // group, which fills the rings of tiles and of gates.
 
-// What linear/channel_gates.cu leaves of every chunk.
-struct Channels {
-  const u8 *levels;     // how often a chunk is halved [chunks, hv]
-  const float *edges;   // factors of the state before the tokens and behind them [chunks, hv, 2, channels]
-};
-
-struct Parameters {
-  TensorMap queries, keys, values;
-  TensorMap partners;   // of PARTNERS, as the outputs; as the values are copied
-  TensorMap inverses;   // of erasing tokens (linear/hopper_inverse.cu)
-  TensorMap erasers;    // of ERASERS, as the keys
-  Operands operands;
-  Rows output;          // [b, t, hv, v]
-  float *final_state;   // as the initial one, or null
-  float *maps;          // M [n, hv, k, k] or, of additive tokens, [n, hv]; without outputs
-  // Value heads that share a head of the queries, of the keys, of the values and of the partners.
-  int query_group, key_group, value_group, partner_group;
-  // Whether states lie transposed in memory, [n, hv, v, k].
-  int is_transposed;
-  int unused;
-  Flows flows;
-  Rows betas;           // the gradient of β [b, t, hv, 1] in float32
-  Channels channels;    // of CHANNELS
-};
+using Parameters = LinearHopperParameters;
 
 // The turns of a block.
 DEVICE Walk walk_through(const Parameters &p, const Place &at) {
   const i64 first = (i64)at.sequence.chunk * p.operands.value_heads + at.head;
-  return Walk(at.sequence.count, CHANNELS ? p.channels.levels + first : nullptr, p.operands.value_heads);
+  return Walk(at.sequence.count, CHANNELS ? p.levels + first : nullptr, p.operands.value_heads);
 }
 
-constexpr int key_stages = ERASERS ? 2 : 3;
-constexpr int value_stages = 2;
-constexpr int score_stages = 2;
-constexpr int output_stages = 2;
-constexpr int gate_stages = 3;
+constexpr int key_stages = linear_key_stages(ERASERS);
+constexpr int value_stages = linear_value_stages;
+constexpr int score_stages = linear_score_stages;
+constexpr int output_stages = linear_output_stages;
+constexpr int gate_stages = linear_gate_stages;
+constexpr LinearHopperLayout layout_offsets =
+    linear_hopper_layout(KEYS, COLUMNS, sizeof(Element::Number), UPDATE == 1, ERASERS, PARTNERS, PARTNERS && !REVERSED,
+                         decaying_channels);
 // Warps of the copying group: one copies, one has the gates, up to two measure queries and keys.
 constexpr int measuring_warps = NORMALIZES ? 1 + READS : 0;
 constexpr int gate_threads = (1 + measuring_warps) * warp_threads;
@@ -49,21 +29,21 @@ constexpr int gate_threads = (1 + measuring_warps) * warp_threads;
 // Barriers of the block by number, beside those of the warpgroups: lengths have been measured; and used.
 enum Meeting { measured = state_groups + 3, used };
 
-// Offsets in shared memory of what the block shares.
+// Addresses in shared memory of what the block shares.
 struct Layout {
   u32 base;
   u32 queries = base;
-  u32 keys = queries + key_stages * KeyTile::bytes;
-  u32 erasers = keys + key_stages * KeyTile::bytes;
-  u32 values = erasers + (ERASERS ? key_stages * KeyTile::bytes : 0);
-  u32 partners = values + value_stages * ValueTile::bytes;
-  u32 scores = partners + (PARTNERS ? value_stages * ValueTile::bytes : 0);
-  u32 inverses = scores + score_stages * ScoreTile::bytes;
-  u32 outputs = inverses + (UPDATE == 1 ? score_stages * ScoreTile::bytes : 0);
-  u32 gates = outputs + output_stages * state_groups * OutputTile::bytes;
-  u32 sizes = gates + gate_stages * (u32)sizeof(Gates);
-  u32 shares = sizes + 2 * chunk_tokens * (u32)sizeof(float);
-  u32 barriers = shares + (PARTNERS && !REVERSED ? (u32)sizeof(PairShares) : 0);
+  u32 keys = base + layout_offsets.keys;
+  u32 erasers = base + layout_offsets.erasers;
+  u32 values = base + layout_offsets.values;
+  u32 partners = base + layout_offsets.partners;
+  u32 scores = base + layout_offsets.scores;
+  u32 inverses = base + layout_offsets.inverses;
+  u32 outputs = base + layout_offsets.outputs;
+  u32 gates = base + layout_offsets.gates;
+  u32 sizes = base + layout_offsets.sizes;
+  u32 shares = base + layout_offsets.shares;
+  u32 barriers = base + layout_offsets.barriers;
   Ring<key_stages> query_ring = {barriers};
   Ring<key_stages> key_ring = {barriers + Ring<key_stages>::bytes};
   Ring<value_stages> value_ring = {barriers + 2 * Ring<key_stages>::bytes};
@@ -141,7 +121,7 @@ DEVICE void find_all_gates(const Parameters &p, const Layout &layout, const Plac
     if (NORMALIZES) synchronize(measured, gate_threads);
     find_gates(memory.gates(turn), loaded, memory.sizes(), walk.count(), p.operands);
 #if CHANNELS
-    find_edges(memory.gates(turn), p.operands, p.channels.edges, CHANNELS == 2 ? p.operands.value_dimension : KEYS,
+    find_edges(memory.gates(turn), p.operands, p.edges, CHANNELS == 2 ? p.operands.value_dimension : KEYS,
                CHANNELS == 2 ? at.first_column : 0, at, walk);
 #endif
     layout.gate_ring.fill(turn);

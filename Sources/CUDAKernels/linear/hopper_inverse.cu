@@ -8,22 +8,14 @@
 #include "linear/flows.cuh"
 #include "linear/inverse.cuh"
 
-struct Parameters {
-  TensorMap keys;
-  TensorMap erasers;   // of ERASERS, the keys on the left of L
-  Operands operands;
-  const u8 *levels;    // of CHANNELS (linear/channel_gates.cu)
-  u16 *inverses;       // [chunks · 64, hv, 64]
-  int key_group;       // value heads that share a head of the keys
-  int unused;
-};
+using Parameters = LinearHopperInverseParameters;
 
 struct Storage {
   // L takes the place of the keys.
   union {
     struct {
       alignas(1024) u8 keys[KeyTile::bytes];
-      u8 erasers[ERASERS ? KeyTile::bytes : 1024];
+      u8 erasers[ERASERS ? KeyTile::bytes : 1];
     };
     float lower[lower_size];
   };
@@ -31,6 +23,8 @@ struct Storage {
   float sizes[2 * chunk_tokens];
   u64 barrier;
 };
+static_assert(sizeof(Storage) ==
+              round_up(linear_inverse_bytes(KEYS, sizeof(Element::Number), ERASERS, decaying_channels), alignof(Storage)));
 
 // The inverse of `count` tokens of the sequence from `token` on, of which the first `rows` rows are stored. The block's
 // turns are counted.

@@ -12,7 +12,7 @@
 // block by block; 16 × 16 blocks above the diagonal are zeros and are not written.
 
 // Rows are padded so that every second row of a right fragment lies in different banks.
-constexpr int lower_pitch = chunk_tokens + 4;
+constexpr int lower_pitch = linear_lower_pitch;
 constexpr int lower_size = chunk_tokens * lower_pitch;
 constexpr int small_block = 8;
 constexpr int large_block = 16;

@@ -7,27 +7,17 @@
 //   CHANNELS whether M is one scalar per row
 
 #include "linear/tokens.cuh"
+#include "linear/hopper.h"
 
-struct Parameters {
-  const float *initial_state;   // [n, hv, k, v], or null
-  const float *maps;            // M [pieces, hv, k, k], [pieces, hv] or [pieces, hv, k]
-  const float *effects;         // B [pieces, hv, k, v]
-  float *states;                // [pieces, hv, k, v]: before each piece
-  float *final_state;           // [n, hv, k, v], or null
-  const int *first_pieces;      // [n + 1]
-  int value_heads;
-  int value_dimension;
-};
-
-constexpr int columns = 16;
-constexpr int block_threads = 256;
+constexpr int columns = linear_join_columns;
+constexpr int block_threads = linear_join_threads;
 constexpr int row_step = block_threads / columns;
 constexpr int thread_rows = KEYS / row_step;
 constexpr int map_chunks = KEYS * KEYS / 4;
 constexpr int pieces_ahead = UPDATE == 0 ? 4 : 2;
 
 extern "C" __global__ void __launch_bounds__(block_threads)
-    linear_join_pieces(const __grid_constant__ Parameters p) {
+    linear_join_pieces(const __grid_constant__ LinearJoinParameters p) {
   extern __shared__ __align__(1024) u8 shared[];
   float *state = (float *)shared;              // [k, 16]
   float *maps = state + KEYS * columns;        // two of [k, k]

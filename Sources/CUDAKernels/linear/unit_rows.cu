@@ -1,23 +1,13 @@
 // Normalises rows to x / √(Σ x² + ε), one warp per row.
 
 #include "linear/tokens.cuh"
+#include "linear/hopper.h"
 
-struct Parameters {
-  Rows source;   // [batch, length, heads, width]
-  Rows target;   // like the source
-  i64 rows;      // batch × length × heads
-  i64 length;
-  int heads;
-  int width;     // a multiple of 32, at most 256
-  float epsilon;
-  int unused;
-};
-
-constexpr int warps = 8;
-constexpr int most_numbers = 256 / warp_threads;
+constexpr int warps = linear_unit_warps;
+constexpr int most_numbers = linear_unit_most_columns / warp_threads;
 
 extern "C" __global__ void __launch_bounds__(warps * warp_threads)
-    linear_unit_rows(const __grid_constant__ Parameters p) {
+    linear_unit_rows(const __grid_constant__ LinearUnitRowsParameters p) {
   const i64 index = (i64)blockIdx.x * warps + threadIdx.x / warp_threads;
   if (index >= p.rows) return;
   const int head = index % p.heads, token = index / p.heads % p.length, batch = index / p.heads / p.length;

@@ -22,9 +22,9 @@ extension DeviceLinear {
           blocks: problem.recurrences * tile.slices, threads: LinearTile.threads,
           sharedBytes: tile.sharedBytes,
           LinearBackwardParameters(
-            operands: operands(slices: tile.slices), output_gradient: DeviceTokenRows(incoming),
+            operands: operands(slices: tile.slices), output_gradient: LinearRows(incoming),
             final_state_gradient: Tensor.deviceAddress(finalState), states: states.deviceAddress(),
-            values: DeviceTokenRows(values), initial_state: Tensor.deviceAddress(initialState),
+            values: LinearRows(values), initial_state: Tensor.deviceAddress(initialState),
             queries: slots.queries.deviceAddress(), keys: slots.keys.deviceAddress(),
             reads: Tensor.deviceAddress(slots.reads), writes: Tensor.deviceAddress(slots.writes),
             decay: Tensor.deviceAddress(slots.decay), beta: Tensor.deviceAddress(slots.beta),

@@ -65,7 +65,7 @@ struct DeviceLinear {
       "linear/forward", definitions: tile.definitions, blocks: problem.recurrences * tile.slices,
       threads: LinearTile.threads, sharedBytes: tile.sharedBytes,
       LinearForwardParameters(
-        operands: operands(slices: tile.slices), output: DeviceTokenRows(output),
+        operands: operands(slices: tile.slices), output: LinearRows(output),
         final_state: Tensor.deviceAddress(finalState), states: Tensor.deviceAddress(states)))
   }
 
@@ -82,7 +82,7 @@ struct DeviceLinear {
       blocks: problem.recurrences * tile.slices, threads: LinearStepTile.threads,
       sharedBytes: tile.sharedBytes,
       LinearStepParameters(
-        operands: operands(slices: tile.slices), output: DeviceTokenRows(output),
+        operands: operands(slices: tile.slices), output: LinearRows(output),
         final_state: finalState.deviceAddress(), update: problem.update.kernelNumber))
     return LinearOutputs(output: output, finalState: finalState)
   }
@@ -96,10 +96,10 @@ struct DeviceLinear {
       updates = []
     }
     return LinearOperands(
-      queries: try DeviceTokenRows(call.queries), keys: try DeviceTokenRows(call.keys),
-      values: try DeviceTokenRows(call.values), decay: try DeviceTokenRows(call.decay),
-      first_update: try DeviceTokenRows(updates.first),
-      second_update: try DeviceTokenRows(updates.dropFirst().first),
+      queries: try LinearRows(call.queries), keys: try LinearRows(call.keys),
+      values: try LinearRows(call.values), decay: try LinearRows(call.decay),
+      first_update: try LinearRows(updates.first),
+      second_update: try LinearRows(updates.dropFirst().first),
       bonus: try Tensor.deviceAddress(bonus),
       initial_state: try Tensor.deviceAddress(call.initialState),
       sequences: sequences?.address ?? 0,
@@ -109,24 +109,5 @@ struct DeviceLinear {
       heads: Int32(problem.heads), value_heads: Int32(problem.valueHeads),
       key_dimension: Int32(problem.keyDimension), value_dimension: Int32(problem.valueDimension),
       slices: Int32(slices), length: Int32(problem.length))
-  }
-
-  /// The inputs of all kernels.
-  typealias Operands = LinearOperands
-}
-
-/// The fields that Hopper's passes set, with Swift names.
-extension LinearOperands {
-  var keyDimension: Int32 {
-    get { key_dimension }
-    set { key_dimension = newValue }
-  }
-  var valueDimension: Int32 {
-    get { value_dimension }
-    set { value_dimension = newValue }
-  }
-  var initialState: UInt64 {
-    get { initial_state }
-    set { initial_state = newValue }
   }
 }

@@ -2,11 +2,8 @@ import AttentionCUDA
 import AttentionCUDAKernels
 import AttentionTensors
 
-/// The rows of a [batch, length, heads, width] or [batch, length, width] tensor on a device.
-typealias DeviceTokenRows = LinearRows
-
 extension LinearRows {
-  /// The rows of `tensor`, whose last axis is contiguous; for nil a null base, which marks it as absent.
+  /// The rows of `tensor` [batch, length, heads, width] or [batch, length, width], whose last axis is contiguous; for nil a null base, which marks it as absent.
   ///
   /// - Throws: `TensorError` if the tensor is not on a device.
   init(_ tensor: Tensor?) throws {
@@ -20,8 +17,6 @@ extension LinearRows {
       type: tensor.dtype.kernelType)
   }
 }
-
-typealias DeviceSequence = LinearSequence
 
 extension LinearSequence {
   init(_ sequence: TokenSequence, chunk: Int, segment: Int = 0) {
@@ -44,14 +39,14 @@ struct DeviceSequences {
     var chunks = 0
     let all = sequences.map { sequence in
       defer { chunks += sequence.tokens.count.pieces(of: chunk) }
-      return DeviceSequence(sequence, chunk: chunks)
+      return LinearSequence(sequence, chunk: chunks)
     }
     self.chunks = chunks
     memory = try queue.upload(all, "sequences")
   }
 
   /// Sequences whose chunks have indices already, `chunks` in all.
-  init(_ sequences: [DeviceSequence], chunks: Int, _ queue: DeviceQueue) throws {
+  init(_ sequences: [LinearSequence], chunks: Int, _ queue: DeviceQueue) throws {
     self.chunks = chunks
     memory = try queue.upload(sequences, "sequences")
   }

@@ -1,4 +1,5 @@
 import AttentionCUDA
+import AttentionCUDAKernels
 import AttentionTensors
 
 /// Queries and keys multiplied by the decays by channel, by `linear/channel_gates.cu`, after which passes
@@ -16,11 +17,6 @@ struct HopperChannels {
   /// The inputs, in the form that kernels read.
   private let source: (queries: DeviceRows, keys: DeviceRows, decay: DeviceRows)
   private let plan: HopperPlan
-
-  /// Threads per pair of channels.
-  private static let parts = 8
-  /// Channels per block of the kernel that computes gradients.
-  private static let slice = 64
 
   /// - Parameters:
   ///   - queries, keys: [b, t, h, k] in half precision.
@@ -43,7 +39,7 @@ struct HopperChannels {
     edges = try linear.fresh([plan.chunks, hv, 2, k])
     try launch(
       "linear/channel_gates", slices: 1,
-      Parameters(
+      LinearChannelGatesParameters(
         operands: operands(), queries: self.queries.deviceAddress(),
         keys: self.keys.deviceAddress(), erasers: Tensor.deviceAddress(erasers),
         levels: levels.deviceAddress(),
@@ -75,22 +71,21 @@ struct HopperChannels {
     }
     let decay = try plan.linear.fresh(queries.shape, dtype, into: place)
     try launch(
-      "linear/channel_gradients", slices: k / Self.slice,
-      GradientParameters(
-        operands: operands(), queriesGradient: queries.deviceAddress(),
-        keysGradient: keys.deviceAddress(), erasersGradient: Tensor.deviceAddress(erasers),
+      "linear/channel_gradients", slices: k / linear_channel_slice,
+      LinearChannelGradientsParameters(
+        operands: operands(), queries_gradient: queries.deviceAddress(),
+        keys_gradient: keys.deviceAddress(), erasers_gradient: Tensor.deviceAddress(erasers),
         levels: levels.deviceAddress(), crossing: flows.products.deviceAddress(),
-        erasedCrossing: Tensor.deviceAddress(erased?.products),
-        diagonals: flows.pairs.deviceAddress(),
-        decay: DeviceTokenRows(decay)))
+        erased_crossing: Tensor.deviceAddress(erased?.products),
+        diagonals: flows.pairs.deviceAddress(), decay: LinearRows(decay)))
     return decay
   }
 
-  private func operands() throws -> DeviceLinear.Operands {
+  private func operands() throws -> LinearOperands {
     var operands = try plan.operands(slices: 1)
-    operands.queries = try DeviceTokenRows(source.queries.tensor)
-    operands.keys = try DeviceTokenRows(source.keys.tensor)
-    operands.decay = try DeviceTokenRows(source.decay.tensor)
+    operands.queries = try LinearRows(source.queries.tensor)
+    operands.keys = try LinearRows(source.keys.tensor)
+    operands.decay = try LinearRows(source.decay.tensor)
     return operands
   }
 
@@ -101,39 +96,10 @@ struct HopperChannels {
       HopperTile.Shape(
         keyDimension: k, valueDimension: k, update: plan.problem.update, channels: .keys),
       recurrences: 1, multiprocessors: 1)
-    let threads = Self.parts * k / 2 / slices
+    let threads = linear_channel_threads(k / slices)
     try plan.queue.launch(
       kernel, element: plan.problem.dtype, definitions: tile.definitions, isSpecific: true,
       grid: (plan.recurrences, plan.longest.pieces(of: HopperTile.chunk), slices),
-      threads: threads, sharedBytes: Self.sharedBytes(threads), parameters)
-  }
-
-  /// Three pairs of floats per thread, and a level per warp.
-  private static func sharedBytes(_ threads: Int) -> Int {
-    threads * 3 * 2 * MemoryLayout<Float>.size
-      + threads / LinearTile.threadsPerWarp * MemoryLayout<Int32>.size
-  }
-
-  /// As declared in `linear/channel_gates.cu`.
-  private struct Parameters: BitwiseCopyable {
-    var operands: DeviceLinear.Operands
-    var queries: UInt64
-    var keys: UInt64
-    var erasers: UInt64
-    var levels: UInt64
-    var edges: UInt64
-  }
-
-  /// As declared in `linear/channel_gradients.cu`.
-  private struct GradientParameters: BitwiseCopyable {
-    var operands: DeviceLinear.Operands
-    var queriesGradient: UInt64
-    var keysGradient: UInt64
-    var erasersGradient: UInt64
-    var levels: UInt64
-    var crossing: UInt64
-    var erasedCrossing: UInt64
-    var diagonals: UInt64
-    var decay: DeviceTokenRows
+      threads: threads, sharedBytes: linear_channel_bytes(threads), parameters)
   }
 }

@@ -1,13 +1,16 @@
 import AttentionCUDA
+import AttentionCUDAKernels
 import AttentionTensors
 
 /// The flows through tokens, which a pass computes besides its outputs for the gradient of the decay: see
 /// `linear/flows.cuh`.
 struct HopperFlows {
   /// Tokens of a segment, after which the flow through a chunk is computed anew.
-  static let segment = 8 * HopperTile.chunk
-  /// Warps of the group that has 64 columns of the outputs.
-  fileprivate static let warps = 4
+  static let segment = linear_segment_chunks * HopperTile.chunk
+  /// A slot for each warp of the groups that share `columns` of the outputs.
+  fileprivate static func slots(_ columns: Int) -> Int {
+    columns / HopperTile.groupColumns * linear_group_warps
+  }
 
   /// Multiplied with the outputs row by row; nil with decay by channel.
   let partners: DeviceRows?
@@ -23,7 +26,7 @@ struct HopperFlows {
 
   /// Bytes of the flows of `tokens` tokens, times value heads, with key dimension `k`.
   static func bytes(tokens: Int, k: Int) -> Int {
-    let slots = k / HopperTile.groupColumns * warps
+    let slots = slots(k)
     return tokens * (2 * slots + 1) * MemoryLayout<Float>.size
   }
 
@@ -37,7 +40,7 @@ struct HopperFlows {
     _ plan: HopperPlan, of readers: Tensor, keys: Tensor, slices: Int, states known: Tensor? = nil
   ) throws -> HopperFlowPair {
     let (linear, problem) = (plan.linear, plan.problem)
-    let slots = problem.keyDimension / HopperTile.groupColumns * warps
+    let slots = slots(problem.keyDimension)
     let (b, hv, t) = (problem.batch, problem.valueHeads, problem.length)
     let pairs = try linear.fresh([slices, b, hv, t])
     let states =
@@ -75,23 +78,17 @@ struct HopperFlows {
     return tokens * single
       + tokens.pieces(of: HopperTile.chunk) * k * (v * problem.dtype.size + single)
   }
+}
 
-  /// As declared in `linear/flows.cuh`: `Flows`.
-  struct Addresses: BitwiseCopyable {
-    private var rows: UInt64 = 0
-    private var pairs: UInt64 = 0
-    private var states: UInt64 = 0
-    private var products: UInt64 = 0
-    private var tokens: Int64
-
-    init(_ flows: HopperFlows?, _ problem: LinearProblem) throws {
-      tokens = Int64(problem.batch * problem.length * problem.valueHeads)
-      guard let flows else { return }
-      rows = try Tensor.deviceAddress(flows.rows)
-      pairs = try flows.pairs.deviceAddress()
-      states = try Tensor.deviceAddress(flows.states)
-      products = try flows.products.deviceAddress()
-    }
+extension LinearFlows {
+  init(_ flows: HopperFlows?, _ problem: LinearProblem) throws {
+    self.init()
+    tokens = Int64(problem.batch * problem.length * problem.valueHeads)
+    guard let flows else { return }
+    rows = try Tensor.deviceAddress(flows.rows)
+    pairs = try flows.pairs.deviceAddress()
+    states = try Tensor.deviceAddress(flows.states)
+    products = try flows.products.deviceAddress()
   }
 }
 
@@ -112,46 +109,27 @@ extension HopperFlowPair {
   {
     let (linear, problem) = (plan.linear, plan.problem)
     let decay = try linear.fresh([problem.batch, problem.length, problem.valueHeads, 1])
-    let warps = HopperFlows.segment / HopperTile.chunk
     try linear.queue.launch(
       "linear/flow_sums", element: problem.dtype,
       definitions: tile.definitions + ["ERASES=\(flows.count - 1)"], isSpecific: true,
       grid: (plan.recurrences, plan.longest.pieces(of: HopperFlows.segment), 1),
-      threads: warps * LinearTile.threadsPerWarp,
-      sharedBytes: warps * MemoryLayout<Float>.size,
-      Parameters(
-        operands: plan.operands(slices: 1), queries: Shares(flows[0]),
-        erased: Shares(flows[flows.count - 1]),
-        decay: DeviceTokenRows(decay),
+      threads: linear_segment_chunks * warp_threads,
+      sharedBytes: linear_segment_chunks * float_bytes,
+      LinearFlowSumsParameters(
+        operands: plan.operands(slices: 1), queries: LinearFlowShares(flows[0]),
+        erased: LinearFlowShares(flows[flows.count - 1]), decay: LinearRows(decay),
         tokens: Int64(problem.batch * problem.length * problem.valueHeads),
-        slots: Int32(problem.keyDimension / HopperTile.groupColumns * HopperFlows.warps),
-        slices: Int32(tile.slices)))
+        slots: Int32(HopperFlows.slots(problem.keyDimension)), slices: Int32(tile.slices)))
     return decay
   }
+}
 
-  /// As declared in `linear/flow_sums.cu`.
-  private struct Shares: BitwiseCopyable {
-    var rows: UInt64
-    var columns: UInt64
-    var pairs: UInt64
-    var products: UInt64
-
-    init(_ flows: HopperFlowPair) throws {
-      rows = try Tensor.deviceAddress(flows.reads.rows)
-      columns = try Tensor.deviceAddress(flows.keys.rows)
-      pairs = try flows.reads.pairs.deviceAddress()
-      products = try flows.keys.products.deviceAddress()
-    }
-  }
-
-  /// As declared in `linear/flow_sums.cu`.
-  private struct Parameters: BitwiseCopyable {
-    var operands: DeviceLinear.Operands
-    var queries: Shares
-    var erased: Shares
-    var decay: DeviceTokenRows
-    var tokens: Int64
-    var slots: Int32
-    var slices: Int32
+extension LinearFlowShares {
+  init(_ flows: HopperFlowPair) throws {
+    self.init(
+      rows: try Tensor.deviceAddress(flows.reads.rows),
+      columns: try Tensor.deviceAddress(flows.keys.rows),
+      pairs: try flows.reads.pairs.deviceAddress(),
+      products: try flows.keys.products.deviceAddress())
   }
 }

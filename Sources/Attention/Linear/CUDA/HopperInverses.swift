@@ -1,4 +1,5 @@
 import AttentionCUDA
+import AttentionCUDAKernels
 import AttentionTensors
 
 /// The inverses (I + L)⁻¹ of all chunks of a call with the delta rule, which resolve what a chunk's tokens
@@ -6,8 +7,6 @@ import AttentionTensors
 struct HopperInverses {
   /// [1, chunks · 64, hv, 64]
   let rows: DeviceRows
-
-  private static let threads = 128
 
   /// - Parameters:
   ///   - keys: [b, t, h, k]
@@ -33,27 +32,14 @@ struct HopperInverses {
       try plan.queue.launch(
         "linear/hopper_inverse", element: problem.dtype, definitions: tile.definitions,
         isSpecific: true, grid: (plan.recurrences, plan.longest.pieces(of: chunk), 1),
-        threads: Self.threads,
-        sharedBytes: HopperTile.inverseSharedBytes(
-          keys: problem.keyDimension, hasErasers: channels != nil),
-        Parameters(
+        threads: group_threads, sharedBytes: tile.inverseBytes,
+        LinearHopperInverseParameters(
           keys: keyRows.map(rows: chunk, on: plan.queue.device),
           erasers: channels?.eraserRows?.map(rows: chunk, on: plan.queue.device) ?? TensorMap(),
           operands: plan.operands(slices: 1), levels: Tensor.deviceAddress(channels?.levels),
           inverses: inverses.deviceAddress(),
-          keyGroup: Int32(problem.valueHeads / keys.shape[2])))
+          key_group: Int32(problem.valueHeads / keys.shape[2])))
     }
     rows = try DeviceRows(inverses, paddedTo: chunk)
-  }
-
-  /// As declared in `linear/hopper_inverse.cu`.
-  private struct Parameters: BitwiseCopyable {
-    var keys: TensorMap
-    var erasers: TensorMap
-    var operands: DeviceLinear.Operands
-    var levels: UInt64
-    var inverses: UInt64
-    var keyGroup: Int32
-    var unused: Int32 = 0
   }
 }

@@ -1,4 +1,5 @@
 import AttentionCUDA
+import AttentionCUDAKernels
 import AttentionTensors
 
 /// A pass over the tokens by `linear/hopper_forward.cu`: linear attention of these queries, keys and values with
@@ -132,9 +133,9 @@ extension HopperPass {
     ) throws {
       let device = plan.queue.device
       var operands = try plan.operands(slices: tile.slices, isReversed: pass.isReversed)
-      operands.keyDimension = Int32(pass.keyDimension)
-      operands.valueDimension = Int32(pass.valueDimension)
-      operands.initialState = try Tensor.deviceAddress(initialState)
+      operands.key_dimension = Int32(pass.keyDimension)
+      operands.value_dimension = Int32(pass.valueDimension)
+      operands.initial_state = try Tensor.deviceAddress(initialState)
       if let scale = pass.scale { operands.scale = Float(scale) }
       func map(_ rows: DeviceRows) throws -> TensorMap {
         try rows.map(rows: HopperTile.chunk, on: device)
@@ -149,27 +150,23 @@ extension HopperPass {
           element: problem.dtype, definitions: tile.definitions, isSpecific: true,
           grid: (plan.recurrences * tile.slices, 1, 1), threads: tile.threads,
           sharedBytes: tile.sharedBytes,
-          Parameters(
+          LinearHopperParameters(
             queries: map(rows[0]), keys: map(rows[1]), values: map(rows[2]),
             partners: flows?.partners.map(map) ?? TensorMap(),
             inverses: inverses.map(map) ?? TensorMap(),
             erasers: pass.update.isErasing
               ? pass.channels?.eraserRows.map(map) ?? TensorMap() : TensorMap(),
-            operands: operands,
-            output: DeviceTokenRows(pass.output),
-            finalState: Tensor.deviceAddress(finalState), maps: Tensor.deviceAddress(maps),
-            queryGroup: group(pass.queries), keyGroup: group(pass.keys),
-            valueGroup: group(pass.values),
-            partnerGroup: group(flows?.partners?.tensor ?? pass.values),
-            isTransposed: pass.hasTransposedStates ? 1 : 0,
-            flows: HopperFlows.Addresses(flows, problem), betas: DeviceTokenRows(pass.betas),
+            operands: operands, output: LinearRows(pass.output),
+            final_state: Tensor.deviceAddress(finalState), maps: Tensor.deviceAddress(maps),
+            query_group: group(pass.queries), key_group: group(pass.keys),
+            value_group: group(pass.values),
+            partner_group: group(flows?.partners?.tensor ?? pass.values),
+            is_transposed: pass.hasTransposedStates ? 1 : 0,
+            flows: LinearFlows(flows, problem), betas: LinearRows(pass.betas),
             levels: Tensor.deviceAddress(pass.channels?.levels),
             edges: Tensor.deviceAddress(pass.channels?.edges)))
       }
     }
-
-    /// Columns and threads of a block of `linear/join_pieces.cu`.
-    static let (joinedColumns, joiningThreads) = (16, 256)
 
     func join(maps: Tensor, effects: Tensor, states: Tensor) throws {
       let k = pass.keyDimension
@@ -177,57 +174,20 @@ extension HopperPass {
       // Additive states may be transposed, because all elements, or whole rows, decay alike.
       let (rows, columns) =
         pass.hasTransposedStates ? (pass.valueDimension, k) : (k, pass.valueDimension)
-      // The state, and two maps.
-      let floats = rows * Self.joinedColumns + (isErasing ? 2 * k * k : 0)
       try plan.queue.launch(
         "linear/join_pieces",
         definitions: [
           "KEYS=\(rows)", "UPDATE=\(pass.update.kernelNumber)",
           "CHANNELS=\(pass.channels == nil ? 0 : 1)",
         ],
-        blocks: problem.recurrences * columns / Self.joinedColumns,
-        threads: Self.joiningThreads, sharedBytes: floats * MemoryLayout<Float>.size,
-        JoinParameters(
-          initialState: Tensor.deviceAddress(pass.initialState), maps: maps.deviceAddress(),
+        blocks: problem.recurrences * columns / linear_join_columns,
+        threads: linear_join_threads, sharedBytes: linear_join_bytes(rows, isErasing ? 1 : 0),
+        LinearJoinParameters(
+          initial_state: Tensor.deviceAddress(pass.initialState), maps: maps.deviceAddress(),
           effects: effects.deviceAddress(), states: states.deviceAddress(),
-          finalState: Tensor.deviceAddress(pass.finalState), firstPieces: plan.firstPiecesAddress,
-          valueHeads: Int32(problem.valueHeads), valueDimension: Int32(columns)))
+          final_state: Tensor.deviceAddress(pass.finalState),
+          first_pieces: plan.firstPiecesAddress, value_heads: Int32(problem.valueHeads),
+          value_dimension: Int32(columns)))
     }
-  }
-
-  /// As declared in `linear/hopper_forward.cu`.
-  private struct Parameters: BitwiseCopyable {
-    var queries: TensorMap
-    var keys: TensorMap
-    var values: TensorMap
-    var partners: TensorMap
-    var inverses: TensorMap
-    var erasers: TensorMap
-    var operands: DeviceLinear.Operands
-    var output: DeviceTokenRows
-    var finalState: UInt64
-    var maps: UInt64
-    var queryGroup: Int32
-    var keyGroup: Int32
-    var valueGroup: Int32
-    var partnerGroup: Int32
-    var isTransposed: Int32
-    var unused: Int32 = 0
-    var flows: HopperFlows.Addresses
-    var betas: DeviceTokenRows
-    var levels: UInt64
-    var edges: UInt64
-  }
-
-  /// As declared in `linear/join_pieces.cu`.
-  private struct JoinParameters: BitwiseCopyable {
-    var initialState: UInt64
-    var maps: UInt64
-    var effects: UInt64
-    var states: UInt64
-    var finalState: UInt64
-    var firstPieces: UInt64
-    var valueHeads: Int32
-    var valueDimension: Int32
   }
 }

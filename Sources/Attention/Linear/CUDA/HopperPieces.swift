@@ -1,3 +1,4 @@
+import AttentionCUDAKernels
 import AttentionTensors
 
 /// How sequences are split into pieces for `cuda.hopper.split`.
@@ -45,9 +46,9 @@ struct HopperPieces {
   }
 
   /// The pieces in the form that kernels read.
-  var onDevice: [DeviceSequence] {
+  var onDevice: [LinearSequence] {
     pieces.indices.map {
-      DeviceSequence(pieces[$0], chunk: firstChunks[$0], segment: firstSegments[$0])
+      LinearSequence(pieces[$0], chunk: firstChunks[$0], segment: firstSegments[$0])
     }
   }
 

@@ -1,4 +1,5 @@
 import AttentionCUDA
+import AttentionCUDAKernels
 import AttentionTensors
 
 /// How `cuda.hopper` processes the sequences of a call: whole, or split into pieces that run in parallel.
@@ -49,7 +50,7 @@ struct HopperPlan {
   }
 
   /// The inputs of a kernel; pieces are in the order in which states pass through them.
-  func operands(slices: Int, isReversed: Bool = false) throws -> DeviceLinear.Operands {
+  func operands(slices: Int, isReversed: Bool = false) throws -> LinearOperands {
     var operands = try linear.operands(slices: slices)
     operands.sequences = (isReversed ? backward : forward)?.address ?? 0
     return operands

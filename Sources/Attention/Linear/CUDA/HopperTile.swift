@@ -1,18 +1,15 @@
+import AttentionCUDAKernels
+import AttentionTensors
+
 /// How `linear/hopper_forward.cu` divides a problem: the columns of the values per block, and the macros it
 /// is compiled with.
 struct HopperTile: Hashable, Sendable {
-  /// Tokens of a chunk, as in `linear/hopper.cuh`.
-  static let chunk = 64
+  /// Tokens of a chunk.
+  static let chunk = linear_hopper_tokens
   /// Columns of a warpgroup, and of a row of shared memory.
-  static let groupColumns = 64
-  private static let groupThreads = 128
-  /// The pipeline stages of the kernel's rings of values, scores, outputs and gates.
-  private static let (valueStages, scoreStages, outputStages, gateStages) = (2, 2, 2, 3)
-  private var keyStages: Int { hasErasers ? 2 : 3 }
-  /// Whether tokens erase with other keys than they write with.
-  private var hasErasers: Bool { shape.update.isErasing && shape.channels != .none }
+  static let groupColumns = linear_hopper_columns
   /// Bytes of a half-precision element.
-  private static let numberBytes = 2
+  private static let numberBytes = DType.bfloat16.size
 
   /// The properties of a pass that determine its variant.
   struct Shape: Hashable, Sendable {
@@ -93,27 +90,26 @@ struct HopperTile: Hashable, Sendable {
   }
 
   /// Threads of the state groups, the score group and the copying group.
-  var threads: Int { (columns / Self.groupColumns + 2) * Self.groupThreads }
+  var threads: Int { linear_hopper_threads(columns) }
 
-  /// The shared memory of a block, in the kernel's order.
+  /// Whether tokens erase with other keys than they write with.
+  private var hasErasers: Bool { shape.update.isErasing && shape.channels != .none }
+
+  /// The shared memory of a block.
   var sharedBytes: Int {
-    let chunk = Self.chunk
-    let isErasing = shape.update.isErasing
-    let flows = shape.hasFlows && hasOutputs && shape.channels == .none
-    let tiles =
-      (hasErasers ? 3 : 2) * keyStages * chunk * shape.keyDimension + (flows ? 2 : 1)
-      * Self.valueStages * chunk
-      * columns
-      + (isErasing ? 2 : 1) * Self.scoreStages * chunk * chunk
-      + Self.outputStages * chunk * columns
-    let gates = Self.gateStages * (Self.gateNumbers + 2 * decayingChannels)
-    let lengths = 2 * chunk
-    // A number per token, and one for each of four warps.
-    let shares = flows && !shape.isReversed ? 5 * chunk : 0
-    let barriers =
-      2 * (3 * keyStages + Self.valueStages + 2 * Self.scoreStages + Self.gateStages)
-    return tiles * Self.numberBytes + (gates + lengths + shares) * MemoryLayout<Float>.size
-      + barriers * MemoryLayout<UInt64>.size
+    func flag(_ isSet: Bool) -> Int { isSet ? 1 : 0 }
+    let hasPartners = shape.hasFlows && hasOutputs && shape.channels == .none
+    return linear_hopper_layout(
+      shape.keyDimension, columns, Self.numberBytes, flag(shape.update.isErasing),
+      flag(hasErasers), flag(hasPartners), flag(hasPartners && !shape.isReversed),
+      decayingChannels
+    ).end
+  }
+
+  /// That of a block of `linear/hopper_inverse.cu`.
+  var inverseBytes: Int {
+    linear_inverse_bytes(
+      shape.keyDimension, Self.numberBytes, hasErasers ? 1 : 0, decayingChannels)
   }
 
   /// The channels of a block that decay, each with two factors.
@@ -123,20 +119,6 @@ struct HopperTile: Hashable, Sendable {
     case .keys: shape.keyDimension
     case .values: columns
     }
-  }
-
-  /// Eight numbers per token and one for each of the score group's four warps, and the chunk's.
-  private static let gateNumbers = (8 + 4) * chunk + 4
-
-  /// The shared memory of `linear/hopper_inverse.cu`: keys or a square with padded rows, gates, two inverse
-  /// norms per token and a barrier, aligned like the tile of keys.
-  static func inverseSharedBytes(keys: Int, hasErasers: Bool = false) -> Int {
-    let floats = gateNumbers + 2 * chunk + (hasErasers ? 2 * keys : 0)
-    let square = chunk * (chunk + 4) * MemoryLayout<Float>.size
-    let tile =
-      max(chunk * keys * numberBytes * (hasErasers ? 2 : 1), square).pieces(of: 1024) * 1024
-    let bytes = tile + floats * MemoryLayout<Float>.size
-    return (bytes + MemoryLayout<UInt64>.size).pieces(of: 1024) * 1024
   }
 
   /// The macros of the kernel.

@@ -30,8 +30,8 @@ struct SlotSum {
       "linear/sum_slots", blocks: (rows * heads).pieces(of: Self.warps),
       threads: Self.warps * warp_threads,
       LinearSumSlotsParameters(
-        slots: slots.deviceAddress(), target: DeviceTokenRows(result),
-        source: DeviceTokenRows(normalized), rows: Int64(rows), length: Int64(shape[1]),
+        slots: slots.deviceAddress(), target: LinearRows(result),
+        source: LinearRows(normalized), rows: Int64(rows), length: Int64(shape[1]),
         slot_count: Int32(slots.shape[0]), heads: Int32(heads), group: Int32(group),
         width: Int32(shape[shape.rank - 1]), scale: Float(scale),
         epsilon: Float(LinearArguments.normalizationEpsilon), type: slots.dtype.kernelType))

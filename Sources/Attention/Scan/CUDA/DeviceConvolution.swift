@@ -30,7 +30,7 @@ struct DeviceConvolution {
       // An empty sequence has one piece too, which passes its state on.
       stride(from: 0, to: max(1, sequence.tokens.count), by: Self.pieceTokens).map {
         ScanConvolutionPiece(
-          sequence: DeviceSequence(sequence, chunk: number), begin: Int32($0),
+          sequence: LinearSequence(sequence, chunk: number), begin: Int32($0),
           count: Int32(min(Self.pieceTokens, sequence.tokens.count - $0)))
       }
     }
@@ -46,7 +46,7 @@ struct DeviceConvolution {
     let state = try fresh(call.past.shape)
     try launch("scan/convolution") {
       ScanConvolutionParameters(
-        operands: try operands(), output: try DeviceTokenRows(output),
+        operands: try operands(), output: try LinearRows(output),
         final_state: try state.deviceAddress(), pieces: memory.address)
     }
     return ShortConvolutionResult(
@@ -64,8 +64,8 @@ struct DeviceConvolution {
     let bias = try fresh([pieces.count, channels])
     try launch("scan/convolution_backward") {
       ScanConvolutionBackwardParameters(
-        operands: try operands(), output_gradient: try DeviceTokenRows(incoming),
-        final_state_gradient: try Tensor.deviceAddress(last), inputs: try DeviceTokenRows(inputs),
+        operands: try operands(), output_gradient: try LinearRows(incoming),
+        final_state_gradient: try Tensor.deviceAddress(last), inputs: try LinearRows(inputs),
         past: try past.deviceAddress(), weight: try weight.deviceAddress(),
         bias: try bias.deviceAddress(), pieces: memory.address)
     }
@@ -89,7 +89,7 @@ struct DeviceConvolution {
 
   private func operands() throws -> ScanConvolutionOperands {
     ScanConvolutionOperands(
-      inputs: try DeviceTokenRows(call.inputs), weight: try call.weight.deviceAddress(),
+      inputs: try LinearRows(call.inputs), weight: try call.weight.deviceAddress(),
       bias: try Tensor.deviceAddress(call.bias), past: try call.past.deviceAddress(),
       channels: Int32(call.channels), width: Int32(call.width),
       applies_silu: call.appliesSiLU ? 1 : 0, strips: Int32(strips))

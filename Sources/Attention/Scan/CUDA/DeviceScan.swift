@@ -40,8 +40,8 @@ struct DeviceScan: GatedScanKernel {
     let finalState = try Tensor.onDevice(call.stateShape, dtype: .float32, device: call.device)
     try launch("scan/gated", call, queue) { sequences, channels, strips in
       ScanGatedParameters(
-        inputs: try DeviceTokenRows(call.inputs), decay: try DeviceTokenRows(call.decay),
-        output: try DeviceTokenRows(output),
+        inputs: try LinearRows(call.inputs), decay: try LinearRows(call.decay),
+        output: try LinearRows(output),
         initial_state: try Tensor.deviceAddress(call.initialState),
         final_state: try finalState.deviceAddress(), sequences: sequences.address,
         channels: channels, strips: strips)
@@ -65,11 +65,11 @@ struct DeviceScan: GatedScanKernel {
     let output = try outputs.output.withDenseRows()
     try launch("scan/gated_backward", call, queue) { sequences, channels, strips in
       ScanGatedBackwardParameters(
-        decay: try DeviceTokenRows(call.decay),
-        output: try DeviceTokenRows(output),
-        output_gradient: try DeviceTokenRows(incoming),
-        inputs_gradient: try DeviceTokenRows(inputs),
-        decay_gradient: try DeviceTokenRows(decay),
+        decay: try LinearRows(call.decay),
+        output: try LinearRows(output),
+        output_gradient: try LinearRows(incoming),
+        inputs_gradient: try LinearRows(inputs),
+        decay_gradient: try LinearRows(decay),
         initial_state: try Tensor.deviceAddress(call.initialState),
         final_state_gradient: try Tensor.deviceAddress(finalState),
         initial_state_gradient: try initialState.deviceAddress(),

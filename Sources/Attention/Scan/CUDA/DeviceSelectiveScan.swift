@@ -82,7 +82,7 @@ struct DeviceSelectiveScan: SelectiveScanKernel {
     ) {
       ScanSelectiveParameters(
         operands: try ScanSelectiveOperands(call, sequences, blocks: blocks),
-        output: try DeviceTokenRows(outputs.output),
+        output: try LinearRows(outputs.output),
         final_state: try outputs.finalState.deviceAddress(),
         states: try Tensor.deviceAddress(states))
     }
@@ -120,10 +120,10 @@ struct DeviceSelectiveScan: SelectiveScanKernel {
     ) {
       ScanSelectiveBackwardParameters(
         operands: try ScanSelectiveOperands(call, sequences, blocks: slots),
-        output_gradient: try DeviceTokenRows(incoming),
+        output_gradient: try LinearRows(incoming),
         final_state_gradient: try Tensor.deviceAddress(finalState),
-        states: try states.deviceAddress(), inputs: try DeviceTokenRows(inputs),
-        step: try DeviceTokenRows(step), state_matrix: try stateMatrix.deviceAddress(),
+        states: try states.deviceAddress(), inputs: try LinearRows(inputs),
+        step: try LinearRows(step), state_matrix: try stateMatrix.deviceAddress(),
         input_matrix: try matrices.0.deviceAddress(), output_matrix: try matrices.1.deviceAddress(),
         skip: try vectors.0.deviceAddress(), step_bias: try vectors.1.deviceAddress(),
         initial_state: try initialState.deviceAddress(), tokens: Int64(b * t))
@@ -153,7 +153,7 @@ struct DeviceSelectiveScan: SelectiveScanKernel {
 extension ScanSelectiveOperands {
   init(_ call: SelectiveScanArguments, _ sequences: DeviceSequences, blocks: Int) throws {
     self.init(
-      inputs: try DeviceTokenRows(call.inputs), step: try DeviceTokenRows(call.step),
+      inputs: try LinearRows(call.inputs), step: try LinearRows(call.step),
       state_matrix: try call.stateMatrix.deviceAddress(),
       input_matrix: try call.inputMatrix.deviceAddress(),
       output_matrix: try call.outputMatrix.deviceAddress(),

@@ -71,7 +71,10 @@ import Testing
           }
         }
       }
-      #expect(HopperTile.inverseSharedBytes(keys: k) * 8 <= Self.room)
+      // Eight blocks share a multiprocessor.
+      let inverse = HopperTile(
+        Self.shape(keyDimension: k), recurrences: 1, multiprocessors: Self.multiprocessors)
+      #expect(inverse.inverseBytes * 8 <= Self.room)
     }
   }
 
