@@ -4,9 +4,9 @@ import AttentionCUDA
 public enum AttentionError: Error, Hashable, CustomStringConvertible {
   /// An argument has a value it cannot have: its name, what it was and what it must be.
   case invalidArgument(_ name: String, was: String, mustBe: String)
-  /// No kernel of the operator has the name that was asked for.
+  /// No kernel of the operator has the requested name.
   case unknownKernel(_ name: String, known: [String])
-  /// The kernel asked for cannot solve the problem.
+  /// The requested kernel cannot solve the problem.
   case kernelObjects(_ kernel: String, Objection)
   /// Every kernel objects.
   case noKernel(Explanation)

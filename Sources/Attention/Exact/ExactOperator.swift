@@ -75,13 +75,14 @@ public enum ExactInput: String, OperatorInput {
     case .bias:
       InputFacts(
         "broadcasts to [b,h,t,s]",
-        "added after scaling; of bool, true where a key may be attended", kind: .floatingPointOrBool
+        "added after scaling; if bool, true where a key may be attended to",
+        kind: .floatingPointOrBool
       )
-    case .keyMask: InputFacts("[b,s]", "true where a key may be attended", kind: .bool)
+    case .keyMask: InputFacts("[b,s]", "true where a key may be attended to", kind: .bool)
     case .cumulativeLengths: .cumulativeLengths
-    case .scale: InputFacts("[h]", "a scale a head, in place of --scale")
+    case .scale: InputFacts("[h]", "one scale per head, in place of --scale")
     case .logitDecay:
-      InputFacts("[b,t,h]", "adds c_i - c_j to the logits, c the running sum")
+      InputFacts("[b,t,h]", "adds c_i - c_j to the logits, c the cumulative sum")
     case .sinks: InputFacts("[h]", "one more logit in the softmax's sum, without a value")
     }
   }

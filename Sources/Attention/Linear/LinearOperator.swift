@@ -50,7 +50,7 @@ public enum LinearAttention: Operator {
     let (batch, length, heads, dimension) = (
       queries.shape[0], queries.shape[1], queries.shape[2], queries.shape[3]
     )
-    try Check.tensor(keys, "keys", "\(queries.shape) as the queries are") {
+    try Check.tensor(keys, "keys", "\(queries.shape) like the queries") {
       $0.shape == queries.shape
     }
     try Check.tensor(
@@ -62,7 +62,7 @@ public enum LinearAttention: Operator {
     }
     try Check.dtype(of: queries, "queries")
     for (tensor, name) in [(keys, "keys"), (values, "values")] {
-      try Check.dtype(of: tensor, name, "\(queries.dtype.rawValue) as the queries are") {
+      try Check.dtype(of: tensor, name, "\(queries.dtype.rawValue) like the queries") {
         $0 == queries.dtype
       }
     }

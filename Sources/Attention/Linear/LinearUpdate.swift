@@ -62,7 +62,7 @@ public enum LinearUpdate: Sendable {
     let given = [LinearInput.beta, .readKeys, .bonus, .lowRankA].filter { inputs[$0] != nil }
     guard given.count <= 1 else {
       throw AttentionError.invalidArgument(
-        given[1].rawValue, was: "present beside \(given[0].rawValue)",
+        given[1].rawValue, was: "present together with \(given[0].rawValue)",
         mustBe: "absent: a call has one update")
     }
     if let beta = inputs[.beta] {

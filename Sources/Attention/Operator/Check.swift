@@ -35,7 +35,7 @@ enum Check {
     for (other, otherName) in others {
       guard let other, other.device != tensor.device else { continue }
       throw AttentionError.invalidArgument(
-        otherName, was: "on \(other.device)", mustBe: "on \(tensor.device) as the \(name) are")
+        otherName, was: "on \(other.device)", mustBe: "on \(tensor.device) like the \(name)")
     }
     return tensor.device
   }
@@ -55,14 +55,14 @@ enum Check {
     try ProblemSize.check(sequences: cumulativeLengths.shape[0] - 1, argument)
     guard batch == 1 else {
       throw AttentionError.invalidArgument(
-        name, was: "of batch \(batch)", mustBe: "of batch 1 where cumulativeLengths are given")
+        name, was: "of batch \(batch)", mustBe: "of batch 1 with cumulativeLengths")
     }
     let bounds = try cumulativeLengths.elements(as: Int32.self).map(Int.init)
     guard bounds[0] == 0, bounds[bounds.count - 1] == length,
       zip(bounds, bounds.dropFirst()).allSatisfy({ $0 <= $1 })
     else {
       throw AttentionError.invalidArgument(
-        argument, was: "\(bounds)", mustBe: "rising from 0 to the length \(length)")
+        argument, was: "\(bounds)", mustBe: "from 0 to the length \(length), never falling")
     }
     return TokenSequences(packed: bounds)
   }

@@ -29,7 +29,7 @@ public struct Explanation: Hashable, Sendable, Codable, CustomStringConvertible 
     }
     let note = candidates.first { $0.kernel == chosen }?.cost?.note
     return "\(operation) of \(problem): \(chosen), "
-      + (forced != nil ? "as asked for" : "the lowest estimate") + (note.map { ": \($0)" } ?? "")
+      + (forced != nil ? "as requested" : "the lowest estimate") + (note.map { ": \($0)" } ?? "")
   }
 }
 

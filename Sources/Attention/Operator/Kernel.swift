@@ -39,12 +39,12 @@ public protocol OperatorKernel<Op>: Sendable {
 
 extension OperatorKernel {
   public func objection(to device: Device) -> Objection? {
-    device == .cpu ? nil : Objection("\(device) asked for; it runs on the CPU")
+    device == .cpu ? nil : Objection("runs on the CPU, not on \(device)")
   }
 }
 
-/// The reason why a kernel cannot solve a problem, in words that name the obstacle: "gradients asked for; it
-/// runs forward only".
+/// The reason why a kernel cannot solve a problem, in words that name the obstacle: "computes no
+/// gradients".
 public struct Objection: Hashable, Sendable, Codable, CustomStringConvertible {
   public let reason: String
 
@@ -60,7 +60,7 @@ extension Objection {
   /// Why a kernel for GPUs cannot run on `device`; nil if it can.
   static func unlessGPU(_ device: Device) -> Objection? {
     guard case .cuda(let index) = device else {
-      return Objection("\(device) asked for; it runs on a GPU")
+      return Objection("runs on a GPU, not on \(device)")
     }
     do {
       let limits = try CUDADevice.at(index).limits

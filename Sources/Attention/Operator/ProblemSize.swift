@@ -50,7 +50,7 @@ enum ProblemSize {
 
   /// - Throws: ``AttentionError/invalidArgument(_:was:mustBe:)`` if the dimension of a head is too large.
   static func check(row count: Int, _ name: String) throws {
-    try check(count, "numbers a head", longestRow, name)
+    try check(count, "elements per head", longestRow, name)
   }
 
   private static func check(_ count: Int, _ what: String, _ most: Int, _ name: String) throws {

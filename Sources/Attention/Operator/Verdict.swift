@@ -103,7 +103,7 @@ public final class KernelRegistry<Op: Operator>: Sendable {
     try candidates.withLock { candidates in
       guard !candidates.kernels.contains(where: { $0.name == kernel.name }) else {
         throw AttentionError.invalidArgument(
-          "kernel", was: kernel.name, mustBe: "of a name that no kernel of \(Op.name) has")
+          "kernel", was: kernel.name, mustBe: "unique among the kernels of \(Op.name)")
       }
       candidates = Candidates(candidates.kernels + [kernel])
     }

@@ -41,7 +41,7 @@ public enum GatedScan: Operator {
     try Check.tensor(tokens, "inputs", "[batch, length, channels]") {
       $0.rank == 3 && $0.shape[2] > 0
     }
-    try Check.tensor(decay, "decay", "\(tokens.shape) as the inputs are") {
+    try Check.tensor(decay, "decay", "\(tokens.shape) like the inputs") {
       $0.shape == tokens.shape
     }
     try Check.dtype(of: tokens, "inputs")

@@ -43,7 +43,7 @@ public enum SelectiveScan: Operator {
       $0.rank == 3 && $0.shape[2] > 0
     }
     let (batch, length, channels) = (tokens.shape[0], tokens.shape[1], tokens.shape[2])
-    try Check.tensor(step, "step", "\(tokens.shape) as the inputs are") { $0.shape == tokens.shape }
+    try Check.tensor(step, "step", "\(tokens.shape) like the inputs") { $0.shape == tokens.shape }
     try Check.tensor(stateMatrix, "stateMatrix", "[\(channels), states]") {
       $0.rank == 2 && $0.shape[0] == channels && $0.shape[1] > 0
     }

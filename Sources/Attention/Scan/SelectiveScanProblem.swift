@@ -43,7 +43,8 @@ public struct SelectiveScanProblem: OperatorProblem {
 extension SelectiveScanProblem {
   public var description: String {
     var words = [
-      "\(dtype.rawValue) inputs \(Shape([batch, length, channels]))", "\(states) states a channel",
+      "\(dtype.rawValue) inputs \(Shape([batch, length, channels]))",
+      "\(states) states per channel",
     ]
     if hasSkip { words.append("a skip") }
     if appliesSoftplus { words.append("softplus of the step") }

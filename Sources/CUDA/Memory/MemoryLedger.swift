@@ -107,7 +107,7 @@ public struct DeviceMemoryReport: Hashable, Sendable, CustomStringConvertible {
 
   public var description: String {
     let holders = largest.isEmpty ? "" : ", the largest: \(largest.joined(separator: ", "))"
-    return "out of memory on \(device): \(requestedBytes) bytes asked for (\(label)), "
+    return "out of memory on \(device): \(requestedBytes) bytes requested (\(label)), "
       + "\(heldBytes) held of \(isCap ? "a cap of" : "the device's") \(limitBytes)\(holders)"
   }
 }

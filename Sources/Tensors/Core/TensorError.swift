@@ -18,7 +18,7 @@ public enum TensorError: Error, Equatable, CustomStringConvertible {
     case .file(let path, let reason):
       return "\(path.shown): \(reason.shown)"
     case .outOfMemory(let requestedBytes, let heldBytes):
-      return "out of memory: \(Quantity.bytes(requestedBytes)) asked for, "
+      return "out of memory: \(Quantity.bytes(requestedBytes)) requested, "
         + "\(Quantity.bytes(heldBytes)) held; there is \(Quantity.bytes(MachineMemory.bytes))"
     case .noSecondDerivative(let operation):
       return "\(operation) has no second derivative: a fused kernel computes its gradients"

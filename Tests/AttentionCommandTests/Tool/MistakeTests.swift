@@ -101,7 +101,7 @@ import AttentionTraining
     expectMistake(try outcome("linear") { $0["gamma"] = $0["decay"] }, "gamma", "read_keys")
     expectMistake(
       try outcome("linear") { ($0["beta"], $0["bonus"]) = ($0["decay"], $0["decay"]) },
-      "bonus is present beside beta")
+      "bonus is present together with beta")
     expectMistake(
       try outcome("linear") { $0["low_rank_b"] = $0["keys"] }, "low_rank_a is absent")
     expectMistake(

@@ -257,7 +257,7 @@ import Testing
         "run", "softmax", tool.path("in.safetensors"), "-o", tool.path("out.safetensors"),
         "--kernel", kernel, "--explain")
       #expect(outcome.exitCode == 0, "\(outcome.error)")
-      #expect(outcome.output.contains("\(kernel), as asked for"))
+      #expect(outcome.output.contains("\(kernel), as requested"))
     }
   }
 }

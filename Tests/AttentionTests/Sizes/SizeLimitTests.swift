@@ -130,7 +130,7 @@ import Testing
         values: .zeros([1, 0, 1, 1 << 24]))
     }
     #expect(
-      error?.description.contains("64.0 TiB asked for") == true, "\(String(describing: error))")
+      error?.description.contains("64.0 TiB requested") == true, "\(String(describing: error))")
     #expect(throws: AttentionError.self) {
       try OperatorCall<ExactAttention>(
         queries: Self.placeholder([1, 1 << 40, 1, 8]), keys: Self.placeholder([1, 1, 1, 8]),

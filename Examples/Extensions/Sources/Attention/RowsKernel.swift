@@ -8,9 +8,9 @@ public struct RowsKernel: ExactKernel {
 
   public func objection(to problem: ExactProblem) -> Objection? {
     if problem.dtype != .float32 {
-      return Objection("\(problem.dtype.rawValue) asked for; it computes in float32")
+      return Objection("needs float32 inputs, was \(problem.dtype.rawValue)")
     }
-    if problem.needsGradient { return Objection("gradients asked for; it runs forward only") }
+    if problem.needsGradient { return Objection("computes no gradients") }
     if problem.keyValueHeads != problem.heads {
       return Objection("\(problem.keyValueHeads) key/value heads; it needs one a query head")
     }
@@ -55,6 +55,6 @@ public struct RowsKernel: ExactKernel {
   public func backward(
     _ inputs: ExactArguments, _ outputs: ExactOutputs, _ incoming: ExactOutputs
   ) throws -> ExactGradients {
-    throw AttentionError.kernelObjects(name, Objection("it runs forward only"))
+    throw AttentionError.kernelObjects(name, Objection("computes no gradients"))
   }
 }

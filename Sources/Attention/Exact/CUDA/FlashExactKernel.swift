@@ -34,7 +34,7 @@ struct FlashExactKernel: ExactKernel {
 
   func objection(to device: Device) -> Objection? {
     guard case .cuda(let index) = device else {
-      return Objection("\(device) asked for; it runs on a GPU")
+      return Objection("runs on a GPU, not on \(device)")
     }
     do {
       let limits = try CUDADevice.at(index).limits
@@ -51,16 +51,16 @@ struct FlashExactKernel: ExactKernel {
   func objection(to problem: ExactProblem) -> Objection? {
     switch kind {
     case .half where !problem.dtype.isHalfPrecision:
-      return Objection("\(problem.dtype.rawValue) asked for; it multiplies half precision")
+      return Objection("needs bfloat16 or float16 inputs, was \(problem.dtype.rawValue)")
     case .float32 where problem.dtype != .float32, .tf32 where problem.dtype != .float32:
-      return Objection("\(problem.dtype.rawValue) asked for; it multiplies float32")
+      return Objection("needs float32 inputs, was \(problem.dtype.rawValue)")
     case .tf32 where !problem.allowsTF32:
-      return Objection("float32 asked for; it rounds to TF32, which the call does not allow")
+      return Objection("rounds to TF32, which the call does not allow")
     default: break
     }
     let dimension = max(problem.keyDimension, problem.valueDimension)
     if dimension > FlashTile.largestDimension {
-      return Objection("dimension \(dimension); it goes up to \(FlashTile.largestDimension)")
+      return Objection("dimension \(dimension); needs at most \(FlashTile.largestDimension)")
     }
     let sequences = problem.packedSequences ?? problem.batch
     // The gradient of a bias has heads and sequences along one axis.
@@ -111,7 +111,8 @@ struct FlashExactKernel: ExactKernel {
   private func element(of inputs: ExactArguments) throws -> FlashElement {
     guard let element = FlashElement(inputs.dtype, allowsTF32: kind == .tf32) else {
       // The selector does not come here: the objection says so to who forces the kernel.
-      throw AttentionError.kernelObjects(name, Objection("\(inputs.dtype.rawValue) asked for"))
+      throw AttentionError.kernelObjects(
+        name, Objection("does not support \(inputs.dtype.rawValue)"))
     }
     return element
   }

@@ -24,7 +24,7 @@ struct PlainExactKernel: ExactKernel {
 
   func objection(to problem: ExactProblem) -> Objection? {
     if !isReference, problem.dtype == .float64 {
-      return Objection("float64 asked for; its softmax computes in float32")
+      return Objection("needs float32, bfloat16 or float16 inputs, was float64")
     }
     let bytes = cost(of: problem).extraMemory
     guard bytes <= Self.memoryLimit else {

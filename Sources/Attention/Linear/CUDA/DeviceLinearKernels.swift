@@ -29,11 +29,11 @@ struct DeviceChunked: LinearKernel {
   /// The objection of all kernels on GPUs, to unsupported problems and to those that exceed shared memory.
   static func objection(to problem: LinearProblem, passes: [LinearTile.Pass]) -> Objection? {
     if problem.dtype == .float64 {
-      return Objection("queries are float64; this kernel computes in float32")
+      return Objection("needs float32, bfloat16 or float16 inputs, was float64")
     }
     if problem.keyDimension > LinearTile.largestKeyDimension {
       return Objection(
-        "key dimension \(problem.keyDimension); it goes up to \(LinearTile.largestKeyDimension)")
+        "key dimension \(problem.keyDimension); needs at most \(LinearTile.largestKeyDimension)")
     }
     let blocks = problem.recurrences * problem.valueDimension.pieces(of: LinearTile.narrowest)
     if let objection = Objection.beyondGrid(
@@ -103,7 +103,7 @@ struct DeviceStep: LinearKernel {
   }
 
   private static let gradientObjection = Objection(
-    "gradients asked for; this kernel runs forward only")
+    "computes no gradients")
 
   func cost(of problem: LinearProblem) -> Cost {
     let state = problem.keyDimension * problem.valueDimension
@@ -118,7 +118,7 @@ struct DeviceStep: LinearKernel {
   func forward(_ call: LinearArguments) throws -> LinearOutputs {
     guard let tile = LinearStepTile(call.problem) else {
       throw AttentionError.kernelObjects(
-        name, objection(to: call.problem) ?? Objection("the keys are too long"))
+        name, objection(to: call.problem) ?? Objection("the key dimension is too large"))
     }
     return try DeviceLinear(call).step(tile)
   }

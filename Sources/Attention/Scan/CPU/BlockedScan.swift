@@ -21,7 +21,7 @@ struct BlockedScan: GatedScanKernel {
     return problem.length > Self.leastBlock
       ? nil
       : Objection(
-        "\(problem.length) tokens are no more than a block of \(Self.leastBlock) has")
+        "\(problem.length) tokens; needs more than a block of \(Self.leastBlock)")
   }
 
   /// Tokens per block, a function of the problem alone.

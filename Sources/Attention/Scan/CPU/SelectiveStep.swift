@@ -17,7 +17,7 @@ struct SelectiveStep: SelectiveScanKernel {
   func objection(to problem: SelectiveScanProblem) -> Objection? {
     if let objection = SelectiveTiles.objection(to: problem) { return objection }
     return problem.needsGradient
-      ? Objection("gradients asked for; this kernel runs forward only") : nil
+      ? Objection("computes no gradients") : nil
   }
 
   func cost(of problem: SelectiveScanProblem) -> Cost {
@@ -101,6 +101,6 @@ struct SelectiveStep: SelectiveScanKernel {
     _ incoming: SelectiveScanOutputs
   ) throws -> SelectiveScanGradients {
     throw AttentionError.kernelObjects(
-      name, Objection("gradients asked for; this kernel runs forward only"))
+      name, Objection("computes no gradients"))
   }
 }

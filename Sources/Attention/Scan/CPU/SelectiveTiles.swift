@@ -26,7 +26,7 @@ struct SelectiveTiles: SelectiveScanKernel {
   /// The objection of kernels that compute in float32.
   static func objection(to problem: SelectiveScanProblem) -> Objection? {
     problem.dtype == .float64
-      ? Objection("inputs are float64; this kernel computes in float32") : nil
+      ? Objection("needs float32, bfloat16 or float16 inputs, was float64") : nil
   }
 
   func cost(of problem: SelectiveScanProblem) -> Cost {
@@ -92,7 +92,7 @@ struct SelectiveTiles: SelectiveScanKernel {
     let (outputGradient, finalStateGradient) = (incoming[.output], incoming[.finalState])
     guard let kept = outputs[.checkpoints] else {
       throw AttentionError.kernelObjects(
-        name, Objection("the forward pass kept no checkpoints: no gradient was asked of it"))
+        name, Objection("the forward pass kept no checkpoints, because no gradients were needed"))
     }
     let problem = call.problem
     let reader = try SelectiveReader(call)

@@ -21,7 +21,7 @@ struct SinglePassScan: GatedScanKernel {
   /// The objection of kernels that compute in float32.
   static func objection(to problem: GatedScanProblem) -> Objection? {
     problem.dtype == .float64
-      ? Objection("inputs are float64; this kernel computes in float32") : nil
+      ? Objection("needs float32, bfloat16 or float16 inputs, was float64") : nil
   }
 
   func cost(of problem: GatedScanProblem) -> Cost {

@@ -16,7 +16,7 @@ struct DeviceScan: GatedScanKernel {
 
   func objection(to problem: GatedScanProblem) -> Objection? {
     if problem.dtype == .float64 {
-      return Objection("inputs are float64; this kernel computes in float32")
+      return Objection("needs float32, bfloat16 or float16 inputs, was float64")
     }
     return .beyondGrid(
       tokens: problem.batch * problem.length,

@@ -19,7 +19,7 @@ struct DeviceSelectiveScan: SelectiveScanKernel {
 
   func objection(to problem: SelectiveScanProblem) -> Objection? {
     if problem.dtype == .float64 {
-      return Objection("inputs are float64; this kernel computes in float32")
+      return Objection("needs float32, bfloat16 or float16 inputs, was float64")
     }
     if let objection = Objection.beyondGrid(
       tokens: problem.batch * problem.length,
@@ -36,7 +36,7 @@ struct DeviceSelectiveScan: SelectiveScanKernel {
     let room = device.limits.sharedBytesPerBlock
     return needed > room
       ? Objection(
-        "\(problem.states) states a channel need \(needed) bytes of shared memory; "
+        "\(problem.states) states per channel need \(needed) bytes of shared memory; "
           + "\(device.limits.name) has \(room)") : nil
   }
 
@@ -97,7 +97,8 @@ struct DeviceSelectiveScan: SelectiveScanKernel {
     let problem = call.problem
     let queue = try DeviceQueue.shared(for: call.device)
     guard let states = outputs[.checkpoints] else {
-      throw AttentionError.kernelObjects(name, Objection("no states were kept for gradients"))
+      throw AttentionError.kernelObjects(
+        name, Objection("the forward pass kept no states for gradients"))
     }
     let sequences = try DeviceSequences(call.sequences, chunk: selective_tile_tokens, queue)
     let slots = min(Self.mostSlots, problem.channels.pieces(of: selective_channels))

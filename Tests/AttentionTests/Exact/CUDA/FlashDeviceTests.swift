@@ -146,13 +146,13 @@ import Testing
     let there = try inputs.map { try $0.moved(to: GPU.device) }
     #expect(
       throws: AttentionError.invalidArgument(
-        "values", was: "on cpu", mustBe: "on cuda:0 as the queries are")
+        "values", was: "on cpu", mustBe: "on cuda:0 like the queries")
     ) {
       try attention(queries: there[0], keys: there[1], values: inputs[2])
     }
     #expect(
       throws: AttentionError.invalidArgument(
-        "sinks", was: "on cpu", mustBe: "on cuda:0 as the queries are")
+        "sinks", was: "on cpu", mustBe: "on cuda:0 like the queries")
     ) {
       try attention(
         queries: there[0], keys: there[1], values: there[2],

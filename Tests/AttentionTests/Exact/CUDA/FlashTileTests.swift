@@ -163,7 +163,7 @@ import Testing
     }
     let onCPU = try verdict(nil)
     let flash = try #require(onCPU.candidates.first { $0.kernel == "cuda.flash" })
-    #expect(flash.objection?.reason == "cpu asked for; it runs on a GPU")
+    #expect(flash.objection?.reason == "runs on a GPU, not on cpu")
     let absent = try verdict(.cuda(4096))
     #expect(absent.chosen == nil && absent.problem.contains("cuda:4096"))
     for candidate in absent.candidates { #expect(candidate.objection != nil) }

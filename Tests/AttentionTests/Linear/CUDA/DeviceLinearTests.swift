@@ -149,14 +149,14 @@ extension LinearCase.Arguments {
       mixed[keyPath: path] = arguments[keyPath: path]
       #expect(
         throws: AttentionError.invalidArgument(
-          name, was: "on cpu", mustBe: "on cuda:0 as the queries are")
+          name, was: "on cpu", mustBe: "on cuda:0 like the queries")
       ) { try mixed(nil) }
     }
     var mixed = try arguments.moved(to: GPU.device)
     mixed.update = arguments.update
     #expect(
       throws: AttentionError.invalidArgument(
-        "a", was: "on cpu", mustBe: "on cuda:0 as the queries are")
+        "a", was: "on cpu", mustBe: "on cuda:0 like the queries")
     ) { try mixed(nil) }
   }
 
@@ -174,7 +174,7 @@ extension LinearCase.Arguments {
     for kernel in ["cuda.chunked", "cuda.step"] {
       #expect(
         throws: AttentionError.kernelObjects(
-          kernel, Objection("key dimension 257; it goes up to 256"))
+          kernel, Objection("key dimension 257; needs at most 256"))
       ) { try arguments(kernel) }
     }
   }

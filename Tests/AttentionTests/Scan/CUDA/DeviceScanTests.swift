@@ -57,7 +57,7 @@ import Testing
     let x = try Tensor.ones([1, 3, 2])
     let onDevice = try x.moved(to: GPU.device)
     let error = AttentionError.invalidArgument(
-      "decay", was: "on cpu", mustBe: "on cuda:0 as the inputs are")
+      "decay", was: "on cpu", mustBe: "on cuda:0 like the inputs")
     #expect(throws: error) { try gatedScan(inputs: onDevice, decay: x) }
     #expect(throws: AttentionError.self) {
       try gatedScan(inputs: onDevice, decay: onDevice, kernel: "cpu.scan")
@@ -66,7 +66,7 @@ import Testing
     let matrix = try Tensor.ones([2, 1])
     #expect(
       throws: AttentionError.invalidArgument(
-        "stateMatrix", was: "on cpu", mustBe: "on cuda:0 as the inputs are")
+        "stateMatrix", was: "on cpu", mustBe: "on cuda:0 like the inputs")
     ) {
       try selectiveScan(
         inputs: onDevice, step: onDevice, stateMatrix: matrix,
@@ -75,7 +75,7 @@ import Testing
     }
     #expect(
       throws: AttentionError.invalidArgument(
-        "weight", was: "on cpu", mustBe: "on cuda:0 as the inputs are")
+        "weight", was: "on cpu", mustBe: "on cuda:0 like the inputs")
     ) { try shortConvolution(inputs: onDevice, weight: Tensor.ones([2, 4])) }
   }
 

@@ -28,9 +28,9 @@ struct DecodeExactKernel: ExactKernel {
 
   func objection(to problem: ExactProblem) -> Objection? {
     if problem.dtype.floatType == nil {
-      return Objection("\(problem.dtype.rawValue) asked for; it computes in float32")
+      return Objection("needs float32, bfloat16 or float16 inputs, was \(problem.dtype.rawValue)")
     }
-    if problem.needsGradient { return Objection("gradients asked for; it runs forward only") }
+    if problem.needsGradient { return Objection("computes no gradients") }
     let rows = rows(problem)
     return rows <= Self.mostRows
       ? nil
@@ -54,6 +54,6 @@ struct DecodeExactKernel: ExactKernel {
     _ inputs: ExactArguments, _ outputs: ExactOutputs, _ incoming: ExactOutputs
   ) throws -> ExactGradients {
     // Not reached: the kernel objects to problems with gradients.
-    throw AttentionError.kernelObjects(name, Objection("it runs forward only"))
+    throw AttentionError.kernelObjects(name, Objection("computes no gradients"))
   }
 }

@@ -22,11 +22,11 @@ struct TiledExactKernel: ExactKernel {
 
   func objection(to problem: ExactProblem) -> Objection? {
     guard problem.dtype.floatType != nil else {
-      return Objection("\(problem.dtype.rawValue) asked for; it computes in float32")
+      return Objection("needs float32, bfloat16 or float16 inputs, was \(problem.dtype.rawValue)")
     }
     guard multipliesBFloat16 else { return nil }
     guard problem.dtype == .bfloat16 else {
-      return Objection("\(problem.dtype.rawValue) asked for; it multiplies bfloat16")
+      return Objection("needs bfloat16 inputs, was \(problem.dtype.rawValue)")
     }
     let set = InstructionSet.current
     return set.kernels.has_bf16 != 0
