@@ -21,7 +21,7 @@ struct ChunkedKernel: LinearKernel {
   /// What no kernel that runs in chunks computes.
   static func objection(to problem: LinearProblem) -> Objection? {
     problem.dtype == .float64
-      ? Objection("queries are float64; this kernel computes in float32") : nil
+      ? Objection("needs float32, bfloat16 or float16 inputs, was float64") : nil
   }
 
   /// The share of the peak that the products reach with the work between them.

@@ -14,8 +14,7 @@ struct StepKernel: LinearKernel {
   private static let readOperations = 2
   /// Each element of the state is loaded and stored for these operations.
   private static let efficiency = 0.3
-  private static let gradientObjection = Objection(
-    "gradients asked for; this kernel runs forward only")
+  private static let gradientObjection = Objection("computes no gradients")
 
   func objection(to problem: LinearProblem) -> Objection? {
     ChunkedKernel(erases: erases).objection(to: problem)
