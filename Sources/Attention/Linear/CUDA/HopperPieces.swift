@@ -66,7 +66,7 @@ struct HopperPieces {
     }
   }
 
-  /// The length of a sequence's pieces, so many that the heads of one sequence fill the device once.
+  /// The length of a sequence's pieces, which is such that the heads of one sequence fill the device once.
   private static func length(
     _ tokens: Int, _ problem: LinearProblem, _ multiprocessors: Int
   ) -> Int {
