@@ -1,7 +1,7 @@
 import AttentionTensors
 
-/// A public function of a mathematical family, declared once: its tensors, options, problem and kernels. Swift
-/// functions, the command line, C interface, Python and conformance are derived from it.
+/// A public function of a mathematical family, declared once: its tensors, options, problem and kernels. The
+/// Swift functions, command line, C interface, Python and conformance are derived from the declaration.
 public protocol Operator: Sendable {
   /// The only table of the tensors that it reads.
   associatedtype Input: OperatorInput
