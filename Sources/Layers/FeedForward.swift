@@ -11,7 +11,7 @@ public struct FeedForward: Sendable {
   /// - Parameters:
   ///   - width: the extent of the last axis of input and output.
   ///   - inner: the width between the projections.
-  ///   - outputScale: the standard deviation of an output for inner numbers of variance 1.
+  ///   - outputScale: the standard deviation of an output for inner activations of variance 1.
   ///   - scope: where the three projections come from.
   /// - Throws: ``LayerError``.
   public init(width: Int, inner: Int, outputScale: Double = 1, scope: ParameterScope) throws {

@@ -1,17 +1,17 @@
 import AttentionCUDA
 import AttentionTensors
 
-/// What a caller of the layers got wrong.
+/// An error in the use of a layer.
 public enum LayerError: Error, Hashable, CustomStringConvertible {
-  /// An argument has a value it cannot have: its name, what it was and what it must be.
+  /// An argument has an invalid value: its name, what it was and what it must be.
   case invalidArgument(_ name: String, was: String, mustBe: String)
   /// A layer needs a parameter that is not among those given.
   case missingParameter(path: String, expected: String)
-  /// A parameter has another shape or dtype than its layer needs.
+  /// A parameter does not have the shape or dtype that its layer needs.
   case mismatchedParameter(path: String, was: String, mustBe: String)
   /// Two parameters have the same path.
   case duplicateParameter(path: String)
-  /// Parameters were given that no layer asked for.
+  /// Parameters were given that no layer uses.
   case unusedParameters(paths: [String])
 
   public var description: String {
@@ -31,10 +31,10 @@ public enum LayerError: Error, Hashable, CustomStringConvertible {
 }
 
 extension LayerError {
-  /// The largest extent that a layer may be asked for.
+  /// The largest extent of a layer.
   private static let largestExtent = 1 << 20
 
-  /// Throws ``invalidArgument(_:was:mustBe:)`` unless `value` is at least 1 and no mistake.
+  /// Throws ``invalidArgument(_:was:mustBe:)`` unless `value` is from 1 to `largestExtent`.
   static func require(_ name: String, isExtent value: Int) throws {
     guard value >= 1, value <= largestExtent else {
       throw invalidArgument(name, was: "\(value)", mustBe: "in 1...\(largestExtent)")

@@ -8,9 +8,9 @@ public struct Linear: Sendable {
   public let bias: Tensor?
 
   /// - Parameters:
-  ///   - inputs: the extent of the last axis of what comes in.
-  ///   - outputs: the extent of the last axis of what comes out.
-  ///   - hasBias: whether b exists; it starts as zero.
+  ///   - inputs: the extent of the input's last axis.
+  ///   - outputs: the extent of the output's last axis.
+  ///   - hasBias: whether there is a bias b, which starts at zero.
   ///   - scale: the standard deviation of an output for inputs of variance 1.
   ///   - scope: where the parameters come from.
   /// - Throws: ``LayerError``.
@@ -30,9 +30,9 @@ public struct Linear: Sendable {
 }
 
 extension Tensor {
-  /// This [..., inputs] times the transpose of `weight` [outputs, inputs], [..., outputs].
+  /// This tensor, [..., inputs], times the transpose of `weight`, [outputs, inputs]: [..., outputs].
   ///
-  /// Unlike a product with a transposed view, the gradient of the weight comes out contiguous.
+  /// Unlike in a product with a transposed view, the gradient of the weight is contiguous.
   ///
   /// - Throws: ``LayerError/invalidArgument(_:was:mustBe:)`` if the last axis is not `inputs` long.
   public func multiplied(byRowsOf weight: Tensor) throws -> Tensor {

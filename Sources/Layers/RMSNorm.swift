@@ -15,8 +15,7 @@ public struct RMSNorm: Sendable {
     self.epsilon = epsilon
   }
 
-  /// - Throws: `TensorError.invalidArgument(_:was:mustBe:)` if the last axis is not
-  ///   `width` long.
+  /// - Throws: `TensorError.invalidArgument(_:was:mustBe:)` if the last axis is not `width` long.
   public func callAsFunction(_ x: Tensor) throws -> Tensor {
     try x.rmsNorm(weight: weight, epsilon: epsilon)
   }

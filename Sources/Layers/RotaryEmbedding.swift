@@ -2,11 +2,11 @@ import AttentionCLibrary
 import AttentionCPUKernels
 import AttentionTensors
 
-/// Turns pairs of a head's numbers by angles that grow with the token's position, so that products
-/// of queries and keys depend on the distance of their tokens.
+/// Rotates pairs of a head's elements by angles that grow with the token's position, so that products
+/// of queries and keys depend on the distance between their tokens.
 ///
-/// The pairs are (x[i], x[i + d/2]), i < d/2, as Llama has them; pair i of a token at position p is
-/// turned by p · theta^(−2i/d).
+/// The pairs are (x[i], x[i + d/2]), i < d/2, as in Llama; pair i of a token at position p is rotated
+/// by p · theta^(−2i/d).
 ///
 /// Reference: Su et al., *RoFormer* (2021).
 public struct RotaryEmbedding: Hashable, Sendable {
@@ -28,9 +28,9 @@ public struct RotaryEmbedding: Hashable, Sendable {
     self.theta = theta
   }
 
-  /// Turns `x`, [batch, length, heads, dimension], by the positions of `context`.
+  /// Rotates `x`, [batch, length, heads, dimension], by the positions of `context`.
   ///
-  /// - Throws: ``LayerError/invalidArgument(_:was:mustBe:)`` if shape or dtype is another.
+  /// - Throws: ``LayerError/invalidArgument(_:was:mustBe:)`` for any other shape or dtype.
   public func callAsFunction(_ x: Tensor, context: TokenContext) throws -> Tensor {
     guard x.rank == 4, x.shape[0] == context.batch, x.shape[1] == context.length,
       x.shape[3] == dimension, x.dtype.isFloatingPoint
@@ -51,7 +51,7 @@ public struct RotaryEmbedding: Hashable, Sendable {
     }.cast(to: x.dtype)
   }
 
-  /// `x` turned by `turn`, whose gradient turns back.
+  /// `x` rotated by `turn`; its gradient is rotated back.
   private static func turned(
     _ x: Tensor, direction: Float,
     _ turn: @escaping @Sendable (_ x: Tensor, _ direction: Float) throws -> Tensor
@@ -74,17 +74,17 @@ public struct RotaryEmbedding: Hashable, Sendable {
       [pairs[0] * cosines - pairs[1] * sines, pairs[1] * cosines + pairs[0] * sines], -1)
   }
 
-  /// How far each pair turns from one position to the next.
+  /// The angle of each pair from one position to the next.
   var frequencies: [Double] {
     (0..<dimension / 2).map { pow(theta, -2 * Double($0) / Double(dimension)) }
   }
 
-  /// - Parameter direction: 1, or −1 to turn back.
+  /// - Parameter direction: 1, or −1 for the inverse rotation.
   private static func turn(
     _ x: Tensor, _ positions: Tensor, _ tables: RotaryTables, direction: Float
   ) throws -> Tensor {
     let (heads, dimension) = (x.shape[2], x.shape[3])
-    // Tokens of all batch entries are one row of tokens; numbers of a head must be neighbours.
+    // Tokens must be equally spaced over all batch entries, and the elements of a head adjacent.
     let isEven =
       x.strides[3] == 1 && (x.shape[0] == 1 || x.strides[0] == x.strides[1] * x.shape[1])
     let source = isEven ? x : try x.contiguous()

@@ -18,7 +18,7 @@ struct RotaryTables: Sendable {
 
   private static let cache = Mutex<[Key: RotaryTables]>([:])
 
-  /// Tables of at least `positions` positions on `device`, kept for all layers and steps of the
+  /// Tables of at least `positions` positions on `device`, shared by all layers and calls of the
   /// process.
   static func shared(_ rotary: RotaryEmbedding, positions: Int, on device: Device) throws
     -> RotaryTables

@@ -1,12 +1,12 @@
 import AttentionOperators
 import AttentionTensors
 
-/// A causal convolution over the last few tokens, every channel by itself, with a silu behind it:
-/// what most recurrent mixers put before their recurrence.
+/// A causal depthwise convolution over the last few tokens, followed by a silu: most recurrent mixers
+/// apply one before their recurrence.
 ///
 /// Parameters: `weight` [channels, width], and `bias` [channels] if it has one.
 public struct ShortConvolution: Sendable {
-  /// [channels, width]; the last column meets the newest token.
+  /// [channels, width]; the last column multiplies the newest token.
   public let weight: Tensor
   /// [channels]
   public let bias: Tensor?
@@ -14,8 +14,8 @@ public struct ShortConvolution: Sendable {
 
   /// - Parameters:
   ///   - channels: the extent of the last axis.
-  ///   - width: how many tokens an output sees, from 2 to 4.
-  ///   - hasBias: whether there is a bias; it starts as zero.
+  ///   - width: how many tokens an output depends on, from 2 to 4.
+  ///   - hasBias: whether there is a bias, which starts at zero.
   ///   - appliesSiLU: whether the activation is applied.
   ///   - scope: where the parameters come from.
   /// - Throws: ``LayerError``.
@@ -37,8 +37,8 @@ public struct ShortConvolution: Sendable {
   /// - Parameters:
   ///   - x: `[batch, length, channels]`.
   ///   - context: of the same batch and length.
-  ///   - state: the inputs before `x`, [batch, channels, width − 1], nil before the first token; nil
-  ///     where sequences are packed. Afterwards that behind `x`, one for each sequence.
+  ///   - state: the inputs before `x`, [batch, channels, width − 1]; nil before the first token and
+  ///     for packed sequences. The call replaces it by the last inputs of `x`, one for each sequence.
   /// - Throws: ``LayerError``, or what the operator throws.
   public func callAsFunction(_ x: Tensor, context: TokenContext, state: inout Tensor?) throws
     -> Tensor
@@ -59,7 +59,7 @@ public struct ShortConvolution: Sendable {
     return result.output
   }
 
-  /// Convolves whole sequences, that nothing precedes.
+  /// Convolves whole sequences from their start.
   public func callAsFunction(_ x: Tensor, context: TokenContext) throws -> Tensor {
     var state: Tensor?
     return try self(x, context: context, state: &state)

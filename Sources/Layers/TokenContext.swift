@@ -1,12 +1,12 @@
 import AttentionTensors
 
-/// What all layers of a model need to know about the tokens of one call.
+/// What all layers of a model must know about the tokens of one call.
 public struct TokenContext: Sendable {
   public let batch: Int
   public let length: Int
   /// How many tokens of the same sequences came in earlier calls.
   public let offset: Int
-  /// Where packed sequences begin, and their end: int32 [sequences + 1]; nil if not packed.
+  /// Where packed sequences begin, and where the last ends: int32 [sequences + 1]; nil if not packed.
   public let cumulativeLengths: Tensor?
   /// Bool [batch, length], false for padding; nil if there is none.
   public let paddingMask: Tensor?
@@ -19,10 +19,10 @@ public struct TokenContext: Sendable {
   ///   - batch: how many rows of tokens there are.
   ///   - length: how many tokens a row has.
   ///   - offset: how many tokens of the same sequences came before; 0 for packed ones.
-  ///   - cumulativeLengths: `int32 [sequences + 1]`, from 0 to `length` and never falling, for a batch
-  ///     of 1.
+  ///   - cumulativeLengths: `int32 [sequences + 1]`, from 0 to `length` and never decreasing, for a
+  ///     batch of 1.
   ///   - paddingMask: `bool [batch, length]`, false for tokens that are padding.
-  ///   - device: where the tokens are: mask and positions are copied there once for all layers.
+  ///   - device: where the tokens are; mask and positions are copied there once for all layers.
   /// - Throws: ``LayerError/invalidArgument(_:was:mustBe:)``.
   public init(
     batch: Int, length: Int, offset: Int = 0, cumulativeLengths: Tensor? = nil,
@@ -75,7 +75,7 @@ public struct TokenContext: Sendable {
     guard ends.first == 0, ends.last == length, zip(ends, ends.dropFirst()).allSatisfy({ $0 <= $1 })
     else {
       throw LayerError.invalidArgument(
-        "cumulativeLengths", was: "\(ends)", mustBe: "from 0 to \(length) and never falling")
+        "cumulativeLengths", was: "\(ends)", mustBe: "from 0 to \(length) and never decreasing")
     }
     return ends
   }

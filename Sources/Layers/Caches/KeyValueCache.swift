@@ -1,11 +1,11 @@
 import AttentionTensors
 
-/// The keys and values that later queries may still see.
+/// The keys and values that later queries may still attend to.
 ///
-/// Without a window it grows by one row a token; with one it never holds more than twice the rows
-/// that one call can see.
+/// Without a window it grows by one row per token. With one it never holds more than twice the rows
+/// that one call can attend to.
 public struct KeyValueCache: MixerCache {
-  /// How many tokens a query sees, itself included; nil for all.
+  /// How many tokens a query attends to, its own included; nil for all.
   public let window: Int?
   public private(set) var tokenCount = 0
   private var keys: GrowableRows?
@@ -19,7 +19,7 @@ public struct KeyValueCache: MixerCache {
 
   public init(window: Int? = nil) { self.window = window }
 
-  /// What the queries of a call may see.
+  /// What the queries of a call may attend to.
   public struct Visible: Sendable {
     /// `[batch, kept + length, heads, dimension]`.
     public let keys: Tensor
@@ -29,15 +29,15 @@ public struct KeyValueCache: MixerCache {
     public let mask: Tensor?
   }
 
-  /// Adds keys and values and returns them behind those kept. Afterwards only what the next token may see is
-  /// kept.
+  /// Appends keys and values and returns all that are kept. Afterwards drops those that the next token cannot
+  /// attend to.
   ///
   /// - Parameters:
-  ///   - newKeys: `[batch, length, heads, dimension]`, in batch, heads, dimension and dtype as those before.
+  ///   - newKeys: `[batch, length, heads, dimension]`; batch, heads, dimension and dtype of those before.
   ///   - newValues: `[batch, length, heads, dimension of values]`.
   ///   - newMask: `bool [batch, length]`, false for padding; nil if there is none.
-  /// - Throws: ``LayerError/invalidArgument(_:was:mustBe:)`` if the three do not belong together, `TensorError`
-  ///   if they do not belong to those before; the cache is then as it was.
+  /// - Throws: ``LayerError/invalidArgument(_:was:mustBe:)`` if the three shapes do not agree, `TensorError`
+  ///   if they do not agree with those before; the cache is then unchanged.
   public mutating func append(
     keys newKeys: Tensor, values newValues: Tensor, mask newMask: Tensor? = nil
   ) throws -> Visible {
@@ -49,7 +49,7 @@ public struct KeyValueCache: MixerCache {
     guard newValues.rank == 4, Array(newValues.shape.prefix(3)) == places else {
       throw LayerError.invalidArgument(
         "values", was: "\(newValues.shape)",
-        mustBe: "\(Shape(places)) and a dimension, as the keys")
+        mustBe: "\(Shape(places)) and a dimension, like the keys")
     }
     guard newMask == nil || newMask?.shape == Shape(Array(places.prefix(2))) else {
       throw LayerError.invalidArgument(

@@ -17,7 +17,7 @@ public struct CosineAttention: TokenMixer {
   private let scale: Tensor
 
   /// - Parameters:
-  ///   - hidden: how many numbers a token has.
+  ///   - hidden: the hidden size.
   ///   - options: heads, window and positions.
   ///   - initialScale: the scale of every head before training.
   ///   - outputScale: the standard deviation of an output for head outputs of variance 1.

@@ -1,15 +1,15 @@
 import AttentionTensors
 
-/// How an exact attention layer divides its width, and what its tokens see.
+/// How an exact attention layer divides its width, and which tokens its queries attend to.
 public struct ExactAttentionOptions: Hashable, Sendable {
   public var heads: Int
-  /// Query heads share key/value heads in groups of heads / keyValueHeads; nil for as many.
+  /// Query heads share key/value heads in groups of heads / keyValueHeads; nil for as many as heads.
   public var keyValueHeads: Int?
   /// The dimension of one head; nil for hidden / heads.
   public var headDimension: Int?
-  /// How many tokens a token sees, itself included; nil for all before it.
+  /// How many tokens a token attends to, itself included; nil for all before it.
   public var window: Int?
-  /// The base of the rotary frequencies; nil for no positions.
+  /// The base of the rotary frequencies; nil for no rotary embedding.
   public var rotaryTheta: Double? = RotaryEmbedding.defaultTheta
 
   public init(
@@ -22,10 +22,10 @@ public struct ExactAttentionOptions: Hashable, Sendable {
   }
 
   /// Throws ``LayerError/invalidArgument(_:was:mustBe:)`` naming the option that does not fit a layer
-  /// of `hidden` numbers a token.
+  /// of hidden size `hidden`.
   public func validate(hidden: Int) throws { _ = try layout(hidden: hidden) }
 
-  /// The extents that follow.
+  /// The extents that follow from the options.
   struct Layout: Sendable {
     let heads: Int
     let keyValueHeads: Int

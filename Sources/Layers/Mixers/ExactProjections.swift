@@ -28,7 +28,7 @@ struct ExactProjections: Sendable {
       inputs: width, outputs: hidden, scale: outputScale, scope: scope["o_proj"])
   }
 
-  /// Projects, applies `prepare` to queries and keys, turns them by their positions, and attends.
+  /// Projects, applies `prepare` to queries and keys, rotates them by their positions, and attends.
   func attend(
     _ mixer: some TokenMixer, _ x: Tensor, similarity: Similarity, context: TokenContext,
     cache: inout (any MixerCache)?, prepare: (Tensor) throws -> Tensor = { $0 }
@@ -50,7 +50,7 @@ struct ExactProjections: Sendable {
     if let visible = try kept?.append(keys: keys, values: values, mask: keyMask) {
       (keys, values, keyMask) = (visible.keys, visible.values, visible.mask)
     }
-    // A window counts the query's own token, the operator's does not.
+    // A layer's window counts the query's own token; the operator's does not.
     let mask = AttentionMask(
       isCausal: true, window: window.map { Window(left: $0 - 1, right: 0) }, keyMask: keyMask,
       cumulativeLengths: context.cumulativeLengths)

@@ -1,11 +1,11 @@
 import AttentionOperators
 import AttentionTensors
 
-/// Gated linear attention: a matrix state a head, whose rows decay by gates that depend on the token.
+/// Gated linear attention: one matrix state per head, whose rows decay by gates that depend on the token.
 ///
 ///     S_t = diag(e^{g_t}) S_{t−1} + k_t v_tᵀ ,  o_t = S_tᵀ q_t / √d
 ///     g = log σ(W₂ W₁ x + b) / divisor
-///     y = Wₒ (RMSNorm(o) ⊙ gate(W_g x)) ,  the norm over each head
+///     y = Wₒ (RMSNorm(o) ⊙ gate(W_g x)) ,  where the norm is over each head
 ///
 /// Parameters: `q_proj`, `k_proj`, `v_proj`, `g_proj`, `decay_proj.0`, `decay_proj.1`, `norm`,
 /// `o_proj`.
@@ -13,7 +13,7 @@ import AttentionTensors
 /// Reference: Yang, Wang, Shen, Panda, Kim, *Gated linear attention transformers with
 /// hardware-efficient training* (2024).
 public struct GatedLinearAttention: TokenMixer {
-  /// What multiplies the normalised output.
+  /// The function whose result multiplies the normalized output.
   public enum Gate: String, CaseIterable, Sendable, Codable {
     /// x σ(x)
     case swish
@@ -30,7 +30,7 @@ public struct GatedLinearAttention: TokenMixer {
     public var valueExpansion = 1.0
     /// The width between the two projections that make the decay.
     public var decayRank = 16
-    /// Log-decays are divided by this: larger numbers forget more slowly.
+    /// Log-decays are divided by this: with larger values the state decays more slowly.
     public var decayDivisor = 16.0
     public var gate = Gate.swish
     /// ε of the norm over each head.
@@ -51,7 +51,7 @@ public struct GatedLinearAttention: TokenMixer {
   private let output: Linear
 
   /// - Parameters:
-  ///   - hidden: how many numbers a token has.
+  ///   - hidden: the hidden size.
   ///   - options: heads, widths, decay and gate.
   ///   - outputScale: the standard deviation of an output for head outputs of variance 1.
   ///   - scope: where the parameters come from.
@@ -89,7 +89,7 @@ public struct GatedLinearAttention: TokenMixer {
     var values = try value(x)
     var decay = try decayUp(decayDown(x)).logSigmoid(dividedBy: options.decayDivisor)
     if let mask = try context.paddingMask?.unsqueezed(-1) {
-      // A padded token writes nothing into the state and does not decay it.
+      // Padding writes nothing into the state and does not decay it.
       keys = try keys.zeroed(exceptWhere: mask)
       values = try values.zeroed(exceptWhere: mask)
       decay = try decay.zeroed(exceptWhere: mask)
@@ -113,7 +113,7 @@ public struct GatedLinearAttention: TokenMixer {
 }
 
 extension Tensor {
-  /// These numbers where `mask` is true, 0 elsewhere.
+  /// These elements where `mask` is true, 0 elsewhere.
   fileprivate func zeroed(exceptWhere mask: Tensor) throws -> Tensor {
     try .select(mask, self, .zeros([], dtype: dtype))
   }
@@ -121,7 +121,7 @@ extension Tensor {
 
 extension GatedLinearAttention.Options {
   /// Throws ``LayerError/invalidArgument(_:was:mustBe:)`` naming the option that does not fit a layer
-  /// of `hidden` numbers a token.
+  /// of hidden size `hidden`.
   public func validate(hidden: Int) throws {
     try LayerError.require("hiddenSize", isExtent: hidden)
     try LayerError.require("heads", isExtent: heads)

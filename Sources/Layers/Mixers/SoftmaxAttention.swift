@@ -10,7 +10,7 @@ public struct SoftmaxAttention: TokenMixer {
   private let projections: ExactProjections
 
   /// - Parameters:
-  ///   - hidden: how many numbers a token has.
+  ///   - hidden: the hidden size.
   ///   - options: heads, window and positions.
   ///   - outputScale: the standard deviation of an output for head outputs of variance 1.
   ///   - scope: where the parameters come from.

@@ -1,16 +1,16 @@
 import AttentionTensors
 
-/// A layer in which tokens of a sequence learn from earlier ones: [batch, length, hidden] →
-/// [batch, length, hidden], causal.
+/// A causal layer that mixes each token of a sequence with earlier ones: [batch, length, hidden] →
+/// [batch, length, hidden].
 public protocol TokenMixer: Sendable {
-  /// Mixes all tokens of `x`, which follow those that `cache` remembers.
+  /// Mixes all tokens of `x`, which follow those in `cache`.
   ///
   /// - Parameters:
   ///   - x: `[batch, length, hidden]`.
   ///   - context: of the same batch and length.
-  ///   - cache: what is kept of earlier tokens, from ``makeCache()``; afterwards the new tokens are
-  ///     in it. Nil where a call has whole sequences. Gradients do not reach into a cache, so with
-  ///     one `x` must not be tracked.
+  ///   - cache: what is kept of earlier tokens, from ``makeCache()``; the call adds the new tokens.
+  ///     Nil for whole sequences. No gradient flows into a cache, so `x` must not be tracked when
+  ///     one is given.
   /// - Throws: ``LayerError``, or what the operator throws.
   func callAsFunction(_ x: Tensor, context: TokenContext, cache: inout (any MixerCache)?) throws
     -> Tensor
@@ -20,7 +20,7 @@ public protocol TokenMixer: Sendable {
 }
 
 extension TokenMixer {
-  /// Mixes whole sequences: without `context`, one of each batch entry that nothing precedes.
+  /// Mixes whole sequences; without `context`, each batch entry is one sequence from its start.
   public func callAsFunction(_ x: Tensor, context: TokenContext? = nil) throws -> Tensor {
     guard x.rank == 3 else {
       throw LayerError.invalidArgument("x", was: "\(x.shape)", mustBe: "[batch, length, hidden]")
@@ -31,13 +31,13 @@ extension TokenMixer {
     return try self(x, context: context, cache: &none)
   }
 
-  /// Checks what every mixer asks of its arguments: `x` of the context's batch and length, and with a cache
-  /// an untracked `x` in sequences that are not packed, of which the cache has seen as many tokens as the
-  /// context says.
+  /// Checks what every mixer requires: `x` has the context's batch and length. With a cache, `x` is
+  /// untracked, its sequences are not packed, and the cache has read as many tokens as the context says came
+  /// before.
   ///
   /// - Parameters:
   ///   - x: must be `[batch, length, hidden]`.
-  ///   - hidden: how many numbers a token has.
+  ///   - hidden: the hidden size.
   ///   - context: of the call.
   ///   - cache: of the call, or nil.
   /// - Throws: ``LayerError/invalidArgument(_:was:mustBe:)``.
@@ -70,20 +70,20 @@ extension TokenMixer {
   }
 }
 
-/// What a mixer remembers of the tokens it has seen, so that the next token costs little.
+/// What a mixer keeps of the tokens it has read, so that the next token costs little.
 ///
 /// A cache is a value: a copy is an independent continuation.
 public protocol MixerCache: Sendable {
-  /// How many tokens have been seen.
+  /// How many tokens have been read.
   var tokenCount: Int { get }
   /// The memory it takes.
   var byteCount: Int { get }
 }
 
 extension Optional where Wrapped == any MixerCache {
-  /// The cache as the kind that a mixer keeps; nil where there is none.
+  /// The cache as the type that a mixer uses; nil where there is none.
   ///
-  /// - Throws: ``LayerError/invalidArgument(_:was:mustBe:)`` if it is of another kind.
+  /// - Throws: ``LayerError/invalidArgument(_:was:mustBe:)`` if it has a different type.
   public func asKind<Cache: MixerCache>(_ kind: Cache.Type) throws -> Cache? {
     guard let self else { return nil }
     guard let cache = self as? Cache else {

@@ -1,8 +1,8 @@
 import Synchronization
 import AttentionTensors
 
-/// Where layers get their parameters: a path, and either a seed to draw them from or the parameters
-/// of a checkpoint or training step to read them from.
+/// Where layers get their parameters: a path, and either a seed that draws them or parameters of a
+/// checkpoint or training step that are read.
 ///
 ///     let drawn = ParameterScope(seed: 0)
 ///     let layer = try Linear(inputs: 4, outputs: 8, scope: drawn["q_proj"])
@@ -12,8 +12,8 @@ import AttentionTensors
 ///     let same = try Linear(inputs: 4, outputs: 8, scope: read["q_proj"])
 ///     try read.requireAllUsed()
 ///
-/// A drawn parameter's numbers depend on the seed and its path only, not on what is drawn before it.
-/// Reading copies nothing, so a model may be built anew in every training step.
+/// A drawn parameter depends only on the seed and its path, not on what is drawn before it. Reading
+/// copies nothing, so every training step can build the model anew.
 public struct ParameterScope: Sendable {
   private enum Source {
     case seed(UInt64)
@@ -52,7 +52,7 @@ public struct ParameterScope: Sendable {
     self.init(registry: Registry(source: .parameters(parameters), dtype: dtype), path: "")
   }
 
-  /// Parameters are one zero each, whatever their shape: to learn what a model has without its memory.
+  /// Each parameter is a single broadcast zero: to list a model's parameters without their memory.
   package static func shapes(dtype: DType = .float32) -> ParameterScope {
     ParameterScope(registry: Registry(source: .shapes, dtype: dtype), path: "")
   }
@@ -65,14 +65,14 @@ public struct ParameterScope: Sendable {
   /// The dtype of all parameters.
   public var dtype: DType { registry.dtype }
 
-  /// What layers have asked for so far, in the order in which they did.
+  /// The parameters that layers have obtained so far, in that order.
   public var parameters: Parameters { registry.registered.withLock { $0 } }
 
   /// The parameter `name` of this scope: drawn by `initializer`, or read.
   ///
   /// - Throws: ``LayerError/missingParameter(path:expected:)`` or
   ///   ``LayerError/mismatchedParameter(path:was:mustBe:)`` if it cannot be read,
-  ///   ``LayerError/duplicateParameter(path:)`` if it was asked for before.
+  ///   ``LayerError/duplicateParameter(path:)`` if a layer has it already.
   public func parameter(_ name: String, _ shape: Shape, _ initializer: Initializer) throws
     -> Tensor
   {
@@ -99,8 +99,8 @@ public struct ParameterScope: Sendable {
     return tensor
   }
 
-  /// Throws ``LayerError/unusedParameters(paths:)`` if parameters were given that no layer has asked
-  /// for. To be called when the model is built.
+  /// Throws ``LayerError/unusedParameters(paths:)`` if parameters were given that no layer uses. Call
+  /// it when the model is built.
   public func requireAllUsed() throws {
     guard case .parameters(let given) = registry.source else { return }
     let used = parameters

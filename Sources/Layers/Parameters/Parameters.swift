@@ -1,9 +1,9 @@
 import AttentionTensors
 
-/// The numbers that a model learns: tensors in order, each under its path.
+/// The parameters of a model: tensors in order, each under its path.
 ///
-/// The path says which layer a tensor belongs to, as `layers.0.mixer.q_proj.weight`, and is its name
-/// in checkpoints.
+/// The path names the layer of a tensor, such as `layers.0.mixer.q_proj.weight`, and is the tensor's
+/// name in checkpoints.
 public struct Parameters: Sendable {
   public private(set) var paths: [String] = []
   public private(set) var tensors: [Tensor] = []
@@ -19,20 +19,20 @@ public struct Parameters: Sendable {
 
   public subscript(path: String) -> Tensor? { places[path].map { tensors[$0] } }
 
-  /// How many numbers all tensors have together.
+  /// How many elements all tensors have together.
   public var count: Int { tensors.reduce(0) { $0 + $1.elementCount } }
 
-  /// The same numbers as leaves of the tape, for `Tensor.gradients(of:seed:areDifferentiable:)`.
+  /// The same parameters as leaves of the tape, for `Tensor.gradients(of:seed:areDifferentiable:)`.
   public func tracked() -> Parameters { mapping { $0.tracked() } }
 
-  /// The same numbers on `device`.
+  /// The same parameters on `device`.
   public func moved(to device: Device) throws -> Parameters {
     try mapping { try $0.moved(to: device) }
   }
 
-  /// Other tensors in place of these, in the same order: what an optimizer step makes.
+  /// Other tensors in place of these, in the same order, such as the result of an optimizer step.
   ///
-  /// - Throws: ``LayerError`` if there are more or fewer, or one has another shape or dtype.
+  /// - Throws: ``LayerError`` if there are more or fewer, or one differs in shape or dtype.
   public func replacing(_ replacements: [Tensor]) throws -> Parameters {
     guard replacements.count == tensors.count else {
       throw LayerError.invalidArgument(

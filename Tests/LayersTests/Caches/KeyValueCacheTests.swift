@@ -45,7 +45,7 @@ import Testing
         == "keys is [2, 3, 4]; it must be [batch, length, heads, dimension]")
     #expect(
       try message(rows, .ones([1, 2, 1, 4]))
-        == "values is [1, 2, 1, 4]; it must be [1, 2, 3] and a dimension, as the keys")
+        == "values is [1, 2, 1, 4]; it must be [1, 2, 3] and a dimension, like the keys")
     #expect(try message(rows, rows, .ones([1, 3])) == "mask is [1, 3]; it must be [1, 2]")
     #expect(try message(.ones([1, 2, 3, 5]), rows).hasPrefix("rows is "))
     #expect(try message(rows.cast(to: .float64), rows).hasPrefix("rows is "))
