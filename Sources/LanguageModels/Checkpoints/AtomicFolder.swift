@@ -3,22 +3,22 @@ import AttentionCUDA
 import FoundationEssentials
 import AttentionTensors
 
-/// Folders that are either complete or not there.
+/// Folders that are either complete or absent.
 public enum AtomicFolder {
-  /// What the names of unfinished folders begin with.
+  /// The prefix of unfinished folders' names.
   private static let unfinishedPrefix = ".unfinished-"
-  /// What the names of folders that are being removed begin with.
+  /// The prefix of the names of folders that are being removed.
   private static let removedPrefix = ".removed-"
 
-  /// Makes the folder at `path`, and those above it, replacing one that exists.
+  /// Creates the folder at `path`, and those above it, replacing one that exists.
   ///
-  /// It is filled under a temporary name and takes its own when `fill` is done. If that fails, the
-  /// temporary folder is removed and what had the name before is left as it was.
+  /// It is filled under a temporary name and renamed when `fill` is done. If that fails, the temporary
+  /// folder is removed and whatever is at `path` is unchanged.
   ///
   /// - Parameters:
   ///   - path: the folder's name.
-  ///   - fill: writes files, each of which has reached the disk when it returns, into the folder
-  ///     whose path it is given.
+  ///   - fill: writes files into the folder whose path it is given; each must be on disk when it
+  ///     returns.
   /// - Throws: `TensorError.file(path:reason:)`, or what `fill` throws.
   public static func write(to path: String, _ fill: (String) throws -> Void) throws {
     let (parent, name) = try split(path)
@@ -31,16 +31,16 @@ public enum AtomicFolder {
       try synchronize(temporary)
       try replace(path, by: temporary)
     } catch {
-      // The failure that stopped the writing is what the caller must hear of.
+      // The caller must get the error that stopped the writing.
       try? delete(temporary)
       throw error
     }
     try synchronize(parent)
-    // Where a folder was replaced, it now has the temporary name.
+    // A folder that was replaced now has the temporary name.
     try delete(temporary)
   }
 
-  /// Makes a folder and those above it, where they are missing.
+  /// Creates a folder and those above it, where they are missing.
   ///
   /// - Throws: `TensorError.file(path:reason:)`.
   public static func create(_ path: String) throws {
@@ -50,10 +50,10 @@ public enum AtomicFolder {
     }
   }
 
-  /// Removes a folder or file with all that is in it; of a symbolic link, the link.
+  /// Removes a file, a folder with its contents, or a symbolic link itself.
   ///
-  /// It first takes a hidden name, so that there never is a part of it under its own. What a process
-  /// leaves that is killed meanwhile, ``removeUnfinished(in:where:)`` removes.
+  /// It is first given a hidden name, so that `path` never names only a part of it. If the process is killed
+  /// meanwhile, ``removeUnfinished(in:where:)`` removes the rest.
   ///
   /// - Throws: `TensorError.file(path:reason:)`.
   public static func removeIfThere(_ path: String) throws {
@@ -66,12 +66,12 @@ public enum AtomicFolder {
     try delete(removed)
   }
 
-  /// Removes what processes that were killed while they wrote or removed left in `parent`.
+  /// Removes what processes left in `parent` that were killed while they wrote or removed a folder.
   ///
   /// - Parameters:
   ///   - parent: the folder.
-  ///   - isOwn: whether the caller's processes left what is called like this, as `model` for
-  ///     `.unfinished-model`; of files only the number of the process is known, as `4711-abc`.
+  ///   - isOwn: whether the caller's processes left the item of this name: `model` for
+  ///     `.unfinished-model`; of a file only the process's number is known, as in `4711-abc`.
   /// - Throws: `TensorError.file(path:reason:)`.
   public static func removeUnfinished(
     in parent: String, where isOwn: (Substring) -> Bool = { _ in true }
@@ -84,8 +84,8 @@ public enum AtomicFolder {
     }
   }
 
-  /// The names in a folder, in no order; none if there is no such folder. A name that is not UTF-8 is left
-  /// out: nothing here has one.
+  /// The names in a folder, in no particular order; none if there is no such folder. Names that are not UTF-8
+  /// are skipped, since this type gives none.
   ///
   /// - Throws: `TensorError.file(path:reason:)`.
   package static func names(in folder: String) throws -> [String] {
@@ -112,8 +112,8 @@ public enum AtomicFolder {
     return (slash == trimmed.startIndex ? "/" : String(trimmed[..<slash]), String(name))
   }
 
-  /// Gives `temporary` the name `path`. A folder that had it gets the temporary name, in one step
-  /// where the system can exchange names.
+  /// Renames `temporary` to `path`. A folder at `path` gets the temporary name, atomically where the
+  /// system can exchange names.
   private static func replace(_ path: String, by temporary: String) throws {
     if !exists(path) {
       try rename(temporary, to: path)
@@ -131,7 +131,7 @@ public enum AtomicFolder {
     }
   }
 
-  /// Whether something has the name: a symbolic link that leads nowhere too.
+  /// Whether something is at `path`, be it a broken symbolic link.
   private static func exists(_ path: String) -> Bool {
     var status = stat()
     return lstat(path, &status) == 0
@@ -157,14 +157,14 @@ public enum AtomicFolder {
   private static func exchange(_ first: String, _ second: String) -> Bool {
     typealias Rename =
       @convention(c) (Int32, UnsafePointer<CChar>, Int32, UnsafePointer<CChar>, UInt32) -> Int32
-    // From linux/fs.h; Swift's Glibc does not have it, nor the function.
+    // From linux/fs.h; Swift's Glibc has neither it nor the function.
     let renameExchange: UInt32 = 2
     guard let symbol = dlsym(nil, "renameat2") else { return false }
     let function = unsafeBitCast(symbol, to: Rename.self)
     return function(AT_FDCWD, first, AT_FDCWD, second, renameExchange) == 0
   }
 
-  /// Makes the names in a folder last through a power failure, where the file system can.
+  /// Makes the names in a folder survive a power failure, where the file system can.
   private static func synchronize(_ folder: String) throws {
     let descriptor = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
     guard descriptor >= 0 else { throw failure(folder, "it cannot be read") }
@@ -179,7 +179,7 @@ public enum AtomicFolder {
     .file(path: path, reason: "\(what): \(String(cString: strerror(errno)))")
   }
 
-  /// The system's words for why FileManager failed.
+  /// The system's description of why FileManager failed.
   private static func reason(_ error: any Error) -> String {
     guard let system = (error as? CocoaError)?.underlying as? POSIXError else { return "\(error)" }
     return String(cString: strerror(system.code.rawValue))

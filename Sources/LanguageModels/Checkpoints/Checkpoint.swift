@@ -23,9 +23,9 @@ public struct Checkpoint: Sendable {
 
   /// Reads the folder.
   ///
-  /// - Throws: ``ConfigurationError`` or `TensorError.file(path:reason:)` that names a file which is
-  ///   missing or damaged; ``CheckpointError`` that names the folder if the configuration makes no
-  ///   sense, or a tensor is missing, left over, or of another shape or dtype than it asks for.
+  /// - Throws: ``ConfigurationError`` or `TensorError.file(path:reason:)`, which names a missing or
+  ///   damaged file; ``CheckpointError``, which names the folder, if the configuration is invalid, or
+  ///   a tensor is missing, left over, or differs in shape or dtype from what the model needs.
   public init(folder: String) throws {
     do { try self.init(reading: folder) } catch let error as LayerError {
       throw CheckpointError(folder: folder, reason: .layers(error))
@@ -40,14 +40,14 @@ public struct Checkpoint: Sendable {
     let file = try SafetensorsFile(path: folder + "/" + Self.weightsFile)
     let stored = try Parameters(
       file.names.map { (path: $0, tensor: try file.tensor(named: $0)) })
-    // In the order of the model, whatever the file's is.
+    // In the order of the model, not that of the file.
     let scope = ParameterScope(stored, dtype: stored.tensors.first?.dtype ?? .float32)
     _ = try LanguageModel(configuration, scope: scope)
     try scope.requireAllUsed()
     parameters = scope.parameters
   }
 
-  /// The same with the parameters on `device`.
+  /// This checkpoint with the parameters on `device`.
   public func moved(to device: Device) throws -> Checkpoint {
     Checkpoint(configuration: configuration, parameters: try parameters.moved(to: device))
   }
@@ -59,17 +59,17 @@ public struct Checkpoint: Sendable {
     try LanguageModel(configuration, parameters: parameters)
   }
 
-  /// Writes the folder at `path`, replacing one that exists: it is written beside and renamed, so
-  /// there is always a complete one. A folder that holds something else is not replaced. Equal
-  /// checkpoints give equal bytes.
+  /// Writes the folder at `path`, replacing one that exists: it is written under a temporary name and
+  /// renamed, so there is always a complete one. A folder that holds something else is not replaced.
+  /// Equal checkpoints give equal bytes.
   ///
   /// - Parameters:
   ///   - path: the folder's name.
   ///   - adding: writes more files into the folder whose path it is given.
-  /// - Throws: `TensorError.file(path:reason:)`, or what `adding` throws; what was at
-  ///   `path` is then as before.
+  /// - Throws: `TensorError.file(path:reason:)`, or what `adding` throws; whatever is at `path` is
+  ///   then unchanged.
   public func write(to path: String, adding: (String) throws -> Void = { _ in }) throws {
-    // Names of any bytes count: what a folder holds is not lost because it cannot be spelled.
+    // Names that are not UTF-8 count too: a folder that has only such names is not empty.
     let present = (try? Folder.names(in: Array(path.utf8))) ?? []
     guard present.isEmpty || present.contains(Array(Self.configurationFile.utf8)) else {
       throw TensorError.file(

@@ -1,27 +1,26 @@
 import AttentionCUDA
 
-/// How the next token is chosen, and when generation ends.
+/// How tokens are chosen, and when generation ends.
 public struct GenerationOptions: Hashable, Sendable {
-  /// Logits are divided by this before the softmax; 0 takes the likeliest token.
+  /// Logits are divided by this before the softmax; 0 chooses the most likely token.
   public var temperature = 1.0
-  /// Only this many of the likeliest tokens may be chosen; nil for all.
+  /// Only this many of the most likely tokens may be chosen; nil for all.
   public var topK: Int?
-  /// Only the likeliest tokens that together have at least this probability may be chosen; nil for
-  /// all.
+  /// Only the fewest most likely tokens whose probabilities sum to at least this may be chosen; nil
+  /// for all.
   public var topP: Double?
-  /// What the choices are drawn with: the same seed gives the same tokens.
+  /// The seed of the random choices: the same seed gives the same tokens.
   public var seed: UInt64 = 0
   /// At most this many tokens are generated; nil for no limit.
   public var maximumTokens: Int?
-  /// Generation ends behind any of these; they are given to the caller too.
+  /// Generation ends after any of these sequences, which is part of the output.
   public var stopSequences: [[Int32]] = []
   /// Prompts are read in pieces of this many tokens, which bounds the memory that a long one needs.
   public var prefillLength = 512
 
   public init(maximumTokens: Int? = nil) { self.maximumTokens = maximumTokens }
 
-  /// Throws ``GenerationError/invalidArgument(_:was:mustBe:)`` for the first value that makes no
-  /// sense.
+  /// Throws ``GenerationError/invalidArgument(_:was:mustBe:)`` for the first invalid value.
   public func validate() throws {
     func require(_ holds: Bool, _ name: String, _ was: Any, _ mustBe: String) throws {
       guard holds else {
@@ -42,9 +41,9 @@ public struct GenerationOptions: Hashable, Sendable {
   }
 }
 
-/// What stops generation.
+/// An error in generation.
 public enum GenerationError: Error, Hashable, CustomStringConvertible {
-  /// An argument has a value it cannot have: its name, what it was and what it must be.
+  /// An argument has an invalid value: its name, what it was and what it must be.
   case invalidArgument(_ name: String, was: String, mustBe: String)
   /// The model gives a logit that is not a number.
   case notANumber(token: Int)

@@ -1,7 +1,7 @@
 import AttentionCLibrary
 import AttentionTensors
 
-/// Chooses tokens from logits. The n-th choice depends on the options, the n-th logits and n only.
+/// Chooses tokens from logits. The n-th choice depends only on the options, the n-th logits and n.
 public struct Sampler: Sendable {
   private let options: GenerationOptions
   private var generator: Philox
@@ -15,7 +15,7 @@ public struct Sampler: Sendable {
 
   /// The next token.
   ///
-  /// - Parameter logits: one for each token; −∞ is never chosen while another is there.
+  /// - Parameter logits: one for each token; −∞ is chosen only if all are −∞.
   /// - Throws: ``GenerationError``, if there are no logits or one is not a number.
   public mutating func next(_ logits: [Float]) throws -> Int32 {
     if let token = logits.firstIndex(where: \.isNaN) {
@@ -24,7 +24,7 @@ public struct Sampler: Sendable {
     guard let highest = logits.max() else {
       throw GenerationError.invalidArgument("logits", was: "empty", mustBe: "one for each token")
     }
-    // Drawn also where it decides nothing, so that the n-th choice uses the n-th number.
+    // Drawn even where it is not needed, so that the n-th choice uses the n-th random number.
     let draw = generator.nextUniform()
     guard options.temperature > 0, highest.isFinite else {
       return Int32(logits.firstIndex(of: highest) ?? 0)
@@ -35,17 +35,17 @@ public struct Sampler: Sendable {
       left -= candidate.weight
       if left < 0 { return Int32(candidate.token) }
     }
-    // Rounding can leave a trace of the sum behind the last candidate.
+    // Rounding can leave a small remainder after the last candidate.
     return Int32(candidates[candidates.count - 1].token)
   }
 
   private struct Candidate {
     let token: Int
-    /// The probability, up to a factor that all share.
+    /// The probability, up to a common factor.
     let weight: Double
   }
 
-  /// The tokens that may be chosen, never none. Equally likely tokens are in their own order.
+  /// The tokens that may be chosen, at least one. Equally likely tokens are ordered by their index.
   private func candidates(_ logits: [Float], highest: Double) -> [Candidate] {
     var candidates = logits.indices.map {
       Candidate(token: $0, weight: exp((Double(logits[$0]) - highest) / options.temperature))

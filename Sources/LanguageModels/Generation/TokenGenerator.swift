@@ -7,14 +7,14 @@ import AttentionTensors
 ///     while let token = try generator.next() { print(text.append(token), terminator: "") }
 ///     print(text.finish())
 ///
-/// A token costs the same however many came before, and so does its memory, except in exact
-/// attention layers without a window, whose keys and values grow by one row a token.
+/// Time and memory per token do not depend on how many came before, except in exact attention layers
+/// without a window, whose keys and values grow by one row per token.
 public struct TokenGenerator: Sendable {
   private let model: LanguageModel
   private let options: GenerationOptions
   private var sampler: Sampler
   private var cache: LanguageModel.Cache
-  /// What the model has not read yet.
+  /// The tokens that the model has not read yet.
   private var unread: [Int32]
   /// The last tokens generated, as many as the longest stop sequence has.
   private var tail: [Int32] = []
@@ -28,8 +28,8 @@ public struct TokenGenerator: Sendable {
 
   /// - Parameters:
   ///   - model: what continues the prompt.
-  ///   - prompt: at least one token, each below the model's vocabulary size. It is read when the
-  ///     first token is asked for.
+  ///   - prompt: at least one token, each below the model's vocabulary size. The first call of
+  ///     ``next()`` reads it.
   ///   - options: how tokens are chosen, and when to stop.
   /// - Throws: ``GenerationError/invalidArgument(_:was:mustBe:)``.
   public init(_ model: LanguageModel, prompt: [Int32], options: GenerationOptions) throws {
@@ -49,7 +49,7 @@ public struct TokenGenerator: Sendable {
     isDone = options.maximumTokens == 0
   }
 
-  /// The next token; nil behind the last.
+  /// The next token; nil after the last.
   ///
   /// - Throws: ``GenerationError``, or what the model throws.
   public mutating func next() throws -> Int32? {
@@ -65,7 +65,7 @@ public struct TokenGenerator: Sendable {
     return token
   }
 
-  /// Reads what is unread and returns the logits behind it.
+  /// Reads the unread tokens and returns the logits after them.
   private mutating func read() throws -> [Float] {
     var logits: Tensor?
     while !unread.isEmpty {
@@ -79,12 +79,12 @@ public struct TokenGenerator: Sendable {
 }
 
 extension LanguageModel {
-  /// Continues `prompt` and returns the tokens behind it.
+  /// Continues `prompt` and returns the generated tokens.
   ///
   /// - Parameters:
   ///   - prompt: at least one token, each below the model's vocabulary size.
   ///   - options: how tokens are chosen, and when to stop.
-  ///   - onToken: called with each token as it comes; false ends generation behind it.
+  ///   - onToken: called with each token as it is generated; returning false ends generation.
   /// - Throws: ``GenerationError``, or what the model or `onToken` throws.
   @discardableResult
   public func generate(

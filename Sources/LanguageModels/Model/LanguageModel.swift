@@ -3,8 +3,8 @@ import AttentionTensors
 
 /// A causal language model: embedding, blocks, norm, and the projection to logits.
 ///
-/// The model computes where its parameters are. Tokens, targets, lengths and masks may be on the
-/// processor in any case: they are checked there and copied.
+/// The model runs on the device of its parameters. Tokens, targets, lengths and masks may always be on
+/// the CPU: they are checked there and copied.
 ///
 /// The model is a value made of parameters. A training step builds it anew from tracked ones:
 ///
@@ -23,7 +23,7 @@ public struct LanguageModel: Sendable {
   private let norm: RMSNorm
   private let head: Linear?
 
-  /// Parameters are drawn or read by `scope`, which then holds them.
+  /// Draws or reads the parameters with `scope`, which then holds them.
   ///
   /// - Throws: ``ConfigurationError`` or `LayerError`.
   public init(_ configuration: LanguageModelConfiguration, scope: ParameterScope) throws {
@@ -44,7 +44,7 @@ public struct LanguageModel: Sendable {
         inputs: hidden, outputs: configuration.vocabularySize, scope: scope["head"])
   }
 
-  /// The model of exactly these parameters.
+  /// The model with exactly these parameters.
   ///
   /// - Throws: ``ConfigurationError`` or `LayerError`, also if a parameter is left over.
   public init(_ configuration: LanguageModelConfiguration, parameters: Parameters) throws {
@@ -68,11 +68,11 @@ public struct LanguageModel: Sendable {
     return try states.multiplied(byRowsOf: outputWeight)
   }
 
-  /// The mean over tokens of −log p(target), in nats: a float32 scalar, 0 if no target counts.
+  /// The mean of −log p(target) over tokens, in nats: a float32 scalar, 0 if no target counts.
   ///
   /// - Parameters:
   ///   - tokens: `int32 [batch, length]`.
-  ///   - targets: the token after each, int32 [batch, length]; negative ones do not count.
+  ///   - targets: the token after each, `int32 [batch, length]`; negative ones do not count.
   ///   - cumulativeLengths: `int32 [sequences + 1]` for packed sequences of a batch of 1.
   ///   - paddingMask: `bool [batch, length]`, false for tokens that are padding.
   /// - Throws: `LayerError` or `TensorError`.
@@ -89,7 +89,7 @@ public struct LanguageModel: Sendable {
       .linearCrossEntropy(weight: outputWeight, targets: targets.reshaped([count]))
   }
 
-  /// What the output projection reads, [batch, length, hidden].
+  /// The input of the output projection, [batch, length, hidden].
   private func states(
     _ tokens: Tensor, cumulativeLengths: Tensor?, paddingMask: Tensor?
   ) throws -> Tensor {
@@ -101,13 +101,13 @@ public struct LanguageModel: Sendable {
     return try norm(x)
   }
 
-  /// Where the parameters are, and where the model computes.
+  /// The device of the parameters, on which the model runs.
   public var device: Device { embedding.weight.device }
 
-  /// [vocabulary, hidden]: its rows times a state are the logits.
+  /// [vocabulary, hidden]: its product with a hidden state gives the logits.
   private var outputWeight: Tensor { head?.weight ?? embedding.weight }
 
-  /// What the model remembers of the tokens it has seen. A copy is an independent continuation.
+  /// What the model keeps of the tokens it has read. A copy is an independent continuation.
   public struct Cache: Sendable {
     fileprivate var layers: [(any MixerCache)?]
     public fileprivate(set) var tokenCount = 0
@@ -119,9 +119,9 @@ public struct LanguageModel: Sendable {
   /// A cache before the first token.
   public func makeCache() -> Cache { Cache(layers: blocks.map { $0.makeCache() }) }
 
-  /// The logits after `tokens`, int32 [batch, length], which follow those that `cache` remembers:
-  /// [batch, length, vocabulary], or of the last token only, [batch, 1, vocabulary]. Afterwards
-  /// `cache` remembers `tokens` too; if an error is thrown it is as before.
+  /// The logits after `tokens`, int32 [batch, length], which follow those in `cache`: [batch, length,
+  /// vocabulary], or for the last token only [batch, 1, vocabulary]. Adds `tokens` to `cache`, which
+  /// is unchanged if an error is thrown.
   ///
   /// - Throws: `LayerError` or `TensorError`, as when the parameters are tracked.
   public func step(

@@ -1,7 +1,7 @@
-/// Turns tokens of a ``ByteTokenizer`` into text as they come, and never gives half a character: the
-/// bytes of an unfinished one are held back until it is complete.
+/// Decodes tokens of a ``ByteTokenizer`` into text as they arrive, in whole characters: the bytes of an
+/// unfinished one are held back until it is complete.
 ///
-/// The pieces together are what decoding all bytes at once gives, with U+FFFD for each maximal part
+/// Together the pieces equal the text of all bytes decoded at once, with U+FFFD for each maximal part
 /// that is not UTF-8.
 public struct StreamingDecoder: Sendable {
   /// The beginning of a character, at most three bytes.
@@ -27,7 +27,7 @@ public struct StreamingDecoder: Sendable {
   /// Whether `byte` may follow `bytes`, the beginning of a character.
   private static func isContinued(_ bytes: [UInt8], by byte: UInt8) -> Bool {
     guard bytes.count == 1 else { return (0x80...0xBF).contains(byte) }
-    // The second byte also rules out overlong forms, surrogates and what is above U+10FFFF.
+    // The second byte also rules out overlong forms, surrogates and values above U+10FFFF.
     return switch bytes[0] {
     case 0xE0: (0xA0...0xBF).contains(byte)
     case 0xED: (0x80...0x9F).contains(byte)
@@ -37,7 +37,7 @@ public struct StreamingDecoder: Sendable {
     }
   }
 
-  /// Whether more bytes are needed to make a character of `bytes`.
+  /// Whether `bytes` needs more bytes to be a character.
   private static func isUnfinished(_ bytes: [UInt8]) -> Bool {
     switch bytes[0] {
     case 0xC2...0xDF: bytes.count < 2
