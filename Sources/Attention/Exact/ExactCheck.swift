@@ -153,7 +153,7 @@ func packedBounds(_ lengths: Tensor, batch: Int, length: Int) throws -> [Int] {
   guard bounds[0] == 0, bounds[bounds.count - 1] == length, rises else {
     throw AttentionError.invalidArgument(
       "cumulativeLengths", was: "\(bounds)",
-      mustBe: "from 0 to the length \(length), never falling")
+      mustBe: "from 0 to the length \(length), never decreasing")
   }
   return bounds
 }

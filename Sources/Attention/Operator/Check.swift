@@ -62,7 +62,7 @@ enum Check {
       zip(bounds, bounds.dropFirst()).allSatisfy({ $0 <= $1 })
     else {
       throw AttentionError.invalidArgument(
-        argument, was: "\(bounds)", mustBe: "from 0 to the length \(length), never falling")
+        argument, was: "\(bounds)", mustBe: "from 0 to the length \(length), never decreasing")
     }
     return TokenSequences(packed: bounds)
   }

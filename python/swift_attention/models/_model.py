@@ -173,5 +173,5 @@ def _starts(lengths: Tensor, tokens: Tensor) -> Tensor:
     if int(ends[0]) != 0 or int(ends[-1]) != tokens.shape[1] or bool((steps < 0).any()):
         raise ValueError(
             f"cumulative_lengths is {ends.tolist()}; it must be from 0 to {tokens.shape[1]} and"
-            " never falling")
+            " never decreasing")
     return ends[:-1].repeat_interleave(steps)
