@@ -74,7 +74,8 @@ struct SelectiveTiles: SelectiveScanKernel {
         let row = call.sequences[number].row
         let pieces = checkpoints.pieces(of: number)
         for (index, (place, tokens)) in pieces.enumerated() {
-          tile.prefetch(row, index + 1 < pieces.count ? pieces[index + 1].tokens : nil, writing: [y])
+          tile.prefetch(
+            row, index + 1 < pieces.count ? pieces[index + 1].tokens : nil, writing: [y])
           if keeps { tile.save(tile.states, to: checkpoints.at(kept, place, channels)) }
           tile.forward(row, tokens, to: y)
         }

@@ -53,7 +53,8 @@ import Testing
       let call = try OperatorCall<LinearAttention>(queries: tokens, keys: tokens, values: tokens)
       return kernel.cost(of: call.problem).seconds(on: threads)
     }
-    #expect(try seconds(SplitKernel(), heads: 1) < 0.3 * seconds(ChunkedKernel(erases: false), heads: 1))
+    #expect(
+      try seconds(SplitKernel(), heads: 1) < 0.3 * seconds(ChunkedKernel(erases: false), heads: 1))
     #expect(try seconds(SplitKernel(), heads: 8) > seconds(ChunkedKernel(erases: false), heads: 8))
   }
 }

@@ -25,7 +25,8 @@ final class TokenBonus {
   private let row, rows: Rows
 
   /// nil for other updates.
-  init?(_ call: LinearArguments, _ reader: RecurrenceReader, _ shape: ChunkShape, head: Int) throws {
+  init?(_ call: LinearArguments, _ reader: RecurrenceReader, _ shape: ChunkShape, head: Int) throws
+  {
     guard let elements = try call.bonusElements() else { return nil }
     kernels = shape.kernels
     let (k, v) = (shape.k, shape.v)

@@ -40,7 +40,8 @@ struct SplitKernel: LinearKernel {
     let tokens = problem.batch * problem.length
     let pieces = max(problem.recurrences, tokens * problem.valueHeads / length)
     let solving =
-      shape.operations(advancing: shape.v) + (shape.erases ? shape.operations(advancing: shape.k) : 0)
+      shape.operations(advancing: shape.v)
+      + (shape.erases ? shape.operations(advancing: shape.k) : 0)
     var cost = ChunkedKernel.cost(
       of: problem, pieces: pieces, length: length,
       extraOperations: problem.needsGradient ? 2 * solving + shape.retreatOperations : solving)
