@@ -19,6 +19,8 @@ extension ChunkGradients {
     addDiagonals(count, flow)
   }
 
+  private var channels: ChannelDecays { scores.channels }
+
   /// Rows of a block of a read that there are.
   private func rows(_ block: ChunkScores.Block, _ read: Int, _ count: Int) -> Int {
     min(block.tokens.upperBound, count - scores.reads[read].moment.shift) - block.tokens.lowerBound
@@ -39,8 +41,8 @@ extension ChunkGradients {
     }
     for read in reads.indices {
       let pairs = readPairs[read] + first * k
-      kernels.decay_from_start(
-        rows(block, read, count), k, pairs, flow.decay + first * k, 1, pairs, work)
+      channels.multiply(
+        rows(block, read, count), pairs, channels.fromStart + first * k, into: pairs)
     }
   }
 
@@ -49,16 +51,16 @@ extension ChunkGradients {
     let (first, length) = (block.tokens.lowerBound, ChunkScores.length)
     let place = first * k
     for (write, pairs) in writePairs.enumerated() {
-      kernels.decay_to_end(
-        block.tokens.count, k, pairs + place, flow.decay + place, 1, pairs + place, work)
+      channels.multiply(
+        block.tokens.count, pairs + place, channels.toEnd + place, into: pairs + place)
       for (index, read) in scores.reads.enumerated() {
         kernels.channel_scores_backward(
           rows(block, index, count), k, flow.reads[index] + place + read.moment.shift * k,
-          flow.writes[write] + place, scores.factors + place,
+          flow.writes[write] + place, channels.factors + place,
           scoreGradient(index, write) + first * (length + 1), length, readPairs[index] + place,
           pairs + place)
       }
-      kernels.scale_columns(first, k, scores.blockTotals + block.index * k, pairs, k)
+      channels.scale(first, pairs, channels.totals + block.index * k, into: pairs)
     }
     guard first > 0 else { return }
     for (index, read) in scores.reads.enumerated() {

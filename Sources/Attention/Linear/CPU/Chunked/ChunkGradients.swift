@@ -92,10 +92,7 @@ final class ChunkGradients {
       product.multiply(
         product.left(.rows(written, v), rows: count, depth: v), flow.stateGradient,
         rows: 0..<count, depth: 0..<v, into: .rows(rows, k), adds: false)
-      if scores.decays {
-        kernels.decay_to_end(
-          count, k, rows, flow.decay, scores.isByChannel ? 1 : 0, rows, work)
-      }
+      if scores.decays { scores.decayToEnd(count, rows, flow.decay) }
     }
     if scores.decays { product.dots(flow.state, flow.stateGradient, into: through) }
     if scores.isByChannel {
@@ -123,10 +120,7 @@ final class ChunkGradients {
     }
     product.multiply(
       left, flow.state, rows: 0..<count, depth: 0..<v, into: .rows(reads[read], k), adds: false)
-    guard scores.decays else { return }
-    let rows = reads[read] + shift * k
-    kernels.decay_from_start(
-      count - shift, k, rows, flow.decay, scores.isByChannel ? 1 : 0, rows, work)
+    if scores.decays { scores.decayFromStart(count - shift, reads[read] + shift * k, flow.decay) }
   }
 
   /// Packs `count` rows of k as a right operand.

@@ -46,7 +46,7 @@ final class ChunkScores {
     let moment: Moment
     /// [64, k]: decayed from the start of the chunk; without decay what was given.
     fileprivate(set) var rows: UnsafePointer<Float>
-    fileprivate let room: UnsafeMutablePointer<Float>
+    let room: UnsafeMutablePointer<Float>
     /// [64, k]: by channel, rows from ``Moment/shift`` on, decayed from the start of their block.
     let blockRows: UnsafeMutablePointer<Float>
   }
@@ -55,9 +55,9 @@ final class ChunkScores {
   struct Write {
     /// [64, k]: decayed to the end of the chunk; without decay what was given.
     fileprivate(set) var rows: UnsafePointer<Float>
-    fileprivate let room: UnsafeMutablePointer<Float>
+    let room: UnsafeMutablePointer<Float>
     /// By channel, for each block all earlier rows decayed to its start, one block behind the other.
-    fileprivate let earlierRows: UnsafeMutablePointer<Float>
+    let earlierRows: UnsafeMutablePointer<Float>
   }
 
   /// Whether there is a decay, and whether it differs by channel.
@@ -65,16 +65,13 @@ final class ChunkScores {
   private(set) var reads: [Read]
   private(set) var writes: [Write]
   private let product: PanelProduct
-  private let kernels: cpu_kernels
-  private let k: Int
+  let kernels: cpu_kernels
+  let k: Int
   /// [64, 64] for each read and write.
   private let allScores: UnsafeMutablePointer<Float>
   /// [1 or k]: e^γ, once writes or reads are decayed; unused without decay.
   let total: UnsafeMutablePointer<Float>
-  /// [64, k]: by channel, the decay of each token, e^g.
-  let factors: UnsafeMutablePointer<Float>
-  /// [4, k]: by channel, the decay of each block.
-  let blockTotals: UnsafeMutablePointer<Float>
+  let channels: ChannelDecays
   /// Working memory of the loops, max(64, k).
   let work: UnsafeMutablePointer<Float>
   private let transposedWrites: Panels
@@ -100,8 +97,7 @@ final class ChunkScores {
       return Write(
         rows: room, room: room, earlierRows: arena.take(Self.earlierRows * byChannel))
     }
-    factors = arena.take(rows * byChannel)
-    blockTotals = arena.take(rows / Self.block * byChannel)
+    channels = ChannelDecays(shape, exist: isByChannel, &arena)
     total = arena.take(k)
     work = arena.take(max(rows, k))
   }
@@ -110,12 +106,6 @@ final class ChunkScores {
   /// diagonal is undefined.
   func scores(_ read: Int, _ write: Int) -> UnsafeMutablePointer<Float> {
     allScores + (read * writes.count + write) * Self.length * Self.length
-  }
-
-  /// By channel, [first token of `block`, k]: what is written before the block, decayed to its start.
-  func earlierRows(_ write: Int, before block: Block) -> UnsafeMutablePointer<Float> {
-    let places = Self.block * block.index * (block.index - 1) / 2
-    return writes[write].earlierRows + places * k
   }
 
   /// Decays what is written to the end of a chunk of `count` tokens.
@@ -165,12 +155,11 @@ final class ChunkScores {
     _ count: Int, reads sources: [UnsafePointer<Float>], writes keys: [UnsafePointer<Float>],
     _ g: UnsafePointer<Float>, from first: Int = 0
   ) {
-    decayWrites(count, keys, g)
-    guard first < reads.count else { return }
-    decayReads(count, sources, g, from: first)
-    if isByChannel {
-      computeByChannel(count, sources, keys, g, first)
+    if isByChannel, first < reads.count {
+      computeByChannel(count, sources, keys, g, from: first)
     } else {
+      decayWrites(count, keys, g)
+      decayReads(count, sources, g, from: first)
       computeShared(count, sources, keys, g, first)
     }
     for (index, read) in reads.enumerated().dropFirst(first) where read.moment != .afterWrite {
@@ -210,48 +199,6 @@ extension ChunkScores {
     }
   }
 
-  private func computeByChannel(
-    _ count: Int, _ sources: [UnsafePointer<Float>], _ keys: [UnsafePointer<Float>],
-    _ g: UnsafePointer<Float>, _ firstScored: Int
-  ) {
-    kernels.unary_f32(CPU_EXP, count * k, g, factors)
-    let blocks = Self.blocks(count)
-    for block in blocks {
-      let first = block.tokens.lowerBound
-      let start = first * k
-      let decay = blockTotals + block.index * k
-      for (index, read) in reads.enumerated().dropFirst(firstScored) {
-        // Of one that reads before the decay, the last block lacks a row.
-        let shift = read.moment.shift
-        kernels.decay_from_start(
-          min(block.tokens.upperBound, count - shift) - first, k,
-          sources[index] + start + shift * k,
-          g + start, 1, read.blockRows + start, index == firstScored ? decay : work)
-      }
-      for write in writes.indices {
-        let earlier = earlierRows(write, before: block)
-        if first > 0 { pack(earlier, first) }
-        for (index, read) in reads.enumerated().dropFirst(firstScored) {
-          let shift = read.moment.shift
-          let rows = min(block.tokens.upperBound, count - shift) - first
-          let target = scores(index, write) + (shift + first) * Self.length
-          if first > 0 {
-            multiply(left(read.blockRows + start, rows), rows: 0..<rows, keys: first, into: target)
-          }
-          kernels.channel_scores(
-            rows, k, sources[index] + start + shift * k, keys[write] + start, factors + start, work,
-            target + first, Self.length)
-        }
-        guard block.tokens.upperBound < count else { continue }
-        let next = earlierRows(write, before: blocks[block.index + 1])
-        next.update(from: earlier, count: start)
-        kernels.scale_columns(first, k, decay, next, k)
-        kernels.decay_to_end(
-          Self.block, k, keys[write] + start, g + start, 1, next + start, work)
-      }
-    }
-  }
-
   /// Clears what a row that reads before the write does not see within the block of its diagonal.
   private func clearOwn(_ scores: UnsafeMutablePointer<Float>, _ count: Int, _ moment: Moment) {
     if moment == .afterDecay {
@@ -277,12 +224,12 @@ extension ChunkScores {
     kernels.decay_tril(count, pairs, Self.length, decays ? g : nil, work)
   }
 
-  private func pack(_ keys: UnsafePointer<Float>, _ count: Int) {
+  func pack(_ keys: UnsafePointer<Float>, _ count: Int) {
     product.pack(keys, row: 1, column: k, rows: k, columns: count, into: transposedWrites)
   }
 
   /// Scores of `rows` reads with the first `keys` packed keys.
-  private func multiply(
+  func multiply(
     _ reads: LeftOperand, rows: Range<Int>, keys: Int, into target: UnsafeMutablePointer<Float>
   ) {
     product.multiply(
@@ -290,12 +237,27 @@ extension ChunkScores {
       into: .rows(target, Self.length), adds: false)
   }
 
-  private func left(_ reads: UnsafePointer<Float>, _ rows: Int) -> LeftOperand {
+  func left(_ reads: UnsafePointer<Float>, _ rows: Int) -> LeftOperand {
     product.left(.rows(reads, k), rows: rows, depth: k)
   }
 }
 
 extension ChunkScores {
+  /// Decays rows [count, k] from the start of the chunk, as those that read, after the scores.
+  func decayFromStart(_ count: Int, _ rows: UnsafeMutablePointer<Float>, _ g: UnsafePointer<Float>)
+  {
+    guard isByChannel else { return kernels.decay_from_start(count, k, rows, g, 0, rows, work) }
+    channels.multiply(count, rows, channels.fromStart, into: rows)
+    channels.scale(count, rows, byBlock: channels.before, into: rows)
+  }
+
+  /// Decays rows [count, k] to the end of the chunk, as those that are written, after the scores.
+  func decayToEnd(_ count: Int, _ rows: UnsafeMutablePointer<Float>, _ g: UnsafePointer<Float>) {
+    guard isByChannel else { return kernels.decay_to_end(count, k, rows, g, 0, rows, work) }
+    channels.multiply(count, rows, channels.toEnd, into: rows)
+    channels.scale(count, rows, byBlock: channels.after, into: rows)
+  }
+
   /// Multiplies a state [k, v] by the decay of the whole chunk.
   func decayState(_ state: Panels) {
     guard decays else { return }
