@@ -52,7 +52,7 @@ public final class ExactArguments: OperatorArguments {
   /// Query heads that share a key/value head.
   var headsPerGroup: Int { problem.heads / problem.keyValueHeads }
 
-  init(_ call: OperatorCall<ExactAttention>, destinations: OperatorDestinations<ExactAttention>)
+  public init(_ call: OperatorCall<ExactAttention>, destinations: OperatorDestinations<ExactAttention>)
     throws
   {
     let inputs = call.inputs.mapTensors { $1.detached() }

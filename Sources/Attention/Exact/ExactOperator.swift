@@ -29,14 +29,6 @@ public enum ExactAttention: Operator {
   public static func dtype(of output: ExactOutput, in problem: ExactProblem) -> DType {
     output == .output ? problem.dtype : .float32
   }
-
-  public static func arguments(
-    of call: OperatorCall<ExactAttention>, destinations: OperatorDestinations<ExactAttention>
-  ) throws
-    -> ExactArguments
-  {
-    try ExactArguments(call, destinations: destinations)
-  }
 }
 
 /// A kernel of exact attention.

@@ -5,40 +5,34 @@ public struct LinearArguments: OperatorArguments {
   public typealias Op = LinearAttention
 
   public let problem: LinearProblem
-  /// [b, t, h, k], detached; the last axis is contiguous.
+  /// [b, t, h, k], detached; the last axis lies dense in memory.
   public let queries: Tensor
-  /// [b, t, h, k], likewise.
+  /// [b, t, h, k], as the queries.
   public let keys: Tensor
-  /// [b, t, hv, v], likewise.
+  /// [b, t, hv, v], as the queries.
   public let values: Tensor
-  /// The logarithm of the decay, broadcast to [b, t, hv, 1] or [b, t, hv, k].
+  /// The logarithm of the decay [b, t, hv, 1] or [b, t, hv, k], broadcast from what was given.
   public let decay: Tensor?
   /// How a token changes the state: detached tensors, β as [b, t, hv, 1].
   public let update: LinearUpdate
-  /// [n, hv, k, v], contiguous; float32, or float64 with float64 queries.
+  /// [n, hv, k, v] in row-major order; float32, or float64 with float64 queries.
   public let initialState: Tensor?
   public let scale: Double
-  /// The sequences, one per state.
+  /// The sequences, one a state.
   public let sequences: TokenSequences
   /// Memory of the caller that results are wanted in.
   public var destinations = OperatorDestinations<LinearAttention>()
   /// Whether a gradient of the decay is wanted, where there is a decay and gradients are.
   public let wantsDecayGradient: Bool
 
-  /// ε in the factor 1/√(Σ x² + ε) that normalises queries and keys.
+  /// The factor that turns a key into a unit vector is 1/√(Σ x² + ε), with this ε.
   public static let normalizationEpsilon = 1e-6
-
-  /// The device of the tensors.
-  var device: Device { problem.device }
 
   public var carried: CarriedState<LinearAttention>? {
     CarriedState(from: .initialState, to: .finalState, initialState)
   }
 
   var outputShape: Shape { LinearAttention.shape(of: .output, in: problem) }
-  var stateShape: Shape { LinearAttention.shape(of: .finalState, in: problem) }
-  /// The dtype of states.
-  var stateDType: DType { problem.stateDType }
 
   /// Elements of a state.
   var stateSize: Int { problem.keyDimension * problem.valueDimension }
@@ -48,7 +42,9 @@ public struct LinearArguments: OperatorArguments {
 }
 
 extension LinearArguments {
-  init(_ call: OperatorCall<LinearAttention>, destinations: OperatorDestinations<LinearAttention>)
+  public init(
+    _ call: OperatorCall<LinearAttention>, destinations: OperatorDestinations<LinearAttention>
+  )
     throws
   {
     let inputs = call.inputs.mapTensors { $1.detached() }
@@ -81,8 +77,8 @@ extension LinearArguments {
   /// The tokens of recurrence `index` (sequence `index` ÷ hv, head `index` mod hv) in pieces of at
   /// most `length`.
   ///
-  /// - Parameter readsAhead: whether a piece reads the states after its tokens even if the update
-  ///   reads before it writes, which is done by the queries of the next tokens.
+  /// - Parameter readsAhead: whether a piece reads the states behind its tokens though the update
+  ///   reads before it writes, so by the queries of the tokens after them.
   func pieces(
     ofRecurrence index: Int, length: Int, readsAhead: Bool = false
   ) -> [RecurrenceReader.Piece] {
@@ -108,7 +104,7 @@ extension LinearArguments {
     }
   }
 
-  /// Copies the initial state [k, v] of recurrence `index`, zero if none was given, to `target`.
+  /// Writes the initial state [k, v] of recurrence `index`, zero if none was given.
   func copyInitialState(_ index: Int, to target: UnsafeMutablePointer<Float>) throws {
     let size = problem.keyDimension * problem.valueDimension
     try withInitialState(index) {

@@ -25,18 +25,6 @@ public enum LinearAttention: Operator {
       : [problem.sequences, problem.valueHeads, problem.keyDimension, problem.valueDimension]
   }
 
-  public static func dtype(of output: RecurrenceOutput, in problem: LinearProblem) -> DType {
-    output == .output ? problem.dtype : problem.stateDType
-  }
-
-  public static func arguments(
-    of call: OperatorCall<LinearAttention>, destinations: OperatorDestinations<LinearAttention>
-  )
-    throws -> LinearArguments
-  {
-    try LinearArguments(call, destinations: destinations)
-  }
-
   public static func check(
     _ inputs: OperatorTensors<LinearInput>, _ options: LinearOptions,
     _ gradients: WantedGradients<LinearInput>
@@ -81,12 +69,12 @@ public enum LinearAttention: Operator {
       "sequences, value heads, key and value dimension")
     let update = try LinearUpdate(inputs)
     let problem = LinearProblem(
-      batch: batch, length: length, sequences: sequences.count,
-      isPacked: inputs[.cumulativeLengths] != nil, heads: heads, valueHeads: valueHeads,
-      keyDimension: dimension, valueDimension: valueDimension, dtype: queries.dtype, decay: kind,
-      update: update.kind, normalizesQueriesAndKeys: options.normalizesQueriesAndKeys,
-      hasInitialState: inputs[.initialState] != nil, needsGradient: gradients.areNeeded,
-      device: queries.device)
+      tokens: RecurrenceTokens(
+        queries, sequences, isPacked: inputs[.cumulativeLengths] != nil,
+        hasInitialState: inputs[.initialState] != nil, needsGradient: gradients.areNeeded),
+      heads: heads, valueHeads: valueHeads, keyDimension: dimension,
+      valueDimension: valueDimension, decay: kind, update: update.kind,
+      normalizesQueriesAndKeys: options.normalizesQueriesAndKeys)
     if let initialState = inputs[.initialState] {
       let shape: Shape = [sequences.count, valueHeads, dimension, valueDimension]
       try Check.tensor(initialState, "initialState", "\(shape)") { $0.shape == shape }

@@ -1,8 +1,8 @@
 import AttentionTensors
 
-/// A call of linear attention without its numbers: everything that decides which kernel runs.
-public struct LinearProblem: OperatorProblem {
-  /// The elements of the state that share one decay.
+/// What is asked of linear attention: everything that decides which kernel runs.
+public struct LinearProblem: RecurrenceProblem {
+  /// Which numbers share one decay.
   public enum Decay: String, Hashable, Sendable, Codable {
     case none
     case perHead = "per head"
@@ -13,43 +13,28 @@ public struct LinearProblem: OperatorProblem {
   /// How a token changes the state.
   public enum Update: String, Hashable, Sendable, Codable {
     case additive
-    /// Additive; queries read the state before the write, with a bonus for the token itself.
+    /// Additive, read before the write with a bonus for the token itself.
     case additiveBefore = "additive after reading"
     case delta
     case generalizedDelta = "generalised delta"
     case lowRank = "low rank"
 
-    /// Whether a token erases from the state what it reads there.
+    /// Whether a token takes from the state what it reads there.
     public var isErasing: Bool { self != .additive && self != .additiveBefore }
   }
 
-  public var batch: Int
-  /// Tokens in a row of the batch; with packed sequences, the total.
-  public var length: Int
-  /// The number of sequences: `batch`, or that of packed sequences.
-  public var sequences: Int
-  public var isPacked: Bool
+  public var tokens: RecurrenceTokens
   /// Heads of queries and keys; they divide ``valueHeads``.
   public var heads: Int
   /// Heads of values, decay and state.
   public var valueHeads: Int
   public var keyDimension: Int
   public var valueDimension: Int
-  /// The dtype of queries, keys and values.
-  public var dtype: DType
   public var decay: Decay
   public var update: Update
   public var normalizesQueriesAndKeys: Bool
-  public var hasInitialState: Bool
-  public var needsGradient: Bool
-  /// The device of the tensors.
-  public var device = Device.cpu
 
-  public var hasWork: Bool { batch > 0 && length > 0 }
-  /// The dtype of states.
-  var stateDType: DType { dtype == .float64 ? .float64 : .float32 }
-
-  /// The number of independent recurrences: one per sequence and value head.
+  /// Independent recurrences: one a sequence and value head.
   var recurrences: Int { sequences * valueHeads }
 
   /// Bytes of queries, keys, values, decay, update and output, each moved once, and of the states.
@@ -83,11 +68,7 @@ extension LinearProblem {
       decay == .none ? "no decay" : "decay \(decay.rawValue)",
       "\(update.rawValue) update",
     ]
-    if isPacked { words.append("\(sequences) packed sequences") }
     if normalizesQueriesAndKeys { words.append("normalised queries and keys") }
-    if hasInitialState { words.append("an initial state") }
-    if needsGradient { words.append("gradients") }
-    if device != .cpu { words.append("on \(device)") }
-    return words.joined(separator: ", ")
+    return (words + tokens.words).joined(separator: ", ")
   }
 }

@@ -36,10 +36,6 @@ public protocol Operator: Sendable {
 
   static func shape(of output: Output, in problem: Problem) -> Shape
   static func dtype(of output: Output, in problem: Problem) -> DType
-
-  /// What kernels read of a call that was checked; reads numbers of tensors on the CPU where kernels need them.
-  static func arguments(of call: OperatorCall<Self>, destinations: OperatorDestinations<Self>)
-    throws -> Arguments
 }
 
 extension Operator {
@@ -198,6 +194,11 @@ public protocol OperatorArguments<Op>: Sendable {
   var problem: Op.Problem { get }
   /// The state that is passed on unchanged if there is nothing to compute; nil for operators without a state.
   var carried: CarriedState<Op>? { get }
+
+  /// Those of a call that was checked; reads numbers of tensors on the CPU where kernels need them.
+  ///
+  /// - Parameter destinations: memory of the caller that results are wanted in.
+  init(_ call: OperatorCall<Op>, destinations: OperatorDestinations<Op>) throws
 }
 
 extension OperatorArguments {

@@ -66,7 +66,7 @@ public struct OperatorCall<Op: Operator>: Sendable {
   public func arguments(destinations: OperatorDestinations<Op> = OperatorDestinations()) throws
     -> Op.Arguments
   {
-    try Op.arguments(of: self, destinations: destinations)
+    try Op.Arguments(self, destinations: destinations)
   }
 }
 

@@ -1,11 +1,11 @@
 import AttentionTensors
 
-/// Tensors by role, in the order of insertion.
+/// Tensors by what they are for, in the order in which they were put in.
 ///
 ///     let outputs: ExactOutputs = [.output: output, .logSumExp: sums]
 ///     print(outputs[.output]?.shape)
 ///
-/// Tables are small, so keys are searched linearly, without hashing.
+/// A table has a few entries: finding one compares keys and hashes nothing.
 @frozen
 public struct OperatorTensors<Key: Hashable & Sendable>: Sendable, Sequence,
   ExpressibleByDictionaryLiteral
@@ -17,10 +17,10 @@ public struct OperatorTensors<Key: Hashable & Sendable>: Sendable, Sequence,
   @usableFromInline
   internal var storedTensors: [Tensor]
 
-  /// The roles of the tensors, all different.
+  /// What the tensors are for; no two are the same.
   @inlinable
   public var keys: [Key] { storedKeys }
-  /// The tensors, one for each of ``keys``.
+  /// One for each of ``keys``.
   @inlinable
   public var tensors: [Tensor] { storedTensors }
 
@@ -30,17 +30,22 @@ public struct OperatorTensors<Key: Hashable & Sendable>: Sendable, Sequence,
     storedTensors = tensors
   }
 
-  /// A table of the tensors that are present.
+  /// An empty table with room for so many tensors: growing takes as long as short calls do otherwise.
+  @inlinable
+  public init(minimumCapacity: Int) {
+    (storedKeys, storedTensors) = ([], [])
+    storedKeys.reserveCapacity(minimumCapacity)
+    storedTensors.reserveCapacity(minimumCapacity)
+  }
+
+  /// A table of those that are present.
   @inlinable
   public init(_ entries: some Sequence<(key: Key, tensor: Tensor?)>) {
-    (storedKeys, storedTensors) = ([], [])
-    let count = entries.underestimatedCount
-    storedKeys.reserveCapacity(count)
-    storedTensors.reserveCapacity(count)
+    self.init(minimumCapacity: entries.underestimatedCount)
     for (key, tensor) in entries { self[key] = tensor }
   }
 
-  /// A table of the tensors that are present.
+  /// A table of those that are present.
   @inlinable
   public init(dictionaryLiteral elements: (Key, Tensor?)...) {
     self.init(elements.lazy.map { (key: $0, tensor: $1) })
@@ -70,7 +75,7 @@ public struct OperatorTensors<Key: Hashable & Sendable>: Sendable, Sequence,
     }
   }
 
-  /// The tensor for `key`, nil if there is none. Setting nil removes it.
+  /// The tensor for `key`, nil where there is none. Setting nil takes it out.
   @inlinable
   public subscript(key: Key) -> Tensor? {
     get { keys.firstIndex(of: key).map { tensors[$0] } }
@@ -89,7 +94,7 @@ public struct OperatorTensors<Key: Hashable & Sendable>: Sendable, Sequence,
     }
   }
 
-  /// A table with the same keys and every tensor replaced by the result of `body`.
+  /// The same table with every tensor replaced.
   @inlinable
   public func mapTensors(_ body: (Key, Tensor) throws -> Tensor) rethrows -> Self {
     Self(keys: keys, tensors: try keys.indices.map { try body(keys[$0], tensors[$0]) })

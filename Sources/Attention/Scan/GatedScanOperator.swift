@@ -21,18 +21,6 @@ public enum GatedScan: Operator {
       ? [problem.batch, problem.length, problem.channels] : [problem.sequences, problem.channels]
   }
 
-  public static func dtype(of output: RecurrenceOutput, in problem: GatedScanProblem) -> DType {
-    output == .output ? problem.dtype : problem.stateDType
-  }
-
-  public static func arguments(
-    of call: OperatorCall<GatedScan>, destinations: OperatorDestinations<GatedScan>
-  ) throws
-    -> GatedScanArguments
-  {
-    try GatedScanArguments(call)
-  }
-
   public static func check(
     _ inputs: OperatorTensors<GatedScanInput>, _ options: NoOptions,
     _ gradients: WantedGradients<GatedScanInput>
@@ -59,11 +47,10 @@ public enum GatedScan: Operator {
     }
     let isAlike = tokens.dtype == .float64 || decay.dtype == tokens.dtype
     let problem = GatedScanProblem(
-      batch: batch, length: length, sequences: sequences.count,
-      isPacked: inputs[.cumulativeLengths] != nil, channels: channels, dtype: tokens.dtype,
-      decayDType: isAlike ? tokens.dtype : .float32,
-      hasInitialState: inputs[.initialState] != nil, needsGradient: gradients.areNeeded,
-      device: tokens.device)
+      tokens: RecurrenceTokens(
+        tokens, sequences, isPacked: inputs[.cumulativeLengths] != nil,
+        hasInitialState: inputs[.initialState] != nil, needsGradient: gradients.areNeeded),
+      channels: channels, decayDType: isAlike ? tokens.dtype : .float32)
     return (problem, sequences)
   }
 }
@@ -94,3 +81,60 @@ public typealias GatedScanOutputs = OperatorTensors<RecurrenceOutput>
 
 /// The gradients of what a gated scan reads.
 public typealias GatedScanGradients = OperatorTensors<GatedScanInput>
+
+/// What is asked of a gated scan, without the numbers.
+public struct GatedScanProblem: RecurrenceProblem {
+  public var tokens: RecurrenceTokens
+  public var channels: Int
+  /// In which kernels read the decay.
+  public var decayDType: DType
+
+  /// Numbers a tensor of all tokens has.
+  var elements: Int { batch * length * channels }
+
+  /// Bytes that a single pass forward moves, or one forward and one backward.
+  var bytes: Double {
+    let (x, g) = (dtype.size, decayDType.size)
+    let perElement = needsGradient ? (2 * x + g) + (3 * x + 2 * g) : 2 * x + g
+    return Double(elements) * Double(perElement)
+  }
+}
+
+extension GatedScanProblem {
+  public var description: String {
+    let words = [
+      "\(dtype.rawValue) inputs \(Shape([batch, length, channels]))",
+      "\(decayDType.rawValue) decay",
+    ]
+    return (words + tokens.words).joined(separator: ", ")
+  }
+}
+
+/// The arguments of one gated scan, as kernels read them.
+public struct GatedScanArguments: OperatorArguments {
+  public typealias Op = GatedScan
+
+  public let problem: GatedScanProblem
+  /// [b, t, d], detached; the last axis lies dense in memory.
+  public let inputs: Tensor
+  /// [b, t, d], as the inputs: in their dtype or float32.
+  public let decay: Tensor
+  /// [n, d] in row-major order; float32, or float64 with float64 inputs.
+  public let initialState: Tensor?
+  /// The sequences, one a state.
+  public let sequences: TokenSequences
+
+  public var carried: CarriedState<GatedScan>? {
+    CarriedState(from: .initialState, to: .finalState, initialState)
+  }
+
+  public init(_ call: OperatorCall<GatedScan>, destinations: OperatorDestinations<GatedScan>) throws
+  {
+    let inputs = call.inputs.mapTensors { $1.detached() }
+    problem = call.problem
+    sequences = call.sequences
+    self.inputs = try inputs.required(.inputs).withDenseRows()
+    decay = try inputs.required(.decay).cast(to: problem.decayDType).withDenseRows()
+    initialState = try inputs[.initialState]?.cast(to: problem.stateDType).contiguous()
+  }
+}

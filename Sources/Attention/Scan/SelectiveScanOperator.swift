@@ -21,18 +21,6 @@ public enum SelectiveScan: Operator {
       : [problem.sequences, problem.channels, problem.states]
   }
 
-  public static func dtype(of output: RecurrenceOutput, in problem: SelectiveScanProblem) -> DType {
-    output == .output ? problem.dtype : problem.stateDType
-  }
-
-  public static func arguments(
-    of call: OperatorCall<SelectiveScan>, destinations: OperatorDestinations<SelectiveScan>
-  ) throws
-    -> SelectiveScanArguments
-  {
-    try SelectiveScanArguments(call)
-  }
-
   public static func check(
     _ inputs: OperatorTensors<SelectiveScanInput>, _ options: SelectiveScanOptions,
     _ gradients: WantedGradients<SelectiveScanInput>
@@ -66,11 +54,11 @@ public enum SelectiveScan: Operator {
       try Check.dtype(of: tensor, input.argument)
     }
     let problem = SelectiveScanProblem(
-      batch: batch, length: length, sequences: sequences.count,
-      isPacked: inputs[.cumulativeLengths] != nil, channels: channels, states: states,
-      dtype: tokens.dtype, hasSkip: inputs[.skip] != nil, hasStepBias: inputs[.stepBias] != nil,
-      appliesSoftplus: options.appliesSoftplus, hasInitialState: inputs[.initialState] != nil,
-      needsGradient: gradients.areNeeded, device: tokens.device)
+      tokens: RecurrenceTokens(
+        tokens, sequences, isPacked: inputs[.cumulativeLengths] != nil,
+        hasInitialState: inputs[.initialState] != nil, needsGradient: gradients.areNeeded),
+      channels: channels, states: states, hasSkip: inputs[.skip] != nil,
+      hasStepBias: inputs[.stepBias] != nil, appliesSoftplus: options.appliesSoftplus)
     return (problem, sequences)
   }
 }
@@ -120,3 +108,91 @@ public typealias SelectiveScanOutputs = OperatorTensors<RecurrenceOutput>
 
 /// The gradients of what a selective scan reads.
 public typealias SelectiveScanGradients = OperatorTensors<SelectiveScanInput>
+
+/// What is asked of a selective scan, without the numbers.
+public struct SelectiveScanProblem: RecurrenceProblem {
+  public var tokens: RecurrenceTokens
+  public var channels: Int
+  /// States a channel.
+  public var states: Int
+  public var hasSkip: Bool
+  public var hasStepBias: Bool
+  public var appliesSoftplus: Bool
+
+  /// Exponentials that the recurrence takes.
+  var exponentials: Double { Double(batch * length) * Double(channels * states) }
+
+  /// What the C loops take: whether the output, and the gradients like it, go past the caches.
+  var writesPastCaches: Int32 { PastCaches.flag(bytes: batch * length * channels * dtype.size) }
+
+  /// Bytes of inputs, step, matrices and output, each moved once, and of the states.
+  var bytes: Double {
+    let perToken = 3 * channels * dtype.size + 2 * states * MemoryLayout<Float>.size
+    let passes = needsGradient ? 3.0 : 1
+    return Double(batch * length) * Double(perToken) * passes
+      + Double(2 * sequences) * Double(channels * states * MemoryLayout<Float>.size)
+  }
+}
+
+extension SelectiveScanProblem {
+  public var description: String {
+    var words = [
+      "\(dtype.rawValue) inputs \(Shape([batch, length, channels]))", "\(states) states a channel",
+    ]
+    if hasSkip { words.append("a skip") }
+    if appliesSoftplus { words.append("softplus of the step") }
+    if hasStepBias { words.append("a bias of the step") }
+    return (words + tokens.words).joined(separator: ", ")
+  }
+}
+
+/// The arguments of one selective scan, as kernels read them: all of float64 where the
+/// inputs are.
+public struct SelectiveScanArguments: OperatorArguments {
+  public typealias Op = SelectiveScan
+
+  public let problem: SelectiveScanProblem
+  /// [b, t, d], detached; the last axis lies dense in memory.
+  public let inputs: Tensor
+  /// [b, t, d], as the inputs, in a dtype of its own.
+  public let step: Tensor
+  /// [d, s] in row-major order, float32.
+  public let stateMatrix: Tensor
+  /// [b, t, s] in row-major order, float32.
+  public let inputMatrix: Tensor
+  /// [b, t, s] in row-major order, float32.
+  public let outputMatrix: Tensor
+  /// [d], float32.
+  public let skip: Tensor?
+  /// [d], float32.
+  public let stepBias: Tensor?
+  /// [n, d, s] in row-major order, float32.
+  public let initialState: Tensor?
+  /// The sequences, one a vector of states.
+  public let sequences: TokenSequences
+
+  public var carried: CarriedState<SelectiveScan>? {
+    CarriedState(from: .initialState, to: .finalState, initialState)
+  }
+
+  public init(
+    _ call: OperatorCall<SelectiveScan>, destinations: OperatorDestinations<SelectiveScan>
+  ) throws {
+    let inputs = call.inputs.mapTensors { $1.detached() }
+    problem = call.problem
+    sequences = call.sequences
+    let isDouble = problem.dtype == .float64
+    func readable(_ tensor: Tensor) throws -> Tensor {
+      try tensor.cast(to: isDouble ? .float64 : .float32).contiguous()
+    }
+    self.inputs = try inputs.required(.inputs).withDenseRows()
+    let step = try inputs.required(.step)
+    self.step = try isDouble || step.dtype == .float64 ? readable(step) : step.withDenseRows()
+    stateMatrix = try readable(inputs.required(.stateMatrix))
+    inputMatrix = try readable(inputs.required(.inputMatrix))
+    outputMatrix = try readable(inputs.required(.outputMatrix))
+    skip = try inputs[.skip].map(readable)
+    stepBias = try inputs[.stepBias].map(readable)
+    initialState = try inputs[.initialState].map(readable)
+  }
+}

@@ -77,7 +77,7 @@ struct UnfitPieces: Sendable {
     var total = 0
     firsts = inputs.segments.map { segment in
       defer {
-        total += (segment.keyCount + ExactArguments.pieceRows - 1) / ExactArguments.pieceRows
+        total += segment.keyCount.pieces(of: ExactArguments.pieceRows)
       }
       return total
     }

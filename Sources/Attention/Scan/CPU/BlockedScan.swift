@@ -26,12 +26,12 @@ struct BlockedScan: GatedScanKernel {
 
   /// Tokens per block, a function of the problem alone.
   private static func blockLength(_ problem: GatedScanProblem) -> Int {
-    max(leastBlock, (problem.length + mostBlocks - 1) / mostBlocks)
+    max(leastBlock, problem.length.pieces(of: mostBlocks))
   }
 
   func cost(of problem: GatedScanProblem) -> Cost {
     let block = Self.blockLength(problem)
-    let pieces = problem.batch * ((problem.length + block - 1) / block) + problem.sequences
+    let pieces = problem.batch * problem.length.pieces(of: block) + problem.sequences
     let passes = problem.needsGradient ? 4.0 : 2
     let again = Double(problem.elements * (problem.dtype.size + problem.decayDType.size))
     var cost = Cost(

@@ -42,7 +42,7 @@ struct SelectiveStep: SelectiveScanKernel {
     ]) { pointers in
       let y = try ScanRows(writing: pointers[0], call.inputs.shape, call.problem.dtype)
       let states = pointers[1].assumingMemoryBound(to: Float.self)
-      try Threads.tryForEach((count + group - 1) / group) { index in
+      try Threads.tryForEach(count.pieces(of: group)) { index in
         let scratch = try Scratch(floats: 4 * Self.stripChannels)
         for piece in index * group..<min((index + 1) * group, count) {
           let (number, channels) = (piece / strips.count, strips[piece % strips.count])

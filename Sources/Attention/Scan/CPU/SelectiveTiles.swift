@@ -50,7 +50,7 @@ struct SelectiveTiles: SelectiveScanKernel {
   private static func parts(_ problem: SelectiveScanProblem) -> Strips {
     let tiles = Strips(problem.channels, width: tileChannels).count
     return Strips(
-      problem.channels, width: (tiles + mostParts - 1) / mostParts * tileChannels)
+      problem.channels, width: tiles.pieces(of: mostParts) * tileChannels)
   }
 
   func forward(_ call: SelectiveScanArguments) throws -> SelectiveScanOutputs {
@@ -157,5 +157,49 @@ struct SelectiveTiles: SelectiveScanKernel {
       .skip: try tensors[6].sum([0]), .stepBias: try tensors[7].sum([0]),
       .initialState: tensors[2],
     ]
+  }
+}
+
+/// Where the states between the pieces of all sequences are kept: those before each piece, of one
+/// tile of channels as neighbours.
+struct SelectiveCheckpoints: Sendable {
+  private let sequences: TokenSequences
+  /// The first piece of each sequence, and the number of all.
+  private let firsts: [Int]
+  private let channels: Int
+  private let states: Int
+
+  init(_ call: SelectiveScanArguments) {
+    sequences = call.sequences
+    channels = call.problem.channels
+    states = call.problem.states
+    var firsts = [0]
+    for sequence in call.sequences {
+      let pieces = Strips(sequence.tokens.count, width: SelectiveTiles.tileTokens).count
+      firsts.append(firsts[firsts.count - 1] + pieces)
+    }
+    self.firsts = firsts
+  }
+
+  var shape: Shape { [firsts[firsts.count - 1], channels * states] }
+
+  /// The pieces of sequence `number`: their places among all, and their tokens.
+  func pieces(of number: Int) -> [(place: Int, tokens: Range<Int>)] {
+    let tokens = sequences[number].tokens
+    let strips = Strips(tokens.count, width: SelectiveTiles.tileTokens)
+    return (0..<strips.count).map { index in
+      let piece = strips[index]
+      return (
+        firsts[number] + index,
+        tokens.lowerBound + piece.lowerBound..<tokens.lowerBound + piece.upperBound
+      )
+    }
+  }
+
+  /// The states [s, channels] before a piece.
+  func at(
+    _ base: UnsafePointer<Float>, _ place: Int, _ tile: Range<Int>
+  ) -> UnsafeMutablePointer<Float> {
+    UnsafeMutablePointer(mutating: base) + (place * channels + tile.lowerBound) * states
   }
 }

@@ -45,7 +45,7 @@ struct SinglePassScan: GatedScanKernel {
     let count = call.sequences.count * strips.count
     let work = max(1, call.problem.elements / max(1, count))
     let group = max(1, Self.groupElements / work)
-    Threads.forEach((count + group - 1) / group) { index in
+    Threads.forEach(count.pieces(of: group)) { index in
       for piece in index * group..<min((index + 1) * group, count) {
         let number = piece / strips.count
         body(call.sequences[number], number, strips[piece % strips.count])
@@ -102,7 +102,7 @@ struct Strips: Sendable {
     self.width = width
   }
 
-  var count: Int { (channels + width - 1) / width }
+  var count: Int { channels.pieces(of: width) }
 
   subscript(index: Int) -> Range<Int> { index * width..<min((index + 1) * width, channels) }
 }

@@ -16,10 +16,11 @@ import Testing
     decay: LinearProblem.Decay = .perToken
   ) -> LinearProblem {
     LinearProblem(
-      batch: batch, length: length, sequences: batch, isPacked: false, heads: heads,
-      valueHeads: heads, keyDimension: keyDimension, valueDimension: valueDimension, dtype: dtype,
-      decay: decay, update: update, normalizesQueriesAndKeys: true, hasInitialState: false,
-      needsGradient: false)
+      tokens: RecurrenceTokens(
+        batch: batch, length: length, sequences: batch, isPacked: false, dtype: dtype,
+        hasInitialState: false, needsGradient: false),
+      heads: heads, valueHeads: heads, keyDimension: keyDimension, valueDimension: valueDimension,
+      decay: decay, update: update, normalizesQueriesAndKeys: true)
   }
 
   private static func shape(

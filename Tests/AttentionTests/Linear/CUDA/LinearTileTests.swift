@@ -9,10 +9,11 @@ import Testing
     _ update: LinearProblem.Update, _ keyDimension: Int, _ valueDimension: Int
   ) -> LinearProblem {
     LinearProblem(
-      batch: 1, length: 100, sequences: 1, isPacked: false, heads: 1, valueHeads: 1,
-      keyDimension: keyDimension, valueDimension: valueDimension, dtype: .float32,
-      decay: .perToken, update: update, normalizesQueriesAndKeys: false, hasInitialState: false,
-      needsGradient: true)
+      tokens: RecurrenceTokens(
+        batch: 1, length: 100, sequences: 1, isPacked: false, dtype: .float32,
+        hasInitialState: false, needsGradient: true),
+      heads: 1, valueHeads: 1, keyDimension: keyDimension, valueDimension: valueDimension,
+      decay: .perToken, update: update, normalizesQueriesAndKeys: false)
   }
 
   /// Shared memory per block: A100, RTX 30 and 40, H100 and B200.

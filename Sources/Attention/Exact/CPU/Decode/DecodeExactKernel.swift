@@ -38,7 +38,7 @@ struct DecodeExactKernel: ExactKernel {
   }
 
   func cost(of problem: ExactProblem) -> Cost {
-    let pieces = (problem.keyLength + DecodePass.pieceKeys - 1) / DecodePass.pieceKeys
+    let pieces = problem.keyLength.pieces(of: DecodePass.pieceKeys)
     let heads = problem.batch * problem.keyValueHeads
     let extra = heads * pieces * rows(problem) * (problem.valueDimension + 2) * 4
     return Cost(

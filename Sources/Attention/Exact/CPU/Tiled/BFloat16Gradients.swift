@@ -30,7 +30,7 @@ struct BFloat16Gradients: BackwardOperands {
     let ones, keyFloats: Int
 
     init(d: Int, v: Int, tile: TileShape, panel: Int) {
-      let padded = { (width: Int) in (width + panel - 1) / panel * panel }
+      let padded = { (width: Int) in width.rounded(up: panel) }
       depth = (d + 1) / 2 * 2
       valueDepth = (v + 1) / 2 * 2
       var parts = MemoryParts()

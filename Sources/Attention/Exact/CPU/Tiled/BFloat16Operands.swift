@@ -27,7 +27,7 @@ struct BFloat16Operands: ForwardOperands {
   init(_ inputs: ExactArguments, _ kernels: cpu_kernels) throws {
     let problem = inputs.problem
     let panel = kernels.tile_columns
-    let valueColumns = (problem.valueDimension + panel - 1) / panel * panel
+    let valueColumns = problem.valueDimension.rounded(up: panel)
     self.inputs = inputs
     self.kernels = kernels
     depth = (problem.keyDimension + 1) / 2 * 2

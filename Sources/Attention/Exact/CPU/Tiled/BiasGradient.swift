@@ -27,7 +27,7 @@ struct BiasGradient<Operands: BackwardOperands> {
     // A task owns the rows of a tile at least; a bias that broadcasts over queries has one row for all.
     let perRow = shape[2] > 1
     let blockRows = perRow ? pass.tile.queries : max(1, problem.queryLength)
-    let blocks = (problem.queryLength + blockRows - 1) / blockRows
+    let blocks = problem.queryLength.pieces(of: blockRows)
     return try Tensor.filling(own, as: Float.self) { target in
       target.update(repeating: 0, count: own.elementCount)
       try Threads.tryForEach(batches * heads * blocks) { task in

@@ -20,7 +20,7 @@ struct FloatGradients: BackwardOperands {
     let keys, values, packedKeys, lengths, keyFloats: Int
 
     init(d: Int, v: Int, tile: TileShape, panel: Int) {
-      let padded = { (width: Int) in (width + panel - 1) / panel * panel }
+      let padded = { (width: Int) in width.rounded(up: panel) }
       var parts = MemoryParts()
       transposedQueries = parts.next(d * padded(tile.queries))
       transposedGradients = parts.next(v * padded(tile.queries))

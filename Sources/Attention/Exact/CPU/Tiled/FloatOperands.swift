@@ -16,7 +16,7 @@ struct FloatOperands: ForwardOperands {
     let type = inputs.dtype.floatType ?? CPU_F32
     let problem = inputs.problem
     let panel = kernels.tile_columns
-    let valueColumns = (problem.valueDimension + panel - 1) / panel * panel
+    let valueColumns = problem.valueDimension.rounded(up: panel)
     self.inputs = inputs
     self.kernels = kernels
     queryRows = try HeadRows(inputs.queries, type)

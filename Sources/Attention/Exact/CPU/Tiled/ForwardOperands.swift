@@ -79,7 +79,7 @@ struct PackedLayout: Sendable {
   init(_ inputs: ExactArguments, panel: Int, perRow: Int) {
     heads = inputs.problem.keyValueHeads
     self.perRow = perRow
-    paddedRows = inputs.segments.map { ($0.keyCount + panel - 1) / panel * panel }
+    paddedRows = inputs.segments.map { $0.keyCount.rounded(up: panel) }
     var total = 0
     var offsets: [Int] = []
     for rows in paddedRows {

@@ -94,3 +94,27 @@ extension ExactArguments {
   /// e⁻⁸⁰ is still a normal float32.
   private static let largestExponent: Float = 80
 }
+
+/// The sizes of the tiles that the CPU kernel works in, a pure function of the problem.
+///
+/// A tile of scores, 64 queries by 128 keys, takes 32 KiB and stays in the nearest caches between
+/// the product that makes it, the softmax and the product that uses it.
+struct TileShape: Hashable, Sendable {
+  let queries = 64
+  let keys = 128
+  /// Partial sums of the queries' gradient: see ``init(_:)``.
+  let slots: Int
+
+  /// Independent pieces that a backward pass should have, so that a long sequence with one head
+  /// still fills the threads. A constant: results must not depend on the machine.
+  private static let wantedPieces = 16
+
+  /// Each key/value head of each sequence is a piece of the backward pass. Where there are fewer
+  /// than wanted, the keys are dealt out to `slots` pieces, and each keeps its own partial sum of
+  /// the queries' gradient.
+  init(_ problem: ExactProblem) {
+    let pieces = max(1, (problem.packedSequences ?? problem.batch) * problem.keyValueHeads)
+    let keyBlocks = max(1, problem.keyLength.pieces(of: keys))
+    slots = min(keyBlocks, Self.wantedPieces.pieces(of: pieces))
+  }
+}
