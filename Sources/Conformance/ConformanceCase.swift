@@ -10,6 +10,51 @@ public protocol ConformanceCase: Sendable {
   func makeProblem(seed: UInt64) throws -> any ConformanceProblem
 }
 
+/// A flag or choice of a case; a case has at most one of a group.
+public protocol CaseFeature: Hashable, CaseIterable, Sendable, RawRepresentable
+where RawValue == String {
+  /// The name of the group of alternatives.
+  var group: String { get }
+
+  /// Whether no case can have both, for reasons other than a shared group.
+  func excludes(_ other: Self) -> Bool
+}
+
+extension CaseFeature {
+  /// No feature, each alone, and each compatible pair.
+  static var aloneAndInPairs: [[Self]] {
+    let all = Array(allCases)
+    var combinations: [[Self]] = [[]] + all.map { [$0] }
+    for (index, first) in all.enumerated() {
+      for second in all[(index + 1)...]
+      where first.group != second.group && !first.excludes(second) && !second.excludes(first) {
+        combinations.append([first, second])
+      }
+    }
+    return combinations
+  }
+}
+
+/// A case of an operator with features.
+public protocol FeaturedCase: ConformanceCase {
+  associatedtype Feature: CaseFeature
+
+  /// The operator and its sizes, as `scan b=1 t=9 d=8`.
+  var sizes: String { get }
+  var dtype: DType { get set }
+  var features: [Feature] { get }
+}
+
+extension FeaturedCase {
+  public var name: String {
+    let sizes = "\(sizes) \(dtype.rawValue)"
+    return features.isEmpty
+      ? sizes : "\(sizes): \(features.map(\.rawValue).joined(separator: ", "))"
+  }
+
+  func has(_ feature: Feature) -> Bool { features.contains(feature) }
+}
+
 /// The inputs of a case, and the computations on them.
 public protocol ConformanceProblem {
   /// The dtype whose bounds apply.

@@ -84,8 +84,15 @@ extension Tensor {
   /// This tensor on `device`, its axes in memory in the order in which they are here.
   func placed(on device: Device) throws -> Tensor {
     guard device != .cpu else { return self }
+    return try inOrderOfMemory { tensor, _ in try tensor.moved(to: device) }
+  }
+
+  /// What `body` makes of this tensor with its axes in the order of memory, with the axes back in this tensor's
+  /// order: strides keep their order.
+  func inOrderOfMemory(_ body: (_ tensor: Tensor, _ order: [Int]) throws -> Tensor) throws -> Tensor
+  {
     let order = (0..<rank).sorted { (strides[$1], $0) < (strides[$0], $1) }
-    let places = (0..<rank).map { axis in order.firstIndex(of: axis) ?? axis }
-    return try permuted(order).moved(to: device).permuted(places)
+    let axes = (0..<rank).map { axis in order.firstIndex(of: axis) ?? axis }
+    return try body(permuted(order), order).permuted(axes)
   }
 }

@@ -25,12 +25,9 @@ struct OtherSequence {
     }
     let flags = try isOther.reshaped(
       Shape([batch, length] + [Int](repeating: 1, count: tensor.rank - 2)))
-    // In the order of memory, so that the case's strides are kept.
-    let order = (0..<tensor.rank).sorted { tensor.strides[$0] > tensor.strides[$1] }
-    let places = (0..<tensor.rank).map { axis in order.firstIndex(of: axis) ?? axis }
-    return try Tensor.select(
-      flags.permuted(order), Tensor([Double.nan], []).cast(to: tensor.dtype),
-      tensor.permuted(order)
-    ).permuted(places)
+    return try tensor.inOrderOfMemory { tensor, order in
+      try .select(
+        flags.permuted(order), Tensor([Double.nan], []).cast(to: tensor.dtype), tensor)
+    }
   }
 }

@@ -2,7 +2,7 @@ import AttentionOperators
 import AttentionTensors
 
 /// A case of exact attention.
-public struct ExactCase: ConformanceCase {
+public struct ExactCase: FeaturedCase {
   public var batch: Int
   public var queryLength: Int
   public var keyLength: Int
@@ -13,15 +13,10 @@ public struct ExactCase: ConformanceCase {
   public var dtype: DType
   public var features: [ExactFeature]
 
-  public var name: String {
-    let sizes =
-      "exact b=\(batch) t=\(queryLength) s=\(keyLength) h=\(heads)/\(keyValueHeads) "
-      + "k=\(keyDimension) v=\(valueDimension) \(dtype.rawValue)"
-    return features.isEmpty
-      ? sizes : "\(sizes): \(features.map(\.rawValue).joined(separator: ", "))"
+  public var sizes: String {
+    "exact b=\(batch) t=\(queryLength) s=\(keyLength) h=\(heads)/\(keyValueHeads) "
+      + "k=\(keyDimension) v=\(valueDimension)"
   }
-
-  func has(_ feature: ExactFeature) -> Bool { features.contains(feature) }
 
   /// Whether garbage is placed where the mask hides it.
   var hidesGarbage: Bool { has(.hiddenPadding) || has(.edgeKey) || has(.edgeQuery) }
