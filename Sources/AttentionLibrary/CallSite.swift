@@ -178,17 +178,19 @@ extension Device {
 }
 
 extension sa_tensor {
-  fileprivate static let elementTypes: [sa_dtype: DType] = [
-    SA_FLOAT32: .float32, SA_BFLOAT16: .bfloat16, SA_FLOAT16: .float16, SA_FLOAT64: .float64,
-    SA_INT32: .int32, SA_INT64: .int64, SA_BOOL: .bool,
-  ]
-
   fileprivate func elementType(_ name: String) throws -> DType {
-    guard let dtype = UInt32(exactly: dtype).flatMap({ Self.elementTypes[sa_dtype($0)] }) else {
+    switch sa_dtype(UInt32(bitPattern: dtype)) {
+    case SA_FLOAT32: return .float32
+    case SA_BFLOAT16: return .bfloat16
+    case SA_FLOAT16: return .float16
+    case SA_FLOAT64: return .float64
+    case SA_INT32: return .int32
+    case SA_INT64: return .int64
+    case SA_BOOL: return .bool
+    default:
       throw AttentionError.invalidArgument(
         "dtype of \(name)", was: "\(dtype)", mustBe: "one that sa_dtype lists")
     }
-    return dtype
   }
 
   /// Extents and strides.
@@ -200,12 +202,14 @@ extension sa_tensor {
     let count = Int(rank)
     let extents = withUnsafeBytes(of: shape) { Array($0.bindMemory(to: Int.self).prefix(count)) }
     let steps = withUnsafeBytes(of: strides) { Array($0.bindMemory(to: Int.self).prefix(count)) }
-    for (what, numbers) in [("shape", extents), ("strides", steps)] {
+    func check(_ numbers: [Int], _ what: String) throws {
       guard numbers.allSatisfy({ $0 >= 0 }) else {
         throw AttentionError.invalidArgument(
           "\(what) of \(name)", was: "\(numbers)", mustBe: "at least 0 on every axis")
       }
     }
+    try check(extents, "shape")
+    try check(steps, "strides")
     return (Shape(extents), steps)
   }
 }

@@ -29,7 +29,7 @@ extension OperatorStruct {
       try CallSite.run(call.pointee) { site in
         let asked = try fields.call(
           at: site, needsGradient: call.pointee.needs_gradient != 0, wanted: [])
-        var targets: OperatorTensors<Op.Output> = [:]
+        var targets = OperatorTensors<Op.Output>(minimumCapacity: Op.results.count)
         for (place, output) in Op.results.enumerated() {
           let (name, shape) = (output.rawValue, asked.shape(of: output))
           let tensor = fields.result(place)
@@ -51,8 +51,8 @@ extension OperatorStruct {
       try CallSite.run(call.pointee) { site in
         let targets = try fields.targets(at: site)
         let asked = try fields.call(at: site, needsGradient: true, wanted: targets.keys)
-        var outputs: OperatorTensors<Op.Output> = [:]
-        var incoming: OperatorTensors<Op.Output> = [:]
+        var outputs = OperatorTensors<Op.Output>(minimumCapacity: Op.results.count)
+        var incoming = OperatorTensors<Op.Output>(minimumCapacity: Op.results.count)
         for (place, output) in Op.results.enumerated() {
           let (name, shape) = (output.rawValue, asked.shape(of: output))
           if Op.readBackward.contains(output) {
@@ -107,7 +107,7 @@ private struct Fields<C: OperatorStruct> {
   ///
   /// - Parameter wanted: the inputs whose gradients are asked for.
   func call(at site: CallSite, needsGradient: Bool, wanted: [Op.Input]) throws -> OperatorCall<Op> {
-    var inputs: OperatorTensors<Op.Input> = [:]
+    var inputs = OperatorTensors<Op.Input>(minimumCapacity: Op.inputs.count)
     let facts = Op.facts
     var length = 0
     for (place, input) in Op.inputs.enumerated() {
@@ -130,7 +130,7 @@ private struct Fields<C: OperatorStruct> {
 
   /// Where gradients are written.
   func targets(at site: CallSite) throws -> OperatorTensors<Op.Input> {
-    var targets: OperatorTensors<Op.Input> = [:]
+    var targets = OperatorTensors<Op.Input>(minimumCapacity: Op.inputs.count)
     let facts = Op.facts
     var number = 0
     for (place, input) in Op.inputs.enumerated() where facts[place].isDifferentiable {
