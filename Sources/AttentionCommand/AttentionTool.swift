@@ -1,5 +1,7 @@
 import ArgumentParser
 import AttentionCLibrary
+import AttentionCUDA
+import AttentionTensors
 
 /// The command line tool `attention`.
 @main
@@ -73,5 +75,35 @@ struct AttentionTool: AsyncParsableCommand {
     let line = message.split(whereSeparator: \.isNewline)
       .map { $0.drop { $0 == " " || $0 == "\t" } }.joined(separator: " ")
     StandardError.write("attention: \(line)")
+  }
+}
+
+/// An error in the tool's arguments or input.
+struct CommandError: Error, Equatable, CustomStringConvertible {
+  let description: String
+
+  init(_ description: String) { self.description = description.shown }
+
+  init(_ argument: String, was: String, mustBe: String) {
+    self.init("\(argument.shown) is \(was.shown); it must be \(mustBe)")
+  }
+}
+
+/// The environment variables that configure kernels.
+enum Environment {
+  /// - Throws: ``CommandError`` if a variable has an invalid value, which would otherwise be ignored.
+  static func check() throws {
+    if let text = value("ATTENTION_THREADS"), Int(text).map({ $0 > 0 }) != true {
+      throw CommandError("ATTENTION_THREADS", was: text, mustBe: "a whole number of at least 1")
+    }
+    let sets = InstructionSet.supported.map(\.rawValue)
+    if let text = value("ATTENTION_ISA"), !sets.contains(text) {
+      throw CommandError(
+        "ATTENTION_ISA", was: text, mustBe: "one of \(sets.joined(separator: ", "))")
+    }
+  }
+
+  private static func value(_ name: String) -> String? {
+    getenv(name).map { String(cString: $0) }
   }
 }

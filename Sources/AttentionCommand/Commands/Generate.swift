@@ -1,5 +1,7 @@
 import ArgumentParser
 import AttentionLanguageModels
+import AttentionTensors
+import AttentionTraining
 
 /// `attention generate`
 struct Generate: ParsableCommand {
@@ -54,5 +56,16 @@ struct Generate: ParsableCommand {
     let model = try SavedModel.read(checkpoint, on: OperatorFlags.device(named: device))
     try TextStream(model: model, options: options)
       .write(prompt: prompt ?? StandardInput.text() ?? "\n")
+  }
+}
+
+/// A model named by the folder of a checkpoint or of a run.
+enum SavedModel {
+  /// The model of a checkpoint, or of the latest one of a run.
+  static func read(_ folder: String, on device: Device) throws -> LanguageModel {
+    let saved =
+      try CheckpointStore(folder: folder).readLatest(Checkpoint.init(folder:))
+      ?? Checkpoint(folder: folder)
+    return try saved.moved(to: device).model()
   }
 }

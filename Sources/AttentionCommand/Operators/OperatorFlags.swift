@@ -70,7 +70,7 @@ struct OperatorFlags: ParsableArguments {
   @Flag(help: "Gradients of every floating-point input.")
   var gradients = false
 
-  @Flag(help: "The same bits in every run. CPU kernels always give them.")
+  @Flag(help: "The same bits in every run: all kernels give them, with or without this flag.")
   var deterministic = false
 
   var scoreTerms: ScoreTermOptions {
@@ -138,5 +138,27 @@ struct WindowLimits {
     }
     left = parts[0] == "all" ? nil : limits[0]
     right = parts[1] == "all" ? nil : limits[1]
+  }
+}
+
+/// Numbers as options of the tool, read with an error that says which are valid.
+enum Number {
+  static func whole(_ argument: String) throws -> Int {
+    try read(argument, mustBe: "a whole number")
+  }
+
+  static func real(_ argument: String) throws -> Double {
+    try read(argument, mustBe: "a number")
+  }
+
+  static func seed(_ argument: String) throws -> UInt64 {
+    try read(argument, mustBe: "a whole number from 0 to \(UInt64.max)")
+  }
+
+  private static func read<N: LosslessStringConvertible>(
+    _ argument: String, mustBe: String
+  ) throws -> N {
+    guard let number = N(argument) else { throw CommandError("it must be \(mustBe)") }
+    return number
   }
 }

@@ -1,7 +1,7 @@
 import AttentionCUDA
-import FoundationEssentials
 import AttentionLayers
 import AttentionTensors
+import FoundationEssentials
 
 /// A model on disk: a folder with `config.json` and `model.safetensors`, whose tensors have the
 /// parameters' paths as names.
@@ -84,6 +84,26 @@ public struct Checkpoint: Sendable {
         String(decoding: configuration, as: UTF8.self),
         to: folder + "/" + Self.configurationFile)
       try adding(folder)
+    }
+  }
+}
+
+/// What is wrong with a checkpoint whose files can be read.
+public struct CheckpointError: Error, Equatable, CustomStringConvertible {
+  public enum Reason: Equatable, Sendable {
+    /// `config.json` is no configuration of a model.
+    case configuration(ConfigurationError)
+    /// The tensors are not those of the configuration.
+    case layers(LayerError)
+  }
+
+  public let folder: String
+  public let reason: Reason
+
+  public var description: String {
+    switch reason {
+    case .configuration(let error): "\(folder.shown)/\(Checkpoint.configurationFile): \(error)"
+    case .layers(let error): "\(folder.shown): \("\(error)".shown)"
     }
   }
 }

@@ -1,5 +1,5 @@
-import Synchronization
 import AttentionTensors
+import Synchronization
 
 /// Where layers get their parameters: a path, and either a seed that draws them or parameters of a
 /// checkpoint or training step that are read.
@@ -109,4 +109,36 @@ public struct ParameterScope: Sendable {
   }
 
   private func qualified(_ name: String) -> String { path.isEmpty ? name : path + "." + name }
+}
+
+/// How a parameter's first numbers are drawn.
+public enum Initializer: Hashable, Sendable {
+  case zeros
+  case ones
+  /// Every number is this one.
+  case constant(Double)
+  /// The normal distribution around 0.
+  case normal(standardDeviation: Double)
+  /// Each number of the half-open range is equally likely.
+  case uniform(from: Double, to: Double)
+
+  /// The normal distribution whose products with `inputs` numbers of variance 1 have variance
+  /// `scale`².
+  public static func scaledNormal(inputs: Int, scale: Double = 1) -> Initializer {
+    .normal(standardDeviation: scale / Double(max(1, inputs)).squareRoot())
+  }
+
+  /// A contiguous tensor of numbers drawn with `generator`.
+  func tensor(_ shape: Shape, dtype: DType, using generator: inout Philox) throws -> Tensor {
+    switch self {
+    case .zeros: try Tensor.zeros(shape, dtype: dtype).contiguous()
+    case .ones: try Tensor.ones(shape, dtype: dtype).contiguous()
+    case .constant(let value): try Tensor.full(shape, value, dtype: dtype).contiguous()
+    case .normal(let standardDeviation):
+      try .normal(
+        shape, standardDeviation: standardDeviation, using: &generator, dtype: dtype)
+    case .uniform(let low, let high):
+      try .uniform(shape, from: low, to: high, using: &generator, dtype: dtype)
+    }
+  }
 }

@@ -43,7 +43,7 @@ public enum Safetensors {
     }
     let text = "{\(members.joined(separator: ","))}"
     let alignment = 8
-    let length = (text.utf8.count + alignment - 1) / alignment * alignment
+    let length = text.utf8.count.rounded(up: alignment)
     guard length <= SafetensorsHeader.lengthLimit else {
       throw TensorError.invalidArgument(
         "tensors", was: "named and described in \(length) bytes",

@@ -70,14 +70,14 @@ struct BFloat16MatrixProduct {
     _ x: UnsafePointer<UInt16>, _ y: UnsafePointer<UInt16>, _ result: UnsafeMutablePointer<UInt16>
   ) throws {
     let tile = kernels.tile_columns
-    let panels = (columns + tile - 1) / tile
+    let panels = columns.pieces(of: tile)
     let panelSize = paddedDepth * tile
     let distinct = Set(rightOffsets).count == 1 ? 1 : matrices
     let memory = try Scratch(floats: (distinct * panels * panelSize + 1) / 2)
     let packed = UnsafeMutableRawPointer(memory.base).assumingMemoryBound(to: UInt16.self)
     pack(y, distinct, panels, packed)
-    let rowBlocks = (rows + Self.blockRows - 1) / Self.blockRows
-    let panelBlocks = (panels + Self.blockPanels - 1) / Self.blockPanels
+    let rowBlocks = rows.pieces(of: Self.blockRows)
+    let panelBlocks = panels.pieces(of: Self.blockPanels)
     try Threads.tryForEach(matrices * rowBlocks * panelBlocks) { task in
       let matrix = task / (rowBlocks * panelBlocks)
       let firstRow = task / panelBlocks % rowBlocks * Self.blockRows

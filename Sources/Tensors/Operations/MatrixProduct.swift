@@ -43,7 +43,7 @@ struct MatrixProduct {
   ) {
     let kernels = InstructionSet.current.kernels
     let width = max(16, 32_768 / depth)
-    let strips = (columns + width - 1) / width
+    let strips = columns.pieces(of: width)
     Threads.forEach(matrices * strips) { task in
       let (matrix, first) = (task / strips, task % strips * width)
       let count = min(width, columns - first)
@@ -66,7 +66,7 @@ struct MatrixProduct {
   ) throws {
     let kernels = InstructionSet.current.kernels
     let tile = kernels.tile_columns
-    let panels = (columns + tile - 1) / tile
+    let panels = columns.pieces(of: tile)
     let panelSize = depth * tile
     // A right operand that is broadcast over the matrices is packed once.
     let distinct = Set(rightOffsets).count == 1 ? 1 : matrices
@@ -78,8 +78,8 @@ struct MatrixProduct {
         right + rightOffsets[matrix] + panel * tile * rightStrides.column, rightStrides.row,
         rightStrides.column, packed.base + task * panelSize, panelSize)
     }
-    let rowBlocks = (rows + Self.blockRows - 1) / Self.blockRows
-    let panelBlocks = (panels + Self.blockPanels - 1) / Self.blockPanels
+    let rowBlocks = rows.pieces(of: Self.blockRows)
+    let panelBlocks = panels.pieces(of: Self.blockPanels)
     Threads.forEach(matrices * rowBlocks * panelBlocks) { task in
       let matrix = task / (rowBlocks * panelBlocks)
       let firstRow = task / panelBlocks % rowBlocks * Self.blockRows

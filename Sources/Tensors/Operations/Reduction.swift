@@ -125,7 +125,7 @@ private func sumRows(
     }
     return
   }
-  let pieces = (count + length - 1) / length
+  let pieces = count.pieces(of: length)
   let partial = try Scratch(floats: rows * pieces)
   Threads.forEach(rows * pieces) { task in
     let first = task % pieces * length
@@ -142,8 +142,8 @@ private func sumColumns(
   _ target: UnsafeMutablePointer<Float>, _ kernels: cpu_kernels
 ) throws {
   let (blockRows, width) = (128, 256)
-  let blocks = max(1, (count + blockRows - 1) / blockRows)
-  let strips = (inner + width - 1) / width
+  let blocks = max(1, count.pieces(of: blockRows))
+  let strips = inner.pieces(of: width)
   let partial = blocks > 1 ? try Scratch(floats: outer * blocks * inner) : nil
   let sums = partial?.base ?? target
   Threads.forEach(outer * blocks * strips) { task in

@@ -27,10 +27,10 @@ struct StridedLoop {
   func forEachPiece(_ body: (_ length: Int, _ offsets: UnsafeBufferPointer<Int>) -> Void) {
     let rows = outer.reduce(1, *)
     guard rows > 0, rowLength > 0 else { return }
-    let piecesPerRow = (rowLength + Threads.pieceLength - 1) / Threads.pieceLength
+    let piecesPerRow = rowLength.pieces(of: Threads.pieceLength)
     let pieceLength = piecesPerRow == 1 ? rowLength : Threads.pieceLength
     let rowsPerTask = max(1, Threads.pieceLength / rowLength)
-    let tasks = (rows + rowsPerTask - 1) / rowsPerTask
+    let tasks = rows.pieces(of: rowsPerTask)
     let work = { (task: Int) in
       withUnsafeTemporaryAllocation(of: Int.self, capacity: rowStrides.count + outer.count) {
         scratch in
@@ -64,6 +64,35 @@ struct StridedLoop {
       var offset = 0
       for axis in outer.indices { offset += index[axis] * outerStrides[operand][axis] }
       offsets[operand] = offset
+    }
+  }
+}
+
+/// The axes of operands of one shape and different strides, with adjacent axes merged where that is possible
+/// in every operand and axes of extent one left out.
+struct MergedAxes: Hashable {
+  /// Outermost first.
+  var extents: [Int] = []
+  /// One array per operand.
+  var strides: [[Int]]
+
+  init(shape: Shape, strides: [[Int]]) {
+    self.strides = [[Int]](repeating: [], count: strides.count)
+    for axis in 0..<shape.rank where shape[axis] != 1 {
+      let isEven =
+        !extents.isEmpty
+        && strides.indices.allSatisfy {
+          self.strides[$0][extents.count - 1] == strides[$0][axis] * shape[axis]
+        }
+      if isEven {
+        extents[extents.count - 1] *= shape[axis]
+        for operand in strides.indices {
+          self.strides[operand][extents.count - 1] = strides[operand][axis]
+        }
+      } else {
+        extents.append(shape[axis])
+        for operand in strides.indices { self.strides[operand].append(strides[operand][axis]) }
+      }
     }
   }
 }

@@ -57,7 +57,7 @@ public enum Threads {
   /// on these two numbers only.
   public static func forEachRows(_ rows: Int, width: Int, _ body: (Range<Int>) -> Void) {
     let block = max(1, pieceLength / max(1, width))
-    forEach((rows + block - 1) / block) { index in
+    forEach(rows.pieces(of: block)) { index in
       body(index * block..<min(rows, (index + 1) * block))
     }
   }

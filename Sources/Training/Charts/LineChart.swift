@@ -76,7 +76,7 @@ public struct LineChart: Sendable {
 
   public func svg() -> String {
     let columns = max(1, min(Self.panelsInARow, panels.count))
-    let rows = max(1, (panels.count + columns - 1) / columns)
+    let rows = max(1, panels.count.pieces(of: columns))
     let width = (Self.left + Double(columns) * size.outerWidth).text(digits: 0)
     let height = (Self.head + Double(rows) * size.outerHeight).text(digits: 0)
     var firstStyle = 0

@@ -90,7 +90,7 @@ public struct TrainingBatches: Sendable {
       var random = Philox(seed: seed, label: "data.epoch.\(number)")
       pairs = PairSequence(text, order: (0..<text.documentCount).shuffled(using: &random))
       rotation = random.next(below: pairs.count)
-      let windows = (pairs.count + length - 1) / length
+      let windows = pairs.count.pieces(of: length)
       windowOrder = (0..<windows).shuffled(using: &random)
     }
   }

@@ -22,13 +22,13 @@ public struct ValidationBatches: Sendable {
     self.windowsPerBatch = max(1, windowsPerBatch)
     self.length = max(1, length)
     pairs = PairSequence(text, order: Array(0..<text.documentCount))
-    let windows = (pairs.count + self.length - 1) / self.length
+    let windows = pairs.count.pieces(of: self.length)
     let taken = min(windows, max(1, tokens / self.length))
     let step = self.length
     starts = (0..<taken).map { $0 * windows / taken * step }
   }
 
-  public var count: Int { (starts.count + windowsPerBatch - 1) / windowsPerBatch }
+  public var count: Int { starts.count.pieces(of: windowsPerBatch) }
 
   /// The batch of the given number, below ``count``.
   func batch(_ number: Int) throws -> Batch {

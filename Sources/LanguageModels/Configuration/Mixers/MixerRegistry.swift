@@ -1,3 +1,4 @@
+import AttentionCUDA
 import Synchronization
 
 /// The token mixers that configurations can name as the `type` of a layer.
@@ -59,4 +60,21 @@ public final class MixerRegistry: Sendable {
 
 extension MixerConfiguration {
   static var keyNames: [String] { keys.map(\.stringValue) }
+}
+
+/// Why a mixer cannot be registered.
+public enum MixerRegistryError: Error, Hashable, CustomStringConvertible {
+  /// The name belongs to another configuration.
+  case duplicateName(_ name: String, registered: String, refused: String)
+  /// The configuration has a key that every layer has.
+  case reservedKey(_ key: String, configuration: String)
+
+  public var description: String {
+    switch self {
+    case .duplicateName(let name, let registered, let refused):
+      "name of \(refused.shown) is \"\(name.shown)\", that of \(registered.shown); it must be unique"
+    case .reservedKey(let key, let configuration):
+      "a key of \(configuration.shown) is \(key.shown), which every layer has; it must be another"
+    }
+  }
 }

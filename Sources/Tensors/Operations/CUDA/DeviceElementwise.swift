@@ -69,14 +69,9 @@ extension Tensor {
   /// Applies `operation` to each element of a floating-point tensor.
   func mappedOnDevice(_ operation: cpu_unary) throws -> Tensor {
     let result = try Tensor.onDevice(shape, dtype: dtype, device: device)
-    let layout = try TensorsLayout(shape: shape, strides: [result.strides, strides])
-    try withExtendedLifetime(self) {
-      try DeviceQueue.shared(for: device).launch(
-        "tensors/unary", definitions: [dtype.kernelNumber], blocks: layout.blocks,
-        threads: TensorsLayout.threads,
-        TensorsUnaryParameters(
-          x: deviceAddress(), y: result.deviceAddress(), layout: layout,
-          operation: Int32(operation.rawValue), type: dtype.kernelType))
+    try launch("tensors/unary", definitions: [dtype.kernelNumber], to: result) {
+      TensorsUnaryParameters(
+        x: $0, y: $1, layout: $2, operation: Int32(operation.rawValue), type: dtype.kernelType)
     }
     return result
   }
@@ -91,13 +86,22 @@ extension Tensor {
   /// Writes the elements to the memory of `target`, a view of this shape on the same GPU that nobody
   /// reads yet, in its dtype.
   func castElements(to target: Tensor) throws {
+    try launch("tensors/cast", to: target) {
+      TensorsCastParameters(
+        x: $0, y: $1, layout: $2, x_type: dtype.kernelType, y_type: target.dtype.kernelType)
+    }
+  }
+
+  /// Launches a kernel that reads each element once, for the element of `target` at the same place.
+  private func launch(
+    _ kernel: String, definitions: [String] = [], to target: Tensor,
+    _ parameters: (_ source: UInt64, _ target: UInt64, TensorsLayout) -> some BitwiseCopyable
+  ) throws {
     let layout = try TensorsLayout(shape: shape, strides: [target.strides, strides])
     try withExtendedLifetime((self, target)) {
       try DeviceQueue.shared(for: device).launch(
-        "tensors/cast", blocks: layout.blocks, threads: TensorsLayout.threads,
-        TensorsCastParameters(
-          x: deviceAddress(), y: target.deviceAddress(), layout: layout,
-          x_type: dtype.kernelType, y_type: target.dtype.kernelType))
+        kernel, definitions: definitions, blocks: layout.blocks, threads: TensorsLayout.threads,
+        parameters(deviceAddress(), target.deviceAddress(), layout))
     }
   }
 
@@ -120,5 +124,22 @@ extension Tensor {
           y: result.deviceAddress(), layout: layout, size: Int32(yes.dtype.size)))
     }
     return result
+  }
+}
+
+extension Tensor {
+  /// A contiguous copy on this tensor's GPU, made by `tensors/copy.cu`.
+  func copiedOnDevice() throws -> Tensor {
+    let result = try Tensor.onDevice(shape, dtype: dtype, device: device)
+    try copyElements(to: result)
+    return result
+  }
+
+  /// Writes the elements to the memory of `target`, a view of this shape on the same GPU that nobody
+  /// reads yet.
+  func copyElements(to target: Tensor) throws {
+    try launch("tensors/copy", to: target) {
+      TensorsCopyParameters(source: $0, target: $1, layout: $2, size: Int32(dtype.size))
+    }
   }
 }
