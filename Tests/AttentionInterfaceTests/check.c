@@ -196,7 +196,8 @@ operand *empty_operand(sa_dtype dtype, layout layout, int rank, ...) {
   return o;
 }
 
-operand *empty_like(const operand *of) {
+// The same shape, dtype and layout, for the gradient of `of`.
+static operand *empty_like(const operand *of) {
   operand *o = new_operand(of->view.dtype, of->layout, of->view.rank, of->view.shape);
   lay_out(o, 0);
   return o;
@@ -247,7 +248,8 @@ void close_to(const char *what, const operand *result, const double *reference, 
   }
 }
 
-void differences(double (*loss)(void *), void *context, operand *of, double *gradient) {
+// The gradient of `loss` with respect to the numbers of `of`, by finite differences.
+static void differences(double (*loss)(void *), void *context, operand *of, double *gradient) {
   const double step = 1e-5;
   for (int64_t i = 0; i < of->count; i++) {
     double x = of->x[i];
@@ -257,5 +259,25 @@ void differences(double (*loss)(void *), void *context, operand *of, double *gra
     double below = loss(context);
     of->x[i] = x;
     gradient[i] = (above - below) / (2 * step);
+  }
+}
+
+void place_gradients(gradient *all, size_t count) {
+  for (gradient *g = all; g < all + count; g++) {
+    if (g->of == NULL || g->of->view.dtype == SA_BOOL) continue;
+    g->result = empty_like(g->of);
+    *g->place = g->result->view;
+  }
+}
+
+void compare_gradients(gradient *all, size_t count, double (*loss)(void *), void *context,
+                       double bound) {
+  const double rounded = 2e-2;
+  for (gradient *g = all; g < all + count; g++) {
+    if (g->result == NULL) continue;
+    double reference[MAX_ELEMENTS];
+    differences(loss, context, g->of, reference);
+    fetch(g->result);
+    close_to(g->name, g->result, reference, g->of->view.dtype == SA_BFLOAT16 ? rounded : bound);
   }
 }

@@ -75,8 +75,6 @@ typedef struct {
 operand *random_operand(sa_dtype dtype, layout layout, double low, double high, int rank, ...);
 // For a result: every byte is NaN.
 operand *empty_operand(sa_dtype dtype, layout layout, int rank, ...);
-// The same shape, dtype and layout, for the gradient of `of`.
-operand *empty_like(const operand *of);
 // int32 numbers in host memory.
 operand *integers(int count, const int32_t *numbers);
 // Reads what a call wrote, and fails if it wrote outside of it.
@@ -87,8 +85,22 @@ void fetch(operand *result);
 // The error RMS(x - ref) / RMS(ref) is at most `bound`.
 void close_to(const char *what, const operand *result, const double *reference, double bound);
 
-// The gradient of `loss` with respect to the numbers of `of`, by finite differences.
-void differences(double (*loss)(void *), void *context, operand *of, double *gradient);
+// A gradient of a call.
+typedef struct {
+  // NULL or of SA_BOOL for none.
+  operand *of;
+  // Where the call has it.
+  sa_tensor *place;
+  const char *name;
+  operand *result;
+} gradient;
+
+// Gives the call memory for its gradients, of the inputs' shapes, dtypes and layouts.
+void place_gradients(gradient *all, size_t count);
+// Compares what the call wrote with finite differences of `loss`. Gradients of bfloat16 inputs are at most off by
+// what a rounding of their own adds.
+void compare_gradients(gradient *all, size_t count, double (*loss)(void *), void *context,
+                       double bound);
 
 // MARK: Tests
 

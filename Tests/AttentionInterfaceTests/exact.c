@@ -76,15 +76,6 @@ static double loss(void *context) {
   return total;
 }
 
-static void check_gradient(problem *p, operand *of, operand *gradient, const char *name,
-                           double bound) {
-  if (of == NULL) return;
-  double reference[MAX_ELEMENTS];
-  differences(loss, p, of, reference);
-  fetch(gradient);
-  close_to(name, gradient, reference, bound);
-}
-
 static void run(flags f) {
   begin("exact, dtype %d, layout %d%s%s%s%s%s%s%s on device %d", f.dtype, f.layout,
         f.is_causal ? ", causal" : "", f.is_cosine ? ", cosine" : "", f.has_bias ? ", bias" : "",
@@ -147,27 +138,18 @@ static void run(flags f) {
 
   call.output_gradient = p->output_gradient->view;
   call.log_sum_exp_gradient = p->sum_gradient->view;
-  operand *inputs[] = {p->q, p->k, p->v, p->bias, p->scales, p->decay, p->sinks};
-  sa_tensor *places[] = {&call.queries_gradient,     &call.keys_gradient,
-                         &call.values_gradient,      &call.bias_gradient,
-                         &call.head_scales_gradient, &call.logit_decay_gradient,
-                         &call.sinks_gradient};
-  const char *names[] = {"queries_gradient",     "keys_gradient",        "values_gradient",
-                         "bias_gradient",        "head_scales_gradient", "logit_decay_gradient",
-                         "sinks_gradient"};
-  operand *gradients[COUNT(inputs)] = {0};
-  for (size_t i = 0; i < COUNT(inputs); i++) {
-    // Bool tensors have no gradient.
-    if (inputs[i] != NULL && inputs[i]->view.dtype == SA_BOOL) inputs[i] = NULL;
-    if (inputs[i] == NULL) continue;
-    gradients[i] = empty_like(inputs[i]);
-    *places[i] = gradients[i]->view;
-  }
+  gradient gradients[] = {
+      {p->q, &call.queries_gradient, "queries_gradient", NULL},
+      {p->k, &call.keys_gradient, "keys_gradient", NULL},
+      {p->v, &call.values_gradient, "values_gradient", NULL},
+      {p->bias, &call.bias_gradient, "bias_gradient", NULL},
+      {p->scales, &call.head_scales_gradient, "head_scales_gradient", NULL},
+      {p->decay, &call.logit_decay_gradient, "logit_decay_gradient", NULL},
+      {p->sinks, &call.sinks_gradient, "sinks_gradient", NULL},
+  };
+  place_gradients(gradients, COUNT(gradients));
   succeeded("backward", sa_attention_backward(&call));
-  for (size_t i = 0; i < COUNT(inputs); i++) {
-    int is_rounded = inputs[i] != NULL && inputs[i]->view.dtype == SA_BFLOAT16;
-    check_gradient(p, inputs[i], gradients[i], names[i], is_rounded ? 2e-2 : gradient_bound);
-  }
+  compare_gradients(gradients, COUNT(gradients), loss, p, gradient_bound);
   release_memory();
 }
 

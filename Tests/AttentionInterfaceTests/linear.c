@@ -169,28 +169,18 @@ static void run(flags f) {
 
   call.output_gradient = p->output_gradient->view;
   call.final_state_gradient = p->state_gradient->view;
-  operand *inputs[] = {p->q, p->k, p->v, p->decay, p->first, p->second, p->state};
-  sa_tensor *places[] = {&call.queries_gradient, &call.keys_gradient,       &call.values_gradient,
-                         &call.decay_gradient,   first_gradient,            &call.low_rank_b_gradient,
-                         &call.initial_state_gradient};
-  const char *names[] = {"queries_gradient", "keys_gradient",
-                         "values_gradient",  "decay_gradient",
-                         "gradient of the update's first tensor",
-                         "low_rank_b_gradient", "initial_state_gradient"};
-  operand *gradients[COUNT(inputs)] = {0};
-  for (size_t i = 0; i < COUNT(inputs); i++) {
-    if (inputs[i] == NULL) continue;
-    gradients[i] = empty_like(inputs[i]);
-    *places[i] = gradients[i]->view;
-  }
+  gradient gradients[] = {
+      {p->q, &call.queries_gradient, "queries_gradient", NULL},
+      {p->k, &call.keys_gradient, "keys_gradient", NULL},
+      {p->v, &call.values_gradient, "values_gradient", NULL},
+      {p->decay, &call.decay_gradient, "decay_gradient", NULL},
+      {p->first, first_gradient, "gradient of the update's first tensor", NULL},
+      {p->second, &call.low_rank_b_gradient, "low_rank_b_gradient", NULL},
+      {p->state, &call.initial_state_gradient, "initial_state_gradient", NULL},
+  };
+  place_gradients(gradients, COUNT(gradients));
   succeeded("backward", sa_linear_attention_backward(&call));
-  for (size_t i = 0; i < COUNT(inputs); i++) {
-    if (inputs[i] == NULL) continue;
-    double reference[MAX_ELEMENTS];
-    differences(loss, p, inputs[i], reference);
-    fetch(gradients[i]);
-    close_to(names[i], gradients[i], reference, 1e-4);
-  }
+  compare_gradients(gradients, COUNT(gradients), loss, p, 1e-4);
   release_memory();
 }
 

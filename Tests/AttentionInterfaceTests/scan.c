@@ -71,23 +71,14 @@ static void run(flags f) {
 
   call.output_gradient = p->output_gradient->view;
   call.final_state_gradient = p->state_gradient->view;
-  operand *inputs[] = {p->inputs, p->decay, p->state};
-  sa_tensor *places[] = {&call.inputs_gradient, &call.decay_gradient, &call.initial_state_gradient};
-  const char *names[] = {"inputs_gradient", "decay_gradient", "initial_state_gradient"};
-  operand *gradients[COUNT(inputs)] = {0};
-  for (size_t i = 0; i < COUNT(inputs); i++) {
-    if (inputs[i] == NULL) continue;
-    gradients[i] = empty_like(inputs[i]);
-    *places[i] = gradients[i]->view;
-  }
+  gradient gradients[] = {
+      {p->inputs, &call.inputs_gradient, "inputs_gradient", NULL},
+      {p->decay, &call.decay_gradient, "decay_gradient", NULL},
+      {p->state, &call.initial_state_gradient, "initial_state_gradient", NULL},
+  };
+  place_gradients(gradients, COUNT(gradients));
   succeeded("backward", sa_gated_scan_backward(&call));
-  for (size_t i = 0; i < COUNT(inputs); i++) {
-    if (inputs[i] == NULL) continue;
-    double reference[MAX_ELEMENTS];
-    differences(loss, p, inputs[i], reference);
-    fetch(gradients[i]);
-    close_to(names[i], gradients[i], reference, 1e-4);
-  }
+  compare_gradients(gradients, COUNT(gradients), loss, p, 1e-4);
   release_memory();
 }
 

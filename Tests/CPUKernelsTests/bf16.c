@@ -119,9 +119,7 @@ static void dot_pairs(void) {
 }
 
 static const test tests[] = {{"bf16.pack_pairs_of_columns", pack_pairs_of_columns, 1},
-                             {"bf16.pack_pairs_of_rows", pack_pairs_of_rows, 1},
-                             {"bf16.product", product, 1},
-                             {"bf16.product_pairs", product_pairs, 1},
-                             {"bf16.narrow_scaled", narrow_scaled, 1},
-                             {"bf16.dot_pairs", dot_pairs, 1}};
+    {"bf16.pack_pairs_of_rows", pack_pairs_of_rows, 1}, {"bf16.product", product, 1},
+    {"bf16.product_pairs", product_pairs, 1}, {"bf16.narrow_scaled", narrow_scaled, 1},
+    {"bf16.dot_pairs", dot_pairs, 1}};
 const suite bf16_tests = {tests, COUNT(tests)};

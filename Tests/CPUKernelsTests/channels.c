@@ -128,8 +128,6 @@ static void panel_dots(void) {
   }
 }
 
-static const test tests[] = {{"channel_scores", channel_scores, 0},
-                             {"channel_scores_backward", channel_scores_backward, 0},
-                             {"channel_gradients", channel_gradients, 0},
-                             {"panel_dots", panel_dots, 0}};
+static const test tests[] = {TEST(channel_scores), TEST(channel_scores_backward),
+    TEST(channel_gradients), TEST(panel_dots)};
 const suite channel_tests = {tests, COUNT(tests)};

@@ -82,6 +82,8 @@ typedef struct {
   // Whether tables may lack it: it runs if has_bf16 is not 0.
   int needs_bf16;
 } test;
+// The test called as its entry.
+#define TEST(entry) {#entry, entry, 0}
 
 typedef struct {
   const test *tests;

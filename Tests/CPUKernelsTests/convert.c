@@ -91,6 +91,5 @@ static void store_rows(void) {
   }
 }
 
-static const test tests[] = {{"load_rows", load_rows, 0}, {"store_rows", store_rows, 0},
-                             {"widen", widen, 0}, {"narrow", narrow, 0}};
+static const test tests[] = {TEST(load_rows), TEST(store_rows), TEST(widen), TEST(narrow)};
 const suite convert_tests = {tests, COUNT(tests)};

@@ -140,6 +140,5 @@ static void short_convolution_backward(void) {
   }
 }
 
-static const test tests[] = {{"short_convolution", short_convolution, 0},
-                             {"short_convolution_backward", short_convolution_backward, 0}};
+static const test tests[] = {TEST(short_convolution), TEST(short_convolution_backward)};
 const suite convolution_tests = {tests, COUNT(tests)};

@@ -211,8 +211,6 @@ static void scale(void) {
   }
 }
 
-static const test tests[] = {
-    {"unary_f32", unary_f32, 0},   {"unary_f64", unary_f64, 0},   {"binary_f32", binary_f32, 0},
-    {"binary_f64", binary_f64, 0}, {"binary_i32", binary_i32, 0}, {"binary_i64", binary_i64, 0},
-    {"axpy", axpy, 0},             {"scale", scale, 0}};
+static const test tests[] = {TEST(unary_f32), TEST(unary_f64), TEST(binary_f32), TEST(binary_f64),
+    TEST(binary_i32), TEST(binary_i64), TEST(axpy), TEST(scale)};
 const suite elementwise_tests = {tests, COUNT(tests)};

@@ -91,8 +91,6 @@ static void sum_around(void) {
   }
 }
 
-static const test tests[] = {{"solve_lower", solve_lower, 0},
-                             {"low_rank_step", low_rank_step, 0},
-                             {"add_products", add_products, 0},
-                             {"sum_around", sum_around, 0}};
+static const test tests[] = {TEST(solve_lower), TEST(low_rank_step), TEST(add_products),
+    TEST(sum_around)};
 const suite erasing_tests = {tests, COUNT(tests)};

@@ -59,61 +59,43 @@ static void dot_rows_of_nothing(void) {
   }
 }
 
-static void product_rows(void) {
-  product_rows_of_nothing();
+// C = A B^T, or C += A B, of all heads.
+static void products(int transposed) {
   FOR_CASES(t, heads, m, n, k) {
     begin("%s, heads %zu, m %zu, n %zu, k %zu", names[t], heads, m, n, k);
-    layout la = side_by_side(heads, m, k, 3), lb = side_by_side(heads, k, n, 5);
-    layout lc = side_by_side(heads, m, n, 1);
+    layout la = side_by_side(heads, m, k, 3), lc = side_by_side(heads, m, n, 1);
+    layout lb = transposed ? side_by_side(heads, n, k, 5) : side_by_side(heads, k, n, 5);
     const float *a = random_rows(m, la.row, la.row, -1, 1);
     const void *b = random_heads(types[t], lb);
     float *c = random_rows(m, lc.row, lc.row, -1, 1), *before = copy(c, m * lc.row);
-    kernels->product_rows(types[t], heads, m, n, k, a, (ptrdiff_t)la.head, (ptrdiff_t)la.row, b,
-                          (ptrdiff_t)lb.head, (ptrdiff_t)lb.row, c, (ptrdiff_t)lc.head,
-                          (ptrdiff_t)lc.row);
+    (transposed ? kernels->dot_rows : kernels->product_rows)(
+        types[t], heads, m, n, k, a, (ptrdiff_t)la.head, (ptrdiff_t)la.row, b, (ptrdiff_t)lb.head,
+        (ptrdiff_t)lb.row, c, (ptrdiff_t)lc.head, (ptrdiff_t)lc.row);
     for (size_t h = 0; h < heads; h++)
-      for (size_t i = 0; i < m; i++)
+      for (size_t i = 0; i < m; i++) {
         for (size_t j = 0; j < n; j++) {
-          double want = before[place(lc, h, i, j)], size = fabs(want);
+          double want = transposed ? 0 : before[place(lc, h, i, j)], size = fabs(want);
           for (size_t p = 0; p < k; p++) {
-            double term = a[place(la, h, i, p)] * element(types[t], b, place(lb, h, p, j));
+            size_t other = transposed ? place(lb, h, j, p) : place(lb, h, p, j);
+            double term = a[place(la, h, i, p)] * element(types[t], b, other);
             want += term, size += fabs(term);
           }
           near("c", place(lc, h, i, j), c[place(lc, h, i, j)], want, size, units(t, k));
         }
-    for (size_t h = 0; h < heads; h++)
-      for (size_t i = 0; i < m; i++)
         equal("gap", place(lc, h, i, n), c[place(lc, h, i, n)], before[place(lc, h, i, n)]);
+      }
   }
+}
+
+static void product_rows(void) {
+  product_rows_of_nothing();
+  products(0);
 }
 
 static void dot_rows(void) {
   dot_rows_of_nothing();
-  FOR_CASES(t, heads, m, n, k) {
-    begin("%s, heads %zu, m %zu, n %zu, k %zu", names[t], heads, m, n, k);
-    layout la = side_by_side(heads, m, k, 3), lb = side_by_side(heads, n, k, 5);
-    layout lc = side_by_side(heads, m, n, 1);
-    const float *a = random_rows(m, la.row, la.row, -1, 1);
-    const void *b = random_heads(types[t], lb);
-    float *c = random_rows(m, lc.row, lc.row, -1, 1), *before = copy(c, m * lc.row);
-    kernels->dot_rows(types[t], heads, m, n, k, a, (ptrdiff_t)la.head, (ptrdiff_t)la.row, b,
-                      (ptrdiff_t)lb.head, (ptrdiff_t)lb.row, c, (ptrdiff_t)lc.head,
-                      (ptrdiff_t)lc.row);
-    for (size_t h = 0; h < heads; h++)
-      for (size_t i = 0; i < m; i++)
-        for (size_t j = 0; j < n; j++) {
-          double want = 0, size = 0;
-          for (size_t p = 0; p < k; p++) {
-            double term = a[place(la, h, i, p)] * element(types[t], b, place(lb, h, j, p));
-            want += term, size += fabs(term);
-          }
-          near("c", place(lc, h, i, j), c[place(lc, h, i, j)], want, size, units(t, k));
-        }
-    for (size_t h = 0; h < heads; h++)
-      for (size_t i = 0; i < m; i++)
-        equal("gap", place(lc, h, i, n), c[place(lc, h, i, n)], before[place(lc, h, i, n)]);
-  }
+  products(1);
 }
 
-static const test tests[] = {{"product_rows", product_rows, 0}, {"dot_rows", dot_rows, 0}};
+static const test tests[] = {TEST(product_rows), TEST(dot_rows)};
 const suite few_rows_tests = {tests, COUNT(tests)};

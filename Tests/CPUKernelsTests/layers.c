@@ -118,10 +118,6 @@ static void adamw(void) {
   }
 }
 
-static const test tests[] = {{"swiglu", swiglu, 0},
-                             {"swiglu_backward", swiglu_backward, 0},
-                             {"silu_backward", silu_backward, 0},
-                             {"log_sigmoid_backward", log_sigmoid_backward, 0},
-                             {"rotary", rotary, 0},
-                             {"adamw", adamw, 0}};
+static const test tests[] = {TEST(swiglu), TEST(swiglu_backward), TEST(silu_backward),
+    TEST(log_sigmoid_backward), TEST(rotary), TEST(adamw)};
 const suite layer_tests = {tests, COUNT(tests)};

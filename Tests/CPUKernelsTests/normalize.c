@@ -211,12 +211,7 @@ static void unit_slices_backward(void) {
       }
 }
 
-static const test tests[] = {{"rms_norm", rms_norm, 0},
-                             {"rms_norm_backward", rms_norm_backward, 0},
-                             {"softmax", softmax, 0},
-                             {"softmax_backward", softmax_backward, 0},
-                             {"cross_entropy", cross_entropy, 0},
-                             {"cross_entropy_backward", cross_entropy_backward, 0},
-                             {"unit_slices", unit_slices, 0},
-                             {"unit_slices_backward", unit_slices_backward, 0}};
+static const test tests[] = {TEST(rms_norm), TEST(rms_norm_backward), TEST(softmax),
+    TEST(softmax_backward), TEST(cross_entropy), TEST(cross_entropy_backward), TEST(unit_slices),
+    TEST(unit_slices_backward)};
 const suite normalize_tests = {tests, COUNT(tests)};

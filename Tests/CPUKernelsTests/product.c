@@ -114,8 +114,5 @@ static void matmul_f64(void) {
   }
 }
 
-static const test tests[] = {{"pack", pack, 0},
-                             {"product", product, 0},
-                             {"vector_matrix", vector_matrix, 0},
-                             {"matmul_f64", matmul_f64, 0}};
+static const test tests[] = {TEST(pack), TEST(product), TEST(vector_matrix), TEST(matmul_f64)};
 const suite product_tests = {tests, COUNT(tests)};

@@ -221,14 +221,7 @@ static void decay_pairs(void) {
   }
 }
 
-static const test tests[] = {{"prefetch", prefetch, 0}, {"queue_prefetch", queue_prefetch, 0},
-                             {"decay_split", decay_split, 0},
-                             {"additive_step", additive_step, 0},
-                             {"additive_step_before", additive_step_before, 0},
-                             {"decay_from_start", decay_from_start, 0},
-                             {"decay_to_end", decay_to_end, 0},
-                             {"scale_rows", scale_rows, 0},
-                             {"scale_columns", scale_columns, 0},
-                             {"decay_tril", decay_tril, 0},
-                             {"decay_pairs", decay_pairs, 0}};
+static const test tests[] = {TEST(prefetch), TEST(queue_prefetch), TEST(decay_split),
+    TEST(additive_step), TEST(additive_step_before), TEST(decay_from_start), TEST(decay_to_end),
+    TEST(scale_rows), TEST(scale_columns), TEST(decay_tril), TEST(decay_pairs)};
 const suite recurrence_tests = {tests, COUNT(tests)};

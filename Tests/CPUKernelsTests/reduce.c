@@ -43,6 +43,5 @@ static void multiply_adds(void) {
   near("sum", 0, kernels->multiply_adds(rounds, (float)a, (float)b), want, want, 16);
 }
 
-static const test tests[] = {
-    {"sum", sum, 0}, {"dot", dot, 0}, {"multiply_adds", multiply_adds, 0}};
+static const test tests[] = {TEST(sum), TEST(dot), TEST(multiply_adds)};
 const suite reduce_tests = {tests, COUNT(tests)};

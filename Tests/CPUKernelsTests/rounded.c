@@ -101,8 +101,6 @@ static void pair_panel_dots(void) {
   }
 }
 
-static const test tests[] = {{"bf16.round_rows", round_rows, 1},
-                             {"bf16.pair_rows", pair_rows, 1},
-                             {"bf16.pack_rounded", pack_rounded, 1},
-                             {"bf16.pair_panel_dots", pair_panel_dots, 1}};
+static const test tests[] = {{"bf16.round_rows", round_rows, 1}, {"bf16.pair_rows", pair_rows, 1},
+    {"bf16.pack_rounded", pack_rounded, 1}, {"bf16.pair_panel_dots", pair_panel_dots, 1}};
 const suite rounded_tests = {tests, COUNT(tests)};

@@ -156,7 +156,6 @@ static void scan_backward(void) {
   }
 }
 
-static const test tests[] = {{"scan", scan_and_slow_decay, 0},
-                             {"scan_carry", scan_carry, 0},
-                             {"scan_backward", scan_backward, 0}};
+static const test tests[] = {{"scan", scan_and_slow_decay, 0}, TEST(scan_carry),
+    TEST(scan_backward)};
 const suite scan_tests = {tests, COUNT(tests)};

@@ -61,6 +61,5 @@ static void add_selected(void) {
   }
 }
 
-static const test tests[] = {{"rows_are_finite", rows_are_finite, 0},
-                             {"add_selected", add_selected, 0}};
+static const test tests[] = {TEST(rows_are_finite), TEST(add_selected)};
 const suite selected_tests = {tests, COUNT(tests)};

@@ -209,9 +209,6 @@ static void softplus_backward(void) {
   }
 }
 
-static const test tests[] = {{"selective_scan", selective_scan, 0},
-                             {"selective_scan_backward", selective_scan_backward, 0},
-                             {"selective_step", selective_step, 0},
-                             {"softplus", softplus, 0},
-                             {"softplus_backward", softplus_backward, 0}};
+static const test tests[] = {TEST(selective_scan), TEST(selective_scan_backward),
+    TEST(selective_step), TEST(softplus), TEST(softplus_backward)};
 const suite selective_tests = {tests, COUNT(tests)};

@@ -207,14 +207,7 @@ static void transpose(void) {
   }
 }
 
-static const test tests[] = {{"mask_band", mask_band, 0},
-                             {"mask_keys", mask_keys, 0},
-                             {"add_rows", add_rows, 0},
-                             {"add_bias", add_bias, 0},
-                             {"add_alibi", add_alibi, 0},
-                             {"add_difference", add_difference, 0},
-                             {"softcap", softcap, 0},
-                             {"softcap_backward", softcap_backward, 0},
-                             {"scale_tile", scale_tile, 0},
-                             {"transpose", transpose, 0}};
+static const test tests[] = {TEST(mask_band), TEST(mask_keys), TEST(add_rows), TEST(add_bias),
+    TEST(add_alibi), TEST(add_difference), TEST(softcap), TEST(softcap_backward), TEST(scale_tile),
+    TEST(transpose)};
 const suite softmax_tile_tests = {tests, COUNT(tests)};

@@ -270,11 +270,8 @@ static void finish_rows(void) {
   }
 }
 
-static const test tests[] = {{"softmax_online", softmax_online, 0},
-                             {"finish_rows", finish_rows, 0},
-                             {"softmax_shifted", softmax_shifted, 0},
-                             {"softmax_gradient", softmax_gradient, 0},
-                             {"bf16.softmax_online", softmax_online_bf16, 1},
-                             {"bf16.softmax_shifted", softmax_shifted_bf16, 1},
-                             {"bf16.softmax_gradient", softmax_gradient_bf16, 1}};
+static const test tests[] = {TEST(softmax_online), TEST(finish_rows), TEST(softmax_shifted),
+    TEST(softmax_gradient), {"bf16.softmax_online", softmax_online_bf16, 1},
+    {"bf16.softmax_shifted", softmax_shifted_bf16, 1},
+    {"bf16.softmax_gradient", softmax_gradient_bf16, 1}};
 const suite softmax_weight_tests = {tests, COUNT(tests)};

@@ -125,6 +125,24 @@ import Testing
 
   private static func x(_ members: String) -> String { "{\"x\":{\(members)}}" }
 
+  /// A file of one tensor that is described so.
+  private static func tensor(
+    _ shape: String, _ offsets: String, dtype: String = "F32", data: Int = 0, _ reason: String
+  ) -> Damage {
+    Damage(
+      header: x(#""dtype":"\#(dtype)","shape":[\#(shape)],"data_offsets":[\#(offsets)]"#),
+      data: data, reason: reason)
+  }
+
+  private static func pair(_ second: String, _ offsets: String, data: Int, _ reason: String)
+    -> Damage
+  {
+    Damage(
+      header: #"{"x":{"dtype":"I32","shape":[1],"data_offsets":[0,4]},"#
+        + #""\#(second)":{"dtype":"I32","shape":[1],"data_offsets":[\#(offsets)]}}"#,
+      data: data, reason: reason)
+  }
+
   @Test(arguments: [
     Damage(header: "{}", length: 3, reason: "truncated"),
     Damage(header: "{}", length: 100_000_001, reason: "the format allows 100000000"),
@@ -146,61 +164,26 @@ import Testing
     Damage(header: "{\"__metadata__\":{},\"__metadata__\":{}}", reason: "twice"),
     Damage(header: x(#""dtype":"F32","shape":[1]"#), reason: "lacks one of"),
     Damage(header: x(#""dtype":"F32","dtype":"F32""#), reason: "twice"),
-    Damage(
-      header: x(#""dtype":"F31","shape":[],"data_offsets":[0,4]"#), data: 4,
-      reason: "unknown dtype \"F31\""),
+    tensor("", "0,4", dtype: "F31", data: 4, "unknown dtype \"F31\""),
     Damage(
       header: x(#""dtype":"F32","shape":[],"data_offsets":[0,4],"a":1"#), data: 4,
       reason: "unknown key \"a\""),
-    Damage(
-      header: x(#""dtype":"F32","shape":[-1],"data_offsets":[0,4]"#), data: 4,
-      reason: "whole number of at least 0"),
-    Damage(
-      header: x(#""dtype":"F32","shape":[1.0],"data_offsets":[0,4]"#), data: 4,
-      reason: "is '.'"),
-    Damage(
-      header: x(#""dtype":"F32","shape":[01],"data_offsets":[0,4]"#), data: 4,
-      reason: "whole number"),
-    Damage(
-      header: x(#""dtype":"F32","shape":[9223372036854775808],"data_offsets":[0,4]"#),
-      data: 4, reason: "63 bits"),
-    Damage(
-      header: x(#""dtype":"F32","shape":[4294967296,4294967296],"data_offsets":[0,0]"#),
-      reason: "impossible shape"),
-    Damage(
-      header: x(#""dtype":"F64","shape":[2305843009213693952],"data_offsets":[0,0]"#),
-      reason: "impossible shape"),
-    Damage(
-      header: x(#""dtype":"F32","shape":[2],"data_offsets":[0,4]"#), data: 4,
-      reason: "takes 8"),
-    Damage(
-      header: x(#""dtype":"F32","shape":[1],"data_offsets":[4,0]"#), data: 4,
-      reason: "begin ≤ end"),
-    Damage(
-      header: x(#""dtype":"F32","shape":[1],"data_offsets":[0]"#), data: 4,
-      reason: "begin ≤ end"),
-    Damage(
-      header: x(#""dtype":"F32","shape":[1],"data_offsets":[4,8]"#), data: 8,
-      reason: "leaves a hole"),
-    Damage(
-      header: x(#""dtype":"F32","shape":[2],"data_offsets":[0,8]"#), data: 7,
-      reason: "is truncated"),
-    Damage(
-      header: x(#""dtype":"F32","shape":[1],"data_offsets":[0,4]"#), data: 5,
-      reason: "belong to no tensor"),
-    Damage(
-      header: #"{"x":{"dtype":"I32","shape":[1],"data_offsets":[0,4]},"#
-        + #""y":{"dtype":"I32","shape":[1],"data_offsets":[2,6]}}"#, data: 6,
-      reason: "overlaps another"),
-    Damage(
-      header: #"{"x":{"dtype":"I32","shape":[1],"data_offsets":[0,4]},"#
-        + #""x":{"dtype":"I32","shape":[1],"data_offsets":[4,8]}}"#, data: 8,
-      reason: "names \"x\" twice"),
+    tensor("-1", "0,4", data: 4, "whole number of at least 0"),
+    tensor("1.0", "0,4", data: 4, "is '.'"),
+    tensor("01", "0,4", data: 4, "whole number"),
+    tensor("9223372036854775808", "0,4", data: 4, "63 bits"),
+    tensor("4294967296,4294967296", "0,0", "impossible shape"),
+    tensor("2305843009213693952", "0,0", dtype: "F64", "impossible shape"),
+    tensor("2", "0,4", data: 4, "takes 8"),
+    tensor("1", "4,0", data: 4, "begin ≤ end"),
+    tensor("1", "0", data: 4, "begin ≤ end"),
+    tensor("1", "4,8", data: 8, "leaves a hole"),
+    tensor("2", "0,8", data: 7, "is truncated"),
+    tensor("1", "0,4", data: 5, "belong to no tensor"),
+    pair("y", "2,6", data: 6, "overlaps another"),
+    pair("x", "4,8", data: 8, "names \"x\" twice"),
     // The same name in another spelling.
-    Damage(
-      header: #"{"x":{"dtype":"I32","shape":[1],"data_offsets":[0,4]},"#
-        + #""\u0078":{"dtype":"I32","shape":[1],"data_offsets":[4,8]}}"#, data: 8,
-      reason: "names \"x\" twice"),
+    pair(#"\u0078"#, "4,8", data: 8, "names \"x\" twice"),
   ])
   func damageIsNamed(_ damage: Damage) throws {
     let path = try file(damage.header, data: damage.data, headerLength: damage.length)
