@@ -24,9 +24,7 @@ public struct KernelSource: Hashable, Sendable {
   /// The files embedded in this build.
   private static let embedded: [File] = (0..<cuda_source_count()).map { index in
     let source = cuda_source_at(index)
-    let bytes = UnsafeRawBufferPointer(start: source.text, count: source.bytes)
-    return File(
-      name: String(cString: source.name), text: String(decoding: bytes, as: UTF8.self))
+    return File(name: String(cString: source.name), text: String(cString: source.text))
   }
 
   /// Names of the kernels embedded in this build.

@@ -1,11 +1,12 @@
 #ifndef CUDA_KERNELS_H
 #define CUDA_KERNELS_H
 
-// The sources of the GPU kernels, embedded in the program. They are compiled at run time for the GPU at hand.
+// The sources of the GPU kernels, carried inside the program. They are compiled on the machine that
+// runs them, for its GPU.
 
 #include <stddef.h>
 
-// Declarations that kernels share with Swift. Listed, because a built module does not notice new headers.
+// What kernels share with Swift. Listed, because a built module does not notice a new file in its folder.
 #include "attention/backward_variants.h"
 #include "attention/decay.h"
 #include "attention/forward.h"
@@ -15,18 +16,16 @@
 #include "ladder/product.h"
 #include "layers/kernels.h"
 #include "linear/chunks.h"
-#include "linear/hopper.h"
 #include "scan/convolution.h"
 #include "scan/gated.h"
 #include "scan/selective_kernels.h"
 #include "tensors/kernels.h"
 #include "training/kernels.h"
 
-// One file: the name by which it is included, and its text, null-terminated.
+// One file: the name by which others include it, and its text.
 struct cuda_source {
   const char *name;
   const char *text;
-  size_t bytes;
 };
 
 size_t cuda_source_count(void);
