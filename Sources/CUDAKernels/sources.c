@@ -53,6 +53,9 @@ static const struct cuda_source sources[] = {
     {"tile/ring.cuh", (const char[]){
 #embed "tile/ring.cuh" suffix(, 0)
     }},
+    {"tile/fragment.cuh", (const char[]){
+#embed "tile/fragment.cuh" suffix(, 0)
+    }},
     {"tile/blocks.cuh", (const char[]){
 #embed "tile/blocks.cuh" suffix(, 0)
     }},
@@ -185,17 +188,11 @@ static const struct cuda_source sources[] = {
     {"attention/hopper.cuh", (const char[]){
 #embed "attention/hopper.cuh" suffix(, 0)
     }},
-    {"attention/hopper_single.cuh", (const char[]){
-#embed "attention/hopper_single.cuh" suffix(, 0)
-    }},
     {"attention/hopper_forward.cu", (const char[]){
 #embed "attention/hopper_forward.cu" suffix(, 0)
     }},
     {"attention/planes.cu", (const char[]){
 #embed "attention/planes.cu" suffix(, 0)
-    }},
-    {"attention/hopper_single_forward.cu", (const char[]){
-#embed "attention/hopper_single_forward.cu" suffix(, 0)
     }},
     {"attention/merge.cu", (const char[]){
 #embed "attention/merge.cu" suffix(, 0)
@@ -227,14 +224,11 @@ static const struct cuda_source sources[] = {
     {"attention/hopper_backward_keys.cu", (const char[]){
 #embed "attention/hopper_backward_keys.cu" suffix(, 0)
     }},
-    {"attention/hopper_single_backward_queries.cu", (const char[]){
-#embed "attention/hopper_single_backward_queries.cu" suffix(, 0)
-    }},
-    {"attention/hopper_single_backward_keys.cu", (const char[]){
-#embed "attention/hopper_single_backward_keys.cu" suffix(, 0)
-    }},
     {"linear/chunks.h", (const char[]){
 #embed "include/linear/chunks.h" suffix(, 0)
+    }},
+    {"linear/hopper.h", (const char[]){
+#embed "include/linear/hopper.h" suffix(, 0)
     }},
     {"linear/operands.h", (const char[]){
 #embed "include/linear/operands.h" suffix(, 0)

@@ -16,6 +16,7 @@
 #include "ladder/product.h"
 #include "layers/kernels.h"
 #include "linear/chunks.h"
+#include "linear/hopper.h"
 #include "scan/convolution.h"
 #include "scan/gated.h"
 #include "scan/selective_kernels.h"

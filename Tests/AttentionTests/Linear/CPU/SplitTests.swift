@@ -46,7 +46,7 @@ import Testing
       ])
     #expect(
       try explain(length: 65536, heads: 1, kernel: "cpu.split").description.hasSuffix(
-        "cpu.split, as asked for: 1 sequences and heads cut into 64 pieces of 1024 tokens"))
+        "cpu.split, as requested: 1 sequences and heads cut into 64 pieces of 1024 tokens"))
     let threads = MachineRates(operationsPerSecond: 1e12, bytesPerSecond: 1e11, threads: 8)
     func seconds(_ kernel: any LinearKernel, heads: Int) throws -> Double {
       let tokens = try Tensor.zeros([1, 1, 1, 64]).expanded(to: [1, 65536, heads, 64])
