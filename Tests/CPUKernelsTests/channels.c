@@ -74,40 +74,6 @@ static void channel_scores_backward(void) {
   }
 }
 
-static void channel_gradients(void) {
-  FOR_BLOCKS(rows, columns) {
-    begin("rows %zu, columns %zu", rows, columns);
-    size_t stride = rows + 2, count = rows * columns;
-    const float *q = random_floats(count, -1, 1), *k = random_floats(count, -1, 1);
-    const float *ds = random_rows(rows, rows, stride, -1, 1);
-    const float *through = random_floats(columns, -1, 1);
-    const float *dq_pairs = random_floats(count, -1, 1), *dk_pairs = random_floats(count, -1, 1);
-    float *dq = random_floats(count, -1, 1), *dk = random_floats(count, -1, 1), *dg = floats(count);
-    const float *dq0 = copy(dq, count), *dk0 = copy(dk, count);
-    kernels->channel_gradients(rows, columns, q, k, ds, stride, through, dq_pairs, dk_pairs, dq, dk,
-                               dg);
-    for (size_t at = 0; at < count; at++) {
-      size_t t = at / columns, d = at % columns;
-      double want = through[d], size = fabs(want), diagonal = ds[t * (stride + 1)];
-      for (size_t i = t; i < rows; i++) {
-        size_t o = i * columns + d;
-        want += (double)q[o] * dq0[o] + (double)q[o] * dq_pairs[o] - (double)k[o] * dk_pairs[o];
-        size += fabs((double)q[o] * dq0[o]) + fabs((double)q[o] * dq_pairs[o])
-                + fabs((double)k[o] * dk_pairs[o]);
-      }
-      for (size_t j = 0; j < t; j++) {
-        size_t o = j * columns + d;
-        want += (double)k[o] * dk0[o], size += fabs((double)k[o] * dk0[o]);
-      }
-      near("dg", at, dg[at], want, size, 2 * (double)rows + 6);
-      near("dq", at, dq[at], (double)dq0[at] + dq_pairs[at] + diagonal * k[at],
-           fabs(dq0[at]) + fabs(dq_pairs[at]) + fabs(diagonal * k[at]), 3);
-      near("dk", at, dk[at], (double)dk0[at] + dk_pairs[at] + diagonal * q[at],
-           fabs(dk0[at]) + fabs(dk_pairs[at]) + fabs(diagonal * q[at]), 3);
-    }
-  }
-}
-
 static void panel_dots(void) {
   const size_t t = kernels->tile_columns;
   FOR_BLOCKS(rows, columns) {
@@ -129,5 +95,5 @@ static void panel_dots(void) {
 }
 
 static const test tests[] = {TEST(channel_scores), TEST(channel_scores_backward),
-    TEST(channel_gradients), TEST(panel_dots)};
+    TEST(panel_dots)};
 const suite channel_tests = {tests, COUNT(tests)};

@@ -194,90 +194,130 @@ static void decay_pairs(size_t rows, const float *s, const float *d, size_t stri
   }
 }
 
+// Rows of a tile whose sums, or decayed rows, stay in registers.
+#define CHANNEL_ROWS 8
+
+// Scores of one query with `rows` <= CHANNEL_ROWS keys, from the last to the first: between two keys the
+// query decays by one more token. decayed receives the query behind all of them; it may be q.
+INLINE void channel_score_row(const size_t rows, size_t columns, const float *q, const float *k,
+                              const float *a, float *decayed, float *s) {
+  vf sum[CHANNEL_ROWS];
+#pragma unroll
+  for (size_t j = 0; j < rows; j++) sum[j] = (vf){0};
+  for (size_t d = 0; d < columns; d += LANES) {
+    const size_t part = columns - d < LANES ? columns - d : LANES;
+    vf x = load_state(q + d, part);
+#pragma unroll
+    for (size_t n = 0; n < rows; n++) {
+      size_t j = rows - 1 - n, place = j * columns + d;
+      if (part == LANES) {
+        sum[j] += x * v_load(k + place);
+        x *= v_load(a + place);
+      } else {
+        sum[j] += x * v_load_part(k + place, part, 0);
+        x *= v_load_part(a + place, part, 0);
+      }
+    }
+    store_state(decayed + d, x, part);
+  }
+#pragma unroll
+  for (size_t j = 0; j < rows; j++) s[j] = v_sum(sum[j]);
+}
+
 static void channel_scores(size_t rows, size_t columns, const float *q, const float *k,
                            const float *a, float *work, float *s, size_t s_stride) {
   for (size_t i = 0; i < rows; i++, q += columns, s += s_stride) {
-    memcpy(work, q, columns * sizeof(float));
-    for (size_t j = rows; j-- > i + 1;) s[j] = 0;
-    // From the diagonal to the left, the query decays by one more token each time; a block is
-    // short enough for products of decays.
-    for (size_t j = i + 1; j-- > 0;) {
-      s[j] = row_dot(columns, work, k + j * columns);
-      if (j == 0) break;
-      const float *aj = a + j * columns;
-      for (size_t d = 0; d < columns; d++) work[d] *= aj[d];
+    for (size_t j = i + 1; j < rows; j++) s[j] = 0;
+    // A block is short enough for products of decays.
+    const float *x = q;
+    for (size_t end = i + 1, count; end > 0; end -= count, x = work) {
+      count = end < CHANNEL_ROWS ? end : CHANNEL_ROWS;
+      size_t first = end - count, place = first * columns;
+#define ROWS(n)                                                                     \
+  case n:                                                                           \
+    channel_score_row(n, columns, x, k + place, a + place, work, s + first);        \
+    break
+      switch (count) {
+        ROWS(1);
+        ROWS(2);
+        ROWS(3);
+        ROWS(4);
+        ROWS(5);
+        ROWS(6);
+        ROWS(7);
+        ROWS(8);
+      }
+#undef ROWS
     }
   }
 }
 
-// One vector of columns of `channel_scores_backward`. Each sum is a polynomial in the decays, evaluated
-// by Horner's rule from its far end, so only the decays themselves are multiplied.
-INLINE void channel_columns_backward(size_t rows, size_t part, const float *q, const float *k,
+// One vector of columns of `channel_scores_backward`, for the keys from `first` on, CHANNEL_ROWS at most.
+// Each key decays from one query to the next.
+INLINE void channel_queries_backward(size_t rows, size_t first, size_t part, const float *k,
                                      const float *a, size_t stride, const float *ds,
-                                     size_t s_stride, float *dq, float *dk) {
-#define LOAD(p) (part ? v_load_part(p, part, 0) : v_load(p))
-  for (size_t i = 1; i < rows; i++) {
-    vf total = {0};
-    for (size_t j = 0; j < i; j++)
-      total = total * LOAD(a + j * stride) + ds[i * s_stride + j] * LOAD(k + j * stride);
-    total = total * LOAD(a + i * stride) + LOAD(dq + i * stride);
-    if (part)
-      v_store_part(dq + i * stride, total, part);
-    else
-      v_store(dq + i * stride, total);
+                                     size_t s_stride, float *dq) {
+  vf key[CHANNEL_ROWS];
+#define QUERY(keys)                                                  \
+  do {                                                               \
+    vf decay = load_state(a + i * stride, part);                     \
+    vf total = load_state(dq + i * stride, part);                    \
+    _Pragma("unroll") for (size_t j = 0; j < (keys); j++) {          \
+      key[j] *= decay;                                               \
+      total += ds[i * s_stride + first + j] * key[j];                \
+    }                                                                \
+    store_state(dq + i * stride, total, part);                       \
+  } while (0)
+#pragma unroll
+  for (size_t n = 1; n <= CHANNEL_ROWS; n++) {
+    size_t i = first + n;
+    if (i >= rows) return;
+    key[n - 1] = load_state(k + (i - 1) * stride, part);
+    QUERY(n);
   }
-  for (size_t j = 0; j + 1 < rows; j++) {
-    vf total = {0};
-    for (size_t i = rows; i-- > j + 1;)
-      total = (total + ds[i * s_stride + j] * LOAD(q + i * stride)) * LOAD(a + i * stride);
-    total += LOAD(dk + j * stride);
-    if (part)
-      v_store_part(dk + j * stride, total, part);
-    else
-      v_store(dk + j * stride, total);
+  for (size_t i = first + CHANNEL_ROWS + 1; i < rows; i++) QUERY(CHANNEL_ROWS);
+#undef QUERY
+}
+
+// The same for the queries before `end`, which decay from one key to the one before it.
+INLINE void channel_keys_backward(size_t end, size_t part, const float *q, const float *a,
+                                  size_t stride, const float *ds, size_t s_stride, float *dk) {
+  vf query[CHANNEL_ROWS];
+#define KEY(queries)                                                 \
+  do {                                                               \
+    vf decay = load_state(a + (j + 1) * stride, part);               \
+    vf total = load_state(dk + j * stride, part);                    \
+    _Pragma("unroll") for (size_t i = 0; i < (queries); i++) {       \
+      query[i] *= decay;                                             \
+      total += ds[(end - 1 - i) * s_stride + j] * query[i];          \
+    }                                                                \
+    store_state(dk + j * stride, total, part);                       \
+  } while (0)
+#pragma unroll
+  for (size_t n = 1; n <= CHANNEL_ROWS; n++) {
+    if (n >= end) return;
+    size_t j = end - 1 - n;
+    query[n - 1] = load_state(q + (j + 1) * stride, part);
+    KEY(n);
   }
-#undef LOAD
+  for (size_t j = end - 1 - CHANNEL_ROWS; j-- > 0;) KEY(CHANNEL_ROWS);
+#undef KEY
 }
 
 static void channel_scores_backward(size_t rows, size_t columns, const float *q, const float *k,
                                     const float *a, const float *ds, size_t s_stride, float *dq,
                                     float *dk) {
-  size_t d = 0;
-  for (; d + LANES <= columns; d += LANES)
-    channel_columns_backward(rows, 0, q + d, k + d, a + d, columns, ds, s_stride, dq + d, dk + d);
-  if (d < columns)
-    channel_columns_backward(rows, columns - d, q + d, k + d, a + d, columns, ds, s_stride, dq + d,
-                             dk + d);
-}
-
-static void channel_gradients(size_t rows, size_t columns, const float *q, const float *k,
-                              const float *ds, size_t s_stride, const float *through,
-                              const float *dq_pairs, const float *dk_pairs, float *dq, float *dk,
-                              float *dg) {
-  for (size_t d = 0; d < columns; d++) dg[d] = through[d];
-  for (size_t t = 1; t < rows; t++) {
-    const float *before = dg + (t - 1) * columns, *kj = k + (t - 1) * columns;
-    const float *dkj = dk + (t - 1) * columns;
-    float *row = dg + t * columns;
-    for (size_t d = 0; d < columns; d++) row[d] = before[d] + kj[d] * dkj[d];
-  }
-  // The sums over this token and later ones.
-  for (size_t d0 = 0; d0 < columns; d0 += LANES) {
-    size_t width = columns - d0 < LANES ? columns - d0 : LANES;
-    float later[LANES] = {0};
-    for (size_t t = rows; t-- > 0;) {
-      size_t row = t * columns + d0;
-      for (size_t d = 0; d < width; d++) {
-        later[d] += q[row + d] * (dq[row + d] + dq_pairs[row + d]) - k[row + d] * dk_pairs[row + d];
-        dg[row + d] += later[d];
+  for (size_t d = 0; d < columns; d += LANES) {
+    size_t part = columns - d < LANES ? columns - d : LANES;
+    for (size_t first = 0; first + 1 < rows; first += CHANNEL_ROWS) {
+      size_t end = rows - first;
+      if (part == LANES) {
+        channel_queries_backward(rows, first, LANES, k + d, a + d, columns, ds, s_stride, dq + d);
+        channel_keys_backward(end, LANES, q + d, a + d, columns, ds, s_stride, dk + d);
+      } else {
+        channel_queries_backward(rows, first, part, k + d, a + d, columns, ds, s_stride, dq + d);
+        channel_keys_backward(end, part, q + d, a + d, columns, ds, s_stride, dk + d);
       }
-    }
-  }
-  for (size_t t = 0; t < rows; t++) {
-    float diagonal = ds[t * (s_stride + 1)];
-    for (size_t i = t * columns; i < (t + 1) * columns; i++) {
-      dq[i] += dq_pairs[i] + diagonal * k[i];
-      dk[i] += dk_pairs[i] + diagonal * q[i];
     }
   }
 }

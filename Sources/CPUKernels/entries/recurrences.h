@@ -64,14 +64,6 @@ ENTRY(void, channel_scores, size_t rows, size_t columns, const float *q, const f
 // dk[j] += ds[i][j] * q[i] * E.
 ENTRY(void, channel_scores_backward, size_t rows, size_t columns, const float *q, const float *k,
       const float *a, const float *ds, size_t s_stride, float *dq, float *dk)
-// Combines the gradients of a chunk whose decay differs by channel. dq and dk hold the parts that
-// went through the state, dq_pairs and dk_pairs those between different tokens of the chunk,
-// `through` the part of what passes the whole chunk. The gradient of the decay at t is
-// dg[t] = through + sum over i >= t of (q dq + q dq_pairs - k dk_pairs) + sum over j < t of k dk.
-// Then dq += dq_pairs + ds[t][t] k, dk += dk_pairs + ds[t][t] q.
-ENTRY(void, channel_gradients, size_t rows, size_t columns, const float *q, const float *k,
-      const float *ds, size_t s_stride, const float *through, const float *dq_pairs,
-      const float *dk_pairs, float *dq, float *dk, float *dg)
 // out[j] = sum over i of x(i, j) * y(i, j), both packed with `panel_stride`.
 ENTRY(void, panel_dots, size_t rows, size_t columns, const float *x, const float *y,
       size_t panel_stride, float *out)
