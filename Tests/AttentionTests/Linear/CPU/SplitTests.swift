@@ -18,6 +18,12 @@ import Testing
         batch: 2, length: 1025, heads: 1, valueHeads: 1, keyDimension: 8, valueDimension: 7,
         dtype: .bfloat16, decay: decay, hasInitialState: false),
     ]
+      + ErasingTests.updates.map { update in
+        LinearCase(
+          batch: 1, length: 1100, heads: 1, valueHeads: 2, keyDimension: 9, valueDimension: 18,
+          decay: decay, update: update, packed: update == .delta ? [0, 0, 513, 1100] : nil,
+          hasInitialState: update != .lowRank, normalizes: true)
+      }
   }
 
   @Test(arguments: cases) func agreesWithReference(_ linearCase: LinearCase) throws {

@@ -22,10 +22,11 @@ import Testing
   @Test(arguments: ErasingTests.updates) func erasingDoesNotDependOnThreads(
     _ update: LinearProblem.Update
   ) throws {
-    for kernel in ["cpu.erasing", "cpu.erasing.columns2"] {
+    for kernel in ["cpu.erasing", "cpu.erasing.columns2", "cpu.split"] {
       try checkKernel(
         LinearCase(
-          length: 90, heads: 1, valueHeads: 2, keyDimension: 16, valueDimension: 64,
+          batch: kernel == "cpu.split" ? 1 : 2, length: kernel == "cpu.split" ? 600 : 90, heads: 1,
+          valueHeads: 2, keyDimension: 16, valueDimension: 64,
           decay: .perChannel, update: update, normalizes: true),
         kernel, step: "cpu.erasing.step")
     }

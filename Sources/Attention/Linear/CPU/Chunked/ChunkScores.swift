@@ -155,7 +155,8 @@ final class ChunkScores {
     _ count: Int, reads sources: [UnsafePointer<Float>], writes keys: [UnsafePointer<Float>],
     _ g: UnsafePointer<Float>, from first: Int = 0
   ) {
-    if isByChannel, first < reads.count {
+    guard first < reads.count else { return decayWrites(count, keys, g) }
+    if isByChannel {
       computeByChannel(count, sources, keys, g, from: first)
     } else {
       decayWrites(count, keys, g)

@@ -25,7 +25,7 @@ struct ChunkShape: Sendable {
   private(set) var readsValues = true
   let kernels: cpu_kernels
 
-  init(_ problem: LinearProblem) {
+  init(_ problem: LinearProblem, kernels: cpu_kernels = InstructionSet.current.kernels) {
     (k, v) = (problem.keyDimension, problem.valueDimension)
     decayWidth =
       switch problem.decay {
@@ -35,7 +35,7 @@ struct ChunkShape: Sendable {
       }
     update = problem.update
     normalizes = problem.normalizesQueriesAndKeys
-    kernels = InstructionSet.current.kernels
+    self.kernels = kernels
     roundsOperands = problem.dtype == .bfloat16 && kernels.has_bf16 != 0
   }
 

@@ -7,6 +7,8 @@ import AttentionTensors
 struct ChunkedKernel: LinearKernel {
   /// Whether it runs the updates that erase, or the others.
   let erases: Bool
+  /// Loops that take the place of the current instruction set's. For tests.
+  var kernels: cpu_kernels?
 
   var name: String { erases ? "cpu.erasing" : "cpu.chunked" }
 
@@ -52,7 +54,7 @@ struct ChunkedKernel: LinearKernel {
       : Arena.size { ChunkedForward(shape, &$0) }
     let perToken = shape.operations(needsGradient: problem.needsGradient) + extraOperations
     return Cost(
-      operations: Double(tokens * perToken)
+      operations: Double(tokens) * Double(perToken)
         + Double(problem.recurrences * shape.k * shape.v * stateOperations),
       bytes: problem.bytes,
       extraMemory: min(pieces, Threads.count) * floats * MemoryLayout<Float>.size,
@@ -61,7 +63,7 @@ struct ChunkedKernel: LinearKernel {
   }
 
   func forward(_ call: LinearArguments) throws -> LinearOutputs {
-    let passes = try ChunkedPasses(call)
+    let passes = try ChunkedPasses(call, kernels: kernels)
     let pieces = SequencePieces(call)
     return try passes.forward { states, output in
       for index in 0..<pieces.count {
@@ -74,7 +76,7 @@ struct ChunkedKernel: LinearKernel {
   func backward(
     _ call: LinearArguments, _ outputs: LinearOutputs, _ incoming: LinearOutputs
   ) throws -> LinearGradients {
-    let passes = try ChunkedPasses(call)
+    let passes = try ChunkedPasses(call, kernels: kernels)
     let pieces = SequencePieces(call)
     return try passes.backward(pieces, incoming) { gradients in
       let states = try Scratch(floats: pieces.count * call.stateSize)

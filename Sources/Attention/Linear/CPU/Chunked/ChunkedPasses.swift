@@ -10,9 +10,9 @@ final class ChunkedPasses: Sendable {
   let shape: ChunkShape
   let reader: RecurrenceReader
 
-  init(_ call: LinearArguments) throws {
+  init(_ call: LinearArguments, kernels: cpu_kernels? = nil) throws {
     self.call = call
-    shape = ChunkShape(call.problem)
+    shape = ChunkShape(call.problem, kernels: kernels ?? InstructionSet.current.kernels)
     reader = try RecurrenceReader(call, shape.kernels)
   }
 
