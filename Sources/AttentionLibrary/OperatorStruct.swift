@@ -31,9 +31,10 @@ extension OperatorStruct {
           at: site, needsGradient: call.pointee.needs_gradient != 0, wanted: [])
         var targets = OperatorTensors<Op.Output>(minimumCapacity: Op.results.count)
         for (place, output) in Op.results.enumerated() {
-          let (name, shape) = (output.rawValue, asked.shape(of: output))
           let tensor = fields.result(place)
           // The first is what a call is for.
+          guard place == 0 || tensor.is_present != 0 else { continue }
+          let (name, shape) = (output.rawValue, asked.shape(of: output))
           targets[output] =
             try place == 0
             ? site.requiredTarget(tensor, name, shape, asked.dtype(of: output))

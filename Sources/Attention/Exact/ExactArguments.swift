@@ -52,10 +52,12 @@ public final class ExactArguments: OperatorArguments {
   /// Query heads that share a key/value head.
   var headsPerGroup: Int { problem.heads / problem.keyValueHeads }
 
-  public init(_ call: OperatorCall<ExactAttention>, destinations: OperatorDestinations<ExactAttention>)
+  public init(
+    _ call: OperatorCall<ExactAttention>, destinations: OperatorDestinations<ExactAttention>
+  )
     throws
   {
-    let inputs = call.inputs.mapTensors { $1.detached() }
+    let inputs = call.inputs.detached()
     problem = call.problem
     options = call.options
     segments = call.sequences

@@ -47,7 +47,7 @@ extension LinearArguments {
   )
     throws
   {
-    let inputs = call.inputs.mapTensors { $1.detached() }
+    let inputs = call.inputs.detached()
     let problem = call.problem
     let isDouble = problem.dtype == .float64
     self.problem = problem

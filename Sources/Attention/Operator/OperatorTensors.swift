@@ -30,7 +30,7 @@ public struct OperatorTensors<Key: Hashable & Sendable>: Sendable, Sequence,
     storedTensors = tensors
   }
 
-  /// An empty table with room for so many tensors: growing takes as long as short calls do otherwise.
+  /// An empty table with reserved capacity.
   @inlinable
   public init(minimumCapacity: Int) {
     (storedKeys, storedTensors) = ([], [])
@@ -92,6 +92,11 @@ public struct OperatorTensors<Key: Hashable & Sendable>: Sendable, Sequence,
       case (nil, nil): break
       }
     }
+  }
+
+  /// The same numbers without their history; the table itself if none has one.
+  func detached() -> Self {
+    tensors.contains(where: \.hasHistory) ? mapTensors { $1.detached() } : self
   }
 
   /// The same table with every tensor replaced.

@@ -17,22 +17,22 @@ public enum RecurrenceOutput: String, OperatorOutput {
   public var isResult: Bool { self != .checkpoints }
 }
 
-/// What problems of all operators with a state have.
+/// The part of a problem that all operators with a state share.
 public struct RecurrenceTokens: Hashable, Sendable {
   public let batch: Int
-  /// Tokens in a row of the batch; with packed sequences, all of them together.
+  /// Tokens in a row of the batch; with packed sequences, the total.
   public let length: Int
-  /// The number of sequences, each with a state: the batch, or how many are packed.
+  /// The number of sequences, each with a state: the batch, or that of packed sequences.
   public let sequences: Int
   public let isPacked: Bool
-  /// Of the operands and the output.
+  /// The dtype of the operands and the output.
   public let dtype: DType
   public let hasInitialState: Bool
   public var needsGradient: Bool
-  /// Where the tensors are.
+  /// The device of the tensors.
   public var device = Device.cpu
 
-  /// What descriptions say at their end.
+  /// The last words of a problem's description.
   var words: [String] {
     [
       isPacked ? "\(sequences) packed sequences" : nil, hasInitialState ? "an initial state" : nil,
@@ -58,7 +58,7 @@ extension RecurrenceTokens {
   }
 }
 
-/// What is asked of an operator with a state.
+/// A problem of an operator with a state.
 public protocol RecurrenceProblem: OperatorProblem {
   var tokens: RecurrenceTokens { get set }
 }
@@ -91,7 +91,7 @@ extension Operator where Output == RecurrenceOutput, Problem: RecurrenceProblem 
 }
 
 extension OperatorArguments where Op.Output == RecurrenceOutput, Op.Problem: RecurrenceProblem {
-  /// Where the tensors are.
+  /// The device of the tensors.
   var device: Device { problem.device }
   var stateDType: DType { problem.stateDType }
   var stateShape: Shape { Op.shape(of: .finalState, in: problem) }

@@ -130,7 +130,7 @@ public struct GatedScanArguments: OperatorArguments {
 
   public init(_ call: OperatorCall<GatedScan>, destinations: OperatorDestinations<GatedScan>) throws
   {
-    let inputs = call.inputs.mapTensors { $1.detached() }
+    let inputs = call.inputs.detached()
     problem = call.problem
     sequences = call.sequences
     self.inputs = try inputs.required(.inputs).withDenseRows()

@@ -178,7 +178,7 @@ public struct SelectiveScanArguments: OperatorArguments {
   public init(
     _ call: OperatorCall<SelectiveScan>, destinations: OperatorDestinations<SelectiveScan>
   ) throws {
-    let inputs = call.inputs.mapTensors { $1.detached() }
+    let inputs = call.inputs.detached()
     problem = call.problem
     sequences = call.sequences
     let isDouble = problem.dtype == .float64

@@ -104,6 +104,9 @@ extension Tensor {
   /// Whether gradients with respect to this tensor can be asked for.
   public var isTracked: Bool { origin.map { !$0.operation.isUnrecorded } ?? false }
 
+  /// Whether ``detached()`` leaves anything out.
+  package var hasHistory: Bool { origin != nil }
+
   /// The same numbers as a leaf of the tape: ``gradients(of:seed:areDifferentiable:)`` can be asked
   /// for it.
   public func tracked() -> Tensor {
