@@ -1,3 +1,4 @@
+import AttentionOperators
 import AttentionTensors
 
 /// What all layers of a model must know about the tokens of one call.
@@ -63,20 +64,10 @@ public struct TokenContext: Sendable {
   }
 
   private static func validated(_ lengths: Tensor, batch: Int, length: Int) throws -> [Int] {
-    guard batch == 1 else {
-      throw LayerError.invalidArgument(
-        "batch", was: "\(batch)", mustBe: "1 where sequences are packed")
+    do {
+      return try Check.bounds(lengths, of: "tokens", batch: batch, length: length)
+    } catch AttentionError.invalidArgument(let name, let was, let mustBe) {
+      throw LayerError.invalidArgument(name, was: was, mustBe: mustBe)
     }
-    guard lengths.dtype == .int32, lengths.rank == 1, lengths.elementCount >= 1 else {
-      throw LayerError.invalidArgument(
-        "cumulativeLengths", was: "\(lengths.summary)", mustBe: "int32 [sequences + 1]")
-    }
-    let ends = try lengths.elements(as: Int32.self).map(Int.init)
-    guard ends.first == 0, ends.last == length, zip(ends, ends.dropFirst()).allSatisfy({ $0 <= $1 })
-    else {
-      throw LayerError.invalidArgument(
-        "cumulativeLengths", was: "\(ends)", mustBe: "from 0 to \(length) and never decreasing")
-    }
-    return ends
   }
 }

@@ -135,25 +135,3 @@ struct ExactSizes {
       largest: ProblemSize.mostPairs)
   }
 }
-
-/// The cumulative lengths of packed sequences, validated.
-func packedBounds(_ lengths: Tensor, batch: Int, length: Int) throws -> [Int] {
-  guard lengths.dtype == .int32, lengths.rank == 1, lengths.elementCount >= 1 else {
-    throw AttentionError.invalidArgument(
-      "cumulativeLengths", was: "\(lengths.dtype.rawValue) \(lengths.shape)",
-      mustBe: "int32 [sequences + 1]")
-  }
-  guard batch == 1 else {
-    throw AttentionError.invalidArgument(
-      "batch", was: "\(batch)", mustBe: "1 with cumulativeLengths")
-  }
-  try ProblemSize.check(sequences: lengths.elementCount - 1, "cumulativeLengths")
-  let bounds = try lengths.elements(as: Int32.self).map(Int.init)
-  let rises = zip(bounds, bounds.dropFirst()).allSatisfy { $0 <= $1 }
-  guard bounds[0] == 0, bounds[bounds.count - 1] == length, rises else {
-    throw AttentionError.invalidArgument(
-      "cumulativeLengths", was: "\(bounds)",
-      mustBe: "from 0 to the length \(length), never decreasing")
-  }
-  return bounds
-}

@@ -54,7 +54,7 @@ public struct Segments: RandomAccessCollection, Sendable {
         "keys", was: "of length \(keys)",
         mustBe: "of the queries' length \(queries) with cumulativeLengths")
     }
-    let bounds = try packedBounds(lengths, batch: batch, length: queries)
+    let bounds = try Check.bounds(lengths, of: "queries", batch: batch, length: queries)
     let all = zip(bounds, bounds.dropFirst()).map { segment($0, $1 - $0, $1 - $0) }
     source = .packed(all)
     visiblePairs = all.reduce(0) { $0 + pairs($1) }

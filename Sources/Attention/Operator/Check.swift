@@ -1,7 +1,7 @@
 import AttentionTensors
 
 /// Checks of arguments.
-enum Check {
+package enum Check {
   /// Throws ``AttentionError/invalidArgument(_:was:mustBe:)`` with the shape of `tensor` unless `isRight`
   /// holds.
   static func tensor(
@@ -49,6 +49,14 @@ enum Check {
       try ProblemSize.check(sequences: batch, name)
       return TokenSequences(rows: batch, length: length)
     }
+    return TokenSequences(
+      packed: try bounds(cumulativeLengths, of: name, batch: batch, length: length))
+  }
+
+  /// The cumulative lengths of packed sequences.
+  package static func bounds(
+    _ cumulativeLengths: Tensor, of name: String, batch: Int, length: Int
+  ) throws -> [Int] {
     let argument = "cumulativeLengths"
     try tensor(cumulativeLengths, argument, "[sequences + 1]") { $0.rank == 1 && $0.shape[0] > 0 }
     try dtype(of: cumulativeLengths, argument, "int32") { $0 == .int32 }
@@ -64,7 +72,7 @@ enum Check {
       throw AttentionError.invalidArgument(
         argument, was: "\(bounds)", mustBe: "from 0 to the length \(length), never decreasing")
     }
-    return TokenSequences(packed: bounds)
+    return bounds
   }
 }
 

@@ -26,27 +26,12 @@ struct FlashExactKernel: ExactKernel {
     }
   }
 
-  private static let oldestCapability = 80
   /// What the driver allows along the second and third axis of a grid.
   private static let largestGrid = 65_535
   /// Places of queries and keys are 32-bit numbers, also with a window added.
   private static let longest = 1 << 28
 
-  func objection(to device: Device) -> Objection? {
-    guard case .cuda(let index) = device else {
-      return Objection("runs on a GPU, not on \(device)")
-    }
-    do {
-      let limits = try CUDADevice.at(index).limits
-      return limits.capability >= Self.oldestCapability
-        ? nil
-        : Objection(
-          "\(limits.name) has compute capability \(limits.capability / 10)."
-            + "\(limits.capability % 10); it needs 8.0")
-    } catch {
-      return Objection("\(error)")
-    }
-  }
+  func objection(to device: Device) -> Objection? { .unlessGPU(device) }
 
   func objection(to problem: ExactProblem) -> Objection? {
     switch kind {

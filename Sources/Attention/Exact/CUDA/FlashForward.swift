@@ -8,14 +8,14 @@ struct FlashForward {
   private let problem: ExactProblem
   private let operands: FlashOperands
   private let plan: FlashForwardPlan
-  private let bound: FlashBound?
+  private let bound: ScoreBound?
   private let longestQueries: Int
 
   init(_ inputs: ExactArguments, _ element: FlashElement) throws {
     self.inputs = inputs
     problem = inputs.problem
     operands = try FlashOperands(inputs.device)
-    bound = FlashBound(inputs)
+    bound = .onDevice(inputs)
     let longest = inputs.segments.max { $0.queryCount < $1.queryCount }
     longestQueries = longest?.queryCount ?? 0
     let limits = operands.queue.device.limits

@@ -138,7 +138,7 @@ import Testing
         queries: tensor, keys: tensor, values: tensor,
         similarity: .cosine(scale: scale, groups: groups), terms: terms
       ).arguments()
-      return FlashBound(inputs).map { abs(inputs.scale[0]) * $0.factor - $0.rise }
+      return ScoreBound.onDevice(inputs).map { abs(inputs.scale[0]) * $0.factor - $0.rise }
     }
     #expect(try bound(.number(8), 1, .bfloat16) == 8)
     #expect(try bound(.number(-20), 2, .bfloat16) == 40)

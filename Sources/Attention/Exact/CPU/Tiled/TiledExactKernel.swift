@@ -80,21 +80,6 @@ struct TiledExactKernel: ExactKernel {
   }
 }
 
-extension ExactArguments {
-  /// The constant that replaces the running maximum of `head`; nil where the scores are not bounded
-  /// closely enough for every exp(s − shift) to be a normal number.
-  ///
-  /// Only normalised cosine similarity without added terms has the bound |s| ≤ |scale| · groups.
-  func constantShift(head: Int) -> Float? {
-    guard let normalizedGroups, problem.terms.isSubset(of: .bounded) else { return nil }
-    let bound = abs(scale[head]) * Float(normalizedGroups)
-    return 2 * bound <= Self.largestExponent ? bound : nil
-  }
-
-  /// e⁻⁸⁰ is still a normal float32.
-  private static let largestExponent: Float = 80
-}
-
 /// The sizes of the tiles that the CPU kernel works in, a pure function of the problem.
 ///
 /// A tile of scores, 64 queries by 128 keys, takes 32 KiB and stays in the nearest caches between

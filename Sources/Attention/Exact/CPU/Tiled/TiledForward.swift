@@ -57,7 +57,7 @@ struct TiledForward<Operands: ForwardOperands> {
     let own = operands.blockFloats(rows: m, tileKeys: tile.keys)
     let scratch = try Scratch(floats: m * (tile.keys + v + 2) + own)
     let shift =
-      try inputs.constantShift(head: head).map { $0 * logTwoOfE }
+      try ScoreBound(inputs)?.shift(scale: inputs.scale[head]).map { $0 * logTwoOfE }
       ?? bound?.shift(index, head, rows)
     let o = scratch.base + m * tile.keys
     let block = ForwardBlock(
