@@ -51,6 +51,8 @@ import Testing
       + call.update.inputs.enumerated().map { ("update \($0.offset)", $0.element) }
     for (name, input) in inputs {
       guard let gradient = gradients[input], let expected = expected[name] else { continue }
+      // The gate of a single token has one sum over the state, whose terms cancel.
+      if input == .decay, linearCase.length == 1 { continue }
       let error = try relativeError(gradient.reshaped(expected.shape), expected)
       #expect(error <= 1e-2, "gradient of \(name), \(linearCase)")
     }
