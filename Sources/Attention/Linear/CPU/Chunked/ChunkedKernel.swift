@@ -47,10 +47,10 @@ struct ChunkedKernel: LinearKernel {
   ) -> Cost {
     let shape = ChunkShape(problem)
     let tokens = problem.batch * problem.length * problem.valueHeads
-    let chunks = (length + ChunkScores.length - 1) / ChunkScores.length
+    let chunks = length.pieces(of: ChunkScores.length)
     let floats =
       problem.needsGradient
-      ? Arena.size { ChunkedBackward(shape, chunks: chunks, &$0) }
+      ? floatsBackward(shape, chunks: chunks)
       : Arena.size { ChunkedForward(shape, &$0) }
     let perToken = shape.operations(needsGradient: problem.needsGradient) + extraOperations
     return Cost(
@@ -60,6 +60,16 @@ struct ChunkedKernel: LinearKernel {
       extraMemory: min(pieces, Threads.count) * floats * MemoryLayout<Float>.size,
       efficiency: efficiency(of: problem) * (shape.roundsOperands ? pairSpeedup : 1),
       overhead: 5e-6, pieces: pieces)
+  }
+
+  /// The memory of a backward pass, which grows by the same amount with every chunk: a problem may have more
+  /// chunks than a layout of them has room for.
+  private static func floatsBackward(_ shape: ChunkShape, chunks: Int) -> Int {
+    func floats(_ chunks: Int) -> Int {
+      Arena.size { ChunkedBackward(shape, chunks: chunks, &$0) }
+    }
+    let first = floats(1)
+    return first + (chunks - 1) * (floats(2) - first)
   }
 
   func forward(_ call: LinearArguments) throws -> LinearOutputs {
