@@ -6,7 +6,7 @@ import Testing
 
 /// Decays of channels on Hopper, beside the definition: from mild ones, of which a chunk takes many, to those that no
 /// chunk takes whole.
-@Suite(.onGPU, .serialized) struct HopperChannelDeviceTests {
+@Suite(.onGPU) struct HopperChannelDeviceTests {
   struct Case: CustomTestStringConvertible, Sendable {
     var gates: Gates
     var length: Int
@@ -30,7 +30,7 @@ import Testing
   enum Gates: String, Sendable {
     case mild, steep, mixed, cutting
 
-    func draw(_ random: inout SystemRandomNumberGenerator, channel: Int) -> Float {
+    func draw(_ random: inout SplitMix, channel: Int) -> Float {
       let x = Float.random(in: 0...1, using: &random)
       switch self {
       case .mild: return -0.2 * x
@@ -57,8 +57,10 @@ import Testing
       packed: [0, 1100, 2300]),
   ]
 
-  /// The same with the delta rule, but for two of the long ones.
-  static let erasing = cases.filter { $0.length < 1000 || $0.keyDimension == 128 }.map { item in
+  /// The same with the delta rule, but for two of the long ones and those that differ in dtypes only.
+  static let erasing = cases.filter {
+    $0.decayDType == .float32 && ($0.length < 1000 || $0.keyDimension == 128)
+  }.map { item in
     var item = item
     item.erases = true
     return item
@@ -69,7 +71,7 @@ import Testing
   static let boundOfSums = 1.3e-2
 
   @Test(arguments: cases + erasing) func isTheDefinition(_ item: Case) throws {
-    var random = SystemRandomNumberGenerator()
+    var random = SplitMix(state: 11)
     func draw(_ shape: Shape) throws -> Tensor {
       try Tensor(
         (0..<shape.elementCount).map { _ in Float.random(in: -1...1, using: &random) }, shape)
