@@ -74,7 +74,7 @@ public enum MixerRegistryError: Error, Hashable, CustomStringConvertible {
     case .duplicateName(let name, let registered, let refused):
       "name of \(refused.shown) is \"\(name.shown)\", that of \(registered.shown); it must be unique"
     case .reservedKey(let key, let configuration):
-      "a key of \(configuration.shown) is \(key.shown), which every layer has; it must be another"
+      "a key of \(configuration.shown) is \(key.shown), which every layer has; it must be different"
     }
   }
 }
