@@ -112,7 +112,7 @@ public struct RotaryEmbedding: Hashable, Sendable {
   }
 }
 
-/// Rotary positions on a device.
+/// Rotary position embedding on a device.
 struct DeviceRotary {
   /// Int32 [batch · length], on the device.
   private let positions: Tensor
@@ -125,11 +125,11 @@ struct DeviceRotary {
     self.tables = tables
   }
 
-  /// Turns `x`, [batch, length, heads, dimension].
+  /// Rotates `x`, [batch, length, heads, dimension].
   ///
-  /// - Parameter direction: 1, or −1 to turn back.
+  /// - Parameter direction: 1, or −1 for the inverse rotation.
   func turn(_ x: Tensor, direction: Float) throws -> Tensor {
-    // The numbers of a head must be neighbours.
+    // The elements of a head must be adjacent.
     let source = x.strides[3] == 1 ? x : try x.contiguous()
     let result = try Tensor.onDevice(x.shape, dtype: x.dtype, device: x.device)
     let half = x.shape[3] / 2

@@ -5,27 +5,27 @@ public struct LinearArguments: OperatorArguments {
   public typealias Op = LinearAttention
 
   public let problem: LinearProblem
-  /// [b, t, h, k], detached; the last axis lies dense in memory.
+  /// [b, t, h, k], detached; the last axis is contiguous.
   public let queries: Tensor
-  /// [b, t, h, k], as the queries.
+  /// [b, t, h, k], likewise.
   public let keys: Tensor
-  /// [b, t, hv, v], as the queries.
+  /// [b, t, hv, v], likewise.
   public let values: Tensor
-  /// The logarithm of the decay [b, t, hv, 1] or [b, t, hv, k], broadcast from what was given.
+  /// The logarithm of the decay, broadcast to [b, t, hv, 1] or [b, t, hv, k].
   public let decay: Tensor?
   /// How a token changes the state: detached tensors, β as [b, t, hv, 1].
   public let update: LinearUpdate
-  /// [n, hv, k, v] in row-major order; float32, or float64 with float64 queries.
+  /// [n, hv, k, v], contiguous; float32, or float64 with float64 queries.
   public let initialState: Tensor?
   public let scale: Double
-  /// The sequences, one a state.
+  /// The sequences, one per state.
   public let sequences: TokenSequences
   /// Memory of the caller that results are wanted in.
   public var destinations = OperatorDestinations<LinearAttention>()
   /// Whether a gradient of the decay is wanted, where there is a decay and gradients are.
   public let wantsDecayGradient: Bool
 
-  /// The factor that turns a key into a unit vector is 1/√(Σ x² + ε), with this ε.
+  /// ε in the factor 1/√(Σ x² + ε) that normalises queries and keys.
   public static let normalizationEpsilon = 1e-6
 
   public var carried: CarriedState<LinearAttention>? {
@@ -77,8 +77,8 @@ extension LinearArguments {
   /// The tokens of recurrence `index` (sequence `index` ÷ hv, head `index` mod hv) in pieces of at
   /// most `length`.
   ///
-  /// - Parameter readsAhead: whether a piece reads the states behind its tokens though the update
-  ///   reads before it writes, so by the queries of the tokens after them.
+  /// - Parameter readsAhead: whether a piece reads the states after its tokens even if the update
+  ///   reads before it writes, which is done by the queries of the next tokens.
   func pieces(
     ofRecurrence index: Int, length: Int, readsAhead: Bool = false
   ) -> [RecurrenceReader.Piece] {
@@ -104,7 +104,7 @@ extension LinearArguments {
     }
   }
 
-  /// Writes the initial state [k, v] of recurrence `index`, zero if none was given.
+  /// Copies the initial state [k, v] of recurrence `index`, zero if none was given, to `target`.
   func copyInitialState(_ index: Int, to target: UnsafeMutablePointer<Float>) throws {
     let size = problem.keyDimension * problem.valueDimension
     try withInitialState(index) {

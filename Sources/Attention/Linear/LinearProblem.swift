@@ -1,8 +1,8 @@
 import AttentionTensors
 
-/// What is asked of linear attention: everything that decides which kernel runs.
+/// A call of linear attention without its numbers: everything that decides which kernel runs.
 public struct LinearProblem: RecurrenceProblem {
-  /// Which numbers share one decay.
+  /// The elements of the state that share one decay.
   public enum Decay: String, Hashable, Sendable, Codable {
     case none
     case perHead = "per head"
@@ -13,13 +13,13 @@ public struct LinearProblem: RecurrenceProblem {
   /// How a token changes the state.
   public enum Update: String, Hashable, Sendable, Codable {
     case additive
-    /// Additive, read before the write with a bonus for the token itself.
+    /// Additive; queries read the state before the write, with a bonus for the token itself.
     case additiveBefore = "additive after reading"
     case delta
     case generalizedDelta = "generalised delta"
     case lowRank = "low rank"
 
-    /// Whether a token takes from the state what it reads there.
+    /// Whether a token erases from the state what it reads there.
     public var isErasing: Bool { self != .additive && self != .additiveBefore }
   }
 
@@ -34,7 +34,7 @@ public struct LinearProblem: RecurrenceProblem {
   public var update: Update
   public var normalizesQueriesAndKeys: Bool
 
-  /// Independent recurrences: one a sequence and value head.
+  /// The number of independent recurrences: one per sequence and value head.
   var recurrences: Int { sequences * valueHeads }
 
   /// Bytes of queries, keys, values, decay, update and output, each moved once, and of the states.

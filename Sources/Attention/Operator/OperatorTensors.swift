@@ -1,11 +1,11 @@
 import AttentionTensors
 
-/// Tensors by what they are for, in the order in which they were put in.
+/// Tensors by role, in the order of insertion.
 ///
 ///     let outputs: ExactOutputs = [.output: output, .logSumExp: sums]
 ///     print(outputs[.output]?.shape)
 ///
-/// A table has a few entries: finding one compares keys and hashes nothing.
+/// Tables are small, so keys are searched linearly, without hashing.
 @frozen
 public struct OperatorTensors<Key: Hashable & Sendable>: Sendable, Sequence,
   ExpressibleByDictionaryLiteral
@@ -17,10 +17,10 @@ public struct OperatorTensors<Key: Hashable & Sendable>: Sendable, Sequence,
   @usableFromInline
   internal var storedTensors: [Tensor]
 
-  /// What the tensors are for; no two are the same.
+  /// The roles of the tensors, all different.
   @inlinable
   public var keys: [Key] { storedKeys }
-  /// One for each of ``keys``.
+  /// The tensors, one for each of ``keys``.
   @inlinable
   public var tensors: [Tensor] { storedTensors }
 
@@ -38,14 +38,14 @@ public struct OperatorTensors<Key: Hashable & Sendable>: Sendable, Sequence,
     storedTensors.reserveCapacity(minimumCapacity)
   }
 
-  /// A table of those that are present.
+  /// A table of the tensors that are present.
   @inlinable
   public init(_ entries: some Sequence<(key: Key, tensor: Tensor?)>) {
     self.init(minimumCapacity: entries.underestimatedCount)
     for (key, tensor) in entries { self[key] = tensor }
   }
 
-  /// A table of those that are present.
+  /// A table of the tensors that are present.
   @inlinable
   public init(dictionaryLiteral elements: (Key, Tensor?)...) {
     self.init(elements.lazy.map { (key: $0, tensor: $1) })
@@ -75,7 +75,7 @@ public struct OperatorTensors<Key: Hashable & Sendable>: Sendable, Sequence,
     }
   }
 
-  /// The tensor for `key`, nil where there is none. Setting nil takes it out.
+  /// The tensor for `key`, nil if there is none. Setting nil removes it.
   @inlinable
   public subscript(key: Key) -> Tensor? {
     get { keys.firstIndex(of: key).map { tensors[$0] } }
@@ -99,7 +99,7 @@ public struct OperatorTensors<Key: Hashable & Sendable>: Sendable, Sequence,
     tensors.contains(where: \.hasHistory) ? mapTensors { $1.detached() } : self
   }
 
-  /// The same table with every tensor replaced.
+  /// A table with the same keys and every tensor replaced by the result of `body`.
   @inlinable
   public func mapTensors(_ body: (Key, Tensor) throws -> Tensor) rethrows -> Self {
     Self(keys: keys, tensors: try keys.indices.map { try body(keys[$0], tensors[$0]) })

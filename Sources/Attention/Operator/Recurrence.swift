@@ -121,7 +121,7 @@ extension OperatorResults where Op.Output == RecurrenceOutput {
   public var finalState: Tensor { self[.finalState] }
 }
 
-/// Neighbouring tokens of one row of the batch that share a state.
+/// Consecutive tokens of one row of the batch that share a state.
 public struct TokenSequence: Hashable, Sendable {
   public let row: Int
   public let tokens: Range<Int>
@@ -132,7 +132,7 @@ public struct TokenSequence: Hashable, Sendable {
 public struct TokenSequences: RandomAccessCollection, Sendable {
   private enum Source: Sendable {
     case rows(Int, length: Int)
-    /// Where each begins, and at last where they end.
+    /// The cumulative lengths.
     case packed([Int])
   }
 
@@ -141,7 +141,7 @@ public struct TokenSequences: RandomAccessCollection, Sendable {
   /// All tokens of each row.
   init(rows: Int, length: Int) { source = .rows(rows, length: length) }
 
-  /// The tokens between neighbouring `bounds`, which do not fall and are one at least.
+  /// The tokens between adjacent `bounds`, which never fall; there is at least one.
   init(packed bounds: [Int]) { source = .packed(bounds) }
 
   public var startIndex: Int { 0 }

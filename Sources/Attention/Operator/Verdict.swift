@@ -126,15 +126,14 @@ public final class KernelRegistry<Op: Operator>: Sendable {
   }
 }
 
-/// Values that follow from their keys alone, worked out once: what a short call must not wait for each
-/// time.
+/// Cached values of a pure function of their keys, so that short calls do not recompute them.
 final class Remembered<Key: Hashable & Sendable, Value: Sendable>: Sendable {
-  /// Keys that are kept; more come only from calls that are never repeated.
+  /// The capacity; only calls that are never repeated exceed it.
   private static var limit: Int { 1024 }
 
   private struct State {
     var values: [Key: Value] = [:]
-    /// The one asked for last: comparing a key takes less time than hashing it.
+    /// The key requested last: comparing a key is faster than hashing it.
     var latestKey: Key?
     var latestValue: Value?
 
@@ -148,7 +147,7 @@ final class Remembered<Key: Hashable & Sendable, Value: Sendable>: Sendable {
 
   private let state = Mutex(State())
 
-  /// The value of `key`, worked out by `make` if it is not known. Errors are not kept.
+  /// The value of `key`, computed by `make` if it is not cached. Errors are not cached.
   func value(of key: Key, make: () throws -> Value) rethrows -> Value {
     if let known = state.withLock({ $0.find(key) }) { return known }
     let value = try make()

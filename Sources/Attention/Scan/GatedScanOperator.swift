@@ -82,17 +82,17 @@ public typealias GatedScanOutputs = OperatorTensors<RecurrenceOutput>
 /// The gradients of what a gated scan reads.
 public typealias GatedScanGradients = OperatorTensors<GatedScanInput>
 
-/// What is asked of a gated scan, without the numbers.
+/// A call of a gated scan without its numbers.
 public struct GatedScanProblem: RecurrenceProblem {
   public var tokens: RecurrenceTokens
   public var channels: Int
-  /// In which kernels read the decay.
+  /// The dtype in which kernels read the decay.
   public var decayDType: DType
 
-  /// Numbers a tensor of all tokens has.
+  /// Elements of a tensor with all tokens.
   var elements: Int { batch * length * channels }
 
-  /// Bytes that a single pass forward moves, or one forward and one backward.
+  /// Bytes that a forward pass moves, or a forward and a backward pass if gradients are needed.
   var bytes: Double {
     let (x, g) = (dtype.size, decayDType.size)
     let perElement = needsGradient ? (2 * x + g) + (3 * x + 2 * g) : 2 * x + g
@@ -115,13 +115,13 @@ public struct GatedScanArguments: OperatorArguments {
   public typealias Op = GatedScan
 
   public let problem: GatedScanProblem
-  /// [b, t, d], detached; the last axis lies dense in memory.
+  /// [b, t, d], detached; the last axis is contiguous.
   public let inputs: Tensor
-  /// [b, t, d], as the inputs: in their dtype or float32.
+  /// [b, t, d], likewise, in the inputs' dtype or float32.
   public let decay: Tensor
-  /// [n, d] in row-major order; float32, or float64 with float64 inputs.
+  /// [n, d], contiguous; float32, or float64 with float64 inputs.
   public let initialState: Tensor?
-  /// The sequences, one a state.
+  /// The sequences, one per state.
   public let sequences: TokenSequences
 
   public var carried: CarriedState<GatedScan>? {

@@ -109,20 +109,21 @@ public typealias SelectiveScanOutputs = OperatorTensors<RecurrenceOutput>
 /// The gradients of what a selective scan reads.
 public typealias SelectiveScanGradients = OperatorTensors<SelectiveScanInput>
 
-/// What is asked of a selective scan, without the numbers.
+/// A call of a selective scan without its numbers.
 public struct SelectiveScanProblem: RecurrenceProblem {
   public var tokens: RecurrenceTokens
   public var channels: Int
-  /// States a channel.
+  /// States per channel.
   public var states: Int
   public var hasSkip: Bool
   public var hasStepBias: Bool
   public var appliesSoftplus: Bool
 
-  /// Exponentials that the recurrence takes.
+  /// The number of exponentials of the recurrence.
   var exponentials: Double { Double(batch * length) * Double(channels * states) }
 
-  /// What the C loops take: whether the output, and the gradients like it, go past the caches.
+  /// The flag of the C loops: whether the output, and gradients of its size, use non-temporal
+  /// stores.
   var writesPastCaches: Int32 { PastCaches.flag(bytes: batch * length * channels * dtype.size) }
 
   /// Bytes of inputs, step, matrices and output, each moved once, and of the states.
@@ -152,23 +153,23 @@ public struct SelectiveScanArguments: OperatorArguments {
   public typealias Op = SelectiveScan
 
   public let problem: SelectiveScanProblem
-  /// [b, t, d], detached; the last axis lies dense in memory.
+  /// [b, t, d], detached; the last axis is contiguous.
   public let inputs: Tensor
-  /// [b, t, d], as the inputs, in a dtype of its own.
+  /// [b, t, d], likewise, in its own dtype.
   public let step: Tensor
-  /// [d, s] in row-major order, float32.
+  /// [d, s], contiguous, float32.
   public let stateMatrix: Tensor
-  /// [b, t, s] in row-major order, float32.
+  /// [b, t, s], contiguous, float32.
   public let inputMatrix: Tensor
-  /// [b, t, s] in row-major order, float32.
+  /// [b, t, s], contiguous, float32.
   public let outputMatrix: Tensor
   /// [d], float32.
   public let skip: Tensor?
   /// [d], float32.
   public let stepBias: Tensor?
-  /// [n, d, s] in row-major order, float32.
+  /// [n, d, s], contiguous, float32.
   public let initialState: Tensor?
-  /// The sequences, one a vector of states.
+  /// The sequences, one per vector of states.
   public let sequences: TokenSequences
 
   public var carried: CarriedState<SelectiveScan>? {

@@ -88,12 +88,12 @@ public struct Checkpoint: Sendable {
   }
 }
 
-/// What is wrong with a checkpoint whose files can be read.
+/// An error in a checkpoint whose files can be read.
 public struct CheckpointError: Error, Equatable, CustomStringConvertible {
   public enum Reason: Equatable, Sendable {
-    /// `config.json` is no configuration of a model.
+    /// `config.json` is not a valid configuration of a model.
     case configuration(ConfigurationError)
-    /// The tensors are not those of the configuration.
+    /// The tensors do not match the configuration.
     case layers(LayerError)
   }
 

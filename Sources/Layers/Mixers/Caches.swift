@@ -90,9 +90,10 @@ public struct KeyValueCache: MixerCache {
   }
 }
 
-/// The state of a recurrence: constant memory, however many tokens have been seen.
+/// The state of a recurrence: constant memory, however many tokens have been read.
 ///
-/// A mixer continues from ``state`` and remembers the one that its operator returns by ``advance(by:to:)``.
+/// A mixer continues from ``state`` and stores the final state of its operator with
+/// ``advance(by:to:)``.
 public struct RecurrentCache: MixerCache {
   public private(set) var tokenCount = 0
   /// What the mixer's operator returned as its final state, as float32 [batch, heads, key dimension, value
@@ -103,7 +104,7 @@ public struct RecurrentCache: MixerCache {
 
   public init() {}
 
-  /// Remembers the state after `length` more tokens, without its history.
+  /// Stores the state after `length` more tokens, detached from the tape.
   public mutating func advance(by length: Int, to state: Tensor) {
     tokenCount += length
     self.state = state.detached()

@@ -111,24 +111,24 @@ public struct ParameterScope: Sendable {
   private func qualified(_ name: String) -> String { path.isEmpty ? name : path + "." + name }
 }
 
-/// How a parameter's first numbers are drawn.
+/// The distribution of a parameter's initial elements.
 public enum Initializer: Hashable, Sendable {
   case zeros
   case ones
-  /// Every number is this one.
+  /// Every element has this value.
   case constant(Double)
   /// The normal distribution around 0.
   case normal(standardDeviation: Double)
-  /// Each number of the half-open range is equally likely.
+  /// The uniform distribution over the half-open range.
   case uniform(from: Double, to: Double)
 
-  /// The normal distribution whose products with `inputs` numbers of variance 1 have variance
-  /// `scale`².
+  /// The normal distribution whose products with vectors of `inputs` elements of variance 1 have
+  /// variance `scale`².
   public static func scaledNormal(inputs: Int, scale: Double = 1) -> Initializer {
     .normal(standardDeviation: scale / Double(max(1, inputs)).squareRoot())
   }
 
-  /// A contiguous tensor of numbers drawn with `generator`.
+  /// A contiguous tensor drawn with `generator`.
   func tensor(_ shape: Shape, dtype: DType, using generator: inout Philox) throws -> Tensor {
     switch self {
     case .zeros: try Tensor.zeros(shape, dtype: dtype).contiguous()

@@ -210,9 +210,9 @@ struct PlainOperands {
 }
 
 extension Tensor {
-  /// The view of `target` that was expanded to this one: the first of each broadcast axis.
+  /// The view of shape `target` that was expanded to this one: index 0 of each broadcast axis.
   func collapsed(to target: Shape) throws -> Tensor {
-    // Nothing of an empty view is read, and its broadcast axes have no first element to show.
+    // Broadcast axes of an empty view may have no index 0; its elements are never read.
     guard elementCount > 0 else { return try .zeros(target, dtype: dtype) }
     var result = self
     for axis in 0..<rank {

@@ -160,11 +160,11 @@ struct SelectiveTiles: SelectiveScanKernel {
   }
 }
 
-/// Where the states between the pieces of all sequences are kept: those before each piece, of one
-/// tile of channels as neighbours.
+/// The layout of the states before each piece of all sequences, those of one tile of channels
+/// contiguous.
 struct SelectiveCheckpoints: Sendable {
   private let sequences: TokenSequences
-  /// The first piece of each sequence, and the number of all.
+  /// The index of the first piece of each sequence, and the number of all pieces.
   private let firsts: [Int]
   private let channels: Int
   private let states: Int
@@ -183,7 +183,7 @@ struct SelectiveCheckpoints: Sendable {
 
   var shape: Shape { [firsts[firsts.count - 1], channels * states] }
 
-  /// The pieces of sequence `number`: their places among all, and their tokens.
+  /// The pieces of sequence `number`: their indices among all, and their tokens.
   func pieces(of number: Int) -> [(place: Int, tokens: Range<Int>)] {
     let tokens = sequences[number].tokens
     let strips = Strips(tokens.count, width: SelectiveTiles.tileTokens)

@@ -37,14 +37,14 @@ public func hgrn(
 }
 
 extension Tensor {
-  /// These numbers in float32, or as they are in float64: rounding a gate to half precision would
-  /// change what is remembered over hundreds of tokens.
+  /// This tensor in float32, or unchanged in float64: a gate rounded to half precision would change
+  /// the decay over hundreds of tokens.
   func inGatePrecision() throws -> Tensor {
     try dtype.isHalfPrecision ? cast(to: .float32) : self
   }
 
-  /// The numbers of a float32 or float64 tensor, infinite ones as the largest finite ones of their sign: so that
-  /// a rate without end, of no time, does nothing.
+  /// A float32 or float64 tensor with infinities replaced by the largest finite number of their
+  /// sign, so that an infinite rate times a gate of 0 is 0, not NaN.
   func finite() throws -> Tensor {
     let largest =
       dtype == .float64 ? Double.greatestFiniteMagnitude : Double(Float.greatestFiniteMagnitude)

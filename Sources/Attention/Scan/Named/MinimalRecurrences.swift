@@ -6,17 +6,17 @@ import AttentionTensors
 ///
 /// Reference: Feng, Tung, Ahmed, Bengio, Hajimirsadeghi,
 /// [Were RNNs all we needed?](https://arxiv.org/abs/2410.01201) (2024), section 3.1. Its log-space
-/// variant makes candidates positive first; here they have any sign.
+/// variant first makes candidates positive; here they may have any sign.
 ///
 /// - Parameters:
 ///   - candidates: `h̃`, [b, t, d] in any floating-point dtype.
 ///   - updateLogits: `k`, [b, t, d].
 ///   - initialState: `[n, d]`; nil is zero.
 ///   - cumulativeLengths: `int32 [n + 1]` for packed sequences.
-///   - kernel: of `gatedScan`; nil takes the one with the lowest estimate.
+///   - kernel: the kernel of `gatedScan`; nil for the one with the lowest estimate.
 /// - Returns: the states h as `output`, in the candidates' dtype.
-/// - Throws: ``AttentionError`` naming the argument of `gatedScan` that is wrong, or `TensorError` if
-///   shapes do not fit.
+/// - Throws: ``AttentionError`` naming the invalid argument of `gatedScan`, or `TensorError` if
+///   shapes do not match.
 public func minGRU(
   candidates: Tensor, updateLogits: Tensor, initialState: Tensor? = nil,
   cumulativeLengths: Tensor? = nil, kernel: String? = nil
@@ -28,7 +28,7 @@ public func minGRU(
     initialState: initialState, cumulativeLengths: cumulativeLengths, kernel: kernel)
 }
 
-/// The minimal long short-term memory, whose gates do not read the state and add up to 1:
+/// The minimal long short-term memory, whose gates do not read the state and sum to 1:
 ///
 ///     f = σ(k_f) ,  i = σ(k_i) ,   h_t = f/(f + i) ⊙ h_{t−1} + i/(f + i) ⊙ h̃_t
 ///
@@ -36,7 +36,7 @@ public func minGRU(
 ///
 /// Reference: Feng, Tung, Ahmed, Bengio, Hajimirsadeghi,
 /// [Were RNNs all we needed?](https://arxiv.org/abs/2410.01201) (2024), section 3.2. Its log-space
-/// variant makes candidates positive first; here they have any sign.
+/// variant first makes candidates positive; here they may have any sign.
 ///
 /// - Parameters:
 ///   - candidates: `h̃`, [b, t, d] in any floating-point dtype.
@@ -44,10 +44,10 @@ public func minGRU(
 ///   - inputLogits: `k_i`, [b, t, d] in the dtype of the forget logits.
 ///   - initialState: `[n, d]`; nil is zero.
 ///   - cumulativeLengths: `int32 [n + 1]` for packed sequences.
-///   - kernel: of `gatedScan`; nil takes the one with the lowest estimate.
+///   - kernel: the kernel of `gatedScan`; nil for the one with the lowest estimate.
 /// - Returns: the states h as `output`, in the candidates' dtype.
-/// - Throws: ``AttentionError`` naming the argument of `gatedScan` that is wrong, or `TensorError` if
-///   shapes do not fit.
+/// - Throws: ``AttentionError`` naming the invalid argument of `gatedScan`, or `TensorError` if
+///   shapes do not match.
 public func minLSTM(
   candidates: Tensor, forgetLogits: Tensor, inputLogits: Tensor, initialState: Tensor? = nil,
   cumulativeLengths: Tensor? = nil, kernel: String? = nil
@@ -55,7 +55,7 @@ public func minLSTM(
   let difference =
     try inputLogits.inGatePrecision().logSigmoid()
     - forgetLogits.inGatePrecision().logSigmoid()
-  // Both gates of a minimal LSTM together are the one of a minimal GRU.
+  // The two gates of a minimal LSTM, which sum to 1, are those of a minimal GRU.
   return try minGRU(
     candidates: candidates, updateLogits: difference, initialState: initialState,
     cumulativeLengths: cumulativeLengths, kernel: kernel)

@@ -64,7 +64,7 @@ extension MixerConfiguration {
 
 /// Why a mixer cannot be registered.
 public enum MixerRegistryError: Error, Hashable, CustomStringConvertible {
-  /// The name belongs to another configuration.
+  /// Another configuration has the name.
   case duplicateName(_ name: String, registered: String, refused: String)
   /// The configuration has a key that every layer has.
   case reservedKey(_ key: String, configuration: String)
