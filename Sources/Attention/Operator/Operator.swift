@@ -197,7 +197,9 @@ public protocol OperatorArguments<Op>: Sendable {
 
   /// Those of a call that was checked; reads numbers of tensors on the CPU where kernels need them.
   ///
-  /// - Parameter destinations: memory of the caller that results are wanted in.
+  /// - Parameters:
+  ///   - call: a call whose arguments were checked.
+  ///   - destinations: memory of the caller that results are wanted in.
   init(_ call: OperatorCall<Op>, destinations: OperatorDestinations<Op>) throws
 }
 
