@@ -7,12 +7,13 @@
 #include "tile/fragment.cuh"
 #include "tile/planes.cuh"
 
-// What the kernels for Hopper share. The warpgroups of a block own 64 rows each, the readers; one more fills the
-// pipeline stages. Readers wait for copies only, and issue products in turn.
+// Shared by the kernels for Hopper. Each warpgroup of a block owns 64 rows, except the last, which fills the
+// pipeline stages. The others, the readers, wait only for copies, and issue products in turn.
 //
-// Half precision is multiplied as it is. float32 is multiplied in planes (tile/planes.cuh), which attention/planes.cu
-// has made of the tensors: rows then have units, and the threads add the sums of a tile's products to those of
-// earlier tiles. In half precision all units are 1, and the matrix unit adds.
+// Half precision is multiplied directly. float32 is multiplied in planes (tile/planes.cuh), which
+// attention/planes.cu computes from the tensors: each row then has a unit, and threads add the sums of a
+// tile's products to those of earlier tiles. In half precision all units are 1, and the matrix unit
+// accumulates.
 //
 // Compiled with what operands.cuh lists, without KEY_MASK, COSINE and TERMS, half precision or tf32x3, and
 //   KEY_DIMENSION, VALUE_DIMENSION   64 or 128
@@ -24,24 +25,26 @@ constexpr int stages = STAGES;
 constexpr int readers = WARPGROUPS * group_threads;
 constexpr int block_threads = readers + group_threads;
 
-// Registers of a thread: what a block starts with, and how its warpgroups share them later. Warps that copy units
-// need more than a thread that requests tiles. Requesting more registers than the block started with would deadlock.
+// Registers per thread: at the start of a block, and after its warpgroups have redistributed them. Warps that
+// copy units need more than a thread that only requests tiles. Requesting more registers than the block
+// started with would deadlock.
 constexpr int first_registers = 65536 / block_threads / 8 * 8;
 constexpr int copying_registers = WARPGROUPS == 3 ? 32 : in_planes ? 40 : 24;
 constexpr int reading_registers = WARPGROUPS == 3 ? 160 : in_planes ? 232 : 240;
 static_assert(copying_registers * group_threads + reading_registers * readers <=
               first_registers * block_threads);
 
-// Numbers of barriers that warps meet at; 0 is that of the block.
+// Indices of the barriers at which warps synchronise; 0 is the barrier of the block.
 enum Meeting { all_readers = 1, own_group = 2, turn_of_group = own_group + WARPGROUPS };
 
 DEVICE void meet_own_group() { synchronize(own_group + threadIdx.x / group_threads, group_threads); }
 
-// Warpgroups issue products in turn: one that has issued its own lets the next begin, and computes meanwhile.
+// Warpgroups issue products in turn: after issuing its own, a warpgroup lets the next begin and computes
+// meanwhile.
 struct Turns {
   int count;
 
-  // Before the first: the last warpgroup lets the first one begin.
+  // At the start, the last warpgroup lets the first one begin.
   __device__ Turns(int count) : count(count) {
     if (group() == WARPGROUPS - 1) pass_on(-1);
   }
@@ -58,7 +61,7 @@ struct Turns {
   DEVICE int group() { return threadIdx.x / group_threads; }
 };
 
-// A warp no longer needs a stage that its lanes have read numbers from; and the same where these are units.
+// Releases a stage that all lanes of a warp have read numbers from; the second, one whose numbers are units.
 DEVICE void release_together(const Ring<stages> &ring, int turn) {
   __syncwarp();
   release(ring, turn);
@@ -68,12 +71,12 @@ DEVICE void release_with_units(const Ring<stages> &ring, int turn) {
   release(ring, turn);
 }
 
-// The arithmetic: tiles, their products, and what becomes of the sums.
+// The arithmetic: tiles, their products and the sums of these.
 
 template <int Rows, int Columns>
 using OperandTile = Either<in_planes, PlaneTile<Rows, Columns>, BlockedTile<Element, Rows, Columns>>;
 
-// Requests rows of a head from `row` on. The planes of a head lie where those of as many heads would.
+// Requests the rows of a head from `row` on. Each plane of a head is stored like a separate head.
 template <typename T>
 DEVICE void copy_operand(u32 tile, const TensorMap &map, u32 barrier, int head, int row, int batch) {
   if constexpr (in_planes) {
@@ -87,7 +90,7 @@ DEVICE void copy_operand(u32 tile, const TensorMap &map, u32 barrier, int head, 
   }
 }
 
-// Rows from `count` on become zeros.
+// Sets rows from `count` on to zero.
 template <typename T>
 DEVICE void clear_operand(u8 *tile, int count) {
   if constexpr (in_planes) {
@@ -100,8 +103,9 @@ DEVICE void clear_operand(u8 *tile, int count) {
   }
 }
 
-// Starts c = the left tile's rows `row` … + 63 times the right tile's, summed over columns, in their units.
-// `Turned`, it is the transpose of the product with left and right exchanged, to the bit.
+// Starts c = the product of the left tile's rows `row` … `row` + 63 with the right tile's rows, summed over
+// columns, in their units. If `Turned`, it is bitwise the transpose of the product with left and right
+// exchanged.
 template <typename Left, typename Right, bool Turned = false, int Columns>
 DEVICE void start_product(float (&c)[Columns][4], u32 left, int row, u32 right) {
   open_products();
@@ -113,7 +117,7 @@ DEVICE void start_product(float (&c)[Columns][4], u32 left, int row, u32 right) 
   close_products();
 }
 
-// Units of the columns of a tile's products, and of a row.
+// The units of the columns of a tile's products, and the unit of a row.
 using Units = Either<in_planes, const float2 *, Ones>;
 DEVICE Units column_units(const u8 *units) { return (const float2 *)units; }
 DEVICE float row_unit(const float *units, i64 place) { return in_planes ? units[place] : 1; }
@@ -123,12 +127,12 @@ DEVICE float less(float product, float unit, float number) {
   return in_planes ? fmaf(unit, product, -number) : product - number;
 }
 
-// The product less an offset, which is divided by the product's unit, a power of two. See large_sums.cuh.
+// The product minus an offset, which is divided by the product's unit, a power of two. See large_sums.cuh.
 DEVICE float less_offset(float product, float unit, float offset) {
   return settled(product - (in_planes ? offset * __frcp_rn(unit) : offset));
 }
 
-// A fragment as the left operand of a product, 16 `Steps` columns.
+// A fragment as the left operand of a product, with 16 · `Steps` columns.
 template <int Steps, bool InPlanes = in_planes>
 struct LeftOperand {
   Element::Left at[Steps];
@@ -154,8 +158,8 @@ DEVICE LeftOperand<Columns / 2> as_left(const float (&number)[Columns][4], const
   return a;
 }
 
-// A sum over tiles of products of a left operand with a tile's rows: `start`, `arrive` when they are there, then
-// `add`; or all of it at once.
+// A sum over tiles of products of a left operand with a tile's rows: `start`, `arrive` once the products are
+// complete, then `add`; or all three with `add_at_once`.
 template <int Columns, bool InPlanes = in_planes>
 struct SumOfProducts {
   float total[1][Columns][4] = {};
@@ -194,7 +198,7 @@ struct SumOfProducts<Columns, true> {
     add_in_units(total[0], sum, a.row_units);
   }
 
-  // 64 columns at a time: two gradients leave registers for no more.
+  // 64 columns at a time: two gradients leave no registers for more.
   template <typename T, int Steps>
   __device__ void add_at_once(const LeftOperand<Steps> &a, u32 tile) {
     constexpr int part_columns = block_columns / 8;
@@ -211,7 +215,7 @@ struct SumOfProducts<Columns, true> {
   }
 };
 
-// A warp copies `Count` numbers, of which there are `rest`; the others become `missing`.
+// A warp copies `Count` numbers, of which `rest` exist; the others are set to `missing`.
 template <int Count>
 DEVICE void copy_numbers(u32 target, const float *source, int rest, float missing) {
   const int lane = threadIdx.x % warp_threads;
@@ -222,7 +226,7 @@ DEVICE void copy_numbers(u32 target, const float *source, int rest, float missin
   }
 }
 
-// Keys and values that pass a block which owns queries, and the block's barriers.
+// The keys and values that a block of queries iterates over, and the block's barriers.
 template <typename KeyTile, typename ValueTile>
 struct PassingKeys {
   static constexpr int rows = KeyTile::rows;
@@ -231,7 +235,7 @@ struct PassingKeys {
   Ring<stages> key_ring = {query_barrier + barrier_bytes};
   Ring<stages> value_ring = {query_barrier + barrier_bytes + Ring<stages>::bytes};
 
-  // Where the block's shared memory begins, and its layout.
+  // The start of the block's shared memory, and its layout.
   __device__ PassingKeys(u32 shared, const AttentionLayout &layout)
       : keys(shared + layout.first_passing),
         values(shared + layout.second_passing),
@@ -244,7 +248,7 @@ struct PassingKeys {
   __device__ u32 key_units(int turn) const { return first_key_units + turn % stages * rows * float_bytes; }
   __device__ u32 value_units(int turn) const { return first_value_units + turn % stages * rows * float_bytes; }
 
-  // One thread. In planes, the copying thread and a warp fill a stage together.
+  // Called by one thread. In planes, the copying thread and a warp fill a stage together.
   __device__ void open() const {
     const int fillers = in_planes ? 1 + warp_threads : 1;
     open_barrier(query_barrier, 1);
@@ -253,7 +257,7 @@ struct PassingKeys {
     show_barriers();
   }
 
-  // What the copying thread does, from the rings' turn `turn` on.
+  // The work of the copying thread, starting at the rings' turn `turn`.
   __device__ void copy(const AttentionMaps &maps, const Segment &segment, Range tiles, int group,
                        int turn = 0) const {
 #pragma unroll 1
@@ -266,7 +270,7 @@ struct PassingKeys {
     }
   }
 
-  // What another warp does. `place` is that of the sequence's first key.
+  // The work of another warp. `place` is the index of the sequence's first key.
   __device__ void copy_units(const AttentionUnits &units, i64 place, int count, Range tiles, int turn = 0) const {
     const float *key = units.keys + place + tiles.first * rows;
     const float *value = units.values + place + tiles.first * rows;

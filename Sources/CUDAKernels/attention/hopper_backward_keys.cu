@@ -1,8 +1,8 @@
 // Exact attention, backward: the gradients of keys and values, for Hopper. See backward.cuh.
 //
-// As backward_keys.cu, with the instructions of sm_90a: the queries of the group's heads pass in tiles of
-// `QUERY_ROWS`. Products run while weights are computed, in half precision those of gradients too; in planes as far as
-// registers allow.
+// Like backward_keys.cu, with the instructions of sm_90a: a block iterates over the queries of the group's
+// heads in tiles of `QUERY_ROWS`. Products run while weights are computed; in half precision so do those of
+// gradients, in planes only as far as registers allow.
 //
 // Compiled with what backward.cuh and hopper.cuh list, and
 //   QUERY_ROWS    64, 96 or 128, in float32 also 48
@@ -14,9 +14,10 @@
 constexpr int key_rows = group_rows * WARPGROUPS;
 constexpr int query_columns = QUERY_ROWS / 8;
 constexpr bool overlaps_turns = !in_planes;
-// Whether registers hold dPᵀ while Pᵀ is computed.
+// Whether dPᵀ is kept in registers while Pᵀ is computed.
 constexpr bool holds_both = !in_planes || KEY_DIMENSION + VALUE_DIMENSION <= 128;
-// Of a query: the shift, δ, the offset, and in planes its unit and that of its output's gradient.
+// The numbers of a query: the shift, δ, the offset and, in planes, its unit and that of its output's
+// gradient.
 enum QueryNumber { shift_number, delta_number, offset_number, query_unit_number, output_unit_number };
 constexpr int numbers = attention_passing_numbers(owns_keys_and_values, false, in_planes);
 constexpr AttentionLayout layout_offsets =
@@ -28,7 +29,7 @@ using ValueTile = OperandTile<key_rows, VALUE_DIMENSION>;
 using QueryTile = OperandTile<QUERY_ROWS, KEY_DIMENSION>;
 using OutputTile = OperandTile<QUERY_ROWS, VALUE_DIMENSION>;
 
-// Addresses of the block's shared memory. A stage of the gradients of outputs has the queries' numbers.
+// Addresses in the block's shared memory. A stage of the outputs' gradients also holds the queries' numbers.
 struct Layout {
   u32 keys;
   u32 values = keys + layout_offsets.second_owned;
@@ -42,13 +43,13 @@ struct Layout {
   __device__ Layout(u32 shared) : keys(shared) {}
   __device__ u32 query_tile(int turn) const { return queries + turn % stages * QueryTile::bytes; }
   __device__ u32 output_tile(int turn) const { return outputs + turn % stages * OutputTile::bytes; }
-  // Where a turn's numbers begin, those of one kind of all queries behind one another.
+  // The start of a turn's numbers: kind after kind, each contiguous over all queries.
   __device__ u32 numbers_of(int turn) const {
     return first_numbers + turn % stages * numbers * QUERY_ROWS * float_bytes;
   }
 };
 
-// What passes: every tile of queries that see one of the block's keys, of each head of the group.
+// The iteration: every tile of queries that attends to one of the block's keys, for each head of the group.
 struct PassingQueries {
   int first_tile, tile_count, first_head, turns;
 
@@ -63,7 +64,7 @@ struct PassingQueries {
   __device__ int head(int turn) const { return first_head + turn / tile_count; }
 };
 
-// What the copying thread does.
+// The work of the copying thread.
 DEVICE void copy_all(const AttentionHopperBackwardParameters &p, const Layout &layout, const Segment &segment,
                      const PassingQueries &passing, int first_key, int group) {
   const int key = segment.key_start + first_key;
@@ -83,7 +84,7 @@ DEVICE void copy_all(const AttentionHopperBackwardParameters &p, const Layout &l
   }
 }
 
-// What another warp does: the queries' numbers, which need not lie where the unit could copy them.
+// The work of another warp: it copies the queries' numbers, which need not be aligned as TMA requires.
 DEVICE void copy_numbers(const AttentionHopperBackwardParameters &mapped, const Layout &layout,
                          const Segment &segment, const PassingQueries &passing, u8 *shared) {
   constexpr int parts = CEIL_DIVIDE(QUERY_ROWS, warp_threads);
@@ -101,7 +102,7 @@ DEVICE void copy_numbers(const AttentionHopperBackwardParameters &mapped, const 
       float *target = (float *)(shared + (layout.numbers_of(turn) - layout.keys)) + lane;
 #pragma unroll 1
       for (int part = 0; part < parts; ++part) {
-        // Loads before stores, which the compiler would not pass: one latency, not one per number.
+        // Loads precede stores, as the compiler would not reorder them: one latency, not one per number.
         const bool exists = rest > 0;
         float own[output_unit_number + 1];
         own[shift_number] = exists ? __ldg(p.shift + place) : infinity;
@@ -179,7 +180,7 @@ extern "C" __global__ void __launch_bounds__(block_threads, 1)
   for (int turn = 0; turn < passing.turns; ++turn) {
     const int first_query = passing.first_row(turn);
     const float scale = o.scale_of(passing.head(turn));
-    // 1. The queries of this turn are there.
+    // 1. Wait for the queries of this turn.
     layout.query_ring.wait(turn);
     layout.output_ring.wait(turn);
 #if PACKED
@@ -191,8 +192,8 @@ extern "C" __global__ void __launch_bounds__(block_threads, 1)
     }
 #endif
 
-    // 2. dK += dSᵀ Q of the turn before, Sᵀ = K Qᵀ and dPᵀ = V dOᵀ start. Nothing is issued over the loop's
-    // edge, where the compiler would wait for it; before the first turn dS is zero.
+    // 2. Start dK += dSᵀ Q of the previous turn, Sᵀ = K Qᵀ and dPᵀ = V dOᵀ. No product is in flight between
+    // iterations, where the compiler would wait for it; before the first turn dS is zero.
     float weight[query_columns][4], slope[query_columns][4];
     auto multiply_outputs = [&] {
       start_product<ValueTile, OutputTile>(slope, layout.values, group_row, layout.output_tile(turn));
@@ -259,7 +260,7 @@ extern "C" __global__ void __launch_bounds__(block_threads, 1)
     }, numbers_at(delta_number), output_units);
     ds = as_left(slope, query_units);
 
-    // 6. dK += dSᵀ Q, or what the next turn needs for it.
+    // 6. dK += dSᵀ Q, or its operand for the next turn.
     if (overlaps_turns) {
       wait_for_products<0>();
       values_gradient.arrive();
@@ -278,7 +279,7 @@ extern "C" __global__ void __launch_bounds__(block_threads, 1)
     keys_gradient.arrive();
   }
 
-  // 7. The rows' gradients.
+  // 7. Store the gradients of the rows.
   UnfitRows unfit;
 #pragma unroll
   for (int half = 0; half < 2; ++half) {

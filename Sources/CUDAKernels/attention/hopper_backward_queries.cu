@@ -1,9 +1,9 @@
 // Exact attention, backward: the gradients of the queries, for Hopper. See backward.cuh.
 //
-// As backward_queries.cu, with the instructions of sm_90a: keys and values pass in tiles of `KEY_ROWS`. dP = dO Vᵀ is
-// multiplied while the exponentials of S are computed, and, in half precision, dQ += dS K of a tile with S of the
-// next. In planes, gradient and sum leave no registers for that: one warpgroup's products run while another computes
-// weights.
+// Like backward_queries.cu, with the instructions of sm_90a: a block iterates over keys and values in tiles
+// of `KEY_ROWS`. dP = dO Vᵀ is multiplied while the exponentials of S are computed and, in half precision,
+// dQ += dS K of a tile together with S of the next. In planes, gradient and sum leave no registers for that:
+// one warpgroup's products run while another computes weights.
 //
 // Compiled with what backward.cuh and hopper.cuh list, and
 //   KEY_ROWS    64, 96 or 128, in float32 also 48
@@ -30,7 +30,7 @@ extern "C" __global__ void __launch_bounds__(block_threads, 1)
   const BackwardParameters &p = mapped.backward;
   const Operands &o = p.operands;
   const Segment segment = o.segment();
-  // Later queries of a causal sequence see more keys: the longest work starts first.
+  // Later queries of a causal sequence attend to more keys, so blocks with the most work start first.
   const int first_row = (gridDim.x - 1 - blockIdx.x) * query_rows;
   const int row_count = min(query_rows, segment.query_count - first_row);
   if (row_count <= 0) return;
@@ -63,7 +63,7 @@ extern "C" __global__ void __launch_bounds__(block_threads, 1)
                                segment.batch);
     }
     copy_keys(0);
-    // Where sums are large, keys pass twice.
+    // If sums are large, there are two iterations over the keys.
     if (p.has_large(segment, head, queries)) copy_keys(tiles.end - tiles.first);
     return;
   }
@@ -99,7 +99,7 @@ extern "C" __global__ void __launch_bounds__(block_threads, 1)
     });
   };
 
-  // Rows of large sums go over the keys once before.
+  // Rows with large sums need an iteration over the keys beforehand.
   if (has_large) {
     RowSums<1> sums(PerRow<1>{{factor[0], factor[1]}});
     for (int turn = 0; turn < first_turn; ++turn) {
@@ -132,7 +132,7 @@ extern "C" __global__ void __launch_bounds__(block_threads, 1)
 
   for (int turn = first_turn; turn < end_turn; ++turn) {
     const int tile = tiles.first + turn - first_turn;
-    // 1. This tile is there.
+    // 1. Wait for this tile.
     passing.key_ring.wait(turn);
     passing.value_ring.wait(turn);
 #if PACKED
@@ -144,8 +144,8 @@ extern "C" __global__ void __launch_bounds__(block_threads, 1)
     }
 #endif
 
-    // 2. dQ += dS K of the tile before, S = Q Kᵀ and dP = dO Vᵀ start. Nothing is issued over the loop's
-    // edge, where the compiler would wait for it; before the first tile dS is zero.
+    // 2. Start dQ += dS K of the previous tile, S = Q Kᵀ and dP = dO Vᵀ. No product is in flight between
+    // iterations, where the compiler would wait for it; before the first tile dS is zero.
     float weight[score_columns][4], slope[score_columns][4];
     order.await();
     if (overlaps_turns) gradient.template start<KeyTile>(a, passing.key_tile(max(first_turn, turn - 1)));
@@ -198,7 +198,7 @@ extern "C" __global__ void __launch_bounds__(block_threads, 1)
     gradient.arrive();
   }
 
-  // 6. The rows' gradients, and their parts of the scale's.
+  // 6. Store the gradients of the rows, and their shares of the scale's gradient.
   UnfitRows unfit;
 #pragma unroll
   for (int half = 0; half < 2; ++half) {

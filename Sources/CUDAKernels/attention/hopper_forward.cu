@@ -1,8 +1,8 @@
 // Exact attention, forward, for Hopper: O = softmax(scale Q Kᵀ, masked) V and the rows' log-sum-exp.
 //
-// As forward.cu, with the matrix and copying instructions of sm_90a. A warpgroup owns 64 queries. While it computes
-// the weights of a tile, the values of its previous tile are multiplied, and another warpgroup issues products
-// (Shah et al., FlashAttention-3, 2024).
+// Like forward.cu, with wgmma and TMA, the instructions of sm_90a. A warpgroup owns 64 queries. While it
+// computes the weights of a tile, the values of its previous tile are multiplied, and another warpgroup
+// issues products (Shah et al., FlashAttention-3, 2024).
 //
 // Compiled with what hopper.cuh lists, and
 //   KEY_ROWS    64, 96 or 128, in float32 also 48
@@ -27,7 +27,7 @@ extern "C" __global__ void __launch_bounds__(block_threads, 1)
   extern __shared__ __align__(1024) u8 shared[];
   const Operands &o = p.forward.operands;
   const Segment segment = o.segment();
-  // Later queries of a causal sequence see more keys: the longest work starts first.
+  // Later queries of a causal sequence attend to more keys, so blocks with the most work start first.
   const int first_row = (gridDim.x - 1 - blockIdx.x) * query_rows;
   const int row_count = min(query_rows, segment.query_count - first_row);
   if (row_count <= 0) return;
@@ -72,7 +72,7 @@ extern "C" __global__ void __launch_bounds__(block_threads, 1)
   LeftOperand<KEY_ROWS / 16> a;
   auto at = [&](u32 address) { return shared + (address - query_tile); };
 
-  // Masks a tile's scores and turns them into weights, as powers of two.
+  // Masks a tile's scores and computes their weights, as powers of two.
   auto weigh_tile = [&](int tile) {
     if (tile < whole.first || tile >= whole.end) {
       hide(score[0], -infinity, [&](int row, int column) {
@@ -95,8 +95,8 @@ extern "C" __global__ void __launch_bounds__(block_threads, 1)
 #endif
   };
 
-  // 1. Queries arrive. A negative scale turns the order of the scores around: the queries' signs are
-  // turned instead.
+  // 1. Wait for the queries. A negative scale would reverse the order of the scores, so the queries' signs
+  // are flipped instead.
   wait_for_phase(passing.query_barrier, 0);
   if (scale < 0) {
     for (u32 place = threadIdx.x * 4; place < QueryTile::bytes; place += readers * 4) {
@@ -109,7 +109,7 @@ extern "C" __global__ void __launch_bounds__(block_threads, 1)
   const int turns = tiles.end - tiles.first;
   const Turns order(turns);
   for (int turn = 0; turn < turns; ++turn) {
-    // 2. S = Q Kᵀ, and P V of the tile before while S becomes weights.
+    // 2. S = Q Kᵀ, and P V of the previous tile while the weights of S are computed.
     passing.key_ring.wait(turn);
     if (!in_planes && turn > 0) await_values(turn - 1);
     order.await();
@@ -127,7 +127,7 @@ extern "C" __global__ void __launch_bounds__(block_threads, 1)
               column_units(at(passing.key_units(turn))));
     release_with_units(passing.key_ring, turn);
     const bool shrinks = weigh_tile(tiles.first + turn);
-    // Outside the branch, or the compiler would have products wait for one another.
+    // Outside the branch, because the compiler would otherwise serialise the products.
     wait_for_products<0>();
     output.arrive();
     if (turn > 0) {
@@ -139,7 +139,7 @@ extern "C" __global__ void __launch_bounds__(block_threads, 1)
     a = as_left(score[0], column_units(at(passing.value_units(turn))));
   }
 
-  // 3. The last tile's values. In planes, outputs go where other groups' queries are.
+  // 3. P V of the last tile. In planes, outputs overwrite other groups' queries.
   if (turns > 0) {
     if (!in_planes) await_values(turns - 1);
     output.template start<ValueTile>(a, passing.value_tile(turns - 1));

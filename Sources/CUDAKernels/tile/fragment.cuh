@@ -2,26 +2,26 @@
 
 #include "tile/instructions.cuh"
 
-// The algebra of fragments: the sums that a warp holds of 16 rows of 8 `Columns` columns, where instructions leave
-// them. A thread has two rows, its halves, and two neighbouring columns of each eight. What belongs to columns stands
-// in an array of pairs.
+// Operations on fragments: the sums of 16 rows by 8 · `Columns` columns that a warp holds in the layout of
+// the matrix instructions. A thread holds two rows, its halves, and two adjacent columns of every eight.
+// Numbers per column are arrays of pairs.
 
 DEVICE int fragment_lane() { return threadIdx.x % warp_threads; }
 
-// Row and column of a thread's number, counted from the fragment's first.
+// Row and column of a thread's number within the fragment.
 DEVICE int fragment_row(int half) { return half * 8 + fragment_lane() / 4; }
 DEVICE int fragment_column(int column, int odd) { return column * 8 + fragment_lane() % 4 * 2 + odd; }
 
-// The first of a row's four threads, which writes what is one number per row.
+// Whether this is the first of a row's four threads, which writes results with one number per row.
 DEVICE bool leads_row() { return fragment_lane() % 4 == 0; }
 
-// The number, computed here and now: see `settle`.
+// The number, computed at this point of the program: see `settle`.
 DEVICE float settled(float number) {
   settle(number);
   return number;
 }
 
-// Numbers of columns that are all 1.
+// Numbers per column that are all 1.
 struct Ones {
   __device__ Ones(const float2 *) {}
   __device__ float2 operator[](int) const { return {1, 1}; }
@@ -73,7 +73,7 @@ DEVICE void visit(float (&c)[Columns][4], float (&other)[Columns][4], const Body
   }
 }
 
-// Numbers become `hidden` where `sees(row, column)` is false.
+// Sets numbers to `hidden` where `sees(row, column)` is false.
 template <int Columns, typename Sees>
 DEVICE void hide(float (&c)[Columns][4], float hidden, const Sees &sees) {
 #pragma unroll

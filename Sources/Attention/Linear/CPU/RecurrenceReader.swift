@@ -27,7 +27,7 @@ final class RecurrenceReader: Sendable {
   let keys: TokenRows
   let values: TokenRows
   let decay: TokenRows?
-  /// The tensors of an update that erases: β, read keys, or a and b.
+  /// The tensors of an erasing update: β, read keys, or a and b.
   let update: [TokenRows]
   /// scale/√k and 1/√k, k times each. x / √(Σ x² + ε) is the root-mean-square norm of x with the
   /// weight 1/√k and ε/k for ε, and computed as that.
@@ -54,7 +54,7 @@ final class RecurrenceReader: Sendable {
 
   private var epsilon: Float { Float(LinearArguments.normalizationEpsilon / Double(keyDimension)) }
 
-  /// The factor of queries when they are read.
+  /// The factor that queries are multiplied by when they are read.
   var queryFactor: Float { normalizes ? 1 : scale }
 
   /// Normalises and scales `raw` queries [count, k]; `norms` [count] receives their inverse norms.

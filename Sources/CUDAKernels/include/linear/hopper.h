@@ -7,13 +7,14 @@
 
 // Linear attention on Hopper. See linear/hopper.cuh.
 
-// Tokens of a chunk; columns of the values that a state group has; and chunks of a segment (linear/flows.cuh).
+// Tokens per chunk; columns of the values per state group; and chunks per segment (linear/flows.cuh).
 CONSTANT(linear_hopper_tokens, 64);
 CONSTANT(linear_hopper_columns, 64);
 CONSTANT(linear_segment_chunks, 8);
 CONSTANT(linear_group_warps, group_threads / warp_threads);
 
-// Pipeline stages. Where tokens erase by other keys than they write by, memory is left for two stages of keys.
+// Pipeline stages. If tokens erase with other keys than they write with, shared memory has room for only two
+// stages of keys.
 CONSTANT(linear_value_stages, 2);
 CONSTANT(linear_score_stages, 2);
 CONSTANT(linear_output_stages, 2);
@@ -48,7 +49,7 @@ struct LinearHopperLayout {
   SIZE end;
 };
 
-// `channels` are those of a block that decay; `number_bytes` the size of an element.
+// `channels`: the decaying channels of a block; `number_bytes`: the size of an element.
 CONSTANT_FUNCTION struct LinearHopperLayout linear_hopper_layout(
     SIZE keys, SIZE columns, SIZE number_bytes, SIZE erases, SIZE has_erasers, SIZE has_partners, SIZE has_shares,
     SIZE channels) {
@@ -74,8 +75,8 @@ CONSTANT_FUNCTION struct LinearHopperLayout linear_hopper_layout(
   return layout;
 }
 
-// What passes through tokens on the way to the gradient of the decay (linear/flows.cuh). Each warp of a state group,
-// or each block, has its own slot.
+// Intermediate results for the gradient of the decay (linear/flows.cuh). Each warp of a state group, or each
+// block, has its own slot.
 struct LinearFlows {
   DEVICE_POINTER(float) rows;          // R or C [slices · warps, b, hv, t]
   // D [slices, b, hv, t], of the pass for dq; by channel, scale dO_t·v_t [b, hv, t]
@@ -128,8 +129,8 @@ CHECK_TENSOR_MAP(LinearHopperInverseParameters, erasers);
 // Rows of a square of float32 numbers in shared memory are padded, so that columns are read without conflicts.
 CONSTANT(linear_lower_pitch, linear_hopper_tokens + 4);
 
-// Bytes of shared memory of linear/hopper_inverse.cu: keys, and what they erase by, where the square goes later; gates,
-// two inverse norms per token, and a barrier.
+// Bytes of shared memory of linear/hopper_inverse.cu: keys and erasers, whose memory the square reuses;
+// gates, two inverse norms per token, and a barrier.
 CONSTANT_FUNCTION SIZE linear_inverse_bytes(SIZE keys, SIZE number_bytes, SIZE has_erasers, SIZE channels) {
   const SIZE key_tiles = (has_erasers ? 2 : 1) * tile_bytes(linear_hopper_tokens, keys, number_bytes);
   const SIZE square = linear_hopper_tokens * linear_lower_pitch * float_bytes;
@@ -157,7 +158,7 @@ CONSTANT_FUNCTION SIZE linear_join_bytes(SIZE keys, SIZE erases) {
   return (keys * linear_join_columns + (erases ? 2 * keys * keys : 0)) * float_bytes;
 }
 
-// linear/flow_sums.cu: the flows that the pass for reads and that for keys found.
+// linear/flow_sums.cu: the flows computed by the pass for reads and by that for keys.
 struct LinearFlowShares {
   DEVICE_POINTER(const float) rows;      // R [slots, b, hv, t]
   DEVICE_POINTER(const float) columns;   // C, likewise
@@ -204,12 +205,12 @@ struct LinearChannelGradientsParameters {
   DEVICE_POINTER(const unsigned) erasers_gradient;
   DEVICE_POINTER(const unsigned char) levels;     // [chunks, hv]
   DEVICE_POINTER(const float2) crossing;          // F [chunks, hv, k / 2]
-  DEVICE_POINTER(const float2) erased_crossing;   // what is taken from it where tokens erase, likewise
+  DEVICE_POINTER(const float2) erased_crossing;   // subtracted from it if tokens erase, likewise
   DEVICE_POINTER(const float) diagonals;          // d [b, hv, t]
   struct LinearRows decay;             // dg [b, t, hv, k], rows as the decay's
 };
 
-// linear/unit_rows.cu: rows, a warp each, of a block; and the most elements of a row.
+// linear/unit_rows.cu: rows per block, one per warp; and the largest number of elements of a row.
 CONSTANT(linear_unit_warps, 8);
 CONSTANT(linear_unit_most_columns, 256);
 

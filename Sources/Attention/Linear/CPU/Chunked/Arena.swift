@@ -1,17 +1,18 @@
 import AttentionTensors
 
-/// Working memory that a layout takes part by part. The layout runs twice, once to count and once on memory of
-/// that size, so that no formula of its size has to agree with it. It must not touch what it takes.
+/// Working memory that a layout takes part by part. The layout runs twice, once to count and once
+/// on memory of that size, so that no separate formula of its size is needed. It must not access
+/// the memory that it takes.
 struct Arena {
   typealias Rows = UnsafeMutablePointer<Float>
 
-  /// The memory, which what is laid out in it must keep alive; nil while a layout is counted.
+  /// The memory, which its users must keep alive; nil while a layout is counted.
   let memory: Scratch?
   private let base: Rows
   private var taken = 0
 
-  /// Floats of a cache line: every part begins at one, and parts of a power of two in size at different
-  /// places of the first cache.
+  /// Floats of a cache line. Every part begins at a line, and parts whose size is a power of two
+  /// begin at different sets of the first-level cache.
   private static let line = 16
 
   private init(_ memory: Scratch?) {
@@ -25,21 +26,21 @@ struct Arena {
     return base + taken
   }
 
-  /// Takes the room for a packed matrix of float32 numbers.
+  /// Takes memory for a packed float32 matrix.
   mutating func sums(_ rows: Int, _ columns: Int, _ shape: ChunkShape) -> Panels {
     let panels = Panels(rows: rows, columns: columns, tile: shape.tile, base: base + taken)
     _ = take(panels.size)
     return panels
   }
 
-  /// Takes the room for the right operand of a product.
+  /// Takes memory for the right operand of a product.
   mutating func operand(_ rows: Int, _ columns: Int, _ shape: ChunkShape) -> Panels {
     let panels = Panels(rows: rows, columns: columns, tile: shape.tile, base: base + taken)
     _ = take(shape.roundsOperands ? panels.pairSize : panels.size)
     return panels
   }
 
-  /// Takes the room for sums as a right operand; none where sums are operands themselves.
+  /// Takes memory for sums as a right operand; none if the sums are operands themselves.
   mutating func rounded(_ rows: Int, _ columns: Int, _ shape: ChunkShape) -> Panels {
     operand(shape.roundsOperands ? rows : 0, columns, shape)
   }

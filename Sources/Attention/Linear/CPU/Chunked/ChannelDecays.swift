@@ -1,14 +1,15 @@
 import AttentionCPUKernels
 
-/// Decays by channel inside one chunk: of each token in its block, and of whole blocks. Exponentials are as
-/// costly as products, so each is taken once; what lies between two blocks is a product of a few decays.
+/// Decays by channel inside one chunk: of each token within its block, and of whole blocks.
+/// Exponentials are as costly as products, so each is computed once; the decay between two blocks
+/// is a product of a few others.
 struct ChannelDecays {
   typealias Rows = UnsafeMutablePointer<Float>
 
-  /// [64, k] each: e^g, and its product from the start of the block on, and behind the token to the end of the
-  /// block.
+  /// [64, k] each: e^g, its product from the start of the block through the token, and its product
+  /// after the token to the end of the block.
   let factors, fromStart, toEnd: Rows
-  /// [4, k] each: the decay of a block, of all blocks before it, and of all behind it.
+  /// [4, k] each: the decay of a block, of all blocks before it, and of all blocks after it.
   let totals, before, after: Rows
   private let k: Int
   private let kernels: cpu_kernels
@@ -25,7 +26,8 @@ struct ChannelDecays {
 
   /// - Parameters:
   ///   - g: logarithms of the decay [count, k].
-  ///   - total: `[k]`: receives the decay of the whole chunk, which passes many chunks and is no product.
+  ///   - total: `[k]`: receives the decay of the whole chunk. It is applied over many chunks, so it
+  ///     is the exponential of the sum, not a product.
   func compute(_ count: Int, _ g: UnsafePointer<Float>, total: Rows, work: Rows) {
     kernels.unary_f32(CPU_EXP, count * k, g, factors)
     fromStart.update(repeating: 1, count: count * k)
@@ -64,8 +66,8 @@ struct ChannelDecays {
     kernels.scale_columns(count, k, factor, y, k)
   }
 
-  /// Takes rows [count, k] that are decayed from the start of their blocks to the start of the chunk, or those
-  /// decayed to the end of their blocks to its end; y may be x.
+  /// Extends the decay of rows [count, k] from the start of their blocks to the start of the chunk,
+  /// or from the end of their blocks to its end; y may be x.
   func scale(
     _ count: Int, _ x: UnsafePointer<Float>, byBlock factors: UnsafePointer<Float>, into y: Rows
   ) {

@@ -1,13 +1,13 @@
 import AttentionCPUKernels
 import AttentionTensors
 
-/// One chunk of a recurrence: what its tokens write, once the state h before it is known, what queries find,
-/// and the state after it. With rows and names as in ``ChunkShape`` and ``ChunkScores``,
+/// One chunk of a recurrence: given the state h before it, what its tokens write, what queries
+/// find, and the state after it. With rows and names as in ``ChunkShape`` and ``ChunkScores``,
 ///
 ///     O = (q e^G) h + A u ,   h' = e^γ h + Σ over writes of (z e^(γ − G))ᵀ u
 ///
-/// A and L are the scores of q and of r. What a token that erases writes depends on what all tokens before it
-/// wrote:
+/// A and L are the scores of q and of r. If tokens erase, what one writes depends on what all
+/// tokens before it wrote:
 ///
 ///     u = source + (r e^G) h + L u ,   so   (1 − L) u = source + (r e^G) h
 ///
@@ -28,7 +28,7 @@ final class Chunk {
   let product: PanelProduct
   private let kernels: cpu_kernels
   private let (k, v): (Int, Int)
-  /// v [64, v], where it is written.
+  /// v [64, v], if values are written.
   private let values: Panels
   /// u [64, v] that is solved, and as an operand.
   let solution: Panels
@@ -41,7 +41,7 @@ final class Chunk {
   let found: Panels
   private let foundRoom: Panels
 
-  /// - Parameter backward: whether gradients are taken back over the chunk.
+  /// - Parameter backward: whether gradients are propagated back over the chunk.
   init(_ shape: ChunkShape, backward: Bool, _ arena: inout Arena) {
     self.shape = shape
     kernels = shape.kernels
@@ -89,7 +89,7 @@ final class Chunk {
     left(.rows(scores.scores(read, write), ChunkScores.length), count, count)
   }
 
-  /// The transpose of them.
+  /// The transposed scores of a read and a write as a left operand.
   private func seenBack(_ read: Int, _ write: Int, _ count: Int) -> LeftOperand {
     left(.transposed(scores.scores(read, write), ChunkScores.length), count, count)
   }
@@ -148,7 +148,7 @@ extension Chunk {
     }
   }
 
-  /// target += seen · written, block by block as far as each sees.
+  /// target += scores · written, block by block, up to the last token that each block reads.
   private func addSeen(
     _ seen: LeftOperand, _ written: Panels, _ count: Int, into target: ProductTarget
   ) {
@@ -159,7 +159,7 @@ extension Chunk {
     }
   }
 
-  /// The diagonal block of L.
+  /// Solves the diagonal block of L.
   private func solve(_ block: ChunkScores.Block, _ solution: Panels, transposed: Bool) {
     let first = block.tokens.lowerBound
     for panel in solution.panels {
@@ -212,7 +212,8 @@ extension Chunk {
       ? [outputGradient, rounded(found, in: foundRoom)] : [outputGradient]
   }
 
-  /// What is written with row `write` gets from what `reads` found and from the state's gradient.
+  /// The gradient of what is written with row `write`, from what `reads` found and from the state's
+  /// gradient.
   private func addWritten(
     _ write: Int, reads: Range<Int>, _ count: Int, _ stateGradient: Panels,
     into target: ProductTarget

@@ -1,6 +1,6 @@
 import AttentionCPUKernels
 
-/// Gradients between tokens of one chunk whose decay differs by channel.
+/// Gradients between tokens of one chunk with a decay per channel.
 extension ChunkGradients {
   func addPairsByChannel(_ count: Int, _ flow: Flow) {
     let blocks = ChunkScores.blocks(count)
@@ -12,8 +12,8 @@ extension ChunkGradients {
     }
     for block in blocks.dropFirst() { readEarlier(block, count, flow) }
     for rows in writePairs { rows.update(repeating: 0, count: count * k) }
-    // From the last block to the first: the gradient of all earlier writes, decayed to the start of
-    // the block at work. The block's own have got theirs from later blocks by then.
+    // From the last block to the first, the gradient of all earlier writes, decayed to the start of
+    // the current block. Later blocks have added theirs to the current block's own writes before.
     for block in blocks.reversed() { writeEarlier(block, count, flow) }
     gather(count, flow)
     addDiagonals(count, flow)
@@ -21,13 +21,13 @@ extension ChunkGradients {
 
   private var channels: ChannelDecays { scores.channels }
 
-  /// Rows of a block of a read that there are.
+  /// The number of rows of a read in a block.
   private func rows(_ block: ChunkScores.Block, _ read: Int, _ count: Int) -> Int {
     min(block.tokens.upperBound, count - scores.reads[read].moment.shift) - block.tokens.lowerBound
   }
 
-  /// What the reads of a block get from the writes before it, those decayed to its start. Within the
-  /// block they decay further.
+  /// The gradient of a block's reads from the writes before it, which are decayed to its start and
+  /// then within the block.
   private func readEarlier(_ block: ChunkScores.Block, _ count: Int, _ flow: Flow) {
     let (first, length) = (block.tokens.lowerBound, ChunkScores.length)
     for write in writes.indices {
@@ -46,7 +46,7 @@ extension ChunkGradients {
     }
   }
 
-  /// What the writes of a block and all before it get from the reads of the block.
+  /// The gradient of the writes up to the end of a block from the block's reads.
   private func writeEarlier(_ block: ChunkScores.Block, _ count: Int, _ flow: Flow) {
     let (first, length) = (block.tokens.lowerBound, ChunkScores.length)
     let place = first * k
@@ -74,7 +74,7 @@ extension ChunkGradients {
     }
   }
 
-  /// Adds the parts, and the gradient of the decay from them.
+  /// Adds the parts, and computes the gradient of the decay from them.
   private func gather(_ count: Int, _ flow: Flow) {
     for d in 0..<k { through[d] *= scores.total[d] }
     earlier.update(repeating: 0, count: count * k)
@@ -93,7 +93,7 @@ extension ChunkGradients {
     kernels.sum_around(count, k, through, earlier, later, decay)
   }
 
-  /// Pairs between which nothing decays.
+  /// Adds the pairs without a decay between them.
   private func addDiagonals(_ count: Int, _ flow: Flow) {
     for (index, read) in scores.reads.enumerated() where read.moment != .afterDecay {
       let shift = read.moment.shift * k

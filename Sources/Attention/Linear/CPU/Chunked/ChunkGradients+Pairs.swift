@@ -1,9 +1,9 @@
 import AttentionCPUKernels
 
-/// Gradients between tokens of one chunk where all channels share a decay.
+/// Gradients between tokens of one chunk whose channels share a decay.
 extension ChunkGradients {
-  /// The gradient of the decay. The gradients of reads and writes hold just what went through the
-  /// state yet, and S and dS are those of all pairs:
+  /// The gradient of the decay. At this point the gradients of reads and writes contain only the
+  /// part through the state; S and dS are those of all pairs:
   ///
   ///     dg_t += Σ_{j<t≤i} S_ij dS_ij
   func gatherDecay(_ count: Int, _ flow: Flow) {
@@ -67,7 +67,7 @@ extension ChunkGradients {
     }
   }
 
-  /// A row that reads before the write does not see its own token.
+  /// Clears the diagonal: a row that reads before the write does not read its own token.
   func clearDiagonal(_ gradient: Rows, _ count: Int) {
     for t in 0..<count { gradient[t * (ChunkScores.length + 1)] = 0 }
   }

@@ -1,10 +1,10 @@
 import AttentionCPUKernels
 import AttentionTensors
 
-/// The gradients of the rows of one chunk that read and are written, and of its decay.
+/// The gradients of the reads and writes of one chunk, and of its decay.
 ///
-/// A read x found something whose gradient is f, a write z left u in the state; h is the state before
-/// the chunk, dh' the gradient of the state after it, and S the scores of x and z. Then
+/// f is the gradient of what a read x found, and u what is written with the row z; h is the state
+/// before the chunk, dh' the gradient of the state after it, and S the scores of x and z. Then
 ///
 ///     dS = f uᵀ , masked
 ///     dx = (f hᵀ) e^G         + the share of dS
@@ -16,7 +16,7 @@ import AttentionTensors
 final class ChunkGradients {
   typealias Rows = UnsafeMutablePointer<Float>
 
-  /// What goes through a chunk, forward and backward.
+  /// The values and gradients of a chunk that its gradients are computed from.
   struct Flow {
     /// [count, k] for each read and each write, as the scores were computed from them.
     let reads, writes: [UnsafePointer<Float>]
@@ -36,16 +36,17 @@ final class ChunkGradients {
   let (k, v): (Int, Int)
   /// [64, 64] for each read and write.
   private let scoreGradients: Rows
-  /// [64, k] each: what flows through the state, then all.
+  /// [64, k] each: the gradient through the state, then all of it.
   let reads, writes: [Rows]
-  /// [64, k] each: what flows between different tokens of the chunk, decays by channel only. Reads
-  /// before the decay lie a row earlier.
+  /// [64, k] each: the gradient between different tokens of the chunk, decays by channel only.
+  /// Reads before the decay are stored a row earlier.
   let readPairs, writePairs: [Rows]
-  /// [64, 1 or k]; nothing without decay.
+  /// [64, 1 or k]; unused without decay.
   let decay: Rows
-  /// [64, k] each, decays by channel only: what passes earlier and later tokens.
+  /// [64, k] each, decays by channel only: the terms that pass earlier tokens and those that pass
+  /// later ones.
   let earlier, later: Rows
-  /// [k]: from the state before to the state after the chunk.
+  /// [k]: the term from the state before to the state after the chunk.
   let through: Rows
   /// Rows of k packed for a product, [64, k].
   private let packedRows: Panels
@@ -74,8 +75,7 @@ final class ChunkGradients {
     work = arena.take(max(length, k))
   }
 
-  /// dS [64, 64] of a read and a write, from the first row on that the read's scores were computed
-  /// for.
+  /// dS [64, 64] of a read and a write, from the first row that has scores.
   func scoreGradient(_ read: Int, _ write: Int) -> Rows {
     let length = ChunkScores.length
     return scoreGradients + (read * scores.writes.count + write) * length * length
@@ -103,8 +103,8 @@ final class ChunkGradients {
     }
   }
 
-  /// dS = f uᵀ of a read, whole panels as far as each band of rows sees, and what it gets through the
-  /// state.
+  /// dS = f uᵀ of a read, in whole panels up to the last key that each band of rows reads, and its
+  /// gradient through the state.
   private func differentiate(
     _ read: Int, _ found: UnsafePointer<Float>, _ count: Int, _ flow: Flow
   ) {
@@ -128,12 +128,12 @@ final class ChunkGradients {
     product.pack(rows, row: k, column: 1, rows: count, columns: k, into: packedRows)
   }
 
-  /// The gradient of scores from `first` on, of `rows` by `depth`, as a left operand.
+  /// A gradient of scores, `rows` by `depth`, as a left operand.
   func left(_ gradient: UnsafePointer<Float>, rows: Int, depth: Int) -> LeftOperand {
     product.left(.rows(gradient, ChunkScores.length), rows: rows, depth: depth)
   }
 
-  /// The transpose of one of `depth` by `rows`.
+  /// The transpose of a gradient of scores, `depth` by `rows`, as a left operand.
   func leftTransposed(_ gradient: UnsafePointer<Float>, rows: Int, depth: Int) -> LeftOperand {
     product.left(.transposed(gradient, ChunkScores.length), rows: rows, depth: depth)
   }

@@ -1,8 +1,9 @@
 import AttentionCPUKernels
 
-/// Scores where each channel has its own decay.
+/// Scores with a decay per channel.
 extension ChunkScores {
-  /// By channel, [first token of `block`, k]: what is written before the block, decayed to its start.
+  /// By channel, [first token of `block`, k]: the rows written before the block, decayed to its
+  /// start.
   func earlierRows(_ write: Int, before block: Block) -> UnsafeMutablePointer<Float> {
     let places = Self.block * block.index * (block.index - 1) / 2
     return writes[write].earlierRows + places * k
@@ -37,7 +38,7 @@ extension ChunkScores {
     let (first, place) = (block.tokens.lowerBound, block.tokens.lowerBound * k)
     if first > 0 { pack(earlierRows(write, before: block), first) }
     for (index, read) in reads.enumerated().dropFirst(firstScored) {
-      // Of one that reads before the decay, the last block lacks a row.
+      // A read before the decay has one row fewer in the last block.
       let shift = read.moment.shift
       let rows = min(block.tokens.upperBound, count - shift) - first
       let target = scores(index, write) + (shift + first) * Self.length
@@ -50,7 +51,8 @@ extension ChunkScores {
     }
   }
 
-  /// Decays what is written up to the end of a block: to the start of the next, or to the end of the chunk.
+  /// Decays the rows written up to the end of a block to the start of the next block, or to the end
+  /// of the chunk.
   private func passOn(
     _ block: Block, _ count: Int, _ write: Int, _ keys: UnsafePointer<Float>
   ) {

@@ -1,21 +1,22 @@
 import AttentionCPUKernels
 import AttentionTensors
 
-/// What the tokens of one chunk are to each other and to the state, decay included. For each that
-/// reads (queries x, or the read keys of an update) and each that is written (keys z):
+/// The scores between the tokens of one chunk, and its reads and writes of the state, with decay.
+/// For each row x that reads (queries, or the read keys of an update) and each row z that is
+/// written (keys):
 ///
 ///     scores   Σ_d x_id z_jd e^(G_id − G_jd) for j ≤ i, or j < i
 ///     reads    x e^G, which read the state before the chunk
 ///     writes   z e^(γ − G), which write the state after the chunk
 ///     total    e^γ
 ///
-/// with G the running sum of the decay's logarithm g inside the chunk, γ its last row. Every exponent
-/// is a sum of the g of neighbouring tokens, all at most 0, and never a difference of running sums,
-/// which would lose its digits behind a strong gate.
+/// where G is the cumulative sum of the decay's logarithm g inside the chunk and γ its last row.
+/// Every exponent is a sum of g over consecutive tokens, all at most 0, never a difference of
+/// cumulative sums, which would lose its digits after a strong decay.
 ///
-/// A decay that all channels share factors out of the sum over d. Decays by channel do not: there,
-/// blocks of ``block`` reads meet all earlier writes decayed to the start of the block, and the
-/// pairs inside a block are summed one by one.
+/// A decay that all channels share factors out of the sum over d. Decays by channel do not: blocks
+/// of ``block`` reads are multiplied by all earlier writes, decayed to the start of the block, and
+/// the pairs inside a block are summed one by one.
 final class ChunkScores {
   /// Tokens of a chunk.
   static let length = 64
@@ -28,35 +29,35 @@ final class ChunkScores {
     let tokens: Range<Int>
   }
 
-  /// When in the course of its token a row reads the state.
+  /// When in its token a row reads the state.
   enum Moment {
     case afterWrite
     /// After the decay, before the write.
     case afterDecay
-    /// Before the decay: at the sum G − g. Row i + 1 then stands to the state and to all writes as
-    /// row i of one that reads after the write, and is computed as that.
+    /// Before the decay: at the sum G − g. Row i + 1 then reads the same state and writes as row i
+    /// of a read after the write, and is computed as that.
     case beforeDecay
 
-    /// Rows by which a token's row comes later than where it is computed.
+    /// The number of rows by which a token's row follows the one that it is computed as.
     var shift: Int { self == .beforeDecay ? 1 : 0 }
   }
 
-  /// One that reads.
+  /// A row per token that reads the state.
   struct Read {
     let moment: Moment
-    /// [64, k]: decayed from the start of the chunk; without decay what was given.
+    /// [64, k]: decayed from the start of the chunk; without decay the given rows.
     fileprivate(set) var rows: UnsafePointer<Float>
     let room: UnsafeMutablePointer<Float>
     /// [64, k]: by channel, rows from ``Moment/shift`` on, decayed from the start of their block.
     let blockRows: UnsafeMutablePointer<Float>
   }
 
-  /// One that is written.
+  /// A row per token that is written into the state.
   struct Write {
-    /// [64, k]: decayed to the end of the chunk; without decay what was given.
+    /// [64, k]: decayed to the end of the chunk; without decay the given rows.
     fileprivate(set) var rows: UnsafePointer<Float>
     let room: UnsafeMutablePointer<Float>
-    /// By channel, for each block all earlier rows decayed to its start, one block behind the other.
+    /// By channel, for each block all earlier rows decayed to its start, block after block.
     let earlierRows: UnsafeMutablePointer<Float>
   }
 
@@ -76,7 +77,7 @@ final class ChunkScores {
   let work: UnsafeMutablePointer<Float>
   private let transposedWrites: Panels
 
-  /// Earlier rows of all blocks.
+  /// The number of earlier rows of all blocks.
   private static let earlierRows = blocks(length).reduce(0) { $0 + $1.tokens.lowerBound }
 
   init(_ shape: ChunkShape, _ product: PanelProduct, _ arena: inout Arena) {
@@ -102,13 +103,13 @@ final class ChunkScores {
     work = arena.take(max(rows, k))
   }
 
-  /// [64, 64], row and column a token. With decays by channel, what lies right of the block of the
-  /// diagonal is undefined.
+  /// [64, 64], tokens by tokens. With decays by channel, elements right of the diagonal's block are
+  /// undefined.
   func scores(_ read: Int, _ write: Int) -> UnsafeMutablePointer<Float> {
     allScores + (read * writes.count + write) * Self.length * Self.length
   }
 
-  /// Decays what is written to the end of a chunk of `count` tokens.
+  /// Decays the writes to the end of a chunk of `count` tokens.
   ///
   /// - Parameters:
   ///   - keys: `[count, k]` for each write.
@@ -123,7 +124,7 @@ final class ChunkScores {
     }
   }
 
-  /// Decays what reads from the start of a chunk of `count` tokens.
+  /// Decays the reads from the start of a chunk of `count` tokens.
   ///
   /// - Parameters:
   ///   - sources: `[count, k]` for each read.
@@ -144,13 +145,13 @@ final class ChunkScores {
     }
   }
 
-  /// Everything about a chunk of `count` tokens.
+  /// Computes the scores, reads and writes of a chunk of `count` tokens.
   ///
   /// - Parameters:
   ///   - sources: `[count, k]` for each read; queries carry the scale.
   ///   - keys: `[count, k]` for each write.
   ///   - g: logarithms of the decay [count, 1 or k].
-  ///   - first: the first of the reads that matter.
+  ///   - first: the first read that is needed.
   func compute(
     _ count: Int, reads sources: [UnsafePointer<Float>], writes keys: [UnsafePointer<Float>],
     _ g: UnsafePointer<Float>, from first: Int = 0
@@ -189,7 +190,7 @@ extension ChunkScores {
         let rows = count - shift
         let target = scores(index, write) + shift * Self.length
         let left = left(sources[index] + shift * k, rows)
-        // Whole panels, as far as each band of reads sees.
+        // Whole panels, up to the last key that each band of reads needs.
         for first in stride(from: 0, to: rows, by: tile) {
           multiply(
             left, rows: first..<min(first + tile, rows), keys: min(count, first + tile),
@@ -200,7 +201,7 @@ extension ChunkScores {
     }
   }
 
-  /// Clears what a row that reads before the write does not see within the block of its diagonal.
+  /// Clears the elements of the diagonal's block that a row before the write does not read.
   private func clearOwn(_ scores: UnsafeMutablePointer<Float>, _ count: Int, _ moment: Moment) {
     if moment == .afterDecay {
       for t in 0..<count { scores[t * (Self.length + 1)] = 0 }
@@ -217,8 +218,8 @@ extension ChunkScores {
     }
   }
 
-  /// Decays a matrix [count, 64] of pairs of tokens, the later one a row, and clears what lies right
-  /// of its diagonal.
+  /// Decays a matrix [count, 64] of pairs of tokens, with the later one as the row, and clears the
+  /// elements right of its diagonal.
   func decayPairs(
     _ count: Int, _ pairs: UnsafeMutablePointer<Float>, _ g: UnsafePointer<Float>
   ) {
@@ -244,7 +245,7 @@ extension ChunkScores {
 }
 
 extension ChunkScores {
-  /// Decays rows [count, k] from the start of the chunk, as those that read, after the scores.
+  /// Decays rows [count, k] from the start of the chunk, like reads. Requires the scores.
   func decayFromStart(_ count: Int, _ rows: UnsafeMutablePointer<Float>, _ g: UnsafePointer<Float>)
   {
     guard isByChannel else { return kernels.decay_from_start(count, k, rows, g, 0, rows, work) }
@@ -252,7 +253,7 @@ extension ChunkScores {
     channels.scale(count, rows, byBlock: channels.before, into: rows)
   }
 
-  /// Decays rows [count, k] to the end of the chunk, as those that are written, after the scores.
+  /// Decays rows [count, k] to the end of the chunk, like writes. Requires the scores.
   func decayToEnd(_ count: Int, _ rows: UnsafeMutablePointer<Float>, _ g: UnsafePointer<Float>) {
     guard isByChannel else { return kernels.decay_to_end(count, k, rows, g, 0, rows, work) }
     channels.multiply(count, rows, channels.toEnd, into: rows)

@@ -1,9 +1,9 @@
 import AttentionCPUKernels
 import AttentionTensors
 
-/// What the memory and the work of a chunk depend on.
+/// The properties of a problem that determine the memory and the work of a chunk.
 ///
-/// Of each token, rows x read the state and rows z are written into it:
+/// For each token, rows x read the state and rows z are written into it:
 ///
 ///     u = source + what r finds ,   S = D S₋ + Σ over writes of z uᵀ ,   o = what q finds
 ///
@@ -11,17 +11,17 @@ import AttentionTensors
 ///     erasing      reads q, r ;   writes k with u, r = −βk and source = βv, or r = −y and source = v
 ///     low rank     reads q, r ;   writes b with u, and k with v; r = a, no source
 struct ChunkShape: Sendable {
-  /// Numbers in a row of keys, and of values.
+  /// The dimension of keys, and of values.
   let k: Int
   private(set) var v: Int
-  /// Numbers of the decay per token: 0, 1 or k.
+  /// Elements of the decay per token: 0, 1 or k.
   let decayWidth: Int
   let update: LinearProblem.Update
   let normalizes: Bool
-  /// Whether operands are rounded to bfloat16 and multiplied in pairs, at twice the rate. Sums stay
+  /// Whether operands are rounded to bfloat16 and multiplied in pairs, at twice the rate. Sums are
   /// float32.
   let roundsOperands: Bool
-  /// Whether values are read; the state without them is what a piece of a sequence does to it.
+  /// Whether values are read; without them the state becomes the map of a piece of a sequence.
   private(set) var readsValues = true
   let kernels: cpu_kernels
 
@@ -44,16 +44,16 @@ struct ChunkShape: Sendable {
 
   /// Whether what is written is solved from what r finds.
   var erases: Bool { update.isErasing }
-  /// Whether u is written beside k vᵀ and not in its place.
+  /// Whether u is written in addition to k vᵀ, not in its place.
   var isLowRank: Bool { update == .lowRank }
-  /// Whether a token writes its values as they are.
+  /// Whether a token writes its values unchanged.
   var writesValues: Bool { readsValues && (!erases || isLowRank) }
 
-  /// When queries and r read.
+  /// When in a token queries and r read.
   var reads: [ChunkScores.Moment] {
     erases ? [.afterWrite, isLowRank ? .beforeDecay : .afterDecay] : [.afterWrite]
   }
-  /// How many rows are written.
+  /// The number of rows written per token.
   var writes: Int { isLowRank ? 2 : 1 }
 
   /// The shape of a state with a column for each row, without values.
@@ -66,21 +66,22 @@ struct ChunkShape: Sendable {
 }
 
 extension ChunkShape {
-  /// Operations per token that take a state of `columns` over a chunk. Of the tokens of a chunk one sees half.
+  /// Operations per token that advance a state of `columns` over a chunk. On average a token reads
+  /// half of its chunk.
   func operations(advancing columns: Int) -> Int {
     let solved = reads.count - 1
     return 2 * k * columns * (solved + writes)
       + ChunkScores.length * solved * writes * (k + columns)
   }
 
-  /// Operations per token that take the gradient of a state over a chunk.
+  /// Operations per token that propagate the gradient of a state back over a chunk.
   var retreatOperations: Int {
     let solved = reads.count - 1
     return 2 * k * v * (reads.count + solved)
       + ChunkScores.length * solved * (reads.count * writes * k + 2 * v)
   }
 
-  /// Operations per token of the forward pass, and of the backward pass behind it if it `needsGradient`.
+  /// Operations per token of the forward pass and, if `needsGradient`, of the backward pass.
   func operations(needsGradient: Bool) -> Int {
     let (r, w, length) = (reads.count, writes, ChunkScores.length)
     let forward = 2 * k * v * (r + w) + length * r * w * (k + v)

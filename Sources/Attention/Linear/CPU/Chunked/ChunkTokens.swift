@@ -1,26 +1,26 @@
 import AttentionCPUKernels
 import AttentionTensors
 
-/// The tokens of one chunk in float32: what the call holds of them, and what reads and writes of
-/// ``ChunkShape`` are made of it.
+/// The tokens of one chunk in float32: the rows of the call's tensors, and the reads and writes of
+/// ``ChunkShape`` that are derived from them.
 final class ChunkTokens {
   typealias Rows = UnsafeMutablePointer<Float>
   typealias Piece = RecurrenceReader.Piece
 
-  /// Tensors of a call that have rows of tokens.
+  /// The tensors of a call that have a row per token.
   private enum Stream: Int, CaseIterable {
     case queries, keys, values, decay, firstUpdate, secondUpdate
     /// The gradient of the outputs.
     case incoming
   }
 
-  /// What a pass needs of a chunk.
+  /// The part of a chunk that a pass needs.
   enum Part: Int, CaseIterable {
     case everything
     case queries
-    /// What changes the state.
+    /// The rows that change the state.
     case writes
-    /// What takes a gradient back to the state.
+    /// The rows that propagate a gradient back to the state.
     case reads
   }
 
@@ -29,24 +29,24 @@ final class ChunkTokens {
   private let length: Int
   /// [chunk, width] of each stream.
   private var rows: [Rows]
-  /// [chunk, k] each: unit vectors, where the call asks for them.
+  /// [chunk, k] each: unit vectors, if the call normalises.
   private let unitQueries, unitKeys: Rows
-  /// [chunk] each: the reciprocal norms.
+  /// [chunk] each: the inverse norms.
   let queryNorms, keyNorms: Rows
   /// −βk [chunk, k] and βv [chunk, v]: delta rule only.
   private let erasedKeys, weightedValues: Rows
-  /// Brings the next chunk near.
+  /// Prefetches the next chunk.
   let ahead: RowsAhead
-  /// Room for it, too, so that ``load(_:_:then:)`` looks ahead.
+  /// Whether there is memory for the next chunk, so that ``load(_:_:then:)`` prefetches it.
   private let looksAhead: Bool
 
-  /// Of each stream what the call has.
+  /// The tensor of each stream; nil if the call has none.
   private var tensors: [RowsAhead.Source?] = []
   private var streams: [[Stream]] = []
   private var reader: RecurrenceReader?
 
   /// - Parameters:
-  ///   - length: the most tokens.
+  ///   - length: the largest number of tokens.
   ///   - looksAhead: whether chunks follow each other.
   ///   - hasIncoming: whether the gradient of the outputs is read.
   init(
@@ -79,7 +79,7 @@ final class ChunkTokens {
       widths: looksAhead ? widths : [], length: length, tile: shape.tile, &arena)
   }
 
-  /// Reads the tokens of a call from now on, and the gradient of its outputs.
+  /// From now on, reads the tokens of a call and the gradient of its outputs.
   func read(_ reader: RecurrenceReader, incoming: TokenRows? = nil) {
     self.reader = reader
     tensors = Stream.allCases.map { stream in
@@ -107,7 +107,7 @@ final class ChunkTokens {
     case .everything: true
     case .queries: stream == .queries
     case .writes: stream != .queries && stream != .incoming
-    // Nothing of an additive update is solved.
+    // Additive updates solve nothing.
     case .reads: stream != .values && (shape.erases || stream != .keys)
     }
   }
@@ -133,7 +133,7 @@ extension ChunkTokens {
   var readKeys: Rows { shape.update == .delta ? erasedKeys : row(.firstUpdate) }
   /// b [chunk, k], low rank only.
   var writeKeys: Rows { row(.secondUpdate) }
-  /// [chunk, v]: what u is without the state, but for a low rank.
+  /// [chunk, v]: the source of u; for a low rank, the values.
   var sources: Rows { shape.update == .delta ? weightedValues : values }
   /// dO [chunk, v], zero where fewer tokens are read than written.
   var incoming: Rows { row(.incoming) }
@@ -144,7 +144,7 @@ extension ChunkTokens {
     return shape.erases ? [queries, UnsafePointer(readKeys)] : [queries]
   }
 
-  /// z of each that is written.
+  /// z of each of ``ChunkShape/writes``.
   var writes: [UnsafePointer<Float>] {
     let keys = UnsafePointer(keys)
     return shape.isLowRank ? [UnsafePointer(writeKeys), keys] : [keys]
@@ -152,8 +152,9 @@ extension ChunkTokens {
 }
 
 extension ChunkTokens {
-  /// Loads what a pass needs of `piece`, queries being zero where it reads fewer tokens than it has, and
-  /// asks for the same of the chunk that is loaded next.
+  /// Loads the part of `piece` that a pass needs, and prefetches the same part of `next`, the chunk
+  /// to be loaded after it. If `piece` reads fewer tokens than it has, the remaining queries are
+  /// zero.
   func load(_ piece: Piece, _ part: Part, then next: Piece? = nil) {
     for stream in streams[part.rawValue] {
       guard let source = tensors[stream.rawValue] else { continue }
@@ -199,9 +200,9 @@ extension ChunkTokens {
     kernels.scale_rows(count, v, beta, 1, weightedValues, v)
   }
 
-  /// Turns gradients of queries and keys [count, k] into those of what was read, in place.
+  /// Backpropagates gradients of queries and keys [count, k] to the tensors of the call, in place.
   ///
-  /// - Parameter work: room for [count + 1, k].
+  /// - Parameter work: scratch, [count + 1, k].
   func chain(_ count: Int, queryGradient: Rows, keyGradient: Rows, work: Rows) {
     reader?.backward(
       count, self, queryGradient: queryGradient, keyGradient: keyGradient, scratch: work)

@@ -3,17 +3,17 @@ import AttentionTensors
 
 /// The gradients of a recurrence of one sequence and head, chunk by chunk from the last.
 ///
-/// First the states before each chunk, and what tokens that erase write, are computed anew and kept, so
-/// memory grows with the number of chunks. Then ``Chunk`` takes the gradient of the state back, and
-/// ``ChunkGradients`` finds those of the rows that read and are written.
+/// First the states before each chunk, and what erasing tokens write, are recomputed and kept, so
+/// memory grows with the number of chunks. Then ``Chunk`` propagates the gradient of the state, and
+/// ``ChunkGradients`` computes those of the reads and writes.
 final class ChunkedBackward {
   typealias Piece = RecurrenceReader.Piece
   typealias Rows = UnsafeMutablePointer<Float>
 
-  /// Where the gradients go.
+  /// The memory of the gradients.
   struct Targets {
     let queries: TokenRowsOutput
-    /// Keys, values, the decay if there is one, and the tensors of an update that erases.
+    /// Keys, values, the decay if there is one, and the tensors of an erasing update.
     let others: [TokenRowsOutput]
   }
 
@@ -59,10 +59,10 @@ final class ChunkedBackward {
   ///
   /// - Parameters:
   ///   - initialState: `[k, v]`
-  ///   - gradient: `[k, v]`: that of the final state, and afterwards that of the initial state.
+  ///   - gradient: `[k, v]`: that of the final state; replaced by that of the initial state.
   ///   - incoming: the gradient of the output, dO.
-  ///   - bonus: what an update that reads before it writes adds.
-  ///   - targets: where the gradients go.
+  ///   - bonus: the terms of an update that reads before it writes.
+  ///   - targets: the memory of the gradients.
   func run(
     _ reader: RecurrenceReader, _ pieces: [Piece], initialState: UnsafePointer<Float>,
     gradient: Rows, incoming: TokenRows, bonus: TokenBonus?, to targets: Targets
@@ -133,8 +133,8 @@ final class ChunkedBackward {
     chunk.readBack(count, to: state)
   }
 
-  /// Brings the gradients of r, z and source to the inputs that they were made of, in the order of
-  /// ``Targets/others``; keys are still normalised.
+  /// Backpropagates the gradients of r, z and source to the inputs that they are derived from, in
+  /// the order of ``Targets/others``; keys are still normalised.
   private func inputGradients(_ count: Int) -> [Rows] {
     let tokens = chunk.tokens
     let keys = gradients.writes[shape.writes - 1]

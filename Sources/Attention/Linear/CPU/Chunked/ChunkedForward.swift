@@ -1,9 +1,10 @@
 import AttentionCPUKernels
 import AttentionTensors
 
-/// A recurrence of one sequence and head in chunks, forward, or back to the gradient of its initial state.
+/// A recurrence of one sequence and head in chunks: forward, or backward to the gradient of its
+/// initial state.
 ///
-/// The state lives in panels: it is the packed right operand of one product and the result of the
+/// The state is kept in panels: it is the packed right operand of one product and the result of the
 /// other.
 final class ChunkedForward {
   typealias Piece = RecurrenceReader.Piece
@@ -17,7 +18,7 @@ final class ChunkedForward {
   /// [64, v]
   private let output: Rows
 
-  /// - Parameter backward: whether gradients are taken back, too.
+  /// - Parameter backward: whether gradients are propagated back, too.
   init(_ shape: ChunkShape, backward: Bool = false, _ arena: inout Arena) {
     memory = arena.memory
     (k, v) = (shape.k, shape.v)
@@ -29,8 +30,8 @@ final class ChunkedForward {
   /// Runs over the tokens of `pieces` and writes the output rows of each.
   ///
   /// - Parameters:
-  ///   - finalState: `[k, v]`: the initial state, and afterwards the final one.
-  ///   - bonus: what an update that reads before it writes adds to the output.
+  ///   - finalState: `[k, v]`: the initial state; replaced by the final one.
+  ///   - bonus: the terms of an update that reads before it writes.
   func run(
     _ reader: RecurrenceReader, _ pieces: [Piece], _ finalState: Rows, bonus: TokenBonus?,
     to target: TokenRowsOutput
@@ -51,9 +52,9 @@ final class ChunkedForward {
     }
   }
 
-  /// The state behind `pieces`, without their output.
+  /// The state after `pieces`, without their output.
   ///
-  /// - Parameter finalState: `[k, v]`: the state before them, and afterwards that behind them.
+  /// - Parameter finalState: `[k, v]`: the state before them; replaced by that after them.
   func advance(_ reader: RecurrenceReader, _ pieces: [Piece], _ finalState: Rows) {
     chunk.tokens.read(reader)
     withPacked(finalState) {
@@ -69,7 +70,8 @@ final class ChunkedForward {
   /// The gradient of the state before `pieces`, from the last chunk on, without other gradients.
   ///
   /// - Parameters:
-  ///   - gradient: `[k, v]`: that of the state behind them, and afterwards that of the state before.
+  ///   - gradient: `[k, v]`: that of the state after them; replaced by that of the state before
+  ///     them.
   ///   - incoming: the gradient of the output, dO.
   func retreat(
     _ reader: RecurrenceReader, _ pieces: [Piece], _ gradient: Rows, incoming: TokenRows

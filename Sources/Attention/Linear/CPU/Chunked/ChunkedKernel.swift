@@ -1,13 +1,13 @@
 import AttentionCPUKernels
 import AttentionTensors
 
-/// Linear attention in chunks of 64 tokens, forward and backward: inside a chunk matrix products of
-/// tokens with tokens, between chunks a state. Time and memory are linear in the length. What a chunk
-/// writes that erases is solved from a triangular system of its tokens.
+/// Linear attention in chunks of 64 tokens, forward and backward: matrix products of tokens with
+/// tokens inside a chunk, a state between chunks. Time and memory are linear in the length. If
+/// tokens erase, what a chunk writes is solved from a triangular system of its tokens.
 struct ChunkedKernel: LinearKernel {
-  /// Whether it runs the updates that erase, or the others.
+  /// Whether it runs the erasing updates, or the additive ones.
   let erases: Bool
-  /// Loops that take the place of the current instruction set's. For tests.
+  /// Loops that replace those of the current instruction set, for tests.
   var kernels: cpu_kernels?
 
   var name: String { erases ? "cpu.erasing" : "cpu.chunked" }
@@ -20,28 +20,28 @@ struct ChunkedKernel: LinearKernel {
     return Self.objection(to: problem)
   }
 
-  /// What no kernel that runs in chunks computes.
+  /// The objection that all chunked kernels share.
   static func objection(to problem: LinearProblem) -> Objection? {
     problem.dtype == .float64
       ? Objection("needs float32, bfloat16 or float16 inputs, was float64") : nil
   }
 
-  /// The share of the peak that the products reach with the work between them.
+  /// The fraction of the peak that the products reach, including the work between them.
   private static func efficiency(of problem: LinearProblem) -> Double {
     guard problem.update.isErasing else { return 0.6 }
     return problem.decay == .perChannel ? 0.52 : 0.62
   }
-  /// How much faster products of bfloat16 pairs are.
+  /// The speedup of products of bfloat16 pairs.
   private static let pairSpeedup = 1.6
-  /// Passes over the state that a sequence costs beside its tokens, in operations an element.
+  /// The cost of a sequence besides its tokens, in operations per element of the state.
   private static let stateOperations = 24
 
   func cost(of problem: LinearProblem) -> Cost {
     Self.cost(of: problem, pieces: problem.recurrences, length: problem.length)
   }
 
-  /// The cost in `pieces` of at most `length` tokens, with `extraOperations` per token beside those of a
-  /// whole sequence.
+  /// The cost in `pieces` of at most `length` tokens, with `extraOperations` per token in addition
+  /// to those of a whole sequence.
   static func cost(
     of problem: LinearProblem, pieces: Int, length: Int, extraOperations: Int = 0
   ) -> Cost {
@@ -62,8 +62,8 @@ struct ChunkedKernel: LinearKernel {
       overhead: 5e-6, pieces: pieces)
   }
 
-  /// The memory of a backward pass, which grows by the same amount with every chunk: a problem may have more
-  /// chunks than a layout of them has room for.
+  /// The memory of a backward pass. It grows by the same amount with every chunk, and is
+  /// extrapolated because a problem may have too many chunks to lay out.
   private static func floatsBackward(_ shape: ChunkShape, chunks: Int) -> Int {
     func floats(_ chunks: Int) -> Int {
       Arena.size { ChunkedBackward(shape, chunks: chunks, &$0) }

@@ -1,8 +1,8 @@
 import AttentionCPUKernels
 import AttentionTensors
 
-/// The forward and backward pass of a recurrence over pieces of sequences whose states are known, each
-/// piece a task.
+/// The forward and backward pass of a recurrence over pieces of sequences whose states are known;
+/// each piece is a task.
 final class ChunkedPasses: Sendable {
   typealias Rows = UnsafeMutablePointer<Float>
 
@@ -34,7 +34,7 @@ final class ChunkedPasses: Sendable {
     return LinearOutputs(output: tensors[0], finalState: tensors[1])
   }
 
-  /// - Parameter states: `[pieces, k, v]`: the state before each piece, and afterwards that behind it.
+  /// - Parameter states: `[pieces, k, v]`: the state before each piece; replaced by that after it.
   func run(_ pieces: SequencePieces, states: Rows, to output: TokenRowsOutput) throws {
     let tasks = TaskPlan(pieces.count, stateSize: stateSize, tokens: pieces.longest)
     try Threads.tryForEach(tasks.count) { task in
@@ -53,16 +53,16 @@ final class ChunkedPasses: Sendable {
 }
 
 extension ChunkedPasses {
-  /// What the backward pass reads and writes beside the states.
+  /// The tensors of the backward pass besides the states.
   struct Gradients {
     /// dO, read as rows.
     let incoming: TokenRows
     /// [n, hv, k, v]
     let finalState: Tensor
     let targets: ChunkedBackward.Targets
-    /// [n, hv, k, v]: to be filled.
+    /// [n, hv, k, v], written by the pass.
     let initialState: Rows
-    /// [pieces, k]: what each piece gives to the bonus of its head.
+    /// [pieces, k]: each piece's share of the gradient of its head's bonus.
     let bonus: Scratch
   }
 
@@ -110,8 +110,8 @@ extension ChunkedPasses {
 
   /// - Parameters:
   ///   - states: `[pieces, k, v]`: the state before each piece.
-  ///   - stateGradients: `[pieces, k, v]`: the gradient of the state behind each piece, and afterwards
-  ///     of that before it.
+  ///   - stateGradients: `[pieces, k, v]`: the gradient of the state after each piece; replaced by
+  ///     that of the state before it.
   func run(
     _ pieces: SequencePieces, states: Rows, gradients stateGradients: Rows, _ gradients: Gradients
   ) throws {
@@ -133,7 +133,7 @@ extension ChunkedPasses {
     }
   }
 
-  /// [hv, k], the pieces added in their order; nothing for updates without a bonus.
+  /// [hv, k], summed over the pieces in their order; empty for updates without a bonus.
   private func bonusGradient(_ pieces: SequencePieces, _ parts: Scratch) throws -> [Tensor] {
     guard shape.update == .additiveBefore else { return [] }
     let k = shape.k

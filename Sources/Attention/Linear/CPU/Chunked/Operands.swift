@@ -1,6 +1,6 @@
-/// Room for a matrix packed in panels, the right operand of the `product` loop: element (i, j) lies
-/// at (j/T)·rows·T + i·T + j mod T, T being the columns of a panel. Places beyond the last column
-/// hold numbers that nobody reads.
+/// The memory of a matrix packed in panels, the right operand of the `product` loop: element (i, j)
+/// is at (j/T)·rows·T + i·T + j mod T, where T is the number of columns of a panel. Elements beyond
+/// the last column are never read.
 ///
 /// As an operand of bfloat16 products it holds pairs of rows instead, in half the memory.
 struct Panels {
@@ -10,7 +10,7 @@ struct Panels {
   let tile: Int
   let base: UnsafeMutablePointer<Float>
 
-  /// Floats between neighbouring panels.
+  /// Floats between adjacent panels.
   var stride: Int { rows * tile }
   /// Floats in all.
   var size: Int { (columns + tile - 1) / tile * stride }
@@ -21,10 +21,10 @@ struct Panels {
   var pairs: UnsafeMutablePointer<UInt16> {
     UnsafeMutableRawPointer(base).assumingMemoryBound(to: UInt16.self)
   }
-  /// Numbers between neighbouring panels of pairs.
+  /// Elements between adjacent panels of pairs.
   var pairStride: Int { (rows + rows % 2) * tile }
 
-  /// Where each panel begins, and how many columns it has.
+  /// The start of each panel, its first column and its number of columns.
   var panels: [(base: UnsafeMutablePointer<Float>, firstColumn: Int, width: Int)] {
     Swift.stride(from: 0, to: columns, by: tile).map {
       (base + $0 * rows, $0, min(tile, columns - $0))
@@ -55,11 +55,11 @@ struct LeftOperand {
   }
 }
 
-/// Where a product goes: element (i, j) to (j/T)·`panel` + i·`row` + j mod T.
+/// The memory of a product: element (i, j) is at (j/T)·`panel` + i·`row` + j mod T.
 struct ProductTarget {
   let base: UnsafeMutablePointer<Float>
   let row: Int
-  /// nil in dense rows.
+  /// Nil if rows are contiguous.
   let panel: Int?
 
   /// Rows that lie `stride` floats apart.

@@ -1,14 +1,14 @@
 import AttentionCPUKernels
 import AttentionTensors
 
-/// Matrix products of a chunk, on one thread. A product takes a left operand from
-/// ``left(_:rows:depth:)`` and a right one that ``pack(_:row:column:rows:columns:into:)`` and its
-/// like packed. While products are computed, rows of the next chunk arrive: ``ahead``.
+/// Matrix products of a chunk, on one thread. The left operand of a product is made by
+/// ``left(_:rows:depth:)``, the right one by ``pack(_:row:column:rows:columns:into:)`` and similar
+/// functions. While products are computed, rows of the next chunk are prefetched: ``ahead``.
 final class PanelProduct {
   let kernels: cpu_kernels
   /// Whether operands are rounded to bfloat16.
   private let roundsOperands: Bool
-  /// Room for a left operand.
+  /// The memory of a left operand.
   private let leftRoom: UnsafeMutablePointer<UInt16>
   let ahead: RowsAhead
 
@@ -36,7 +36,7 @@ final class PanelProduct {
     }
   }
 
-  /// ``pack(_:row:column:rows:columns:into:)`` in float32 always, for sums.
+  /// ``pack(_:row:column:rows:columns:into:)``, always in float32, for sums.
   func packSums(
     _ source: UnsafePointer<Float>, row: Int, column: Int, rows: Int, columns: Int,
     into panels: Panels
@@ -46,7 +46,7 @@ final class PanelProduct {
 
   /// `sums` as a right operand: itself, or rounded into `room`.
   ///
-  /// - Parameter rows: those that are rounded, the first being even; nil for all.
+  /// - Parameter rows: the rows to round, the first of which is even; nil for all.
   @discardableResult
   func operand(of sums: Panels, rows: Range<Int>? = nil, in room: Panels) -> Panels {
     guard roundsOperands else { return sums }
@@ -74,7 +74,7 @@ final class PanelProduct {
     }
   }
 
-  /// Unpacks `sums`, or its first `rows`, into dense rows.
+  /// Unpacks `sums`, or its first `rows`, into contiguous rows.
   func unpack(_ sums: Panels, rows: Int? = nil, into target: UnsafeMutablePointer<Float>) {
     for panel in sums.panels {
       for i in 0..<(rows ?? sums.rows) {
@@ -84,7 +84,7 @@ final class PanelProduct {
     }
   }
 
-  /// Σ over the rows of two right operands' products, a number a column.
+  /// The dot product of each column of `a` with that of `b`.
   func dots(_ a: Panels, _ b: Panels, into target: UnsafeMutablePointer<Float>) {
     if roundsOperands {
       kernels.bf16.pair_panel_dots!(a.rows, a.columns, a.pairs, b.pairs, a.pairStride, target)
@@ -105,14 +105,14 @@ final class PanelProduct {
     return LeftOperand(numbers: .pairs(leftRoom), row: 2, column: 2 * rows)
   }
 
-  /// Rows after which those of the next chunk may be copied.
+  /// The number of rows after which prefetched rows may be copied.
   private static let rowsAtOnce = 64
 
-  /// c = a b, or c += a b where it `adds`.
+  /// c = a b, or c += a b if it `adds`.
   ///
   /// - Parameters:
   ///   - rows: rows of a and c.
-  ///   - depth: rows of b, the first being even.
+  ///   - depth: rows of b, the first of which is even.
   ///   - columns: the first columns of b; nil for all.
   func multiply(
     _ a: LeftOperand, _ b: Panels, rows: Range<Int>, depth: Range<Int>, columns: Int? = nil,

@@ -1,12 +1,12 @@
 import AttentionTensors
 
-/// The rows of the next chunk, brought near while this one is computed: products fetch what was asked for, a
-/// line now and then, and once it has arrived it is copied to where the next chunk finds it.
+/// Prefetches the rows of the next chunk while this one is computed: products fetch the queued
+/// lines one at a time, and rows that have arrived are copied into buffers for the next chunk.
 ///
-/// The rows of one head lie apart by all heads, and so many rows at such distances share few places
-/// of the second cache: so one tensor after the other is asked for and copied.
+/// Rows of one head are separated by those of all other heads. Many rows at such strides map to few
+/// sets of the second-level cache, so tensors are queued and copied one after the other.
 final class RowsAhead {
-  /// Rows of a tensor: those of `tokens`, and zeros behind them up to `count`.
+  /// Rows of a tensor: those of `tokens`, followed by zeros up to `count`.
   struct Place: Equatable {
     let row: Int
     let head: Int
@@ -28,23 +28,23 @@ final class RowsAhead {
 
   /// Multiply-adds of a product per line that it fetches.
   private let multiplyAddsPerLine: Int
-  /// Of each source what was copied, and which rows it is.
+  /// The buffer of each source, and the rows that it holds.
   private var copied: [(rows: UnsafeMutablePointer<Float>, place: Place?)]
-  /// Those of ``asked`` before ``next`` are copied; it is on its way.
+  /// The requested rows: those before index ``next`` are copied, that at ``next`` is being fetched.
   private var asked: [(number: Int, source: Source, place: Place)] = []
   private var next = 0
-  /// Multiply-adds after which all that was asked for has arrived.
+  /// The multiply-adds after which all queued lines have arrived.
   private var missing = 0
 
   /// - Parameters:
-  ///   - widths: of the rows of each source; 0 where there is none.
+  ///   - widths: the row width of each source; 0 if there is none.
   ///   - length: the most rows of a place.
   init(widths: [Int], length: Int, tile: Int, _ arena: inout Arena) {
     multiplyAddsPerLine = 16 * tile
     copied = widths.map { (arena.take(length * $0), nil) }
   }
 
-  /// Begins to bring `places` near, each of the source of that number.
+  /// Starts prefetching `places`, each with the number of its source.
   func ask(_ places: [(number: Int, source: Source, place: Place)]) {
     for number in copied.indices { copied[number].place = nil }
     asked = places
@@ -52,12 +52,12 @@ final class RowsAhead {
     askNext()
   }
 
-  /// Asks for the places of rows that are going to be written.
+  /// Queues the memory of rows that will be written.
   func ask(_ output: TokenRowsOutput, row: Int, tokens: Range<Int>, head: Int) {
     missing += output.ask(row: row, tokens: tokens, head: head) * multiplyAddsPerLine
   }
 
-  /// Tells that a product fetched as many lines as come to its size.
+  /// Records that a product of this size has fetched its share of lines.
   func fetched(multiplyAdds: Int) {
     missing -= multiplyAdds
     if missing <= 0 {
@@ -66,7 +66,7 @@ final class RowsAhead {
     }
   }
 
-  /// Copies what is on its way and asks for the tensor after it.
+  /// Copies the rows that were being fetched and queues those of the next tensor.
   private func copyNext() {
     guard next < asked.count else { return }
     let (number, source, place) = asked[next]
@@ -84,8 +84,8 @@ final class RowsAhead {
       * multiplyAddsPerLine
   }
 
-  /// Puts the rows of `place` into `target`, [count, width], whether they were asked for or not; the
-  /// memory may become another.
+  /// Loads the rows of `place` into `target`, [count, width], whether or not they were prefetched;
+  /// `target` may be exchanged for another buffer.
   func take(
     _ number: Int, _ source: Source, _ place: Place, into target: inout UnsafeMutablePointer<Float>
   ) {

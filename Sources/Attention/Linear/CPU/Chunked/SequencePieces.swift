@@ -1,24 +1,24 @@
-/// The sequences of a call cut into pieces, one behind the other and recurrence by recurrence. Each
-/// is a task of its own that begins with the state before it.
+/// The sequences of a call cut into consecutive pieces, recurrence by recurrence. Each piece is a
+/// separate task that starts from the state before it.
 struct SequencePieces {
   struct Piece {
     /// Sequence `recurrence` ÷ hv and value head `recurrence` mod hv.
     let recurrence: Int
     let head: Int
-    /// Its tokens in chunks; none of an empty sequence.
+    /// Its tokens in chunks; an empty sequence has none.
     let chunks: [RecurrenceReader.Piece]
     let isFirst: Bool
     let isLast: Bool
   }
 
   let all: [Piece]
-  /// The tokens of the longest.
+  /// The number of tokens of the longest piece.
   var longest: Int {
     all.lazy.map { $0.chunks.reduce(0) { $0 + $1.count } }.max() ?? 0
   }
 
-  /// - Parameter tokens: the most tokens of a piece, a multiple of the chunk; nil leaves sequences
-  ///   whole.
+  /// - Parameter tokens: the largest number of tokens of a piece, a multiple of the chunk; nil
+  ///   leaves sequences whole.
   init(_ call: LinearArguments, tokens: Int? = nil) {
     let most = tokens.map { $0 / ChunkScores.length } ?? .max
     all = (0..<call.problem.recurrences).flatMap { recurrence in

@@ -1,18 +1,18 @@
-/// Pieces of sequences that one thread takes together, so that short ones share the room for a chunk: to
-/// make it takes as long as some tokens.
+/// Groups pieces of sequences into tasks, so that short ones share the memory of a chunk, whose
+/// allocation takes as long as computing several tokens.
 struct TaskPlan {
-  /// Elements of states times tokens that are worth a thread's attention.
+  /// The fewest elements of states times tokens for which a task pays off.
   private static let leastWork = 1 << 18
 
-  /// Tasks, and the pieces of all but the last.
+  /// The number of tasks, and of the pieces of each but the last.
   let count: Int
   private let size: Int
   private let pieces: Int
 
   /// - Parameters:
-  ///   - pieces: how many there are.
-  ///   - stateSize: elements of a state.
-  ///   - tokens: of a piece.
+  ///   - pieces: the number of pieces.
+  ///   - stateSize: the elements of a state.
+  ///   - tokens: the tokens of a piece.
   init(_ pieces: Int, stateSize: Int, tokens: Int) {
     self.pieces = pieces
     size = max(1, Self.leastWork / max(1, stateSize * tokens))

@@ -1,11 +1,12 @@
 import AttentionCPUKernels
 import AttentionTensors
 
-/// What an update that reads before it writes adds to the additive recurrence.
+/// The terms that an update that reads before it writes adds to the additive recurrence.
 ///
-/// o_t = scale · (S_{t−1} + diag(u) k_t v_tᵀ)ᵀ q_t: the query reads the state behind the token
-/// before. So the recurrence runs with each query, and what belongs to it, moved to the token
-/// before: ``RecurrenceReader/Piece/reading``. What is left is the token's own pair,
+/// o_t = scale · (S_{t−1} + diag(u) k_t v_tᵀ)ᵀ q_t: the query reads the state after the previous
+/// token. So the recurrence runs with each query, its output and their gradients moved to the
+/// previous token: ``RecurrenceReader/Piece/reading``. The remaining terms are those of the token's
+/// own pair,
 ///
 ///     o += (Σ_d q_d u_d k_d) v
 ///     dq += (v·dO) u ⊙ k ,  dk += (v·dO) u ⊙ q ,  du += (v·dO) q ⊙ k ,  dv += (Σ q u k) dO
@@ -21,10 +22,10 @@ final class TokenBonus {
   private let tokens: ChunkTokens
   /// [k] each: u, and its gradient.
   private let bonus, gradient: Rows
-  /// [k], a product of two rows, and [64, v], rows that are read.
+  /// [k], a product of two rows, and [64, v], rows of outputs or of their gradients.
   private let row, rows: Rows
 
-  /// nil for other updates.
+  /// Nil for other updates.
   init?(_ call: LinearArguments, _ reader: RecurrenceReader, _ shape: ChunkShape, head: Int) throws
   {
     guard let elements = try call.bonusElements() else { return nil }
@@ -46,7 +47,7 @@ final class TokenBonus {
 
   func copyGradient(to target: Rows) { target.update(from: gradient, count: k) }
 
-  /// Adds to the output of the tokens that `piece` reads.
+  /// Adds the bonus to the output of the tokens that `piece` reads.
   ///
   /// - Parameters:
   ///   - queries: `[tokens, k]`, scaled.
@@ -60,7 +61,7 @@ final class TokenBonus {
     }
   }
 
-  /// Adds to the gradients of the queries [tokens, k] that `piece` reads.
+  /// Adds the bonus's share to the gradients of the queries [tokens, k] that `piece` reads.
   func addToQueries(_ piece: Piece, outputGradient: UnsafePointer<Float>, to target: Rows) {
     tokens.load(piece.atReading, .writes)
     for t in 0..<piece.reading.count {
@@ -70,8 +71,8 @@ final class TokenBonus {
     }
   }
 
-  /// Adds to the gradients of the keys [tokens, k] and values [tokens, v] that `piece` writes, and
-  /// to that of the bonus.
+  /// Adds the bonus's share to the gradients of the keys [tokens, k] and values [tokens, v] that
+  /// `piece` writes, and accumulates the gradient of the bonus.
   func addToWrites(
     _ piece: Piece, keys: UnsafePointer<Float>, values: UnsafePointer<Float>, incoming: TokenRows,
     keyGradient: Rows, valueGradient: Rows
@@ -100,8 +101,8 @@ final class TokenBonus {
     target.store(row: first.row, tokens: first.tokens, head: first.head, from: rows)
   }
 
-  /// The gradient of the first token's query, and what it gives to the gradient of the initial
-  /// state.
+  /// Stores the gradient of the first token's query, and adds its share to the gradient of the
+  /// initial state.
   func readFirstBackward(
     _ chunk: Piece, _ state: UnsafePointer<Float>, _ stateGradient: Rows, incoming: TokenRows,
     to target: TokenRowsOutput
@@ -126,7 +127,7 @@ final class TokenBonus {
 extension RecurrenceReader.Piece {
   /// The tokens that the piece reads.
   fileprivate var atReading: RecurrenceReader.Piece { reading(at: reading) }
-  /// Its own tokens, read where they are written.
+  /// Its own tokens, whose queries read at the token itself.
   fileprivate var atTokens: RecurrenceReader.Piece { reading(at: tokens) }
   /// Its first token.
   fileprivate var firstToken: RecurrenceReader.Piece {

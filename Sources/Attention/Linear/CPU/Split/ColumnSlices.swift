@@ -1,15 +1,15 @@
 import AttentionTensors
 
-/// The chunked erasing recurrence with the columns of the values in slices: a column of the state
-/// knows nothing of the others, so one long sequence of one head has work for several threads. Each
-/// slice computes the scores of the chunk again.
+/// The chunked erasing recurrence with the columns of the values in slices. The columns of a state
+/// are independent of each other, so one long sequence of one head occupies several threads. Each
+/// slice recomputes the scores of the chunk.
 struct ColumnSlices: LinearKernel {
-  /// How many slices there are.
+  /// The number of slices.
   let slices: Int
 
   var name: String { "cpu.erasing.columns\(slices)" }
 
-  /// Fewer columns fill no tile of a product.
+  /// Fewer columns would not fill a tile of a product.
   private static let leastColumns = 32
 
   private let whole = ChunkedKernel(erases: true)
@@ -48,7 +48,8 @@ struct ColumnSlices: LinearKernel {
         .output: try incoming[.output]?.reshaped(cut.outputShape),
         .finalState: try incoming[.finalState]?.cuttingColumns(into: slices),
       ])
-    // What slices share is added in float32, before rounding; queries and keys by the operator.
+    // Gradients of tensors that slices share are summed in float32, before rounding; those of
+    // queries and keys by the operator.
     func sum(_ gradient: Tensor) throws -> Tensor {
       let shape = gradient.shape
       return try gradient.reshaped([shape[0], shape[1], shape[2] / slices, slices, shape[3]])
@@ -66,7 +67,7 @@ struct ColumnSlices: LinearKernel {
 }
 
 extension LinearProblem {
-  /// Each slice of the columns as a value head of its own.
+  /// The same with each slice of the columns as a separate value head.
   fileprivate func cut(into slices: Int) -> LinearProblem {
     var cut = self
     cut.valueHeads *= slices
@@ -76,10 +77,10 @@ extension LinearProblem {
 }
 
 extension LinearArguments {
-  /// Each slice of the columns as a value head of its own.
+  /// The same with each slice of the columns as a separate value head.
   fileprivate func cut(into slices: Int) throws -> LinearArguments {
     let problem = problem.cut(into: slices)
-    /// [b, t, hv, width] with each head once a slice.
+    /// [b, t, hv, width] with each head repeated for every slice.
     func repeated(_ rows: Tensor) throws -> Tensor {
       try rows.repeatedHeads(to: problem.valueHeads)
     }
@@ -101,7 +102,7 @@ extension Tensor {
       .reshaped([n, heads * slices, k, v / slices]).contiguous()
   }
 
-  /// The opposite of ``cuttingColumns(into:)``.
+  /// The inverse of ``cuttingColumns(into:)``.
   fileprivate func joiningSlices(_ whole: Shape) throws -> Tensor {
     let (n, heads, k, v) = (whole[0], whole[1], whole[2], whole[3])
     let slices = shape[1] / max(1, heads)

@@ -1,20 +1,20 @@
 import AttentionCPUKernels
 import AttentionTensors
 
-/// ``ChunkedKernel`` with every sequence cut into pieces that are worked on at the same time, for
-/// few heads and long sequences: what pieces do to the state first, then, with the states put
-/// together, everything. The updates of the state are computed twice for it, and where tokens erase those of
-/// a state with a column for each of its rows.
+/// ``ChunkedKernel`` with every sequence cut into pieces that are computed in parallel, for few
+/// heads and long sequences: first the pieces' effects on the state, then, with their states
+/// merged, everything. Updates of the state are therefore computed twice and, if tokens erase, also
+/// those of a state with a column for each of its rows.
 struct SplitKernel: LinearKernel {
   let name = "cpu.split"
 
-  /// A piece is at least this many tokens.
+  /// The fewest tokens of a piece.
   static let shortestPiece = 512
-  /// More pieces keep no machine busier.
+  /// The number of pieces beyond which more would not occupy a machine better.
   static let mostPieces = 64
   private static let overhead = 2e-5
 
-  /// The most tokens of a piece.
+  /// The largest number of tokens of a piece.
   private static func pieceLength(_ problem: LinearProblem) -> Int {
     let chunk = ChunkScores.length
     let tokens = problem.batch * problem.length * problem.valueHeads

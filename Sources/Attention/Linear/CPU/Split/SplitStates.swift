@@ -1,13 +1,14 @@
 import AttentionCPUKernels
 import AttentionTensors
 
-/// The states between the pieces of sequences, each piece solved on a thread of its own.
+/// The states between the pieces of sequences; the pieces are solved in parallel.
 ///
-/// Over a piece the state after is an affine map of the state before, S' = M S + L, and the gradient runs
-/// back through its transpose, dS = Mᵀ dS' + B; so pieces can be solved apart and put together afterwards.
-/// M is diagonal, e^Γ with Γ the sum of the decay's logarithms, unless tokens erase.
+/// The state after a piece is an affine map of the state before it, S' = M S + L, and its gradient
+/// is propagated by the transpose, dS = Mᵀ dS' + B; so pieces can be solved separately and merged
+/// afterwards. M is diagonal, e^Γ with Γ the sum of the decay's logarithms, unless tokens erase.
 ///
-/// Pieces and the order of sums depend on the problem only, so results do not depend on threads.
+/// Pieces and the order of sums depend only on the problem, so results do not depend on the number
+/// of threads.
 struct SplitStates {
   typealias Rows = UnsafeMutablePointer<Float>
 
@@ -25,10 +26,10 @@ struct SplitStates {
 
   static func mapSize(_ shape: ChunkShape) -> Int { shape.erases ? shape.k * shape.k : shape.k }
 
-  /// Solves the pieces and puts their states together.
+  /// Solves the pieces and merges their states.
   ///
-  /// - Parameter needsAllMaps: whether the map of a sequence's last piece is asked for too, as the
-  ///   gradient does.
+  /// - Parameter needsAllMaps: whether the map of a sequence's last piece is needed, too, as it is
+  ///   by the gradient.
   init(_ passes: ChunkedPasses, _ pieces: SequencePieces, needsAllMaps: Bool) throws {
     (self.passes, self.pieces, shape) = (passes, pieces, passes.shape)
     let size = shape.k * shape.v
@@ -70,7 +71,7 @@ struct SplitStates {
     return after
   }
 
-  /// M of piece `index`.
+  /// Computes M of piece `index`.
   private func findMap(_ chunks: [RecurrenceReader.Piece], _ index: Int) throws {
     let (k, kernels, map) = (shape.k, shape.kernels, maps.base + index * mapSize)
     map.update(repeating: 0, count: mapSize)
@@ -90,8 +91,8 @@ struct SplitStates {
     kernels.unary_f32(CPU_EXP, k, map, map)
   }
 
-  /// Adds to what each piece gives by itself what passes it from its neighbours, one piece of a sequence
-  /// after the other, columns of the values by themselves.
+  /// Adds to each piece's own state, or gradient, the one carried over from the adjacent piece,
+  /// sequentially over the pieces of a sequence and in parallel over columns of the values.
   private func carry(through states: Scratch, backward: Bool) throws {
     let (size, tile) = (stateSize, shape.tile)
     let firsts = pieces.all.indices.filter { pieces.all[$0].isFirst }

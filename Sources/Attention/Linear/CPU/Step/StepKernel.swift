@@ -4,12 +4,12 @@ import AttentionTensors
 /// Linear attention token by token in float32, forward only: for decoding, where a call has one token or a
 /// few.
 struct StepKernel: LinearKernel {
-  /// Whether it runs the updates that erase, or the others.
+  /// Whether it runs the erasing updates, or the additive ones.
   let erases: Bool
 
   var name: String { erases ? "cpu.erasing.step" : "cpu.step" }
 
-  /// Operations for each element of the state and token, those of what is read apart.
+  /// Operations per element of the state and token, without those of erasing reads.
   private static let operations = 5
   private static let readOperations = 2
   /// Each element of the state is loaded and stored for these operations.
@@ -52,7 +52,7 @@ struct StepKernel: LinearKernel {
   }
 }
 
-/// Takes one recurrence after the other through the tokens of a piece.
+/// Runs recurrences, one after the other, over the tokens of a piece.
 final class TokenStepper {
   typealias Rows = UnsafeMutablePointer<Float>
 
@@ -68,7 +68,7 @@ final class TokenStepper {
   /// [block, 1 or k] each: the decay in two parts, and whole.
   private let whole, rest, factors: Rows
 
-  /// - Parameter length: the most tokens of a piece.
+  /// - Parameter length: the largest number of tokens of a piece.
   init(_ shape: ChunkShape, length: Int, _ arena: inout Arena) {
     memory = arena.memory
     self.shape = shape
@@ -90,7 +90,8 @@ final class TokenStepper {
   /// - Parameters:
   ///   - before: the state [k, v] before the piece.
   ///   - state: `[k, v]`: the state after it; may be `before`.
-  ///   - pastCaches: whether the state after the piece's last token goes past the caches.
+  ///   - pastCaches: whether the state after the piece's last token is written with non-temporal
+  ///     stores.
   func run(
     _ piece: RecurrenceReader.Piece, from before: UnsafePointer<Float>, _ state: Rows,
     pastCaches: Int32, to target: TokenRowsOutput
@@ -118,7 +119,7 @@ final class TokenStepper {
     let stride = shape.decayWidth > 1 ? 1 : 0
     let written = (shape.isLowRank ? found : tokens.sources) + value
     if shape.erases {
-      // u = source + what r finds.
+      // u = source + what r finds
       kernels.product_rows(
         CPU_F32, 1, 1, v, k, tokens.readKeys + key, 0, k, before, 0, v, written, 0, v)
     }

@@ -1,8 +1,8 @@
 import AttentionCPUKernels
 import AttentionTensors
 
-/// How the kernels that go token by token cut their work: small recurrences are done several by one
-/// thread.
+/// The division of a call into tasks by kernels that run token by token: a task computes several
+/// small recurrences.
 struct StepPlan {
   /// Tokens that are read at once.
   let block: Int
