@@ -85,8 +85,8 @@ DEVICE void copy_all(const AttentionHopperBackwardParameters &p, const Layout &l
 }
 
 // The work of another warp: it copies the queries' numbers, which need not be aligned as TMA requires.
-DEVICE void copy_numbers(const AttentionHopperBackwardParameters &mapped, const Layout &layout,
-                         const Segment &segment, const PassingQueries &passing, u8 *shared) {
+DEVICE void copy_query_numbers(const AttentionHopperBackwardParameters &mapped, const Layout &layout,
+                               const Segment &segment, const PassingQueries &passing, u8 *shared) {
   constexpr int parts = CEIL_DIVIDE(QUERY_ROWS, warp_threads);
   constexpr bool is_whole = parts * warp_threads == QUERY_ROWS;
   const BackwardParameters &p = mapped.backward;
@@ -153,7 +153,7 @@ extern "C" __global__ void __launch_bounds__(block_threads, 1)
     if (threadIdx.x == readers) {
       copy_all(mapped, layout, segment, passing, first_key, group);
     } else if (threadIdx.x / warp_threads == readers / warp_threads + 1) {
-      copy_numbers(mapped, layout, segment, passing, shared);
+      copy_query_numbers(mapped, layout, segment, passing, shared);
     }
     return;
   }

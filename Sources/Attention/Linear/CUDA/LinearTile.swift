@@ -11,7 +11,6 @@ struct LinearTile: Hashable, Sendable {
   static let chunk = linear_chunk_tokens
   /// Threads of a block.
   static let threads = linear_threads
-  static let threadsPerWarp = warp_threads
   /// The largest key dimension that the kernels are compiled for.
   static let largestKeyDimension = 256
   /// The fewest columns of a block.
