@@ -77,30 +77,6 @@ static void pack_rounded(void) {
     }
 }
 
-static void pair_panel_dots(void) {
-  const size_t t = kernels->tile_columns;
-  FOR_EACH(rows, depths) FOR_COLUMNS(columns) {
-    begin("rows %zu, columns %zu", rows, columns);
-    size_t count = (columns + t - 1) / t, stride = even(rows) * t + PADDING;
-    uint16_t *x = random_rows_as(CPU_BF16, count, even(rows) * t, stride);
-    uint16_t *y = random_rows_as(CPU_BF16, count, even(rows) * t, stride);
-    // An odd last row is paired with zeros.
-    for (size_t j = 0; j < count * t && rows % 2; j++)
-      x[j / t * stride + rows / 2 * 2 * t + 2 * (j % t) + 1] = 0;
-    float *out = floats(columns);
-    kernels->bf16.pair_panel_dots(rows, columns, x, y, stride, out);
-    for (size_t j = 0; j < columns; j++) {
-      double want = 0, size = 0;
-      for (size_t i = 0; i < rows; i++) {
-        size_t at = j / t * stride + i / 2 * 2 * t + 2 * (j % t) + i % 2;
-        double term = element(CPU_BF16, x, at) * element(CPU_BF16, y, at);
-        want += term, size += fabs(term);
-      }
-      near("out", j, out[j], want, size, (double)rows + 2);
-    }
-  }
-}
-
 static const test tests[] = {{"bf16.round_rows", round_rows, 1}, {"bf16.pair_rows", pair_rows, 1},
-    {"bf16.pack_rounded", pack_rounded, 1}, {"bf16.pair_panel_dots", pair_panel_dots, 1}};
+    {"bf16.pack_rounded", pack_rounded, 1}};
 const suite rounded_tests = {tests, COUNT(tests)};

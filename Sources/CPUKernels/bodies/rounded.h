@@ -63,24 +63,4 @@ static void pack_rounded(size_t k, size_t n, const float *b, ptrdiff_t k_stride,
     }
   }
 }
-
-static void pair_panel_dots(size_t rows, size_t columns, const uint16_t *x, const uint16_t *y,
-                            size_t panel_stride, float *out) {
-  for (size_t j0 = 0; j0 < columns; j0 += TILE_COLUMNS, x += panel_stride, y += panel_stride) {
-    size_t width = columns - j0 < TILE_COLUMNS ? columns - j0 : TILE_COLUMNS;
-    __m512 total[TILE_VECTORS];
-    for (size_t v = 0; v < TILE_VECTORS; v++) total[v] = _mm512_setzero_ps();
-    for (size_t i = 0; i < rows; i += 2)
-      for (size_t v = 0; v < TILE_VECTORS; v++) {
-        size_t place = i * TILE_COLUMNS + 2 * v * LANES;
-        __m512bh a, b;
-        memcpy(&a, x + place, sizeof a);
-        memcpy(&b, y + place, sizeof b);
-        total[v] = _mm512_dpbf16_ps(total[v], a, b);
-      }
-    float sums[TILE_COLUMNS];
-    for (size_t v = 0; v < TILE_VECTORS; v++) v_store(sums + v * LANES, (vf)total[v]);
-    memcpy(out + j0, sums, width * sizeof(float));
-  }
-}
 #endif

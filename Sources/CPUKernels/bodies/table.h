@@ -8,8 +8,7 @@ const cpu_kernels TABLE = {
              .softmax_online = softmax_online_bf16, .softmax_shifted = softmax_shifted_bf16,
              .softmax_gradient = softmax_gradient_bf16, .narrow_scaled = narrow_scaled,
              .dot_pairs = dot_pairs, .product_pairs = product_pairs, .pair_rows = pair_rows,
-             .round_rows = round_rows, .pack_rounded = pack_rounded,
-             .pair_panel_dots = pair_panel_dots},
+             .round_rows = round_rows, .pack_rounded = pack_rounded},
     .has_bf16 = 1,
 #endif
 #define ENTRY(result, name, ...) .name = name,

@@ -62,9 +62,6 @@ typedef struct {
   // is 1.
   void (*_Nullable pack_rounded)(size_t k, size_t n, const float *b, ptrdiff_t k_stride,
                                  ptrdiff_t n_stride, uint16_t *panels, size_t panel_stride);
-  // out[j] = sum over i of x(i, j) * y(i, j), both packed with `panel_stride`.
-  void (*_Nullable pair_panel_dots)(size_t rows, size_t columns, const uint16_t *x,
-                                    const uint16_t *y, size_t panel_stride, float *out);
   // The softmax of a tile with its weights rounded to bfloat16 in `half`, rows at the same stride; a
   // row of odd length is padded with a zero.
   void (*_Nullable softmax_online)(size_t rows, size_t columns, float *s, size_t stride,

@@ -69,19 +69,33 @@ struct LinearConformanceProblem: OperatorConformanceProblem {
       incoming: [.output: outputGradient, .finalState: finalStateGradient])
   }
 
-  /// No terms of a linear sum cancel by construction, except in the gradient of a decay per head, one sum over all
-  /// tokens. The rounding error of a token's query or key affects all tokens that it influences, so the sizes of
-  /// the terms are added over the tokens.
+  /// The gradient of a decay is a sum whose terms cancel by chance, which no bound relative to the result describes
+  /// where few elements are compared: a decay per head sums over tokens, a decay per token over channels.
+  ///
+  /// The rounding error of a token's query or key affects all tokens that it influences, so the sizes of the terms
+  /// are added over the tokens. Those of channels are rounded independently, so their squares are.
   func termSizes(reference: [String: Tensor]) throws -> [String: Double] {
-    guard settings.has(.decayHeads), let decay = run.inputs[.decay] else { return [:] }
+    let tokens: Shape = [settings.batch, settings.length, settings.valueHeads]
+    guard let decay = run.inputs[.decay] else { return [:] }
+    if settings.has(.decayHeads) {
+      let terms = try decayGradient(of: decay.expanded(to: tokens))
+      let total = try terms.absolute().sum([1]).squared().sum().item()
+      return ["decay_gradient": (total / Double(settings.valueHeads)).squareRoot()]
+    }
+    guard settings.has(.decayTokens), tokens.elementCount > 0, dtype.isHalfPrecision else {
+      return [:]
+    }
+    let channels = Shape(Array(tokens) + [settings.keyDimension])
+    let terms = try decayGradient(of: decay.unsqueezed(-1).expanded(to: channels))
+    let total = try terms.squared().sum().item()
+    return ["decay_gradient": (total / Double(tokens.elementCount)).squareRoot()]
+  }
+
+  /// The reference's gradient of `decay`, which stands for the decay of the inputs.
+  private func decayGradient(of decay: Tensor) throws -> Tensor {
     var each = self
-    each.run.inputs[.decay] = try decay.expanded(
-      to: [settings.batch, settings.length, settings.valueHeads]
-    ).contiguous()
-    let terms = try each.results(kernel: self.reference, isExact: true, gradients: true)
-    guard let gradient = terms["decay_gradient"] else { return [:] }
-    let passing = try gradient.absolute().sum([1])
-    let total = try (passing * passing).sum().item()
-    return ["decay_gradient": (total / Double(settings.valueHeads)).squareRoot()]
+    each.run.inputs[.decay] = try decay.contiguous()
+    let results = try each.results(kernel: reference, isExact: true, gradients: true)
+    return results["decay_gradient"]!
   }
 }

@@ -88,15 +88,6 @@ extension cpu_kernels {
         }
       }
     }
-    copy.bf16.pair_panel_dots = { rows, columns, x, y, panelStride, out in
-      let tile = InstructionSet.current.kernels.tile_columns
-      for j in 0..<columns {
-        out[j] = (0..<rows).reduce(Float(0)) { sum, i in
-          let place = j / tile * panelStride + i / 2 * 2 * tile + 2 * (j % tile) + i % 2
-          return sum + widened(x[place]) * widened(y[place])
-        }
-      }
-    }
     copy.bf16.product_pairs = {
       m, n, k, a, aRow, aPair, panels, panelStride, c, cRow, cPanel, accumulate in
       let tile = InstructionSet.current.kernels.tile_columns

@@ -26,7 +26,7 @@ final class ChunkGradients {
     let found: [UnsafePointer<Float>]
     /// u [count, v] for each write.
     let written: [UnsafePointer<Float>]
-    /// hᵀ and dh'ᵀ [v, k]
+    /// hᵀ and dh'ᵀ [v, k], in float32.
     let state, stateGradient: Panels
   }
 
@@ -52,6 +52,8 @@ final class ChunkGradients {
   private let packedRows: Panels
   /// uᵀ of each write [v, 64]
   private let transposedWritten: [Panels]
+  /// hᵀ and dh'ᵀ [v, k] as operands.
+  private let stateRoom, stateGradientRoom: Panels
   /// Working memory of loops, max(64, k).
   let work: Rows
 
@@ -64,6 +66,8 @@ final class ChunkGradients {
     let byChannel = scores.isByChannel ? length * k : 0
     packedRows = arena.operand(length, k, shape)
     transposedWritten = (0..<shape.writes).map { _ in arena.operand(v, length, shape) }
+    stateRoom = arena.rounded(v, k, shape)
+    stateGradientRoom = arena.rounded(v, k, shape)
     scoreGradients = arena.take(shape.reads.count * shape.writes * length * length)
     reads = shape.reads.map { _ in arena.take(length * k) }
     writes = (0..<shape.writes).map { _ in arena.take(length * k) }
@@ -87,14 +91,22 @@ final class ChunkGradients {
     for (packed, written) in zip(transposedWritten, flow.written) {
       product.pack(written, row: 1, column: v, rows: v, columns: count, into: packed)
     }
-    for (read, found) in flow.found.enumerated() { differentiate(read, found, count, flow) }
+    let state = product.operand(of: flow.state, in: stateRoom)
+    let stateGradient = product.operand(of: flow.stateGradient, in: stateGradientRoom)
+    for (read, found) in flow.found.enumerated() {
+      differentiate(read, found, count, state, flow.decay)
+    }
     for (rows, written) in zip(writes, flow.written) {
       product.multiply(
-        product.left(.rows(written, v), rows: count, depth: v), flow.stateGradient,
+        product.left(.rows(written, v), rows: count, depth: v), stateGradient,
         rows: 0..<count, depth: 0..<v, into: .rows(rows, k), adds: false)
       if scores.decays { scores.decayToEnd(count, rows, flow.decay) }
     }
-    if scores.decays { product.dots(flow.state, flow.stateGradient, into: through) }
+    if scores.decays {
+      // Of states before they are rounded: their terms cancel.
+      let (state, gradient) = (flow.state, flow.stateGradient)
+      kernels.panel_dots(v, k, state.base, gradient.base, state.stride, through)
+    }
     if scores.isByChannel {
       addPairsByChannel(count, flow)
     } else {
@@ -106,7 +118,8 @@ final class ChunkGradients {
   /// dS = f uᵀ of a read, in whole panels up to the last key that each band of rows reads, and its
   /// gradient through the state.
   private func differentiate(
-    _ read: Int, _ found: UnsafePointer<Float>, _ count: Int, _ flow: Flow
+    _ read: Int, _ found: UnsafePointer<Float>, _ count: Int, _ state: Panels,
+    _ decay: UnsafePointer<Float>
   ) {
     let (length, shift) = (ChunkScores.length, scores.reads[read].moment.shift)
     let left = product.left(.rows(found, v), rows: count, depth: v)
@@ -119,8 +132,8 @@ final class ChunkGradients {
       }
     }
     product.multiply(
-      left, flow.state, rows: 0..<count, depth: 0..<v, into: .rows(reads[read], k), adds: false)
-    if scores.decays { scores.decayFromStart(count - shift, reads[read] + shift * k, flow.decay) }
+      left, state, rows: 0..<count, depth: 0..<v, into: .rows(reads[read], k), adds: false)
+    if scores.decays { scores.decayFromStart(count - shift, reads[read] + shift * k, decay) }
   }
 
   /// Packs `count` rows of k as a right operand.

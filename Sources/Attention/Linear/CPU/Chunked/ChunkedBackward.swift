@@ -25,9 +25,9 @@ final class ChunkedBackward {
   private let (k, v): (Int, Int)
   /// The state [k, v], while the states are computed, and then dh'.
   private let state: Panels
-  /// The transpose of dh', [v, k].
+  /// The transpose of dh', [v, k], in float32.
   private let transposedGradient: Panels
-  /// The transposed state before each chunk, [v, k] each, and u of each, [64, v].
+  /// The transposed state before each chunk, [v, k] each in float32, and u of each, [64, v].
   private let states: [Panels]
   private let solutions: [Rows]
   /// [64, v] each: f of r, and the gradient of values that are written.
@@ -46,8 +46,8 @@ final class ChunkedBackward {
     chunk = Chunk(shape, backward: true, &arena)
     gradients = ChunkGradients(shape, chunk.scores, chunk.product, &arena)
     state = arena.sums(k, v, shape)
-    transposedGradient = arena.operand(v, k, shape)
-    states = (0..<chunks).map { _ in arena.operand(v, k, shape) }
+    transposedGradient = arena.sums(v, k, shape)
+    states = (0..<chunks).map { _ in arena.sums(v, k, shape) }
     solutions = (0..<(shape.erases ? chunks : 0)).map { _ in arena.take(length * v) }
     found = arena.take(shape.erases ? length * v : 0)
     valueGradient = arena.take(shape.writesValues ? length * v : 0)

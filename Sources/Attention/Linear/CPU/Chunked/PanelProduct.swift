@@ -59,18 +59,12 @@ final class PanelProduct {
     return room
   }
 
-  /// Packs the transpose of `sums`.
+  /// Packs the transpose of `sums`, in float32.
   func packTransposed(_ sums: Panels, into target: Panels) {
     for panel in sums.panels {
-      let first = panel.firstColumn * target.tile
-      if roundsOperands {
-        kernels.bf16.pack_rounded!(
-          panel.width, sums.rows, panel.base, 1, sums.tile, target.pairs + first,
-          target.pairStride)
-      } else {
-        kernels.pack(
-          panel.width, sums.rows, panel.base, 1, sums.tile, target.base + first, target.stride)
-      }
+      kernels.pack(
+        panel.width, sums.rows, panel.base, 1, sums.tile,
+        target.base + panel.firstColumn * target.tile, target.stride)
     }
   }
 
@@ -81,15 +75,6 @@ final class PanelProduct {
         (target + i * sums.columns + panel.firstColumn).update(
           from: panel.base + i * sums.tile, count: panel.width)
       }
-    }
-  }
-
-  /// The dot product of each column of `a` with that of `b`.
-  func dots(_ a: Panels, _ b: Panels, into target: UnsafeMutablePointer<Float>) {
-    if roundsOperands {
-      kernels.bf16.pair_panel_dots!(a.rows, a.columns, a.pairs, b.pairs, a.pairStride, target)
-    } else {
-      kernels.panel_dots(a.rows, a.columns, a.base, b.base, a.stride, target)
     }
   }
 
