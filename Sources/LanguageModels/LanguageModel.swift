@@ -13,35 +13,52 @@ import AttentionTensors
 ///     let loss = try model.loss(tokens: inputs, targets: targets)
 ///     let gradients = try loss.gradients(of: tracked.tensors)
 ///
-/// Parameters: `embedding.weight`, `layers.N.mixer_norm.weight`, `layers.N.mixer.…` (see the mixers),
+/// The parameters' paths are those of its ``ModelDescription``. A ``LanguageModelConfiguration`` names them
+/// `embedding.weight`, `layers.N.mixer_norm.weight`, `layers.N.mixer.…` (see the mixers),
 /// `layers.N.feed_forward_norm.weight`, `layers.N.feed_forward.{gate,up,down}_proj.weight`,
 /// `norm.weight`, and `head.weight` unless embeddings are tied.
 public struct LanguageModel: Sendable {
-  public let configuration: LanguageModelConfiguration
+  public let description: ModelDescription
   private let embedding: Embedding
-  private let blocks: [Block]
-  private let norm: RMSNorm
+  private let embeddingNorm: Norm?
+  private let layers: [[Step]]
+  private let norm: Norm
   private let head: Linear?
 
   /// Draws or reads the parameters with `scope`, which then holds them.
   ///
+  /// - Throws: `LayerError`.
+  public init(_ description: ModelDescription, scope: ParameterScope) throws {
+    let hidden = description.hiddenSize
+    self.description = description
+    func norm(_ named: Named<NormOptions>) throws -> Norm {
+      try Norm(named.part, width: hidden, scope: scope[named.name])
+    }
+    embedding = try Embedding(
+      count: description.vocabularySize, width: hidden, scope: scope[description.embedding])
+    embeddingNorm = try description.embeddingNorm.map(norm)
+    // Each step adds to the residual stream; scaled so, the sum keeps variance 1 (GPT-2).
+    let steps = description.layers.reduce(0) { $0 + $1.steps.count }
+    let outputScale = 1 / Double(max(1, steps)).squareRoot()
+    layers = try description.layers.enumerated().map { index, layer in
+      try layer.steps.map {
+        try Step(
+          $0, hidden: hidden, outputScale: outputScale,
+          scope: scope[description.layerList]["\(index)"])
+      }
+    }
+    self.norm = try norm(description.norm)
+    head = try description.head.map {
+      try Linear(inputs: hidden, outputs: description.vocabularySize, scope: scope[$0])
+    }
+  }
+
+  /// The model of a configuration of this package.
+  ///
   /// - Throws: ``ConfigurationError`` or `LayerError`.
   public init(_ configuration: LanguageModelConfiguration, scope: ParameterScope) throws {
     try configuration.validate()
-    let hidden = configuration.hiddenSize
-    self.configuration = configuration
-    embedding = try Embedding(
-      count: configuration.vocabularySize, width: hidden, scope: scope["embedding"])
-    blocks = try configuration.layers.layers.enumerated().map { index, layer in
-      try Block(layer, of: configuration, scope: scope["layers"]["\(index)"])
-    }
-    norm = try RMSNorm(
-      width: hidden, epsilon: configuration.normEpsilon, scope: scope["norm"])
-    head =
-      configuration.hasTiedEmbeddings
-      ? nil
-      : try Linear(
-        inputs: hidden, outputs: configuration.vocabularySize, scope: scope["head"])
+    try self.init(configuration.description, scope: scope)
   }
 
   /// The model with exactly these parameters.
@@ -52,6 +69,18 @@ public struct LanguageModel: Sendable {
     try self.init(configuration, scope: scope)
     try scope.requireAllUsed()
   }
+
+  /// The model of a description with exactly these parameters.
+  ///
+  /// - Throws: `LayerError`, also if a parameter is left over.
+  public init(_ description: ModelDescription, parameters: Parameters) throws {
+    let scope = ParameterScope(parameters, dtype: parameters.tensors.first?.dtype ?? .float32)
+    try self.init(description, scope: scope)
+    try scope.requireAllUsed()
+  }
+
+  /// The number of different tokens.
+  public var vocabularySize: Int { description.vocabularySize }
 
   /// The logits of the token after each: int32 [batch, length] → [batch, length, vocabulary].
   ///
@@ -65,7 +94,14 @@ public struct LanguageModel: Sendable {
   ) throws -> Tensor {
     let states = try states(
       tokens, cumulativeLengths: cumulativeLengths, paddingMask: paddingMask)
-    return try states.multiplied(byRowsOf: outputWeight)
+    return try logits(of: states)
+  }
+
+  /// The logits of states after the last norm, [..., hidden] → [..., vocabulary].
+  private func logits(of states: Tensor) throws -> Tensor {
+    let logits = try states.multiplied(byRowsOf: outputWeight).scaled(by: description.logitScale)
+    guard let cap = description.logitSoftcap else { return logits }
+    return try (logits * (1 / cap)).tanh() * cap
   }
 
   /// The mean of −log p(target) over tokens, in nats: a float32 scalar, 0 if no target counts.
@@ -84,9 +120,15 @@ public struct LanguageModel: Sendable {
         "targets", was: "\(targets.summary)", mustBe: "int32 \(tokens.shape), as the tokens")
     }
     let count = targets.elementCount
-    return try states(tokens, cumulativeLengths: cumulativeLengths, paddingMask: paddingMask)
-      .reshaped([count, configuration.hiddenSize])
-      .linearCrossEntropy(weight: outputWeight, targets: targets.reshaped([count]))
+    let states = try states(
+      tokens, cumulativeLengths: cumulativeLengths, paddingMask: paddingMask
+    ).reshaped([count, description.hiddenSize])
+    let flat = try targets.reshaped([count])
+    guard description.logitSoftcap == nil else {
+      return try logits(of: states).crossEntropy(flat)
+    }
+    return try states.scaled(by: description.logitScale)
+      .linearCrossEntropy(weight: outputWeight, targets: flat)
   }
 
   /// The input of the output projection, [batch, length, hidden].
@@ -95,10 +137,22 @@ public struct LanguageModel: Sendable {
   ) throws -> Tensor {
     let context = try context(
       of: tokens, cumulativeLengths: cumulativeLengths, paddingMask: paddingMask)
-    var x = try embedding(tokens)
-    var none: (any MixerCache)?
-    for block in blocks { x = try block(x, context: context, cache: &none) }
-    return try norm(x)
+    var cache = Cache(layers: layers.map { $0.map(\.noCaches) })
+    return try norm(states(tokens, context, &cache))
+  }
+
+  /// The states before the last norm. Adds the tokens to the caches.
+  private func states(_ tokens: Tensor, _ context: TokenContext, _ cache: inout Cache) throws
+    -> Tensor
+  {
+    var x = try embedding(tokens).scaled(by: description.embeddingScale)
+    if let embeddingNorm { x = try embeddingNorm(x) }
+    for (index, steps) in layers.enumerated() {
+      for (number, step) in steps.enumerated() {
+        x = try step(x, context: context, caches: &cache.layers[index][number])
+      }
+    }
+    return x
   }
 
   /// The device of the parameters, on which the model runs.
@@ -109,15 +163,20 @@ public struct LanguageModel: Sendable {
 
   /// What the model keeps of the tokens it has read. A copy is an independent continuation.
   public struct Cache: Sendable {
-    fileprivate var layers: [(any MixerCache)?]
+    /// For each part of each step of each layer.
+    fileprivate var layers: [[[(any MixerCache)?]]]
     public fileprivate(set) var tokenCount = 0
 
     /// The memory it takes.
-    public var byteCount: Int { layers.reduce(0) { $0 + ($1?.byteCount ?? 0) } }
+    public var byteCount: Int {
+      layers.joined().joined().reduce(0) { $0 + ($1?.byteCount ?? 0) }
+    }
   }
 
   /// A cache before the first token.
-  public func makeCache() -> Cache { Cache(layers: blocks.map { $0.makeCache() }) }
+  public func makeCache() -> Cache {
+    Cache(layers: layers.map { $0.map { $0.makeCaches() } })
+  }
 
   /// The logits after `tokens`, int32 [batch, length], which follow those in `cache`: [batch, length,
   /// vocabulary], or for the last token only [batch, 1, vocabulary]. Adds `tokens` to `cache`, which
@@ -128,18 +187,15 @@ public struct LanguageModel: Sendable {
     _ tokens: Tensor, cache: inout Cache, paddingMask: Tensor? = nil, onlyLast: Bool = false
   ) throws -> Tensor {
     let context = try context(of: tokens, offset: cache.tokenCount, paddingMask: paddingMask)
-    guard cache.layers.count == blocks.count else {
+    guard cache.layers.count == layers.count else {
       throw LayerError.invalidArgument(
-        "cache", was: "of \(cache.layers.count) layers", mustBe: "of \(blocks.count) layers")
+        "cache", was: "of \(cache.layers.count) layers", mustBe: "of \(layers.count) layers")
     }
     var next = cache
-    var x = try embedding(tokens)
-    for (index, block) in blocks.enumerated() {
-      x = try block(x, context: context, cache: &next.layers[index])
-    }
+    var x = try states(tokens, context, &next)
     if onlyLast { x = try x.sliced(1, max(0, context.length - 1)..<context.length) }
     next.tokenCount += context.length
-    let result = try norm(x).multiplied(byRowsOf: outputWeight)
+    let result = try logits(of: norm(x))
     cache = next
     return result
   }
@@ -154,40 +210,5 @@ public struct LanguageModel: Sendable {
     return try TokenContext(
       batch: tokens.shape[0], length: tokens.shape[1], offset: offset,
       cumulativeLengths: cumulativeLengths, paddingMask: paddingMask, device: device)
-  }
-}
-
-/// A layer of a language model: x + mixer(norm(x)), then x + feed-forward(norm(x)).
-struct Block: Sendable {
-  private let mixerNorm: RMSNorm
-  private let mixer: any TokenMixer
-  private let feedForwardNorm: RMSNorm
-  private let feedForward: FeedForward
-
-  init(
-    _ layer: LayerConfiguration, of configuration: LanguageModelConfiguration,
-    scope: ParameterScope
-  ) throws {
-    let hidden = configuration.hiddenSize
-    let epsilon = configuration.normEpsilon
-    // Each layer adds twice to the residual stream; scaled so, the sum keeps variance 1 (GPT-2).
-    let outputScale = 1 / Double(2 * configuration.layers.count).squareRoot()
-    mixerNorm = try RMSNorm(width: hidden, epsilon: epsilon, scope: scope["mixer_norm"])
-    mixer = try layer.mixer.makeMixer(
-      hidden: hidden, outputScale: outputScale, scope: scope["mixer"])
-    feedForwardNorm = try RMSNorm(
-      width: hidden, epsilon: epsilon, scope: scope["feed_forward_norm"])
-    feedForward = try FeedForward(
-      width: hidden, inner: configuration.feedForwardSize, outputScale: outputScale,
-      scope: scope["feed_forward"])
-  }
-
-  func makeCache() -> any MixerCache { mixer.makeCache() }
-
-  func callAsFunction(
-    _ x: Tensor, context: TokenContext, cache: inout (any MixerCache)?
-  ) throws -> Tensor {
-    let mixed = try x + mixer(mixerNorm(x), context: context, cache: &cache)
-    return try mixed + feedForward(feedForwardNorm(mixed))
   }
 }

@@ -8,39 +8,66 @@ import AttentionTensors
 /// of queries and keys depend on the distance between their tokens.
 ///
 /// The pairs are (x[i], x[i + d/2]), i < d/2, as in Llama; pair i of a token at position p is rotated
-/// by p · theta^(−2i/d).
+/// by p · theta^(−2i/d), or an angle that ``RotaryScaling`` makes of it.
 ///
 /// Reference: Su et al., *RoFormer* (2021).
 public struct RotaryEmbedding: Hashable, Sendable {
   public static let defaultTheta = 10_000.0
 
-  /// The dimension of a head, even.
+  /// How many elements of a head are rotated, even.
   public let dimension: Int
   public let theta: Double
+  /// How the angles are changed for sequences longer than those of the first training.
+  public let scaling: RotaryScaling?
+  /// Whether the pairs are (x[2i], x[2i + 1]). They are rotated in place of (x[i], x[i + d/2]), which a
+  /// product of a query and a key does not see.
+  public let isInterleaved: Bool
 
   /// - Throws: ``LayerError/invalidArgument(_:was:mustBe:)``.
-  public init(dimension: Int, theta: Double = defaultTheta) throws {
+  public init(
+    dimension: Int, theta: Double = defaultTheta, scaling: RotaryScaling? = nil,
+    isInterleaved: Bool = false
+  ) throws {
     guard dimension > 0, dimension % 2 == 0 else {
       throw LayerError.invalidArgument(
         "headDimension", was: "\(dimension)",
         mustBe: "even and above 0 for rotary embeddings")
     }
     try LayerError.require("theta", isPositive: theta)
+    try scaling?.validate()
+    if case .yarn = scaling, theta <= 1 {
+      throw LayerError.invalidArgument("theta", was: "\(theta)", mustBe: "above 1 for YaRN")
+    }
     self.dimension = dimension
     self.theta = theta
+    self.scaling = scaling
+    self.isInterleaved = isInterleaved
   }
 
-  /// Rotates `x`, [batch, length, heads, dimension], by the positions of `context`.
+  /// Rotates the first `dimension` elements of each head of `x`, [batch, length, heads, head dimension], by
+  /// the positions of `context`.
   ///
   /// - Throws: ``LayerError/invalidArgument(_:was:mustBe:)`` for any other shape or dtype.
   public func callAsFunction(_ x: Tensor, context: TokenContext) throws -> Tensor {
     guard x.rank == 4, x.shape[0] == context.batch, x.shape[1] == context.length,
-      x.shape[3] == dimension, x.dtype.isFloatingPoint
+      x.shape[3] >= dimension, x.dtype.isFloatingPoint
     else {
       throw LayerError.invalidArgument(
         "x", was: "\(x.summary)",
         mustBe: "floating-point [\(context.batch), \(context.length), heads, \(dimension)]")
     }
+    guard x.shape[3] == dimension else {
+      let parts = try x.split(-1, sizes: [dimension, x.shape[3] - dimension])
+      return try .concatenated([self(parts[0], context: context), parts[1]], -1)
+    }
+    guard !isInterleaved else {
+      let pairs = Shape(Array(x.shape.dropLast()) + [dimension / 2, 2])
+      return try rotated(x.reshaped(pairs).transposed().reshaped(x.shape), context)
+    }
+    return try rotated(x, context)
+  }
+
+  private func rotated(_ x: Tensor, _ context: TokenContext) throws -> Tensor {
     if x.dtype == .float64 { return try turnedByDefinition(x, context) }
     let tables = try RotaryTables.shared(self, positions: context.positionLimit, on: x.device)
     let positions = try context.positions.moved(to: x.device)
@@ -69,8 +96,9 @@ public struct RotaryEmbedding: Hashable, Sendable {
     let angles = positions.flatMap { position in frequencies.map { position * $0 } }
     let half = dimension / 2
     let shape: Shape = [context.batch, context.length, 1, half]
-    let cosines = try Tensor(angles.map(cos), shape).moved(to: x.device)
-    let sines = try Tensor(angles.map(sin), shape).moved(to: x.device)
+    let amplitude = self.amplitude
+    let cosines = try Tensor(angles.map { amplitude * cos($0) }, shape).moved(to: x.device)
+    let sines = try Tensor(angles.map { amplitude * sin($0) }, shape).moved(to: x.device)
     let pairs = try x.split(-1, sizes: [half, half])
     return try .concatenated(
       [pairs[0] * cosines - pairs[1] * sines, pairs[1] * cosines + pairs[0] * sines], -1)
@@ -78,8 +106,12 @@ public struct RotaryEmbedding: Hashable, Sendable {
 
   /// The angle of each pair from one position to the next.
   var frequencies: [Double] {
-    (0..<dimension / 2).map { pow(theta, -2 * Double($0) / Double(dimension)) }
+    let plain = (0..<dimension / 2).map { pow(theta, -2 * Double($0) / Double(dimension)) }
+    return scaling?.scaled(plain, theta: theta) ?? plain
   }
+
+  /// The factor of rotated pairs.
+  var amplitude: Double { scaling?.amplitude ?? 1 }
 
   /// - Parameter direction: 1, or −1 for the inverse rotation.
   private static func turn(

@@ -50,7 +50,8 @@ struct RotaryTables: Sendable {
       try Tensor.filling([positions, half], as: Float.self) { target in
         for position in 0..<positions {
           for (pair, frequency) in frequencies.enumerated() {
-            target[position * half + pair] = Float(function(Double(position) * frequency))
+            target[position * half + pair] = Float(
+              rotary.amplitude * function(Double(position) * frequency))
           }
         }
       }

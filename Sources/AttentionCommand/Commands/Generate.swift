@@ -20,6 +20,12 @@ struct Generate: ParsableCommand {
   var prompt: String?
 
   @Option(
+    name: .customLong("prompt-tokens"),
+    help: "The numbers of the tokens to continue, with commas; writes those that follow, with spaces.",
+    transform: Self.numbers)
+  var promptTokens: [Int32]?
+
+  @Option(
     parsing: .unconditional, help: "The number of tokens to generate.", transform: Number.whole)
   var tokens = 400
 
@@ -46,6 +52,24 @@ struct Generate: ParsableCommand {
   @Option(help: "cpu, cuda or cuda:N.")
   var device = "cpu"
 
+  @Option(help: "What the model computes in; weights are converted. Default that of its file.")
+  var dtype: DType?
+
+  func validate() throws {
+    guard prompt == nil || promptTokens == nil else {
+      throw ValidationError("--prompt and --prompt-tokens are both given; there must be one prompt")
+    }
+  }
+
+  private static func numbers(_ text: String) throws -> [Int32] {
+    try text.split(separator: ",", omittingEmptySubsequences: false).map {
+      guard let number = Int32($0) else {
+        throw ValidationError("\"\($0)\" is not the number of a token")
+      }
+      return number
+    }
+  }
+
   func run() throws {
     var options = GenerationOptions(maximumTokens: tokens)
     options.temperature = temperature
@@ -53,19 +77,28 @@ struct Generate: ParsableCommand {
     options.topP = topP
     options.seed = seed
     try options.validate()
-    let model = try SavedModel.read(checkpoint, on: OperatorFlags.device(named: device))
-    try TextStream(model: model, options: options)
-      .write(prompt: prompt ?? StandardInput.text() ?? "\n")
+    let model = try SavedModel.read(
+      checkpoint, dtype: dtype, on: OperatorFlags.device(named: device))
+    let stream = TextStream(model: model, options: options)
+    if let promptTokens { return try stream.writeNumbers(after: promptTokens) }
+    try stream.write(prompt: prompt ?? StandardInput.text() ?? "\n")
   }
 }
 
 /// A model named by the folder of a checkpoint or of a run.
 enum SavedModel {
   /// The model of a checkpoint, or of the latest one of a run.
-  static func read(_ folder: String, on device: Device) throws -> LanguageModel {
-    let saved =
-      try CheckpointStore(folder: folder).readLatest(Checkpoint.init(folder:))
-      ?? Checkpoint(folder: folder)
-    return try saved.moved(to: device).model()
+  static func read(_ folder: String, dtype: DType? = nil, on device: Device) throws
+    -> LanguageModel
+  {
+    if let dtype, !dtype.isFloatingPoint {
+      throw CommandError(
+        "--dtype", was: dtype.rawValue, mustBe: "float32, bfloat16, float16 or float64")
+    }
+    func checkpoint(_ folder: String) throws -> Checkpoint {
+      try Checkpoint(folder: folder, dtype: dtype, device: device)
+    }
+    let saved = try CheckpointStore(folder: folder).readLatest(checkpoint) ?? checkpoint(folder)
+    return try saved.model()
   }
 }

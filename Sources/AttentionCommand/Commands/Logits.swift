@@ -27,6 +27,9 @@ struct Logits: ParsableCommand {
   @Option(help: "cpu, cuda or cuda:N.")
   var device = "cpu"
 
+  @Option(help: "What the model computes in; weights are converted. Default that of its file.")
+  var dtype: DType?
+
   private static let tokens = "tokens"
   private static let mask = "padding_mask"
   private static let lengths = "cumulative_lengths"
@@ -34,7 +37,7 @@ struct Logits: ParsableCommand {
   func run() throws {
     let device = try OperatorFlags.device(named: device)
     try OutputPath.check(output)
-    let model = try SavedModel.read(checkpoint, on: device)
+    let model = try SavedModel.read(checkpoint, dtype: dtype, on: device)
     let inputs = try read()
     guard let tokens = inputs[Self.tokens] else {
       throw CommandError("\(input): \(Self.tokens) [b,t] is missing")
@@ -42,7 +45,7 @@ struct Logits: ParsableCommand {
     let logits: Tensor
     do {
       logits = try model(
-        checked(tokens, model.configuration.vocabularySize),
+        checked(tokens, model.vocabularySize),
         cumulativeLengths: inputs[Self.lengths], paddingMask: inputs[Self.mask])
     } catch {
       guard let message = ToolNames.message(of: error) else { throw error }

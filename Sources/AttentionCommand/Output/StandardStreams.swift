@@ -90,7 +90,7 @@ struct TextStream {
   ///
   /// - Throws: ``CommandError`` if the model's tokens are not bytes.
   func write(prompt: String) throws {
-    let vocabulary = model.configuration.vocabularySize
+    let vocabulary = model.vocabularySize
     guard vocabulary == ByteTokenizer.vocabularySize else {
       throw CommandError(
         "the model's vocabulary_size", was: "\(vocabulary)",
@@ -107,6 +107,18 @@ struct TextStream {
       text = decoder.append(token)
     } while true
     print(Self.shown(decoder.finish()))
+  }
+
+  /// Writes the numbers of the tokens that follow `prompt`, with spaces, and ends the line.
+  func writeNumbers(after prompt: [Int32]) throws {
+    var generator = try TokenGenerator(model, prompt: prompt, options: options)
+    var separator = ""
+    while let token = try generator.next() {
+      print("\(separator)\(token)", terminator: "")
+      try StandardOutput.flush()
+      separator = " "
+    }
+    print()
   }
 
   private static func shown(_ text: String) -> String {

@@ -8,8 +8,20 @@ import FoundationEssentials
 ///
 ///     try Checkpoint(configuration: configuration, parameters: parameters).write(to: "model")
 ///     let model = try Checkpoint(folder: "model").model()
+///
+/// The configuration is one of this package, or that of a published model (``PublishedModel``), which is written
+/// as it was read.
 public struct Checkpoint: Sendable {
-  public let configuration: LanguageModelConfiguration
+  /// Whose configuration a checkpoint has.
+  public enum Format: Hashable, Sendable {
+    case own(LanguageModelConfiguration)
+    /// The contents of a published model's `config.json`.
+    case published(JSONValue)
+  }
+
+  public let format: Format
+  /// What the model consists of.
+  public let description: ModelDescription
   public let parameters: Parameters
 
   /// The files of the folder.
@@ -17,26 +29,48 @@ public struct Checkpoint: Sendable {
   public static let weightsFile = "model.safetensors"
 
   public init(configuration: LanguageModelConfiguration, parameters: Parameters) {
-    self.configuration = configuration
+    self.init(
+      description: configuration.description, format: .own(configuration), parameters: parameters)
+  }
+
+  init(description: ModelDescription, format: Format, parameters: Parameters) {
+    self.description = description
+    self.format = format
     self.parameters = parameters
   }
 
   /// Reads the folder.
   ///
+  /// - Parameters:
+  ///   - folder: of this package, or of a published model.
+  ///   - dtype: that of the parameters; nil for that of the file.
+  ///   - device: where they go.
   /// - Throws: ``ConfigurationError`` or `TensorError.file(path:reason:)`, which names a missing or
   ///   damaged file; ``CheckpointError``, which names the folder, if the configuration is invalid, or
   ///   a tensor is missing, left over, or differs in shape or dtype from what the model needs.
-  public init(folder: String) throws {
-    do { try self.init(reading: folder) } catch let error as LayerError {
+  public init(folder: String, dtype: DType? = nil, device: Device = .cpu) throws {
+    let configuration = try JSONValue(json5File: folder + "/" + Self.configurationFile)
+    guard !PublishedModel.isPublished(configuration) else {
+      self = try PublishedModel(folder: folder, configuration: configuration)
+        .checkpoint(dtype: dtype, device: device)
+      return
+    }
+    do {
+      let own = try Self(reading: folder, configuration)
+      self.init(
+        description: own.description, format: own.format,
+        parameters: try own.parameters.mapping {
+          try $0.cast(to: dtype ?? $0.dtype).moved(to: device)
+        })
+    } catch let error as LayerError {
       throw CheckpointError(folder: folder, reason: .layers(error))
     } catch let error as ConfigurationError where !error.namesFile {
       throw CheckpointError(folder: folder, reason: .configuration(error))
     }
   }
 
-  private init(reading folder: String) throws {
-    configuration = try JSONValue(json5File: folder + "/" + Self.configurationFile)
-      .decoded(as: LanguageModelConfiguration.self)
+  private init(reading folder: String, _ json: JSONValue) throws {
+    let configuration = try json.decoded(as: LanguageModelConfiguration.self)
     let file = try SafetensorsFile(path: folder + "/" + Self.weightsFile)
     let stored = try Parameters(
       file.names.map { (path: $0, tensor: try file.tensor(named: $0)) })
@@ -44,19 +78,24 @@ public struct Checkpoint: Sendable {
     let scope = ParameterScope(stored, dtype: stored.tensors.first?.dtype ?? .float32)
     _ = try LanguageModel(configuration, scope: scope)
     try scope.requireAllUsed()
-    parameters = scope.parameters
+    self.init(configuration: configuration, parameters: scope.parameters)
   }
 
   /// This checkpoint with the parameters on `device`.
   public func moved(to device: Device) throws -> Checkpoint {
-    Checkpoint(configuration: configuration, parameters: try parameters.moved(to: device))
+    replacing(try parameters.moved(to: device))
+  }
+
+  /// This checkpoint with other parameters.
+  public func replacing(_ parameters: Parameters) -> Checkpoint {
+    Checkpoint(description: description, format: format, parameters: parameters)
   }
 
   /// The model of this configuration and these parameters.
   ///
-  /// - Throws: ``ConfigurationError`` or `LayerError`.
+  /// - Throws: `LayerError`.
   public func model() throws -> LanguageModel {
-    try LanguageModel(configuration, parameters: parameters)
+    try LanguageModel(description, parameters: parameters)
   }
 
   /// Writes the folder at `path`, replacing one that exists: it is written under a temporary name and
@@ -79,7 +118,11 @@ public struct Checkpoint: Sendable {
       try Safetensors.write(
         zip(parameters.paths, parameters.tensors).map { (name: $0, tensor: $1) },
         to: folder + "/" + Self.weightsFile)
-      let configuration = try JSONValue(encoding: configuration).serialized()
+      let configuration =
+        switch format {
+        case .own(let configuration): try JSONValue(encoding: configuration).serialized()
+        case .published(let configuration): try configuration.serialized()
+        }
       try AtomicFile.write(
         String(decoding: configuration, as: UTF8.self),
         to: folder + "/" + Self.configurationFile)

@@ -81,6 +81,29 @@ public struct LanguageModelConfiguration: Hashable, Sendable {
   }
 }
 
+extension LanguageModelConfiguration {
+  /// What a model of this configuration consists of.
+  public var description: ModelDescription {
+    let norm = NormOptions(epsilon: normEpsilon)
+    return ModelDescription(
+      vocabularySize: vocabularySize, hiddenSize: hiddenSize,
+      layers: layers.layers.map { layer in
+        LayerDescription([
+          StepDescription(
+            norm: Named("mixer_norm", norm), [PartDescription("mixer", .mixer(layer.mixer))]),
+          StepDescription(
+            norm: Named("feed_forward_norm", norm),
+            [
+              PartDescription(
+                "feed_forward", .feedForward(FeedForward.Options(inner: feedForwardSize)))
+            ]),
+        ])
+      },
+      norm: Named("norm", norm), embedding: "embedding", layerList: "layers",
+      head: hasTiedEmbeddings ? nil : "head")
+  }
+}
+
 extension LanguageModelConfiguration: Codable {
   enum CodingKeys: String, CodingKey, CaseIterable {
     case vocabularySize = "vocabulary_size"

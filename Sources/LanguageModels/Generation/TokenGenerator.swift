@@ -33,7 +33,7 @@ public struct TokenGenerator: Sendable {
   ///   - options: how tokens are chosen, and when to stop.
   /// - Throws: ``GenerationError/invalidArgument(_:was:mustBe:)``.
   public init(_ model: LanguageModel, prompt: [Int32], options: GenerationOptions) throws {
-    let vocabulary = model.configuration.vocabularySize
+    let vocabulary = model.vocabularySize
     guard !prompt.isEmpty else {
       throw GenerationError.invalidArgument("prompt", was: "empty", mustBe: "at least one token")
     }

@@ -11,6 +11,43 @@ public struct ExactAttentionOptions: Hashable, Sendable {
   public var window: Int?
   /// The base of the rotary frequencies; nil for no rotary embedding.
   public var rotaryTheta: Double? = RotaryEmbedding.defaultTheta
+  /// How many elements of a head are rotated; nil for all.
+  public var rotaryDimension: Int?
+  /// How the rotary angles are changed for long sequences.
+  public var rotaryScaling: RotaryScaling?
+  /// Whether the rotary embedding pairs adjacent elements.
+  public var isRotaryInterleaved = false
+  /// The norm of queries and keys before they are rotated.
+  public var queryKeyNorm: QueryKeyNorm?
+  /// Whether the projections of queries, keys and values have biases.
+  public var hasBias = false
+  /// Whether the output projection has a bias.
+  public var hasOutputBias = false
+  /// Whether the heads' outputs are multiplied by σ(gate). Each head of `q_proj` is then twice as wide: the
+  /// query, and then the gate.
+  public var hasOutputGate = false
+  /// Whether each head has a learned sink: one more logit in the softmax's sum.
+  public var hasSinks = false
+  /// Scores s become c · tanh(s / c).
+  public var softcap: Double?
+  /// Whether scores fall with distance, by slope (``ALiBi``).
+  public var hasALiBi = false
+  /// The factor of the products of queries and keys; nil for 1/√dimension.
+  public var scale: Double?
+  /// Whether checkpoints have the projections of queries, keys and values as one tensor, `qkv_proj`.
+  public var isFused = false
+
+  /// A norm of queries and keys, with weights of their own: `q_norm`, `k_norm`.
+  public struct QueryKeyNorm: Hashable, Sendable {
+    /// Whether it is over all heads together, and not over each.
+    public var isOverAllHeads: Bool
+    public var norm: NormOptions
+
+    public init(_ norm: NormOptions, isOverAllHeads: Bool = false) {
+      self.norm = norm
+      self.isOverAllHeads = isOverAllHeads
+    }
+  }
 
   public init(
     heads: Int, keyValueHeads: Int? = nil, headDimension: Int? = nil, window: Int? = nil
@@ -43,6 +80,11 @@ public struct ExactAttentionOptions: Hashable, Sendable {
     }
     if let window { try LayerError.require("window", window, atLeast: 1) }
     if let rotaryTheta { try LayerError.require("rotaryTheta", isPositive: rotaryTheta) }
+    if let softcap { try LayerError.require("softcap", isPositive: softcap) }
+    if let scale { try LayerError.require("attentionScale", isPositive: scale) }
+    if let queryKeyNorm {
+      try LayerError.require("normEpsilon", isPositive: queryKeyNorm.norm.epsilon)
+    }
     if let headDimension {
       try LayerError.require("headDimension", isExtent: headDimension)
     } else if hidden % heads != 0 {
@@ -50,9 +92,18 @@ public struct ExactAttentionOptions: Hashable, Sendable {
         "heads", was: "\(heads)", mustBe: "a divisor of the hidden size, \(hidden)")
     }
     let dimension = headDimension ?? hidden / heads
+    let rotated = rotaryDimension ?? dimension
+    guard rotaryTheta == nil || (1...dimension).contains(rotated) else {
+      throw LayerError.invalidArgument(
+        "rotaryDimension", was: "\(rotated)", mustBe: "in 1...\(dimension), the head's")
+    }
     return Layout(
       heads: heads, keyValueHeads: shared, dimension: dimension,
-      rotary: try rotaryTheta.map { try RotaryEmbedding(dimension: dimension, theta: $0) })
+      rotary: try rotaryTheta.map {
+        try RotaryEmbedding(
+          dimension: rotated, theta: $0, scaling: rotaryScaling,
+          isInterleaved: isRotaryInterleaved)
+      })
   }
 }
 

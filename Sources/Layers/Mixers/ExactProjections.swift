@@ -1,31 +1,54 @@
 import AttentionOperators
 import AttentionTensors
 
-/// What the exact attention mixers share: projections, rotary positions, window and cache.
+/// What the exact attention mixers share: projections, norms, rotary positions, window and cache.
 struct ExactProjections: Sendable {
   private let hidden: Int
+  private let options: ExactAttentionOptions
   private let layout: ExactAttentionOptions.Layout
-  let window: Int?
-  private let query: Linear
-  private let key: Linear
-  private let value: Linear
+  /// The projections of queries, keys and values, or the one of all three.
+  private let inputs: [Linear]
+  private let queryNorm: Norm?
+  private let keyNorm: Norm?
+  private let sinks: Tensor?
   private let output: Linear
 
   var heads: Int { layout.heads }
+  var window: Int? { options.window }
 
   init(
     hidden: Int, options: ExactAttentionOptions, outputScale: Double, scope: ParameterScope
   ) throws {
-    layout = try options.layout(hidden: hidden)
-    let width = layout.heads * layout.dimension
-    let shared = layout.keyValueHeads * layout.dimension
+    let layout = try options.layout(hidden: hidden)
+    self.layout = layout
+    self.options = options
     self.hidden = hidden
-    window = options.window
-    query = try Linear(inputs: hidden, outputs: width, scope: scope["q_proj"])
-    key = try Linear(inputs: hidden, outputs: shared, scope: scope["k_proj"])
-    value = try Linear(inputs: hidden, outputs: shared, scope: scope["v_proj"])
+    let widths = Self.widths(layout, options)
+    let names = options.isFused ? ["qkv_proj"] : ["q_proj", "k_proj", "v_proj"]
+    inputs = try zip(names, options.isFused ? [widths.reduce(0, +)] : widths).map { name, width in
+      try Linear(
+        inputs: hidden, outputs: width, hasBias: options.hasBias, scope: scope[name])
+    }
+    func norm(_ name: String, heads: Int) throws -> Norm? {
+      try options.queryKeyNorm.map {
+        try Norm(
+          $0.norm, width: ($0.isOverAllHeads ? heads : 1) * layout.dimension, scope: scope[name])
+      }
+    }
+    queryNorm = try norm("q_norm", heads: layout.heads)
+    keyNorm = try norm("k_norm", heads: layout.keyValueHeads)
+    sinks = options.hasSinks ? try scope.parameter("sinks", [layout.heads], .zeros) : nil
     output = try Linear(
-      inputs: width, outputs: hidden, scale: outputScale, scope: scope["o_proj"])
+      inputs: layout.heads * layout.dimension, outputs: hidden, hasBias: options.hasOutputBias,
+      scale: outputScale, scope: scope["o_proj"])
+  }
+
+  /// The widths of queries, with their gates, of keys and of values.
+  private static func widths(
+    _ layout: ExactAttentionOptions.Layout, _ options: ExactAttentionOptions
+  ) -> [Int] {
+    let shared = layout.keyValueHeads * layout.dimension
+    return [layout.heads * layout.dimension * (options.hasOutputGate ? 2 : 1), shared, shared]
   }
 
   /// Projects, applies `prepare` to queries and keys, rotates them by their positions, and attends.
@@ -38,9 +61,11 @@ struct ExactProjections: Sendable {
       let prepared = try prepare(heads)
       return try layout.rotary?(prepared, context: context) ?? prepared
     }
-    let queries = try positioned(query(x).separatedHeads(layout.heads))
-    var keys = try positioned(key(x).separatedHeads(layout.keyValueHeads))
-    var values = try value(x).separatedHeads(layout.keyValueHeads)
+    let projected = try project(x)
+    let queries = try positioned(
+      normalized(projected.queries, queryNorm, heads: layout.heads))
+    var keys = try positioned(normalized(projected.keys, keyNorm, heads: layout.keyValueHeads))
+    var values = try projected.values.separatedHeads(layout.keyValueHeads)
     var keyMask = context.paddingMask
     var kept = try cache.asKind(KeyValueCache.self)
     if let window = kept?.window, window != self.window {
@@ -54,9 +79,37 @@ struct ExactProjections: Sendable {
     let mask = AttentionMask(
       isCausal: true, window: window.map { Window(left: $0 - 1, right: 0) }, keyMask: keyMask,
       cumulativeLengths: context.cumulativeLengths)
+    let terms = ScoreTerms(
+      softcap: options.softcap, alibi: options.hasALiBi ? .standard : nil, sinks: sinks)
     let result = try attention(
-      queries: queries, keys: keys, values: values, similarity: similarity, mask: mask)
+      queries: queries, keys: keys, values: values, similarity: similarity, mask: mask,
+      terms: terms)
     cache = kept
-    return try output(result.output.joinedHeads())
+    var mixed = try result.output.joinedHeads()
+    if let gate = projected.gate { mixed = try mixed * gate.sigmoid() }
+    return try output(mixed)
+  }
+
+  /// Queries, keys and values [batch, length, heads · dimension], and the gate of the output.
+  private func project(_ x: Tensor) throws -> (
+    queries: Tensor, keys: Tensor, values: Tensor, gate: Tensor?
+  ) {
+    let parts =
+      try options.isFused
+      ? inputs[0](x).split(-1, sizes: Self.widths(layout, options)).map { try $0.contiguous() }
+      : inputs.map { try $0(x) }
+    guard options.hasOutputGate else { return (parts[0], parts[1], parts[2], nil) }
+    let halves = try parts[0].separatedHeads(layout.heads)
+      .split(-1, sizes: [layout.dimension, layout.dimension])
+    return (
+      try halves[0].joinedHeads(), parts[1], parts[2], try halves[1].joinedHeads()
+    )
+  }
+
+  /// [batch, length, heads · dimension] as [batch, length, heads, dimension], after the norm.
+  private func normalized(_ x: Tensor, _ norm: Norm?, heads: Int) throws -> Tensor {
+    guard let norm, let options = options.queryKeyNorm else { return try x.separatedHeads(heads) }
+    return try options.isOverAllHeads
+      ? norm(x).separatedHeads(heads) : norm(x.separatedHeads(heads))
   }
 }

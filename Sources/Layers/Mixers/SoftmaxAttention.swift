@@ -1,13 +1,16 @@
 import AttentionOperators
 import AttentionTensors
 
-/// Causal softmax attention with rotary positions, grouped-query heads and an optional window.
+/// Causal softmax attention with rotary positions, grouped-query heads and the options of
+/// ``ExactAttentionOptions``.
 ///
-///     O = softmax(rotate(Q) rotate(K)ᵀ / √d) V ,  y = Wₒ O
+///     O = softmax(rotate(norm(Q)) rotate(norm(K))ᵀ / √d) V ,  y = Wₒ (O ⊙ σ(gate))
 ///
-/// Parameters: `q_proj`, `k_proj`, `v_proj`, `o_proj`.
+/// Parameters: `q_proj`, `k_proj`, `v_proj`, `o_proj`, and with the options that need them `q_norm`, `k_norm`
+/// and `sinks` [heads].
 public struct SoftmaxAttention: TokenMixer {
   private let projections: ExactProjections
+  private let scale: Scale?
 
   /// - Parameters:
   ///   - hidden: the hidden size.
@@ -20,6 +23,7 @@ public struct SoftmaxAttention: TokenMixer {
   ) throws {
     projections = try ExactProjections(
       hidden: hidden, options: options, outputScale: outputScale, scope: scope)
+    scale = options.scale.map { .number($0) }
   }
 
   public func makeCache() -> any MixerCache { KeyValueCache(window: projections.window) }
@@ -28,6 +32,6 @@ public struct SoftmaxAttention: TokenMixer {
     _ x: Tensor, context: TokenContext, cache: inout (any MixerCache)?
   ) throws -> Tensor {
     try projections.attend(
-      self, x, similarity: .dotProduct(), context: context, cache: &cache)
+      self, x, similarity: .dotProduct(scale: scale), context: context, cache: &cache)
   }
 }

@@ -17,7 +17,7 @@ import Synchronization
 public struct ParameterScope: Sendable {
   private enum Source {
     case seed(UInt64)
-    case parameters(Parameters)
+    case stored(any ParameterSource)
     case shapes
   }
 
@@ -48,8 +48,8 @@ public struct ParameterScope: Sendable {
   }
 
   /// Parameters are read from `parameters` and must have `dtype`.
-  public init(_ parameters: Parameters, dtype: DType = .float32) {
-    self.init(registry: Registry(source: .parameters(parameters), dtype: dtype), path: "")
+  public init(_ parameters: some ParameterSource, dtype: DType = .float32) {
+    self.init(registry: Registry(source: .stored(parameters), dtype: dtype), path: "")
   }
 
   /// Each parameter is a single broadcast zero: to list a model's parameters without their memory.
@@ -82,8 +82,8 @@ public struct ParameterScope: Sendable {
     case .seed(let seed):
       var generator = Philox(seed: seed, label: path)
       tensor = try initializer.tensor(shape, dtype: dtype, using: &generator)
-    case .parameters(let parameters):
-      guard let found = parameters[path] else {
+    case .stored(let parameters):
+      guard let found = try parameters.tensor(at: path) else {
         throw LayerError.missingParameter(path: path, expected: "\(dtype.rawValue) \(shape)")
       }
       guard found.shape == shape, found.dtype == dtype else {
@@ -102,10 +102,10 @@ public struct ParameterScope: Sendable {
   /// Throws ``LayerError/unusedParameters(paths:)`` if parameters were given that no layer uses. Call
   /// it when the model is built.
   public func requireAllUsed() throws {
-    guard case .parameters(let given) = registry.source else { return }
+    guard case .stored(let given) = registry.source else { return }
     let used = parameters
-    guard used.paths.count < given.paths.count else { return }
-    throw LayerError.unusedParameters(paths: given.paths.filter { used[$0] == nil })
+    let unused = given.paths.filter { used[$0] == nil }
+    guard unused.isEmpty else { throw LayerError.unusedParameters(paths: unused) }
   }
 
   private func qualified(_ name: String) -> String { path.isEmpty ? name : path + "." + name }

@@ -1,10 +1,18 @@
 import AttentionTensors
 
+/// What a ``ParameterScope`` reads parameters from: those in memory, or a file's.
+public protocol ParameterSource: Sendable {
+  /// The paths of all parameters.
+  var paths: [String] { get }
+  /// The parameter of a path; nil if there is none. Asked for once for each.
+  func tensor(at path: String) throws -> Tensor?
+}
+
 /// The parameters of a model: tensors in order, each under its path.
 ///
 /// The path names the layer of a tensor, such as `layers.0.mixer.q_proj.weight`, and is the tensor's
 /// name in checkpoints.
-public struct Parameters: Sendable {
+public struct Parameters: ParameterSource {
   public private(set) var paths: [String] = []
   public private(set) var tensors: [Tensor] = []
   private var places: [String: Int] = [:]
@@ -18,6 +26,8 @@ public struct Parameters: Sendable {
   }
 
   public subscript(path: String) -> Tensor? { places[path].map { tensors[$0] } }
+
+  public func tensor(at path: String) -> Tensor? { self[path] }
 
   /// How many elements all tensors have together.
   public var count: Int { tensors.reduce(0) { $0 + $1.elementCount } }

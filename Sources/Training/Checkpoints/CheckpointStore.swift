@@ -113,7 +113,7 @@ public struct CheckpointStore: Sendable {
     let folder = path(step: step)
     let state = try state(step: step)
     let checkpoint = try Checkpoint(folder: folder)
-    guard checkpoint.configuration == model else {
+    guard checkpoint.format == .own(model) else {
       throw TrainingError.cannotContinue(
         folder, because: "it holds a model of another configuration")
     }

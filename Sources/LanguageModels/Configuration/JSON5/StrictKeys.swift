@@ -65,7 +65,7 @@ extension [any CodingKey] {
 }
 
 /// The candidate with the fewest edits to `word`, if a third of the word or less must change.
-private func nearest(to word: String, among candidates: [String]) -> String? {
+func nearest(to word: String, among candidates: [String]) -> String? {
   let longest = 100
   guard word.utf8.count <= longest else { return nil }
   let allowed = max(2, word.count / 3)

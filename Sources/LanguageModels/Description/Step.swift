@@ -1,0 +1,85 @@
+import AttentionLayers
+import AttentionTensors
+
+/// A step of a layer: x + scale · postNorm(Σ over the parts of part(norm(x))).
+struct Step: Sendable {
+  private let description: StepDescription
+  private let norm: Norm?
+  private let parts: [Part]
+  private let postNorm: Norm?
+
+  private enum Part: Sendable {
+    case mixer(any TokenMixer)
+    case feedForward(FeedForward)
+    case experts(MixtureOfExperts)
+  }
+
+  /// - Parameters:
+  ///   - description: what the step consists of.
+  ///   - hidden: the hidden size.
+  ///   - outputScale: the standard deviation of a part's output at the start of training.
+  ///   - scope: the layer's.
+  init(
+    _ description: StepDescription, hidden: Int, outputScale: Double, scope: ParameterScope
+  ) throws {
+    self.description = description
+    func norm(_ named: Named<NormOptions>?) throws -> Norm? {
+      try named.map { try Norm($0.part, width: hidden, scope: scope[$0.name]) }
+    }
+    self.norm = try norm(description.norm)
+    parts = try description.parts.map { part in
+      let scope = scope[part.name]
+      switch part.kind {
+      case .mixer(let mixer):
+        return .mixer(
+          try mixer.makeMixer(hidden: hidden, outputScale: outputScale, scope: scope))
+      case .feedForward(let options):
+        return .feedForward(
+          try FeedForward(width: hidden, options: options, outputScale: outputScale, scope: scope))
+      case .experts(let options):
+        return .experts(
+          try MixtureOfExperts(
+            width: hidden, options: options, outputScale: outputScale, scope: scope))
+      }
+    }
+    postNorm = try norm(description.postNorm)
+  }
+
+  /// A cache for each part that needs one.
+  func makeCaches() -> [(any MixerCache)?] {
+    parts.map { part in
+      if case .mixer(let mixer) = part { mixer.makeCache() } else { nil }
+    }
+  }
+
+  /// The caches of whole sequences.
+  var noCaches: [(any MixerCache)?] { parts.map { _ in nil } }
+
+  /// - Parameter caches: those of ``makeCaches()``, or ``noCaches`` for whole sequences.
+  func callAsFunction(
+    _ x: Tensor, context: TokenContext, caches: inout [(any MixerCache)?]
+  ) throws -> Tensor {
+    let normed = try norm?(x) ?? x
+    var sum: Tensor?
+    for (index, part) in parts.enumerated() {
+      let factors = description.parts[index]
+      let input = try normed.scaled(by: factors.inputScale)
+      let output: Tensor
+      switch part {
+      case .mixer(let mixer):
+        output = try mixer(input, context: context, cache: &caches[index])
+      case .feedForward(let layer): output = try layer(input)
+      case .experts(let layer): output = try layer(input)
+      }
+      let scaled = try output.scaled(by: factors.outputScale)
+      sum = try sum.map { try $0 + scaled } ?? scaled
+    }
+    guard let sum else { return x }
+    return try x + (postNorm?(sum) ?? sum).scaled(by: description.scale)
+  }
+}
+
+extension Tensor {
+  /// This times a factor, or this itself if that is 1.
+  func scaled(by factor: Double) throws -> Tensor { factor == 1 ? self : try self * factor }
+}

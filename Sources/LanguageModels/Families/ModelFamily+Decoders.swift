@@ -1,0 +1,169 @@
+import AttentionLayers
+
+/// The families of decoders in the manner of Llama: attention and a feed-forward layer, each after a norm.
+extension ModelFamily {
+  /// Llama, and the models that only set its options differently.
+  static let llama = ModelFamily("llama", "mistral", "ministral", "arcee", "smollm3", "seed_oss") {
+    configuration in
+    let bias = try configuration.bool("attention_bias") ?? false
+    let activation = try configuration.activation("hidden_act")
+    let hasBias = try configuration.bool("mlp_bias") ?? false
+    return try DecoderFamily(configuration) { options, _ in
+      options.hasBias = bias
+      options.hasOutputBias = bias
+    }.description { _ in
+      .feedForward(
+        try configuration.feedForward(activation: activation, hasBias: hasBias))
+    }
+  }
+
+  static let qwen2 = ModelFamily("qwen2") { configuration in
+    let activation = try configuration.activation("hidden_act")
+    return try DecoderFamily(configuration) { options, _ in options.hasBias = true }
+      .description { _ in .feedForward(try configuration.feedForward(activation: activation)) }
+  }
+
+  static let qwen3 = ModelFamily("qwen3", "qwen3_moe") { configuration in
+    let activation = try configuration.activation("hidden_act")
+    let bias = try configuration.bool("attention_bias") ?? false
+    let decoder = try DecoderFamily(configuration) { options, norm in
+      options.hasBias = bias
+      options.hasOutputBias = bias
+      options.queryKeyNorm = ExactAttentionOptions.QueryKeyNorm(norm)
+    }
+    let experts = try configuration.experts(activation: activation)
+    let dense = try configuration.integers("mlp_only_layers") ?? []
+    let step = try configuration.integer("decoder_sparse_step") ?? 1
+    return try decoder.description { layer in
+      if let experts, !dense.contains(layer), (layer + 1) % step == 0 { return .experts(experts) }
+      return .feedForward(try configuration.feedForward(activation: activation))
+    }
+  }
+
+  static let mixtral = ModelFamily("mixtral") { configuration in
+    var expert = try configuration.feedForward(activation: configuration.activation("hidden_act"))
+    expert.names = FeedForward.Names(gate: "w1", up: "w3", down: "w2")
+    var experts = MixtureOfExperts.Options(
+      experts: try configuration.requiredInteger("num_local_experts"),
+      chosen: try configuration.integer("num_experts_per_tok") ?? 2, expert: expert)
+    experts.routing = .softmaxOfChosen
+    let all = experts
+    var decoder = try DecoderFamily(configuration)
+    decoder.feedForward = "block_sparse_moe"
+    return try decoder.description { _ in .experts(all) }
+  }
+
+  /// Norms after the mixers, over all heads of queries and keys together.
+  static let olmo2 = ModelFamily("olmo2") { configuration in
+    let activation = try configuration.activation("hidden_act")
+    let bias = try configuration.bool("attention_bias") ?? false
+    var decoder = try DecoderFamily(configuration) { options, norm in
+      options.hasBias = bias
+      options.hasOutputBias = bias
+      options.queryKeyNorm = ExactAttentionOptions.QueryKeyNorm(norm, isOverAllHeads: true)
+    }
+    decoder.norms = .after
+    return try decoder.description { _ in
+      .feedForward(try configuration.feedForward(activation: activation))
+    }
+  }
+
+  static let phi3 = ModelFamily("phi3") { configuration in
+    var feedForward = try configuration.feedForward(
+      activation: configuration.activation("hidden_act"))
+    feedForward.names.fused = "gate_up_proj"
+    let options = feedForward
+    return try DecoderFamily(configuration) { options, _ in options.isFused = true }
+      .description { _ in .feedForward(options) }
+  }
+
+  static let granite = ModelFamily("granite") { configuration in
+    let activation = try configuration.activation("hidden_act")
+    let bias = try configuration.bool("attention_bias") ?? false
+    let hasBias = try configuration.bool("mlp_bias") ?? false
+    let scale = try configuration.number("attention_multiplier") ?? 1
+    var decoder = try DecoderFamily(configuration) { options, _ in
+      options.hasBias = bias
+      options.hasOutputBias = bias
+      options.scale = scale
+    }
+    decoder.stepScale = try configuration.number("residual_multiplier") ?? 1
+    var description = try decoder.description { _ in
+      .feedForward(try configuration.feedForward(activation: activation, hasBias: hasBias))
+    }
+    description.embeddingScale = try configuration.number("embedding_multiplier") ?? 1
+    description.logitScale = 1 / (try configuration.number("logits_scaling") ?? 1)
+    return description
+  }
+}
+
+/// Gemma: norms before and after, weights of norms counted from 1, scaled embeddings.
+extension ModelFamily {
+  static let gemma2 = ModelFamily("gemma2") { try gemma($0, theta: 10_000) { _, _ in } }
+
+  static let gemma3 = ModelFamily("gemma3_text") { configuration in
+    // Files of before the rotary parameters by kind of layer have one base for layers with a window.
+    let local = try configuration.number("rope_local_base_freq") ?? 10_000
+    return try gemma(configuration, theta: 1_000_000) { options, norm in
+      options.queryKeyNorm = ExactAttentionOptions.QueryKeyNorm(norm)
+      if options.window != nil, try !configuration.hasRotaryByKind {
+        options.rotaryTheta = local
+        options.rotaryScaling = nil
+      }
+    }
+  }
+
+  private static func gemma(
+    _ configuration: PublishedConfiguration, theta: Double,
+    options change: @escaping (inout ExactAttentionOptions, NormOptions) throws -> Void
+  ) throws -> ModelDescription {
+    let activation = try configuration.activation("hidden_activation", default: .geluTanh)
+    let scale = try configuration.number("query_pre_attn_scalar") ?? 256
+    let bias = try configuration.bool("attention_bias") ?? false
+    let softcap = try configuration.number("attn_logit_softcapping")
+    try configuration.require("use_bidirectional_attention", among: .bool(false))
+    var decoder = try DecoderFamily(configuration, theta: theta, normOffset: 1) { options, norm in
+      options.hasBias = bias
+      options.hasOutputBias = bias
+      options.scale = 1 / scale.squareRoot()
+      options.softcap = softcap
+      try change(&options, norm)
+    }
+    decoder.norms = .around
+    decoder.tiesByDefault = true
+    var description = try decoder.description { _ in
+      .feedForward(try configuration.feedForward(activation: activation))
+    }
+    description.embeddingScale = Double(description.hiddenSize).squareRoot()
+    description.logitSoftcap = try configuration.number("final_logit_softcapping")
+    return description
+  }
+}
+
+extension PublishedConfiguration {
+  /// The feed-forward layer of `intermediate_size`.
+  func feedForward(activation: Activation, hasBias: Bool = false) throws -> FeedForward.Options {
+    var options = FeedForward.Options(inner: try requiredInteger("intermediate_size"))
+    options.activation = activation
+    options.hasBias = hasBias
+    return options
+  }
+
+  /// The experts of the Qwen families; nil if there are none.
+  func experts(activation: Activation) throws -> MixtureOfExperts.Options? {
+    guard let count = try integer("num_experts", in: 0...Self.largestSize), count > 0 else {
+      return nil
+    }
+    var expert = FeedForward.Options(inner: try requiredInteger("moe_intermediate_size"))
+    expert.activation = activation
+    var options = MixtureOfExperts.Options(
+      experts: count, chosen: try requiredInteger("num_experts_per_tok"), expert: expert)
+    options.routing = .softmax(sumsToOne: try bool("norm_topk_prob") ?? false)
+    return options
+  }
+
+  /// Whether the rotary parameters are given for each kind of layer.
+  var hasRotaryByKind: Bool {
+    get throws { try object("rope_parameters")?.has("sliding_attention") ?? false }
+  }
+}

@@ -1,0 +1,176 @@
+import AttentionTensors
+
+/// A feed-forward layer of several experts, of which a router chooses a few for each token.
+///
+///     y = Σ over the chosen experts of weight · expert(x)  + shared(x) · σ(W_s x)
+///
+/// Tokens are gathered by expert, each expert computes all of its tokens as one product, and the results of a
+/// token are added in the order of their weights.
+///
+/// Parameters: the router, `experts.N.…` for each expert, and those of the shared expert.
+///
+/// Reference: Shazeer et al., *Outrageously large neural networks: the sparsely-gated mixture-of-experts layer*
+/// (2017).
+public struct MixtureOfExperts: Sendable {
+  /// How scores become weights of the chosen experts.
+  public enum Routing: Hashable, Sendable {
+    /// The softmax over all experts; `sumsToOne` divides the weights of the chosen ones by their sum.
+    case softmax(sumsToOne: Bool)
+    /// The softmax over the chosen experts.
+    case softmaxOfChosen
+    /// σ of the scores, times `scale`, after division by the sum of the chosen ones if it `sumsToOne`. Experts
+    /// are chosen by σ + `e_score_correction_bias` of the router.
+    case sigmoid(sumsToOne: Bool, scale: Double)
+  }
+
+  public struct Options: Hashable, Sendable {
+    public var experts: Int
+    /// How many experts compute a token.
+    public var chosen: Int
+    /// The inner width, activation and names of each expert.
+    public var expert: FeedForward.Options
+    public var routing = Routing.softmax(sumsToOne: true)
+    /// The name of the router.
+    public var router = "gate"
+    public var hasRouterBias = false
+    /// An expert that computes every token: its name and options.
+    public var shared: Shared?
+
+    public init(experts: Int, chosen: Int, expert: FeedForward.Options) {
+      self.experts = experts
+      self.chosen = chosen
+      self.expert = expert
+    }
+  }
+
+  public struct Shared: Hashable, Sendable {
+    public var name: String
+    public var options: FeedForward.Options
+    /// The name of the projection whose sigmoid multiplies its output; nil for none.
+    public var gate: String?
+
+    public init(name: String, options: FeedForward.Options, gate: String? = nil) {
+      self.name = name
+      self.options = options
+      self.gate = gate
+    }
+  }
+
+  private let options: Options
+  private let router: Linear
+  /// [experts]
+  private let correction: Tensor?
+  private let experts: [FeedForward]
+  private let shared: FeedForward?
+  private let sharedGate: Linear?
+
+  /// - Parameters:
+  ///   - width: the extent of the last axis of input and output.
+  ///   - options: the experts, and how they are chosen.
+  ///   - outputScale: the standard deviation of an output for inner activations of variance 1.
+  ///   - scope: where the parameters come from.
+  /// - Throws: ``LayerError``.
+  public init(
+    width: Int, options: Options, outputScale: Double = 1, scope: ParameterScope
+  ) throws {
+    try LayerError.require("experts", isExtent: options.experts)
+    guard (1...options.experts).contains(options.chosen) else {
+      throw LayerError.invalidArgument(
+        "experts per token", was: "\(options.chosen)",
+        mustBe: "in 1...\(options.experts), the number of experts")
+    }
+    self.options = options
+    let routerScope = scope[options.router]
+    router = try Linear(
+      inputs: width, outputs: options.experts, hasBias: options.hasRouterBias, scope: routerScope)
+    if case .sigmoid = options.routing {
+      correction = try routerScope.parameter("e_score_correction_bias", [options.experts], .zeros)
+    } else {
+      correction = nil
+    }
+    experts = try (0..<options.experts).map {
+      try FeedForward(
+        width: width, options: options.expert, outputScale: outputScale,
+        scope: scope["experts"]["\($0)"])
+    }
+    shared = try options.shared.map {
+      try FeedForward(
+        width: width, options: $0.options, outputScale: outputScale, scope: scope[$0.name])
+    }
+    sharedGate = try options.shared?.gate.map {
+      try Linear(inputs: width, outputs: 1, scope: scope[$0])
+    }
+  }
+
+  /// - Parameter x: `[..., width]`
+  public func callAsFunction(_ x: Tensor) throws -> Tensor {
+    let width = x.shape[x.rank - 1]
+    let rows = try x.reshaped([x.elementCount / max(1, width), width])
+    var result = try routed(rows)
+    if let shared {
+      var output = try shared(rows)
+      if let sharedGate { output = try output * sharedGate(rows).sigmoid() }
+      result = try result + output
+    }
+    return try result.reshaped(x.shape)
+  }
+
+  /// The experts' part, [tokens, width].
+  private func routed(_ rows: Tensor) throws -> Tensor {
+    let (tokens, width, chosen) = (rows.shape[0], rows.shape[1], options.chosen)
+    guard tokens > 0 else { return rows }
+    let choice = try choose(rows)
+    // The places [token · chosen + rank] in the order of their experts.
+    let numbers = try choice.indices.elements(as: Int32.self)
+    var places: [[Int32]] = Array(repeating: [], count: options.experts)
+    for (place, expert) in numbers.enumerated() { places[Int(expert)].append(Int32(place)) }
+    var outputs: [Tensor] = []
+    for (expert, places) in zip(experts, places) where !places.isEmpty {
+      let own = try rows.gatheringRows(Tensor(places.map { $0 / Int32(chosen) }))
+      outputs.append(try expert(own))
+    }
+    var positions = [Int32](repeating: 0, count: numbers.count)
+    for (position, place) in places.joined().enumerated() {
+      positions[Int(place)] = Int32(position)
+    }
+    let weights = try choice.weights.cast(to: rows.dtype).moved(to: rows.device)
+    return try Tensor.concatenated(outputs, 0)
+      .gatheringRows(Tensor(positions, [tokens, chosen]))
+      .reshaped([tokens, chosen, width])
+      .weightedSum(weights.unsqueezed(-1))
+  }
+
+  /// The experts of each token, int32 [tokens, chosen] in descending order, and their weights.
+  private func choose(_ rows: Tensor) throws -> (indices: Tensor, weights: Tensor) {
+    let scores = try router(rows).cast(to: .float32).moved(to: .cpu)
+    switch options.routing {
+    case .softmax(let sumsToOne):
+      let top = try scores.softmax().topK(options.chosen)
+      return (top.indices, sumsToOne ? try top.values.summingToOne() : top.values)
+    case .softmaxOfChosen:
+      let top = try scores.topK(options.chosen)
+      return (top.indices, try top.values.softmax())
+    case .sigmoid(let sumsToOne, let scale):
+      let weights = try scores.sigmoid()
+      let bias = try (correction ?? .zeros([options.experts])).cast(to: .float32).moved(to: .cpu)
+      let indices = try (weights.detached() + bias.detached()).topK(options.chosen).indices
+      let chosen = try weights.gathering(indices)
+      return (indices, try (sumsToOne ? chosen.summingToOne() : chosen) * scale)
+    }
+  }
+}
+
+extension Tensor {
+  /// Rows divided by their sums.
+  fileprivate func summingToOne() throws -> Tensor { try self / sum([-1], keepsAxes: true) }
+
+  /// Σ over axis 1 of these times `weights`.
+  fileprivate func weightedSum(_ weights: Tensor) throws -> Tensor { try (self * weights).sum([1]) }
+
+  /// The elements of each row [rows, n] at `indices`, int32 [rows, k].
+  fileprivate func gathering(_ indices: Tensor) throws -> Tensor {
+    let n = Int32(shape[1])
+    let firsts = try Tensor((0..<Int32(shape[0])).map { $0 * n }, [shape[0], 1])
+    return try reshaped([elementCount, 1]).gatheringRows(indices + firsts).reshaped(indices.shape)
+  }
+}

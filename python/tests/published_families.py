@@ -1,0 +1,96 @@
+"""Tiny random models of published families, as transformers makes them."""
+
+import dataclasses
+
+SIZES = dict(
+    vocab_size=128,
+    hidden_size=64,
+    intermediate_size=96,
+    num_hidden_layers=3,
+    num_attention_heads=4,
+    num_key_value_heads=2,
+    max_position_embeddings=512,
+)
+LLAMA3 = {
+    "rope_type": "llama3",
+    "rope_theta": 10000.0,
+    "factor": 8.0,
+    "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 64,
+}
+YARN = {
+    "rope_type": "yarn",
+    "rope_theta": 10000.0,
+    "factor": 4.0,
+    "original_max_position_embeddings": 16,
+}
+LINEAR = {"rope_type": "linear", "rope_theta": 10000.0, "factor": 4.0}
+
+
+@dataclasses.dataclass(frozen=True)
+class Family:
+    """A tiny model: the name of its configuration's class in transformers, and its options."""
+
+    configuration: str
+    options: dict
+
+    def build(self, seed=0):
+        """A model with random weights, float32."""
+        import torch
+        import transformers
+
+        torch.manual_seed(seed)
+        configuration = getattr(transformers, self.configuration)(**self.options)
+        model = transformers.AutoModelForCausalLM.from_config(
+            configuration, dtype=torch.float32, attn_implementation="eager"
+        ).eval()
+        with torch.no_grad():
+            # What starts at a constant, such as norms and biases, must count too.
+            for parameter in model.parameters():
+                parameter.add_(torch.randn_like(parameter) * 0.05)
+        return model
+
+
+FAMILIES = {
+    "llama": Family("LlamaConfig", {**SIZES, "rope_parameters": LLAMA3}),
+    "llama_yarn": Family(
+        "LlamaConfig",
+        {**SIZES, "rope_parameters": YARN, "attention_bias": True, "mlp_bias": True},
+    ),
+    "llama_linear": Family(
+        "LlamaConfig", {**SIZES, "rope_parameters": LINEAR, "tie_word_embeddings": True}
+    ),
+    "mistral": Family("MistralConfig", {**SIZES, "sliding_window": 5}),
+    "qwen2": Family("Qwen2Config", SIZES),
+    "qwen3": Family("Qwen3Config", {**SIZES, "head_dim": 24}),
+    "qwen3_moe": Family(
+        "Qwen3MoeConfig",
+        {
+            **SIZES,
+            "head_dim": 16,
+            "num_experts": 8,
+            "num_experts_per_tok": 2,
+            "moe_intermediate_size": 32,
+            "mlp_only_layers": [1],
+        },
+    ),
+    "mixtral": Family("MixtralConfig", {**SIZES, "num_local_experts": 4}),
+    "gemma2": Family("Gemma2Config", {**SIZES, "head_dim": 16, "sliding_window": 5}),
+    "gemma3_text": Family(
+        "Gemma3TextConfig",
+        {**SIZES, "head_dim": 16, "sliding_window": 5, "sliding_window_pattern": 2},
+    ),
+    "olmo2": Family("Olmo2Config", SIZES),
+    "phi3": Family("Phi3Config", {**SIZES, "pad_token_id": 0}),
+    "granite": Family(
+        "GraniteConfig",
+        {
+            **SIZES,
+            "embedding_multiplier": 2.0,
+            "residual_multiplier": 0.5,
+            "logits_scaling": 3.0,
+            "attention_multiplier": 0.1,
+        },
+    ),
+}

@@ -1,0 +1,80 @@
+"""The tool's models of published families, beside those of transformers with the same weights."""
+
+import os
+import subprocess
+
+import pytest
+import torch
+
+from published_families import FAMILIES
+
+safetensors = pytest.importorskip("safetensors.torch")
+TOOL = os.environ.get("ATTENTION_TOOL")
+pytestmark = pytest.mark.skipif(
+    TOOL is None, reason="ATTENTION_TOOL does not name the command line tool"
+)
+
+# Root mean square of the difference, relative to that of the logits: sums of float32 in other orders.
+BOUND = 1e-4
+
+
+def run(*arguments):
+    result = subprocess.run([TOOL, *map(str, arguments)], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def logits(folder, tokens, padding_mask=None):
+    """The tool's logits."""
+    inputs = {"tokens": tokens}
+    if padding_mask is not None:
+        inputs["padding_mask"] = padding_mask
+    source, target = folder / "inputs.safetensors", folder / "logits.safetensors"
+    safetensors.save_file(inputs, source)
+    run("logits", folder, source, "-o", target)
+    return safetensors.load_file(target)["logits"]
+
+
+def error(ours, theirs):
+    return ((ours - theirs).norm() / theirs.norm()).item()
+
+
+@pytest.fixture(scope="module", params=FAMILIES)
+def saved(request, tmp_path_factory):
+    model = FAMILIES[request.param].build()
+    folder = tmp_path_factory.mktemp(request.param)
+    model.save_pretrained(folder)
+    return model, folder
+
+
+@torch.no_grad()
+def test_logits_of_whole_sequences(saved):
+    model, folder = saved
+    tokens = torch.randint(model.config.vocab_size, (2, 33))
+    theirs = model(tokens).logits
+    assert theirs.std() > 0.1
+    assert error(logits(folder, tokens), theirs) < BOUND
+
+
+@torch.no_grad()
+def test_logits_of_a_left_padded_batch(saved):
+    model, folder = saved
+    tokens = torch.randint(model.config.vocab_size, (3, 21))
+    mask = torch.ones(3, 21, dtype=torch.bool)
+    mask[1, :7] = False
+    mask[2, :20] = False
+    theirs = model(tokens, attention_mask=mask.long()).logits
+    ours = logits(folder, tokens, mask)
+    assert error(ours[mask], theirs[mask]) < BOUND
+
+
+@torch.no_grad()
+def test_greedy_tokens(saved):
+    model, folder = saved
+    prompt = torch.randint(model.config.vocab_size, (1, 9))
+    theirs = model.generate(
+        prompt, max_new_tokens=64, do_sample=False, eos_token_id=None, pad_token_id=0
+    )[0, 9:]
+    numbers = ",".join(str(token) for token in prompt[0].tolist())
+    printed = run("generate", folder, "--prompt-tokens", numbers, "--tokens", 64, "--temperature", 0)
+    assert [int(number) for number in printed.split()] == theirs.tolist()
