@@ -33,6 +33,9 @@ public struct MixtureOfExperts: Sendable {
     /// The name of the router.
     public var router = "gate"
     public var hasRouterBias = false
+    /// For experts whose weights are one tensor and whose activations are clamped, as in GPT-OSS; only the inner
+    /// width of `expert` then counts.
+    public var clamp: Clamp?
     /// An expert that computes every token: its name and options.
     public var shared: Shared?
 
@@ -40,6 +43,19 @@ public struct MixtureOfExperts: Sendable {
       self.experts = experts
       self.chosen = chosen
       self.expert = expert
+    }
+  }
+
+  /// How activations of an expert are clamped.
+  public struct Clamp: Hashable, Sendable {
+    /// The largest gate, and the largest size of what it multiplies.
+    public var limit: Double
+    /// α of g σ(α g).
+    public var slope: Double
+
+    public init(limit: Double, slope: Double) {
+      self.limit = limit
+      self.slope = slope
     }
   }
 
@@ -56,11 +72,23 @@ public struct MixtureOfExperts: Sendable {
     }
   }
 
+  private enum Experts: Sendable {
+    case separate([FeedForward])
+    case joined(JoinedExperts)
+
+    func callAsFunction(_ expert: Int, _ rows: Tensor) throws -> Tensor {
+      switch self {
+      case .separate(let experts): try experts[expert](rows)
+      case .joined(let experts): try experts(expert, rows)
+      }
+    }
+  }
+
   private let options: Options
   private let router: Linear
   /// [experts]
   private let correction: Tensor?
-  private let experts: [FeedForward]
+  private let experts: Experts
   private let shared: FeedForward?
   private let sharedGate: Linear?
 
@@ -88,10 +116,19 @@ public struct MixtureOfExperts: Sendable {
     } else {
       correction = nil
     }
-    experts = try (0..<options.experts).map {
-      try FeedForward(
-        width: width, options: options.expert, outputScale: outputScale,
-        scope: scope["experts"]["\($0)"])
+    let expertScope = scope["experts"]
+    if let clamp = options.clamp {
+      experts = .joined(
+        try JoinedExperts(
+          width: width, experts: options.experts, inner: options.expert.inner, clamp: clamp,
+          outputScale: outputScale, scope: expertScope))
+    } else {
+      experts = .separate(
+        try (0..<options.experts).map {
+          try FeedForward(
+            width: width, options: options.expert, outputScale: outputScale,
+            scope: expertScope["\($0)"])
+        })
     }
     shared = try options.shared.map {
       try FeedForward(
@@ -125,9 +162,9 @@ public struct MixtureOfExperts: Sendable {
     var places: [[Int32]] = Array(repeating: [], count: options.experts)
     for (place, expert) in numbers.enumerated() { places[Int(expert)].append(Int32(place)) }
     var outputs: [Tensor] = []
-    for (expert, places) in zip(experts, places) where !places.isEmpty {
+    for (expert, places) in places.enumerated() where !places.isEmpty {
       let own = try rows.gatheringRows(Tensor(places.map { $0 / Int32(chosen) }))
-      outputs.append(try expert(own))
+      outputs.append(try experts(expert, own))
     }
     var positions = [Int32](repeating: 0, count: numbers.count)
     for (position, place) in places.joined().enumerated() {

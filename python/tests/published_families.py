@@ -81,6 +81,10 @@ FAMILIES = {
         "Gemma3TextConfig",
         {**SIZES, "head_dim": 16, "sliding_window": 5, "sliding_window_pattern": 2},
     ),
+    "gpt_oss": Family(
+        "GptOssConfig",
+        {**SIZES, "head_dim": 16, "num_local_experts": 4, "num_experts_per_tok": 2, "sliding_window": 5},
+    ),
     "olmo2": Family("Olmo2Config", SIZES),
     "phi3": Family("Phi3Config", {**SIZES, "pad_token_id": 0}),
     "granite": Family(

@@ -78,3 +78,17 @@ def test_greedy_tokens(saved):
     numbers = ",".join(str(token) for token in prompt[0].tolist())
     printed = run("generate", folder, "--prompt-tokens", numbers, "--tokens", 64, "--temperature", 0)
     assert [int(number) for number in printed.split()] == theirs.tolist()
+
+
+@torch.no_grad()
+def test_written_folder_is_read_by_transformers(saved):
+    import transformers
+
+    model, folder = saved
+    written = folder.with_name(folder.name + "_written")
+    run("import", folder, "--output", written)
+    tokens = torch.randint(model.config.vocab_size, (1, 15))
+    again = transformers.AutoModelForCausalLM.from_pretrained(
+        written, dtype=torch.float32, attn_implementation="eager"
+    )
+    assert torch.equal(again(tokens).logits, model(tokens).logits)

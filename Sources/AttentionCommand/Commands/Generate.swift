@@ -21,7 +21,8 @@ struct Generate: ParsableCommand {
 
   @Option(
     name: .customLong("prompt-tokens"),
-    help: "The numbers of the tokens to continue, with commas; writes those that follow, with spaces.",
+    help:
+      "The numbers of the tokens to continue, with commas; writes those that follow, with spaces.",
     transform: Self.numbers)
   var promptTokens: [Int32]?
 
@@ -91,14 +92,18 @@ enum SavedModel {
   static func read(_ folder: String, dtype: DType? = nil, on device: Device) throws
     -> LanguageModel
   {
-    if let dtype, !dtype.isFloatingPoint {
-      throw CommandError(
-        "--dtype", was: dtype.rawValue, mustBe: "float32, bfloat16, float16 or float64")
-    }
+    let dtype = try checked(dtype)
     func checkpoint(_ folder: String) throws -> Checkpoint {
       try Checkpoint(folder: folder, dtype: dtype, device: device)
     }
     let saved = try CheckpointStore(folder: folder).readLatest(checkpoint) ?? checkpoint(folder)
     return try saved.model()
+  }
+
+  /// The dtype, if a model can have it.
+  static func checked(_ dtype: DType?) throws -> DType? {
+    guard let dtype, !dtype.isFloatingPoint else { return dtype }
+    throw CommandError(
+      "--dtype", was: dtype.rawValue, mustBe: "float32, bfloat16, float16 or float64")
   }
 }

@@ -15,8 +15,8 @@ public struct Checkpoint: Sendable {
   /// Whose configuration a checkpoint has.
   public enum Format: Hashable, Sendable {
     case own(LanguageModelConfiguration)
-    /// The contents of a published model's `config.json`.
-    case published(JSONValue)
+    /// The text of a published model's `config.json`.
+    case published(String)
   }
 
   public let format: Format
@@ -51,8 +51,7 @@ public struct Checkpoint: Sendable {
   public init(folder: String, dtype: DType? = nil, device: Device = .cpu) throws {
     let configuration = try JSONValue(json5File: folder + "/" + Self.configurationFile)
     guard !PublishedModel.isPublished(configuration) else {
-      self = try PublishedModel(folder: folder, configuration: configuration)
-        .checkpoint(dtype: dtype, device: device)
+      self = try PublishedModel(folder: folder).checkpoint(dtype: dtype, device: device)
       return
     }
     do {
@@ -118,14 +117,13 @@ public struct Checkpoint: Sendable {
       try Safetensors.write(
         zip(parameters.paths, parameters.tensors).map { (name: $0, tensor: $1) },
         to: folder + "/" + Self.weightsFile)
-      let configuration =
+      let text =
         switch format {
-        case .own(let configuration): try JSONValue(encoding: configuration).serialized()
-        case .published(let configuration): try configuration.serialized()
+        case .own(let configuration):
+          String(decoding: try JSONValue(encoding: configuration).serialized(), as: UTF8.self)
+        case .published(let text): text
         }
-      try AtomicFile.write(
-        String(decoding: configuration, as: UTF8.self),
-        to: folder + "/" + Self.configurationFile)
+      try AtomicFile.write(text, to: folder + "/" + Self.configurationFile)
       try adding(folder)
     }
   }

@@ -51,7 +51,9 @@ struct DecoderFamily {
   }
 
   /// The kind of each layer: `layer_types`, or what earlier files say of the window.
-  private static func kinds(_ configuration: PublishedConfiguration, _ layers: Int) throws -> [String] {
+  private static func kinds(_ configuration: PublishedConfiguration, _ layers: Int) throws
+    -> [String]
+  {
     let known = ["full_attention", "sliding_attention"]
     if let kinds = try configuration.perLayer("layer_types", count: layers) {
       configuration.passOver("sliding_window_pattern", "_sliding_window_pattern")

@@ -68,6 +68,29 @@ extension ModelFamily {
     }
   }
 
+  /// Experts with clamped activations, and sinks in the softmax.
+  static let gptOSS = ModelFamily("gpt_oss") { configuration in
+    var experts = MixtureOfExperts.Options(
+      experts: try configuration.requiredInteger("num_local_experts"),
+      chosen: try configuration.integer("num_experts_per_tok")
+        ?? configuration.requiredInteger("experts_per_token"),
+      expert: FeedForward.Options(inner: try configuration.requiredInteger("intermediate_size")))
+    experts.routing = .softmaxOfChosen
+    experts.router = "router"
+    experts.hasRouterBias = true
+    experts.clamp = MixtureOfExperts.Clamp(
+      limit: try configuration.number("swiglu_limit") ?? 7,
+      slope: try configuration.number("swiglu_alpha") ?? 1.702)
+    try configuration.require("hidden_act", among: .string("silu"))
+    let all = experts
+    let bias = try configuration.bool("attention_bias") ?? true
+    return try DecoderFamily(configuration, theta: 150_000) { options, _ in
+      options.hasBias = bias
+      options.hasOutputBias = bias
+      options.hasSinks = true
+    }.description { _ in .experts(all) }
+  }
+
   static let phi3 = ModelFamily("phi3") { configuration in
     var feedForward = try configuration.feedForward(
       activation: configuration.activation("hidden_act"))
@@ -151,9 +174,9 @@ extension PublishedConfiguration {
 
   /// The experts of the Qwen families; nil if there are none.
   func experts(activation: Activation) throws -> MixtureOfExperts.Options? {
-    guard let count = try integer("num_experts", in: 0...Self.largestSize), count > 0 else {
-      return nil
-    }
+    let range = 0...Self.largestSize
+    let count = try integer("num_experts", in: range) ?? integer("num_local_experts", in: range)
+    guard let count, count > 0 else { return nil }
     var expert = FeedForward.Options(inner: try requiredInteger("moe_intermediate_size"))
     expert.activation = activation
     var options = MixtureOfExperts.Options(

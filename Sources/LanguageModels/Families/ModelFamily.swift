@@ -10,7 +10,8 @@ struct ModelFamily: Sendable {
   let describe: @Sendable (PublishedConfiguration) throws -> ModelDescription
 
   init(
-    _ types: String..., describe: @escaping @Sendable (PublishedConfiguration) throws -> ModelDescription
+    _ types: String...,
+    describe: @escaping @Sendable (PublishedConfiguration) throws -> ModelDescription
   ) {
     self.types = types
     self.describe = describe
@@ -18,7 +19,7 @@ struct ModelFamily: Sendable {
 
   /// All families of this package.
   static let all: [ModelFamily] = [
-    .llama, .qwen2, .qwen3, .mixtral, .gemma2, .gemma3, .olmo2, .phi3, .granite,
+    .llama, .qwen2, .qwen3, .mixtral, .gemma2, .gemma3, .olmo2, .phi3, .granite, .gptOSS,
   ]
 
   /// The family of a `model_type`.

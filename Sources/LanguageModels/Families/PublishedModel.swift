@@ -16,8 +16,8 @@ public struct PublishedModel: Sendable {
   public let description: ModelDescription
   /// The keys of the configuration that say nothing that this package knows, in alphabetical order.
   public let unreadKeys: [String]
-  /// The contents of `config.json`.
-  let configuration: JSONValue
+  /// The text of `config.json`.
+  private let configuration: String
   private let weights: Weights
 
   /// Whether a configuration is of a published model: whether it has a `model_type`.
@@ -31,16 +31,13 @@ public struct PublishedModel: Sendable {
   /// - Throws: ``ConfigurationError`` or `TensorError.file(path:reason:)`, which names a missing or damaged file;
   ///   ``CheckpointError``, which names the folder, if the family is unknown or the configuration invalid.
   public init(folder: String) throws {
-    try self.init(
-      folder: folder,
-      configuration: JSONValue(json5File: folder + "/" + Checkpoint.configurationFile))
-  }
-
-  init(folder: String, configuration: JSONValue) throws {
+    let path = folder + "/" + Checkpoint.configurationFile
+    let text = try JSONValue.text(ofFile: path)
     self.folder = folder
-    self.configuration = configuration
+    configuration = String(decoding: text, as: UTF8.self)
+    let json = try JSONValue(json5: configuration, source: path)
     do {
-      let reader = try PublishedConfiguration(configuration)
+      let reader = try PublishedConfiguration(json)
       guard let family = try reader.string("model_type") else {
         throw reader.error("model_type", mustBe: "the name of a family of models")
       }
@@ -73,9 +70,32 @@ public struct PublishedModel: Sendable {
       _ = try LanguageModel(description, scope: scope)
       try scope.requireAllUsed()
       return Checkpoint(
-        description: description, format: .published(configuration), parameters: scope.parameters)
+        description: description,
+        format: .published(Self.replacingDType(in: configuration, by: dtype)),
+        parameters: scope.parameters)
     } catch let error as LayerError {
       throw CheckpointError(folder: folder, reason: .layers(error))
+    }
+  }
+}
+
+extension PublishedModel {
+  /// Files of a folder beside configuration and weights, by the ends of their names: those of tokenizers, of
+  /// generation and of chat templates.
+  private static let otherFiles = [".json", ".txt", ".model", ".tiktoken", ".jinja"]
+
+  /// Copies the files of tokenizers and of generation to another folder.
+  ///
+  /// - Throws: `TensorError.file(path:reason:)`.
+  public func copyOtherFiles(to target: String) throws {
+    for name in try FileManager.default.contentsOfDirectory(atPath: folder).sorted()
+    where name != Checkpoint.configurationFile && name != Weights.indexFile {
+      guard Self.otherFiles.contains(where: name.hasSuffix) else { continue }
+      do {
+        try FileManager.default.copyItem(atPath: folder + "/" + name, toPath: target + "/" + name)
+      } catch {
+        throw TensorError.file(path: folder + "/" + name, reason: "cannot be copied: \(error)")
+      }
     }
   }
 }
@@ -84,13 +104,29 @@ extension PublishedConfiguration {
   /// Keys that every family may have, and that change nothing that a model computes.
   func passOverWhatIsNotComputed() {
     passOver(
-      "architectures", "attention_dropout", "attn_implementation", "_attn_implementation", "auto_map",
+      "architectures", "attention_dropout", "attn_implementation", "_attn_implementation",
+      "auto_map",
       "bos_token_id", "dtype", "eos_token_id", "hidden_dropout", "initializer_range",
       "max_position_embeddings", "model_type", "output_router_logits", "pad_token_id",
       "pretraining_tp", "router_aux_loss_coef", "torch_dtype", "transformers_version", "use_cache",
       "_name_or_path", "rope_scaling", "rope_theta", "use_sliding_window", "max_window_layers",
       "sliding_window", "resid_pdrop", "embd_pdrop", "cache_implementation", "output_attentions",
       "output_hidden_states", "router_jitter_noise")
+  }
+}
+
+extension PublishedModel {
+  /// The text of a configuration, with the name of its dtype replaced. Otherwise it is written as it was read,
+  /// since other programs tell 7 from 7.0.
+  private static func replacingDType(in text: String, by dtype: DType) -> String {
+    var result = text
+    for key in ["dtype", "torch_dtype"] {
+      for name in DType.allCases.map(\.rawValue) {
+        result = result.replacing(
+          "\"\(key)\": \"\(name)\"", with: "\"\(key)\": \"\(dtype.rawValue)\"")
+      }
+    }
+    return result
   }
 }
 
@@ -152,7 +188,8 @@ struct Weights: Sendable {
       guard case .string(let shard) = value, !shard.isEmpty, !shard.contains("/"), shard != ".."
       else {
         throw TensorError.file(
-          path: index, reason: "says that \"\(name)\" is in \(value.summary), no file of the folder")
+          path: index, reason: "says that \"\(name)\" is in \(value.summary), no file of the folder"
+        )
       }
       shards.insert(shard)
     }

@@ -38,12 +38,17 @@ extension JSONValue {
   /// - Throws: ``ConfigurationError/file(path:reason:)``, or
   ///   ``ConfigurationError/syntax(source:reason:)``.
   public init(json5File path: String) throws {
-    let text: [UInt8]
-    do { text = try RegularFile(path: path).bytes(atMost: Self.mostBytes) } catch {
+    try self.init(json5: Self.text(ofFile: path), source: path)
+  }
+
+  /// The bytes of a JSON5 file.
+  ///
+  /// - Throws: ``ConfigurationError/file(path:reason:)``.
+  static func text(ofFile path: String) throws -> [UInt8] {
+    do { return try RegularFile(path: path).bytes(atMost: mostBytes) } catch {
       throw ConfigurationError.file(
         path: path, reason: (error as? FileProblem)?.reason ?? "cannot be read")
     }
-    try self.init(json5: text, source: path)
   }
 
   /// More than any configuration has: a value takes many times the memory of its text.

@@ -1,0 +1,43 @@
+import AttentionTensors
+
+/// The experts of GPT-OSS, whose weights are one tensor for all:
+///
+///     g = min(gate, limit) ,  u = clamp(up, −limit, limit)
+///     y = W₂ ((u + 1) ⊙ g σ(α g)) + b₂
+///
+/// Parameters: `gate_up_proj` [experts, width, 2 · inner], whose even columns are the gate's, `gate_up_proj_bias`
+/// [experts, 2 · inner], `down_proj` [experts, inner, width] and `down_proj_bias` [experts, width].
+struct JoinedExperts: Sendable {
+  private let clamp: MixtureOfExperts.Clamp
+  private let inner: Int
+  private let input, inputBias: Tensor
+  private let output, outputBias: Tensor
+
+  /// - Throws: ``LayerError``.
+  init(
+    width: Int, experts: Int, inner: Int, clamp: MixtureOfExperts.Clamp, outputScale: Double,
+    scope: ParameterScope
+  ) throws {
+    try LayerError.require("inner", isExtent: inner)
+    try LayerError.require("swiglu limit", isPositive: clamp.limit)
+    self.clamp = clamp
+    self.inner = inner
+    input = try scope.parameter(
+      "gate_up_proj", [experts, width, 2 * inner], .scaledNormal(inputs: width))
+    inputBias = try scope.parameter("gate_up_proj_bias", [experts, 2 * inner], .zeros)
+    output = try scope.parameter(
+      "down_proj", [experts, inner, width], .scaledNormal(inputs: inner, scale: outputScale))
+    outputBias = try scope.parameter("down_proj_bias", [experts, width], .zeros)
+  }
+
+  /// The results of one expert, [rows, width].
+  func callAsFunction(_ expert: Int, _ rows: Tensor) throws -> Tensor {
+    let both = try rows.matmul(input.selected(0, expert)) + inputBias.selected(0, expert)
+    let pairs = try both.reshaped([both.shape[0], inner, 2])
+    let limit = try Tensor.full([], clamp.limit, dtype: rows.dtype, device: rows.device)
+    let gate = try pairs.selected(-1, 0).minimum(limit)
+    let up = try pairs.selected(-1, 1).minimum(limit).maximum(-limit)
+    let gated = try (up + 1) * gate * (gate * clamp.slope).sigmoid()
+    return try gated.matmul(output.selected(0, expert)) + outputBias.selected(0, expert)
+  }
+}
