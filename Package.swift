@@ -115,10 +115,13 @@ let package = Package(
       name: "AttentionTests",
       dependencies: ["AttentionOperators", "AttentionConformance", "TestSupport"]),
     .testTarget(
-      name: "LayersTests", dependencies: ["AttentionLayers", "AttentionCUDA", "TestSupport"]),
+      name: "LayersTests",
+      dependencies: ["AttentionLayers", "AttentionCUDA", "AttentionCLibrary", "TestSupport"]),
     .testTarget(
       name: "LanguageModelsTests",
-      dependencies: ["AttentionLanguageModels", "AttentionCUDA", "TestSupport"]),
+      dependencies: [
+        "AttentionLanguageModels", "AttentionCUDA", "AttentionCLibrary", "TestSupport",
+      ]),
     .testTarget(
       name: "TrainingTests", dependencies: ["AttentionTraining", "AttentionCUDA", "TestSupport"]),
     // The programs of the documentation's pages.
