@@ -4,13 +4,17 @@ import AttentionTensors
 /// A causal depthwise convolution over the last few tokens, followed by a silu: most recurrent mixers
 /// apply one before their recurrence.
 ///
-/// Parameters: `weight` [channels, width], and `bias` [channels] if it has one.
+/// Parameters: `weight` [channels, 1, width], and `bias` [channels] if it has one.
 public struct ShortConvolution: Sendable {
-  /// [channels, width]; the last column multiplies the newest token.
+  /// [channels, 1, width], as depthwise convolutions have it in checkpoints; the last column multiplies the
+  /// newest token.
   public let weight: Tensor
   /// [channels]
   public let bias: Tensor?
   public let appliesSiLU: Bool
+
+  /// The widths that the operator has.
+  static let widths = 2...4
 
   /// - Parameters:
   ///   - channels: the extent of the last axis.
@@ -24,10 +28,8 @@ public struct ShortConvolution: Sendable {
     scope: ParameterScope
   ) throws {
     try LayerError.require("channels", isExtent: channels)
-    guard (2...4).contains(width) else {
-      throw LayerError.invalidArgument("width", was: "\(width)", mustBe: "from 2 to 4")
-    }
-    weight = try scope.parameter("weight", [channels, width], .scaledNormal(inputs: width))
+    try LayerError.require("width", width, in: Self.widths)
+    weight = try scope.parameter("weight", [channels, 1, width], .scaledNormal(inputs: width))
     bias = hasBias ? try scope.parameter("bias", [channels], .zeros) : nil
     self.appliesSiLU = appliesSiLU
   }
@@ -48,13 +50,10 @@ public struct ShortConvolution: Sendable {
       throw LayerError.invalidArgument(
         "x", was: "\(x.shape)", mustBe: "[\(context.batch), \(context.length), channels]")
     }
-    var tokens = x
-    if let mask = context.paddingMask {
-      tokens = try .select(mask.unsqueezed(-1), x, .zeros([], dtype: x.dtype))
-    }
     let result = try shortConvolution(
-      inputs: tokens, weight: weight, bias: bias, appliesSiLU: appliesSiLU, initialState: state,
-      cumulativeLengths: context.cumulativeLengths)
+      inputs: context.padding(x, with: 0), weight: weight.squeezed(1), bias: bias,
+      appliesSiLU: appliesSiLU,
+      initialState: state, cumulativeLengths: context.cumulativeLengths)
     state = result.finalState
     return result.output
   }

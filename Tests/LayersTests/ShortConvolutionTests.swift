@@ -48,7 +48,7 @@ import Testing
     let scope = ParameterScope(seed: 0)
     _ = try ShortConvolution(channels: 3, width: 2, hasBias: true, scope: scope["conv"])
     #expect(scope.parameters.paths == ["conv.weight", "conv.bias"])
-    #expect(scope.parameters.tensors.map(\.shape) == [[3, 2], [3]])
+    #expect(scope.parameters.tensors.map(\.shape) == [[3, 1, 2], [3]])
     for width in [1, 5] {
       #expect(throws: LayerError.self) {
         try ShortConvolution(channels: 3, width: width, scope: ParameterScope(seed: 0))

@@ -90,23 +90,33 @@ public struct KeyValueCache: MixerCache {
   }
 }
 
-/// The state of a recurrence: constant memory, however many tokens have been read.
+/// The states of a recurrence: constant memory, however many tokens have been read.
 ///
-/// A mixer continues from ``state`` and stores the final state of its operator with
-/// ``advance(by:to:)``.
+/// A ``RecurrentMixer`` keeps any number of states by name. Another mixer with one state continues from
+/// ``state`` and stores the final state of its operator with `advance(by:to:)`.
 public struct RecurrentCache: MixerCache {
   public private(set) var tokenCount = 0
-  /// What the mixer's operator returned as its final state, as float32 [batch, heads, key dimension, value
-  /// dimension] of linear attention; nil before the first token.
-  public private(set) var state: Tensor?
+  /// The states after the last token, by name; empty before the first.
+  public private(set) var states: [String: Tensor] = [:]
 
-  public var byteCount: Int { state?.byteCount ?? 0 }
+  private static let onlyState = "state"
+
+  /// The state of a mixer with a single one: what its operator returned as its final state, as float32 [batch,
+  /// heads, key dimension, value dimension] of linear attention; nil before the first token.
+  public var state: Tensor? { states[Self.onlyState] }
+
+  public var byteCount: Int { states.values.reduce(0) { $0 + $1.byteCount } }
 
   public init() {}
 
   /// Stores the state after `length` more tokens, detached from the tape.
   public mutating func advance(by length: Int, to state: Tensor) {
+    advance(by: length, to: [Self.onlyState: state])
+  }
+
+  /// Stores the states after `length` more tokens, detached from the tape.
+  public mutating func advance(by length: Int, to states: [String: Tensor]) {
     tokenCount += length
-    self.state = state.detached()
+    self.states = states.mapValues { $0.detached() }
   }
 }

@@ -117,6 +117,8 @@ public enum Initializer: Hashable, Sendable {
   case ones
   /// Every element has this value.
   case constant(Double)
+  /// Every row of the last axis has these elements.
+  case row([Double])
   /// The normal distribution around 0.
   case normal(standardDeviation: Double)
   /// The uniform distribution over the half-open range.
@@ -134,6 +136,8 @@ public enum Initializer: Hashable, Sendable {
     case .zeros: try Tensor.zeros(shape, dtype: dtype).contiguous()
     case .ones: try Tensor.ones(shape, dtype: dtype).contiguous()
     case .constant(let value): try Tensor.full(shape, value, dtype: dtype).contiguous()
+    case .row(let elements):
+      try Tensor(elements).cast(to: dtype).expanded(to: shape).contiguous()
     case .normal(let standardDeviation):
       try .normal(
         shape, standardDeviation: standardDeviation, using: &generator, dtype: dtype)

@@ -11,7 +11,9 @@ struct MixerCase: Sendable, CustomTestStringConvertible {
   var testDescription: String { name }
   static let hidden = 8
 
-  static let all: [MixerCase] = {
+  static let all = attention + RecurrentCase.all.map(\.mixer)
+
+  private static let attention: [MixerCase] = {
     var linear = GatedLinearAttention.Options(heads: 2)
     linear.decayRank = 3
     linear.decayDivisor = 2

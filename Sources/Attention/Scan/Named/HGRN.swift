@@ -39,7 +39,7 @@ public func hgrn(
 extension Tensor {
   /// This tensor in float32, or unchanged in float64: a gate rounded to half precision would change
   /// the decay over hundreds of tokens.
-  func inGatePrecision() throws -> Tensor {
+  package func inGatePrecision() throws -> Tensor {
     try dtype.isHalfPrecision ? cast(to: .float32) : self
   }
 

@@ -18,6 +18,7 @@ public final class MixerRegistry: Sendable {
   /// The mixers of this package.
   public static let builtIn: [any MixerConfiguration.Type] = [
     SoftmaxConfiguration.self, CosineConfiguration.self, GatedLinearConfiguration.self,
+    GatedDeltaNetConfiguration.self, Mamba2Configuration.self, MambaConfiguration.self,
   ]
 
   private let registered = Mutex<[any MixerConfiguration.Type]>([])

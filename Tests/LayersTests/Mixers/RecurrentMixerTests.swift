@@ -1,0 +1,109 @@
+import AttentionTensors
+import TestSupport
+import Testing
+
+@testable import AttentionLayers
+
+/// A mixer with states of constant size, and its definition: the outputs of one sequence of tokens.
+struct RecurrentCase: Sendable, CustomTestStringConvertible {
+  let mixer: MixerCase
+  let definition: @Sendable (NaiveParameters, [[Double]]) -> [[Double]]
+  static let hidden = MixerCase.hidden
+  /// Large, so that norms of small outputs have small third derivatives, which finite differences neglect.
+  static let normEpsilon = 0.25
+
+  init<Mixer: ConfiguredMixer>(
+    _ name: String, _ type: Mixer.Type, _ options: Mixer.Options,
+    _ definition: @escaping @Sendable (NaiveParameters, [[Double]]) -> [[Double]]
+  ) {
+    mixer = MixerCase(name: name) {
+      try Mixer(hidden: Self.hidden, options: options, scope: $0)
+    }
+    self.definition = definition
+  }
+
+  var testDescription: String { mixer.name }
+
+  static let all: [RecurrentCase] = gatedDeltaNets + mambas
+
+  /// Parameters among which no weight is exactly 1 and no bias 0.
+  func parameters(dtype: DType = .float64) throws -> Parameters {
+    var seed: UInt64 = 100
+    return try mixer.parameters().mapping {
+      seed += 1
+      return try ($0 + normal($0.shape, seed, deviation: 0.2)).cast(to: dtype)
+    }
+  }
+
+  /// The outputs for `x`, float64 [batch, length, hidden], by definition.
+  func defined(_ x: Tensor) throws -> Tensor {
+    let naive = try NaiveParameters(parameters())
+    let rows = try x.elements(as: Double.self).parts(x.shape[0])
+    let outputs = rows.flatMap { definition(naive, $0.parts(x.shape[1])) }
+    return try Tensor(outputs.flatMap { $0 }, x.shape)
+  }
+
+  func layer(dtype: DType) throws -> any TokenMixer {
+    let scope = ParameterScope(try parameters(dtype: dtype), dtype: dtype)
+    let mixer = try mixer.make(scope)
+    try scope.requireAllUsed()
+    return mixer
+  }
+}
+
+@Suite struct RecurrentMixerTests {
+  private let hidden = RecurrentCase.hidden
+
+  @Test(arguments: RecurrentCase.all) func outputsAreThoseOfTheDefinition(_ test: RecurrentCase)
+    throws
+  {
+    let x = try normal([2, 19, hidden], 5)
+    let expected = try test.defined(x)
+    let exact = try test.layer(dtype: .float64)
+    try expectClose(exact(x), expected, within: 1e-12, test.mixer.name)
+    let rounded = try test.layer(dtype: .float32)
+    try expectClose(rounded(x.cast(to: .float32)), expected, within: 1e-5, test.mixer.name)
+  }
+
+  @Test(arguments: RecurrentCase.all) func piecesAreTheWhole(_ test: RecurrentCase) throws {
+    let mixer = try test.layer(dtype: .float32)
+    let x = try normal([2, 11, hidden], 6, dtype: .float32)
+    let whole = try mixer(x)
+    for cuts in [[0, 5, 6, 6, 11], Array(0...11)] {
+      var cache: (any MixerCache)? = mixer.makeCache()
+      let pieces = try zip(cuts, cuts.dropFirst()).map { start, end in
+        let context = try TokenContext(batch: 2, length: end - start, offset: start)
+        return try mixer(x.sliced(1, start..<end), context: context, cache: &cache)
+      }
+      try expectClose(.concatenated(pieces, 1), whole, within: 1e-5, "\(test.mixer.name), \(cuts)")
+      #expect(cache?.tokenCount == 11)
+      #expect((cache?.byteCount ?? 0) > 0)
+    }
+  }
+
+  @Test(arguments: RecurrentCase.all) func packedSequencesAreApart(_ test: RecurrentCase) throws {
+    let mixer = try test.layer(dtype: .float32)
+    let x = try normal([1, 12, hidden], 7, dtype: .float32)
+    let ends = [0, 5, 5, 6, 12]
+    let context = try TokenContext(
+      batch: 1, length: 12, cumulativeLengths: Tensor(ends.map(Int32.init)))
+    let packed = try mixer(x, context: context)
+    for (start, end) in zip(ends, ends.dropFirst()) where end > start {
+      try expectClose(
+        packed.sliced(1, start..<end), mixer(x.sliced(1, start..<end)), within: 1e-5,
+        "\(test.mixer.name), \(start)..<\(end)")
+    }
+  }
+
+  /// Padding before, after and between pieces neither writes nor decays a state.
+  @Test(arguments: RecurrentCase.all) func paddingIsSkipped(_ test: RecurrentCase) throws {
+    let mixer = try test.layer(dtype: .float32)
+    let x = try normal([1, 9, hidden], 8, dtype: .float32)
+    var cache: (any MixerCache)? = mixer.makeCache()
+    let mask = try Tensor((0..<9).map { (3..<7).contains($0) }, [1, 9])
+    let context = try TokenContext(batch: 1, length: 9, paddingMask: mask)
+    let padded = try mixer(x, context: context, cache: &cache)
+    let expected = try mixer(x.sliced(1, 3..<7))
+    try expectClose(padded.sliced(1, 3..<7), expected, within: 1e-5, test.mixer.name)
+  }
+}
