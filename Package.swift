@@ -5,8 +5,8 @@ import PackageDescription
 // What SwiftAttention imports. Who depends on it names these too: SwiftPM compiles a dependent again when a module
 // that it names has changed, not when one has that another passes on.
 let libraries = [
-  "AttentionTensors", "AttentionOperators", "AttentionLayers", "AttentionLanguageModels",
-  "AttentionTraining",
+  "AttentionTensors", "AttentionOperators", "AttentionLayers", "AttentionTokenizers",
+  "AttentionLanguageModels", "AttentionTraining",
 ]
 
 let package = Package(
@@ -18,6 +18,7 @@ let package = Package(
     .library(name: "AttentionTensors", targets: ["AttentionTensors"]),
     .library(name: "AttentionOperators", targets: ["AttentionOperators"]),
     .library(name: "AttentionLayers", targets: ["AttentionLayers"]),
+    .library(name: "AttentionTokenizers", targets: ["AttentionTokenizers"]),
     .library(name: "AttentionLanguageModels", targets: ["AttentionLanguageModels"]),
     .library(name: "AttentionTraining", targets: ["AttentionTraining"]),
     // For other languages: the functions of AttentionInterface/include/swift_attention.h.
@@ -38,6 +39,15 @@ let package = Package(
       name: "AttentionCPUKernels", path: "Sources/CPUKernels", cSettings: [.unsafeFlags(["-O3"])]),
     // The system's C library, by one name on every system.
     .target(name: "AttentionCLibrary"),
+    // Reading files and folders, and how text from outside appears in messages.
+    .target(name: "AttentionFiles", dependencies: ["AttentionCLibrary"], path: "Sources/Files"),
+    // JSON5, of which JSON is a part.
+    .target(name: "AttentionJSON", path: "Sources/JSON"),
+    // Tokenizers and chat templates of published models. Tensors are not needed for text.
+    .target(
+      name: "AttentionTokenizers",
+      dependencies: ["AttentionFiles", "AttentionJSON", "AttentionCLibrary"],
+      path: "Sources/Tokenizers"),
     // NVIDIA's libraries, opened at run time: nothing of CUDA is needed to build.
     .target(name: "AttentionCUDAInterface", path: "Sources/CUDAInterface"),
     // The sources of GPU kernels, embedded in one C file.
@@ -46,7 +56,9 @@ let package = Package(
       exclude: ["tile", "ladder", "attention", "layers", "linear", "scan", "tensors", "training"]),
     .target(
       name: "AttentionCUDA",
-      dependencies: ["AttentionCUDAInterface", "AttentionCUDAKernels", "AttentionCLibrary"],
+      dependencies: [
+        "AttentionCUDAInterface", "AttentionCUDAKernels", "AttentionFiles", "AttentionCLibrary",
+      ],
       path: "Sources/CUDA"),
     .target(
       name: "AttentionTensors",
@@ -70,7 +82,10 @@ let package = Package(
       path: "Sources/Layers"),
     .target(
       name: "AttentionLanguageModels",
-      dependencies: ["AttentionLayers", "AttentionCUDA", "AttentionCLibrary"],
+      dependencies: [
+        "AttentionLayers", "AttentionTokenizers", "AttentionJSON", "AttentionCUDA",
+        "AttentionCLibrary",
+      ],
       path: "Sources/LanguageModels"),
     .target(
       name: "AttentionTraining",
@@ -103,11 +118,16 @@ let package = Package(
     .executableTarget(
       name: "AttentionCommand",
       dependencies: [
-        "AttentionTraining", "AttentionConformance", "AttentionCUDA", "AttentionCLibrary",
+        "AttentionTraining", "AttentionTokenizers", "AttentionConformance", "AttentionCUDA",
+        "AttentionCLibrary",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]),
     // What tests share. It has none of its own.
     .testTarget(name: "TestSupport", dependencies: ["AttentionTensors", "AttentionCUDA"]),
+    .testTarget(name: "FilesTests", dependencies: ["AttentionFiles", "TestSupport"]),
+    .testTarget(
+      name: "TokenizersTests",
+      dependencies: ["AttentionTokenizers", "AttentionJSON", "AttentionFiles", "TestSupport"]),
     .testTarget(name: "CUDATests", dependencies: ["AttentionCUDA", "TestSupport"]),
     .testTarget(
       name: "TensorsTests", dependencies: ["AttentionTensors", "AttentionCUDA", "TestSupport"]),

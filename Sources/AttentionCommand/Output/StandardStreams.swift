@@ -1,6 +1,7 @@
 @preconcurrency import AttentionCLibrary
 import AttentionCUDA
 import AttentionLanguageModels
+import AttentionTokenizers
 
 /// Results, which `print` buffers.
 enum StandardOutput {
@@ -11,6 +12,13 @@ enum StandardOutput {
     where fcntl(descriptor, F_GETFD) < 0 {
       _ = open("/dev/null", descriptor == STDIN_FILENO ? O_WRONLY : O_RDONLY)
     }
+  }
+
+  /// Prints bytes as they are.
+  ///
+  /// - Throws: ``CommandError`` if they cannot be written.
+  static func write(_ bytes: [UInt8]) throws {
+    if fwrite(bytes, 1, bytes.count, stdout) < bytes.count { try flush() }
   }
 
   /// Writes what has been printed so far.

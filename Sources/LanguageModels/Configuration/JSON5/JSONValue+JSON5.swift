@@ -24,12 +24,7 @@ extension JSONValue {
 
   private init(json5 bytes: [UInt8], source: String) throws {
     do { self = try JSON5Parser.parse(bytes) } catch let failure as JSON5Parser.Failure {
-      let before = bytes[..<failure.offset]
-      let lineStart = before.lastIndex(of: UInt8(ascii: "\n")).map { $0 + 1 } ?? 0
-      let line = before.count { $0 == UInt8(ascii: "\n") } + 1
-      let column = String(decoding: before[lineStart...], as: UTF8.self).count + 1
-      throw ConfigurationError.syntax(
-        source: source, reason: "line \(line), column \(column): \(failure.reason)")
+      throw ConfigurationError.syntax(source: source, reason: failure.located(in: bytes))
     }
   }
 

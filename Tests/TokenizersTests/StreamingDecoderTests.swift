@@ -1,7 +1,7 @@
 import AttentionTensors
 import Testing
 
-@testable import AttentionLanguageModels
+import AttentionTokenizers
 
 @Suite struct StreamingDecoderTests {
   private let tokenizer = ByteTokenizer()

@@ -1,6 +1,6 @@
 import Testing
 
-@testable import AttentionCUDA
+@testable import AttentionFiles
 
 @Suite struct ShownTextTests {
   @Test func whatATerminalObeysIsEscaped() {

@@ -1,14 +1,19 @@
 extension JSON5Parser {
   /// A string between single or double quotes; the opening one comes next.
-  mutating func string() throws -> String {
+  mutating func quoted() throws -> [UInt8] {
     let start = offset
     let quote = bytes[offset]
     offset += 1
+    let end = plainEnd(quote)
+    if end < bytes.count, bytes[end] == quote {
+      defer { offset = end + 1 }
+      return Array(bytes[offset..<end])
+    }
     var text: [UInt8] = []
     while let byte = next {
       offset += 1
       switch byte {
-      case quote: return String(decoding: text, as: UTF8.self)
+      case quote: return text
       case UInt8(ascii: "\\"): try text += escape()
       case UInt8(ascii: "\n"), UInt8(ascii: "\r"):
         throw failure("the string does not end in its line", at: start)
@@ -16,6 +21,17 @@ extension JSON5Parser {
       }
     }
     throw failure("the string does not end", at: start)
+  }
+
+  /// Where the characters that stand for themselves end.
+  private func plainEnd(_ quote: UInt8) -> Int {
+    bytes.withUnsafeBufferPointer { bytes in
+      var end = offset
+      while end < bytes.count, bytes[end] != quote, bytes[end] != UInt8(ascii: "\\"), bytes[end] >= 0x20 {
+        end += 1
+      }
+      return end
+    }
   }
 
   /// What stands for the characters after a backslash.

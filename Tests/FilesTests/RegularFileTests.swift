@@ -2,7 +2,7 @@ import AttentionCLibrary
 import TestSupport
 import Testing
 
-@testable import AttentionCUDA
+@testable import AttentionFiles
 
 @Suite struct RegularFileTests {
   private let folder = TemporaryFolder()

@@ -4,7 +4,7 @@ import AttentionCLibrary
 package enum Folder {
   /// The names in the folder at `path` except `.` and `..`, unsorted; empty if it cannot be read. Names that
   /// are not UTF-8 are left out: no string can name their files.
-  static func contents(_ path: String) -> [String] {
+  package static func contents(_ path: String) -> [String] {
     ((try? names(in: Array(path.utf8))) ?? []).compactMap { String(validating: $0, as: UTF8.self) }
   }
 

@@ -1,0 +1,36 @@
+/// A binary heap of numbers, the least of which comes first.
+struct MinimumHeap {
+  private var elements: [UInt64] = []
+
+  var isEmpty: Bool { elements.isEmpty }
+
+  mutating func removeAll() { elements.removeAll(keepingCapacity: true) }
+
+  mutating func insert(_ element: UInt64) {
+    var place = elements.count
+    elements.append(element)
+    while place > 0 {
+      let parent = (place - 1) / 2
+      guard element < elements[parent] else { break }
+      elements[place] = elements[parent]
+      place = parent
+    }
+    elements[place] = element
+  }
+
+  mutating func popFirst() -> UInt64? {
+    guard let first = elements.first, let last = elements.popLast() else { return nil }
+    guard !elements.isEmpty else { return first }
+    var place = 0
+    while true {
+      var child = 2 * place + 1
+      guard child < elements.count else { break }
+      if child + 1 < elements.count, elements[child + 1] < elements[child] { child += 1 }
+      guard elements[child] < last else { break }
+      elements[place] = elements[child]
+      place = child
+    }
+    elements[place] = last
+    return first
+  }
+}

@@ -1,0 +1,218 @@
+import AttentionCLibrary
+
+/// Matches one text with a ``RegularExpression``.
+struct RegularExpressionMatcher {
+  /// Where to go on when what follows fails.
+  private struct Choice {
+    /// The instruction that made the choice.
+    let instruction: Int32
+    /// `most`: the current end, which may go back to `limit`. Otherwise: where the instruction started.
+    var offset: Int
+    /// `most`: the earliest end. `fewest`: how many were consumed. `alternatives`: those that are left.
+    var limit: UInt64
+  }
+
+  private let expression: RegularExpression
+  private let text: UnsafeBufferPointer<UInt8>
+  private let instructions: UnsafePointer<RegularExpressionInstruction>
+  private var choices: [Choice] = []
+  private var steps = 0
+  private let mostSteps: Int
+
+  init(_ expression: RegularExpression, _ text: UnsafeBufferPointer<UInt8>) {
+    self.expression = expression
+    self.text = text
+    instructions = UnsafePointer(expression.instructions.baseAddress!)
+    mostSteps = 1 << 26 + 256 * text.count
+  }
+
+  /// The end of the match that begins at `start`; −1 if there is none.
+  @inline(__always)
+  mutating func match(at start: Int) throws(TokenizerError) -> Int {
+    try run(0, at: start)
+  }
+
+  /// Runs the program at `first` to its `accept`.
+  private mutating func run(_ first: Int, at start: Int) throws(TokenizerError) -> Int {
+    let bottom = choices.count
+    var instruction = first
+    var offset = start
+    while true {
+      steps += 1
+      let current = instructions[instruction]
+      var isMatched = true
+      switch current.kind {
+      case .one:
+        let end = consumeOne(Int(current.target), at: offset)
+        isMatched = end >= 0
+        offset = end
+        instruction += 1
+      case .most, .mostWithoutReturn, .fewest:
+        (isMatched, offset) = consume(current, instruction, at: offset)
+        instruction += 1
+      case .split:
+        choices.append(Choice(instruction: Int32(instruction), offset: offset, limit: 0))
+        instruction = Int(current.target)
+      case .jump:
+        instruction = Int(current.target)
+      case .alternatives:
+        let byte = offset < text.count ? Int(text[offset]) : 256
+        let table = Int(current.target)
+        let mask = expression.masks[table &* RegularExpression.masksPerTable &+ byte]
+        isMatched = mask != 0
+        if isMatched { instruction = take(mask, of: table, instruction, offset) }
+      case .assertion:
+        isMatched = holds(current.target, at: offset)
+        instruction += 1
+      case .lookahead:
+        let end = try run(instruction + 1, at: offset)
+        isMatched = (end >= 0) != (current.other == 1)
+        instruction = Int(current.target)
+      case .atomic:
+        let end = try run(instruction + 1, at: offset)
+        isMatched = end >= 0
+        offset = end
+        instruction = Int(current.target)
+      case .accept:
+        choices.removeLast(choices.count - bottom)
+        return offset
+      }
+      if isMatched { continue }
+      guard steps <= mostSteps else {
+        throw TokenizerError.tooManySteps(pattern: expression.pattern, limit: mostSteps)
+      }
+      guard resume(above: bottom, &instruction, &offset) else { return -1 }
+    }
+  }
+
+  /// Goes on with the first alternative of `mask`, and remembers the others.
+  @inline(__always)
+  private mutating func take(_ mask: UInt64, of table: Int, _ instruction: Int, _ offset: Int) -> Int {
+    let rest = mask & (mask &- 1)
+    if rest != 0 {
+      choices.append(Choice(instruction: Int32(instruction), offset: offset, limit: rest))
+    }
+    return Int(expression.starts[table &* RegularExpression.startsPerTable &+ mask.trailingZeroBitCount])
+  }
+
+  /// Takes the last choice another way; false if none is left above `bottom`.
+  private mutating func resume(
+    above bottom: Int, _ instruction: inout Int, _ offset: inout Int
+  ) -> Bool {
+    while choices.count > bottom {
+      let last = choices.count - 1
+      let choice = choices[last]
+      instruction = Int(choice.instruction)
+      offset = choice.offset
+      let made = instructions[instruction]
+      switch made.kind {
+      case .most:
+        offset = text.startOfScalar(before: offset)
+        if offset > Int(choice.limit) { choices[last].offset = offset } else { choices.removeLast() }
+        instruction += 1
+      case .fewest:
+        let end = consumeOne(Int(made.target), at: offset)
+        guard end >= 0 else {
+          choices.removeLast()
+          continue
+        }
+        choices[last].offset = end
+        choices[last].limit += 1
+        if choices[last].limit >= UInt64(made.maximum) { choices.removeLast() }
+        offset = end
+        instruction += 1
+      case .alternatives:
+        choices.removeLast()
+        instruction = take(choice.limit, of: Int(made.target), instruction, offset)
+      default:
+        choices.removeLast()
+        instruction = Int(made.other)
+      }
+      return true
+    }
+    return false
+  }
+
+  // MARK: Consuming
+
+  /// Where the scalar at `offset` ends; −1 if it is none of the class.
+  @inline(__always)
+  private func consumeOne(_ number: Int, at offset: Int) -> Int {
+    guard offset < text.count else { return -1 }
+    let byte = text[offset]
+    switch expression.memberships[number << 8 | Int(byte)] {
+    case 0: return -1
+    case 1: return offset &+ text.lengthOfScalar(at: offset)
+    default:
+      let length = text.lengthOfScalar(at: offset)
+      return contains(number, text.scalar(at: offset, length: length)) ? offset &+ length : -1
+    }
+  }
+
+  @inline(__always)
+  private func contains(_ number: Int, _ scalar: UInt32) -> Bool {
+    let block = Int(expression.blocks[number &* RegularExpression.blocksPerClass &+ Int(scalar >> 8)])
+    return expression.words[block | Int(scalar >> 6) & 3] >> UInt64(scalar & 63) & 1 != 0
+  }
+
+  /// Consumes a run of a class's scalars, and remembers where else it could end.
+  ///
+  /// - Returns: false if there are too few; the new offset.
+  @inline(__always)
+  private mutating func consume(
+    _ run: RegularExpressionInstruction, _ instruction: Int, at start: Int
+  ) -> (Bool, Int) {
+    let number = Int(run.target)
+    var offset = start
+    var count: Int32 = 0
+    /// Where the run is long enough.
+    var earliest = start
+    let wanted = run.kind == .fewest ? run.minimum : run.maximum
+    while count < wanted {
+      let end = consumeOne(number, at: offset)
+      if end < 0 { break }
+      offset = end
+      count &+= 1
+      if count == run.minimum { earliest = end }
+    }
+    steps &+= Int(count)
+    guard count >= run.minimum else { return (false, offset) }
+    switch run.kind {
+    case .most where offset > earliest:
+      choices.append(
+        Choice(instruction: Int32(instruction), offset: offset, limit: UInt64(earliest)))
+    case .fewest where run.minimum < run.maximum:
+      choices.append(
+        Choice(instruction: Int32(instruction), offset: offset, limit: UInt64(count)))
+    default: break
+    }
+    return (true, offset)
+  }
+
+  // MARK: Assertions
+
+  private func holds(_ number: Int32, at offset: Int) -> Bool {
+    let isLineBreak = { (offset: Int) in text[offset] == UInt8(ascii: "\n") }
+    let isAtEnd = offset == text.count
+    switch RegularExpressionNode.Assertion(rawValue: number) {
+    case .textStart: return offset == 0
+    case .textEnd: return isAtEnd
+    case .textEndOrLastBreak: return isAtEnd || offset == text.count - 1 && isLineBreak(offset)
+    case .lineStart: return offset == 0 || isLineBreak(offset - 1) && !isAtEnd
+    case .lineEnd: return isAtEnd || isLineBreak(offset)
+    case .wordBoundary: return isWord(before: offset) != isWord(at: offset)
+    case .noWordBoundary: return isWord(before: offset) == isWord(at: offset)
+    case nil: return false
+    }
+  }
+
+  private func isWord(at offset: Int) -> Bool {
+    guard offset < text.count else { return false }
+    let length = text.lengthOfScalar(at: offset)
+    return expression.wordTable.contains(text.scalar(at: offset, length: length))
+  }
+
+  private func isWord(before offset: Int) -> Bool {
+    offset > 0 && isWord(at: text.startOfScalar(before: offset))
+  }
+}
