@@ -118,8 +118,8 @@ let package = Package(
     .executableTarget(
       name: "AttentionCommand",
       dependencies: [
-        "AttentionTraining", "AttentionTokenizers", "AttentionConformance", "AttentionCUDA",
-        "AttentionCLibrary",
+        "AttentionTraining", "AttentionLanguageModels", "AttentionLayers", "AttentionTokenizers",
+        "AttentionConformance", "AttentionCUDA", "AttentionCLibrary",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]),
     // What tests share. It has none of its own.

@@ -33,9 +33,7 @@ public struct MixtureOfExperts: Sendable {
     /// The name of the router.
     public var router = "gate"
     public var hasRouterBias = false
-    /// For experts whose weights are one tensor and whose activations are clamped, as in GPT-OSS; only the inner
-    /// width of `expert` then counts.
-    public var clamp: Clamp?
+    public var layout = Layout.separate
     /// An expert that computes every token: its name and options.
     public var shared: Shared?
 
@@ -44,6 +42,18 @@ public struct MixtureOfExperts: Sendable {
       self.chosen = chosen
       self.expert = expert
     }
+  }
+
+  /// Which tensors hold the weights of the experts.
+  public enum Layout: Hashable, Sendable {
+    /// Those of a feed-forward layer for each, `experts.N.…`.
+    case separate
+    /// One for all, `input_linear` [experts, 2 · inner, width] with the rows of the gate first, and
+    /// `output_linear` [experts, width, inner], as in Granite.
+    case stacked
+    /// One for all with biases and clamped activations, as in GPT-OSS (see the parameters of the source); only
+    /// the inner width of an expert's options then counts.
+    case clamped(Clamp)
   }
 
   /// How activations of an expert are clamped.
@@ -74,12 +84,14 @@ public struct MixtureOfExperts: Sendable {
 
   private enum Experts: Sendable {
     case separate([FeedForward])
-    case joined(JoinedExperts)
+    case stacked(StackedExperts)
+    case clamped(ClampedExperts)
 
     func callAsFunction(_ expert: Int, _ rows: Tensor) throws -> Tensor {
       switch self {
       case .separate(let experts): try experts[expert](rows)
-      case .joined(let experts): try experts(expert, rows)
+      case .stacked(let experts): try experts(expert, rows)
+      case .clamped(let experts): try experts(expert, rows)
       }
     }
   }
@@ -116,19 +128,24 @@ public struct MixtureOfExperts: Sendable {
     } else {
       correction = nil
     }
-    let expertScope = scope["experts"]
-    if let clamp = options.clamp {
-      experts = .joined(
-        try JoinedExperts(
-          width: width, experts: options.experts, inner: options.expert.inner, clamp: clamp,
-          outputScale: outputScale, scope: expertScope))
-    } else {
+    switch options.layout {
+    case .separate:
       experts = .separate(
         try (0..<options.experts).map {
           try FeedForward(
             width: width, options: options.expert, outputScale: outputScale,
-            scope: expertScope["\($0)"])
+            scope: scope["experts"]["\($0)"])
         })
+    case .stacked:
+      experts = .stacked(
+        try StackedExperts(
+          width: width, experts: options.experts, options: options.expert,
+          outputScale: outputScale, scope: scope))
+    case .clamped(let clamp):
+      experts = .clamped(
+        try ClampedExperts(
+          width: width, experts: options.experts, inner: options.expert.inner, clamp: clamp,
+          outputScale: outputScale, scope: scope["experts"]))
     }
     shared = try options.shared.map {
       try FeedForward(

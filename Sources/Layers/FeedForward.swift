@@ -42,6 +42,8 @@ public struct FeedForward: Sendable {
     public var activation = Activation.silu
     public var isGated = true
     public var hasBias = false
+    /// Multiplies the argument of the activation.
+    public var gateScale = 1.0
     /// The names of the projections.
     public var names = Names()
 
@@ -111,9 +113,16 @@ public struct FeedForward: Sendable {
 
   public func callAsFunction(_ x: Tensor) throws -> Tensor {
     let first = try inputs[0](x)
-    guard options.isGated else { return try down(options.activation(first)) }
-    if inputs.count == 2 { return try down(options.activation.gating(first, inputs[1](x))) }
+    guard options.isGated else { return try down(options.activation(scaled(first))) }
+    if inputs.count == 2 {
+      return try down(options.activation.gating(scaled(first), inputs[1](x)))
+    }
     let halves = try first.split(-1, sizes: [options.inner, options.inner])
-    return try down(options.activation.gating(halves[0].contiguous(), halves[1].contiguous()))
+    return try down(
+      options.activation.gating(scaled(halves[0].contiguous()), halves[1].contiguous()))
+  }
+
+  private func scaled(_ gate: Tensor) throws -> Tensor {
+    options.gateScale == 1 ? gate : try gate * options.gateScale
   }
 }

@@ -27,6 +27,15 @@ YARN = {
 }
 LINEAR = {"rope_type": "linear", "rope_theta": 10000.0, "factor": 4.0}
 
+RECURRENT = dict(vocab_size=128, hidden_size=64, num_hidden_layers=3)
+DELTA = dict(
+    linear_num_value_heads=4,
+    linear_num_key_heads=2,
+    linear_key_head_dim=16,
+    linear_value_head_dim=24,
+)
+MAMBA2 = dict(mamba_n_heads=8, mamba_d_head=16, mamba_n_groups=2, mamba_d_state=16)
+
 
 @dataclasses.dataclass(frozen=True)
 class Family:
@@ -95,6 +104,95 @@ FAMILIES = {
             "residual_multiplier": 0.5,
             "logits_scaling": 3.0,
             "attention_multiplier": 0.1,
+        },
+    ),
+    "qwen3_next": Family(
+        "Qwen3NextConfig",
+        {
+            **SIZES,
+            **DELTA,
+            "num_hidden_layers": 4,
+            "head_dim": 16,
+            "num_experts": 4,
+            "num_experts_per_tok": 2,
+            "moe_intermediate_size": 32,
+            "shared_expert_intermediate_size": 32,
+        },
+    ),
+    "qwen3_5_text": Family(
+        "Qwen3_5TextConfig", {**SIZES, **DELTA, "num_hidden_layers": 4, "head_dim": 16}
+    ),
+    "mamba": Family("MambaConfig", {**RECURRENT, "state_size": 8}),
+    "falcon_mamba": Family("FalconMambaConfig", {**RECURRENT, "state_size": 8}),
+    "mamba2": Family(
+        "Mamba2Config",
+        {**RECURRENT, "num_heads": 8, "head_dim": 16, "n_groups": 2, "state_size": 16},
+    ),
+    "bamba": Family("BambaConfig", {**SIZES, **MAMBA2, "attn_layer_indices": [1]}),
+    "falcon_h1": Family(
+        "FalconH1Config",
+        {
+            **SIZES,
+            **MAMBA2,
+            "mamba_d_ssm": 128,
+            "mamba_rms_norm": True,
+            "embedding_multiplier": 1.5,
+            "lm_head_multiplier": 0.5,
+            "key_multiplier": 0.7,
+            "attention_in_multiplier": 0.9,
+            "attention_out_multiplier": 0.8,
+            "ssm_in_multiplier": 1.2,
+            "ssm_out_multiplier": 0.6,
+            "ssm_multipliers": [0.9, 0.8, 0.7, 1.1, 1.2],
+            "mlp_multipliers": [0.7, 1.3],
+        },
+    ),
+    "granitemoehybrid": Family(
+        "GraniteMoeHybridConfig",
+        {
+            **SIZES,
+            **MAMBA2,
+            "num_local_experts": 4,
+            "num_experts_per_tok": 2,
+            "shared_intermediate_size": 48,
+            "layer_types": ["linear_attention", "full_attention", "linear_attention"],
+            "embedding_multiplier": 2.0,
+            "residual_multiplier": 0.5,
+            "logits_scaling": 3.0,
+            "attention_multiplier": 0.1,
+        },
+    ),
+    "jamba": Family(
+        "JambaConfig",
+        {
+            **SIZES,
+            "num_hidden_layers": 4,
+            "num_experts": 4,
+            "attn_layer_period": 2,
+            "attn_layer_offset": 1,
+            "expert_layer_period": 2,
+            "expert_layer_offset": 1,
+            "mamba_d_state": 8,
+            "use_mamba_kernels": False,
+        },
+    ),
+    "nemotron_h": Family(
+        "NemotronHConfig",
+        {
+            **SIZES,
+            "num_hidden_layers": 4,
+            "layers_block_type": ["linear_attention", "mlp", "full_attention", "moe"],
+            "head_dim": 16,
+            "ssm_state_size": 16,
+            "mamba_num_heads": 8,
+            "mamba_head_dim": 16,
+            "n_groups": 2,
+            "n_routed_experts": 4,
+            "num_experts_per_tok": 2,
+            "moe_intermediate_size": 32,
+            "moe_shared_expert_intermediate_size": 48,
+            "routed_scaling_factor": 1.5,
+            "use_mamba_kernels": False,
         },
     ),
 }

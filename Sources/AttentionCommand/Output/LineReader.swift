@@ -43,5 +43,7 @@ struct LineReader: ~Copyable {
   }
 
   /// An error in the last line.
-  func error(_ reason: String) -> CommandError { CommandError("\(path), line \(number): \(reason)") }
+  func error(_ reason: String) -> CommandError {
+    CommandError("\(path), line \(number): \(reason)")
+  }
 }

@@ -20,9 +20,12 @@ struct DecoderFamily {
   let layers: Int
   let norm: NormOptions
   var norms = Norms.before
-  /// The names of the mixers of a layer.
+  /// The names of the parts of a layer, and of the norms before them.
   var attention = "self_attn"
   var feedForward = "mlp"
+  var normNames = ["input_layernorm", "post_attention_layernorm"]
+  /// The name of the norm after the last layer.
+  var lastNorm = "model.norm"
   /// The factor of what each step adds.
   var stepScale = 1.0
   /// Whether the output projection is the embedding where the file does not say.
@@ -30,7 +33,7 @@ struct DecoderFamily {
   private let theta: Double
   private let change: Change
   /// For each layer its kind, `full_attention` or `sliding_attention`.
-  private(set) var kinds: [String]
+  var kinds: [String]
 
   /// - Parameters:
   ///   - theta: the base of the rotary frequencies where the file does not say.
@@ -55,7 +58,7 @@ struct DecoderFamily {
     -> [String]
   {
     let known = ["full_attention", "sliding_attention"]
-    if let kinds = try configuration.perLayer("layer_types", count: layers) {
+    if let kinds = try configuration.layerKinds(count: layers) {
       configuration.passOver("sliding_window_pattern", "_sliding_window_pattern")
       return kinds
     }
@@ -89,51 +92,65 @@ struct DecoderFamily {
     return options
   }
 
-  /// The model, with these feed-forward layers, whose attention has the kinds of the file.
+  /// The model, with these feed-forward layers, whose mixers are of the kinds of the file.
   ///
   /// - Parameters:
-  ///   - mixer: the mixer of a layer that does not attend, by its kind; nil for kinds it does not know.
+  ///   - recurrence: the mixer of layers of `linear_attention`; nil if the family has none.
   ///   - feedForward: that of a layer.
   func description(
-    mixer: (String) throws -> PartDescription? = { _ in nil },
-    feedForward: (Int) throws -> PartDescription.Kind
+    recurrence: PartDescription? = nil, feedForward: (Int) throws -> PartDescription.Kind
   ) throws -> ModelDescription {
-    var attentions: [String: PartDescription] = [:]
-    for kind in Set(kinds) {
-      if kind == "full_attention" || kind == "sliding_attention" {
-        let options = try attentionOptions(kind)
-        attentions[kind] = PartDescription(attention, .mixer(SoftmaxConfiguration(options)))
-      } else if let part = try mixer(kind) {
-        attentions[kind] = part
-      } else {
-        throw ConfigurationError.invalidValue(
-          "layer_types", was: "with \"\(kind)\"", mustBe: "of kinds that the family has")
-      }
+    try description(recurrence: recurrence) {
+      [PartDescription(self.feedForward, try feedForward($0))]
     }
-    let layers = try kinds.enumerated().map { index, kind in
+  }
+
+  /// The same with several parts beside each other in place of a feed-forward layer.
+  func description(
+    recurrence: PartDescription?, parts: (Int) throws -> [PartDescription]
+  ) throws -> ModelDescription {
+    try description { index, kind in
       LayerDescription([
-        step(0, attentions[kind]!),
-        step(1, PartDescription(self.feedForward, try feedForward(index))),
+        step(0, [try mixer(kind, recurrence)]), step(1, try parts(index)),
       ])
     }
+  }
+
+  /// The mixer of a layer of a kind.
+  func mixer(_ kind: String, _ recurrence: PartDescription? = nil) throws -> PartDescription {
+    switch kind {
+    case "full_attention", "sliding_attention":
+      return PartDescription(
+        attention, .mixer(SoftmaxConfiguration(try attentionOptions(kind))))
+    case "linear_attention":
+      if let recurrence { return recurrence }
+    default: break
+    }
+    throw ConfigurationError.invalidValue(
+      "layer_types", was: "with \"\(kind)\"", mustBe: "of kinds that the family has")
+  }
+
+  /// The model of these layers, given their index and kind.
+  func description(layer: (Int, String) throws -> LayerDescription) throws -> ModelDescription {
+    let layers = try kinds.enumerated().map { try layer($0, $1) }
     let isTied = try configuration.bool("tie_word_embeddings") ?? tiesByDefault
     return ModelDescription(
       vocabularySize: try configuration.requiredInteger("vocab_size"), hiddenSize: hidden,
-      layers: layers, norm: Named("model.norm", norm), embedding: "model.embed_tokens",
+      layers: layers, norm: Named(lastNorm, norm), embedding: "model.embed_tokens",
       layerList: "model.layers", head: isTied ? nil : "lm_head")
   }
 
   /// A step of a layer: 0 is attention, 1 the feed-forward layer.
-  func step(_ index: Int, _ part: PartDescription) -> StepDescription {
-    let before = ["input_layernorm", "post_attention_layernorm"]
+  func step(_ index: Int, _ parts: [PartDescription]) -> StepDescription {
+    let before = normNames
     let after = ["post_attention_layernorm", "post_feedforward_layernorm"]
     let around = ["input_layernorm", "pre_feedforward_layernorm"]
     func named(_ names: [String]) -> Named<NormOptions> { Named(names[index], norm) }
     var step: StepDescription
     switch norms {
-    case .before: step = StepDescription(norm: named(before), [part])
-    case .after: step = StepDescription(norm: nil, [part])
-    case .around: step = StepDescription(norm: named(around), [part])
+    case .before: step = StepDescription(norm: named(before), parts)
+    case .after: step = StepDescription(norm: nil, parts)
+    case .around: step = StepDescription(norm: named(around), parts)
     }
     if norms != .before { step.postNorm = named(after) }
     step.scale = stepScale

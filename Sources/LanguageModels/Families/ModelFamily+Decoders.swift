@@ -78,9 +78,10 @@ extension ModelFamily {
     experts.routing = .softmaxOfChosen
     experts.router = "router"
     experts.hasRouterBias = true
-    experts.clamp = MixtureOfExperts.Clamp(
-      limit: try configuration.number("swiglu_limit") ?? 7,
-      slope: try configuration.number("swiglu_alpha") ?? 1.702)
+    experts.layout = .clamped(
+      MixtureOfExperts.Clamp(
+        limit: try configuration.number("swiglu_limit") ?? 7,
+        slope: try configuration.number("swiglu_alpha") ?? 1.702))
     try configuration.require("hidden_act", among: .string("silu"))
     let all = experts
     let bias = try configuration.bool("attention_bias") ?? true
@@ -173,7 +174,10 @@ extension PublishedConfiguration {
   }
 
   /// The experts of the Qwen families; nil if there are none.
-  func experts(activation: Activation) throws -> MixtureOfExperts.Options? {
+  ///
+  /// - Parameter sumsToOne: whether weights are divided by their sum where the file does not say.
+  func experts(activation: Activation, sumsToOne: Bool = false) throws -> MixtureOfExperts.Options?
+  {
     let range = 0...Self.largestSize
     let count = try integer("num_experts", in: range) ?? integer("num_local_experts", in: range)
     guard let count, count > 0 else { return nil }
@@ -181,7 +185,13 @@ extension PublishedConfiguration {
     expert.activation = activation
     var options = MixtureOfExperts.Options(
       experts: count, chosen: try requiredInteger("num_experts_per_tok"), expert: expert)
-    options.routing = .softmax(sumsToOne: try bool("norm_topk_prob") ?? false)
+    options.routing = .softmax(sumsToOne: try bool("norm_topk_prob") ?? sumsToOne)
+    if let inner = try integer("shared_expert_intermediate_size", in: range), inner > 0 {
+      var shared = FeedForward.Options(inner: inner)
+      shared.activation = activation
+      options.shared = MixtureOfExperts.Shared(
+        name: "shared_expert", options: shared, gate: "shared_expert_gate")
+    }
     return options
   }
 

@@ -117,6 +117,22 @@ extension PublishedConfiguration {
     }
   }
 
+  /// Numbers, of which those that are infinite are given as an object or as a name.
+  func numbers(_ key: String, count: Int) throws -> [Double]? {
+    guard let value = value(key) else { return nil }
+    guard case .array(let values) = value, values.count == count else {
+      throw fail(key, value, "an array of \(count) numbers")
+    }
+    return try values.map {
+      switch $0 {
+      case .integer(let number): Double(number)
+      case .number(let number): number
+      case .object(["__float__": .string("Infinity")]), .string("Infinity"): .infinity
+      default: throw fail(key, value, "an array of \(count) numbers")
+      }
+    }
+  }
+
   func integers(_ key: String) throws -> [Int]? {
     guard let value = value(key) else { return nil }
     guard case .array(let values) = value else {
@@ -162,6 +178,15 @@ extension PublishedConfiguration {
   /// The number of layers.
   func layerCount(_ key: String = "num_hidden_layers") throws -> Int {
     try requiredInteger(key, in: 1...Self.mostLayers)
+  }
+
+  /// The kind of each layer, by the names of today: `full_attention`, `sliding_attention`, `linear_attention` and
+  /// others of a family. Nil if the file does not say.
+  func layerKinds(count: Int) throws -> [String]? {
+    let kinds =
+      try perLayer("layer_types", count: count) ?? perLayer("layers_block_type", count: count)
+    let earlier = ["attention": "full_attention", "mamba": "linear_attention"]
+    return kinds?.map { earlier[$0] ?? $0 }
   }
 
   /// One value per layer.

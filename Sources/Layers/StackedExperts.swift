@@ -1,5 +1,36 @@
 import AttentionTensors
 
+/// The experts of Granite: gated feed-forward layers whose weights are one tensor for all.
+///
+/// Parameters: `input_linear.weight` [experts, 2 · inner, width], with the rows of the gate first, and
+/// `output_linear.weight` [experts, width, inner].
+struct StackedExperts: Sendable {
+  private let options: FeedForward.Options
+  private let input, output: Tensor
+
+  /// - Throws: ``LayerError``.
+  init(
+    width: Int, experts: Int, options: FeedForward.Options, outputScale: Double,
+    scope: ParameterScope
+  ) throws {
+    try LayerError.require("inner", isExtent: options.inner)
+    self.options = options
+    input = try scope["input_linear"].parameter(
+      "weight", [experts, 2 * options.inner, width], .scaledNormal(inputs: width))
+    output = try scope["output_linear"].parameter(
+      "weight", [experts, width, options.inner],
+      .scaledNormal(inputs: options.inner, scale: outputScale))
+  }
+
+  /// The results of one expert, [rows, width].
+  func callAsFunction(_ expert: Int, _ rows: Tensor) throws -> Tensor {
+    let halves = try rows.multiplied(byRowsOf: input.selected(0, expert))
+      .split(-1, sizes: [options.inner, options.inner])
+    let gated = try options.activation.gating(halves[0].contiguous(), halves[1].contiguous())
+    return try gated.multiplied(byRowsOf: output.selected(0, expert))
+  }
+}
+
 /// The experts of GPT-OSS, whose weights are one tensor for all:
 ///
 ///     g = min(gate, limit) ,  u = clamp(up, −limit, limit)
@@ -7,7 +38,7 @@ import AttentionTensors
 ///
 /// Parameters: `gate_up_proj` [experts, width, 2 · inner], whose even columns are the gate's, `gate_up_proj_bias`
 /// [experts, 2 · inner], `down_proj` [experts, inner, width] and `down_proj_bias` [experts, width].
-struct JoinedExperts: Sendable {
+struct ClampedExperts: Sendable {
   private let clamp: MixtureOfExperts.Clamp
   private let inner: Int
   private let input, inputBias: Tensor
