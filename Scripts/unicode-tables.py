@@ -1,8 +1,11 @@
 #!/usr/bin/env python3
 """Writes Sources/Tokenizers/Unicode/UnicodeTables.swift: what tokenizers need of the Unicode Character Database.
 
-    pip install unicodedata2==16.0.0 fonttools
+    pip install unicodedata2==16.0.0 fonttools tokenizers
     Scripts/unicode-tables.py >Sources/Tokenizers/Unicode/UnicodeTables.swift
+
+Properties are those of Unicode 16. Normalisation is that of the library that published tokenizers were trained with,
+Hugging Face's tokenizers, which has an older version: characters assigned since then are left as they are.
 
 A table is a string of numbers in base 32, the lowest digit first, in the characters of ALPHABET; a digit that others
 follow comes from its second half.
@@ -10,6 +13,7 @@ follow comes from its second half.
 
 import unicodedata2 as unicode
 from fontTools import unicodedata as scripts
+from tokenizers import normalizers
 
 VERSION = "16.0.0"
 ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
@@ -41,13 +45,22 @@ def runs(value_of):
     return numbers + [length, current]
 
 
+def combining_class(scalar):
+    """The class, if the library sorts marks by it: after U+0334, of class 1, or for class 1 before U+0301."""
+    value = unicode.combining(chr(scalar))
+    if value == 0:
+        return 0
+    marks = chr(scalar) + "\u0334" if value > 1 else "\u0301" + chr(scalar)
+    return value if normalizers.NFD().normalize_str("a" + marks) != "a" + marks else 0
+
+
 def decompositions():
     """For each scalar: distance from the last, kind, length, mapping. Kind 0 is a compatibility mapping, 1 a canonical
     one, 2 a canonical one that composition reverses."""
     numbers, last = [], 0
     for scalar in SCALARS:
         fields = unicode.decomposition(chr(scalar)).split()
-        if not fields:
+        if not fields or normalizers.NFKD().normalize_str(chr(scalar)) == chr(scalar):
             continue
         is_canonical = not fields[0].startswith("<")
         composes = is_canonical and unicode.normalize("NFC", chr(scalar)) == chr(scalar)
@@ -95,7 +108,7 @@ table(
 table(
     "combiningClasses",
     "Runs of scalars: length, canonical combining class.",
-    runs(lambda scalar: unicode.combining(chr(scalar))),
+    runs(combining_class),
 )
 table(
     "decompositions",

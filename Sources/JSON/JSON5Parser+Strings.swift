@@ -27,7 +27,9 @@ extension JSON5Parser {
   private func plainEnd(_ quote: UInt8) -> Int {
     bytes.withUnsafeBufferPointer { bytes in
       var end = offset
-      while end < bytes.count, bytes[end] != quote, bytes[end] != UInt8(ascii: "\\"), bytes[end] >= 0x20 {
+      while end < bytes.count, bytes[end] != quote, bytes[end] != UInt8(ascii: "\\"),
+        bytes[end] >= 0x20
+      {
         end += 1
       }
       return end

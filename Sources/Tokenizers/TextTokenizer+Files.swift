@@ -4,25 +4,56 @@ extension TextTokenizer {
   /// The largest file that is read.
   private static let mostBytes = 512 << 20
 
-  /// Opens a tokenizer.
+  /// Opens a tokenizer: a `tokenizer.json`, a model of SentencePiece, a file of `tiktoken` with a name that tells its
+  /// encoding, or a vocabulary of RWKV.
   ///
-  /// - Parameter path: a `tokenizer.json`, or the folder of a model, which has one.
+  /// - Parameter path: the file, or the folder of a model, which has one.
   /// - Throws: ``TokenizerError``; the message names the file and the place in it.
   public convenience init(path: String) throws {
     let file = try Self.file(of: path)
-    try self.init(TokenizerJSON.read(Self.bytes(of: file), source: file))
+    let bytes = try Self.bytes(of: file)
+    let name = String(file.split(separator: "/").last ?? "")
+    if bytes.drop(while: { $0 <= 0x20 }).first == UInt8(ascii: "{") {
+      try self.init(TokenizerJSON.read(bytes, source: file))
+    } else if RWKVVocabulary.looksLikeOne(bytes) {
+      try self.init(RWKVVocabulary.read(bytes, source: file))
+    } else if TiktokenFile.looksLikeOne(bytes) {
+      let tokens = try TiktokenFile(bytes, source: file)
+      guard let encoding = TiktokenEncoding.known(name, count: tokens.count) else {
+        throw TokenizerError.file(
+          path: file,
+          reason: "the name does not tell its encoding; it must contain \(TiktokenEncoding.names)")
+      }
+      try self.init(tokens.parts(encoding))
+    } else {
+      try self.init(SentencePieceFile.read(bytes, source: file))
+    }
   }
 
-  /// The names of tokenizer files in a folder, in the order in which they are preferred.
-  private static let names = ["tokenizer.json"]
+  /// Opens a file of `tiktoken`.
+  ///
+  /// - Parameters:
+  ///   - path: the file.
+  ///   - encoding: what the file does not say.
+  /// - Throws: ``TokenizerError``.
+  public convenience init(tiktokenFile path: String, encoding: TiktokenEncoding) throws {
+    try self.init(TiktokenFile(Self.bytes(of: path), source: path).parts(encoding))
+  }
+
+  /// Whether a folder's file of this name may be a tokenizer, the likelier the earlier.
+  private static let names: [@Sendable (String) -> Bool] = [
+    { $0 == "tokenizer.json" }, { $0 == "tokenizer.model" }, { $0 == "tiktoken.model" },
+    { $0.hasSuffix(".tiktoken") }, { $0.hasPrefix("rwkv_vocab") },
+  ]
 
   /// The file that `path` is, or that the folder of this path has.
   private static func file(of path: String) throws -> String {
     guard let names = try? Folder.names(in: Array(path.utf8)) else { return path }
-    let present = Set(names.map { String(decoding: $0, as: UTF8.self) })
-    guard let name = Self.names.first(where: present.contains) else {
+    let present = names.map { String(decoding: $0, as: UTF8.self) }.sorted()
+    guard let name = Self.names.lazy.compactMap({ present.first(where: $0) }).first else {
       throw TokenizerError.file(
-        path: path, reason: "the folder has none of \(Self.names.joined(separator: ", "))")
+        path: path,
+        reason: "the folder has no tokenizer.json, tokenizer.model, .tiktoken or rwkv_vocab file")
     }
     return path.hasSuffix("/") ? path + name : path + "/" + name
   }

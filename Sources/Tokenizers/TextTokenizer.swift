@@ -28,6 +28,8 @@ public final class TextTokenizer: Tokenizer {
     var preTokenizer: PreTokenizer?
     var postProcessor = PostProcessor()
     var decoder: [any DecoderStage] = [SpacingDecoder()]
+    /// What tokens are decoded as in place of their text.
+    var decodedTexts: [Int32: String] = [:]
   }
 
   /// Tokens that are found in the text, sorted by number.
@@ -49,14 +51,16 @@ public final class TextTokenizer: Tokenizer {
     self.parts = parts
     addedTokens = parts.addedTokens.sorted { $0.token < $1.token }
     added = Dictionary(addedTokens.map { ($0.token, $0) }) { $1 }
-    let raw = parts.addedTokens.filter { !$0.isNormalized }
+    let raw = parts.addedTokens.filter { $0.search == .text }
     rawTokens = AddedTokenFinder(raw, texts: raw.map { Array($0.text.utf8) })
-    let normalized = parts.addedTokens.filter(\.isNormalized)
+    let normalized = parts.addedTokens.filter {
+      $0.search == .normalizedText || $0.search == .normalizedTextAsWritten
+    }
     normalizedTokens = AddedTokenFinder(
       normalized,
       texts: try normalized.map { token in
         var text = Array(token.text.utf8)
-        try parts.normalizer?.apply(&text)
+        if token.search == .normalizedText { try parts.normalizer?.apply(&text) }
         return text
       })
     vocabularySize = max(
@@ -142,9 +146,9 @@ public final class TextTokenizer: Tokenizer {
       ?? parts.model.token(Array(text.utf8))
   }
 
-  /// The text of a token as the file has it; nil if there is no such token.
+  /// What a token gives the decoder; nil if there is no such token.
   fileprivate func text(of token: Int32) -> [UInt8]? {
-    if let added = added[token] { return Array(added.text.utf8) }
+    if let text = parts.decodedTexts[token] ?? added[token]?.text { return Array(text.utf8) }
     return parts.model.text(of: token).map(Array.init)
   }
 

@@ -14,11 +14,22 @@ extension DecoderStage {
 
 /// Characters of ``ByteAlphabet`` become their bytes; a token with another character keeps its own.
 struct ByteLevelDecoder: DecoderStage {
+  private var bytes = UTF8Decoder()
+
+  mutating func append(_ text: [UInt8], to output: inout [[UInt8]]) {
+    bytes.append(ByteAlphabet.bytes(of: text) ?? text, to: &output)
+  }
+
+  mutating func finish(to output: inout [[UInt8]]) { bytes.finish(to: &output) }
+}
+
+/// Tokens of any bytes, which together are UTF-8.
+struct UTF8Decoder: DecoderStage {
   private var repair = UTF8Repair()
 
   mutating func append(_ text: [UInt8], to output: inout [[UInt8]]) {
     var result: [UInt8] = []
-    repair.append(ByteAlphabet.bytes(of: text) ?? text, to: &result)
+    repair.append(text, to: &result)
     if !result.isEmpty { output.append(result) }
   }
 
@@ -29,12 +40,17 @@ struct ByteLevelDecoder: DecoderStage {
   }
 }
 
-/// Runs of the tokens `<0x00>` … `<0xFF>` become text, or as many U+FFFD if they are not UTF-8.
+/// Runs of the tokens `<0x00>` … `<0xFF>` become text.
 struct ByteFallbackDecoder: DecoderStage {
+  /// Whether a run that is not UTF-8 keeps its characters, with U+FFFD for every other byte; otherwise all of it
+  /// becomes as many U+FFFD.
+  private let keepsCharacters: Bool
   private var run: [UInt8] = []
 
+  init(keepsCharacters: Bool = false) { self.keepsCharacters = keepsCharacters }
+
   mutating func append(_ text: [UInt8], to output: inout [[UInt8]]) {
-    if let byte = Self.byte(text) {
+    if let byte = ByteToken.byte(text) {
       run.append(byte)
     } else {
       finish(to: &output)
@@ -47,18 +63,23 @@ struct ByteFallbackDecoder: DecoderStage {
     if String(validating: run, as: UTF8.self) != nil {
       output.append(run)
     } else {
-      for _ in run { output.append(UTF8Repair.replacement) }
+      output.append(run.indices.reduce(into: []) { $0 += replacement(of: $1) })
     }
     run = []
   }
 
-  /// The byte that a token such as `<0x0A>` stands for.
-  static func byte(_ text: some Collection<UInt8>) -> UInt8? {
-    guard text.count == 6, text.starts(with: "<0x".utf8), text.suffix(1).elementsEqual(">".utf8)
-    else { return nil }
-    let digits = text.dropFirst(3).prefix(2)
-    guard digits.first != UInt8(ascii: "+") else { return nil }
-    return UInt8(String(decoding: digits, as: UTF8.self), radix: 16)
+  /// What becomes of the byte at `index` of a run that is not UTF-8; all of a character comes with its first byte.
+  private func replacement(of index: Int) -> [UInt8] {
+    guard keepsCharacters else { return UTF8Repair.replacement }
+    func character(at start: Int) -> ArraySlice<UInt8>? {
+      (1...4).lazy.map { run[start...].prefix($0) }
+        .first { String(validating: $0, as: UTF8.self) != nil }
+    }
+    if let character = character(at: index) { return Array(character) }
+    let isInside = (1...3).contains { distance in
+      index >= distance && (character(at: index - distance)?.count ?? 0) > distance
+    }
+    return isInside ? [] : UTF8Repair.replacement
   }
 }
 

@@ -106,6 +106,6 @@ extension AddedToken {
     stripsLeft = try component.bool("lstrip", default: false)
     stripsRight = try component.bool("rstrip", default: false)
     isSingleWord = try component.bool("single_word", default: false)
-    isNormalized = try component.bool("normalized", default: !isSpecial)
+    search = try component.bool("normalized", default: !isSpecial) ? .normalizedText : .text
   }
 }

@@ -85,6 +85,21 @@ struct TokenizerModelJSON {
     let kind = try component.string("type", default: scores.isEmpty ? "BPE" : "Unigram")
     switch kind {
     case "BPE": return try bytePairEncoding(component, isCut: isCut)
+    case "Unigram": return try unigram(component)
+    case "WordPiece":
+      let vocabulary = try vocabulary()
+      guard let unknown = try token("unk_token", component, vocabulary) else {
+        throw component.invalid("unk_token", mustBe: "a token of the vocabulary")
+      }
+      return WordPiece(
+        vocabulary, unknown: unknown,
+        prefix: try component.utf8("continuing_subword_prefix", default: "##"),
+        mostCharacters: try component.integer("max_input_chars_per_word", default: 100))
+    case "WordLevel":
+      let vocabulary = try vocabulary()
+      return WordLevel(
+        vocabulary: vocabulary,
+        unknown: vocabulary.number(of: try component.utf8("unk_token", default: "<unk>")))
     case let kind: throw component.unsupported("the model \(kind)")
     }
   }
@@ -104,7 +119,26 @@ struct TokenizerModelJSON {
     return token
   }
 
-  private func bytePairEncoding(_ component: JSONComponent, isCut: Bool) throws -> BytePairEncoding {
+  private func unigram(_ component: JSONComponent) throws -> Unigram {
+    guard scores.count == tokens.count else {
+      throw component.unsupported("Unigram without scores")
+    }
+    if let score = scores.first(where: { !$0.isFinite }) {
+      throw TokenizerError.invalidValue(
+        source: source, place: "model.vocab", was: "with the score \(score)",
+        mustBe: "of finite scores")
+    }
+    let vocabulary = try vocabulary()
+    var options = Unigram.Options()
+    if component["unk_id"] != nil {
+      options.unknown = Int32(try component.integer("unk_id", in: 0..<scores.count))
+    }
+    options.fallsBackToBytes = try component.bool("byte_fallback", default: false)
+    return Unigram(vocabulary, scores: scores, lowest: scores.min() ?? 0, options: options)
+  }
+
+  private func bytePairEncoding(_ component: JSONComponent, isCut: Bool) throws -> BytePairEncoding
+  {
     switch component["dropout"] {
     case nil, .integer(0), .number(0): break
     default: throw component.unsupported("a dropout other than 0")

@@ -42,9 +42,7 @@ struct BytePairEncoding: TokenModel {
       Unicode.Scalar(value).flatMap { vocabulary.number(of: String(Character($0))) } ?? -1
     }
     byteTokens = (0...255).map { (byte: Int) in
-      let hexadecimal = String(byte, radix: 16, uppercase: true)
-      let name = "<0x\(byte < 16 ? "0" : "")\(hexadecimal)>"
-      return options.fallsBackToBytes ? vocabulary.number(of: name) ?? -1 : -1
+      options.fallsBackToBytes ? vocabulary.number(of: ByteToken.name(UInt8(byte))) ?? -1 : -1
     }
     wordStart = isPlain ? wordMark.flatMap { WordStart($0, vocabulary) } : nil
   }

@@ -35,7 +35,9 @@ struct BytePairMerger: Sendable {
             ranks[i] = ranks[i + 1]
           }
           ranks[count - 1] = .max
-          if place + 1 < count { ranks[place] = table.merge(symbols[place], symbols[place + 1]).rank }
+          if place + 1 < count {
+            ranks[place] = table.merge(symbols[place], symbols[place + 1]).rank
+          }
           if place > 0 { ranks[place - 1] = table.merge(symbols[place - 1], symbols[place]).rank }
         }
       }

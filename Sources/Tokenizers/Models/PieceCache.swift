@@ -27,7 +27,8 @@ final class PieceCache {
 
   /// Appends the tokens of `piece` if they are known.
   @inline(__always)
-  func append(_ piece: UnsafeBufferPointer<UInt8>, _ hash: UInt64, to tokens: inout [Int32]) -> Bool {
+  func append(_ piece: UnsafeBufferPointer<UInt8>, _ hash: UInt64, to tokens: inout [Int32]) -> Bool
+  {
     let slot = slots + Int(truncatingIfNeeded: hash >> UInt64(64 - Self.slotBits))
     guard slot.pointee.hash == hash, Int(slot.pointee.length) == piece.count,
       let base = piece.baseAddress

@@ -17,7 +17,8 @@ struct Vocabulary: Sendable {
     let most = numbers.max() ?? -1
     guard most < Self.mostTokens, numbers.min() ?? 0 >= 0 else {
       throw TokenizerError.invalidValue(
-        source: source, place: "a token's number", was: "\(min(numbers.min() ?? 0, 0) < 0 ? numbers.min()! : most)",
+        source: source, place: "a token's number",
+        was: "\(numbers.first { !(0..<Self.mostTokens).contains($0) } ?? most)",
         mustBe: "in 0..<\(Self.mostTokens)")
     }
     var entries = [Int32](repeating: -1, count: most + 1)
@@ -42,6 +43,9 @@ struct Vocabulary: Sendable {
 
   /// One more than the largest number.
   var count: Int { entries.count }
+
+  /// The length of the longest token, in bytes.
+  var mostBytes: Int { (0..<table.strings.count).map { table.strings.range($0).count }.max() ?? 0 }
 
   /// The number of a token; −1 if there is none.
   @inline(__always)

@@ -29,7 +29,8 @@ extension Normalizer {
       guard let map = Base64.decode(try component.utf8("precompiled_charsmap", default: "")) else {
         throw component.invalid("precompiled_charsmap", mustBe: "base64")
       }
-      self = map.isEmpty
+      self =
+        map.isEmpty
         ? .sequence([]) : .precompiled(try CharacterMap(map, source: component.source))
     case "Sequence":
       self = .sequence(try component.components("normalizers").map(Normalizer.init))

@@ -13,6 +13,7 @@ enum Normalizer: Sendable {
   /// What neural machine translation leaves out: control characters, and unusual spaces become plain ones.
   case nmt
   case precompiled(CharacterMap)
+  case sentencePiece(SentencePieceNormalizer)
   case sequence([Normalizer])
 
   func apply(_ text: inout [UInt8]) throws(TokenizerError) {
@@ -31,6 +32,7 @@ enum Normalizer: Sendable {
       text = result
     case .nmt: text = Self.cleaned(text)
     case .precompiled(let map): text = map.normalizedByClusters(text)
+    case .sentencePiece(let normalizer): normalizer.apply(&text)
     case .sequence(let steps): for step in steps { try step.apply(&text) }
     }
   }

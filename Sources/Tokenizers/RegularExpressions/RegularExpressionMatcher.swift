@@ -87,12 +87,15 @@ struct RegularExpressionMatcher {
 
   /// Goes on with the first alternative of `mask`, and remembers the others.
   @inline(__always)
-  private mutating func take(_ mask: UInt64, of table: Int, _ instruction: Int, _ offset: Int) -> Int {
+  private mutating func take(_ mask: UInt64, of table: Int, _ instruction: Int, _ offset: Int)
+    -> Int
+  {
     let rest = mask & (mask &- 1)
     if rest != 0 {
       choices.append(Choice(instruction: Int32(instruction), offset: offset, limit: rest))
     }
-    return Int(expression.starts[table &* RegularExpression.startsPerTable &+ mask.trailingZeroBitCount])
+    return Int(
+      expression.starts[table &* RegularExpression.startsPerTable &+ mask.trailingZeroBitCount])
   }
 
   /// Takes the last choice another way; false if none is left above `bottom`.
@@ -108,7 +111,11 @@ struct RegularExpressionMatcher {
       switch made.kind {
       case .most:
         offset = text.startOfScalar(before: offset)
-        if offset > Int(choice.limit) { choices[last].offset = offset } else { choices.removeLast() }
+        if offset > Int(choice.limit) {
+          choices[last].offset = offset
+        } else {
+          choices.removeLast()
+        }
         instruction += 1
       case .fewest:
         let end = consumeOne(Int(made.target), at: offset)
@@ -151,7 +158,8 @@ struct RegularExpressionMatcher {
 
   @inline(__always)
   private func contains(_ number: Int, _ scalar: UInt32) -> Bool {
-    let block = Int(expression.blocks[number &* RegularExpression.blocksPerClass &+ Int(scalar >> 8)])
+    let block = Int(
+      expression.blocks[number &* RegularExpression.blocksPerClass &+ Int(scalar >> 8)])
     return expression.words[block | Int(scalar >> 6) & 3] >> UInt64(scalar & 63) & 1 != 0
   }
 

@@ -49,7 +49,8 @@ extension RegularExpressionParser {
     case "0": return letter("\0")
     case "x", "u": return letter(try hexadecimal(digits: scalar == "x" ? 2 : 4))
     default:
-      guard !scalar.isASCII || !scalar.properties.isAlphabetic && scalar.properties.numericType == nil
+      guard
+        !scalar.isASCII || !scalar.properties.isAlphabetic && scalar.properties.numericType == nil
       else { throw failure("\\\(scalar) is not supported") }
       return letter(scalar)
     }

@@ -96,7 +96,8 @@ struct RegularExpressionParser {
         lookahead = true
       } else if take(">") {
         isAtomic = true
-      } else if take("P<") || (scalars[offset...].starts(with: "<".unicodeScalars) && isName(at: 1)) {
+      } else if take("P<") || (scalars[offset...].starts(with: "<".unicodeScalars) && isName(at: 1))
+      {
         while let next, next != ">" { offset += 1 }
         guard take(">") else { throw failure("the name of a group does not end") }
       } else {

@@ -122,7 +122,8 @@ struct RegularExpressionProgram {
     for (i, node) in nodes.enumerated() {
       let first = node.first
       let bytes = first.scalars.firstBytes
-      for byte in table.masks.indices where first.isOpen || byte < bytes.count && bytes[byte] != .none {
+      for byte in table.masks.indices
+      where first.isOpen || byte < bytes.count && bytes[byte] != .none {
         table.masks[byte] |= 1 << UInt64(i)
       }
       table.starts.append(here)

@@ -12,8 +12,18 @@ public struct AddedToken: Hashable, Sendable {
   var stripsRight = false
   /// Whether it is only found where no letter stands beside it.
   var isSingleWord = false
-  /// Whether it is looked for in the normalised text.
-  var isNormalized = false
+  var search = Search.text
+
+  /// Where it is looked for.
+  enum Search: Sendable {
+    case text
+    /// In the normalised text, in which it looks as its own text does when that is normalised.
+    case normalizedText
+    /// In the normalised text, in which it looks as written.
+    case normalizedTextAsWritten
+    /// Nowhere: it is only put around text.
+    case nowhere
+  }
 }
 
 /// Finds added tokens in a text: from left to right, of several that begin together the longest.
@@ -38,8 +48,8 @@ struct AddedTokenFinder: Sendable {
   ) throws(TokenizerError) {
     var done = 0
     var start = 0
-    while let (place, index, length) = trie.firstMatch(in: text, from: start) {
-      start = place + length
+    while let (place, index, end) = trie.firstMatch(in: text, from: start) {
+      start = end
       let token = tokens[index]
       if token.isSpecial, !findsSpecial { continue }
       var range = place..<start
@@ -72,7 +82,9 @@ struct AddedTokenFinder: Sendable {
       var start = offset
       while start > 0 {
         let before = text.startOfScalar(before: start)
-        guard Self.whitespace.contains(text.scalar(at: before, length: start - before)) else { break }
+        guard Self.whitespace.contains(text.scalar(at: before, length: start - before)) else {
+          break
+        }
         start = before
       }
       return start

@@ -17,7 +17,9 @@ enum CaseFolding {
   /// are the long s and the Kelvin sign.
   private static let classes: [UInt32: [UInt32]] = {
     var classes: [UInt32: [UInt32]] = [:]
-    for (upper, lower) in lowercase where lower.count == 1 { classes[lower[0], default: []].append(upper) }
+    for (upper, lower) in lowercase where lower.count == 1 {
+      classes[lower[0], default: []].append(upper)
+    }
     classes[0x73, default: []].append(0x17F)
     return classes
   }()

@@ -49,7 +49,8 @@ extension ScalarSet {
     ScalarSet([0x24B6...0x24E9, 0x1F130...0x1F149, 0x1F150...0x1F169, 0x1F170...0x1F189]))
 
   /// What `\w` is in Rust's regular expressions (Unicode technical standard 18, annex C).
-  static let words = alphabetic.union(categories("M", "Nd", "Pc")).union(ScalarSet([0x200C...0x200D]))
+  static let words = alphabetic.union(categories("M", "Nd", "Pc")).union(
+    ScalarSet([0x200C...0x200D]))
 
   /// What `\w` is in Oniguruma: without the joiners, with Latin-1's fractions and raised digits.
   static let onigurumaWords = words.subtracting(ScalarSet([0x200C...0x200D])).union(

@@ -12,7 +12,8 @@ extension ScalarSet {
       while next < ranges.count, ranges[next].upperBound < scalars.lowerBound { next += 1 }
       guard next < ranges.count, ranges[next].lowerBound <= scalars.upperBound else { continue }
       let isWhole =
-        ranges[next].lowerBound <= scalars.lowerBound && ranges[next].upperBound >= scalars.upperBound
+        ranges[next].lowerBound <= scalars.lowerBound
+        && ranges[next].upperBound >= scalars.upperBound
       result[byte] = isWhole ? .all : .some
     }
     return result
@@ -22,7 +23,9 @@ extension ScalarSet {
   private static let scalarsByFirstByte: [(byte: Int, scalars: ClosedRange<UInt32>)] = {
     var result: [(byte: Int, scalars: ClosedRange<UInt32>)] = []
     for byte in UInt32(0)..<0x80 { result.append((Int(byte), byte...byte)) }
-    for byte in UInt32(0xC2)...0xDF { result.append((Int(byte), (byte & 0x1F) << 6...(byte & 0x1F) << 6 | 0x3F)) }
+    for byte in UInt32(0xC2)...0xDF {
+      result.append((Int(byte), (byte & 0x1F) << 6...(byte & 0x1F) << 6 | 0x3F))
+    }
     for byte in UInt32(0xE0)...0xEF {
       let start = (byte & 0xF) << 12
       result.append((Int(byte), max(start, 0x800)...start | 0xFFF))
