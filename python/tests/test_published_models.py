@@ -94,3 +94,27 @@ def test_written_folder_is_read_by_transformers(saved):
     assert ours.keys() == theirs.keys()
     for name, weight in theirs.items():
         assert torch.equal(ours[name], weight), name
+
+
+@torch.no_grad()
+def test_text_of_a_folder_with_a_tokenizer(tmp_path):
+    tokenizers = pytest.importorskip("tokenizers")
+    import transformers
+
+    tokenizer = tokenizers.ByteLevelBPETokenizer()
+    text = "Attention is a weighted mean of values; its weights sum to one. Ünïcödé, 你好, 🙂!\n"
+    tokenizer.train_from_iterator([text] * 10, vocab_size=320, special_tokens=["<|end|>"])
+    family = FAMILIES["qwen2"]
+    options = {**family.options, "vocab_size": tokenizer.get_vocab_size(), "eos_token_id": 0}
+    model = type(family)(family.configuration, options).build()
+    model.save_pretrained(tmp_path)
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    prompt = "Attention is, 你好"
+    fast = transformers.PreTrainedTokenizerFast(tokenizer_file=str(tmp_path / "tokenizer.json"))
+    tokens = fast(prompt, return_tensors="pt").input_ids
+    theirs = model.generate(
+        tokens, max_new_tokens=64, do_sample=False, eos_token_id=0, pad_token_id=0
+    )
+    expected = tokenizer.decode(theirs[0].tolist(), skip_special_tokens=True)
+    printed = run("generate", tmp_path, "--prompt", prompt, "--tokens", 64, "--temperature", 0)
+    assert printed == expected + "\n"

@@ -78,26 +78,36 @@ struct Generate: ParsableCommand {
     options.topP = topP
     options.seed = seed
     try options.validate()
-    let model = try SavedModel.read(
-      checkpoint, dtype: dtype, on: OperatorFlags.device(named: device))
-    let stream = TextStream(model: model, options: options)
-    if let promptTokens { return try stream.writeNumbers(after: promptTokens) }
-    try stream.write(prompt: prompt ?? StandardInput.text() ?? "\n")
+    let device = try OperatorFlags.device(named: device)
+    if let promptTokens {
+      let model = try SavedModel.read(checkpoint, dtype: dtype, on: device)
+      return try NumberStream(model: model, options: options).write(after: promptTokens)
+    }
+    let model = try SavedModel.readText(checkpoint, dtype: dtype, on: device)
+    options.endTokens = model.endTokens
+    try TextStream(model: model, options: options)
+      .write(prompt: prompt ?? StandardInput.text() ?? "\n")
   }
 }
 
 /// A model named by the folder of a checkpoint or of a run.
 enum SavedModel {
   /// The model of a checkpoint, or of the latest one of a run.
-  static func read(_ folder: String, dtype: DType? = nil, on device: Device) throws
-    -> LanguageModel
-  {
+  static func read(_ folder: String, dtype: DType?, on device: Device) throws -> LanguageModel {
     let dtype = try checked(dtype)
-    func checkpoint(_ folder: String) throws -> Checkpoint {
-      try Checkpoint(folder: folder, dtype: dtype, device: device)
-    }
-    let saved = try CheckpointStore(folder: folder).readLatest(checkpoint) ?? checkpoint(folder)
-    return try saved.model()
+    return try latest(folder) { try Checkpoint(folder: $0, dtype: dtype, device: device) }.model()
+  }
+
+  /// The same with its tokenizer.
+  static func readText(_ folder: String, dtype: DType?, on device: Device) throws -> TextModel {
+    let dtype = try checked(dtype)
+    return try latest(folder) { try TextModel(folder: $0, dtype: dtype, device: device) }
+  }
+
+  private static func latest<Value>(_ folder: String, _ read: (String) throws -> Value) throws
+    -> Value
+  {
+    try CheckpointStore(folder: folder).readLatest(read) ?? read(folder)
   }
 
   /// The dtype, if a model can have it.

@@ -87,8 +87,7 @@ struct Train: ParsableCommand {
     options.topK = sample.topK
     options.topP = sample.topP
     options.seed = UInt64(sample.seed)
-    let model = try Checkpoint(folder: checkpoint).moved(to: device).model()
-    try TextStream(model: model, options: options)
+    try TextStream(model: TextModel(folder: checkpoint, device: device), options: options)
       .write(prompt: sample.prompt)
   }
 

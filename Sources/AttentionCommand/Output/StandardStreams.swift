@@ -91,22 +91,14 @@ enum StandardInput {
 /// A model's text, written to standard output as it is generated. On a terminal control characters are escaped: a
 /// model's output must not control its user's terminal.
 struct TextStream {
-  let model: LanguageModel
+  let model: TextModel
   let options: GenerationOptions
 
   /// Writes `prompt` and its continuation, and ends the line.
-  ///
-  /// - Throws: ``CommandError`` if the model's tokens are not bytes.
   func write(prompt: String) throws {
-    let vocabulary = model.vocabularySize
-    guard vocabulary == ByteTokenizer.vocabularySize else {
-      throw CommandError(
-        "the model's vocabulary_size", was: "\(vocabulary)",
-        mustBe: "\(ByteTokenizer.vocabularySize), one token a byte")
-    }
     var generator = try TokenGenerator(
-      model, prompt: ByteTokenizer().encode(prompt), options: options)
-    var decoder = StreamingDecoder()
+      model.model, prompt: model.tokens(of: prompt), options: options)
+    var decoder = model.decoder()
     var text = prompt
     repeat {
       print(Self.shown(text), terminator: "")
@@ -117,8 +109,18 @@ struct TextStream {
     print(Self.shown(decoder.finish()))
   }
 
-  /// Writes the numbers of the tokens that follow `prompt`, with spaces, and ends the line.
-  func writeNumbers(after prompt: [Int32]) throws {
+  private static func shown(_ text: String) -> String {
+    isatty(STDOUT_FILENO) == 0 ? text : text.escaped(keeping: ["\n", "\t"])
+  }
+}
+
+/// The numbers of the tokens that a model generates, written to standard output as they come.
+struct NumberStream {
+  let model: LanguageModel
+  let options: GenerationOptions
+
+  /// Writes the tokens that follow `prompt` with spaces between them, and ends the line.
+  func write(after prompt: [Int32]) throws {
     var generator = try TokenGenerator(model, prompt: prompt, options: options)
     var separator = ""
     while let token = try generator.next() {
@@ -127,9 +129,5 @@ struct TextStream {
       separator = " "
     }
     print()
-  }
-
-  private static func shown(_ text: String) -> String {
-    isatty(STDOUT_FILENO) == 0 ? text : text.escaped(keeping: ["\n", "\t"])
   }
 }

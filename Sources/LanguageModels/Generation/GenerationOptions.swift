@@ -13,6 +13,8 @@ public struct GenerationOptions: Hashable, Sendable {
   public var seed: UInt64 = 0
   /// At most this many tokens are generated; nil for no limit.
   public var maximumTokens: Int?
+  /// Generation ends before any of these tokens, which is not part of the output.
+  public var endTokens: Set<Int32> = []
   /// Generation ends after any of these sequences, which is part of the output.
   public var stopSequences: [[Int32]] = []
   /// Prompts are read in pieces of this many tokens, which bounds the memory that a long one needs.

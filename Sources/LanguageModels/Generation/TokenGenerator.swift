@@ -55,6 +55,10 @@ public struct TokenGenerator: Sendable {
   public mutating func next() throws -> Int32? {
     guard !isDone else { return nil }
     let token = try sampler.next(read())
+    guard !options.endTokens.contains(token) else {
+      isDone = true
+      return nil
+    }
     count += 1
     unread = [token]
     let longest = options.stopSequences.map(\.count).max() ?? 0
