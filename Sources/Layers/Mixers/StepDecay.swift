@@ -25,11 +25,16 @@ struct StepDecay: Sendable {
   /// - Parameters:
   ///   - heads: the number of rates.
   ///   - channels: the number of steps of a head; nil for one per head, without an axis.
+  ///   - rateShape: the shape of `A_log`; nil for [heads].
   ///   - scope: where the parameters come from.
   /// - Throws: ``LayerError``.
-  init(heads: Int, channels: Int? = nil, scope: ParameterScope) throws {
+  init(
+    heads: Int, channels: Int? = nil, rateShape: Shape? = nil, scope: ParameterScope
+  ) throws {
     let logRates = try scope.parameter(
-      "A_log", [heads], .uniform(from: log(Self.rates.lowerBound), to: log(Self.rates.upperBound)))
+      "A_log", rateShape ?? [heads],
+      .uniform(from: log(Self.rates.lowerBound), to: log(Self.rates.upperBound))
+    ).reshaped([heads])
     let bias = try scope.parameter(
       "dt_bias", [heads * (channels ?? 1)],
       .uniform(from: log(Self.steps.lowerBound), to: log(Self.steps.upperBound)))
@@ -45,6 +50,12 @@ struct StepDecay: Sendable {
 
   /// −e^a, [heads] or [heads, 1].
   func rates() throws -> Tensor { try -logRates.inGatePrecision().exponential() }
+
+  /// m σ(e^a (x + b)), which is from m to 0, of `x`, [..., heads] or [..., heads, channels].
+  func bounded(_ x: Tensor, by smallest: Double) throws -> Tensor {
+    let logits = try x.inGatePrecision()
+    return try ((logits + bias.cast(to: logits.dtype)) * -rates()).sigmoid() * smallest
+  }
 
   /// g of `x`, [..., heads] or [..., heads, channels].
   func callAsFunction(_ x: Tensor) throws -> Tensor { try steps(x) * rates() }

@@ -24,7 +24,8 @@ struct RecurrentCase: Sendable, CustomTestStringConvertible {
 
   var testDescription: String { mixer.name }
 
-  static let all: [RecurrentCase] = gatedDeltaNets + mambas
+  static let all: [RecurrentCase] =
+    gatedDeltaNets + mambas + additive + erasing + scans + forgetting
 
   /// Parameters among which no weight is exactly 1 and no bias 0.
   func parameters(dtype: DType = .float64) throws -> Parameters {

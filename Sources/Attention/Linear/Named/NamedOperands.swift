@@ -4,7 +4,7 @@ import AttentionTensors
 /// ``linearAttention(queries:keys:values:decay:update:scale:normalizesQueriesAndKeys:initialState:cumulativeLengths:kernel:)``.
 extension Tensor {
   /// x / √(Σ x² + 10⁻⁶) over the last axis, as the kernels normalise.
-  func unitVectors() throws -> Tensor {
+  package func unitVectors() throws -> Tensor {
     let width = Double(shape[rank - 1])
     // The root-mean-square norm divides by √(Σ x²/k + ε).
     let weight = try Tensor.full(
@@ -13,7 +13,7 @@ extension Tensor {
   }
 
   /// [b, t, h, k] as [b, t, `heads`, k]: each head repeated for every value head that reads it.
-  func repeatedHeads(to heads: Int) throws -> Tensor {
+  package func repeatedHeads(to heads: Int) throws -> Tensor {
     guard rank == 4, shape[2] > 0, heads % shape[2] == 0, heads != shape[2] else { return self }
     let (batch, length, own, width) = (shape[0], shape[1], shape[2], shape[3])
     return try unsqueezed(3).expanded(to: [batch, length, own, heads / own, width])

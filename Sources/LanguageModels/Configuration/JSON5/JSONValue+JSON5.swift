@@ -113,6 +113,7 @@ extension JSONValue {
     func names<T: CaseIterable & RawRepresentable<String>>(_ type: T.Type) -> String {
       "one of " + type.allCases.map { "\"\($0.rawValue)\"" }.joined(separator: ", ")
     }
+    if let type = type as? any OptionalType.Type { return Self.names(of: type.wrapped) }
     return (type as? any (CaseIterable & RawRepresentable<String>).Type).map { names($0) }
   }
 }

@@ -7,24 +7,14 @@ public struct GatedDeltaNetConfiguration: TabledConfiguration {
   public static let name = "gated_delta_net"
   public static let summary = "Gated DeltaNet."
   public static let table: [OptionRow<GatedDeltaNet.Options>] = [
-    .init("heads", \.heads, "heads of queries and keys"),
-    .init(
-      "value_heads", \.valueHeads, "heads of values, each with a state; a multiple of `heads`",
-      absence: "as many as `heads`"),
-    .init(
-      "key_dimension", \.keyDimension, "the dimension of a query and a key",
-      absence: "`hidden_size` divided by `heads`"),
-    .init(
-      "value_dimension", \.valueDimension, "the dimension of a value",
-      absence: "`key_dimension`"),
+    .queryHeads(\.heads),
+    .valueHeads(\.valueHeads),
+    .keyDimension(\.keyDimension),
+    .valueDimension(\.valueDimension),
     .convolutionWidth(\.convolution.width),
     .convolutionBias(\.convolution.hasBias),
-    .init(
-      "gate", \.gate,
-      "the factor of the output: `swish` or `sigmoid` of a projection, or `null` for none"),
-    .init(
-      "negative_eigenvalues", \.allowsNegativeEigenvalues,
-      "whether a token may negate what the state holds for its key: β is from 0 to 2"),
+    .outputGate(\.gate),
+    .negativeEigenvalues(\.allowsNegativeEigenvalues),
     .normEpsilon(\.normEpsilon),
     .init(
       "layout", \.layout,

@@ -7,7 +7,7 @@ public struct MambaConfiguration: TabledConfiguration {
   public static let name = "mamba"
   public static let summary = "Mamba."
   public static let table: [OptionRow<Mamba.Options>] = [
-    .init("expansion", \.expansion, "the number of channels, as a multiple of `hidden_size`"),
+    .expansion(\.expansion),
     .init("state_dimension", \.stateDimension, "the number of states of a channel"),
     .init(
       "step_rank", \.stepRank, "the rank of the projection of time steps",

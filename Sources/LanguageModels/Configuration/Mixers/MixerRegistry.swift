@@ -18,7 +18,12 @@ public final class MixerRegistry: Sendable {
   /// The mixers of this package.
   public static let builtIn: [any MixerConfiguration.Type] = [
     SoftmaxConfiguration.self, CosineConfiguration.self, GatedLinearConfiguration.self,
-    GatedDeltaNetConfiguration.self, Mamba2Configuration.self, MambaConfiguration.self,
+    FeatureMapAttentionConfiguration.self, RetentionConfiguration.self, LightningConfiguration.self,
+    MambaConfiguration.self, Mamba2Configuration.self, HGRNConfiguration.self,
+    HGRN2Configuration.self, DeltaNetConfiguration.self, GatedDeltaNetConfiguration.self,
+    KimiDeltaConfiguration.self, GatedDeltaProductConfiguration.self, CombaConfiguration.self,
+    SlotAttentionConfiguration.self, GriffinConfiguration.self, MinGRUConfiguration.self,
+    MinLSTMConfiguration.self, ForgettingConfiguration.self,
   ]
 
   private let registered = Mutex<[any MixerConfiguration.Type]>([])

@@ -13,7 +13,7 @@ extension GatedDeltaNet {
     case qwen35 = "qwen3_5"
 
     func projections(
-      hidden: Int, extents: Extents, options: Options, scope: ParameterScope
+      hidden: Int, extents: HeadExtents, options: Options, scope: ParameterScope
     ) throws -> any GatedDeltaProjections {
       switch self {
       case .fla:
@@ -29,13 +29,10 @@ extension GatedDeltaNet {
 
   /// What the recurrence reads of each token.
   struct Rows {
-    /// [batch, length, heads, key dimension]
-    let queries, keys: Tensor
-    /// [batch, length, value heads, value dimension]
-    let values: Tensor
+    let heads: HeadProjections.Rows
     /// The arguments of the decay and of β, [batch, length, value heads].
     let steps, beta: Tensor
-    /// [batch, length, value heads, value dimension]; nil without a gate.
+    /// [batch, length, value heads · value dimension]; nil without a gate.
     let gate: Tensor?
   }
 }
@@ -47,27 +44,19 @@ protocol GatedDeltaProjections: Sendable {
 
 /// One projection for each of the tensors.
 private struct SeparateProjections: GatedDeltaProjections {
-  let extents: GatedDeltaNet.Extents
-  let query, key, value: ConvolvedProjection
+  let heads: HeadProjections
   let steps, beta: Linear
   let gate: Linear?
 
   init(
-    hidden: Int, extents: GatedDeltaNet.Extents, options: GatedDeltaNet.Options,
-    scope: ParameterScope
+    hidden: Int, extents: HeadExtents, options: GatedDeltaNet.Options, scope: ParameterScope
   ) throws {
-    func convolved(_ name: String, _ outputs: Int) throws -> ConvolvedProjection {
-      try ConvolvedProjection(
-        name, inputs: hidden, outputs: outputs, convolution: options.convolution,
-        appliesSiLU: true, scope: scope)
-    }
     func linear(_ name: String, _ outputs: Int) throws -> Linear {
       try Linear(inputs: hidden, outputs: outputs, scope: scope[name])
     }
-    self.extents = extents
-    query = try convolved("q", extents.keyWidth)
-    key = try convolved("k", extents.keyWidth)
-    value = try convolved("v", extents.valueWidth)
+    heads = try HeadProjections(
+      hidden: hidden, extents: extents, convolution: options.convolution, appliesSiLU: true,
+      scope: scope)
     steps = try linear("a_proj", extents.valueHeads)
     beta = try linear("b_proj", extents.valueHeads)
     gate = options.gate == nil ? nil : try linear("g_proj", extents.valueWidth)
@@ -75,20 +64,16 @@ private struct SeparateProjections: GatedDeltaProjections {
 
   func rows(_ x: Tensor, _ stream: inout TokenStream) throws -> GatedDeltaNet.Rows {
     GatedDeltaNet.Rows(
-      queries: try query(x, &stream).separatedHeads(extents.heads),
-      keys: try key(x, &stream).separatedHeads(extents.heads),
-      values: try value(x, &stream).separatedHeads(extents.valueHeads),
-      steps: try steps(x), beta: try beta(x),
-      gate: try gate?(x).separatedHeads(extents.valueHeads))
+      heads: try heads(x, &stream), steps: try steps(x), beta: try beta(x), gate: try gate?(x))
   }
 }
 
 /// The convolution of queries, keys and values side by side.
 private struct JoinedConvolution: Sendable {
-  let extents: GatedDeltaNet.Extents
+  let extents: HeadExtents
   let convolution: ShortConvolution?
 
-  init(extents: GatedDeltaNet.Extents, options: ConvolutionOptions, scope: ParameterScope) throws {
+  init(extents: HeadExtents, options: ConvolutionOptions, scope: ParameterScope) throws {
     self.extents = extents
     convolution = try options.layer(
       channels: 2 * extents.keyWidth + extents.valueWidth, appliesSiLU: true,
@@ -101,11 +86,11 @@ private struct JoinedConvolution: Sendable {
   ) throws -> GatedDeltaNet.Rows {
     let parts = try stream.convolved(joined, by: convolution, "conv1d", appliesSiLU: true)
       .split(-1, sizes: [extents.keyWidth, extents.keyWidth, extents.valueWidth])
-    return GatedDeltaNet.Rows(
-      queries: try parts[0].separatedHeads(extents.heads),
-      keys: try parts[1].separatedHeads(extents.heads),
-      values: try parts[2].separatedHeads(extents.valueHeads), steps: steps, beta: beta,
-      gate: try gate.separatedHeads(extents.valueHeads))
+    let heads = HeadProjections.Rows(
+      queries: try parts[0].separated(dimension: extents.keyDimension),
+      keys: try parts[1].separated(dimension: extents.keyDimension),
+      values: try parts[2].separated(dimension: extents.valueDimension))
+    return GatedDeltaNet.Rows(heads: heads, steps: steps, beta: beta, gate: gate)
   }
 }
 
@@ -115,7 +100,7 @@ private struct JoinedProjections: GatedDeltaProjections {
   let convolution: JoinedConvolution
 
   init(
-    hidden: Int, extents: GatedDeltaNet.Extents, options: GatedDeltaNet.Options,
+    hidden: Int, extents: HeadExtents, options: GatedDeltaNet.Options,
     scope: ParameterScope
   ) throws {
     func linear(_ name: String, _ outputs: Int) throws -> Linear {
@@ -137,12 +122,12 @@ private struct JoinedProjections: GatedDeltaProjections {
 /// Two projections, each with the rows of one head of queries and keys, and of the value heads that share it,
 /// side by side.
 private struct InterleavedProjections: GatedDeltaProjections {
-  let extents: GatedDeltaNet.Extents
+  let extents: HeadExtents
   let input, gates: Linear
   let convolution: JoinedConvolution
 
   init(
-    hidden: Int, extents: GatedDeltaNet.Extents, options: GatedDeltaNet.Options,
+    hidden: Int, extents: HeadExtents, options: GatedDeltaNet.Options,
     scope: ParameterScope
   ) throws {
     self.extents = extents
@@ -156,7 +141,7 @@ private struct InterleavedProjections: GatedDeltaProjections {
   }
 
   func rows(_ x: Tensor, _ stream: inout TokenStream) throws -> GatedDeltaNet.Rows {
-    let (key, group) = (extents.keyDimension, extents.group)
+    let (key, group) = (extents.keyDimension, extents.valueHeads / extents.heads)
     let value = group * extents.valueDimension
     /// The parts of each head's rows, each with all heads side by side: [batch, length, heads · size].
     func parts(_ projected: Tensor, _ sizes: [Int]) throws -> [Tensor] {

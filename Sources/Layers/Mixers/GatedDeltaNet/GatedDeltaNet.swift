@@ -20,8 +20,7 @@ public struct GatedDeltaNet: RecurrentMixer, ConfiguredMixer {
   private let options: Options
   private let projections: any GatedDeltaProjections
   private let decay: StepDecay
-  private let norm: GatedNorm
-  private let output: Linear
+  private let output: GatedOutput
 
   public init(hidden: Int, options: Options, outputScale: Double, scope: ParameterScope) throws {
     try options.validate(hidden: hidden)
@@ -32,11 +31,11 @@ public struct GatedDeltaNet: RecurrentMixer, ConfiguredMixer {
       hidden: hidden, extents: extents, options: options, scope: scope)
     decay = try StepDecay(heads: extents.valueHeads, scope: scope)
     let isFLA = options.layout == .fla
-    norm = try GatedNorm(
+    let norm = try GatedNorm(
       width: extents.valueDimension, gate: options.gate ?? .swish, epsilon: options.normEpsilon,
       scope: scope[isFLA ? "o_norm" : "norm"])
-    output = try Linear(
-      inputs: extents.valueWidth, outputs: hidden, scale: outputScale,
+    output = try GatedOutput(
+      width: extents.valueWidth, hidden: hidden, norm: norm, outputScale: outputScale,
       scope: scope[isFLA ? "o_proj" : "out_proj"])
   }
 
@@ -45,11 +44,11 @@ public struct GatedDeltaNet: RecurrentMixer, ConfiguredMixer {
     var beta = try rows.beta.inGatePrecision().sigmoid()
     if options.allowsNegativeEigenvalues { beta = try beta * 2 }
     let result = try gatedDeltaNet(
-      queries: rows.queries, keys: rows.keys, values: rows.values,
+      queries: rows.heads.queries, keys: rows.heads.keys, values: rows.heads.values,
       decay: stream.withoutPadding(decay(rows.steps)), beta: stream.withoutPadding(beta),
       initialState: stream.states["state"], cumulativeLengths: stream.cumulativeLengths)
     stream.states["state"] = result.finalState
-    return try output(norm(result.output, gate: rows.gate).joinedHeads())
+    return try output(result.output, gate: rows.gate)
   }
 }
 
@@ -76,16 +75,7 @@ extension GatedDeltaNet {
     public init() { self.init(heads: 4) }
 
     public func validate(hidden: Int) throws {
-      try LayerError.require("hiddenSize", isExtent: hidden)
-      try LayerError.require("heads", isExtent: heads)
-      if keyDimension == nil {
-        try LayerError.require("hiddenSize", hidden, isMultipleOf: heads, "heads")
-      }
-      try LayerError.require("valueHeads", valueHeads ?? heads, isMultipleOf: heads, "heads")
-      let extents = extents(hidden: hidden)
-      try LayerError.require("keyDimension", isExtent: extents.keyDimension, times: heads)
-      try LayerError.require(
-        "valueDimension", isExtent: extents.valueDimension, times: extents.valueHeads)
+      try extents(hidden: hidden).validate(hidden: hidden, keyDimension: keyDimension)
       try convolution.validate()
       try LayerError.require("normEpsilon", isPositive: normEpsilon)
       guard layout == .fla || gate != nil else {
@@ -94,24 +84,10 @@ extension GatedDeltaNet {
       }
     }
 
-    func extents(hidden: Int) -> Extents {
-      let keyDimension = keyDimension ?? hidden / max(1, heads)
-      return Extents(
-        heads: heads, valueHeads: valueHeads ?? heads, keyDimension: keyDimension,
-        valueDimension: valueDimension ?? keyDimension)
+    func extents(hidden: Int) -> HeadExtents {
+      HeadExtents(
+        hidden: hidden, heads: heads, valueHeads: valueHeads, keyDimension: keyDimension,
+        valueDimension: valueDimension)
     }
-  }
-
-  /// Heads and their dimensions.
-  struct Extents: Sendable {
-    let heads: Int
-    let valueHeads: Int
-    let keyDimension: Int
-    let valueDimension: Int
-
-    var keyWidth: Int { heads * keyDimension }
-    var valueWidth: Int { valueHeads * valueDimension }
-    /// Value heads that share a head of queries and keys.
-    var group: Int { valueHeads / heads }
   }
 }
