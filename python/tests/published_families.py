@@ -34,12 +34,14 @@ DELTA = dict(
     linear_key_head_dim=16,
     linear_value_head_dim=24,
 )
+FLA = dict(vocab_size=128, hidden_size=64, num_hidden_layers=2, intermediate_size=96)
 MAMBA2 = dict(mamba_n_heads=8, mamba_d_head=16, mamba_n_groups=2, mamba_d_state=16)
 
 
 @dataclasses.dataclass(frozen=True)
 class Family:
-    """A tiny model: the name of its configuration's class in transformers, and its options."""
+    """A tiny model: the name of its configuration's class in transformers, or of flash-linear-attention's
+    family, and its options."""
 
     configuration: str
     options: dict
@@ -50,7 +52,18 @@ class Family:
         import transformers
 
         torch.manual_seed(seed)
-        configuration = getattr(transformers, self.configuration)(**self.options)
+        if self.configuration.startswith("fla:"):
+            import triton.runtime.autotuner
+
+            # In the interpreter there is nothing to measure: the first configuration of a kernel is as good as any.
+            triton.runtime.autotuner.Autotuner._bench = lambda *_, **__: [0.0, 0.0, 0.0]
+            import fla.models  # registers its families
+
+            configuration = transformers.AutoConfig.for_model(
+                self.configuration.removeprefix("fla:"), **self.options
+            )
+        else:
+            configuration = getattr(transformers, self.configuration)(**self.options)
         model = transformers.AutoModelForCausalLM.from_config(
             configuration, dtype=torch.float32, attn_implementation="eager"
         ).eval()
@@ -195,4 +208,40 @@ FAMILIES = {
             "use_mamba_kernels": False,
         },
     ),
+    "minimax": Family(
+        "MiniMaxConfig",
+        {
+            **SIZES,
+            "num_hidden_layers": 4,
+            "num_local_experts": 4,
+            "full_attn_alpha_factor": 0.9,
+            "full_attn_beta_factor": 0.8,
+            "linear_attn_alpha_factor": 0.7,
+            "linear_attn_beta_factor": 1.1,
+            "mlp_alpha_factor": 1.2,
+            "mlp_beta_factor": 0.6,
+        },
+    ),
+    "recurrent_gemma": Family(
+        "RecurrentGemmaConfig", {**SIZES, "num_hidden_layers": 3, "attention_window_size": 5}
+    ),
+    **{
+        name: Family("fla:" + name, {**FLA, **options})
+        for name, options in {
+            "gla": {"num_heads": 2, "use_short_conv": True},
+            "retnet": {"num_heads": 2},
+            "delta_net": {"num_heads": 2},
+            "gated_deltanet": {"num_heads": 2, "head_dim": 16, "num_v_heads": 4},
+            "gated_deltaproduct": {
+                "num_heads": 2,
+                "head_dim": 16,
+                "num_householder": 2,
+                "use_forget_gate": True,
+            },
+            "comba": {"num_heads": 2, "head_dim": 16},
+            "kda": {"num_heads": 2, "head_dim": 16},
+            "forgetting_transformer": {"num_heads": 4, "use_output_gate": True, "qk_norm": True},
+            "gsa": {"num_heads": 2, "num_slots": 16},
+        }.items()
+    },
 }

@@ -60,7 +60,7 @@ public struct LayerDescription: Sendable {
 
 /// A step of a layer:
 ///
-///     x + scale · postNorm(Σ over the parts of part(norm(x)))
+///     residualScale · x + scale · postNorm(Σ over the parts of part(norm(x)))
 ///
 /// With several parts they stand beside each other, as attention and a recurrence in Falcon-H1.
 public struct StepDescription: Sendable {
@@ -69,6 +69,10 @@ public struct StepDescription: Sendable {
   public var postNorm: Named<NormOptions>?
   /// The factor of what is added.
   public var scale = 1.0
+  /// The factor of what it is added to.
+  public var residualScale = 1.0
+  /// Whether it is added to norm(x) in place of x, as in MiniMax.
+  public var addsToNorm = false
 
   public init(norm: Named<NormOptions>?, _ parts: [PartDescription]) {
     self.norm = norm

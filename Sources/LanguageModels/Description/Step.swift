@@ -1,7 +1,7 @@
 import AttentionLayers
 import AttentionTensors
 
-/// A step of a layer: x + scale · postNorm(Σ over the parts of part(norm(x))).
+/// A step of a layer, as its ``StepDescription`` says.
 struct Step: Sendable {
   private let description: StepDescription
   private let norm: Norm?
@@ -74,8 +74,9 @@ struct Step: Sendable {
       let scaled = try output.scaled(by: factors.outputScale)
       sum = try sum.map { try $0 + scaled } ?? scaled
     }
-    guard let sum else { return x }
-    return try x + (postNorm?(sum) ?? sum).scaled(by: description.scale)
+    let residual = try (description.addsToNorm ? normed : x).scaled(by: description.residualScale)
+    guard let sum else { return residual }
+    return try residual + (postNorm?(sum) ?? sum).scaled(by: description.scale)
   }
 }
 

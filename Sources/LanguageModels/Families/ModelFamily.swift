@@ -22,8 +22,8 @@ struct ModelFamily: Sendable {
     .llama, .qwen2, .qwen3, .mixtral, .gemma2, .gemma3, .olmo2, .phi3, .granite, .gptOSS,
     .qwen3Next, .qwen35, .bamba, .falconH1, .graniteHybrid, .jamba, .nemotronH, .mamba,
     .falconMamba,
-    .mamba2,
-  ]
+    .mamba2, .miniMax, .recurrentGemma,
+  ] + flashLinearAttention
 
   /// The family of a `model_type`.
   ///

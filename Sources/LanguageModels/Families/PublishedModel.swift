@@ -232,9 +232,16 @@ private struct StoredWeights: ParameterSource {
     self.unneeded = unneeded
   }
 
-  /// Tables of rotary angles are computed anew.
+  /// The ends of the names of tables that follow from the configuration, and are computed anew: rotary angles,
+  /// and the decays of lightning attention.
+  private static let tables = [
+    ".rotary_emb.inv_freq", ".slope_rate", ".query_decay", ".key_decay", ".diagonal_decay",
+  ]
+
   var paths: [String] {
-    weights.names.filter { !unneeded.contains($0) && !$0.hasSuffix(".rotary_emb.inv_freq") }
+    weights.names.filter { name in
+      !unneeded.contains(name) && !Self.tables.contains(where: name.hasSuffix)
+    }
   }
 
   func tensor(at path: String) throws -> Tensor? {
