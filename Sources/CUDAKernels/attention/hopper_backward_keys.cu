@@ -100,28 +100,28 @@ DEVICE void copy_query_numbers(const AttentionHopperBackwardParameters &mapped, 
     for (int tile = 0; tile < passing.tile_count; ++tile, ++turn) {
       layout.output_ring.wait_for_place(turn);
       float *target = (float *)(shared + (layout.numbers_of(turn) - layout.keys)) + lane;
-#pragma unroll 1
-      for (int part = 0; part < parts; ++part) {
-        // Loads precede stores, as the compiler would not reorder them: one latency, not one per number.
-        const bool exists = rest > 0;
-        float own[output_unit_number + 1];
-        own[shift_number] = exists ? __ldg(p.shift + place) : infinity;
-        own[delta_number] = exists ? __ldg(p.delta + place) : 0;
-        own[offset_number] = exists ? __ldg(p.offset + place) : 0;
-        if (in_planes) {
-          own[query_unit_number] = exists ? __ldg(mapped.units.queries + place) : 0;
-          own[output_unit_number] = exists ? __ldg(mapped.units.output_gradient + place) : 0;
-        }
-        if (is_whole || part * warp_threads + lane < QUERY_ROWS) {
 #pragma unroll
-          for (int i = 0; i < numbers; ++i) target[i * QUERY_ROWS] = own[i];
+      for (int part = 0; part < parts; ++part) {
+        const int row = part * warp_threads;
+        const bool exists = rest > row;
+        float own[output_unit_number + 1];
+        own[shift_number] = exists ? __ldg(p.shift + place + row) : infinity;
+        own[delta_number] = exists ? __ldg(p.delta + place + row) : 0;
+        own[offset_number] = exists ? __ldg(p.offset + place + row) : 0;
+        if (in_planes) {
+          own[query_unit_number] = exists ? __ldg(mapped.units.queries + place + row) : 0;
+          own[output_unit_number] = exists ? __ldg(mapped.units.output_gradient + place + row) : 0;
         }
-        target += warp_threads;
-        place += warp_threads;
-        rest -= warp_threads;
+        // Otherwise the compiler stores each number before it loads the next: one latency per number, longer
+        // together than a turn of the products.
+        __syncwarp();
+        if (is_whole || row + lane < QUERY_ROWS) {
+#pragma unroll
+          for (int i = 0; i < numbers; ++i) target[i * QUERY_ROWS + row] = own[i];
+        }
       }
-      place += QUERY_ROWS - parts * warp_threads;
-      rest -= QUERY_ROWS - parts * warp_threads;
+      place += QUERY_ROWS;
+      rest -= QUERY_ROWS;
       layout.output_ring.fill(turn);
     }
   }
