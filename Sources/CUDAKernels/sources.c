@@ -278,6 +278,18 @@ static const struct cuda_source sources[] = {
     {"linear/channels.cuh", (const char[]){
 #embed "linear/channels.cuh" suffix(, 0)
     }},
+    {"linear/channel_flows.cuh", (const char[]){
+#embed "linear/channel_flows.cuh" suffix(, 0)
+    }},
+    {"linear/low_rank.cuh", (const char[]){
+#embed "linear/low_rank.cuh" suffix(, 0)
+    }},
+    {"linear/low_rank_gates.cu", (const char[]){
+#embed "linear/low_rank_gates.cu" suffix(, 0)
+    }},
+    {"linear/low_rank_gradients.cu", (const char[]){
+#embed "linear/low_rank_gradients.cu" suffix(, 0)
+    }},
     {"linear/channel_gates.cu", (const char[]){
 #embed "linear/channel_gates.cu" suffix(, 0)
     }},

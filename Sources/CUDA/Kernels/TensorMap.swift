@@ -14,17 +14,18 @@ extension TensorMap {
   ///   - strides: of batch, length and heads, in bytes, multiples of 16.
   ///   - isBFloat16: whether elements are bfloat16; otherwise they are float16.
   ///   - rows: of a box, at most 256.
+  ///   - heads: of a box.
   ///   - columns: of a box, 128 bytes together.
   ///   - device: whose driver encodes it.
   /// - Throws: ``CUDAError/call(_:code:text:)`` if the driver cannot encode the map.
   public init(
     base: UInt64, shape: [Int], strides: (batch: Int, row: Int, head: Int), isBFloat16: Bool,
-    rows: Int, columns: Int, on device: CUDADevice
+    rows: Int, heads: Int = 1, columns: Int, on device: CUDADevice
   ) throws {
     // Innermost first.
     let sizes = [shape[3], shape[2], shape[1], shape[0]].map { UInt64($0) }
     let distances = [strides.head, strides.row, strides.batch].map { UInt64($0) }
-    let box = [UInt32(columns), 1, UInt32(rows), 1]
+    let box = [UInt32(columns), UInt32(heads), UInt32(rows), 1]
     let steps: [UInt32] = [1, 1, 1, 1]
     let type = isBFloat16 ? CUDA_MAP_BFLOAT16 : CUDA_MAP_FLOAT16
     self = try withUnsafeTemporaryAllocation(

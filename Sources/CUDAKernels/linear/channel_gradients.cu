@@ -5,8 +5,7 @@
 //     dq_i = e^(G_i − m) a_i + d_i k_i ,   dk_i = e^(m − G_i) b_i − e^(G_i − m) c_i + d_i q_i ,
 //     dg_t = F + Σ_{i < t} (k̂_i b_i − q̂_i a_i + ǩ_i c_i) ,
 //
-// F what passes through the chunk's beginning, ⟨S, dS⟩ of the channel, and the sum over the chunk's tokens. Where the next
-// chunk begins, F is known again: what the sum has strayed by then is taken back, in equal parts at every token.
+// F the flow through the chunk's beginning (linear/channel_flows.cuh), and the sum over the chunk's tokens.
 //
 // Compiled with what linear/hopper.cuh lists.
 
@@ -14,7 +13,7 @@
 // Blocks of 256 threads: several on a multiprocessor, whose loads and stores go on beside one another's sums.
 #define CHANNEL_SLICES (KEYS / linear_channel_slice)
 
-#include "linear/channels.cuh"
+#include "linear/channel_flows.cuh"
 
 // Tokens of a thread whose rows are on the way at the same time.
 constexpr int loaded_tokens = 4;
@@ -47,8 +46,7 @@ extern "C" __global__ void __launch_bounds__(channel_threads, 3)
   const u32 *queries = pairs_of(o.queries, at, at.query_head, first_token, own);
   const u32 *keys = pairs_of(o.keys, at, at.query_head, first_token, own);
   const int query_step = o.queries.token / 2, key_step = o.keys.token / 2;
-  // What passes more behind each token than before it, summed up to the token before.
-  float2 passed = {};
+  AddedFlows flows;
 #pragma unroll
   for (int begin = 0; begin < part_tokens; begin += loaded_tokens) {
     // Loaded before any of it is written: the compiler does not know that rows are different.
@@ -72,13 +70,14 @@ extern "C" __global__ void __launch_bounds__(channel_threads, 3)
       const float2 decayed = raised(sums.sums[r]), restored = raised(float2{0, 0} - sums.sums[r]);
       const float2 of_query = decayed * read + diagonal * key;
       float2 of_key = restored * write + diagonal * query;
-      sums.sums[r] = passed;
+      flows.pass_gate(r);
       // Of the rounded numbers that were multiplied: then the products of a pair are the same in both sums.
-      passed = passed + rounded(restored * key) * write - rounded(decayed * query) * read;
+      flows.add(rounded(restored * key) * write);
+      flows.add(float2{0, 0} - rounded(decayed * query) * read);
       if (UPDATE == 1) {
         const float2 erased = widened(erased_words[n]);
         of_key = of_key - decayed * erased;
-        passed = passed + rounded(decayed * key) * erased;
+        flows.add(rounded(decayed * key) * erased);
       }
       if (r < left) {
         reads[r * step] = Element::pack(of_query.x, of_query.y);
@@ -86,31 +85,7 @@ extern "C" __global__ void __launch_bounds__(channel_threads, 3)
       }
     }
   }
-  shares.totals[own.part][own.pair] = passed;
-  __syncthreads();
-  auto crossing = [&](i64 head) {
-    const i64 place = head * row_pairs + own.column;
-    return UPDATE == 1 ? p.crossing[place] - p.erased_crossing[place] : p.crossing[place];
-  };
-  float2 flow = crossing(head), strayed = flow;
-#pragma unroll
-  for (int part = 0; part < parts; ++part) {
-    const float2 total = shares.totals[part][own.pair];
-    if (part < own.part) flow = flow + total;
-    strayed = strayed + total;
-  }
-  strayed = count > chunk_tokens ? (1.0f / chunk_tokens) * (strayed - crossing(head + o.value_heads))
-                                 : float2{0, 0};
-#pragma unroll
-  for (int r = 0; r < part_tokens; ++r) {
-    if (r >= left) break;
-    const float2 gradient = flow + sums.sums[r] - (float)(own.first_token + r) * strayed;
-    const i64 place = p.decay.place(at.sequence.batch, first_token + r, at.head) / 2 + own.column;
-    if (p.decay.type == type_f32) {
-      ((float2 *)p.decay.base)[place] = gradient;
-    } else {
-      ((u32 *)p.decay.base)[place] = p.decay.type == type_bf16 ? bf16::pack(gradient.x, gradient.y)
-                                                               : f16::pack(gradient.x, gradient.y);
-    }
-  }
+  const Crossings<LinearChannelGradientsParameters> crossings = {p, at, own};
+  flows.store(p.decay, at, chunk, min(count, decay_tokens), crossings.before(chunk),
+              crossings.behind(chunk, count <= decay_tokens), shares, own);
 }

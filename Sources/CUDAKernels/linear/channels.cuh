@@ -3,12 +3,13 @@
 #include "linear/hopper.cuh"
 #include "linear/gates.cuh"
 
-// Decays by channel inside a chunk of 64 tokens.
+// Decays by channel inside a chunk of 64 rows, which are tokens or, with low-rank updates, halves of tokens.
 //
 // With G the inclusive sum of a channel's log-decays, e^(G_i − G_j) = e^(G_i − m) e^(m − G_j) for any m. With
 // m halfway between G of the first and the last token, both factors are normal numbers as long as G spans at
-// most `widest_span`; otherwise the chunk is halved until its pieces do. Pieces of two tokens always do,
-// because no token decays by more than `strongest_decay`.
+// most `widest_span`; otherwise the chunk is halved until its pieces do. Pieces of two rows always do,
+// because no token decays by more than `strongest_decay`. With low-rank updates tokens read before they decay, and
+// the span begins with the exclusive sum of the first token.
 //
 // One block per chunk and head, or CHANNEL_SLICES of them: a thread has two channels of eight tokens, a part
 // of the chunk.
@@ -16,15 +17,15 @@
 constexpr float widest_span = 150 * log2_e;
 constexpr int deepest_level = 5;
 constexpr int parts = linear_channel_parts;
-constexpr int part_tokens = chunk_tokens / parts;
+constexpr int part_tokens = decay_tokens / parts;
 constexpr int row_pairs = KEYS / 2;
 constexpr int channel_pairs = row_pairs / CHANNEL_SLICES;
 constexpr int channel_threads = linear_channel_threads(KEYS / CHANNEL_SLICES);
 
 // The shared memory of a block.
 struct ChannelShares {
-  float2 totals[parts][channel_pairs];
-  // G of the first token of a part, and of the last.
+  float2 totals[parts][channel_pairs], squares[parts][channel_pairs];
+  // Where the span of a part begins, and G of its last token.
   float2 first[parts][channel_pairs], last[parts][channel_pairs];
   int levels[channel_threads / warp_threads];
 };
@@ -61,6 +62,8 @@ DEVICE void load_pairs(u32 (&words)[part_tokens], const Rows &rows, const Place 
 // G of a thread's tokens and channels in base 2, or G − m.
 struct ChannelSums {
   float2 sums[part_tokens];
+  // Of low-rank updates, the exclusive sums.
+  float2 starts[LOW_RANK ? part_tokens : 1];
   // G of the chunk's last token, and of the middle of a whole chunk.
   float2 whole, middle;
 
@@ -100,7 +103,11 @@ struct ChannelSums {
     }
 #pragma unroll
     for (int r = 0; r < part_tokens; ++r) sums[r] = sums[r] + before;
-    shares.first[own.part][own.pair] = sums[0];
+    if (LOW_RANK) {
+#pragma unroll
+      for (int r = 0; r < part_tokens; ++r) starts[r] = r == 0 ? before : sums[r - 1];
+    }
+    shares.first[own.part][own.pair] = span_start(0);
     shares.last[own.part][own.pair] = sums[part_tokens - 1];
     __syncthreads();
     whole = shares.last[parts - 1][own.pair];
@@ -122,14 +129,14 @@ struct ChannelSums {
       bool all = true;
 #pragma unroll
       for (int r = 0; r < part_tokens; r += 2) {
-        if (r % step == 0) all = all && fits(sums[r], sums[r + step - 1]);
+        if (r % step == 0) all = all && fits(span_start(r), sums[r + step - 1]);
       }
       return all;
     };
     // Pieces of whole parts first, then pieces within a part.
     constexpr int level_of_parts = 3;
     while (level <= level_of_parts && !parts_fit(parts >> level)) ++level;
-    if (level == 4 && !tokens_fit(4)) level = deepest_level;
+    if (level == 4 && !tokens_fit(part_tokens / 2)) level = deepest_level;
 #pragma unroll
     for (int distance = warp_threads / 2; distance > 0; distance /= 2) {
       level = max(level, __shfl_xor_sync(~0u, level, distance));
@@ -143,22 +150,27 @@ struct ChannelSums {
 
   // Replaces G by G − m, with the m of each piece of a level.
   __device__ void count_from_middles(int level, const ChannelShares &shares, const OwnChannels &own) {
-    if (level == 4) return count_from_middles_of<4>();
-    if (level == deepest_level) return count_from_middles_of<2>();
+    if (level == 4) return count_from_middles_of<part_tokens / 2>();
+    if (level == deepest_level) return count_from_middles_of<part_tokens / 4>();
     const int step = parts >> level, first = own.part / step * step;
     const float2 common = 0.5f * (shares.first[first][own.pair] + shares.last[first + step - 1][own.pair]);
 #pragma unroll
-    for (int r = 0; r < part_tokens; ++r) sums[r] = sums[r] - common;
+    for (int r = 0; r < part_tokens; ++r) count_from(common, r);
   }
 
  private:
+  __device__ float2 span_start(int r) const { return LOW_RANK ? starts[r] : sums[r]; }
+  __device__ void count_from(float2 middle, int r) {
+    sums[r] = sums[r] - middle;
+    if (LOW_RANK) starts[r] = starts[r] - middle;
+  }
   template <int Tokens>
   __device__ void count_from_middles_of() {
 #pragma unroll
     for (int first = 0; first < part_tokens; first += Tokens) {
-      const float2 common = 0.5f * (sums[first] + sums[first + Tokens - 1]);
+      const float2 common = 0.5f * (span_start(first) + sums[first + Tokens - 1]);
 #pragma unroll
-      for (int r = 0; r < Tokens; ++r) sums[first + r] = sums[first + r] - common;
+      for (int r = 0; r < Tokens; ++r) count_from(common, first + r);
     }
   }
 };

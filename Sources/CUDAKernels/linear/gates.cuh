@@ -50,7 +50,7 @@ struct LoadedGates {
         return rows.type == type_f32 ? ((const u32 *)rows.base)[place] : ((const u16 *)rows.base)[place];
       };
       decay[half] = DECAYS ? load(o.decay) : 0;
-      beta[half] = UPDATE == 1 || BETAS ? load(o.first_update) : 0;
+      beta[half] = has_betas ? load(o.first_update) : 0;
     }
   }
 
@@ -88,7 +88,7 @@ DEVICE void find_gates(Gates &gates, const LoadedGates &loaded, const float *siz
   for (int half = 0; half < 2; ++half) {
     const int token = lane + half * warp_threads;
     const float sum = sums[half];
-    float beta = UPDATE == 1 || BETAS ? LoadedGates::number(loaded.beta[half], o.first_update.type) : 0;
+    float beta = has_betas ? LoadedGates::number(loaded.beta[half], o.first_update.type) : 1;
     if (fabsf(beta) < least_beta) beta = least_beta;
     const float query_size = NORMALIZES && READS ? sizes[token] : 1;
     // Rows after the end may have NaN as inverse norm.
@@ -152,17 +152,19 @@ DEVICE void find_edges(Gates &gates, const Operands &o, const float *edges, int 
     }
     return;
   }
-  const i64 place = o.decay.place(at.sequence.batch, at.sequence.first + walk.first(), at.head) + first;
-  const int count = walk.count();
+  const int token = (at.sequence.first + walk.first()) / token_rows, count = walk.count() / token_rows;
+  const i64 place = o.decay.place(at.sequence.batch, token, at.head) + first;
 #pragma unroll 1
   for (int channel = lane; channel < decaying_channels; channel += warp_threads) {
     auto gate = [&](int token) {
       return fmaxf(o.decay.load(place + token * o.decay.token + channel), strongest_decay) * log2_e;
     };
-    float rest = 0;
+    // The middle lies between the first token's sum and the last one's or, if tokens read before their decay,
+    // between the sum before the first token and the last one's.
+    float rest = LOW_RANK ? gate(0) : 0;
 #pragma unroll 4
     for (int token = 1; token < count; ++token) rest += gate(token);
-    before[channel] = exp2_fast(gate(0) + 0.5f * rest);
+    before[channel] = exp2_fast((LOW_RANK ? 0 : gate(0)) + 0.5f * rest);
     behind[channel] = exp2_fast(0.5f * rest);
   }
 }

@@ -29,6 +29,7 @@
 //                them
 //   BETAS        whether it finds the gradient of β, its queries being what is written and its keys the gradients of
 //                the values
+//   LOW_RANK     whether two rows of a chunk are a token with a low-rank update (linear/low_rank_gates.cu)
 //   OUTPUTS      0 none, but what a piece of a sequence does to the state; 1 those of queries; 2 with the delta
 //                rule what is written
 
@@ -40,6 +41,12 @@ using Element = ELEMENT;
 // Whether tokens erase by other keys than they write by: with the decay of channels from the middle of their piece in
 // them, where the keys have it up to there.
 #define ERASERS (UPDATE == 1 && CHANNELS)
+
+// Rows of a token, and tokens of a chunk.
+constexpr int token_rows = LOW_RANK ? 2 : 1;
+constexpr int decay_tokens = linear_hopper_tokens / token_rows;
+// Whether erased values are multiplied by β.
+constexpr bool has_betas = (UPDATE == 1 || BETAS) && !LOW_RANK;
 
 // In the backward pass β is nowhere zero: what is written and the gradient of the values are both multiples of it, and
 // its own gradient is their product over β². One so small changes no sum.
@@ -154,6 +161,20 @@ template <int Stages>
 DEVICE void leave(const Ring<Stages> &ring, int turn) {
   __syncwarp();
   release(ring, turn);
+}
+
+// Requests the copy of a tile of a head's rows of `width` numbers, from `row` and `column` on. With low-rank updates
+// the axes of a map are columns of all heads, rows of a token, and tokens; rows that are not in memory are outside
+// the tensor, and become zero.
+template <typename T>
+DEVICE void copy_token_rows(u32 tile, const TensorMap &map, u32 barrier, int head, int row, int batch, int rows,
+                            int width, int column = 0) {
+#if LOW_RANK
+  const int first = rows == linear_second_rows ? -1 : 0;
+  copy_blocks<T>(tile, map, barrier, first, row / token_rows, batch, head * width + column);
+#else
+  copy_blocks<T>(tile, map, barrier, head, row, batch, column);
+#endif
 }
 
 // The factors of the two columns 8 `j` + 2 (lane mod 4) and + 1 of a sum.

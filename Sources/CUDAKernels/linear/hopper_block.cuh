@@ -84,11 +84,11 @@ struct Memory {
 DEVICE void copy_all(const Parameters &p, const Layout &layout, const Place &at, bool is_map) {
   for (Walk walk = walk_through(p, at); walk.exists(); walk.next()) {
     const int turn = walk.turn, first = walk.first(), row = at.sequence.first + first;
-    copy_blocks<KeyTile>(layout.key_tile(turn), p.keys, layout.key_ring.claim(turn, KeyTile::bytes),
-                         at.head / p.key_group, row, at.sequence.batch);
+    copy_token_rows<KeyTile>(layout.key_tile(turn), p.keys, layout.key_ring.claim(turn, KeyTile::bytes),
+                             at.head / p.key_group, row, at.sequence.batch, p.key_rows, KEYS);
 #if ERASERS
-    copy_blocks<KeyTile>(layout.eraser_tile(turn), p.erasers, layout.eraser_ring.claim(turn, KeyTile::bytes), at.head,
-                         row, at.sequence.batch);
+    copy_token_rows<KeyTile>(layout.eraser_tile(turn), p.erasers, layout.eraser_ring.claim(turn, KeyTile::bytes),
+                             at.head, row, at.sequence.batch, linear_first_rows, KEYS);
 #endif
 #if UPDATE == 1
     copy_blocks<ScoreTile>(layout.inverse_tile(turn), p.inverses,
@@ -96,14 +96,13 @@ DEVICE void copy_all(const Parameters &p, const Layout &layout, const Place &at,
                            at.sequence.chunk * chunk_tokens + first, 0);
 #endif
 #if READS
-    copy_blocks<KeyTile>(layout.query_tile(turn), p.queries,
-                         layout.query_ring.claim(turn, KeyTile::bytes), at.head / p.query_group, row,
-                         at.sequence.batch);
+    copy_token_rows<KeyTile>(layout.query_tile(turn), p.queries, layout.query_ring.claim(turn, KeyTile::bytes),
+                             at.head / p.query_group, row, at.sequence.batch, p.query_rows, KEYS);
 #endif
     if (is_map) continue;
     const u32 barrier = layout.value_ring.claim(turn, (1 + PARTNERS) * ValueTile::bytes);
-    copy_blocks<ValueTile>(layout.value_tile(turn), p.values, barrier, at.head / p.value_group, row,
-                           at.sequence.batch, at.first_column);
+    copy_token_rows<ValueTile>(layout.value_tile(turn), p.values, barrier, at.head / p.value_group, row,
+                               at.sequence.batch, p.value_rows, p.operands.value_dimension, at.first_column);
 #if PARTNERS
     copy_blocks<ValueTile>(layout.partner_tile(turn), p.partners, barrier, at.head / p.partner_group, row,
                            at.sequence.batch, at.first_column);

@@ -222,7 +222,12 @@ struct OutputPlace {
       const int index = own_thread() + n * group_threads;
       const int row = index / OutputTile::chunks, part = index % OutputTile::chunks;
       if (row >= count) continue;
-      const i64 place = p.output.place(at.sequence.batch, first_token + row, at.head);
+      int token = first_token + row;
+      if (LOW_RANK && p.output_rows != linear_all_rows) {
+        if (row % token_rows != p.output_rows - linear_first_rows) continue;
+        token /= token_rows;
+      }
+      const i64 place = p.output.place(at.sequence.batch, token, at.head);
       const int column = threadIdx.x / group_threads * group_columns + part * OutputTile::chunk_numbers;
       body(n, row, part, (uint4 *)((u16 *)p.output.base + place + at.first_column + column));
     }

@@ -36,9 +36,10 @@ DEVICE void invert_piece(const Parameters &p, const Place &at, Storage &storage,
   const u32 barrier = shared_address(&storage.barrier);
   if (threadIdx.x == 0) {
     arrive_expecting(barrier, (1 + ERASERS) * KeyTile::bytes);
-    copy_blocks<KeyTile>(keys, p.keys, barrier, at.head / p.key_group, first, at.sequence.batch);
+    copy_token_rows<KeyTile>(keys, p.keys, barrier, at.head / p.key_group, first, at.sequence.batch, linear_all_rows,
+                             KEYS);
 #if ERASERS
-    copy_blocks<KeyTile>(erasers, p.erasers, barrier, at.head, first, at.sequence.batch);
+    copy_token_rows<KeyTile>(erasers, p.erasers, barrier, at.head, first, at.sequence.batch, linear_first_rows, KEYS);
 #endif
   }
   const LoadedGates loaded(o, at, token);

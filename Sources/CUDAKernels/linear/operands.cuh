@@ -28,7 +28,8 @@ struct Place {
     first_column = slice * COLUMNS;
     const int chunks = CEIL_DIVIDE(o.length, chunk_tokens);
     const int segments = CEIL_DIVIDE(o.length, segment_tokens);
-    sequence = o.sequences ? o.sequences[number] : Sequence{number, 0, o.length, number * chunks, number * segments};
+    sequence = o.sequences ? o.sequences[number]
+                           : Sequence{number, 0, o.length, number * chunks, number * segments, number};
   }
 
   // The index of the state [k, v] of this sequence and head in [n, hv, k, v].

@@ -43,8 +43,11 @@ extension LinearCase {
     let lengths = isQuick ? [65, 9, 130] : [65, 200, 64, 1, 300]
     let sizes =
       isQuick ? [(64, 64), (64, 128), (128, 64)] : [(64, 64), (128, 128), (64, 192), (128, 64)]
-    let updates: [[LinearFeature]] = [[], [.delta]]
-    let decays: [[LinearFeature]] = [[], [.decayHeads], [.decayTokens], [.decayTokens, .strong]]
+    let updates: [[LinearFeature]] = [[], [.delta], [.lowRank]]
+    let decays: [[LinearFeature]] = [
+      [], [.decayHeads], [.decayTokens], [.decayTokens, .strong], [.decayChannels],
+      [.decayChannels, .strong],
+    ]
     let others: [[LinearFeature]] = [
       [], [.normalized], [.packed, .initialState], [.groupedValue, .scaleNumber],
       [.strided, .initialState, .finalStateGradient],
@@ -52,7 +55,7 @@ extension LinearCase {
     ]
     var cases: [LinearCase] = []
     for update in updates {
-      for decay in decays {
+      for decay in decays where update != [.lowRank] || decay.first == .decayChannels {
         for other in others {
           let (k, v) = sizes[cases.count % sizes.count]
           let features = update + decay + other + [.bfloat16]

@@ -60,17 +60,18 @@ extension DeviceRows {
     let strides: [Int]
     let dtype: DType
     let rows: Int
+    let heads: Int
     let device: Int
   }
 
   private static let maps = Remembered<MapKey, TensorMap>()
 
-  /// The rows in boxes of one block of a tile; of nothing, no box will be read.
-  func map(rows: Int, on device: CUDADevice) throws -> TensorMap {
+  /// The rows in boxes of one block of a tile, with adjacent rows of `heads` heads; of nothing, no box will be read.
+  func map(rows: Int, heads: Int = 1, on device: CUDADevice) throws -> TensorMap {
     guard tensor.elementCount > 0 else { return TensorMap() }
     let key = MapKey(
       base: place.base, shape: tensor.shape, strides: tensor.strides, dtype: tensor.dtype,
-      rows: rows, device: device.index)
+      rows: rows, heads: heads, device: device.index)
     return try Self.maps.value(of: key) {
       let size = tensor.dtype.size
       // Nobody steps along an axis of one entry, but the unit wants a multiple of 16 bytes there too.
@@ -80,8 +81,8 @@ extension DeviceRows {
       return try TensorMap(
         base: place.base, shape: tensor.shape.dimensions,
         strides: (batch: stride(0), row: stride(1), head: stride(2)),
-        isBFloat16: tensor.dtype == .bfloat16, rows: rows, columns: bank_bytes / size,
-        on: device)
+        isBFloat16: tensor.dtype == .bfloat16, rows: rows, heads: heads,
+        columns: bank_bytes / size, on: device)
     }
   }
 }

@@ -77,6 +77,11 @@ extension CheckedKernel {
     }
     let ofChannels = shape(decays: false, set: byChannel)
     let deltaOfChannels = delta(decays: false, set: byChannel)
+    func ofLowRank(_ shape: inout Shape) {
+      byChannel(&shape)
+      shape.isLowRank = true
+    }
+    let lowRank = shape(128, 128, .lowRank, decays: false, set: ofLowRank)
     return [
       pass("delta k128", delta()),
       pass("delta k128 normalised", delta { $0.normalizes = true }),
@@ -130,6 +135,24 @@ extension CheckedKernel {
       kernel("channel_gradients", "k128", ofChannels, isHot: false),
       kernel("channel_gradients", "delta k128", deltaOfChannels, isHot: false),
       kernel("flow_sums", "delta k128", shape(set: flows), ["ERASES=1"]),
+      pass("low rank k128", lowRank, isHot: false),
+      pass(
+        "low rank k128",
+        shape(128, 128, .lowRank, decays: false) {
+          ofLowRank(&$0)
+          back(&$0)
+        }),
+      pass(
+        "low rank dk k128",
+        shape(decays: false) {
+          flowsByChannel(&$0)
+          back(&$0)
+          $0.isLowRank = true
+          $0.held = .taken
+        }),
+      kernel("hopper_inverse", "low rank k128", lowRank),
+      kernel("low_rank_gates", "k128", lowRank),
+      kernel("low_rank_gradients", "k128", lowRank),
     ]
       + each(
         "linear/join_pieces.cu", "delta k128", ["KEYS=128", "UPDATE=1", "CHANNELS=0"], on: [90])

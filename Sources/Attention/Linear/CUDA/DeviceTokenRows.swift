@@ -19,10 +19,11 @@ extension LinearRows {
 }
 
 extension LinearSequence {
-  init(_ sequence: TokenSequence, chunk: Int, segment: Int = 0) {
+  init(_ sequence: TokenSequence, chunk: Int, segment: Int = 0, ended: Int = -1) {
     self.init(
       batch: Int32(sequence.row), first: Int32(sequence.tokens.lowerBound),
-      count: Int32(sequence.tokens.count), chunk: Int32(chunk), segment: Int32(segment))
+      count: Int32(sequence.tokens.count), chunk: Int32(chunk), segment: Int32(segment),
+      ended: Int32(ended))
   }
 }
 

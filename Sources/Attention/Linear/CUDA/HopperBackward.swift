@@ -16,13 +16,13 @@ import AttentionTensors
 ///     dk_j −= Σ_{i > j} e_ij (W_j · dV_i) k_i            queries W, keys dV, values K, reversed
 ///     dβ_i = dV_i · W_i / β_i²
 struct HopperBackward {
-  private let plan: HopperPlan
+  let plan: HopperPlan
   /// The operands of products, normalised if the call requires it.
-  private let (queries, keys): (Tensor, Tensor)
+  let (queries, keys): (Tensor, Tensor)
 
-  private var linear: DeviceLinear { plan.linear }
-  private var call: LinearArguments { plan.call }
-  private var problem: LinearProblem { plan.problem }
+  var linear: DeviceLinear { plan.linear }
+  var call: LinearArguments { plan.call }
+  var problem: LinearProblem { plan.problem }
 
   init(_ call: LinearArguments, splits: Bool) throws {
     let plan = try HopperPlan(call, splits: splits, goesBack: true)
@@ -70,58 +70,38 @@ struct HopperBackward {
     return bytes
   }
 
-  func run(outputGradient: Tensor?, finalStateGradient: Tensor?) throws -> LinearGradients {
+  /// - Parameter finalState: that of the forward pass.
+  func run(finalState: Tensor?, outputGradient: Tensor?, finalStateGradient: Tensor?) throws
+    -> LinearGradients
+  {
     let incoming =
       try outputGradient?.withDenseRows()
-      ?? .zeros(call.outputShape, dtype: problem.dtype, device: call.device)
+      ?? .zeros(plan.source.outputShape, dtype: problem.dtype, device: call.device)
     let final = try finalStateGradient?.contiguous()
     let initialState = try call.initialState.map { _ in try linear.fresh(call.stateShape) }
-    return switch (problem.update.isErasing, problem.decay == .perChannel) {
-    case (false, false): try additive(incoming, final: final, initialState: initialState)
-    case (false, true): try additiveByChannel(incoming, final: final, initialState: initialState)
-    case (true, false): try erasing(incoming, final: final, initialState: initialState)
-    case (true, true): try erasingByChannel(incoming, final: final, initialState: initialState)
+    // The flow ⟨S, dS⟩ behind the sequences, of each channel if those decay.
+    var crossing: Tensor?
+    if let final, let finalState, call.wantsDecayGradient {
+      crossing = try (finalState * final).sum(problem.decay == .perChannel ? [-1] : [-2, -1])
     }
+    guard problem.decay == .perChannel else {
+      return try problem.update.isErasing
+        ? erasing(incoming, final: final, crossing, initialState: initialState)
+        : additive(incoming, final: final, crossing, initialState: initialState)
+    }
+    return try problem.update.isErasing
+      ? erasingByChannel(incoming, final: final, crossing, initialState: initialState)
+      : additiveByChannel(incoming, final: final, crossing, initialState: initialState)
   }
 
   /// [b, t, hv, k]
-  private var keyRows: Shape {
+  var keyRows: Shape {
     [problem.batch, problem.length, problem.valueHeads, problem.keyDimension]
   }
 
-  /// With decay by channel: passes read q̂ and k̂ for q and k above, whose gradients are converted back.
-  private func additiveByChannel(_ incoming: Tensor, final: Tensor?, initialState: Tensor?) throws
-    -> LinearGradients
-  {
-    let queriesGradient = try plan.result(keyRows, call.destinations.gradients[.queries])
-    let keysGradient = try plan.result(keyRows, call.destinations.gradients[.keys])
-    let values = try plan.result(call.outputShape, call.destinations.gradients[.values])
-    let channels = try HopperChannels(plan, queries: queries, keys: keys)
-    let flows = try HopperFlows.ofChannels(plan)
-    let ofQueries = HopperPass(
-      queries: incoming, keys: call.values, values: channels.keys, output: queriesGradient,
-      initialState: call.initialState, hasTransposedStates: true, flows: flows, isStrict: true,
-      channels: channels, decaysValues: true)
-    let ofValues = HopperPass(
-      queries: channels.keys, keys: channels.queries, values: incoming, output: values,
-      isReversed: true, initialState: final, finalState: initialState, channels: channels)
-    let ofKeys = HopperPass(
-      queries: call.values, keys: incoming, values: channels.queries, output: keysGradient,
-      isReversed: true, initialState: final, hasTransposedStates: true, flows: flows,
-      isStrict: true, channels: channels, decaysValues: true)
-    try ofQueries.run(plan)
-    let behind = try ofValues.run(plan)
-    try ofKeys.run(plan, states: .known(behind))
-    let decay = try channels.gradients(queries: queriesGradient, keys: keysGradient, flows: flows)
-    return LinearGradients(
-      of: call, queries: try unfold(queriesGradient, queries: true),
-      keys: try unfold(keysGradient, queries: false), values: values, decay: decay,
-      initialState: initialState)
-  }
-
-  private func additive(_ incoming: Tensor, final: Tensor?, initialState: Tensor?) throws
-    -> LinearGradients
-  {
+  private func additive(
+    _ incoming: Tensor, final: Tensor?, _ crossing: Tensor?, initialState: Tensor?
+  ) throws -> LinearGradients {
     let queriesGradient = try plan.result(keyRows, call.destinations.gradients[.queries])
     let keysGradient = try plan.result(keyRows, call.destinations.gradients[.keys])
     let values = try plan.result(call.outputShape, call.destinations.gradients[.values])
@@ -142,13 +122,13 @@ struct HopperBackward {
     return LinearGradients(
       of: call, queries: try unfold(queriesGradient, queries: true),
       keys: try unfold(keysGradient, queries: false),
-      values: values, decay: try sum(flows, ofQueries),
+      values: values, decay: try sum(flows, final: crossing, ofQueries),
       initialState: initialState)
   }
 
-  private func erasing(_ incoming: Tensor, final: Tensor?, initialState: Tensor?) throws
-    -> LinearGradients
-  {
+  private func erasing(
+    _ incoming: Tensor, final: Tensor?, _ crossing: Tensor?, initialState: Tensor?
+  ) throws -> LinearGradients {
     let written = try linear.fresh(call.outputShape, problem.dtype)
     let queriesGradient = try plan.result(keyRows, call.destinations.gradients[.queries])
     let values = try plan.result(call.outputShape, call.destinations.gradients[.values])
@@ -187,62 +167,7 @@ struct HopperBackward {
     return LinearGradients(
       of: call, queries: try unfold(queriesGradient, queries: true),
       keys: try unfold(keysGradient, queries: false), values: values,
-      decay: try sum(flows, ofQueries), update: [beta], initialState: initialState)
-  }
-
-  /// The same for erasing updates, with the written values for V, and ǩ for the keys that erase.
-  private func erasingByChannel(_ incoming: Tensor, final: Tensor?, initialState: Tensor?) throws
-    -> LinearGradients
-  {
-    let channels = try HopperChannels(plan, queries: queries, keys: keys)
-    guard let erasers = channels.erasers else { preconditionFailure("the update erases") }
-    let written = try linear.fresh(call.outputShape, problem.dtype)
-    let queriesGradient = try plan.result(keyRows, call.destinations.gradients[.queries])
-    let values = try plan.result(call.outputShape, call.destinations.gradients[.values])
-    let keysGradient = try plan.result(keyRows, call.destinations.gradients[.keys])
-    let erasersGradient = try plan.result(keyRows, nil)
-    let beta = try linear.fresh([problem.batch, problem.length, problem.valueHeads, 1])
-    let inverses = try HopperInverses(
-      plan, keys: channels.keys, normalizes: false, isOfGradients: true, channels: channels)
-    let flows = try HopperFlows.ofChannels(plan)
-    let erased = try HopperFlows.ofChannels(plan, with: flows)
-    let ofWritten = HopperPass(
-      queries: channels.queries, keys: channels.keys, values: call.values, output: written,
-      update: problem.update, initialState: call.initialState, isOfWrites: true,
-      inverses: inverses, channels: channels)
-    let ofValues = HopperPass(
-      queries: channels.queries, keys: channels.keys, values: incoming, output: values,
-      update: problem.update, isReversed: true, initialState: final, finalState: initialState,
-      inverses: inverses, channels: channels)
-    let ofQueries = HopperPass(
-      queries: incoming, keys: written, values: channels.keys, output: queriesGradient,
-      initialState: call.initialState, hasTransposedStates: true, flows: flows, isStrict: true,
-      channels: channels, decaysValues: true)
-    let ofReads = HopperPass(
-      queries: values, keys: written, values: channels.keys, output: erasersGradient,
-      initialState: call.initialState, hasTransposedStates: true, scale: 1, isStrict: true,
-      channels: channels, decaysValues: true)
-    let ofWrites = HopperPass(
-      queries: written, keys: values, values: erasers, output: keysGradient, isReversed: true,
-      hasTransposedStates: true, flows: erased, scale: 1, isStrict: true, betas: beta,
-      channels: channels, decaysValues: true)
-    let ofFound = HopperPass(
-      queries: written, keys: incoming, values: channels.queries, output: keysGradient,
-      isReversed: true, initialState: final, hasTransposedStates: true, flows: flows,
-      isStrict: true, held: .taken, channels: channels, decaysValues: true)
-    let before = try ofWritten.run(plan)
-    let behind = try ofValues.run(plan)
-    try ofQueries.run(plan, states: .known(before))
-    try ofReads.run(plan, states: .known(before))
-    try ofWrites.run(plan, states: .none)
-    try ofFound.run(plan, states: .known(behind))
-    let decay = try channels.gradients(
-      queries: queriesGradient, keys: keysGradient, flows: flows, erasers: erasersGradient,
-      erased: erased)
-    return LinearGradients(
-      of: call, queries: try unfold(queriesGradient, queries: true),
-      keys: try unfold(keysGradient, queries: false), values: values, decay: decay,
-      update: [beta], initialState: initialState)
+      decay: try sum(flows, final: crossing, ofQueries), update: [beta], initialState: initialState)
   }
 
   /// Allocates the flows through tokens for each of `readers`; none unless the decay's gradient is needed.
@@ -261,12 +186,13 @@ struct HopperBackward {
     return pairs
   }
 
-  private func sum(_ flows: [HopperFlowPair], _ pass: HopperPass) throws -> Tensor? {
-    flows.isEmpty ? nil : try HopperFlowPair.sum(flows, plan, pass.tile(plan))
+  private func sum(_ flows: [HopperFlowPair], final: Tensor?, _ pass: HopperPass) throws -> Tensor?
+  {
+    flows.isEmpty ? nil : try HopperFlowPair.sum(flows, final: final, plan, pass.tile(plan))
   }
 
   /// The gradient of queries or keys before normalisation, from that of the operands.
-  private func unfold(_ gradient: Tensor, queries: Bool) throws -> Tensor {
+  func unfold(_ gradient: Tensor, queries: Bool) throws -> Tensor {
     guard problem.normalizesQueriesAndKeys else { return gradient }
     let source = queries ? call.queries : call.keys
     return try SlotSum(

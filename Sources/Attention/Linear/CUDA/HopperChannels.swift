@@ -3,12 +3,13 @@ import AttentionCUDAKernels
 import AttentionTensors
 
 /// Queries and keys multiplied by the decays by channel, by `linear/channel_gates.cu`, after which passes
-/// over tokens need only the decay of the state between chunks.
+/// over tokens need only the decay of the state between chunks. With low-rank updates they are rows of
+/// `linear/low_rank_gates.cu`.
 struct HopperChannels {
-  /// q̂ and k̂ [b, t, hv, k]
+  /// q̂ and k̂ [b, t, hv, k]; with low-rank updates b̂ and k̂ [b, 2 t, hv, k].
   let queries, keys: Tensor
-  /// ǩ, likewise, for erasing updates.
-  let eraserRows: DeviceRows?
+  /// ǩ [b, t, hv, k], for erasing updates; with low-rank updates −â.
+  let eraserRows: HopperRows?
   var erasers: Tensor? { eraserRows?.tensor }
   /// How often each chunk is halved, bytes [chunks, hv].
   let levels: Tensor
@@ -16,6 +17,8 @@ struct HopperChannels {
   let edges: Tensor
   /// The inputs, in the form that kernels read.
   private let source: (queries: DeviceRows, keys: DeviceRows, decay: DeviceRows)
+  /// Those of a low-rank update, a and b.
+  private let update: [DeviceRows]
   private let plan: HopperPlan
 
   /// - Parameters:
@@ -25,18 +28,32 @@ struct HopperChannels {
     self.plan = plan
     let (linear, problem) = (plan.linear, plan.problem)
     let (hv, k) = (problem.valueHeads, problem.keyDimension)
-    let shape: Shape = [problem.batch, problem.length, hv, k]
+    let shape: Shape = [problem.batch, plan.source.problem.length, hv, k]
     source = (
       try DeviceRows(queries, paddedTo: k), try DeviceRows(keys, paddedTo: k),
       try DeviceRows(decay, paddedTo: k)
     )
+    update =
+      plan.isLowRank
+      ? try plan.call.update.tensors.map {
+        try DeviceRows($0.cast(to: problem.dtype), paddedTo: k)
+      } : []
     self.queries = try linear.fresh(shape, problem.dtype)
-    self.keys = try linear.fresh(shape, problem.dtype)
+    self.keys = try linear.fresh([problem.batch, problem.length, hv, k], problem.dtype)
     eraserRows =
       try problem.update.isErasing
-      ? DeviceRows(linear.fresh(shape, problem.dtype), paddedTo: k) : nil
+      ? HopperRows(linear.fresh(shape, problem.dtype), plan, plan.isLowRank ? .first : .all) : nil
     levels = try linear.fresh([plan.chunks, hv], .bool)
     edges = try linear.fresh([plan.chunks, hv, 2, k])
+    guard !plan.isLowRank else {
+      try launch(
+        "linear/low_rank_gates", slices: 1,
+        LinearLowRankGatesParameters(
+          operands: operands(), queries: self.queries.deviceAddress(),
+          writes: self.keys.deviceAddress(), erasers: Tensor.deviceAddress(erasers),
+          levels: levels.deviceAddress(), edges: edges.deviceAddress()))
+      return
+    }
     try launch(
       "linear/channel_gates", slices: 1,
       LinearChannelGatesParameters(
@@ -58,18 +75,14 @@ struct HopperChannels {
   /// the pairs of a token with itself, by those of queries and keys [b, t, hv, k].
   ///
   /// - Parameters:
+  ///   - final: the flow behind the sequences [n, hv, k], zero if nil.
   ///   - erasers: the negated gradient of ǩ, and `erased`: the flow to it.
   func gradients(
-    queries: Tensor, keys: Tensor, flows: HopperFlows, erasers: Tensor? = nil,
+    queries: Tensor, keys: Tensor, flows: HopperFlows, final: Tensor?, erasers: Tensor? = nil,
     erased: HopperFlows? = nil
   ) throws -> Tensor {
     let k = plan.problem.keyDimension
-    let dtype = source.decay.tensor.dtype
-    // Pairs of numbers are written at once.
-    let place = try plan.call.destinations.gradients[.decay].flatMap {
-      try $0.shape == queries.shape && $0.deviceAddress() % UInt64(2 * dtype.size) == 0 ? $0 : nil
-    }
-    let decay = try plan.linear.fresh(queries.shape, dtype, into: place)
+    let decay = try decayGradient(queries.shape)
     try launch(
       "linear/channel_gradients", slices: k / linear_channel_slice,
       LinearChannelGradientsParameters(
@@ -77,8 +90,48 @@ struct HopperChannels {
         keys_gradient: keys.deviceAddress(), erasers_gradient: Tensor.deviceAddress(erasers),
         levels: levels.deviceAddress(), crossing: flows.products.deviceAddress(),
         erased_crossing: Tensor.deviceAddress(erased?.products),
+        final_crossing: Tensor.deviceAddress(final),
         diagonals: flows.pairs.deviceAddress(), decay: LinearRows(decay)))
     return decay
+  }
+
+  /// The same for a low-rank update: replaces the gradients of q̂ and â by those of queries and a.
+  ///
+  /// - Parameters:
+  ///   - queries, reads: the gradients of q̂ and â [b, t, hv, k].
+  ///   - writes: that of b̂ and k̂ [b, 2 t, hv, k].
+  ///   - final: the flow behind the sequences [n, hv, k], zero if nil.
+  ///   - erased: the flow to â.
+  /// - Returns: the gradients of b, keys and the decay.
+  func lowRankGradients(
+    queries: Tensor, reads: Tensor, writes: Tensor, flows: HopperFlows,
+    final: Tensor?, erased: HopperFlows
+  ) throws -> (b: Tensor, keys: Tensor, decay: Tensor) {
+    let decay = try decayGradient(queries.shape)
+    let destinations = plan.call.destinations.gradients
+    let b = try plan.result(queries.shape, destinations[.lowRankB])
+    let keys = try plan.result(queries.shape, destinations[.keys])
+    try launch(
+      "linear/low_rank_gradients", slices: plan.problem.keyDimension / linear_channel_slice,
+      LinearLowRankGradientsParameters(
+        operands: operands(), queries_gradient: queries.deviceAddress(),
+        reads_gradient: reads.deviceAddress(), writes_gradient: writes.deviceAddress(),
+        b_gradient: b.deviceAddress(), keys_gradient: keys.deviceAddress(),
+        levels: levels.deviceAddress(), crossing: flows.products.deviceAddress(),
+        erased_crossing: erased.products.deviceAddress(),
+        final_crossing: Tensor.deviceAddress(final), diagonals: flows.pairs.deviceAddress(),
+        decay: LinearRows(decay)))
+    return (b, keys, decay)
+  }
+
+  /// Memory for the gradient of the decay [b, t, hv, k], in its own dtype.
+  private func decayGradient(_ shape: Shape) throws -> Tensor {
+    let dtype = source.decay.tensor.dtype
+    // Pairs of numbers are written at once.
+    let place = try plan.call.destinations.gradients[.decay].flatMap {
+      try $0.shape == shape && $0.deviceAddress() % UInt64(2 * dtype.size) == 0 ? $0 : nil
+    }
+    return try plan.linear.fresh(shape, dtype, into: place)
   }
 
   private func operands() throws -> LinearOperands {
@@ -86,6 +139,10 @@ struct HopperChannels {
     operands.queries = try LinearRows(source.queries.tensor)
     operands.keys = try LinearRows(source.keys.tensor)
     operands.decay = try LinearRows(source.decay.tensor)
+    if let a = update.first, let b = update.last {
+      operands.first_update = try LinearRows(a.tensor)
+      operands.second_update = try LinearRows(b.tensor)
+    }
     return operands
   }
 
@@ -94,7 +151,8 @@ struct HopperChannels {
     let k = plan.problem.keyDimension
     let tile = HopperTile(
       HopperTile.Shape(
-        keyDimension: k, valueDimension: k, update: plan.problem.update, channels: .keys),
+        keyDimension: k, valueDimension: k, update: plan.problem.update, channels: .keys,
+        isLowRank: plan.isLowRank),
       recurrences: 1, multiprocessors: 1)
     let threads = linear_channel_threads(k / slices)
     try plan.queue.launch(

@@ -103,10 +103,11 @@ extension HopperFlowPair {
   ///
   /// - Parameters:
   ///   - flows: those to queries and, if the update erases, those to erasing reads.
+  ///   - final: the flow behind the sequences [n, hv], zero if nil.
   ///   - tile: that of the passes.
-  static func sum(_ flows: [HopperFlowPair], _ plan: HopperPlan, _ tile: HopperTile) throws
-    -> Tensor
-  {
+  static func sum(
+    _ flows: [HopperFlowPair], final: Tensor?, _ plan: HopperPlan, _ tile: HopperTile
+  ) throws -> Tensor {
     let (linear, problem) = (plan.linear, plan.problem)
     let decay = try linear.fresh([problem.batch, problem.length, problem.valueHeads, 1])
     try linear.queue.launch(
@@ -114,10 +115,11 @@ extension HopperFlowPair {
       definitions: tile.definitions + ["ERASES=\(flows.count - 1)"], isSpecific: true,
       grid: (plan.recurrences, plan.longest.pieces(of: HopperFlows.segment), 1),
       threads: linear_segment_chunks * warp_threads,
-      sharedBytes: linear_segment_chunks * float_bytes,
+      sharedBytes: 2 * linear_segment_chunks * float_bytes,
       LinearFlowSumsParameters(
         operands: plan.operands(slices: 1), queries: LinearFlowShares(flows[0]),
-        erased: LinearFlowShares(flows[flows.count - 1]), decay: LinearRows(decay),
+        erased: LinearFlowShares(flows[flows.count - 1]),
+        final_flows: Tensor.deviceAddress(final), decay: LinearRows(decay),
         tokens: Int64(problem.batch * problem.length * problem.valueHeads),
         slots: Int32(HopperFlows.slots(problem.keyDimension)), slices: Int32(tile.slices)))
     return decay

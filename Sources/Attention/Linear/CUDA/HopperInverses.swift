@@ -21,12 +21,13 @@ struct HopperInverses {
     let chunk = HopperTile.chunk
     let inverses = try plan.linear.fresh(
       [1, plan.chunks * chunk, problem.valueHeads, chunk], problem.dtype)
-    let keyRows = try DeviceRows(keys, paddedTo: keys.shape[3])
+    let keyRows = try HopperRows(keys, plan)
     let shape = HopperTile.Shape(
       keyDimension: problem.keyDimension, valueDimension: problem.keyDimension,
       update: problem.update, decays: problem.decay != .none && channels == nil,
       normalizes: normalizes,
-      isOfWrites: isOfGradients, channels: channels == nil ? .none : .keys)
+      isOfWrites: isOfGradients, channels: channels == nil ? .none : .keys,
+      isLowRank: plan.isLowRank)
     let tile = HopperTile(shape, recurrences: 1, multiprocessors: 1)
     try withExtendedLifetime((keyRows, channels)) {
       try plan.queue.launch(
@@ -34,8 +35,8 @@ struct HopperInverses {
         isSpecific: true, grid: (plan.recurrences, plan.longest.pieces(of: chunk), 1),
         threads: group_threads, sharedBytes: tile.inverseBytes,
         LinearHopperInverseParameters(
-          keys: keyRows.map(rows: chunk, on: plan.queue.device),
-          erasers: channels?.eraserRows?.map(rows: chunk, on: plan.queue.device) ?? TensorMap(),
+          keys: keyRows.map(on: plan.queue.device),
+          erasers: channels?.eraserRows?.map(on: plan.queue.device) ?? TensorMap(),
           operands: plan.operands(slices: 1), levels: Tensor.deviceAddress(channels?.levels),
           inverses: inverses.deviceAddress(),
           key_group: Int32(problem.valueHeads / keys.shape[2])))

@@ -2,7 +2,7 @@ import AttentionCUDA
 import AttentionTensors
 
 /// Linear attention on Hopper in chunks of 64 tokens: additive updates and the delta rule, with a decay per token, per
-/// head, per channel or none, in bfloat16. The state stays in registers as the left operand of the matrix
+/// head, per channel or none, and low-rank updates with a decay per channel, in bfloat16. The state stays in registers as the left operand of the matrix
 /// instructions; states and sums are float32.
 struct HopperKernel: LinearKernel {
   /// Whether sequences are split into pieces that are processed in parallel: for few long ones.
@@ -34,8 +34,12 @@ struct HopperKernel: LinearKernel {
     if problem.dtype != .bfloat16 {
       return Objection("needs bfloat16 inputs, was \(problem.dtype.rawValue)")
     }
-    if problem.update != .additive && problem.update != .delta {
-      return Objection("the update is \(problem.update.rawValue); needs additive or delta")
+    if ![.additive, .delta, .lowRank].contains(problem.update) {
+      return Objection(
+        "the update is \(problem.update.rawValue); needs additive, delta or low rank")
+    }
+    if problem.update == .lowRank && problem.decay != .perChannel {
+      return Objection("decay \(problem.decay.rawValue); needs per channel with a low-rank update")
     }
     if !Self.keyDimensions.contains(problem.keyDimension) {
       return Objection("key dimension \(problem.keyDimension); needs 64 or 128")
@@ -46,19 +50,20 @@ struct HopperKernel: LinearKernel {
     if let limits = Self.limits(problem), limits.capability != Self.capability {
       return Objection("needs compute capability 9.0, \(limits.name) has \(limits.capability)")
     }
-    let pieces = splits ? HopperPieces.count(problem, Self.multiprocessors(problem)) : 1
+    let rows = problem.inRows
+    let pieces = splits ? HopperPieces.count(rows, Self.multiprocessors(problem)) : 1
     if splits, pieces < 2 {
       return Objection(
         "\(problem.length) tokens and \(problem.recurrences) recurrences leave nothing to split")
     }
     let slices = (problem.valueDimension + problem.keyDimension) / HopperTile.groupColumns
     // The chunks of a sequence are blocks along an axis of the grid, which is limited.
-    if problem.length.pieces(of: HopperTile.chunk) > Self.mostChunks {
-      return Objection(
-        "\(problem.length) tokens; it takes at most \(Self.mostChunks * HopperTile.chunk)")
+    if rows.length.pieces(of: HopperTile.chunk) > Self.mostChunks {
+      let most = Self.mostChunks * HopperTile.chunk * problem.length / rows.length
+      return Objection("\(problem.length) tokens; it takes at most \(most)")
     }
     if let objection = Objection.beyondGrid(
-      tokens: problem.batch * problem.length,
+      tokens: rows.batch * rows.length,
       blocks: max(problem.recurrences * pieces * slices, problem.valueDimension))
     {
       return objection
@@ -67,7 +72,8 @@ struct HopperKernel: LinearKernel {
       ? DeviceChunked.objection(to: problem, passes: [.backward]) : nil
   }
 
-  func cost(of problem: LinearProblem) -> Cost {
+  func cost(of call: LinearProblem) -> Cost {
+    let problem = call.inRows
     let multiprocessors = Self.multiprocessors(problem)
     let isErasing = problem.update.isErasing
     let chunks = (problem.batch * problem.length).pieces(of: max(1, problem.sequences))
@@ -94,7 +100,7 @@ struct HopperKernel: LinearKernel {
     let inverses =
       isErasing ? problem.batch * problem.length * problem.valueHeads * HopperTile.chunk : 0
     var cost = Cost(
-      operations: 0, bytes: problem.bytes,
+      operations: 0, bytes: call.bytes,
       extraMemory: states * (problem.valueDimension + (isErasing ? problem.keyDimension : 0))
         * MemoryLayout<Float>.size + inverses * problem.dtype.size,
       efficiency: 1, overhead: seconds(forward), pieces: 1)
@@ -111,7 +117,7 @@ struct HopperKernel: LinearKernel {
       return cost
     }
     // The backward pass is the portable kernels'.
-    let portable = DeviceChunked(erases: isErasing).cost(of: problem)
+    let portable = DeviceChunked(erases: isErasing).cost(of: call)
     cost.overhead += portable.overhead * Self.shareOfBackward
     cost.extraMemory += portable.extraMemory
     return cost
@@ -132,6 +138,7 @@ struct HopperKernel: LinearKernel {
     let output = try plan.result(call.outputShape, call.destinations.outputs[.output])
     let finalState = try plan.linear.fresh(
       call.stateShape, into: call.destinations.outputs[.finalState])
+    let held = plan.isLowRank ? LowRankRows.second : .all
     let normalizes = problem.normalizesQueriesAndKeys
     if problem.decay == .perChannel {
       func read(_ rows: Tensor) throws -> Tensor {
@@ -147,7 +154,8 @@ struct HopperKernel: LinearKernel {
       let pass = HopperPass(
         queries: channels.queries, keys: channels.keys, values: call.values, output: output,
         update: problem.update, initialState: call.initialState, finalState: finalState,
-        inverses: inverses, channels: channels)
+        inverses: inverses, channels: channels, queryRows: held, valueRows: held,
+        outputRows: held)
       try pass.run(plan)
       return [.output: output, .finalState: finalState]
     }
@@ -167,7 +175,8 @@ struct HopperKernel: LinearKernel {
   ) throws -> LinearGradients {
     if HopperBackward.serves(call.problem) {
       return try HopperBackward(call, splits: splits).run(
-        outputGradient: incoming[.output], finalStateGradient: incoming[.finalState])
+        finalState: outputs[.finalState], outputGradient: incoming[.output],
+        finalStateGradient: incoming[.finalState])
     }
     return try DeviceChunked(erases: call.problem.update.isErasing).backward(
       call, outputs, incoming)

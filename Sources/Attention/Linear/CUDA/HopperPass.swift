@@ -38,6 +38,11 @@ struct HopperPass {
   var channels: HopperChannels?
   /// Whether the values have been multiplied, instead of queries and keys.
   var decaysValues = false
+  /// With low-rank updates, which rows of tokens these tensors have.
+  var queryRows = LowRankRows.all
+  var keyRows = LowRankRows.all
+  var valueRows = LowRankRows.all
+  var outputRows = LowRankRows.all
 }
 
 extension HopperPass {
@@ -83,7 +88,8 @@ extension HopperPass {
       decays: problem.decay != .none && channels == nil, normalizes: normalizes,
       isReversed: isReversed, hasFlows: flows != nil, isStrict: isStrict, isOfWrites: isOfWrites,
       held: held, findsBetas: betas != nil,
-      channels: channels == nil ? .none : decaysValues ? .values : .keys)
+      channels: channels == nil ? .none : decaysValues ? .values : .keys,
+      isLowRank: problem.update == .lowRank)
   }
 
   /// How the pass is divided into blocks.
@@ -97,16 +103,16 @@ extension HopperPass {
     let pass: HopperPass
     let plan: HopperPlan
     /// Queries, keys and values as TMA reads them.
-    let rows: [DeviceRows]
+    let queries, keys, values: HopperRows
 
     var problem: LinearProblem { plan.problem }
 
     init(pass: HopperPass, plan: HopperPlan) throws {
       self.pass = pass
       self.plan = plan
-      rows = try [pass.queries, pass.keys, pass.values].map {
-        try DeviceRows($0, paddedTo: $0.shape[3])
-      }
+      queries = try HopperRows(pass.queries, plan, pass.queryRows)
+      keys = try HopperRows(pass.keys, plan, pass.keyRows)
+      values = try HopperRows(pass.values, plan, pass.valueRows)
     }
 
     func tile(hasOutputs: Bool = true) -> HopperTile {
@@ -137,25 +143,23 @@ extension HopperPass {
       operands.value_dimension = Int32(pass.valueDimension)
       operands.initial_state = try Tensor.deviceAddress(initialState)
       if let scale = pass.scale { operands.scale = Float(scale) }
-      func map(_ rows: DeviceRows) throws -> TensorMap {
-        try rows.map(rows: HopperTile.chunk, on: device)
-      }
       func group(_ tensor: Tensor) -> Int32 { Int32(problem.valueHeads / tensor.shape[2]) }
       let flows = tile.hasOutputs ? pass.flows : nil
       let inverses = pass.inverses?.rows
       let isWayBack = pass.update.isErasing && pass.isReversed
-      try withExtendedLifetime((rows, flows, inverses, pass.channels)) {
+      let erasers = pass.update.isErasing ? pass.channels?.eraserRows : nil
+      try withExtendedLifetime((self, flows, inverses, pass.channels)) {
         try plan.queue.launch(
           isWayBack ? "linear/hopper_value_gradients" : "linear/hopper_forward",
           element: problem.dtype, definitions: tile.definitions, isSpecific: true,
           grid: (plan.recurrences * tile.slices, 1, 1), threads: tile.threads,
           sharedBytes: tile.sharedBytes,
           LinearHopperParameters(
-            queries: map(rows[0]), keys: map(rows[1]), values: map(rows[2]),
-            partners: flows?.partners.map(map) ?? TensorMap(),
-            inverses: inverses.map(map) ?? TensorMap(),
-            erasers: pass.update.isErasing
-              ? pass.channels?.eraserRows.map(map) ?? TensorMap() : TensorMap(),
+            queries: queries.map(on: device), keys: keys.map(on: device),
+            values: values.map(on: device),
+            partners: flows?.partners?.map(rows: HopperTile.chunk, on: device) ?? TensorMap(),
+            inverses: inverses?.map(rows: HopperTile.chunk, on: device) ?? TensorMap(),
+            erasers: erasers?.map(on: device) ?? TensorMap(),
             operands: operands, output: LinearRows(pass.output),
             final_state: Tensor.deviceAddress(finalState), maps: Tensor.deviceAddress(maps),
             query_group: group(pass.queries), key_group: group(pass.keys),
@@ -164,7 +168,9 @@ extension HopperPass {
             is_transposed: pass.hasTransposedStates ? 1 : 0,
             flows: LinearFlows(flows, problem), betas: LinearRows(pass.betas),
             levels: Tensor.deviceAddress(pass.channels?.levels),
-            edges: Tensor.deviceAddress(pass.channels?.edges)))
+            edges: Tensor.deviceAddress(pass.channels?.edges), query_rows: queries.held.rawValue,
+            key_rows: keys.held.rawValue, value_rows: values.held.rawValue,
+            output_rows: pass.outputRows.rawValue))
       }
     }
 
@@ -177,7 +183,7 @@ extension HopperPass {
       try plan.queue.launch(
         "linear/join_pieces",
         definitions: [
-          "KEYS=\(rows)", "UPDATE=\(pass.update.kernelNumber)",
+          "KEYS=\(rows)", "UPDATE=\(isErasing ? 1 : 0)",
           "CHANNELS=\(pass.channels == nil ? 0 : 1)",
         ],
         blocks: problem.recurrences * columns / linear_join_columns,

@@ -15,15 +15,18 @@ struct HopperPieces {
   private(set) var first: [Int32] = []
   /// The index of each piece's first chunk, and of its first segment (``HopperFlows``).
   private(set) var firstChunks: [Int] = []
+  /// The index of the sequence that ends with a piece; −1 if it goes on.
+  private var ended: [Int] = []
   private(set) var firstSegments: [Int] = []
   /// The numbers of chunks and segments of all pieces.
   private(set) var (chunks, segments) = (0, 0)
 
   /// - Parameter multiprocessors: of the device; nil leaves each sequence in one piece.
   init(_ call: LinearArguments, _ multiprocessors: Int?) {
-    for sequence in call.sequences {
+    for (index, sequence) in call.sequences.enumerated() {
       first.append(Int32(pieces.count))
       for tokens in Self.cut(sequence.tokens, call.problem, multiprocessors) {
+        ended.append(tokens.upperBound == sequence.tokens.upperBound ? index : -1)
         pieces.append(TokenSequence(row: sequence.row, tokens: tokens))
         firstChunks.append(chunks)
         firstSegments.append(segments)
@@ -41,6 +44,7 @@ struct HopperPieces {
       result.pieces[Int(start)..<Int(end)].reverse()
       result.firstChunks[Int(start)..<Int(end)].reverse()
       result.firstSegments[Int(start)..<Int(end)].reverse()
+      result.ended[Int(start)..<Int(end)].reverse()
     }
     return result
   }
@@ -48,7 +52,8 @@ struct HopperPieces {
   /// The pieces in the form that kernels read.
   var onDevice: [LinearSequence] {
     pieces.indices.map {
-      LinearSequence(pieces[$0], chunk: firstChunks[$0], segment: firstSegments[$0])
+      LinearSequence(
+        pieces[$0], chunk: firstChunks[$0], segment: firstSegments[$0], ended: ended[$0])
     }
   }
 

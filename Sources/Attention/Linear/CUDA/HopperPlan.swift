@@ -4,6 +4,9 @@ import AttentionTensors
 
 /// How `cuda.hopper` processes the sequences of a call: whole, or split into pieces that run in parallel.
 struct HopperPlan {
+  /// The caller's call.
+  let source: LinearArguments
+  /// The call whose rows passes process: with low-rank updates, two per token of the caller's.
   let linear: DeviceLinear
   let isCut: Bool
   /// The sequences or pieces on the device, for both directions; nil if they are the rows of the batch.
@@ -20,6 +23,7 @@ struct HopperPlan {
   var problem: LinearProblem { linear.call.problem }
   var queue: DeviceQueue { linear.queue }
   var multiprocessors: Int { queue.device.limits.multiprocessors }
+  var isLowRank: Bool { problem.update == .lowRank }
   /// Sequences or pieces, times value heads.
   var recurrences: Int { count * problem.valueHeads }
 
@@ -27,6 +31,8 @@ struct HopperPlan {
   ///   - splits: whether sequences are cut.
   ///   - goesBack: whether passes go from the last token to the first, too.
   init(_ call: LinearArguments, splits: Bool, goesBack: Bool) throws {
+    source = call
+    let call = call.inRows
     linear = try DeviceLinear(call, countsSequences: false)
     isCut = splits
     let problem = call.problem

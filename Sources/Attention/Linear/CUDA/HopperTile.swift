@@ -29,6 +29,8 @@ struct HopperTile: Hashable, Sendable {
     /// Whether it computes the gradient of β.
     var findsBetas = false
     var channels = Channels.none
+    /// Whether two rows of a chunk are a token (``LowRankRows``).
+    var isLowRank = false
   }
 
   /// Which side of the state decays by channel.
@@ -124,13 +126,15 @@ struct HopperTile: Hashable, Sendable {
   /// The macros of the kernel.
   var definitions: [String] {
     [
-      "UPDATE=\(shape.update.kernelNumber)", "KEYS=\(shape.keyDimension)", "COLUMNS=\(columns)",
+      "UPDATE=\(shape.update.isErasing ? 1 : 0)", "KEYS=\(shape.keyDimension)",
+      "COLUMNS=\(columns)",
       "DECAYS=\(shape.decays ? 1 : 0)", "NORMALIZES=\(shape.normalizes ? 1 : 0)",
       "OUTPUTS=\(!hasOutputs ? 0 : shape.isOfWrites ? 2 : 1)",
       "REVERSED=\(shape.isReversed ? 1 : 0)",
       "FLOWS=\(shape.hasFlows && hasOutputs ? 1 : 0)", "STRICT=\(shape.isStrict ? 1 : 0)",
       "ACCUMULATES=\(hasOutputs ? shape.held.rawValue : 0)",
       "BETAS=\(shape.findsBetas && hasOutputs ? 1 : 0)", "CHANNELS=\(shape.channels.rawValue)",
+      "LOW_RANK=\(shape.isLowRank ? 1 : 0)",
     ]
   }
 }

@@ -112,8 +112,19 @@ struct LinearHopperParameters {
   // its tokens and after them [chunks, hv, 2, channels].
   DEVICE_POINTER(const unsigned char) levels;
   DEVICE_POINTER(const float) edges;
+  // Of LOW_RANK, which of a token's rows are in memory: one of the constants below.
+  int query_rows;
+  int key_rows;
+  int value_rows;
+  int output_rows;
 };
 CHECK_TENSOR_MAP(LinearHopperParameters, erasers);
+
+// Of the two rows of a token with a low-rank update (linear/low_rank_gates.cu), those that a tensor has; the other
+// row of each token is zero.
+CONSTANT(linear_all_rows, 0);
+CONSTANT(linear_first_rows, 1);
+CONSTANT(linear_second_rows, 2);
 
 // linear/hopper_inverse.cu
 struct LinearHopperInverseParameters {
@@ -170,6 +181,7 @@ struct LinearFlowSumsParameters {
   struct LinearOperands operands;
   struct LinearFlowShares queries;
   struct LinearFlowShares erased;
+  DEVICE_POINTER(const float) final_flows;  // ⟨S, dS⟩ behind the sequences [n, hv], or null for zero
   struct LinearRows decay;             // [b, t, hv, 1] float32
   long long tokens;
   int slots;
@@ -183,9 +195,9 @@ CONSTANT(linear_channel_slice, 64);
 
 CONSTANT_FUNCTION SIZE linear_channel_threads(SIZE channels) { return linear_channel_parts * channels / 2; }
 
-// Bytes of shared memory: three pairs of numbers per thread, and a level per warp.
+// Bytes of shared memory: four pairs of numbers per thread, and a level per warp.
 CONSTANT_FUNCTION SIZE linear_channel_bytes(SIZE threads) {
-  return (3 * 2 * threads + threads / warp_threads) * float_bytes;
+  return (4 * 2 * threads + threads / warp_threads) * float_bytes;
 }
 
 struct LinearChannelGatesParameters {
@@ -206,8 +218,35 @@ struct LinearChannelGradientsParameters {
   DEVICE_POINTER(const unsigned char) levels;     // [chunks, hv]
   DEVICE_POINTER(const float2) crossing;          // F [chunks, hv, k / 2]
   DEVICE_POINTER(const float2) erased_crossing;   // subtracted from it if tokens erase, likewise
+  DEVICE_POINTER(const float2) final_crossing;    // F behind the sequences [n, hv, k / 2], or null for zero
   DEVICE_POINTER(const float) diagonals;          // d [b, hv, t]
   struct LinearRows decay;             // dg [b, t, hv, k], rows as the decay's
+};
+
+// linear/low_rank_gates.cu. Rows of pairs of elements, [b, t, hv, k / 2] or, of all rows, [b, 2 t, hv, k / 2].
+struct LinearLowRankGatesParameters {
+  struct LinearOperands operands;        // a and b are the tensors of the update
+  DEVICE_POINTER(unsigned) queries;      // q̂, the second rows
+  DEVICE_POINTER(unsigned) writes;       // b̂ and k̂, all rows
+  DEVICE_POINTER(unsigned) erasers;      // −â, the first rows
+  DEVICE_POINTER(unsigned char) levels;  // [chunks, hv]
+  DEVICE_POINTER(float2) edges;          // [chunks, hv, 2, k / 2]
+};
+
+// linear/low_rank_gradients.cu. Rows as in linear/low_rank_gates.cu.
+struct LinearLowRankGradientsParameters {
+  struct LinearOperands operands;
+  DEVICE_POINTER(unsigned) queries_gradient;      // of q̂, which dq replaces
+  DEVICE_POINTER(unsigned) reads_gradient;        // of â, which da replaces
+  DEVICE_POINTER(const unsigned) writes_gradient;  // of b̂ and k̂
+  DEVICE_POINTER(unsigned) b_gradient;            // db
+  DEVICE_POINTER(unsigned) keys_gradient;         // dk
+  DEVICE_POINTER(const unsigned char) levels;     // [chunks, hv]
+  DEVICE_POINTER(const float2) crossing;          // F of queries [chunks, hv, k / 2]
+  DEVICE_POINTER(const float2) erased_crossing;   // subtracted from it, likewise
+  DEVICE_POINTER(const float2) final_crossing;    // F behind the sequences [n, hv, k / 2], or null for zero
+  DEVICE_POINTER(const float) diagonals;          // d [b, hv, 2 t]
+  struct LinearRows decay;                        // dg [b, t, hv, k], rows as the decay's
 };
 
 // linear/unit_rows.cu: rows per block, one per warp; and the largest number of elements of a row.

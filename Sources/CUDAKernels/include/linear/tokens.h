@@ -20,4 +20,6 @@ struct LinearSequence {
   // The index of its first chunk among those of all sequences, and of its first segment, of several chunks.
   int chunk;
   int segment;
+  // The index of the sequence of the call that ends with its last token, or -1.
+  int ended;
 };

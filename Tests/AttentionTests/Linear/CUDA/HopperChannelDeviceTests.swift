@@ -18,11 +18,11 @@ import Testing
     var decayDType = DType.float32
     var packed: [Int]?
     var normalizes = false
-    var erases = false
+    var update = LinearProblem.Update.additive
 
     var testDescription: String {
       "\(kernel) \(gates.rawValue) \(length)×\(heads)/\(valueHeads) k\(keyDimension) v\(valueDimension) "
-        + "\(decayDType.rawValue)\(packed == nil ? "" : " packed")\(normalizes ? " normalised" : "")\(erases ? " delta" : "")"
+        + "\(decayDType.rawValue)\(packed == nil ? "" : " packed")\(normalizes ? " normalised" : "") \(update.rawValue)"
     }
   }
 
@@ -62,7 +62,14 @@ import Testing
     $0.decayDType == .float32 && ($0.length < 1000 || $0.keyDimension == 128)
   }.map { item in
     var item = item
-    item.erases = true
+    item.update = .delta
+    return item
+  }
+
+  /// And with low-rank updates, whose chunks are half as long.
+  static let lowRank = cases.filter { $0.length < 1000 || $0.valueDimension == 128 }.map { item in
+    var item = item
+    item.update = .lowRank
     return item
   }
 
@@ -70,7 +77,7 @@ import Testing
   /// which is a sum over 32 tokens in the mean, of four numbers each that are rounded to bfloat16, √(4 · 32) · 2⁻⁹ / √3.
   static let boundOfSums = 1.3e-2
 
-  @Test(arguments: cases + erasing) func isTheDefinition(_ item: Case) throws {
+  @Test(arguments: cases + erasing + lowRank) func isTheDefinition(_ item: Case) throws {
     var random = SplitMix(state: 11)
     func draw(_ shape: Shape) throws -> Tensor {
       try Tensor(
@@ -79,26 +86,43 @@ import Testing
     let (t, k, v, hv) = (item.length, item.keyDimension, item.valueDimension, item.valueHeads)
     let rows: Shape = [1, t, item.heads, k]
     // The delta rule keeps a state bounded of keys of about unit length.
-    let keySize = item.erases ? 1 / Double(k / 3).squareRoot() : 1
+    let unit = 1 / Double(k / 3).squareRoot()
+    let keySize = item.update.isErasing ? unit : 1
     let decayShape: Shape = [1, t, hv, k]
     let decay = try Tensor(
       (0..<decayShape.elementCount).map { item.gates.draw(&random, channel: $0 % k) }, decayShape
     ).cast(to: item.decayDType)
     let states = (item.packed?.count ?? 2) - 1
-    let inputs = [
-      try draw(rows).cast(to: .bfloat16), try (draw(rows) * keySize).cast(to: .bfloat16),
-      try draw([1, t, hv, v]).cast(to: .bfloat16), decay, try draw([states, hv, k, v]),
-      try draw([1, t, hv]).absolute(),
-    ]
+    let updateRows: [Tensor] =
+      switch item.update {
+      case .delta: [try draw([1, t, hv]).absolute()]
+      case .lowRank:
+        [
+          try (draw(decayShape) * (0.7 * unit)).cast(to: .bfloat16),
+          try (draw(decayShape) * (0.7 * unit)).cast(to: .bfloat16),
+        ]
+      default: []
+      }
+    let inputs =
+      [
+        try draw(rows).cast(to: .bfloat16),
+        try (draw(rows) * keySize).cast(to: .bfloat16),
+        try draw([1, t, hv, v]).cast(to: .bfloat16), decay, try draw([states, hv, k, v]),
+      ] + updateRows
     let slopes = (output: try draw([1, t, hv, v]), state: try draw([states, hv, k, v]))
     let lengths = try item.packed.map { try Tensor($0.map(Int32.init)) }
 
     func results(_ inputs: [Tensor], _ kernel: String) throws -> [Tensor] {
       let device = inputs[0].device
       let leaves = inputs.map { $0.tracked() }
+      let update: LinearUpdate =
+        switch item.update {
+        case .delta: .delta(beta: leaves[5])
+        case .lowRank: .lowRank(a: leaves[5], b: leaves[6])
+        default: .additive
+        }
       let result = try linearAttention(
-        queries: leaves[0], keys: leaves[1], values: leaves[2], decay: leaves[3],
-        update: item.erases ? .delta(beta: leaves[5]) : .additive,
+        queries: leaves[0], keys: leaves[1], values: leaves[2], decay: leaves[3], update: update,
         normalizesQueriesAndKeys: item.normalizes, initialState: leaves[4],
         cumulativeLengths: lengths, kernel: kernel)
       let wide = try slopes.output.cast(to: .bfloat16).cast(to: result.output.dtype)
@@ -107,14 +131,17 @@ import Testing
         try (result.output * wide.moved(to: device)).cast(to: result.finalState.dtype).sum()
         + (result.finalState * state.moved(to: device)).sum()
       return try [result.output, result.finalState]
-        + loss.gradients(of: Array(leaves.prefix(item.erases ? 6 : 5)))
+        + loss.gradients(of: leaves)
     }
     let expected = try results(inputs.map { try $0.cast(to: .float64) }, "cpu.reference")
     let found = try results(inputs.map { try $0.moved(to: GPU.device) }, item.kernel)
-    let names = ["output", "final state", "dq", "dk", "dv", "dg", "initial state's", "dβ"]
+    let names =
+      ["output", "final state", "dq", "dk", "dv", "dg", "initial state's"]
+      + (item.update == .delta ? ["dβ"] : ["da", "db"])
     for (name, pair) in zip(names, zip(found, expected)) {
       let error = try relativeError(pair.0, pair.1)
-      let bound = name == "dg" && item.gates == .steep && item.erases ? Self.boundOfSums : 1e-2
+      let bound =
+        name == "dg" && item.gates == .steep && item.update.isErasing ? Self.boundOfSums : 1e-2
       #expect(error <= bound, "\(name): \(error)")
     }
   }
