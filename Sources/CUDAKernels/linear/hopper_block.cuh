@@ -5,6 +5,21 @@
 
 // A block of linear/hopper_forward.cu: its parameters, what its warpgroups share, and the work of the copying
 // group, which fills the rings of tiles and of gates.
+//
+// What orders accesses to shared memory:
+//   tiles copied by TMA   Readers wait for the full barrier. They arrive at the free barrier when their products have
+//                         ended or what they loaded has been used, and the next copy waits for it.
+//   scores                Each thread of the score group fences its writes (show_to_products) and arrives at the full
+//                         barrier; they are written again after the state groups' products have ended.
+//   keys behind the end   The score group clears them when the gate ring is full. Warps that measure keys have met the
+//                         gate warp by then, and state groups multiply with a cleared tile after the score ring is
+//                         full. The fence comes before the clearing threads meet, and orders the clearing before the
+//                         next copy, too.
+//   gates                 Every reader waits for the full barrier.
+//   outputs               A state group writes its tile, meets and reads it; another meeting, of the next turn, lies
+//                         between these reads and the next writes to the same stage.
+// The order of measured and then cleared keys follows from two barriers, one after the other: race checkers that
+// consider each barrier alone report it.
 
 using Parameters = LinearHopperParameters;
 

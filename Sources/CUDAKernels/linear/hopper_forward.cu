@@ -83,6 +83,7 @@ DEVICE void recur(const Parameters &p, const Layout &layout, const Place &at, co
     // for, which frees the registers of their left operand; meanwhile the other state group's go on.
     if (!is_map) layout.value_ring.wait(turn);
     layout.score_ring.wait(turn);
+    layout.gate_ring.wait(turn);
     wait_for_products<0>();
 #if UPDATE == 1
     keep(found);

@@ -47,6 +47,7 @@ DEVICE void recur(const Parameters &p, const Layout &layout, const Place &at, co
     close_products();
     if (!is_map) layout.value_ring.wait(turn);
     layout.score_ring.wait(turn);
+    layout.gate_ring.wait(turn);
     wait_for_products<0>();
     keep(found);
     TokenLeft incoming;
