@@ -15,7 +15,11 @@ struct Crossings {
   // Through the beginning of the chunk of this index.
   __device__ float2 before(int chunk) const {
     const i64 place = place_of(at.sequence.chunk + chunk);
-    return UPDATE == 1 ? p.crossing[place] - p.erased_crossing[place] : p.crossing[place];
+#if UPDATE == 1 && !LOW_RANK
+    return p.crossing[place] - p.erased_crossing[place];
+#else
+    return p.crossing[place];
+#endif
   }
   // Through the end of the chunk, which is the beginning of the next one unless a sequence ends there.
   __device__ float2 behind(int chunk, bool is_last) const {

@@ -72,8 +72,9 @@ DEVICE float inclusive_sum(float x) {
 }
 
 // Computes the factors; called by one warp. `sizes` are the inverse norms of queries and keys, [2][64].
+// `scales_second_rows` as in LinearHopperParameters.
 DEVICE void find_gates(Gates &gates, const LoadedGates &loaded, const float *sizes, int count,
-                       const Operands &o) {
+                       const Operands &o, bool scales_second_rows = false) {
   const int lane = threadIdx.x % warp_threads;
   float sums[2] = {}, before[group_warps] = {};
   if (DECAYS) {
@@ -93,14 +94,15 @@ DEVICE void find_gates(Gates &gates, const LoadedGates &loaded, const float *siz
     const float query_size = NORMALIZES && READS ? sizes[token] : 1;
     // Rows after the end may have NaN as inverse norm.
     const float key_size = token >= count ? 0 : NORMALIZES ? sizes[chunk_tokens + token] : 1;
+    const float scale = LOW_RANK && scales_second_rows && token % token_rows == 0 ? -1 : o.scale;
     // The decay from the chunk's beginning to the token, and from there to its end.
     const float before_it = DECAYS ? exp2_fast(sum) : 1, behind = DECAYS ? exp2_fast(whole - sum) : 1;
-    gates.read[token] = REVERSED ? behind : o.scale * query_size * before_it;
+    gates.read[token] = REVERSED ? behind : scale * query_size * before_it;
     gates.erase[token] = (REVERSED ? -key_size : key_size) * before_it;
-    gates.write[token] = REVERSED ? o.scale * before_it : key_size * behind;
+    gates.write[token] = REVERSED ? scale * before_it : key_size * behind;
     gates.sums[token] = sum;
     gates.betas[token] = beta;
-    gates.query_rows[token] = o.scale * query_size;
+    gates.query_rows[token] = scale * query_size;
     gates.key_rows[token] = beta * key_size;
     // The row belongs to one of the two warps of this half.
     const bool is_second = lane >= warp_rows;

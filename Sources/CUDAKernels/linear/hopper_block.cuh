@@ -133,7 +133,7 @@ DEVICE void find_all_gates(const Parameters &p, const Layout &layout, const Plac
     const int turn = walk.turn;
     layout.gate_ring.wait_for_place(turn);
     if (NORMALIZES) synchronize(measured, gate_threads);
-    find_gates(memory.gates(turn), loaded, memory.sizes(), walk.count(), p.operands);
+    find_gates(memory.gates(turn), loaded, memory.sizes(), walk.count(), p.operands, p.scales_second_rows);
 #if CHANNELS
     find_edges(memory.gates(turn), p.operands, p.edges, CHANNELS == 2 ? p.operands.value_dimension : KEYS,
                CHANNELS == 2 ? at.first_column : 0, at, walk);

@@ -222,15 +222,21 @@ struct OutputPlace {
       const int index = own_thread() + n * group_threads;
       const int row = index / OutputTile::chunks, part = index % OutputTile::chunks;
       if (row >= count) continue;
-      int token = first_token + row;
-      if (LOW_RANK && p.output_rows != linear_all_rows) {
-        if (row % token_rows != p.output_rows - linear_first_rows) continue;
-        token /= token_rows;
+      const int token = first_token + row;
+      if (!LOW_RANK || p.output_rows == linear_all_rows) {
+        body(n, row, part, target(p.output, token, part));
+        continue;
       }
-      const i64 place = p.output.place(at.sequence.batch, token, at.head);
-      const int column = threadIdx.x / group_threads * group_columns + part * OutputTile::chunk_numbers;
-      body(n, row, part, (uint4 *)((u16 *)p.output.base + place + at.first_column + column));
+      const bool is_second = row % token_rows > 0, splits = p.output_rows == linear_first_rows;
+      if (!is_second && !splits) continue;
+      body(n, row, part, target(is_second && splits ? p.second_output : p.output, token / token_rows, part));
     }
+  }
+
+  // A thread's numbers of a row of a tensor.
+  __device__ uint4 *target(const LinearRows &rows, int token, int part) const {
+    const int column = at.first_column + threadIdx.x / group_threads * group_columns + part * OutputTile::chunk_numbers;
+    return (uint4 *)((u16 *)rows.base + rows.place(at.sequence.batch, token, at.head) + column);
   }
 };
 

@@ -17,6 +17,22 @@
 
 #include "linear/hopper_groups.cuh"
 
+#if LOW_RANK
+// Copies the second rows of a tile of values to memory, for the passes that read them beside the first rows of the
+// outputs.
+DEVICE void copy_values(const u8 *tile, const OutputPlace &place) {
+  const int first_chunk = threadIdx.x / group_threads * OutputTile::chunks;
+#pragma unroll
+  for (int n = 0; n < OutputPlace::parts; ++n) {
+    const int index = own_thread() + n * group_threads;
+    const int row = index / OutputTile::chunks, part = index % OutputTile::chunks;
+    if (row >= place.count || row % token_rows == 0) continue;
+    const int token = (place.first_token + row) / token_rows;
+    *place.target(place.p.values_copy, token, part) = *(const uint4 *)(tile + ValueTile::place(row, first_chunk + part));
+  }
+}
+#endif
+
 // A state group's work.
 DEVICE void recur(const Parameters &p, const Layout &layout, const Place &at, const Memory &memory, bool is_map) {
   const int warp_column = threadIdx.x / warp_threads * 16;
@@ -97,6 +113,9 @@ DEVICE void recur(const Parameters &p, const Layout &layout, const Place &at, co
     open_products();
     add_registers<Element, KeyTile>(state, erased, ERASERS ? layout.eraser_tile(turn) : keys);
     close_products();
+#if LOW_RANK && OUTPUTS
+    copy_values(memory.at(layout.value_tile(turn)), output_place);
+#endif
     if (!is_map) leave(layout.value_ring, turn);
 
 #if OUTPUTS

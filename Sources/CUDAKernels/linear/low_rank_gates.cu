@@ -43,9 +43,9 @@ extern "C" __global__ void __launch_bounds__(channel_threads, 1024 / channel_thr
     const float2 restored = raised(float2{0, 0} - sums.sums[r]);
     const float2 query = raised(sums.sums[r]) * widened(queries[r]), eraser = raised(sums.starts[r]) * widened(a[r]);
     const float2 removal = restored * widened(b[r]), key = restored * widened(keys[r]);
-    const i64 place = pairs.place(r), row = pairs.first_row(r);
-    p.queries[place] = Element::pack(query.x, query.y);
-    p.erasers[place] = Element::pack(-eraser.x, -eraser.y);
+    const i64 row = pairs.first_row(r);
+    p.reads[row] = Element::pack(-eraser.x, -eraser.y);
+    p.reads[row + pairs.step] = Element::pack(query.x, query.y);
     p.writes[row] = Element::pack(removal.x, removal.y);
     p.writes[row + pairs.step] = Element::pack(key.x, key.y);
   }

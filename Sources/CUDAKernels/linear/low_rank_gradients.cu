@@ -1,6 +1,6 @@
-// The gradients of queries, keys, a, b and the decays of their channels, of low-rank updates, from what
+// The gradients of queries, keys, a, b and the decays of their channels, of low-rank updates, from those that
 // linear/hopper_forward.cu computed for the rows of linear/low_rank.cuh without the pairs of a row with itself. With
-// x̂' the gradient of x̂ found there, and d = scale dO·v,
+// x̂' that of x̂, and d = scale dO·v,
 //
 //     dq = e^(G − m) q̂' + d k ,  dk = e^(m − G) k̂' + d q ,  db = e^(m − G) b̂' ,  da = e^(E − m) â' ,
 //     dg_t = F + Σ_{i < t} (k̂ k̂' + b̂ b̂' − q̂ q̂')_i − Σ_{i ≤ t} (â â')_i ,
@@ -42,9 +42,9 @@ extern "C" __global__ void __launch_bounds__(channel_threads, 2)
   float own_pairs[part_tokens];
 #pragma unroll
   for (int r = 0; r < part_tokens; ++r) {
-    const i64 place = pairs.place(r), row = pairs.first_row(r);
-    of_queries[r] = r < left ? p.queries_gradient[place] : 0;
-    of_reads[r] = r < left ? p.reads_gradient[place] : 0;
+    const i64 row = pairs.first_row(r);
+    of_reads[r] = r < left ? p.reads_gradient[row] : 0;
+    of_queries[r] = r < left ? p.reads_gradient[row + pairs.step] : 0;
     of_b[r] = r < left ? p.writes_gradient[row] : 0;
     of_keys[r] = r < left ? p.writes_gradient[row + pairs.step] : 0;
     own_pairs[r] = r < left ? diagonals[r * token_rows + 1] : 0;
@@ -56,7 +56,7 @@ extern "C" __global__ void __launch_bounds__(channel_threads, 2)
 #pragma unroll
   for (int r = 0; r < part_tokens; ++r) {
     const float2 query = widened(queries[r]), key = widened(keys[r]);
-    const float2 read = widened(of_reads[r]), write = widened(of_b[r]);
+    const float2 read = float2{0, 0} - widened(of_reads[r]), write = widened(of_b[r]);
     const float2 query_gradient = widened(of_queries[r]), key_gradient = widened(of_keys[r]);
     const float2 decayed = raised(sums.sums[r]), restored = raised(float2{0, 0} - sums.sums[r]);
     const float2 before = raised(sums.starts[r]);
@@ -72,7 +72,7 @@ extern "C" __global__ void __launch_bounds__(channel_threads, 2)
     if (r < left) {
       const i64 place = pairs.place(r);
       p.queries_gradient[place] = Element::pack(of_query.x, of_query.y);
-      p.reads_gradient[place] = Element::pack(of_read.x, of_read.y);
+      p.a_gradient[place] = Element::pack(of_read.x, of_read.y);
       p.b_gradient[place] = Element::pack(of_write.x, of_write.y);
       p.keys_gradient[place] = Element::pack(of_key.x, of_key.y);
     }

@@ -148,7 +148,6 @@ extension CheckedKernel {
           flowsByChannel(&$0)
           back(&$0)
           $0.isLowRank = true
-          $0.held = .taken
         }),
       kernel("hopper_inverse", "low rank k128", lowRank),
       kernel("low_rank_gates", "k128", lowRank),

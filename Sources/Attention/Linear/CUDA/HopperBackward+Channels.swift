@@ -34,26 +34,19 @@ extension HopperBackward {
       initialState: initialState)
   }
 
-  /// The same for erasing updates, with the written values for V, and ǩ for the keys that erase.
-  ///
-  /// With low-rank updates, passes process two rows per token (``LowRankRows``): keys are b̂ and k̂, ǩ is −â, and β
-  /// is one.
+  /// The same for the delta rule, with the written values for V, and ǩ for the keys that erase.
   func erasingByChannel(
     _ incoming: Tensor, final: Tensor?, _ crossing: Tensor?, initialState: Tensor?
   ) throws -> LinearGradients {
     let channels = try HopperChannels(plan, queries: queries, keys: keys)
     guard let erasers = channels.erasers else { preconditionFailure("the update erases") }
-    let (tokens, destinations) = (channels.queries.shape, call.destinations.gradients)
-    let (first, second): (LowRankRows, LowRankRows) =
-      plan.isLowRank ? (.first, .second) : (.all, .all)
+    let destinations = call.destinations.gradients
     let written = try linear.fresh(call.outputShape, problem.dtype)
-    let queriesGradient = try plan.result(tokens, destinations[.queries])
+    let queriesGradient = try plan.result(keyRows, destinations[.queries])
     let values = try plan.result(call.outputShape, destinations[.values])
-    let keysGradient = try plan.result(channels.keys.shape, destinations[.keys])
-    let erasersGradient = try plan.result(tokens, destinations[.lowRankA])
-    let beta =
-      plan.isLowRank
-      ? nil : try linear.fresh([problem.batch, problem.length, problem.valueHeads, 1])
+    let keysGradient = try plan.result(keyRows, destinations[.keys])
+    let erasersGradient = try plan.result(keyRows, nil)
+    let beta = try linear.fresh([problem.batch, problem.length, problem.valueHeads, 1])
     let inverses = try HopperInverses(
       plan, keys: channels.keys, normalizes: false, isOfGradients: true, channels: channels)
     let flows = try HopperFlows.ofChannels(plan)
@@ -61,44 +54,33 @@ extension HopperBackward {
     let ofWritten = HopperPass(
       queries: channels.queries, keys: channels.keys, values: call.values, output: written,
       update: problem.update, initialState: call.initialState, isOfWrites: true,
-      inverses: inverses, channels: channels, queryRows: second, valueRows: second)
+      inverses: inverses, channels: channels)
     let ofValues = HopperPass(
       queries: channels.queries, keys: channels.keys, values: incoming, output: values,
       update: problem.update, isReversed: true, initialState: final, finalState: initialState,
-      inverses: inverses, channels: channels, queryRows: second, valueRows: second)
+      inverses: inverses, channels: channels)
     let ofQueries = HopperPass(
       queries: incoming, keys: written, values: channels.keys, output: queriesGradient,
       initialState: call.initialState, hasTransposedStates: true, flows: flows, isStrict: true,
-      channels: channels, decaysValues: true, queryRows: second, outputRows: second)
+      channels: channels, decaysValues: true)
     let ofReads = HopperPass(
       queries: values, keys: written, values: channels.keys, output: erasersGradient,
       initialState: call.initialState, hasTransposedStates: true, scale: 1, isStrict: true,
-      channels: channels, decaysValues: true, outputRows: first)
+      channels: channels, decaysValues: true)
     let ofWrites = HopperPass(
       queries: written, keys: values, values: erasers, output: keysGradient, isReversed: true,
       hasTransposedStates: true, flows: erased, scale: 1, isStrict: true, betas: beta,
-      channels: channels, decaysValues: true, valueRows: first)
+      channels: channels, decaysValues: true)
     let ofFound = HopperPass(
       queries: written, keys: incoming, values: channels.queries, output: keysGradient,
       isReversed: true, initialState: final, hasTransposedStates: true, flows: flows,
-      isStrict: true, held: .taken, channels: channels, decaysValues: true, keyRows: second,
-      valueRows: second)
+      isStrict: true, held: .taken, channels: channels, decaysValues: true)
     let before = try ofWritten.run(plan)
     let behind = try ofValues.run(plan)
     try ofQueries.run(plan, states: .known(before))
     try ofReads.run(plan, states: .known(before))
     try ofWrites.run(plan, states: .none)
     try ofFound.run(plan, states: .known(behind))
-    guard let beta else {
-      let gradients = try channels.lowRankGradients(
-        queries: queriesGradient, reads: erasersGradient, writes: keysGradient, flows: flows,
-        final: crossing, erased: erased)
-      return LinearGradients(
-        of: call, queries: try unfold(queriesGradient, queries: true),
-        keys: try unfold(gradients.keys, queries: false),
-        values: try secondRows(values), decay: gradients.decay,
-        update: [erasersGradient, gradients.b], initialState: initialState)
-    }
     let decay = try channels.gradients(
       queries: queriesGradient, keys: keysGradient, flows: flows, final: crossing,
       erasers: erasersGradient, erased: erased)
@@ -106,12 +88,5 @@ extension HopperBackward {
       of: call, queries: try unfold(queriesGradient, queries: true),
       keys: try unfold(keysGradient, queries: false), values: values, decay: decay,
       update: [beta], initialState: initialState)
-  }
-
-  /// The second row of each token of [b, 2 t, hv, v].
-  private func secondRows(_ rows: Tensor) throws -> Tensor {
-    let shape = plan.source.outputShape
-    return try rows.reshaped([shape[0], shape[1], 2, shape[2], shape[3]]).sliced(2, 1..<2)
-      .reshaped(shape).contiguous()
   }
 }

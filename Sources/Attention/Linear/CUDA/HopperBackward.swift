@@ -46,7 +46,10 @@ struct HopperBackward {
       HopperTile.Shape(keyDimension: k, valueDimension: v, update: problem.update),
       HopperTile.Shape(keyDimension: v, valueDimension: k)
     )
-    return erases ? [values, values, keys, keys, keys, keys] : [values, keys, keys]
+    // Low-rank updates need two passes for rows that read and write, in which others have four.
+    return problem.update == .lowRank
+      ? [values, values, keys, keys]
+      : erases ? [values, values, keys, keys, keys, keys] : [values, keys, keys]
   }
 
   /// Bytes of the arrays kept between the passes.
@@ -89,9 +92,12 @@ struct HopperBackward {
         ? erasing(incoming, final: final, crossing, initialState: initialState)
         : additive(incoming, final: final, crossing, initialState: initialState)
     }
-    return try problem.update.isErasing
-      ? erasingByChannel(incoming, final: final, crossing, initialState: initialState)
-      : additiveByChannel(incoming, final: final, crossing, initialState: initialState)
+    return switch problem.update {
+    case .lowRank: try lowRank(incoming, final: final, crossing, initialState: initialState)
+    case .delta:
+      try erasingByChannel(incoming, final: final, crossing, initialState: initialState)
+    default: try additiveByChannel(incoming, final: final, crossing, initialState: initialState)
+    }
   }
 
   /// [b, t, hv, k]

@@ -6,11 +6,13 @@ import AttentionTensors
 /// over tokens need only the decay of the state between chunks. With low-rank updates they are rows of
 /// `linear/low_rank_gates.cu`.
 struct HopperChannels {
-  /// q̂ and k̂ [b, t, hv, k]; with low-rank updates b̂ and k̂ [b, 2 t, hv, k].
+  /// q̂ and k̂ [b, t, hv, k]; with low-rank updates b̂ and k̂ are the keys [b, 2 t, hv, k].
   let queries, keys: Tensor
   /// ǩ [b, t, hv, k], for erasing updates; with low-rank updates −â.
   let eraserRows: HopperRows?
   var erasers: Tensor? { eraserRows?.tensor }
+  /// −â and q̂ of low-rank updates [b, 2 t, hv, k].
+  let reads: Tensor?
   /// How often each chunk is halved, bytes [chunks, hv].
   let levels: Tensor
   /// [chunks, hv, 2, k]: a channel's decay before the middle of the chunk's decay, and after it.
@@ -38,19 +40,25 @@ struct HopperChannels {
       ? try plan.call.update.tensors.map {
         try DeviceRows($0.cast(to: problem.dtype), paddedTo: k)
       } : []
-    self.queries = try linear.fresh(shape, problem.dtype)
-    self.keys = try linear.fresh([problem.batch, problem.length, hv, k], problem.dtype)
-    eraserRows =
-      try problem.update.isErasing
-      ? HopperRows(linear.fresh(shape, problem.dtype), plan, plan.isLowRank ? .first : .all) : nil
+    let rows: Shape = [problem.batch, problem.length, hv, k]
+    self.keys = try linear.fresh(rows, problem.dtype)
+    reads = plan.isLowRank ? try linear.fresh(rows, problem.dtype) : nil
+    if let reads {
+      self.queries = try LowRankRows.second.of(reads)
+      eraserRows = try HopperRows(LowRankRows.first.of(reads), plan, .first)
+    } else {
+      self.queries = try linear.fresh(shape, problem.dtype)
+      eraserRows =
+        try problem.update.isErasing
+        ? HopperRows(linear.fresh(shape, problem.dtype), plan) : nil
+    }
     levels = try linear.fresh([plan.chunks, hv], .bool)
     edges = try linear.fresh([plan.chunks, hv, 2, k])
-    guard !plan.isLowRank else {
+    if let reads {
       try launch(
         "linear/low_rank_gates", slices: 1,
         LinearLowRankGatesParameters(
-          operands: operands(), queries: self.queries.deviceAddress(),
-          writes: self.keys.deviceAddress(), erasers: Tensor.deviceAddress(erasers),
+          operands: operands(), reads: reads.deviceAddress(), writes: self.keys.deviceAddress(),
           levels: levels.deviceAddress(), edges: edges.deviceAddress()))
       return
     }
@@ -95,33 +103,36 @@ struct HopperChannels {
     return decay
   }
 
-  /// The same for a low-rank update: replaces the gradients of q̂ and â by those of queries and a.
+  /// The gradients of queries, keys, a, b and decay [b, t, hv, k] of a low-rank update.
   ///
   /// - Parameters:
-  ///   - queries, reads: the gradients of q̂ and â [b, t, hv, k].
-  ///   - writes: that of b̂ and k̂ [b, 2 t, hv, k].
+  ///   - reads: the gradients of −â and q̂ [b, 2 t, hv, k], without the pairs of a row with itself.
+  ///   - writes: those of b̂ and k̂, likewise.
   ///   - final: the flow behind the sequences [n, hv, k], zero if nil.
-  ///   - erased: the flow to â.
-  /// - Returns: the gradients of b, keys and the decay.
-  func lowRankGradients(
-    queries: Tensor, reads: Tensor, writes: Tensor, flows: HopperFlows,
-    final: Tensor?, erased: HopperFlows
-  ) throws -> (b: Tensor, keys: Tensor, decay: Tensor) {
-    let decay = try decayGradient(queries.shape)
-    let destinations = plan.call.destinations.gradients
-    let b = try plan.result(queries.shape, destinations[.lowRankB])
-    let keys = try plan.result(queries.shape, destinations[.keys])
+  func lowRankGradients(reads: Tensor, writes: Tensor, flows: HopperFlows, final: Tensor?) throws
+    -> LinearGradients
+  {
+    let problem = plan.problem
+    let shape: Shape = [
+      problem.batch, plan.source.problem.length, problem.valueHeads, problem.keyDimension,
+    ]
+    let wanted = plan.call.destinations.gradients
+    var found: LinearGradients = [.decay: try decayGradient(shape)]
+    for input in [LinearInput.queries, .keys, .lowRankA, .lowRankB] {
+      found[input] = try plan.result(shape, wanted[input])
+    }
     try launch(
-      "linear/low_rank_gradients", slices: plan.problem.keyDimension / linear_channel_slice,
+      "linear/low_rank_gradients", slices: problem.keyDimension / linear_channel_slice,
       LinearLowRankGradientsParameters(
-        operands: operands(), queries_gradient: queries.deviceAddress(),
-        reads_gradient: reads.deviceAddress(), writes_gradient: writes.deviceAddress(),
-        b_gradient: b.deviceAddress(), keys_gradient: keys.deviceAddress(),
-        levels: levels.deviceAddress(), crossing: flows.products.deviceAddress(),
-        erased_crossing: erased.products.deviceAddress(),
-        final_crossing: Tensor.deviceAddress(final), diagonals: flows.pairs.deviceAddress(),
-        decay: LinearRows(decay)))
-    return (b, keys, decay)
+        operands: operands(), reads_gradient: reads.deviceAddress(),
+        writes_gradient: writes.deviceAddress(),
+        queries_gradient: Tensor.deviceAddress(found[.queries]),
+        a_gradient: Tensor.deviceAddress(found[.lowRankA]),
+        b_gradient: Tensor.deviceAddress(found[.lowRankB]),
+        keys_gradient: Tensor.deviceAddress(found[.keys]), levels: levels.deviceAddress(),
+        crossing: flows.products.deviceAddress(), final_crossing: Tensor.deviceAddress(final),
+        diagonals: flows.pairs.deviceAddress(), decay: LinearRows(found[.decay])))
+    return found
   }
 
   /// Memory for the gradient of the decay [b, t, hv, k], in its own dtype.

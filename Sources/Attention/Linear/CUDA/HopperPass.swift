@@ -43,6 +43,11 @@ struct HopperPass {
   var keyRows = LowRankRows.all
   var valueRows = LowRankRows.all
   var outputRows = LowRankRows.all
+  /// Memory for the second rows of the outputs, if `output` has the first, and for a copy of the values: see
+  /// `linear/hopper_value_gradients.cu`.
+  var secondOutput, valuesCopy: Tensor?
+  /// Whether the scale is that of second rows only, and of first rows −1.
+  var scalesSecondRows = false
 }
 
 extension HopperPass {
@@ -161,6 +166,8 @@ extension HopperPass {
             inverses: inverses?.map(rows: HopperTile.chunk, on: device) ?? TensorMap(),
             erasers: erasers?.map(on: device) ?? TensorMap(),
             operands: operands, output: LinearRows(pass.output),
+            second_output: LinearRows(pass.secondOutput),
+            values_copy: LinearRows(pass.valuesCopy),
             final_state: Tensor.deviceAddress(finalState), maps: Tensor.deviceAddress(maps),
             query_group: group(pass.queries), key_group: group(pass.keys),
             value_group: group(pass.values),
@@ -170,7 +177,8 @@ extension HopperPass {
             levels: Tensor.deviceAddress(pass.channels?.levels),
             edges: Tensor.deviceAddress(pass.channels?.edges), query_rows: queries.held.rawValue,
             key_rows: keys.held.rawValue, value_rows: values.held.rawValue,
-            output_rows: pass.outputRows.rawValue))
+            output_rows: pass.outputRows.rawValue,
+            scales_second_rows: pass.scalesSecondRows ? 1 : 0))
       }
     }
 

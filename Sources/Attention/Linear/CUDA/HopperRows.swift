@@ -13,6 +13,16 @@ enum LowRankRows: Int32 {
   case second = 2
 }
 
+extension LowRankRows {
+  /// The first or second rows [b, t, heads, d] of all, a view.
+  func of(_ all: Tensor) throws -> Tensor {
+    let shape = all.shape
+    let row = self == .first ? 0 : 1
+    return try all.reshaped([shape[0], shape[1] / 2, 2, shape[2], shape[3]])
+      .sliced(2, row..<row + 1).reshaped([shape[0], shape[1] / 2, shape[2], shape[3]])
+  }
+}
+
 /// A tensor whose rows passes copy by TMA, a chunk of rows of a head at a time.
 struct HopperRows {
   let tensor: Tensor

@@ -98,6 +98,10 @@ struct LinearHopperParameters {
   struct TensorMap erasers;            // of ERASERS, as the keys
   struct LinearOperands operands;
   struct LinearRows output;            // [b, t, hv, v]
+  // Of linear/hopper_value_gradients.cu with LOW_RANK, whose outputs are first rows: second rows, and a copy of those
+  // of the values.
+  struct LinearRows second_output;
+  struct LinearRows values_copy;
   DEVICE_POINTER(float) final_state;   // as the initial one, or null
   DEVICE_POINTER(float) maps;          // M [n, hv, k, k] or, of additive tokens, [n, hv]; without outputs
   // Value heads that share a head of the queries, of the keys, of the values and of the partners.
@@ -117,6 +121,7 @@ struct LinearHopperParameters {
   int key_rows;
   int value_rows;
   int output_rows;
+  int scales_second_rows;              // whether `scale` is that of second rows only, and of first rows −1
 };
 CHECK_TENSOR_MAP(LinearHopperParameters, erasers);
 
@@ -223,27 +228,26 @@ struct LinearChannelGradientsParameters {
   struct LinearRows decay;             // dg [b, t, hv, k], rows as the decay's
 };
 
-// linear/low_rank_gates.cu. Rows of pairs of elements, [b, t, hv, k / 2] or, of all rows, [b, 2 t, hv, k / 2].
+// linear/low_rank_gates.cu. All rows are pairs of elements [b, 2 t, hv, k / 2].
 struct LinearLowRankGatesParameters {
   struct LinearOperands operands;        // a and b are the tensors of the update
-  DEVICE_POINTER(unsigned) queries;      // q̂, the second rows
-  DEVICE_POINTER(unsigned) writes;       // b̂ and k̂, all rows
-  DEVICE_POINTER(unsigned) erasers;      // −â, the first rows
+  DEVICE_POINTER(unsigned) reads;        // −â and q̂
+  DEVICE_POINTER(unsigned) writes;       // b̂ and k̂
   DEVICE_POINTER(unsigned char) levels;  // [chunks, hv]
   DEVICE_POINTER(float2) edges;          // [chunks, hv, 2, k / 2]
 };
 
-// linear/low_rank_gradients.cu. Rows as in linear/low_rank_gates.cu.
+// linear/low_rank_gradients.cu
 struct LinearLowRankGradientsParameters {
   struct LinearOperands operands;
-  DEVICE_POINTER(unsigned) queries_gradient;      // of q̂, which dq replaces
-  DEVICE_POINTER(unsigned) reads_gradient;        // of â, which da replaces
-  DEVICE_POINTER(const unsigned) writes_gradient;  // of b̂ and k̂
-  DEVICE_POINTER(unsigned) b_gradient;            // db
-  DEVICE_POINTER(unsigned) keys_gradient;         // dk
+  DEVICE_POINTER(const unsigned) reads_gradient;   // of −â and q̂, pairs of elements [b, 2 t, hv, k / 2]
+  DEVICE_POINTER(const unsigned) writes_gradient;  // of b̂ and k̂, likewise
+  DEVICE_POINTER(unsigned) queries_gradient;      // dq [b, t, hv, k / 2]
+  DEVICE_POINTER(unsigned) a_gradient;            // da, likewise
+  DEVICE_POINTER(unsigned) b_gradient;            // db, likewise
+  DEVICE_POINTER(unsigned) keys_gradient;         // dk, likewise
   DEVICE_POINTER(const unsigned char) levels;     // [chunks, hv]
-  DEVICE_POINTER(const float2) crossing;          // F of queries [chunks, hv, k / 2]
-  DEVICE_POINTER(const float2) erased_crossing;   // subtracted from it, likewise
+  DEVICE_POINTER(const float2) crossing;          // F [chunks, hv, k / 2]
   DEVICE_POINTER(const float2) final_crossing;    // F behind the sequences [n, hv, k / 2], or null for zero
   DEVICE_POINTER(const float) diagonals;          // d [b, hv, 2 t]
   struct LinearRows decay;                        // dg [b, t, hv, k], rows as the decay's

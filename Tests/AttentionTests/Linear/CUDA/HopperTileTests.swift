@@ -57,7 +57,7 @@ import Testing
   @Test func everyTileOfTheBackwardPassFits() {
     for k in [64, 128] {
       for v in [64, 128] {
-        for update in [LinearProblem.Update.additive, .delta] {
+        for update in [LinearProblem.Update.additive, .delta, .lowRank] {
           for shape in HopperBackward.shapes(
             Self.problem(update, keyDimension: k, valueDimension: v))
           {
@@ -138,7 +138,12 @@ import Testing
     #expect(words(Self.problem()) == nil)
     #expect(words(Self.problem(dtype: .float32)) == "needs bfloat16 inputs, was float32")
     #expect(
-      words(Self.problem(.lowRank)) == "the update is low rank; needs additive or delta")
+      words(Self.problem(.generalizedDelta))
+        == "the update is generalised delta; needs additive, delta or low rank")
+    #expect(
+      words(Self.problem(.lowRank))
+        == "decay per token; needs per channel with a low-rank update")
+    #expect(words(Self.problem(.lowRank, decay: .perChannel)) == nil)
     #expect(words(Self.problem(decay: .perChannel)) == nil)
     #expect(words(Self.problem(keyDimension: 96)) == "key dimension 96; needs 64 or 128")
     #expect(
