@@ -80,6 +80,11 @@ public struct Checkpoint: Sendable {
     self.init(configuration: configuration, parameters: scope.parameters)
   }
 
+  /// The configuration, if it is one of this package.
+  public var configuration: LanguageModelConfiguration? {
+    if case .own(let configuration) = format { configuration } else { nil }
+  }
+
   /// This checkpoint with the parameters on `device`.
   public func moved(to device: Device) throws -> Checkpoint {
     replacing(try parameters.moved(to: device))
