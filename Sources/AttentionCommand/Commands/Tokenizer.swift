@@ -6,7 +6,7 @@ struct TokenizerCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "tokenizer",
     abstract: "Text as the tokens of a model, and back.",
-    subcommands: [Encode.self, Decode.self])
+    subcommands: [Encode.self, Decode.self, Chat.self])
 
   /// The options of every subcommand.
   struct Source: ParsableArguments {
@@ -83,6 +83,36 @@ struct TokenizerCommand: ParsableCommand {
         throw lines.error("\(text) must be a number in 0..<\(tokenizer.vocabularySize)")
       }
       return token
+    }
+  }
+}
+
+extension TokenizerCommand {
+  /// `attention tokenizer chat`
+  struct Chat: ParsableCommand {
+    static let configuration = CommandConfiguration(
+      abstract: "Print the text that a model's chat template makes of each line's conversation.",
+      discussion: """
+        A line is a JSON object with the variables of the template: messages, and where it has them tools, \
+        add_generation_prompt and others. The text is printed as a JSON string in a line, since it has lines itself.
+        """)
+
+    @Argument(help: "The folder of a model, or a file with the template.")
+    var folder: String
+
+    @Argument(help: "The file to read, - for standard input.")
+    var file: String
+
+    func run() throws {
+      let template = try ChatTemplate(path: folder)
+      var lines = try LineReader(path: file)
+      while let line = try lines.next() {
+        do {
+          let conversation = try ChatValue(json: line, source: "the conversation")
+          let text = try template.render(conversation: conversation)
+          try StandardOutput.write(Array(ChatValue.string(text).json.utf8) + [UInt8(ascii: "\n")])
+        } catch let error as ChatTemplateError { throw lines.error("\(error)") }
+      }
     }
   }
 }
