@@ -31,7 +31,7 @@ PIECES = r"""
 {% set ns = namespace(n=0, s='') %}{% for m in messages %}{% set ns.n = ns.n + 1 %}{% set ns.s = ns.s ~ m.role[0] %}{% endfor %}{{ ns.n }}{{ ns.s }}
 {% set x = 1 %}{% for i in range(3) %}{% set x = x + i %}{{ x }},{% endfor %}{{ x }}
 {% macro f(a, b='B', c=none) %}[{{ a }}{{ b }}{{ c }}]{% endmacro %}{{ f(1) }}{{ f(1, c=2) }}{{ f('x', 'y', 'z') | upper }}
-{{ tools | tojson }}
+{{ tools | tojson }}{{ dict(b=1, a=2) }}{{ strftime_now is defined }}
 {{ tools | tojson(indent=2) }}
 {{ [1, 2.5, -0.0, 1e20, 1e-7, true, none, 'é"\\\n', {'a': [], 'b': {}}] | tojson(indent=4) }}
 {{ [1, 2.5, 1e16, 1e-5, 123456789.123, true, none, 'é"\'', "it's", {'a': [1]}] }}
@@ -81,7 +81,7 @@ a {{- ' b ' -}} c
 {{ 1 / 0 }}
 {{ 'a' + 1 }}
 {{ messages.append(1) }}
-{% generation %}answer{% endgeneration %}
+{% generation %}answer{% endgeneration %}{% macro g(a, b=2) %}<{{ a }}{{ caller() }}{{ b }}>{% endmacro %}{% set z = 3 %}{% call g(1) %}in {{ z }}{% endcall %}{% macro h(a, b) %}{{ a }}{{ b }}{% endmacro %}{{ h(*[1, 2]) }}{{ ([h])[0](3, 4) }}
 {{ bos_token }}{{ eos_token is defined }}{{ add_generation_prompt }}
 {% if not add_generation_prompt is defined %}{% set add_generation_prompt = false %}{% endif %}{{ add_generation_prompt }}
 {{ messages[0].content | escape }}{{ 'a' | safe }}{{ messages[0]['content'] | e }}

@@ -130,7 +130,7 @@ enum TemplateFilters {
   ) throws -> TemplateValue {
     let mostSpaces = 16
     let names: Set = ["indent", "ensure_ascii"]
-    if let other = arguments.named.keys.first(where: { !names.contains($0) }) {
+    if let other = arguments.named.members.map(\.key).first(where: { !names.contains($0) }) {
       throw interpreter.failure(line, "tojson with \(other) is not supported")
     }
     // Hugging Face's form: characters as they are, keys in their order.

@@ -1,6 +1,9 @@
 /// Functions that every template has.
 enum TemplateFunctions {
-  static let names: Set = ["range", "namespace", "dict", "raise_exception", "strftime_now"]
+  static let names: Set = ["range", "namespace", "dict", "raise_exception", clock]
+
+  /// The function that formats the time.
+  static let clock = "strftime_now"
 
   static func call(
     _ name: String, _ arguments: TemplateCallArguments,
@@ -17,7 +20,7 @@ enum TemplateFunctions {
       throw ChatTemplateError.refused(arguments.value(0, "message")?.text ?? "")
     default:
       guard let formattedTime = interpreter.formattedTime else {
-        throw interpreter.failure(line, "strftime_now needs a time, and none was given")
+        throw interpreter.failure(line, "\(name) needs a time, and none was given")
       }
       guard case .string(let format)? = arguments.value(0, "format") else {
         throw interpreter.failure(line, "strftime_now takes a format")
@@ -36,7 +39,7 @@ enum TemplateFunctions {
       }
       result = object
     }
-    for (name, value) in arguments.named.sorted(by: { $0.key < $1.key }) { result[name] = value }
+    for (name, value) in arguments.named.members { result[name] = value }
     return result
   }
 

@@ -64,9 +64,12 @@ extension TemplateInterpreter {
     }
   }
 
-  private mutating func evaluate(_ arguments: TemplateArguments) throws -> TemplateCallArguments {
+  mutating func evaluate(_ arguments: TemplateArguments) throws -> TemplateCallArguments {
     var result = TemplateCallArguments()
     for value in arguments.values { result.values.append(try evaluate(value)) }
+    if let rest = arguments.rest {
+      result.values += try elements(of: evaluate(rest), line: rest.line)
+    }
     for argument in arguments.named { result.named[argument.name] = try evaluate(argument.value) }
     return result
   }
@@ -78,6 +81,7 @@ extension TemplateInterpreter {
   ) throws -> TemplateValue {
     switch function {
     case .function(.macro(let number)): return try call(number, arguments, line: line)
+    case .function(.caller(let number)): return try callBack(number)
     case .function(.global(let name)):
       return try TemplateFunctions.call(name, arguments, &self, line: line)
     case .function(.method(let name, let value)):

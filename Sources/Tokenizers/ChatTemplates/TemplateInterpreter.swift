@@ -9,6 +9,8 @@ struct TemplateInterpreter {
   /// Variables, the innermost scope last.
   var scopes: [[String: TemplateValue]]
   var namespaces: [TemplateObject] = []
+  /// The statements of `call` blocks that are running, with the variables around them.
+  private var callers: [(body: [TemplateStatement], scopes: [[String: TemplateValue]])] = []
   /// What `strftime_now(format)` gives; nil refuses it.
   let formattedTime: (@Sendable (String) -> String)?
   private var steps = 0
@@ -50,7 +52,12 @@ struct TemplateInterpreter {
     for scope in scopes.reversed() {
       if let value = scope[name] { return value }
     }
-    return TemplateFunctions.names.contains(name) ? .function(.global(name)) : .undefined(name)
+    let isKnown = TemplateFunctions.names.contains(name)
+    // Templates ask whether there is a clock.
+    guard isKnown, name != TemplateFunctions.clock || formattedTime != nil else {
+      return .undefined(name)
+    }
+    return .function(.global(name))
   }
 
   mutating func assign(_ value: TemplateValue, to target: TemplateTarget, line: Int) throws {
@@ -112,6 +119,10 @@ struct TemplateInterpreter {
       case .group(let body):
         let ending = try run(body, into: &output)
         if ending != .finished { return ending }
+      case .call(let expression, let body):
+        let text = try call(expression, with: body).text
+        try countText(text)
+        output += text
       case .breakLoop: return .broken
       case .continueLoop: return .continued
       }
@@ -157,6 +168,31 @@ struct TemplateInterpreter {
     }
   }
 
+  /// What a call of a macro gives that may call `body` back.
+  private mutating func call(
+    _ expression: TemplateExpression, with body: [TemplateStatement]
+  ) throws -> TemplateValue {
+    guard case .call(let function, let arguments) = expression.kind,
+      case .function(.macro(let number)) = try evaluate(function)
+    else { throw failure(expression.line, "the block call must call a macro") }
+    var values = try evaluate(arguments)
+    callers.append((body, scopes))
+    defer { callers.removeLast() }
+    values.named["caller"] = .function(.caller(callers.count - 1))
+    return try call(number, values, line: expression.line)
+  }
+
+  /// The text of the statements of a `call` block.
+  mutating func callBack(_ number: Int) throws -> TemplateValue {
+    guard callers.indices.contains(number) else { return .string("") }
+    let outer = scopes
+    scopes = callers[number].scopes + [[:]]
+    defer { scopes = outer }
+    var text = ""
+    _ = try run(callers[number].body, into: &text)
+    return .string(text)
+  }
+
   /// The text that a macro gives.
   mutating func call(_ number: Int, _ arguments: TemplateCallArguments, line: Int) throws
     -> TemplateValue
@@ -185,6 +221,7 @@ struct TemplateInterpreter {
       }
       scopes[1][parameter.name] = value
     }
+    scopes[1]["caller"] = arguments.named["caller"]
     var text = ""
     _ = try run(macro.body, into: &text)
     return .string(text)
@@ -194,7 +231,8 @@ struct TemplateInterpreter {
 /// The values of a call's arguments.
 struct TemplateCallArguments {
   var values: [TemplateValue] = []
-  var named: [String: TemplateValue] = [:]
+  /// In their order.
+  var named = TemplateObject()
 
   /// The argument at a place, or of a name.
   func value(_ index: Int, _ name: String) -> TemplateValue? {

@@ -210,7 +210,9 @@ extension TemplateParser {
     try require("(")
     var arguments = TemplateArguments()
     while !take(")") {
-      if case .name(let name) = next {
+      if arguments.rest == nil, take("*") {
+        arguments.rest = try expression()
+      } else if case .name(let name) = next {
         let start = offset
         offset += 1
         if take("=") {

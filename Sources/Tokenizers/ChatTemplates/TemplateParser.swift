@@ -99,6 +99,16 @@ struct TemplateParser {
     case "for": return try loop()
     case "set": return try set()
     case "macro": return try macro()
+    case "call":
+      let line = line
+      let call = try expression()
+      guard case .call = call.kind else {
+        throw ChatTemplateError.syntax(line: line, reason: "the block call must call a macro")
+      }
+      try endBlock()
+      let statements = try body()
+      try end("endcall")
+      return .call(call, body: statements)
     case "generation":
       try endBlock()
       let statements = try body()

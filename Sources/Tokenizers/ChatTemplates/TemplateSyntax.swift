@@ -9,6 +9,8 @@ indirect enum TemplateStatement: Sendable {
   case setBlock(TemplateTarget, [TemplateStatement])
   /// Defines the macro of this number.
   case macro(Int)
+  /// Writes what a call gives; the called macro may call the block's statements as `caller()`.
+  case call(TemplateExpression, body: [TemplateStatement])
   case breakLoop, continueLoop
   /// A part that stands for itself: `generation`.
   case group([TemplateStatement])
@@ -72,5 +74,7 @@ struct TemplateExpression: Sendable {
 /// The arguments of a call, filter or test.
 struct TemplateArguments: Sendable {
   var values: [TemplateExpression] = []
+  /// A list whose elements are more values: `f(*list)`.
+  var rest: TemplateExpression?
   var named: [(name: String, value: TemplateExpression)] = []
 }

@@ -128,4 +128,6 @@ enum TemplateFunction: Sendable {
   case method(String, of: TemplateValue)
   /// A macro of the template, by its place in the interpreter.
   case macro(Int)
+  /// The statements of a `call` block, by its place in the interpreter.
+  case caller(Int)
 }
