@@ -11,7 +11,7 @@ extension TextTokenizer {
   /// - Throws: ``TokenizerError``; the message names the file and the place in it.
   public convenience init(path: String) throws {
     let file = try Self.file(of: path)
-    let bytes = try Self.bytes(of: file)
+    let bytes = try Self.bytes(ofFile: file)
     let name = String(file.split(separator: "/").last ?? "")
     if bytes.drop(while: { $0 <= 0x20 }).first == UInt8(ascii: "{") {
       try self.init(TokenizerJSON.read(bytes, source: file))
@@ -37,7 +37,7 @@ extension TextTokenizer {
   ///   - encoding: what the file does not say.
   /// - Throws: ``TokenizerError``.
   public convenience init(tiktokenFile path: String, encoding: TiktokenEncoding) throws {
-    try self.init(TiktokenFile(Self.bytes(of: path), source: path).parts(encoding))
+    try self.init(TiktokenFile(Self.bytes(ofFile: path), source: path).parts(encoding))
   }
 
   /// Whether a folder's file of this name may be a tokenizer, the likelier the earlier.
@@ -58,7 +58,10 @@ extension TextTokenizer {
     return path.hasSuffix("/") ? path + name : path + "/" + name
   }
 
-  static func bytes(of path: String) throws -> [UInt8] {
+  /// The bytes of a file.
+  ///
+  /// - Throws: ``TokenizerError/file(path:reason:)``.
+  package static func bytes(ofFile path: String) throws -> [UInt8] {
     do { return try RegularFile(path: path).bytes(atMost: mostBytes) } catch {
       throw TokenizerError.file(
         path: path, reason: (error as? FileProblem)?.reason ?? "cannot be read")

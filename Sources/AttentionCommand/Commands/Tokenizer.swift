@@ -1,4 +1,5 @@
 import ArgumentParser
+import AttentionTensors
 import AttentionTokenizers
 
 /// `attention tokenizer`
@@ -6,7 +7,7 @@ struct TokenizerCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "tokenizer",
     abstract: "Text as the tokens of a model, and back.",
-    subcommands: [Encode.self, Decode.self, Chat.self])
+    subcommands: [Encode.self, Decode.self, Chat.self, Train.self])
 
   /// The options of every subcommand.
   struct Source: ParsableArguments {
@@ -112,6 +113,56 @@ extension TokenizerCommand {
           let text = try template.render(conversation: conversation)
           try StandardOutput.write(Array(ChatValue.string(text).json.utf8) + [UInt8(ascii: "\n")])
         } catch let error as ChatTemplateError { throw lines.error("\(error)") }
+      }
+    }
+  }
+}
+
+extension TokenizerCommand {
+  /// `attention tokenizer train`
+  struct Train: ParsableCommand {
+    static let configuration = CommandConfiguration(
+      abstract: "Make a byte-level byte pair encoding of text, and write it as tokenizer.json.",
+      discussion: "The same text gives the same file.")
+
+    @Argument(help: ArgumentHelp("Files of text in UTF-8.", valueName: "text"))
+    var files: [String]
+
+    @Option(
+      name: [.customShort("o"), .customLong("output")],
+      help: ArgumentHelp("The file to write.", valueName: "tokenizer.json"))
+    var output: String
+
+    @Option(
+      parsing: .unconditional, help: "How many tokens there are at most, the 256 bytes included.",
+      transform: Number.whole)
+    var vocabulary = 32_000
+
+    @Option(
+      parsing: .unconditional, help: "How often two tokens must meet to become one.",
+      transform: Number.whole)
+    var minimumFrequency = 2
+
+    @Option(
+      name: .customLong("special"), help: "A special token, such as <|endoftext|>; may be repeated.")
+    var specialTokens: [String] = []
+
+    @Option(help: "The regular expression that cuts text into words.")
+    var pattern = BytePairTrainer.defaultPattern
+
+    func run() throws {
+      try OutputPath.check(output)
+      var trainer = try BytePairTrainer(
+        vocabularySize: vocabulary, minimumFrequency: minimumFrequency,
+        specialTokens: specialTokens, pattern: pattern)
+      for file in files {
+        let text = try TextTokenizer.bytes(ofFile: file)
+        do { try trainer.add(utf8: text) } catch let error as TokenizerError {
+          throw CommandError("\(file): \(error)")
+        }
+      }
+      try AtomicFile.write(to: output) { writer in
+        try trainer.tokenizerJSON().withUnsafeBytes { try writer.write($0) }
       }
     }
   }

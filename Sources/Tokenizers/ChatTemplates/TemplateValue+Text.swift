@@ -86,7 +86,7 @@ extension TemplateValue {
     case .integer(let value): return "\(value)"
     case .number(let value):
       return value.isNaN ? "NaN" : value.isInfinite ? (value < 0 ? "-" : "") + "Infinity" : text
-    case .string(let value): return Self.json(value, escapesNonASCII: escapesNonASCII)
+    case .string(let value): return JSONText.quoted(value, escapesNonASCII: escapesNonASCII)
     case .list(let values):
       let parts = values.map {
         $0.json(indent: indent, escapesNonASCII: escapesNonASCII, level: level + 1)
@@ -95,7 +95,7 @@ extension TemplateValue {
     case .object(let object):
       let parts = object.members.map { member in
         member.value.json(indent: indent, escapesNonASCII: escapesNonASCII, level: level + 1).map {
-          "\(Self.json(member.key, escapesNonASCII: escapesNonASCII)): \($0)"
+          "\(JSONText.quoted(member.key, escapesNonASCII: escapesNonASCII)): \($0)"
         }
       }
       return Self.joined(parts, "{", "}", indent, level)
@@ -112,27 +112,5 @@ extension TemplateValue {
     let outer = "\n" + String(repeating: " ", count: indent * level)
     let inner = outer + String(repeating: " ", count: indent)
     return open + inner + known.joined(separator: "," + inner) + outer + close
-  }
-
-  static func json(_ text: String, escapesNonASCII: Bool = false) -> String {
-    var result = "\""
-    for scalar in text.unicodeScalars {
-      switch scalar {
-      case "\"": result += "\\\""
-      case "\\": result += "\\\\"
-      case "\n": result += "\\n"
-      case "\r": result += "\\r"
-      case "\t": result += "\\t"
-      case "\u{08}": result += "\\b"
-      case "\u{0C}": result += "\\f"
-      case _ where scalar.value < 0x20 || escapesNonASCII && scalar.value > 0x7E:
-        for unit in UTF16.encode(scalar) ?? .init() {
-          let digits = String(unit, radix: 16)
-          result += "\\u" + String(repeating: "0", count: 4 - digits.count) + digits
-        }
-      default: result.unicodeScalars.append(scalar)
-      }
-    }
-    return result + "\""
   }
 }

@@ -23,7 +23,7 @@ final class ModelScratch {
   /// Neighbours of symbols in long pieces.
   var previous: [Int32] = []
   var next: [Int32] = []
-  var heap = MinimumHeap()
+  var heap = Heap<UInt64>()
   /// Tokens of the pieces met before.
   let cache = PieceCache()
 }

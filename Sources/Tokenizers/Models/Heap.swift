@@ -1,12 +1,10 @@
-/// A binary heap of numbers, the least of which comes first.
-struct MinimumHeap {
-  private var elements: [UInt64] = []
-
-  var isEmpty: Bool { elements.isEmpty }
+/// A binary heap, whose least element comes first.
+struct Heap<Element: Comparable> {
+  private var elements: [Element] = []
 
   mutating func removeAll() { elements.removeAll(keepingCapacity: true) }
 
-  mutating func insert(_ element: UInt64) {
+  mutating func insert(_ element: Element) {
     var place = elements.count
     elements.append(element)
     while place > 0 {
@@ -18,7 +16,7 @@ struct MinimumHeap {
     elements[place] = element
   }
 
-  mutating func popFirst() -> UInt64? {
+  mutating func popFirst() -> Element? {
     guard let first = elements.first, let last = elements.popLast() else { return nil }
     guard !elements.isEmpty else { return first }
     var place = 0
