@@ -144,7 +144,8 @@ extension TokenizerCommand {
     var minimumFrequency = 2
 
     @Option(
-      name: .customLong("special"), help: "A special token, such as <|endoftext|>; may be repeated.")
+      name: .customLong("special"), help: "A special token, such as <|endoftext|>; may be repeated."
+    )
     var specialTokens: [String] = []
 
     @Option(help: "The regular expression that cuts text into words.")

@@ -23,7 +23,9 @@ extension ChatTemplate {
     guard let template else {
       throw ChatTemplateError.file(
         path: folder,
-        reason: "there is no \(Self.templateFile), and no chat_template \(name) in \(Self.configurationFile)")
+        reason:
+          "there is no \(Self.templateFile), and no chat_template \(name) in \(Self.configurationFile)"
+      )
     }
     try self.init(template, variables: Self.specialTokens(configuration))
   }

@@ -62,8 +62,11 @@ public struct ChatTemplate: Sendable {
   public func render(
     conversation: ChatValue, stepLimit: Int = defaultStepLimit
   ) throws -> String {
-    guard case .object(let members) = conversation, case .array(let messages)? = conversation["messages"]
-    else { throw ChatTemplateError.refused("a conversation must be an object with an array messages") }
+    guard case .object(let members) = conversation,
+      case .array(let messages)? = conversation["messages"]
+    else {
+      throw ChatTemplateError.refused("a conversation must be an object with an array messages")
+    }
     let others = members.filter { $0.key != "messages" }
     return try render(
       messages: messages, variables: Dictionary(others.map { ($0.key, $0.value) }) { $1 },
@@ -73,7 +76,8 @@ public struct ChatTemplate: Sendable {
   /// The text that the template gives for `variables` and nothing else.
   ///
   /// - Throws: ``ChatTemplateError``.
-  func render(_ variables: [String: ChatValue], stepLimit: Int = defaultStepLimit) throws -> String {
+  func render(_ variables: [String: ChatValue], stepLimit: Int = defaultStepLimit) throws -> String
+  {
     var interpreter = TemplateInterpreter(
       macros: macros, variables: variables.mapValues(TemplateValue.init), mostSteps: stepLimit,
       formattedTime: formattedTime)

@@ -17,10 +17,12 @@ enum TemplateFilters {
       "e", "escape":
       return try text(name, value.text, arguments, &interpreter, line: line)
     case "default", "d":
-      let isReplaced = value.isUndefined || arguments.value(1, "boolean")?.isTrue == true && !value.isTrue
+      let isReplaced =
+        value.isUndefined || arguments.value(1, "boolean")?.isTrue == true && !value.isTrue
       return isReplaced ? arguments.value(0, "default_value") ?? .string("") : value
     case "tojson": return try json(value, arguments, interpreter, line: line)
-    case "int": return .integer(TemplateNumbers.whole(value) ?? arguments.value(0, "default")?.integer ?? 0)
+    case "int":
+      return .integer(TemplateNumbers.whole(value) ?? arguments.value(0, "default")?.integer ?? 0)
     case "float":
       return .number(TemplateNumbers.real(value) ?? arguments.value(0, "default")?.number ?? 0)
     case "bool": return .bool(value.isTrue)
@@ -75,7 +77,8 @@ enum TemplateFilters {
     case "upper": return .string(text.uppercased())
     case "lower": return .string(text.lowercased())
     case "title":
-      return .string(TextCase.titled(text) { TemplateText.isSpace($0) || "-([{<".unicodeScalars.contains($0) })
+      return .string(
+        TextCase.titled(text) { TemplateText.isSpace($0) || "-([{<".unicodeScalars.contains($0) })
     case "capitalize": return .string(TextCase.capitalized(text))
     case "replace":
       let result = TemplateText.replacing(

@@ -15,7 +15,9 @@ enum TemplateFunctions {
       interpreter.namespaces.append(try object(arguments, interpreter, line: line))
       try interpreter.count()
       return .namespace(interpreter.namespaces.count - 1)
-    case "dict": return .object(try object(arguments, interpreter, line: line))
+    case "dict":
+      return try interpreter.checked(
+        .object(try object(arguments, interpreter, line: line)), line: line)
     case "raise_exception":
       throw ChatTemplateError.refused(arguments.value(0, "message")?.text ?? "")
     default:

@@ -5,7 +5,8 @@ extension TemplateInterpreter {
     switch expression.kind {
     case .constant(let value): return value
     case .variable(let name): return variable(name)
-    case .list(let values): return .list(try values.map { try evaluate($0) })
+    case .list(let values):
+      return try checked(.list(try values.map { try evaluate($0) }), line: line)
     case .object(let members):
       var object = TemplateObject()
       for member in members {
@@ -14,7 +15,7 @@ extension TemplateInterpreter {
         }
         object[key] = try evaluate(member.value)
       }
-      return .object(object)
+      return try checked(.object(object), line: line)
     case .member(let value, let name): return try member(name, of: evaluate(value), line: line)
     case .element(let value, let index):
       return try element(evaluate(index), of: evaluate(value), line: line)
@@ -72,6 +73,29 @@ extension TemplateInterpreter {
     }
     for argument in arguments.named { result.named[argument.name] = try evaluate(argument.value) }
     return result
+  }
+
+  /// `value`, which was made of others.
+  ///
+  /// - Throws: ``ChatTemplateError/evaluation(line:reason:)`` if more lists lie inside each other than could be written.
+  mutating func checked(_ value: TemplateValue, line: Int) throws -> TemplateValue {
+    let most = 100
+    func check(_ value: TemplateValue, _ depth: Int) throws {
+      guard depth <= most else {
+        throw failure(line, "more than \(most) lists and dicts lie inside each other")
+      }
+      switch value {
+      case .list(let values):
+        try count(values.count)
+        for value in values { try check(value, depth + 1) }
+      case .object(let object):
+        try count(object.members.count)
+        for member in object.members { try check(member.value, depth + 1) }
+      default: break
+      }
+    }
+    try check(value, 0)
+    return value
   }
 
   // MARK: Calls and members

@@ -65,7 +65,8 @@ struct TemplateInterpreter {
     case .variable(let name): scopes[scopes.count - 1][name] = value
     case .member(let name, let member):
       guard case .namespace(let number) = variable(name) else {
-        throw failure(line, "\(name) is \(variable(name).kind); only members of a namespace can be set")
+        throw failure(
+          line, "\(name) is \(variable(name).kind); only members of a namespace can be set")
       }
       namespaces[number][member] = value
     }

@@ -64,7 +64,9 @@ struct TemplateLexer {
     self.scalars = scalars
   }
 
-  private func failure(_ reason: String) -> ChatTemplateError { .syntax(line: line, reason: reason) }
+  private func failure(_ reason: String) -> ChatTemplateError {
+    .syntax(line: line, reason: reason)
+  }
 
   private mutating func emit(_ token: TemplateToken) {
     tokens.append(Located(token: token, line: line))

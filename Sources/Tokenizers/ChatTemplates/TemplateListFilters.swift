@@ -28,7 +28,9 @@ enum TemplateListFilters {
       var sum = arguments.value(1, "start") ?? .integer(0)
       for value in values {
         let value =
-          try arguments.value(0, "attribute").map { try attribute($0, of: value, interpreter, line) }
+          try arguments.value(0, "attribute").map {
+            try attribute($0, of: value, interpreter, line)
+          }
           ?? value
         sum = try TemplateArithmetic.apply("+", sum, value, &interpreter, line: line)
       }
@@ -131,7 +133,8 @@ enum TemplateListFilters {
     let wanted = name.hasPrefix("select")
     return .list(
       try values.filter { value in
-        let tested = try attribute.map { try Self.attribute($0, of: value, interpreter, line) } ?? value
+        let tested =
+          try attribute.map { try Self.attribute($0, of: value, interpreter, line) } ?? value
         let holds =
           try test.map {
             try TemplateTests.holds($0, for: tested, Array(rest), interpreter, line: line)

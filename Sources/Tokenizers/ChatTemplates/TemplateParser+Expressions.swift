@@ -8,7 +8,7 @@ extension TemplateParser {
         parser.offset += 1
         let condition = try parser.disjunction()
         let otherwise = parser.takeName("else") ? try parser.expression() : nil
-        value = .init(line: line, kind: .choice(value, condition: condition, otherwise: otherwise))
+        value = try node(line, .choice(value, condition: condition, otherwise: otherwise))
       }
       return value
     }
@@ -19,7 +19,7 @@ extension TemplateParser {
     while next == .name("or") {
       let line = line
       offset += 1
-      value = .init(line: line, kind: .or(value, try conjunction()))
+      value = try node(line, .or(value, try conjunction()))
     }
     return value
   }
@@ -29,7 +29,7 @@ extension TemplateParser {
     while next == .name("and") {
       let line = line
       offset += 1
-      value = .init(line: line, kind: .and(value, try negation()))
+      value = try node(line, .and(value, try negation()))
     }
     return value
   }
@@ -38,7 +38,7 @@ extension TemplateParser {
     guard next == .name("not") else { return try comparison() }
     let line = line
     offset += 1
-    return .init(line: line, kind: .not(try nested { try $0.negation() }))
+    return try node(line, .not(try nested { try $0.negation() }))
   }
 
   private mutating func comparison() throws -> TemplateExpression {
@@ -46,7 +46,7 @@ extension TemplateParser {
     let first = try sum()
     var others: [(name: String, operand: TemplateExpression)] = []
     while let name = comparisonOperator() { others.append((name, try sum())) }
-    return others.isEmpty ? first : .init(line: line, kind: .comparison(first, others))
+    return others.isEmpty ? first : try node(line, .comparison(first, others))
   }
 
   /// Reads an operator that compares; nil if there is none.
@@ -77,7 +77,7 @@ extension TemplateParser {
     while let name = operators.first(where: { next == .mark($0) }) {
       let line = line
       offset += 1
-      value = .init(line: line, kind: .arithmetic(name, value, try operand(&self)))
+      value = try node(line, .arithmetic(name, value, try operand(&self)))
     }
     return value
   }
@@ -86,7 +86,7 @@ extension TemplateParser {
     let line = line
     var value: TemplateExpression
     if take("-") {
-      value = .init(line: line, kind: .negative(try nested { try $0.signed(allowsFilters: false) }))
+      value = try node(line, .negative(try nested { try $0.signed(allowsFilters: false) }))
     } else if take("+") {
       value = try nested { try $0.signed(allowsFilters: false) }
     } else {
@@ -139,18 +139,18 @@ extension TemplateParser {
       kind = .object(members)
     default: throw failure("a value is missing")
     }
-    return .init(line: line, kind: kind)
+    return try node(line, kind)
   }
 
   /// An expression in parentheses, or a tuple, which is a list.
   private mutating func parenthesized() throws -> TemplateExpression {
     let line = line
     offset += 1
-    if take(")") { return .init(line: line, kind: .list([])) }
+    if take(")") { return try node(line, .list([])) }
     let first = try expression()
     if take(")") { return first }
     try require(",")
-    return .init(line: line, kind: .list([first] + (try elements(end: ")"))))
+    return try node(line, .list([first] + (try elements(end: ")"))))
   }
 
   private mutating func elements(end: String) throws -> [TemplateExpression] {
@@ -171,15 +171,15 @@ extension TemplateParser {
       if take(".") {
         if case .integer(let index) = next {
           offset += 1
-          let place = TemplateExpression(line: line, kind: .constant(.integer(index)))
-          value = .init(line: line, kind: .element(value, place))
+          let place = try node(line, .constant(.integer(index)))
+          value = try node(line, .element(value, place))
         } else {
-          value = .init(line: line, kind: .member(value, try name()))
+          value = try node(line, .member(value, try name()))
         }
       } else if take("[") {
-        value = .init(line: line, kind: try element(of: value))
+        value = try node(line, try element(of: value))
       } else if next == .mark("(") {
-        value = .init(line: line, kind: .call(value, try arguments()))
+        value = try node(line, .call(value, try arguments()))
       } else {
         return value
       }
@@ -240,7 +240,7 @@ extension TemplateParser {
           throw failure("the filter \(name) is not supported")
         }
         let arguments = next == .mark("(") ? try arguments() : TemplateArguments()
-        value = .init(line: line, kind: .filter(value, name, arguments))
+        value = try node(line, .filter(value, name, arguments))
       } else if takeName("is") {
         let isNegated = takeName("not")
         let name = try self.name()
@@ -253,10 +253,10 @@ extension TemplateParser {
         } else if beginsOperand {
           arguments.values = [try postfixed(try primary())]
         }
-        value = .init(line: line, kind: .test(value, name, arguments))
-        if isNegated { value = .init(line: line, kind: .not(value)) }
+        value = try node(line, .test(value, name, arguments))
+        if isNegated { value = try node(line, .not(value)) }
       } else if next == .mark("(") {
-        value = .init(line: line, kind: .call(value, try arguments()))
+        value = try node(line, .call(value, try arguments()))
       } else {
         return value
       }

@@ -7,6 +7,8 @@ struct TemplateParser {
 
   /// Blocks and parentheses inside of each other; more could exhaust the stack.
   private static let depthLimit = 100
+  /// Expressions inside of each other.
+  private static let expressionLimit = 300
 
   /// - Throws: ``ChatTemplateError/syntax(line:reason:)``.
   init(_ template: String) throws { tokens = try TemplateLexer.tokens(of: template) }
@@ -52,6 +54,17 @@ struct TemplateParser {
       throw failure("more than \(Self.depthLimit) blocks or parentheses lie inside each other")
     }
     return try body(&self)
+  }
+
+  /// An expression made of others.
+  ///
+  /// - Throws: ``ChatTemplateError/syntax(line:reason:)`` if more lie inside each other than could be evaluated.
+  func node(_ line: Int, _ kind: TemplateExpression.Kind) throws -> TemplateExpression {
+    let expression = TemplateExpression(line: line, kind: kind)
+    guard expression.depth <= Self.expressionLimit else {
+      throw failure("more than \(Self.expressionLimit) operations depend on each other")
+    }
+    return expression
   }
 
   /// The name of the block that comes next; nil if something else does.
@@ -190,7 +203,7 @@ struct TemplateParser {
       while take(",") { values.append(try expression()) }
       try endBlock()
       return .set(
-        targets, values.count == 1 ? values[0] : .init(line: line, kind: .list(values)))
+        targets, values.count == 1 ? values[0] : try node(line, .list(values)))
     }
     guard targets.count == 1 else { throw failure("a = is missing") }
     try endBlock()

@@ -48,6 +48,14 @@ struct TemplateMacro: Sendable {
 struct TemplateExpression: Sendable {
   let line: Int
   let kind: Kind
+  /// How many expressions lie inside each other.
+  let depth: Int
+
+  init(line: Int, kind: Kind) {
+    self.line = line
+    self.kind = kind
+    depth = 1 + (kind.parts.map(\.depth).max() ?? 0)
+  }
 
   indirect enum Kind: Sendable {
     case constant(TemplateValue)
@@ -77,4 +85,28 @@ struct TemplateArguments: Sendable {
   /// A list whose elements are more values: `f(*list)`.
   var rest: TemplateExpression?
   var named: [(name: String, value: TemplateExpression)] = []
+}
+
+extension TemplateExpression.Kind {
+  /// The expressions that this one is made of.
+  fileprivate var parts: [TemplateExpression] {
+    switch self {
+    case .constant, .variable: []
+    case .list(let values): values
+    case .object(let members): members.flatMap { [$0.key, $0.value] }
+    case .member(let value, _), .not(let value), .negative(let value): [value]
+    case .element(let a, let b), .and(let a, let b), .or(let a, let b),
+      .arithmetic(_, let a, let b):
+      [a, b]
+    case .slice(let value, let start, let end, let step):
+      [value] + [start, end, step].compactMap(\.self)
+    case .call(let value, let arguments), .filter(let value, _, let arguments),
+      .test(let value, _, let arguments):
+      [value] + arguments.values + arguments.named.map(\.value)
+        + [arguments.rest].compactMap(\.self)
+    case .comparison(let first, let others): [first] + others.map(\.operand)
+    case .choice(let value, let condition, let otherwise):
+      [value, condition] + [otherwise].compactMap(\.self)
+    }
+  }
 }

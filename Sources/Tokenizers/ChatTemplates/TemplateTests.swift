@@ -31,7 +31,8 @@ enum TemplateTests {
     case ("number", _): return value.number != nil
     case ("true", .bool(let flag)): return flag
     case ("false", .bool(let flag)): return !flag
-    case ("iterable", .string), ("iterable", .list), ("iterable", .object), ("iterable", .undefined),
+    case ("iterable", .string), ("iterable", .list), ("iterable", .object),
+      ("iterable", .undefined),
       ("sequence", .string), ("sequence", .list), ("sequence", .object), ("sequence", .undefined):
       return true
     case ("lower", .string(let text)): return TextCase.isLower(text)

@@ -59,7 +59,9 @@ enum TemplateText {
       let length = separator.unicodeScalars.count
       if fromEnd {
         // Occurrences that overlap are found from the end.
-        let reversed = { (text: String) in String(String.UnicodeScalarView(text.unicodeScalars.reversed())) }
+        let reversed = { (text: String) in
+          String(String.UnicodeScalarView(text.unicodeScalars.reversed()))
+        }
         gaps = places(of: reversed(separator), in: reversed(text), overlapping: false)
           .map { scalars.count - $0 - length..<scalars.count - $0 }.reversed()
       } else {
@@ -90,7 +92,8 @@ enum TemplateText {
       let end = words[words.count - most - 1].upperBound
       return [string(words[0].lowerBound..<end)] + words.suffix(most).map(string)
     }
-    let rest = stripped(string(words[most].lowerBound..<scalars.count), of: nil, left: false, right: false)
+    let rest = stripped(
+      string(words[most].lowerBound..<scalars.count), of: nil, left: false, right: false)
     return words.prefix(most).map(string) + [rest]
   }
 

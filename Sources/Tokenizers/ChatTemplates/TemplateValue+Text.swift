@@ -51,7 +51,8 @@ extension TemplateValue {
     let digits = text.drop { $0 == "-" }.prefix { $0 != "." }
     var mantissa = digits.dropFirst()
     while mantissa.last == "0" { mantissa.removeLast() }
-    return "\(sign)\(digits.prefix(1))\(mantissa.isEmpty ? "" : "." + mantissa)e+\(digits.count - 1)"
+    return
+      "\(sign)\(digits.prefix(1))\(mantissa.isEmpty ? "" : "." + mantissa)e+\(digits.count - 1)"
   }
 
   /// A text in quotes as Python writes it.

@@ -23,6 +23,8 @@ final class ModelScratch {
   /// Neighbours of symbols in long pieces.
   var previous: [Int32] = []
   var next: [Int32] = []
+  /// Paths of ``Unigram``.
+  var paths: [UnigramPath] = []
   var heap = Heap<UInt64>()
   /// Tokens of the pieces met before.
   let cache = PieceCache()

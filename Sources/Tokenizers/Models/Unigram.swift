@@ -54,22 +54,14 @@ struct Unigram: TokenModel {
 
   func text(of token: Int32) -> ArraySlice<UInt8>? { vocabulary.text(of: token) }
 
-  /// The best way to a place in a piece.
-  private struct Path {
-    var score = 0.0
-    /// Where its last token begins; −1 if no way is known.
-    var start: Int32 = -1
-    /// That token; −1 for an unknown character.
-    var token: Int32 = -1
-  }
-
   func append(
     _ piece: UnsafeBufferPointer<UInt8>, to tokens: inout [Int32], _ scratch: ModelScratch
   ) throws(TokenizerError) {
     let hash = ByteHash.hash(piece)
     if scratch.cache.append(piece, hash, to: &tokens) { return }
     let first = tokens.count
-    let paths = bestPaths(piece)
+    findPaths(piece, &scratch.paths)
+    let paths = scratch.paths
     var parts: [(range: Range<Int>, token: Int32)] = []
     var end = piece.count
     while end > 0 {
@@ -92,29 +84,31 @@ struct Unigram: TokenModel {
     scratch.cache.insert(piece, hash, tokens[first...])
   }
 
-  /// The best path to the end of each character.
-  private func bestPaths(_ piece: UnsafeBufferPointer<UInt8>) -> [Path] {
-    var paths = [Path](repeating: Path(), count: piece.count + 1)
-    paths.withUnsafeMutableBufferPointer { paths in
-      var start = 0
-      while start < piece.count {
-        let score = paths[start].score
-        let next = start + piece.lengthOfScalar(at: start)
-        var hasCharacter = false
-        func offer(_ candidate: Double, _ token: Int32, _ end: Int) {
-          let score = options.arithmetic.rounded(candidate)
-          guard paths[end].start < 0 || score > paths[end].score else { return }
-          paths[end] = Path(score: score, start: Int32(start), token: token)
+  /// Sets the best path to the end of each character.
+  private func findPaths(_ piece: UnsafeBufferPointer<UInt8>, _ paths: inout [UnigramPath]) {
+    paths.removeAll(keepingCapacity: true)
+    paths.append(contentsOf: repeatElement(UnigramPath(), count: piece.count + 1))
+    scores.withUnsafeBufferPointer { scores in
+      paths.withUnsafeMutableBufferPointer { paths in
+        var start = 0
+        while start < piece.count {
+          let score = paths[start].score
+          let next = start + piece.lengthOfScalar(at: start)
+          var hasCharacter = false
+          func offer(_ candidate: Double, _ token: Int32, _ end: Int) {
+            let score = options.arithmetic.rounded(candidate)
+            guard paths[end].start < 0 || score > paths[end].score else { return }
+            paths[end] = UnigramPath(score: score, start: Int32(start), token: token)
+          }
+          trie.forEachMatch(in: piece, at: start) { token, end in
+            if end == next { hasCharacter = true }
+            offer(score + scores[token], Int32(token), end)
+          }
+          if !hasCharacter { offer(score + unknownScore, -1, next) }
+          start = next
         }
-        trie.forEachMatch(in: piece, at: start) { token, end in
-          if end == next { hasCharacter = true }
-          offer(score + scores[token], Int32(token), end)
-        }
-        if !hasCharacter { offer(score + unknownScore, -1, next) }
-        start = next
       }
     }
-    return paths
   }
 
   private func appendUnknown(
@@ -139,4 +133,13 @@ extension Unigram.Arithmetic {
   fileprivate func rounded(_ score: Double) -> Double {
     self == .single ? Double(Float(score)) : score
   }
+}
+
+/// The best way to a place in a piece.
+struct UnigramPath {
+  var score = 0.0
+  /// Where its last token begins; −1 if no way is known.
+  var start: Int32 = -1
+  /// That token; −1 for an unknown character.
+  var token: Int32 = -1
 }

@@ -53,6 +53,13 @@ struct CharacterMap: Sendable {
     return (length, rest[..<(rest.firstIndex(of: 0) ?? rest.endIndex)])
   }
 
+  /// Whether a replaced text begins with `byte`.
+  func mayBegin(with byte: UInt8) -> Bool {
+    let node = Self.offset(units[0]) ^ Int(byte)
+    return byte != 0 && units.indices.contains(node)
+      && units[node] & 0x8000_00FF == UInt32(byte)
+  }
+
   private static func offset(_ unit: UInt32) -> Int { Int((unit >> 10) << ((unit & 1 << 9) >> 6)) }
 
   /// `text` as Hugging Face's `Precompiled` replaces it: each short character with its marks if there is a

@@ -19,26 +19,33 @@ struct SentencePieceNormalizer: Sendable {
     let written = marksSpaces ? Self.mark : [space]
     var result: [UInt8] = []
     result.reserveCapacity(text.count + text.count / 4)
+    let isChanged = changedBytes
     text.withUnsafeBufferPointer { text in
       var start = 0
       if removesExtraSpaces {
         while start < text.count {
-          let (part, end) = next(text, start)
-          guard part.elementsEqual([space]) else { break }
+          let (end, replacement) = next(text, start, isChanged)
+          let isSpace =
+            replacement.map { $0.elementsEqual([space]) }
+            ?? (end == start + 1 && text[start] == space)
+          guard isSpace else { break }
           start = end
         }
       }
       guard start < text.count else { return }
       if addsPrefix { result += written }
       var isAfterSpace = removesExtraSpaces
-      while start < text.count {
-        let (part, end) = next(text, start)
-        let rest = isAfterSpace ? part.drop { $0 == space } : part
-        if !rest.isEmpty {
+      /// Appends what a part of the text becomes, without spaces after a space.
+      func append(_ part: some RandomAccessCollection<UInt8>) {
+        let rest = isAfterSpace ? part.drop { $0 == space } : part[...]
+        if let last = rest.last {
           for byte in rest { if byte == space { result += written } else { result.append(byte) } }
-          isAfterSpace = rest.last == space
+          isAfterSpace = removesExtraSpaces && last == space
         }
-        if !removesExtraSpaces { isAfterSpace = false }
+      }
+      while start < text.count {
+        let (end, replacement) = next(text, start, isChanged)
+        if let replacement { append(replacement) } else { append(text[start..<end]) }
         start = end
       }
       if removesExtraSpaces {
@@ -50,15 +57,22 @@ struct SentencePieceNormalizer: Sendable {
     text = result
   }
 
-  /// What the next character or replaced text becomes, and where it ends.
-  private func next(_ text: UnsafeBufferPointer<UInt8>, _ start: Int) -> (ArraySlice<UInt8>, Int) {
-    if !kept.isEmpty, let (_, end) = kept.longestMatch(in: text, at: start) {
-      return (ArraySlice(text[start..<end]), end)
+  /// Where the next character or replaced text ends, and what replaces it; nil if nothing does.
+  @inline(__always)
+  private func next(
+    _ text: UnsafeBufferPointer<UInt8>, _ start: Int, _ isChanged: [Bool]
+  ) -> (end: Int, replacement: ArraySlice<UInt8>?) {
+    if isChanged[Int(text[start])] {
+      if let (_, end) = kept.longestMatch(in: text, at: start) { return (end, nil) }
+      if let map, let (length, replacement) = map.match(in: text, at: start, end: text.count) {
+        return (start + length, replacement)
+      }
     }
-    if let map, let (length, replacement) = map.match(in: text, at: start, end: text.count) {
-      return (replacement, start + length)
-    }
-    let end = start + text.lengthOfScalar(at: start)
-    return (ArraySlice(text[start..<end]), end)
+    return (start + text.lengthOfScalar(at: start), nil)
+  }
+
+  /// Whether a text that is kept or replaced may begin with a byte.
+  private var changedBytes: [Bool] {
+    (UInt8.min ... .max).map { kept.mayBegin(with: $0) || map?.mayBegin(with: $0) == true }
   }
 }

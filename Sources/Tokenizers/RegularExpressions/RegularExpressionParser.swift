@@ -15,6 +15,8 @@ struct RegularExpressionParser {
   private static let depthLimit = 100
   /// The largest count of `{n,m}`.
   private static let mostRepetitions = 1000
+  /// Quantifiers of quantifiers.
+  private static let mostQuantifiers = 8
 
   /// - Throws: ``TokenizerError/pattern(_:reason:)``.
   static func parse(
@@ -123,12 +125,17 @@ struct RegularExpressionParser {
 
   private mutating func quantified(_ node: RegularExpressionNode) throws -> RegularExpressionNode {
     var node = node
+    var count = 0
     while let (minimum, maximum, isInterval) = try quantifier() {
       var preference = RegularExpressionNode.Repetition.Preference.most
       if take("?") {
         preference = .fewest
       } else if !(isInterval && dialect == .oniguruma), take("+") {
         preference = .mostWithoutReturn
+      }
+      count += 1
+      guard count <= Self.mostQuantifiers else {
+        throw failure("more than \(Self.mostQuantifiers) quantifiers follow each other")
       }
       node = .repetition(
         node, .init(minimum: minimum, maximum: maximum, preference: preference))

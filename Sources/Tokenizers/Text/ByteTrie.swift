@@ -82,6 +82,9 @@ struct ByteTrie: Sendable {
 
   var isEmpty: Bool { ends.isEmpty }
 
+  /// Whether a text begins with `byte`.
+  func mayBegin(with byte: UInt8) -> Bool { roots[Int(byte)] >= 0 }
+
   /// Calls `body` with the index and the end of each text that begins at `offset`, from the shortest to the longest.
   @inline(__always)
   func forEachMatch(

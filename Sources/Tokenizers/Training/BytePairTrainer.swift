@@ -35,14 +35,16 @@ public struct BytePairTrainer {
     let least = Self.byteCount + specialTokens.count
     guard (least...Vocabulary.mostTokens).contains(vocabularySize) else {
       throw TokenizerError.invalidArgument(
-        "vocabularySize", was: "\(vocabularySize)", mustBe: "in \(least)...\(Vocabulary.mostTokens)")
+        "vocabularySize", was: "\(vocabularySize)", mustBe: "in \(least)...\(Vocabulary.mostTokens)"
+      )
     }
     guard minimumFrequency > 0 else {
       throw TokenizerError.invalidArgument(
         "minimumFrequency", was: "\(minimumFrequency)", mustBe: "at least 1")
     }
     let isUnique = Set(specialTokens.map { Array($0.utf8) }).count == specialTokens.count
-    guard isUnique, !specialTokens.contains(""), specialTokens.allSatisfy({ $0.utf8.count > 1 }) else {
+    guard isUnique, !specialTokens.contains(""), specialTokens.allSatisfy({ $0.utf8.count > 1 })
+    else {
       throw TokenizerError.invalidArgument(
         "specialTokens", was: "\(specialTokens)", mustBe: "different texts of at least two bytes")
     }
