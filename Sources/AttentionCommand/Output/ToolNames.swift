@@ -1,6 +1,7 @@
 import AttentionOperators
 import AttentionLanguageModels
 import AttentionLayers
+import AttentionTokenizers
 
 /// The tool's names for the libraries' arguments: tensors by their names in files, options by their flags.
 enum ToolNames {
@@ -8,6 +9,8 @@ enum ToolNames {
   private static let names = [
     "temperature": "--temperature",
     "topK": "--top-k", "topP": "--top-p", "maximumTokens": "--tokens", "prompt": "--prompt",
+    "vocabularySize": "--vocabulary", "minimumFrequency": "--minimum-frequency",
+    "specialTokens": "--special",
     "initialKeyState": "initial_state", "writes": "slots", "paddingMask": "padding_mask",
   ].merging(OperatorFlags.names) { own, _ in own }
 
@@ -18,6 +21,8 @@ enum ToolNames {
       CommandError(names[name] ?? namingTensors(name), was: was, mustBe: namingTensors(mustBe))
         .description
     case GenerationError.invalidArgument(let name, let was, let mustBe):
+      CommandError(names[name] ?? name, was: was, mustBe: mustBe).description
+    case TokenizerError.invalidArgument(let name, let was, let mustBe):
       CommandError(names[name] ?? name, was: was, mustBe: mustBe).description
     case LayerError.invalidArgument(let name, let was, let mustBe):
       CommandError(names[name] ?? namingTensors(name), was: was, mustBe: namingTensors(mustBe))

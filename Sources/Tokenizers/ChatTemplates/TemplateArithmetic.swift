@@ -8,7 +8,9 @@ enum TemplateArithmetic {
     _ interpreter: inout TemplateInterpreter, line: Int
   ) throws -> TemplateValue {
     switch (name, left, right) {
-    case ("~", _, _): return try joined(left.text, right.text, &interpreter)
+    case ("~", _, _):
+      let (first, second) = (try interpreter.text(of: left), try interpreter.text(of: right))
+      return try joined(first, second, &interpreter)
     case ("+", .string(let a), .string(let b)): return try joined(a, b, &interpreter)
     case ("+", .list(let a), .list(let b)):
       try interpreter.count(a.count + b.count)
@@ -20,7 +22,7 @@ enum TemplateArithmetic {
       let count = try times(right, values.count, &interpreter)
       return .list((0..<count).flatMap { _ in values })
     case ("%", .string(let format), _):
-      return .string(try formatted(format, right, interpreter, line: line))
+      return .string(try formatted(format, right, &interpreter, line: line))
     default: break
     }
     if let a = left.integer, let b = right.integer,
@@ -111,7 +113,7 @@ enum TemplateArithmetic {
 
   /// `format % value`, with `%s`, `%d` and `%%`.
   private static func formatted(
-    _ format: String, _ value: TemplateValue, _ interpreter: TemplateInterpreter, line: Int
+    _ format: String, _ value: TemplateValue, _ interpreter: inout TemplateInterpreter, line: Int
   ) throws -> String {
     var values: [TemplateValue] = [value]
     if case .list(let several) = value { values = several }
@@ -124,7 +126,7 @@ enum TemplateArithmetic {
       }
       switch rest.popFirst() {
       case "%": result += "%"
-      case "s" where !values.isEmpty: result += values.removeFirst().text
+      case "s" where !values.isEmpty: result += try interpreter.text(of: values.removeFirst())
       case "d" where values.first?.integer != nil: result += "\(values.removeFirst().integer ?? 0)"
       default: throw interpreter.failure(line, "this format is not supported: \(format)")
       }

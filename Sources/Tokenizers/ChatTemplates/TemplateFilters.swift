@@ -11,16 +11,16 @@ enum TemplateFilters {
     _ name: String, to value: TemplateValue, _ arguments: TemplateCallArguments,
     _ interpreter: inout TemplateInterpreter, line: Int
   ) throws -> TemplateValue {
-    try interpreter.countText(textIfString(value))
+    if case .string(let text) = value { try interpreter.countText(text) }
     switch name {
     case "trim", "upper", "lower", "title", "capitalize", "replace", "indent", "string", "safe",
       "e", "escape":
-      return try text(name, value.text, arguments, &interpreter, line: line)
+      return try text(name, interpreter.text(of: value), arguments, &interpreter, line: line)
     case "default", "d":
       let isReplaced =
         value.isUndefined || arguments.value(1, "boolean")?.isTrue == true && !value.isTrue
       return isReplaced ? arguments.value(0, "default_value") ?? .string("") : value
-    case "tojson": return try json(value, arguments, interpreter, line: line)
+    case "tojson": return try json(value, arguments, &interpreter, line: line)
     case "int":
       return .integer(TemplateNumbers.whole(value) ?? arguments.value(0, "default")?.integer ?? 0)
     case "float":
@@ -56,10 +56,6 @@ enum TemplateFilters {
     }
   }
 
-  private static func textIfString(_ value: TemplateValue) -> String {
-    if case .string(let text) = value { text } else { "" }
-  }
-
   static func unusable(
     _ name: String, _ value: TemplateValue, _ interpreter: TemplateInterpreter, _ line: Int
   ) -> ChatTemplateError {
@@ -81,11 +77,12 @@ enum TemplateFilters {
         TextCase.titled(text) { TemplateText.isSpace($0) || "-([{<".unicodeScalars.contains($0) })
     case "capitalize": return .string(TextCase.capitalized(text))
     case "replace":
-      let result = TemplateText.replacing(
-        text, arguments.value(0, "old")?.text ?? "", with: arguments.value(1, "new")?.text ?? "",
-        most: arguments.value(2, "count")?.integer.flatMap { $0 < 0 ? nil : $0 } ?? .max)
-      try interpreter.countText(result)
-      return .string(result)
+      return .string(
+        try TemplateText.replacing(
+          text, arguments.value(0, "old")?.text ?? "",
+          with: arguments.value(1, "new")?.text ?? "",
+          most: arguments.value(2, "count")?.integer.flatMap { $0 < 0 ? nil : $0 } ?? .max,
+          &interpreter))
     case "indent": return .string(try indented(text, arguments, &interpreter))
     case "e", "escape": return .string(escaped(text))
     default: return .string(text)
@@ -119,17 +116,18 @@ enum TemplateFilters {
     let first = arguments.value(1, "first")?.isTrue == true
     let blank = arguments.value(2, "blank")?.isTrue == true
     var lines = TemplateText.lines(text + "\n")
+    for line in lines {
+      try interpreter.countText(bytes: line.utf8.count + space.utf8.count)
+    }
     for index in lines.indices where index > 0 || first {
       if blank || !lines[index].isEmpty { lines[index] = space + lines[index] }
     }
-    let result = lines.joined(separator: "\n")
-    try interpreter.countText(result)
-    return result
+    return lines.joined(separator: "\n")
   }
 
   private static func json(
     _ value: TemplateValue, _ arguments: TemplateCallArguments,
-    _ interpreter: TemplateInterpreter, line: Int
+    _ interpreter: inout TemplateInterpreter, line: Int
   ) throws -> TemplateValue {
     let mostSpaces = 16
     let names: Set = ["indent", "ensure_ascii"]
@@ -139,6 +137,7 @@ enum TemplateFilters {
     // Hugging Face's form: characters as they are, keys in their order.
     let isEscaped = arguments.value(0, "ensure_ascii")?.isTrue == true
     let indent = arguments.value(1, "indent")?.integer.map { min(max($0, 0), mostSpaces) }
+    try interpreter.countParts(of: value, indent: indent ?? 0)
     guard let text = value.json(indent: indent, escapesNonASCII: isEscaped) else {
       throw unusable("tojson", value, interpreter, line)
     }

@@ -20,7 +20,7 @@ struct TemplateInterpreter {
   /// Calls of macros inside of each other.
   private static let depthLimit = 50
   /// How many bytes of text count as a step.
-  private static let bytesPerStep = 64
+  private static let bytesPerStep = 16
 
   init(
     macros: [TemplateMacro], variables: [String: TemplateValue], mostSteps: Int,
@@ -38,8 +38,31 @@ struct TemplateInterpreter {
     guard self.steps <= mostSteps else { throw ChatTemplateError.tooLong(limit: mostSteps) }
   }
 
-  mutating func countText(_ text: String) throws {
-    try count(text.utf8.count / Self.bytesPerStep)
+  mutating func countText(_ text: String) throws { try countText(bytes: text.utf8.count) }
+
+  /// Counts text before it is made.
+  mutating func countText(bytes: Int) throws { try count(bytes / Self.bytesPerStep) }
+
+  /// The text of a value, counted before it is made.
+  mutating func text(of value: TemplateValue) throws -> String {
+    try countParts(of: value)
+    return value.text
+  }
+
+  /// Counts what a value is written as, with an indentation for each level.
+  mutating func countParts(of value: TemplateValue, indent: Int = 0, level: Int = 1) throws {
+    try countText(bytes: indent * level)
+    switch value {
+    case .string(let text): try countText(text)
+    case .list(let values):
+      for value in values { try countParts(of: value, indent: indent, level: level + 1) }
+    case .object(let object):
+      for member in object.members {
+        try countText(member.key)
+        try countParts(of: member.value, indent: indent, level: level + 1)
+      }
+    default: break
+    }
   }
 
   func failure(_ line: Int, _ reason: String) -> ChatTemplateError {
@@ -95,9 +118,7 @@ struct TemplateInterpreter {
         try countText(text)
         output += text
       case .output(let expression):
-        let text = try evaluate(expression).text
-        try countText(text)
-        output += text
+        output += try text(of: evaluate(expression))
       case .conditional(let branches, let otherwise):
         var body = otherwise
         for branch in branches where try evaluate(branch.condition).isTrue {

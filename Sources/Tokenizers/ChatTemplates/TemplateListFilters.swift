@@ -18,9 +18,10 @@ enum TemplateListFilters {
       let parts = try values.map { value in
         try attribute.map { try Self.attribute($0, of: value, interpreter, line) } ?? value
       }
-      let text = parts.map(\.text).joined(separator: arguments.value(0, "d")?.text ?? "")
-      try interpreter.countText(text)
-      return .string(text)
+      return .string(
+        try TemplateText.joined(
+          parts.map { try interpreter.text(of: $0) }, by: arguments.value(0, "d")?.text ?? "",
+          &interpreter))
     case "map": return try map(values, arguments, &interpreter, line: line)
     case "select", "reject", "selectattr", "rejectattr":
       return try select(name, values, arguments, interpreter, line: line)

@@ -99,11 +99,11 @@ enum TemplateMethods {
       return .list(parts.map { .string($0) })
     case "splitlines": return .list(TemplateText.lines(text).map { .string($0) })
     case "replace":
-      let result = TemplateText.replacing(
-        text, try required(0, "old"), with: try required(1, "new"),
-        most: arguments.value(2, "count")?.integer.flatMap { $0 < 0 ? nil : $0 } ?? .max)
-      try interpreter.countText(result)
-      return .string(result)
+      return .string(
+        try TemplateText.replacing(
+          text, required(0, "old"), with: required(1, "new"),
+          most: arguments.value(2, "count")?.integer.flatMap { $0 < 0 ? nil : $0 } ?? .max,
+          &interpreter))
     case "find", "rfind":
       let places = TemplateText.places(of: try required(0, "sub"), in: text, overlapping: true)
       return .integer((name == "find" ? places.first : places.last) ?? -1)
@@ -112,9 +112,8 @@ enum TemplateMethods {
         TemplateText.places(of: try required(0, "sub"), in: text, overlapping: false).count)
     case "join":
       let parts = try interpreter.elements(of: arguments.value(0, "iterable") ?? .none, line: line)
-      let result = parts.map(\.text).joined(separator: text)
-      try interpreter.countText(result)
-      return .string(result)
+      return .string(
+        try TemplateText.joined(parts.map { try interpreter.text(of: $0) }, by: text, &interpreter))
     case "removeprefix":
       let prefix = try required(0, "prefix").unicodeScalars
       return .string(

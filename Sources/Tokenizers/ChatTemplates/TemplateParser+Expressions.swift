@@ -8,7 +8,7 @@ extension TemplateParser {
         parser.offset += 1
         let condition = try parser.disjunction()
         let otherwise = parser.takeName("else") ? try parser.expression() : nil
-        value = try node(line, .choice(value, condition: condition, otherwise: otherwise))
+        value = try parser.node(line, .choice(value, condition: condition, otherwise: otherwise))
       }
       return value
     }

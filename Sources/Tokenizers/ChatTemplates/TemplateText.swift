@@ -34,20 +34,34 @@ enum TemplateText {
     return places
   }
 
+  /// `text` with the first `most` occurrences of `old` replaced. The interpreter counts the text before it is made.
   static func replacing(
-    _ text: String, _ old: String, with new: String, most: Int
-  ) -> String {
+    _ text: String, _ old: String, with new: String, most: Int,
+    _ interpreter: inout TemplateInterpreter
+  ) throws -> String {
     let scalars = Array(text.unicodeScalars)
     let length = old.unicodeScalars.count
+    let places = places(of: old, in: text, overlapping: false).prefix(most)
+    let (added, isTooLarge) = new.utf8.count.multipliedReportingOverflow(by: places.count)
+    try interpreter.countText(bytes: isTooLarge ? .max : text.utf8.count)
+    try interpreter.countText(bytes: added)
     var result = String.UnicodeScalarView()
     var done = 0
-    for place in places(of: old, in: text, overlapping: false).prefix(most) {
+    for place in places {
       result.append(contentsOf: scalars[done..<place])
       result.append(contentsOf: new.unicodeScalars)
       done = place + length
     }
     result.append(contentsOf: scalars[done...])
     return String(result)
+  }
+
+  /// Texts one behind the other, with a separator between. The interpreter counts the text before it is made.
+  static func joined(
+    _ parts: [String], by separator: String, _ interpreter: inout TemplateInterpreter
+  ) throws -> String {
+    for part in parts { try interpreter.countText(bytes: part.utf8.count + separator.utf8.count) }
+    return parts.joined(separator: separator)
   }
 
   /// The parts between separators; between runs of white space, without empty parts, if there is none.

@@ -25,6 +25,9 @@ final class RegularExpression: @unchecked Sendable {
   /// What `\b` tests.
   let wordTable: ScalarTable
 
+  private static let words = ScalarTable(.words)
+  private static let onigurumaWords = ScalarTable(.onigurumaWords)
+
   static let blocksPerClass = 0x1100
   static let masksPerTable = 257
   static let startsPerTable = 64
@@ -56,7 +59,7 @@ final class RegularExpression: @unchecked Sendable {
     let first = node.first
     canBeEmpty = first.isOpen
     self.first = .copy(of: first.scalars.firstBytes.map { $0 != .none || first.isOpen })
-    wordTable = ScalarTable(dialect == .oniguruma ? .onigurumaWords : .words)
+    wordTable = dialect == .oniguruma ? Self.onigurumaWords : Self.words
   }
 
   deinit {

@@ -19,11 +19,15 @@ struct RegularExpressionMatcher {
   private var steps = 0
   private let mostSteps: Int
 
+  /// Steps of a match that any text may take, and how many more for each of its bytes.
+  private static let freeSteps = 1 << 22
+  private static let stepsPerByte = 256
+
   init(_ expression: RegularExpression, _ text: UnsafeBufferPointer<UInt8>) {
     self.expression = expression
     self.text = text
     instructions = UnsafePointer(expression.instructions.baseAddress!)
-    mostSteps = 1 << 26 + 256 * text.count
+    mostSteps = Self.freeSteps + Self.stepsPerByte * text.count
   }
 
   /// The end of the match that begins at `start`; −1 if there is none.

@@ -67,7 +67,7 @@ extension RegularExpressionParser {
     }
     let text = scalars[start..<offset].reduce(into: "") { $0.unicodeScalars.append($1) }
     guard let value = UInt32(text, radix: 16), let scalar = Unicode.Scalar(value),
-      !isBraced || take("}")
+      isBraced ? take("}") : text.count == digits
     else { throw failure("a character's number is missing or wrong") }
     return scalar
   }

@@ -11,21 +11,30 @@ struct ScalarTable: Sendable {
   init(_ set: ScalarSet) {
     blocks = []
     words = []
-    var numbers: [[UInt64]: UInt16] = [:]
-    var next = 0
+    var numbers: [SIMD4<UInt64>: UInt16] = [:]
+    var ranges = set.ranges[...]
     for start in stride(from: UInt32(0), through: 0x10FFFF, by: 1 << Self.blockBits) {
-      var bits = [UInt64](repeating: 0, count: Self.wordsPerBlock)
       let end = start + 255
-      while next < set.ranges.count, set.ranges[next].upperBound < start { next += 1 }
-      var other = next
-      while other < set.ranges.count, set.ranges[other].lowerBound <= end {
-        let range = set.ranges[other].clamped(to: start...end)
-        for scalar in range { bits[Int(scalar - start) >> 6] |= 1 << UInt64(scalar & 63) }
-        other += 1
+      while let first = ranges.first, first.upperBound < start { ranges.removeFirst() }
+      var bits = SIMD4<UInt64>()
+      for range in ranges {
+        guard range.lowerBound <= end else { break }
+        Self.fill(&bits, max(range.lowerBound, start) - start, min(range.upperBound, end) - start)
       }
       let number = numbers[bits] ?? UInt16(numbers.count)
-      if numbers.updateValue(number, forKey: bits) == nil { words += bits }
+      if numbers.updateValue(number, forKey: bits) == nil {
+        for word in 0..<Self.wordsPerBlock { words.append(bits[word]) }
+      }
       blocks.append(number)
+    }
+  }
+
+  /// Sets the bits `first` to `last` of a block.
+  private static func fill(_ bits: inout SIMD4<UInt64>, _ first: UInt32, _ last: UInt32) {
+    for word in Int(first >> 6)...Int(last >> 6) {
+      let low = max(Int(first) - word * 64, 0)
+      let high = min(Int(last) - word * 64, 63)
+      bits[word] |= (UInt64.max >> UInt64(63 - high)) & (UInt64.max << UInt64(low))
     }
   }
 

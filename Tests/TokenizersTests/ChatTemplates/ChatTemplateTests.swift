@@ -141,6 +141,10 @@ import Testing
     "{% set n = namespace(s='a') %}{% for i in range(60) %}{% set n.s = n.s + n.s %}{% endfor %}",
     "{% set n = namespace(l=[1]) %}{% for i in range(60) %}{% set n.l = n.l + n.l %}{% endfor %}",
     "{% set n = namespace(s='aa') %}{% for i in range(60) %}{% set n.s = n.s.replace('a', n.s) %}{% endfor %}",
+    "{% set s = 'a' * 1000000 %}{% set l = [s] * 100000 %}{{ l }}",
+    "{% set s = 'a' * 1000000 %}{% set l = [s] * 100000 %}{{ l | tojson }}",
+    "{% set s = 'a' * 1000000 %}{% set l = [s] * 100000 %}{{ l | join }}",
+    "{% set n = namespace(s='\\n') %}{% for i in range(60) %}{% set n.s = n.s | indent(1000, true, true) ~ n.s %}{% endfor %}",
   ])
   func endlessTemplatesAreErrors(_ template: String) {
     #expect {

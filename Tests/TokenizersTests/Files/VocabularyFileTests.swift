@@ -60,7 +60,7 @@ import Testing
   }
 
   @Test(arguments: [
-    ("", "AA== 0\n!!! 1\n", "line 2"), ("", "AA== 0\nAQ==\n", "line 2"), ("", "AA== x\n", "x"),
+    ("", "AA== 0\n!!! 1\n", "line 2"), ("", "AA== 0\nAQ==\n", "line 2"), ("", "AA== x\n", "line 1"),
     ("", "AA== 0\nAQ== 0\n", "the number 0"), ("", "AA== 0\nAQ== 1\n", "byte 2"),
     ("", "AA== 0\nAA== 1\n", "there twice"), ("", "AA== 0\nAQ== 99999999999\n", "99999999999"),
   ])

@@ -65,6 +65,6 @@ import Testing
     #expect(apply(" a  b ") { $0.removesExtraSpaces = false } == "▁▁a▁▁b▁")
     #expect(apply("a b") { $0.addsPrefix = false } == "a▁b")
     #expect(apply("a b") { $0.marksSpaces = false } == " a b")
-    #expect(apply("a  b") { $0.kept = ByteTrie([Array("  ".utf8)]) } == "▁a▁b")
+    #expect(apply("a  b") { $0.kept = ByteTrie([Array("  ".utf8)]) } == "▁a▁▁b")
   }
 }
