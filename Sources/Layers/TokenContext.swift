@@ -13,6 +13,8 @@ public struct TokenContext: Sendable {
   public let paddingMask: Tensor?
   /// The position of every token in its sequence, counted from 0: `int32 [batch · length]`.
   public let positions: Tensor
+  /// What layers of the call leave for later ones.
+  public let shared = SharedTensors()
   /// One more than the largest position.
   let positionLimit: Int
 

@@ -31,12 +31,9 @@ package func expectClose(
 ///
 /// With steps of h = ∛ε·max(1, |x|), truncation and rounding both leave an error of about ε^⅔ ≈ 4·10⁻¹¹ of the
 /// values' size; a hundred times that is allowed, relative to the largest gradient.
-///
-/// The third derivative of a norm of a small vector is much larger than its values: with `isFourthOrder` two more
-/// differences, of twice the step, take that term out of the error, and rounding leaves at most twice as much.
 package func expectGradients(
-  of inputs: [Tensor], _ label: String = "", isFourthOrder: Bool = false,
-  sourceLocation: SourceLocation = #_sourceLocation, _ function: ([Tensor]) throws -> Tensor
+  of inputs: [Tensor], _ label: String = "", sourceLocation: SourceLocation = #_sourceLocation,
+  _ function: ([Tensor]) throws -> Tensor
 ) throws {
   let tracked = inputs.map { $0.tracked() }
   let output = try function(tracked)
@@ -63,14 +60,51 @@ package func expectGradients(
         all[place] = try Tensor(moved, input.shape)
         return try total(all)
       }
-      var expected = try (shifted(step) - shifted(-step)) / (2 * step)
-      if isFourthOrder {
-        let wider = try (shifted(2 * step) - shifted(-2 * step)) / (4 * step)
-        expected = (4 * expected - wider) / 3
-      }
+      let expected = try (shifted(step) - shifted(-step)) / (2 * step)
       #expect(
         abs(actual[index] - expected) <= 4e-9 * scale,
         "\(label) input \(place) element \(index): \(actual[index]) is not \(expected)",
+        sourceLocation: sourceLocation)
+    }
+  }
+}
+
+/// Checks the gradients of Σ seed · `function` at float64 `inputs` along random directions of unit length, two for each
+/// input: of functions with many inputs, which element by element would take long.
+///
+/// The third derivative of a norm of a small vector is much larger than its values. So differences of two steps h and 2h
+/// are extrapolated, which takes that term out of the error, and rounding leaves at most twice that of
+/// ``expectGradients(of:_:sourceLocation:_:)``.
+package func expectDirectionalGradients(
+  of inputs: [Tensor], _ label: String = "", sourceLocation: SourceLocation = #_sourceLocation,
+  _ function: ([Tensor]) throws -> Tensor
+) throws {
+  let tracked = inputs.map { $0.tracked() }
+  let output = try function(tracked)
+  var generator = Philox(seed: 12)
+  let seed = try Tensor.uniform(
+    output.shape, from: 0.5, to: 1.5, using: &generator, dtype: .float64)
+  let gradients = try output.gradients(of: tracked, seed: seed)
+  for (place, input) in inputs.enumerated() {
+    #expect(gradients[place].shape == input.shape, "\(label)", sourceLocation: sourceLocation)
+    for direction in 0..<2 {
+      let drawn = try Tensor.normal(
+        input.shape, standardDeviation: 1, using: &generator, dtype: .float64)
+      let unit = try drawn / drawn.squared().sum().squareRoot()
+      func total(_ distance: Double) throws -> Double {
+        var moved = inputs
+        moved[place] = try input + unit * distance
+        return try (function(moved) * seed).sum().item()
+      }
+      func slope(_ step: Double) throws -> Double {
+        try (total(step) - total(-step)) / (2 * step)
+      }
+      let step = 6e-6
+      let expected = try (4 * slope(step) - slope(2 * step)) / 3
+      let actual = try (gradients[place] * unit).sum().item()
+      #expect(
+        abs(actual - expected) <= 4e-9 * max(1, abs(actual)),
+        "\(label) input \(place) direction \(direction): \(actual) is not \(expected)",
         sourceLocation: sourceLocation)
     }
   }

@@ -12,6 +12,8 @@ import Testing
   .enabled(if: PublishedLayers.folder != nil, "needs the files that Scripts/check-layers writes"))
 struct PublishedMixerTests {
   private static let beginning = "parameters."
+  /// What earlier layers leave for this one.
+  private static let shared = "shared."
 
   @Test(arguments: PublishedLayers.files) func outputsAreThoseOfTheModule(_ name: String) throws {
     let file = try SafetensorsFile(path: try #require(PublishedLayers.folder) + "/" + name)
@@ -25,7 +27,12 @@ struct PublishedMixerTests {
     let scope = ParameterScope(try Parameters(pairs))
     let mixer = try layer.mixer.makeMixer(hidden: hidden, outputScale: 1, scope: scope)
     try scope.requireAllUsed()
-    let output = try mixer(file.tensor(named: "x"))
+    let x = try file.tensor(named: "x")
+    let context = try TokenContext(batch: x.shape[0], length: x.shape[1])
+    for name in file.names where name.hasPrefix(Self.shared) {
+      context.shared[String(name.dropFirst(Self.shared.count))] = try file.tensor(named: name)
+    }
+    let output = try mixer(x, context: context)
     try expectClose(output, file.tensor(named: "y"), within: 1e-5, name)
   }
 }

@@ -22,33 +22,32 @@ struct RecurrentCase: Sendable, CustomTestStringConvertible {
     self.definition = definition
   }
 
+  init(
+    _ name: String, make: @escaping @Sendable (ParameterScope) throws -> any TokenMixer,
+    definition: @escaping @Sendable (NaiveParameters, [[Double]]) -> [[Double]]
+  ) {
+    mixer = MixerCase(name: name, make: make)
+    self.definition = definition
+  }
+
   var testDescription: String { mixer.name }
 
   static let all: [RecurrentCase] =
-    gatedDeltaNets + mambas + additive + erasing + scans + forgetting
-
-  /// Parameters among which no weight is exactly 1 and no bias 0.
-  func parameters(dtype: DType = .float64) throws -> Parameters {
-    var seed: UInt64 = 100
-    return try mixer.parameters().mapping {
-      seed += 1
-      return try ($0 + normal($0.shape, seed, deviation: 0.2)).cast(to: dtype)
-    }
-  }
+    gatedDeltaNets + mambas + additive + erasing + rwkv + scans + forgetting
 
   /// The outputs for `x`, float64 [batch, length, hidden], by definition.
   func defined(_ x: Tensor) throws -> Tensor {
-    let naive = try NaiveParameters(parameters())
+    let naive = try NaiveParameters(mixer.parameters())
     let rows = try x.elements(as: Double.self).parts(x.shape[0])
     let outputs = rows.flatMap { definition(naive, $0.parts(x.shape[1])) }
     return try Tensor(outputs.flatMap { $0 }, x.shape)
   }
 
   func layer(dtype: DType) throws -> any TokenMixer {
-    let scope = ParameterScope(try parameters(dtype: dtype), dtype: dtype)
-    let mixer = try mixer.make(scope)
+    let scope = ParameterScope(try mixer.parameters(dtype: dtype), dtype: dtype)
+    let layer = try mixer.make(scope)
     try scope.requireAllUsed()
-    return mixer
+    return layer
   }
 }
 
