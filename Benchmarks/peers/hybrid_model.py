@@ -108,13 +108,13 @@ class GatedLinearAttention(nn.Module):
         self.k_proj = linear(hidden, keys)
         self.v_proj = linear(hidden, values)
         self.g_proj = linear(hidden, values)
-        self.decay_proj = nn.Sequential(linear(hidden, rank), linear(rank, keys, bias=True))
+        self.gk_proj = nn.Sequential(linear(hidden, rank), linear(rank, keys, bias=True))
         self.norm = nn.RMSNorm(values // self.heads, eps=NORM_EPSILON)
         self.o_proj = linear(values, hidden, scale=output_scale)
 
     def forward(self, x):
         batch, length, _ = x.shape
-        decay = F.logsigmoid(self.decay_proj(x)) / self.divisor
+        decay = F.logsigmoid(self.gk_proj(x)) / self.divisor
         q, k, v, decay = (
             u.view(batch, length, self.heads, -1)
             for u in (self.q_proj(x), self.k_proj(x), self.v_proj(x), decay))

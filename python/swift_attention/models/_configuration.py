@@ -49,6 +49,8 @@ class GatedLinearLayer:
     decay_rank: int
     decay_divisor: float
     gate: str
+    # ε of the norm over each head.
+    norm_epsilon: float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -262,8 +264,15 @@ def _exact(section: _Section, hidden: int, is_cosine: bool) -> ExactLayer:
 
 def _gated_linear(section: _Section, hidden: int) -> GatedLinearLayer:
     section.require_known((
-        "type", "heads", "gate", "key_expansion", "value_expansion", "decay_rank",
-        "decay_divisor"))
+        "type", "heads", "key_value_heads", "key_expansion", "value_expansion",
+        "convolution_width", "convolution_bias", "feature_map", "decay_rank", "decay_divisor",
+        "smallest_decay", "gate", "norm_epsilon"))
+    # What the Swift package can compute besides.
+    for key in ("key_value_heads", "convolution_width", "smallest_decay"):
+        if section.values.get(key) is not None:
+            section.fail(key, "null in this package")
+    section.truth("convolution_bias", False)
+    section.text("feature_map", "identity", ("identity",))
     heads = section.extent("heads", _DEFAULT_HEADS)
 
     def width(key: str, default: float) -> int:
@@ -280,4 +289,5 @@ def _gated_linear(section: _Section, hidden: int) -> GatedLinearLayer:
         heads=heads, key_width=width("key_expansion", 0.5), value_width=width("value_expansion", 1),
         decay_rank=section.extent("decay_rank", 16),
         decay_divisor=section.positive("decay_divisor", 16.0),
-        gate=section.text("gate", "swish", _GATES))
+        gate=section.text("gate", "swish", _GATES),
+        norm_epsilon=section.positive("norm_epsilon", 1e-6))

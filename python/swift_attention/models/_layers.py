@@ -14,9 +14,6 @@ from ..fla._recurrence import unit_vectors
 from ._caches import KeyValueCache, StateCache
 from ._configuration import ExactLayer, GatedLinearLayer, ModelConfiguration
 
-# ε of the norm over each head of gated linear attention.
-_HEAD_EPSILON = 1e-6
-
 
 class TokenContext:
     """What all layers need to know about the tokens of a call."""
@@ -110,9 +107,14 @@ class GatedLinearAttention(nn.Module):
         self.k_proj = _linear(hidden, layer.key_width)
         self.v_proj = _linear(hidden, layer.value_width)
         self.g_proj = _linear(hidden, layer.value_width)
-        self.decay_proj = nn.Sequential(
+        self.gk_proj = nn.Sequential(
             _linear(hidden, layer.decay_rank), _linear(layer.decay_rank, layer.key_width, True))
-        self.norm = nn.RMSNorm(layer.value_width // layer.heads, eps=_HEAD_EPSILON)
+        norm = nn.RMSNorm(layer.value_width // layer.heads, eps=layer.norm_epsilon)
+        # Checkpoints have it under two names.
+        if layer.gate == "swish":
+            self.g_norm_swish_gate = norm
+        else:
+            self.g_norm = norm
         self.o_proj = _linear(layer.value_width, hidden)
 
     def make_cache(self) -> StateCache:
@@ -123,7 +125,7 @@ class GatedLinearAttention(nn.Module):
     ) -> Tensor:
         """[batch, length, hidden] to the same."""
         keys, values = self.k_proj(x), self.v_proj(x)
-        decay = functional.logsigmoid(self.decay_proj(x)) / self.layer.decay_divisor
+        decay = functional.logsigmoid(self.gk_proj(x)) / self.layer.decay_divisor
         if context.padding_mask is not None:
             # A padded token writes nothing into the state and does not decay it.
             padding = ~context.padding_mask.unsqueeze(-1)
@@ -137,8 +139,11 @@ class GatedLinearAttention(nn.Module):
         if cache is not None:
             cache.state = state.detach()
         gate = self.g_proj(x)
-        gate = functional.silu(gate) if self.layer.gate == "swish" else gate.sigmoid()
-        return self.o_proj(self.norm(output).flatten(-2) * gate)
+        if self.layer.gate == "swish":
+            gated = self.g_norm_swish_gate(output).flatten(-2) * functional.silu(gate)
+        else:
+            gated = self.g_norm(output).flatten(-2) * gate.sigmoid()
+        return self.o_proj(gated)
 
 
 class FeedForward(nn.Module):
