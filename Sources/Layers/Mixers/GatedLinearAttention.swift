@@ -22,8 +22,7 @@ public struct GatedLinearAttention: RecurrentMixer, ConfiguredMixer {
   private let options: Options
   private let projections: HeadProjections
   private let featureMap: FeatureMapLayer
-  /// One after the other.
-  private let decay: [Linear]
+  private let decay: LinearChain
   private let gate: Linear?
   private let output: GatedOutput
 
@@ -38,18 +37,16 @@ public struct GatedLinearAttention: RecurrentMixer, ConfiguredMixer {
       appliesSiLU: options.convolution.width != nil, scope: scope)
     featureMap = try FeatureMapLayer(
       options.featureMap, dimension: extents.keyDimension, scope: scope)
-    if let rank = options.decayRank {
-      decay = [
-        try Linear(inputs: hidden, outputs: rank, scope: scope["gk_proj"]["0"]),
-        try Linear(
-          inputs: rank, outputs: extents.keyWidth, hasBias: true, scope: scope["gk_proj"]["1"]),
-      ]
-    } else {
-      decay = [
+    decay =
+      try options.decayRank.map {
+        try LinearChain(
+          inputs: hidden, rank: $0, outputs: extents.keyWidth, hasBias: true,
+          scope: scope["gk_proj"])
+      }
+      ?? LinearChain([
         try Linear(
           inputs: hidden, outputs: options.heads, hasBias: true, scope: scope["gk_proj"])
-      ]
-    }
+      ])
     let width = options.heads * extents.valueDimension
     gate =
       options.gate == nil
@@ -64,8 +61,7 @@ public struct GatedLinearAttention: RecurrentMixer, ConfiguredMixer {
 
   public func mixed(_ x: Tensor, _ stream: inout TokenStream) throws -> Tensor {
     let rows = try projections(x, &stream)
-    let logits = try decay.reduce(x) { try $1($0) }
-    var gates = try logits.logSigmoid(dividedBy: options.decayDivisor)
+    var gates = try decay(x).logSigmoid(dividedBy: options.decayDivisor)
     if let smallest = options.smallestDecay { gates = try gates.clamped(to: smallest...) }
     if options.decayRank != nil {
       gates = try gates.separated(dimension: projections.extents.keyDimension)

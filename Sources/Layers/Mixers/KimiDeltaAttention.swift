@@ -18,10 +18,10 @@ public struct KimiDeltaAttention: RecurrentMixer, ConfiguredMixer {
   public let hidden: Int
   private let options: Options
   private let projections: HeadProjections
-  private let decayLogits: LowRankLinear
+  private let decayLogits: LinearChain
   private let decay: StepDecay
   private let beta: Linear
-  private let gate: LowRankLinear
+  private let gate: LinearChain
   private let output: GatedOutput
 
   public init(hidden: Int, options: Options, outputScale: Double, scope: ParameterScope) throws {
@@ -32,19 +32,18 @@ public struct KimiDeltaAttention: RecurrentMixer, ConfiguredMixer {
     projections = try HeadProjections(
       hidden: hidden, extents: extents, convolution: options.convolution, appliesSiLU: true,
       scope: scope)
-    let isFLA = options.layout == .fla
-    func lowRank(_ name: String, _ outputs: Int, hasBias: Bool) throws -> LowRankLinear {
-      try LowRankLinear(
-        inputs: hidden, rank: extents.valueDimension, outputs: outputs, hasBias: hasBias,
-        first: isFLA ? scope[name + "_proj"]["0"] : scope[name + "_a_proj"],
-        second: isFLA ? scope[name + "_proj"]["1"] : scope[name + "_b_proj"])
+    func gateProjection(_ name: String, _ outputs: Int, hasBias: Bool) throws -> LinearChain {
+      try options.layout.gateProjection(
+        name, inputs: hidden, rank: extents.valueDimension, outputs: outputs, hasBias: hasBias,
+        scope: scope)
     }
-    decayLogits = try lowRank("f", extents.valueHeads * extents.keyDimension, hasBias: false)
+    decayLogits = try gateProjection(
+      "f", extents.valueHeads * extents.keyDimension, hasBias: false)
     decay = try StepDecay(
       heads: extents.valueHeads, channels: extents.keyDimension,
-      rateShape: isFLA ? nil : [1, 1, extents.valueHeads, 1], scope: scope)
+      rateShape: options.layout == .kimi ? [1, 1, extents.valueHeads, 1] : nil, scope: scope)
     beta = try Linear(inputs: hidden, outputs: extents.valueHeads, scope: scope["b_proj"])
-    gate = try lowRank("g", extents.valueWidth, hasBias: isFLA)
+    gate = try gateProjection("g", extents.valueWidth, hasBias: true)
     let norm = try GatedNorm(
       width: extents.valueDimension, gate: .sigmoid, epsilon: options.normEpsilon,
       scope: scope["o_norm"])
@@ -69,12 +68,37 @@ public struct KimiDeltaAttention: RecurrentMixer, ConfiguredMixer {
 }
 
 extension KimiDeltaAttention {
-  /// The names of the low-rank projections: the same mixer is published with two.
+  /// The projections of decays and of the output's gate: the same mixer is published with three.
   public enum Layout: String, CaseIterable, Sendable, Codable {
     /// flash-linear-attention: `f_proj.0`, `f_proj.1`, `g_proj.0`, and `g_proj.1` with a bias.
     case fla
     /// Kimi Linear: `f_a_proj`, `f_b_proj`, `g_a_proj`, `g_b_proj`, and `A_log` of shape [1, 1, heads, 1].
     case kimi
+    /// Bailing hybrids: `f_proj` and `g_proj` of full rank.
+    case bailing
+
+    /// - Parameters:
+    ///   - name: the beginning of the parameters' names.
+    ///   - hasBias: whether flash-linear-attention has a bias.
+    func gateProjection(
+      _ name: String, inputs: Int, rank: Int, outputs: Int, hasBias: Bool, scope: ParameterScope
+    ) throws -> LinearChain {
+      switch self {
+      case .fla:
+        try LinearChain(
+          inputs: inputs, rank: rank, outputs: outputs, hasBias: hasBias,
+          scope: scope[name + "_proj"])
+      case .kimi:
+        LinearChain([
+          try Linear(inputs: inputs, outputs: rank, scope: scope[name + "_a_proj"]),
+          try Linear(inputs: rank, outputs: outputs, scope: scope[name + "_b_proj"]),
+        ])
+      case .bailing:
+        LinearChain([
+          try Linear(inputs: inputs, outputs: outputs, scope: scope[name + "_proj"])
+        ])
+      }
+    }
   }
 
   /// How a layer divides its width.
@@ -114,19 +138,4 @@ extension KimiDeltaAttention {
         valueDimension: valueDimension)
     }
   }
-}
-
-/// y = W₂ W₁ x + b
-struct LowRankLinear: Sendable {
-  private let first, second: Linear
-
-  init(
-    inputs: Int, rank: Int, outputs: Int, hasBias: Bool, first: ParameterScope,
-    second: ParameterScope
-  ) throws {
-    self.first = try Linear(inputs: inputs, outputs: rank, scope: first)
-    self.second = try Linear(inputs: rank, outputs: outputs, hasBias: hasBias, scope: second)
-  }
-
-  func callAsFunction(_ x: Tensor) throws -> Tensor { try second(first(x)) }
 }

@@ -4,7 +4,7 @@ import AttentionCLibrary
 
 extension RecurrentCase {
   /// Mixers whose tokens erase from a matrix state what they replace, besides Gated DeltaNet.
-  static let erasing: [RecurrentCase] = deltaNets + kimi + products + combas
+  static let erasing: [RecurrentCase] = deltaNets + kimi + secondNets + products + combas
 
   /// The factor of a state-space decay.
   private static func decay(_ p: NaiveParameters, _ logits: [Double], _ head: Int) -> Double {
@@ -68,15 +68,21 @@ extension RecurrentCase {
     bounded.allowsNegativeEigenvalues = true
     var published = plain
     published.layout = .kimi
-    return [("plain", plain), ("bounded", bounded), ("kimi", published)].map { name, options in
+    var full = plain
+    full.layout = .bailing
+    return [
+      ("plain", plain), ("bounded", bounded), ("kimi", published), ("bailing", full),
+    ].map { name, options in
       RecurrentCase("kimi delta, \(name)", KimiDeltaAttention.self, options) { p, xs in
         let extents = options.extents(hidden: hidden)
         let heads = NaiveHeads(p, xs, extents, silu: true)
         let group = extents.valueHeads / extents.heads
         func lowRank(_ name: String, _ x: [Double]) -> [Double] {
-          options.layout == .fla
-            ? p.linear("\(name)_proj.1", p.linear("\(name)_proj.0", x))
-            : p.linear("\(name)_b_proj", p.linear("\(name)_a_proj", x))
+          switch options.layout {
+          case .fla: p.linear("\(name)_proj.1", p.linear("\(name)_proj.0", x))
+          case .kimi: p.linear("\(name)_b_proj", p.linear("\(name)_a_proj", x))
+          case .bailing: p.linear("\(name)_proj", x)
+          }
         }
         var states = Array(
           repeating: NaiveState(extents.keyDimension, extents.valueDimension),
@@ -99,6 +105,52 @@ extension RecurrentCase {
             states[head].write(
               key, held.indices.map { beta * (heads.values[t][head][$0] - held[$0]) })
             return states[head].read(unit(heads.queries[t][head / group])).map {
+              $0 / Double(extents.keyDimension).squareRoot()
+            }
+          }
+          return naiveOutput(
+            p, outputs, norm: "o_norm", epsilon: normEpsilon, gate: lowRank("g", xs[t]), sigmoid)
+        }
+      }
+    }
+  }()
+
+  private static let secondNets: [RecurrentCase] = {
+    var plain = GatedDeltaNet2.Options(heads: 2)
+    plain.normEpsilon = normEpsilon
+    var grouped = plain
+    grouped.valueHeads = 4
+    grouped.valueDimension = 3
+    grouped.allowsNegativeEigenvalues = true
+    grouped.convolution = ConvolutionOptions(width: nil)
+    return [("plain", plain), ("grouped", grouped)].map { name, options in
+      RecurrentCase("gated delta net 2, \(name)", GatedDeltaNet2.self, options) { p, xs in
+        let extents = options.extents(hidden: hidden)
+        let heads = NaiveHeads(p, xs, extents, silu: true)
+        let group = extents.valueHeads / extents.heads
+        func lowRank(_ name: String, _ x: [Double]) -> [Double] {
+          p.linear("\(name)_proj.1", p.linear("\(name)_proj.0", x))
+        }
+        var states = Array(
+          repeating: NaiveState(extents.keyDimension, extents.valueDimension),
+          count: extents.valueHeads)
+        return xs.indices.map { t in
+          let logits = zip(lowRank("f", xs[t]), p["dt_bias"]).map { $0 + $1 }
+          let outputs = (0..<extents.valueHeads).map { head -> [Double] in
+            let shared = head / group
+            let rate = exp(p["A_log"][shared])
+            states[head].decay(
+              logits.parts(extents.heads)[shared].map { exp(-rate * softplus($0)) })
+            let key = unit(heads.keys[t][shared])
+            let largest = options.allowsNegativeEigenvalues ? 2.0 : 1
+            let erase = p.linear("b_proj", xs[t]).parts(extents.heads)[shared].map {
+              largest * sigmoid($0)
+            }
+            let write = p.linear("w_proj", xs[t]).parts(extents.valueHeads)[head].map(sigmoid)
+            let held = states[head].read(erase * key)
+            let value = write * heads.values[t][head]
+            states[head].write(key, zip(value, held).map { $0 - $1 })
+            return states[head].read(unit(heads.queries[t][shared])).map {
               $0 / Double(extents.keyDimension).squareRoot()
             }
           }

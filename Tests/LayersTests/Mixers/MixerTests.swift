@@ -171,19 +171,5 @@ struct MixerCase: Sendable, CustomTestStringConvertible {
     for (expected, options) in exact {
       #expect(name { try options.validate(hidden: 8) } == expected, "\(options)")
     }
-    var linear = GatedLinearAttention.Options(heads: 2)
-    linear.keyExpansion = 0.3
-    #expect(name { try linear.validate(hidden: 8) } == "keyExpansion")
-    linear = .init(heads: 2)
-    linear.valueExpansion = -.infinity
-    #expect(name { try linear.validate(hidden: 8) } == "valueExpansion")
-    linear.valueExpansion = 0x1p50
-    #expect(name { try linear.validate(hidden: 8) } == "valueExpansion times the hidden size")
-    linear = .init(heads: 2)
-    linear.decayRank = .max
-    #expect(name { try linear.validate(hidden: 8) } == "decayRank")
-    linear = .init(heads: 2)
-    linear.decayDivisor = 0
-    #expect(name { try linear.validate(hidden: 8) } == "decayDivisor")
   }
 }

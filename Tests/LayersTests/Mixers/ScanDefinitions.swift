@@ -3,8 +3,8 @@ import AttentionCLibrary
 @testable import AttentionLayers
 
 extension RecurrentCase {
-  /// Mixers with one state per channel, besides Mamba.
-  static let scans: [RecurrentCase] = hgrns + griffins + minimal
+  /// Mixers whose channels have states of their own, besides Mamba.
+  static let scans: [RecurrentCase] = hgrns + griffins + minimal + convolutions
 
   /// h_t = decay ⊙ h_{t−1} + input, token by token.
   private static func scan(_ decays: [[Double]], _ inputs: [[Double]]) -> [[Double]] {
@@ -99,5 +99,19 @@ extension RecurrentCase {
         return p.linear("linear_out", scan(decays, inputs))
       },
     ]
+  }()
+
+  private static let convolutions: [RecurrentCase] = {
+    let plain = GatedConvolution.Options()
+    var biased = plain
+    biased.width = 4
+    biased.hasBias = true
+    return [("plain", plain), ("biased", biased)].map { name, options in
+      RecurrentCase("gated convolution, \(name)", GatedConvolution.self, options) { p, xs in
+        let parts = p.linear("in_proj", xs).map { $0.parts(3) }
+        let convolved = p.convolved("conv", parts.map { $0[0] * $0[2] }, appliesSiLU: false)
+        return zip(parts, convolved).map { p.linear("out_proj", $0[1] * $1) }
+      }
+    }
   }()
 }

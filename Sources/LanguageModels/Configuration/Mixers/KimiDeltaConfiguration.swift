@@ -18,7 +18,7 @@ public struct KimiDeltaConfiguration: TabledConfiguration {
       "smallest_decay", \.smallestDecay, "a negative number that log-decays approach",
       absence: "no limit"),
     .normEpsilon(\.normEpsilon),
-    .init("layout", \.layout, "the names of the parameters: those of `fla` or `kimi`"),
+    .init("layout", \.layout, "the projections of gates: those of `fla`, `kimi` or `bailing`"),
   ]
 
   public var options: KimiDeltaAttention.Options

@@ -22,9 +22,10 @@ public final class MixerRegistry: Sendable {
     MambaConfiguration.self, Mamba2Configuration.self, HGRNConfiguration.self,
     HGRN2Configuration.self, RWKV6Configuration.self, RWKV7Configuration.self,
     DeltaNetConfiguration.self, GatedDeltaNetConfiguration.self,
-    KimiDeltaConfiguration.self, GatedDeltaProductConfiguration.self, CombaConfiguration.self,
+    GatedDeltaNet2Configuration.self, KimiDeltaConfiguration.self,
+    GatedDeltaProductConfiguration.self, CombaConfiguration.self,
     SlotAttentionConfiguration.self, GriffinConfiguration.self, MinGRUConfiguration.self,
-    MinLSTMConfiguration.self, ForgettingConfiguration.self,
+    MinLSTMConfiguration.self, GatedConvolutionConfiguration.self, ForgettingConfiguration.self,
   ]
 
   private let registered = Mutex<[any MixerConfiguration.Type]>([])
