@@ -39,8 +39,9 @@ enum TrainingAModel {
     let logits = try model(tokens)
     print(logits.shape)  // [1, 6, 256]
 
-    let parameters = try Checkpoint(folder: folder).parameters.tracked()
-    let tracked = try LanguageModel(model.configuration, parameters: parameters)
+    let checkpoint = try Checkpoint(folder: folder)
+    let parameters = checkpoint.parameters.tracked()
+    let tracked = try LanguageModel(model.description, parameters: parameters)
     let targets = try Tensor(ByteTokenizer().encode("unc f("), [1, 6])
     let loss = try tracked.loss(tokens: tokens, targets: targets)
     let gradients = try loss.gradients(of: parameters.tensors)
@@ -49,8 +50,7 @@ enum TrainingAModel {
     let update = try optimizer.step(
       parameters.tensors.map { $0.detached() }, gradients: gradients, rate: 1e-3,
       state: AdamW.State(for: parameters.tensors))
-    let better = try Checkpoint(
-      configuration: model.configuration, parameters: parameters.replacing(update.parameters))
+    let better = checkpoint.replacing(try parameters.replacing(update.parameters))
     try better.write(to: output + "/tuned")
 
     let after = try better.model().loss(tokens: tokens, targets: targets)

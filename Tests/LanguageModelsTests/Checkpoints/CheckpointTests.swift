@@ -41,7 +41,7 @@ import Testing
     let logits = try read.model()(tokens)
     #expect(logits.dtype == .bfloat16)
     let exact = try LanguageModel(
-      read.configuration, parameters: read.parameters.mapping { try $0.cast(to: .float32) })
+      read.description, parameters: read.parameters.mapping { try $0.cast(to: .float32) })
     // Six layers of rounding to 8 bits.
     try expectClose(logits, exact(tokens), within: 0.03)
   }
@@ -78,7 +78,7 @@ import Testing
         (path: $0, tensor: $1)
       }
       try change(&pairs)
-      try Checkpoint(configuration: original.configuration, parameters: Parameters(pairs))
+      try original.replacing(Parameters(pairs))
         .write(to: path)
     }
     try rewritten { $0.removeAll { $0.path == "norm.weight" } }

@@ -95,7 +95,7 @@ import Testing
     #expect(tried == [store.path(step: 4), store.path(step: 5)])
     // The error for a checkpoint that still exists is thrown, and an incomplete one is ignored.
     try folder.write("run/checkpoint-5/config.json", "{")
-    #expect(throws: ConfigurationError.self) { try store.readLatest(Checkpoint.init(folder:)) }
+    #expect(throws: ConfigurationError.self) { try store.readLatest { try Checkpoint(folder: $0) } }
     unlink(store.path(step: 5) + "/config.json")
     #expect(store.latest == store.path(step: 3))
     #expect(try CheckpointStore(folder: folder.path("absent")).readLatest { $0 } == nil)

@@ -43,7 +43,7 @@ func checkMixer() throws {
   let checkpoint = try Checkpoint(folder: saved)
   let model = try checkpoint.model()
   try check(
-    model.configuration.layers.layers.map(\.type) == ["gated_unit", "softmax"]
+    checkpoint.configuration?.layers.layers.map(\.type) == ["gated_unit", "softmax"]
       && checkpoint.parameters.paths.contains("layers.0.mixer.candidate_proj.weight"),
     "the checkpoint is of another model")
 
