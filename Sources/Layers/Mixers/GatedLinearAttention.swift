@@ -16,8 +16,6 @@ import AttentionTensors
 /// Reference: Yang, Wang, Shen, Panda, Kim, *Gated linear attention transformers with
 /// hardware-efficient training* (2024).
 public struct GatedLinearAttention: RecurrentMixer, ConfiguredMixer {
-  public typealias Gate = OutputGate
-
   public let hidden: Int
   private let options: Options
   private let projections: HeadProjections

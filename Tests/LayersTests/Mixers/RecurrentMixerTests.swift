@@ -65,6 +65,21 @@ struct RecurrentCase: Sendable, CustomTestStringConvertible {
     try expectClose(rounded(x.cast(to: .float32)), expected, within: 1e-5, test.mixer.name)
   }
 
+  /// At most sixteen tensors are rounded on the way from the tokens to the outputs, each with an error of 2⁻⁹/√3
+  /// (RMS, relative): as if they all added up.
+  @Test(arguments: RecurrentCase.all) func halfPrecisionIsClose(_ test: RecurrentCase) throws {
+    let x = try normal([1, 13, hidden], 9).cast(to: .bfloat16)
+    let rounded = try test.layer(dtype: .bfloat16)
+    let parameters = try test.mixer.parameters(dtype: .bfloat16)
+    let exact = try test.mixer.make(
+      ParameterScope(parameters.mapping { try $0.cast(to: .float64) }, dtype: .float64))
+    let output = try rounded(x)
+    #expect(output.dtype == .bfloat16)
+    try expectClose(
+      output, exact(x.cast(to: .float64)), within: 16 * 0x1p-9 / 3.0.squareRoot(),
+      test.mixer.name)
+  }
+
   @Test(arguments: RecurrentCase.all) func piecesAreTheWhole(_ test: RecurrentCase) throws {
     let mixer = try test.layer(dtype: .float32)
     let x = try normal([2, 11, hidden], 6, dtype: .float32)
