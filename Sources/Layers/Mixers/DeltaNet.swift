@@ -22,6 +22,7 @@ public struct DeltaNet: RecurrentMixer, ConfiguredMixer {
   private let output: GatedOutput
 
   public init(hidden: Int, options: Options, outputScale: Double, scope: ParameterScope) throws {
+    try options.validate(hidden: hidden)
     let extents = try options.extents(hidden: hidden)
     // The silu of queries and keys is that of their convolutions.
     let convolves = options.featureMap == .swish

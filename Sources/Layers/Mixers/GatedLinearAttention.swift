@@ -27,6 +27,7 @@ public struct GatedLinearAttention: RecurrentMixer, ConfiguredMixer {
   public init(
     hidden: Int, options: Options, outputScale: Double = 1, scope: ParameterScope
   ) throws {
+    try options.validate(hidden: hidden)
     let extents = try options.extents(hidden: hidden)
     self.hidden = hidden
     self.options = options

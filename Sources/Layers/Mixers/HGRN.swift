@@ -21,6 +21,7 @@ public struct HGRN: RecurrentMixer, ConfiguredMixer {
   private let output: Linear
 
   public init(hidden: Int, options: Options, outputScale: Double, scope: ParameterScope) throws {
+    try options.validate(hidden: hidden)
     let width = try options.width(hidden: hidden)
     func projection(_ name: String) throws -> ConvolvedProjection {
       try ConvolvedProjection(

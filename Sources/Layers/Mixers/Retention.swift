@@ -20,6 +20,7 @@ public struct Retention: RecurrentMixer, ConfiguredMixer {
   private let output: GatedOutput
 
   public init(hidden: Int, options: Options, outputScale: Double, scope: ParameterScope) throws {
+    try options.validate(hidden: hidden)
     let extents = try options.extents(hidden: hidden)
     self.hidden = hidden
     self.options = options

@@ -5,7 +5,7 @@ import AttentionCLibrary
 extension RecurrentCase {
   /// Mixers whose tokens add to a matrix state.
   static let additive: [RecurrentCase] =
-    gatedLinear + retention + linear + lightning + hgrn2 + slots
+    gatedLinear + retention + linear + lightning + hgrn2 + slots + mlstm
 
   private static let gatedLinear: [RecurrentCase] = {
     var plain = GatedLinearAttention.Options(heads: 2)
@@ -258,6 +258,47 @@ extension RecurrentCase {
           }
           return naiveOutput(
             p, [outputs.map(silu)], norm: "g_norm", epsilon: normEpsilon, gate: nil)
+        }
+      }
+    }
+  }()
+
+  private static let mlstm: [RecurrentCase] = {
+    var plain = MLSTM.Options(heads: 2)
+    plain.normEpsilon = normEpsilon
+    var biased = plain
+    biased.keyExpansion = 1
+    biased.gateCap = 3
+    biased.hasBias = true
+    return [("plain", plain), ("biased", biased)].map { name, options in
+      RecurrentCase("mlstm, \(name)", MLSTM.self, options) { p, xs in
+        let extents = try! options.extents(hidden: hidden)
+        let (k, v) = (extents.keyDimension, extents.valueDimension)
+        var states = Array(repeating: NaiveState(k, v), count: 2)
+        var sums = Array(repeating: NaiveState(k, 1), count: 2)
+        return xs.map { x in
+          func heads(_ name: String) -> [[Double]] { p.linear(name, x).parts(2) }
+          func gates(_ name: String) -> [Double] {
+            p.linear(name, x).map { options.gateCap * tanh($0 / options.gateCap) }
+          }
+          let (queries, keys, values) = (heads("q"), heads("k"), heads("v"))
+          let (inputs, forgets) = (gates("igate_preact"), gates("fgate_preact"))
+          let normal = (0..<2).flatMap { head -> [Double] in
+            let written = keys[head].map { $0 * exp(inputs[head]) }
+            let query = queries[head].map { $0 / Double(k).squareRoot() }
+            states[head].decay(sigmoid(forgets[head]))
+            states[head].write(written, values[head])
+            sums[head].decay(sigmoid(forgets[head]))
+            sums[head].write(written, [1])
+            let total = max(abs(sums[head].read(query)[0]), 1)
+            let h = states[head].read(query).map { $0 / total }
+            let mean = h.reduce(0, +) / Double(v)
+            let variance = h.reduce(0) { $0 + ($1 - mean) * ($1 - mean) } / Double(v)
+            return h.map { ($0 - mean) / (variance + normEpsilon).squareRoot() }
+          }
+          var scaled = normal * p["multihead_norm.weight"]
+          if options.hasBias { scaled = zip(scaled, p["multihead_norm.bias"]).map { $0 + $1 } }
+          return p.linear("out_proj", scaled * p.linear("ogate_preact", x).map(sigmoid))
         }
       }
     }

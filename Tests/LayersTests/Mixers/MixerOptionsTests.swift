@@ -66,6 +66,7 @@ import Testing
     .init("updates", GatedDeltaProduct.Options()) { $0.updates = 0 },
     .init("updates times 8", GatedDeltaProduct.Options()) { $0.updates = 1 << 20 },
     .init("correction", Comba.Options()) { $0.correction = .nan },
+    .init("gateCap", MLSTM.Options()) { $0.gateCap = 41 },
     .init("slots", SlotAttention.Options()) { $0.slots = 0 },
     .init("featureMap", SlotAttention.Options()) { $0.featureMap = .hedgehog },
     .init("width", GriffinRecurrence.Options()) { $0.width = 6 },

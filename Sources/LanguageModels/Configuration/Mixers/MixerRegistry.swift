@@ -24,7 +24,8 @@ public final class MixerRegistry: Sendable {
     DeltaNetConfiguration.self, GatedDeltaNetConfiguration.self,
     GatedDeltaNet2Configuration.self, KimiDeltaConfiguration.self,
     GatedDeltaProductConfiguration.self, CombaConfiguration.self,
-    SlotAttentionConfiguration.self, GriffinConfiguration.self, MinGRUConfiguration.self,
+    SlotAttentionConfiguration.self, GriffinConfiguration.self, MLSTMConfiguration.self,
+    MinGRUConfiguration.self,
     MinLSTMConfiguration.self, GatedConvolutionConfiguration.self, ForgettingConfiguration.self,
   ]
 
