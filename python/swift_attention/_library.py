@@ -110,16 +110,15 @@ class Operator:
         self._explain = _function(
             _library, f"sa_{name}_explain", ctypes.c_void_p, ctypes.c_char_p, ctypes.c_size_t,
             ctypes.POINTER(ctypes.c_size_t))
-        # Inputs stand between what all structs begin with and the options, results behind those.
+        # Inputs stand between what all structs begin with and the first option, results behind that. Options
+        # that later versions added stand at the end.
         fields = iter(self.kinds.items())
         next(field for field, kind in fields if field == "kernel")
         inputs, options = [], []
         for field, kind in fields:
             if kind != "tensor":
                 options.append(field)
-            elif options:
-                break
-            else:
+            elif not options:
                 inputs.append(field)
         self.differentiable = tuple(x for x in inputs if f"{x}_gradient" in self.kinds)
         # Those that may have gradients come first.

@@ -26,7 +26,7 @@ extern "C" {
 #endif
 
 /// The version of this interface. It increases when a field is added at the end of a struct or a function
-/// is added, which does not break older callers; its hundreds increase with changes that do.
+/// is added, for which older callers need only be compiled again; its hundreds increase with changes that need more.
 #define SA_INTERFACE_VERSION 101
 
 /// The SA_INTERFACE_VERSION that the library was built with.

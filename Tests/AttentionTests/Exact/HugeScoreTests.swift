@@ -132,12 +132,12 @@ import Testing
     _ problem: Problem, on device: Device,
     _ body: (_ results: [Tensor], _ label: String) throws -> Void
   ) throws {
-    for gradients in [false, true] {
-      let kernels = try problem.kernels(on: device, needsGradient: gradients)
-      #expect(!kernels.isEmpty)
-      for kernel in kernels where kernel != "cpu.reference" {
-        for set in device == .cpu ? InstructionSet.supported : [.current] {
-          try InstructionSet.withCurrent(set) {
+    for set in device == .cpu ? InstructionSet.supported : [.current] {
+      try InstructionSet.withCurrent(set) {
+        for gradients in [false, true] {
+          let kernels = try problem.kernels(on: device, needsGradient: gradients)
+          #expect(!kernels.isEmpty)
+          for kernel in kernels where kernel != "cpu.reference" {
             try body(
               problem.results(kernel, on: device, gradients: gradients),
               "\(kernel) (\(set)), \(problem.size.testDescription)")

@@ -106,9 +106,7 @@ import Testing
     let outSeed = try Tensor.normal([item.batch, item.t, item.heads, item.v], using: &random)
     let inputs = try OperatorCall<ExactAttention>(
       queries: q.tracked(), keys: k, values: v, similarity: item.similarity(), mask: item.mask(),
-      terms: ScoreTerms(
-        softcap: terms.softcap, alibi: terms.alibi, bias: terms.bias?.tracked(),
-        logitDecay: terms.logitDecay, sinks: terms.sinks)
+      terms: terms.trackingBias
     ).arguments()
     let expected = try PlainExactKernel.reference.forward(inputs)
     let actual = try TiledExactKernel.float32.forward(inputs)
@@ -141,9 +139,7 @@ import Testing
       keys: draw(item.s, item.keyHeads, item.k),
       values: draw(item.s, item.keyHeads, item.v), similarity: item.similarity(),
       mask: item.mask(),
-      terms: ScoreTerms(
-        softcap: terms.softcap, alibi: terms.alibi, bias: terms.bias?.tracked(),
-        logitDecay: terms.logitDecay, sinks: terms.sinks)
+      terms: terms.trackingBias
     ).arguments()
     let kernel = TiledExactKernel.bfloat16
     #expect(kernel.objection(to: inputs.problem) == nil)
@@ -194,5 +190,14 @@ import Testing
     for row in 0..<length {
       #expect(output[row * 8].isNaN == (row >= length - 2), "row \(row)")
     }
+  }
+}
+
+extension ScoreTerms {
+  /// The same terms, with a bias that has a gradient.
+  fileprivate var trackingBias: ScoreTerms {
+    var terms = self
+    terms.bias = bias?.tracked()
+    return terms
   }
 }

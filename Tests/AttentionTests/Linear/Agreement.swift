@@ -18,7 +18,10 @@ func expectAgreement(_ kernel: String, _ linearCase: LinearCase) throws {
   let wide = try arguments.wide()
   let reference = try wide("cpu.reference")
   let gradients = try wide.gradients("cpu.reference")
-  let sharedDecay = try cancellation(of: wide, gradients["decay"])
+  let cancellations = [
+    "decay": try cancellation(of: wide, gradients["decay"]),
+    "initialState": try erasure(of: wide, gradients["initialState"]),
+  ]
   for set in InstructionSet.supported {
     try InstructionSet.withCurrent(set) {
       let result = try arguments(kernel)
@@ -28,7 +31,7 @@ func expectAgreement(_ kernel: String, _ linearCase: LinearCase) throws {
       #expect(state <= stateTolerance, "final state, \(set), \(linearCase)")
       for (name, gradient) in try arguments.gradients(kernel) {
         let error = try relativeError(gradient, #require(gradients[name]))
-        let limit = gradientTolerance * (name == "decay" ? sharedDecay : 1)
+        let limit = gradientTolerance * cancellations[name, default: 1]
         #expect(error <= limit, "gradient of \(name), \(set), \(linearCase)")
       }
     }
@@ -47,6 +50,22 @@ private func cancellation(of arguments: LinearCase.Arguments, _ gradient: Tensor
   let passing = try terms.absolute().sum([1])
   let sizes = try (passing * passing).sum().item() / (gradient * gradient).sum().item()
   return max(1, sizes.squareRoot())
+}
+
+/// The ratio of the terms of the initial state's gradient to their sum where tokens erase: the final state's gradient,
+/// decayed over all tokens, and what tokens take from it. Rounding is relative to the terms. At least 1.
+private func erasure(of arguments: LinearCase.Arguments, _ gradient: Tensor?) throws -> Double {
+  guard let gradient, gradient.elementCount > 0 else { return 1 }
+  switch arguments.update {
+  case .additive, .additiveBefore: return 1
+  default: break
+  }
+  var decayed = arguments
+  decayed.update = .additive
+  decayed.outputGradient = try Tensor.zeros(arguments.outputGradient.shape, dtype: .float64)
+  let terms = try #require(decayed.gradients("cpu.reference")["initialState"])
+  let (size, sum) = (try terms.squared().sum().item(), try gradient.squared().sum().item())
+  return sum > 0 ? max(1, (size / sum).squareRoot()) : 1
 }
 
 extension LinearCase.Arguments {

@@ -31,6 +31,9 @@ struct FlashExactKernel: ExactKernel {
   /// Places of queries and keys are 32-bit numbers, also with a window added.
   private static let longest = 1 << 28
 
+  /// The terms that the kernels add to scores; another is an objection, never ignored.
+  private static let terms: ScoreTermSet = [.softcap, .alibi, .bias, .logitDecay, .sinks]
+
   func objection(to device: Device) -> Objection? { .unlessGPU(device) }
 
   func objection(to problem: ExactProblem) -> Objection? {
@@ -42,6 +45,9 @@ struct FlashExactKernel: ExactKernel {
     case .tf32 where !problem.allowsTF32:
       return Objection("rounds to TF32, which the call does not allow")
     default: break
+    }
+    guard problem.terms.isSubset(of: Self.terms) else {
+      return Objection("the scores have a term that it does not add")
     }
     let dimension = max(problem.keyDimension, problem.valueDimension)
     if dimension > FlashTile.largestDimension {
