@@ -13,7 +13,8 @@ import AttentionTensors
 /// [*Hierarchically gated recurrent neural network*](https://arxiv.org/abs/2311.04823) (2023), with a real state.
 public struct HGRN: RecurrentMixer, ConfiguredMixer {
   public let hidden: Int
-  private let options: Options
+  /// γ [channels], on the device of the parameters.
+  private let bound: Tensor?
   private let input: ConvolvedProjection
   private let forget: ConvolvedProjection
   private let gate: Linear
@@ -29,10 +30,13 @@ public struct HGRN: RecurrentMixer, ConfiguredMixer {
         appliesSiLU: false, scope: scope)
     }
     self.hidden = hidden
-    self.options = options
     input = try projection("i")
     forget = try projection("f")
-    gate = try Linear(inputs: hidden, outputs: width, scope: scope["g_proj"])
+    let gate = try Linear(inputs: hidden, outputs: width, scope: scope["g_proj"])
+    self.gate = gate
+    bound = try options.lowerBound.map {
+      try .full([width], $0, dtype: .float64, device: gate.weight.device)
+    }
     norm = try GatedNorm(width: width, epsilon: options.normEpsilon, scope: scope["g_norm"])
     output = try Linear(
       inputs: width, outputs: hidden, scale: outputScale, scope: scope["o_proj"])
@@ -41,9 +45,6 @@ public struct HGRN: RecurrentMixer, ConfiguredMixer {
   public func mixed(_ x: Tensor, _ stream: inout TokenStream) throws -> Tensor {
     let candidates = try input(x, &stream).silu()
     let logits = try stream.context.padding(forget(x, &stream), with: Self.openGate)
-    let bound = try options.lowerBound.map {
-      try Tensor.full([candidates.shape[2]], $0, dtype: .float64, device: x.device)
-    }
     let result = try hgrn(
       candidates: candidates, forgetLogits: logits, lowerBound: bound,
       initialState: stream.states["state"], cumulativeLengths: stream.cumulativeLengths)

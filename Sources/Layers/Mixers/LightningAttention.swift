@@ -15,6 +15,7 @@ import AttentionTensors
 public struct LightningAttention: RecurrentMixer, ConfiguredMixer {
   public let hidden: Int
   private let heads: Int
+  /// −s [heads], on the device of the parameters.
   private let decay: Tensor
   private let input: Linear
   private let gate: Linear
@@ -26,8 +27,8 @@ public struct LightningAttention: RecurrentMixer, ConfiguredMixer {
     let width = options.heads * options.dimension(hidden: hidden)
     self.hidden = hidden
     heads = options.heads
-    decay = try Tensor(options.decays)
     input = try Linear(inputs: hidden, outputs: 3 * width, scope: scope["qkv_proj"])
+    decay = try Tensor(options.decays).moved(to: input.weight.device)
     gate = try Linear(inputs: hidden, outputs: width, scope: scope["output_gate"])
     norm = try GatedNorm(
       width: width, gate: .sigmoid, epsilon: options.normEpsilon, scope: scope["norm"])
@@ -41,7 +42,7 @@ public struct LightningAttention: RecurrentMixer, ConfiguredMixer {
     let parts = try rows.split(-1, sizes: [dimension, dimension, dimension])
     let result = try linearAttention(
       queries: parts[0], keys: parts[1], values: parts[2],
-      decay: stream.decays(perHead: decay.moved(to: x.device)), scale: 1,
+      decay: stream.decays(perHead: decay), scale: 1,
       initialState: stream.states["state"], cumulativeLengths: stream.cumulativeLengths)
     stream.states["state"] = result.finalState
     return try output(norm(result.output.joinedHeads(), gate: gate(x)))

@@ -18,6 +18,8 @@ public struct Mamba2: RecurrentMixer, ConfiguredMixer {
   private let options: Options
   private let width: Int
   private let input: Linear
+  /// What multiplies the projection, on its device; nil if it is 1 everywhere.
+  private let multipliers: Tensor?
   private let convolution: ShortConvolution?
   private let decay: StepDecay
   private let skip: Tensor
@@ -30,9 +32,13 @@ public struct Mamba2: RecurrentMixer, ConfiguredMixer {
     self.options = options
     width = try options.width(hidden: hidden)
     let sizes = options.partSizes(width: width)
-    input = try Linear(
+    let input = try Linear(
       inputs: hidden, outputs: sizes.reduce(0, +), hasBias: options.hasBias,
       scope: scope["in_proj"])
+    self.input = input
+    multipliers = try options.multipliers(width: width).map {
+      try Tensor($0).cast(to: scope.dtype).moved(to: input.weight.device)
+    }
     convolution = try options.convolution.layer(
       channels: sizes[1] + sizes[2] + sizes[3], appliesSiLU: true, scope: scope["conv1d"])
     decay = try StepDecay(heads: options.heads, scope: scope)
@@ -51,8 +57,9 @@ public struct Mamba2: RecurrentMixer, ConfiguredMixer {
   public func mixed(_ x: Tensor, _ stream: inout TokenStream) throws -> Tensor {
     let (heads, groups) = (options.heads, options.groups)
     let sizes = options.partSizes(width: width)
-    let projected = try scaled(
-      input(options.inputMultiplier == 1 ? x : x * options.inputMultiplier))
+    let scaled = options.inputMultiplier == 1 ? x : try x * options.inputMultiplier
+    var projected = try input(scaled)
+    if let multipliers { projected = try projected * multipliers }
     let convolved = sizes[1] + sizes[2] + sizes[3]
     let parts = try projected.split(-1, sizes: [sizes[0], convolved, sizes[4]])
     let rows = try stream.convolved(
@@ -69,15 +76,6 @@ public struct Mamba2: RecurrentMixer, ConfiguredMixer {
     stream.states["state"] = result.finalState
     let mixed = try result.output.joinedHeads()
     return try output(norm?(mixed, gate: parts[0]) ?? .swiglu(parts[0], mixed))
-  }
-
-  /// The five parts of the projection times their multipliers.
-  private func scaled(_ projected: Tensor) throws -> Tensor {
-    guard options.multipliers.contains(where: { $0 != 1 }) else { return projected }
-    let factors = zip(options.multipliers, options.partSizes(width: width)).flatMap {
-      [Double](repeating: $0, count: $1)
-    }
-    return try projected * Tensor(factors).cast(to: projected.dtype).moved(to: projected.device)
   }
 }
 
@@ -156,6 +154,14 @@ extension Mamba2 {
     /// The sizes of z, x, B, C and d.
     func partSizes(width: Int) -> [Int] {
       [width, width, groups * stateDimension, groups * stateDimension, heads]
+    }
+
+    /// The multiplier of every element of the projection; nil if all are 1.
+    func multipliers(width: Int) -> [Double]? {
+      guard multipliers.contains(where: { $0 != 1 }) else { return nil }
+      return zip(multipliers, partSizes(width: width)).flatMap {
+        [Double](repeating: $0, count: $1)
+      }
     }
   }
 }

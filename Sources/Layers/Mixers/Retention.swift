@@ -16,6 +16,8 @@ public struct Retention: RecurrentMixer, ConfiguredMixer {
   private let projections: HeadProjections
   private let featureMap: FeatureMapLayer
   private let rotary: RotaryEmbedding
+  /// ln γ [heads], on the device of the parameters.
+  private let decay: Tensor
   private let gate: Linear?
   private let output: GatedOutput
 
@@ -39,12 +41,12 @@ public struct Retention: RecurrentMixer, ConfiguredMixer {
       scope: scope[options.gate == .swish ? "g_norm_swish_gate" : "g_norm"])
     output = try GatedOutput(
       width: width, hidden: hidden, norm: norm, outputScale: outputScale, scope: scope["o_proj"])
+    decay = try retentionDecay(heads: options.heads).moved(to: norm.weight.device)
   }
 
   public func mixed(_ x: Tensor, _ stream: inout TokenStream) throws -> Tensor {
     let rows = try projections(x, &stream)
     let keys = try rotary(featureMap(rows.keys), context: stream.context)
-    let decay = try retentionDecay(heads: options.heads).moved(to: x.device)
     let result = try linearAttention(
       queries: rotary(featureMap(rows.queries), context: stream.context),
       keys: stream.withoutPadding(keys.repeatedHeads(to: options.heads)),
