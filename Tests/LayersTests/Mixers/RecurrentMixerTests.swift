@@ -110,15 +110,25 @@ struct RecurrentCase: Sendable, CustomTestStringConvertible {
     }
   }
 
-  /// Padding before, after and between pieces neither writes nor decays a state.
+  /// Padding neither writes a state nor decays it: not that of the tokens beside it, and before the first token not
+  /// that of later pieces.
   @Test(arguments: RecurrentCase.all) func paddingIsSkipped(_ test: RecurrentCase) throws {
     let mixer = try test.layer(dtype: .float32)
     let x = try normal([1, 9, hidden], 8, dtype: .float32)
-    var cache: (any MixerCache)? = mixer.makeCache()
-    let mask = try Tensor((0..<9).map { (3..<7).contains($0) }, [1, 9])
-    let context = try TokenContext(batch: 1, length: 9, paddingMask: mask)
-    let padded = try mixer(x, context: context, cache: &cache)
-    let expected = try mixer(x.sliced(1, 3..<7))
-    try expectClose(padded.sliced(1, 3..<7), expected, within: 1e-5, test.mixer.name)
+    func padded(_ tokens: Range<Int>, among pieces: [Range<Int>]) throws -> Tensor {
+      var cache: (any MixerCache)? = mixer.makeCache()
+      return try .concatenated(
+        pieces.map { piece in
+          let mask = try Tensor(piece.map { tokens.contains($0) }, [1, piece.count])
+          let context = try TokenContext(
+            batch: 1, length: piece.count, offset: piece.lowerBound, paddingMask: mask)
+          return try mixer(x.sliced(1, piece), context: context, cache: &cache)
+        }, 1
+      ).sliced(1, tokens)
+    }
+    let both = try padded(3..<7, among: [0..<9])
+    try expectClose(both, mixer(x.sliced(1, 3..<7)), within: 1e-5, test.mixer.name)
+    let before = try padded(3..<9, among: [0..<2, 2..<6, 6..<9])
+    try expectClose(before, mixer(x.sliced(1, 3..<9)), within: 1e-5, "\(test.mixer.name), pieces")
   }
 }
