@@ -44,7 +44,7 @@ public final class TextTokenizer: Tokenizer {
 
   /// Passes memory from thread to thread; one at a time has it.
   private struct ScratchBox: @unchecked Sendable {
-    let scratch: ModelScratch
+    var scratch = ModelScratch()
   }
 
   init(_ parts: Parts) throws {
@@ -95,15 +95,14 @@ public final class TextTokenizer: Tokenizer {
     guard String(validating: text, as: UTF8.self) != nil else {
       throw TokenizerError.invalidArgument("text", was: "not UTF-8", mustBe: "UTF-8")
     }
-    let box =
-      scratches.withLock { $0.popLast() } ?? ScratchBox(scratch: ModelScratch())
+    var box = scratches.withLock { $0.popLast() } ?? ScratchBox()
     defer { scratches.withLock { $0.append(box) } }
     var tokens: [Int32] = options.marksEnds ? parts.postProcessor.prefix : []
     tokens.reserveCapacity(text.count / 3 + 8)
     try rawTokens.forEachPart(of: text, findsSpecial: options.findsSpecialTokens) {
       (range, token) throws(TokenizerError) in
       if let token { return tokens.append(token.token) }
-      try encode(part: Array(text[range]), range.lowerBound == 0, options, &tokens, box.scratch)
+      try encode(part: Array(text[range]), range.lowerBound == 0, options, &tokens, &box.scratch)
     }
     if options.marksEnds { tokens += parts.postProcessor.suffix }
     return tokens
@@ -112,7 +111,7 @@ public final class TextTokenizer: Tokenizer {
   /// Appends the tokens of a part without added tokens that are not normalised.
   private func encode(
     part: [UInt8], _ startsText: Bool, _ options: EncodingOptions, _ tokens: inout [Int32],
-    _ scratch: ModelScratch
+    _ scratch: inout ModelScratch
   ) throws(TokenizerError) {
     var text = part
     try parts.normalizer?.apply(&text)
@@ -124,7 +123,7 @@ public final class TextTokenizer: Tokenizer {
         isWhole ? text : Array(text[range]), startsText: startsText && range.lowerBound == 0)
       try parts.preTokenizer?.apply(&pieces)
       try pieces.forEach { (piece) throws(TokenizerError) in
-        if !piece.isEmpty { try parts.model.append(piece, to: &tokens, scratch) }
+        if !piece.isEmpty { try parts.model.append(piece, to: &tokens, &scratch) }
       }
     }
   }

@@ -172,6 +172,13 @@ extension TokenizerCommand {
 extension [UInt8] {
   /// Appends a number in decimal digits.
   fileprivate mutating func append(decimal number: Int32) {
-    append(contentsOf: String(number).utf8)
+    // Digits from the last to the first; tokens are not negative.
+    let first = count
+    var rest = number
+    repeat {
+      append(UInt8(ascii: "0") + UInt8(rest % 10))
+      rest /= 10
+    } while rest > 0
+    self[first...].reverse()
   }
 }

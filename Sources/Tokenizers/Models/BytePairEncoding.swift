@@ -54,21 +54,21 @@ struct BytePairEncoding: TokenModel {
   func text(of token: Int32) -> ArraySlice<UInt8>? { vocabulary.text(of: token) }
 
   func append(
-    _ piece: UnsafeBufferPointer<UInt8>, to tokens: inout [Int32], _ scratch: ModelScratch
+    _ piece: UnsafeBufferPointer<UInt8>, to tokens: inout [Int32], _ scratch: inout ModelScratch
   ) throws(TokenizerError) {
     guard let wordStart, !options.ignoresMerges else {
-      return try appendWord(piece, to: &tokens, scratch)
+      return try appendWord(piece, to: &tokens, &scratch)
     }
     var start = 0
     while start < piece.count {
       let end = wordStart.end(of: piece, from: start)
-      try appendWord(UnsafeBufferPointer(rebasing: piece[start..<end]), to: &tokens, scratch)
+      try appendWord(UnsafeBufferPointer(rebasing: piece[start..<end]), to: &tokens, &scratch)
       start = end
     }
   }
 
   private func appendWord(
-    _ piece: UnsafeBufferPointer<UInt8>, to tokens: inout [Int32], _ scratch: ModelScratch
+    _ piece: UnsafeBufferPointer<UInt8>, to tokens: inout [Int32], _ scratch: inout ModelScratch
   ) throws(TokenizerError) {
     let hash = ByteHash.hash(piece)
     if scratch.cache.append(piece, hash, to: &tokens) { return }
@@ -79,7 +79,7 @@ struct BytePairEncoding: TokenModel {
     } else {
       scratch.symbols.removeAll(keepingCapacity: true)
       appendCharacters(of: piece, to: &scratch.symbols)
-      merger.merge(scratch)
+      merger.merge(&scratch)
       tokens += scratch.symbols
     }
     scratch.cache.insert(piece, hash, tokens[first...])

@@ -6,12 +6,12 @@ struct BytePairMerger: Sendable {
   private static let fewSymbols = 64
 
   /// Merges `scratch.symbols`.
-  func merge(_ scratch: ModelScratch) {
+  func merge(_ scratch: inout ModelScratch) {
     guard scratch.symbols.count > 1 else { return }
-    if scratch.symbols.count <= Self.fewSymbols { mergeFew(scratch) } else { mergeMany(scratch) }
+    if scratch.symbols.count <= Self.fewSymbols { mergeFew(&scratch) } else { mergeMany(&scratch) }
   }
 
-  private func mergeFew(_ scratch: ModelScratch) {
+  private func mergeFew(_ scratch: inout ModelScratch) {
     var count = scratch.symbols.count
     scratch.ranks.removeAll(keepingCapacity: true)
     for i in 0..<count - 1 {
@@ -45,7 +45,7 @@ struct BytePairMerger: Sendable {
     scratch.symbols.removeLast(scratch.symbols.count - count)
   }
 
-  private func mergeMany(_ scratch: ModelScratch) {
+  private func mergeMany(_ scratch: inout ModelScratch) {
     let count = scratch.symbols.count
     scratch.heap.removeAll()
     scratch.previous = (0..<Int32(count)).map { $0 - 1 }

@@ -20,7 +20,7 @@ struct LongestMatch: TokenModel {
   func text(of token: Int32) -> ArraySlice<UInt8>? { vocabulary.text(of: token) }
 
   func append(
-    _ piece: UnsafeBufferPointer<UInt8>, to tokens: inout [Int32], _ scratch: ModelScratch
+    _ piece: UnsafeBufferPointer<UInt8>, to tokens: inout [Int32], _ scratch: inout ModelScratch
   ) throws(TokenizerError) {
     var start = 0
     while start < piece.count, let (token, end) = trie.longestMatch(in: piece, at: start) {

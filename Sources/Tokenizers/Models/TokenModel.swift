@@ -5,7 +5,7 @@ protocol TokenModel: Sendable {
 
   /// Appends the tokens of `piece`, which is not empty, to `tokens`.
   func append(
-    _ piece: UnsafeBufferPointer<UInt8>, to tokens: inout [Int32], _ scratch: ModelScratch
+    _ piece: UnsafeBufferPointer<UInt8>, to tokens: inout [Int32], _ scratch: inout ModelScratch
   ) throws(TokenizerError)
 
   /// The number of a token that is `text`.
@@ -16,7 +16,7 @@ protocol TokenModel: Sendable {
 }
 
 /// Memory that encoding reuses, for one thread at a time.
-final class ModelScratch {
+struct ModelScratch {
   /// Symbols that are merged, and the rank of each with its successor.
   var symbols: [Int32] = []
   var ranks: [UInt32] = []

@@ -55,7 +55,7 @@ struct Unigram: TokenModel {
   func text(of token: Int32) -> ArraySlice<UInt8>? { vocabulary.text(of: token) }
 
   func append(
-    _ piece: UnsafeBufferPointer<UInt8>, to tokens: inout [Int32], _ scratch: ModelScratch
+    _ piece: UnsafeBufferPointer<UInt8>, to tokens: inout [Int32], _ scratch: inout ModelScratch
   ) throws(TokenizerError) {
     let hash = ByteHash.hash(piece)
     if scratch.cache.append(piece, hash, to: &tokens) { return }

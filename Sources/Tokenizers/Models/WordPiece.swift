@@ -26,7 +26,7 @@ struct WordPiece: TokenModel {
   func text(of token: Int32) -> ArraySlice<UInt8>? { vocabulary.text(of: token) }
 
   func append(
-    _ piece: UnsafeBufferPointer<UInt8>, to tokens: inout [Int32], _ scratch: ModelScratch
+    _ piece: UnsafeBufferPointer<UInt8>, to tokens: inout [Int32], _ scratch: inout ModelScratch
   ) throws(TokenizerError) {
     let hash = ByteHash.hash(piece)
     if scratch.cache.append(piece, hash, to: &tokens) { return }
@@ -77,7 +77,7 @@ struct WordLevel: TokenModel {
   func text(of token: Int32) -> ArraySlice<UInt8>? { vocabulary.text(of: token) }
 
   func append(
-    _ piece: UnsafeBufferPointer<UInt8>, to tokens: inout [Int32], _ scratch: ModelScratch
+    _ piece: UnsafeBufferPointer<UInt8>, to tokens: inout [Int32], _ scratch: inout ModelScratch
   ) throws(TokenizerError) {
     let token = vocabulary.number(of: piece)
     if token >= 0 {

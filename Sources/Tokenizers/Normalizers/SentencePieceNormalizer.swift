@@ -10,9 +10,17 @@ struct SentencePieceNormalizer: Sendable {
   /// Whether spaces become ``mark``.
   var marksSpaces = true
   /// What replaces characters, the longest match first.
-  var map: CharacterMap?
+  var map: CharacterMap? { didSet { findChangedBytes() } }
   /// Texts that are left as they are.
-  var kept = ByteTrie()
+  var kept = ByteTrie() { didSet { findChangedBytes() } }
+  /// Whether a text that is kept or replaced may begin with a byte.
+  private var changedBytes = [Bool](repeating: false, count: 256)
+
+  private mutating func findChangedBytes() {
+    changedBytes = (UInt8.min ... .max).map {
+      kept.mayBegin(with: $0) || map?.mayBegin(with: $0) == true
+    }
+  }
 
   func apply(_ text: inout [UInt8]) {
     let space = UInt8(ascii: " ")
@@ -69,10 +77,5 @@ struct SentencePieceNormalizer: Sendable {
       }
     }
     return (start + text.lengthOfScalar(at: start), nil)
-  }
-
-  /// Whether a text that is kept or replaced may begin with a byte.
-  private var changedBytes: [Bool] {
-    (UInt8.min ... .max).map { kept.mayBegin(with: $0) || map?.mayBegin(with: $0) == true }
   }
 }

@@ -21,7 +21,7 @@ struct RegularExpressionMatcher {
 
   /// Steps of a match that any text may take, and how many more for each of its bytes.
   private static let freeSteps = 1 << 22
-  private static let stepsPerByte = 256
+  private static let stepsPerByte = 64
 
   init(_ expression: RegularExpression, _ text: UnsafeBufferPointer<UInt8>) {
     self.expression = expression

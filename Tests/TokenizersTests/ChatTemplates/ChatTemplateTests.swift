@@ -148,7 +148,7 @@ import Testing
   ])
   func endlessTemplatesAreErrors(_ template: String) {
     #expect {
-      try render(template)
+      try ChatTemplate(template).render(messages: [], stepLimit: 500_000)
     } throws: { error in
       guard case ChatTemplateError.tooLong = error else { return false }
       return true
@@ -156,7 +156,7 @@ import Testing
   }
 
   @Test func deepTemplatesAreErrors() {
-    let count = 100_000
+    let count = 20_000
     for (open, close) in [
       ("(", ")"), ("[", "]"), ("not ", ""), ("-", ""), ("", " + 1"), ("", ".a"), ("", "[0]"),
       ("", " | trim"),

@@ -16,8 +16,9 @@ import Testing
 
   private func encode(_ text: String, _ model: any TokenModel) throws -> [Int32] {
     var tokens: [Int32] = []
+    var scratch = ModelScratch()
     try Array(text.utf8).withUnsafeBufferPointer {
-      try model.append($0, to: &tokens, ModelScratch())
+      try model.append($0, to: &tokens, &scratch)
     }
     return tokens
   }

@@ -144,7 +144,7 @@ func matches(
           + node(depth - 1)
       }
     }
-    for _ in 0..<200 {
+    for _ in 0..<100 {
       let pattern = node(3)
       let peer = try Regex(pattern).matchingSemantics(.unicodeScalar)
       for _ in 0..<8 {
