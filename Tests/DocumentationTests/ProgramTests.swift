@@ -16,6 +16,14 @@ import Testing
     #expect(folder.names.contains("model"))
   }
 
+  @Test func tokenizing() throws {
+    let folder = TemporaryFolder()
+    let letters = Set("What is attention?").sorted()
+    let lines = letters.enumerated().map { "\($0 + 1) '\($1)' 1\n" }
+    try folder.write("model/rwkv_vocab.txt", lines.joined())
+    try Tokenizing.run(folder: folder.path("model"))
+  }
+
   @Test func landingPages() throws {
     try LandingPages.attentionPage()
     try LandingPages.tensorsPage()
