@@ -16,12 +16,15 @@ import Testing
     #expect(folder.names.contains("model"))
   }
 
-  @Test func tokenizing() throws {
+  @Test func tokenizersPage() throws {
     let folder = TemporaryFolder()
-    let letters = Set("What is attention?").sorted()
-    let lines = letters.enumerated().map { "\($0 + 1) '\($1)' 1\n" }
+    // A token for every byte.
+    let lines = (0..<256).map { byte in
+      let digits = String(byte, radix: 16)
+      return "\(byte + 1) b'\\x\(digits.count < 2 ? "0" : "")\(digits)' 1\n"
+    }
     try folder.write("model/rwkv_vocab.txt", lines.joined())
-    try Tokenizing.run(folder: folder.path("model"))
+    try LandingPages.tokenizersPage(folder: folder.path("model"))
   }
 
   @Test func landingPages() throws {

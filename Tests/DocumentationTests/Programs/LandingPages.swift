@@ -50,4 +50,16 @@ enum LandingPages {
     let gradient = try result.output.squared().mean().gradients(of: [queries])[0]
     print(result.output.shape, gradient.shape, result.explanation, separator: "\n")
   }
+
+  static func tokenizersPage(folder: String) throws {
+    let tokenizer = try TextTokenizer(path: folder)
+    let tokens = try tokenizer.encode("What is attention?")
+    var decoder = tokenizer.decoder()
+    for token in tokens { print(decoder.append(token), terminator: "") }
+    print(decoder.finish())
+
+    guard tokenizer.decode(tokens) == "What is attention?" else {
+      throw ProgramError("the text is not decoded")
+    }
+  }
 }
