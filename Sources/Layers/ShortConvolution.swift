@@ -34,13 +34,15 @@ public struct ShortConvolution: Sendable {
     self.appliesSiLU = appliesSiLU
   }
 
-  /// Convolves all tokens of `x`. Tokens that `context` marks as padding are zeros.
+  /// Convolves all tokens of `x`. Tokens that `context` marks as padding are zeros, and later calls do not see
+  /// them.
   ///
   /// - Parameters:
   ///   - x: `[batch, length, channels]`.
   ///   - context: of the same batch and length.
   ///   - state: the inputs before `x`, [batch, channels, width − 1]; nil before the first token and
-  ///     for packed sequences. The call replaces it by the last inputs of `x`, one for each sequence.
+  ///     for packed sequences. The call replaces it by the last inputs of `x` that are not padding, one for
+  ///     each sequence.
   /// - Throws: ``LayerError``, or what the operator throws.
   public func callAsFunction(_ x: Tensor, context: TokenContext, state: inout Tensor?) throws
     -> Tensor
@@ -50,12 +52,28 @@ public struct ShortConvolution: Sendable {
       throw LayerError.invalidArgument(
         "x", was: "\(x.shape)", mustBe: "[\(context.batch), \(context.length), channels]")
     }
+    let tokens = try context.padding(x, with: 0)
     let result = try shortConvolution(
-      inputs: context.padding(x, with: 0), weight: weight.squeezed(1), bias: bias,
+      inputs: tokens, weight: weight.squeezed(1), bias: bias,
       appliesSiLU: appliesSiLU,
       initialState: state, cumulativeLengths: context.cumulativeLengths)
-    state = result.finalState
+    state =
+      try context.paddingMask.map { _ in
+        try lastInputs(tokens, context, state, dtype: result.finalState.dtype)
+      } ?? result.finalState
     return result.output
+  }
+
+  /// The state after a call with padding.
+  private func lastInputs(
+    _ tokens: Tensor, _ context: TokenContext, _ state: Tensor?, dtype: DType
+  ) throws -> Tensor {
+    let (channels, count) = (weight.shape[0], weight.shape[2] - 1)
+    let before =
+      try state?.transposed(1, 2)
+      ?? .zeros([context.batch, count, channels], dtype: dtype, device: tokens.device)
+    let rows = try Tensor.concatenated([before, tokens.cast(to: dtype)], 1)
+    return try context.lastTokens(of: rows, count: count).transposed(1, 2).contiguous()
   }
 
   /// Convolves whole sequences from their start.

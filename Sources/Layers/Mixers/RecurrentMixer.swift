@@ -69,3 +69,22 @@ extension TokenContext {
     return try .select(mask, x, .full([], number, dtype: x.dtype))
   }
 }
+
+extension TokenContext {
+  /// The last `count` tokens of each sequence, padding apart.
+  ///
+  /// - Parameters:
+  ///   - rows: `[batch, count + length, channels]`: the last tokens before the call, then those of the call.
+  ///   - count: how many there are before the call.
+  /// - Returns: `[batch, count, channels]`.
+  func lastTokens(of rows: Tensor, count: Int) throws -> Tensor {
+    guard let paddingMask else { return try rows.sliced(1, length..<length + count) }
+    let isToken = try paddingMask.elements(as: Bool.self)
+    let indices = (0..<batch).flatMap { row -> [Int32] in
+      let tokens = (0..<length).filter { isToken[row * length + $0] }.map { count + $0 }
+      return (Array(0..<count) + tokens).suffix(count).map { Int32(row * (count + length) + $0) }
+    }
+    return try rows.reshaped([batch * (count + length), rows.shape[2]])
+      .gatheringRows(Tensor(indices, [batch, count]))
+  }
+}

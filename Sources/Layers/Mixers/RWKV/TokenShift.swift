@@ -12,7 +12,7 @@ extension TokenStream {
       try states["token"]
       ?? .zeros([batch, 1, hidden], dtype: x.dtype, device: x.device)
     let all = try Tensor.concatenated([before, x], 1)
-    states["token"] = try all.sliced(1, length..<length + 1)
+    states["token"] = try context.lastTokens(of: all, count: 1)
     let previous = try all.sliced(1, 0..<length)
     guard cumulativeLengths != nil else { return previous }
     let positions = try context.positions.cast(to: .float32).reshaped([batch, length, 1])
