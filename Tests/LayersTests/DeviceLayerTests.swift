@@ -85,4 +85,34 @@ import Testing
         pair.0, pair.1, within: index == 0 ? 2e-5 : 2e-4, "\(test.name) result \(index)")
     }
   }
+
+  /// Pieces with padding, continued from states on the device.
+  @Test(arguments: RecurrentCase.all) func statesStayOnTheDevice(_ test: RecurrentCase) throws {
+    let parameters = try test.mixer.parameters(dtype: .float32)
+    let x = try normal([2, 9, MixerCase.hidden], 3, dtype: .float32)
+    func results(on device: Device) throws -> Tensor {
+      let mixer = try test.mixer.make(ParameterScope(parameters.moved(to: device)))
+      var cache: (any MixerCache)? = mixer.makeCache()
+      let pieces = try [0..<6, 6..<7, 7..<9].map { piece in
+        let mask = try Tensor(
+          (0..<2).flatMap { row in piece.map { (row * 2..<5).contains($0) || $0 > 5 } },
+          [2, piece.count])
+        let context = try TokenContext(
+          batch: 2, length: piece.count, offset: piece.lowerBound, paddingMask: mask,
+          device: device)
+        return try mixer(
+          x.sliced(1, piece).moved(to: device), context: context, cache: &cache)
+      }
+      return try .concatenated(pieces, 1)
+    }
+    let (actual, expected) = (try results(on: GPU.device), try results(on: .cpu))
+    #expect(actual.device == GPU.device)
+    for (row, start) in [(0, 0), (1, 2)] {
+      func tokens(_ y: Tensor) throws -> Tensor {
+        let own = try y.sliced(0, row..<row + 1)
+        return try .concatenated([own.sliced(1, start..<5), own.sliced(1, 6..<9)], 1)
+      }
+      try expectClose(tokens(actual), tokens(expected), within: 2e-5, test.mixer.name)
+    }
+  }
 }
