@@ -2,7 +2,8 @@
 """Tokenizers beside the libraries that published models use: the same tokens, and how fast.
 
     python3 -m venv ~/peers
-    ~/peers/bin/pip install tokenizers tiktoken sentencepiece rwkv==0.8.32 litellm dashscope
+    ~/peers/bin/pip install tokenizers tiktoken sentencepiece
+    ~/peers/bin/pip install --no-deps rwkv litellm dashscope
     swift build -c release
     ~/peers/bin/python Benchmarks/peers/text_tokenizers.py --tool .build/release/attention
 
