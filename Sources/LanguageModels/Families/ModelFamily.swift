@@ -18,12 +18,13 @@ struct ModelFamily: Sendable {
   }
 
   /// All families of this package.
-  static let all: [ModelFamily] = [
-    .llama, .qwen2, .qwen3, .mixtral, .gemma2, .gemma3, .olmo2, .phi3, .granite, .gptOSS,
-    .qwen3Next, .qwen35, .bamba, .falconH1, .graniteHybrid, .jamba, .nemotronH, .mamba,
-    .falconMamba,
-    .mamba2, .miniMax, .recurrentGemma,
-  ] + flashLinearAttention
+  static let all: [ModelFamily] =
+    [
+      .llama, .qwen2, .qwen3, .mixtral, .gemma2, .gemma3, .olmo2, .phi3, .granite, .gptOSS,
+      .qwen3Next, .qwen35, .bamba, .falconH1, .graniteHybrid, .jamba, .nemotronH, .mamba,
+      .falconMamba,
+      .mamba2, .miniMax, .recurrentGemma,
+    ] + flashLinearAttention
 
   /// The family of a `model_type`.
   ///
