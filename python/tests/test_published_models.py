@@ -78,11 +78,16 @@ def test_logits_of_a_left_padded_batch(saved):
 def test_greedy_tokens(saved):
     model, folder = saved
     prompt = torch.randint(model.config.vocab_size, (1, 9))
+    # In Triton's interpreter the caches of flash-linear-attention give other tokens than its whole sequences, and
+    # whole sequences take seconds.
+    count, uses_cache = (8, False) if type(model).__module__.startswith("fla.") else (64, True)
     theirs = model.generate(
-        prompt, max_new_tokens=64, do_sample=False, eos_token_id=None, pad_token_id=0
+        prompt, max_new_tokens=count, do_sample=False, eos_token_id=None, pad_token_id=0,
+        use_cache=uses_cache,
     )[0, 9:]
     numbers = ",".join(str(token) for token in prompt[0].tolist())
-    printed = run("generate", folder, "--prompt-tokens", numbers, "--tokens", 64, "--temperature", 0)
+    printed = run(
+        "generate", folder, "--prompt-tokens", numbers, "--tokens", count, "--temperature", 0)
     assert [int(number) for number in printed.split()] == theirs.tolist()
 
 

@@ -6,14 +6,14 @@ import AttentionTraining
 /// `attention generate`
 struct Generate: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Continue a prompt with a trained model, token by token.",
+    abstract: "Continue a prompt with a trained or published model, token by token.",
     discussion: """
       Writes the prompt and its continuation, as it is generated, to standard output. Without --prompt \
       the prompt is standard input, without its last line break, unless that is a terminal.
       """)
 
   @Argument(
-    help: "A checkpoint folder, or the output folder of a training run: its latest checkpoint.")
+    help: "A folder: a checkpoint, a published model, or a training run, whose latest one is read.")
   var checkpoint: String
 
   @Option(help: "The text to continue. Default standard input, or a line break if that is empty.")

@@ -5,7 +5,7 @@ import AttentionTensors
 /// `attention logits`
 struct Logits: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "The logits of a trained model, for the tokens of a safetensors file.",
+    abstract: "The logits of a trained or published model, for the tokens of a safetensors file.",
     discussion: """
       Input tensors, by name: tokens, int32 or int64 [b,t], required; padding_mask, bool [b,t], false for \
       padding; cumulative_lengths, int32 [n+1], the bounds of packed sequences, for b = 1. \
@@ -13,7 +13,7 @@ struct Logits: ParsableCommand {
       """)
 
   @Argument(
-    help: "A checkpoint folder, or the output folder of a training run: its latest checkpoint.")
+    help: "A folder: a checkpoint, a published model, or a training run, whose latest one is read.")
   var checkpoint: String
 
   @Argument(help: ArgumentHelp("The tensors to read.", valueName: "in.safetensors"))
