@@ -4,8 +4,10 @@ extension TextTokenizer {
   /// The largest file that is read.
   private static let mostBytes = 512 << 20
 
-  /// Opens a tokenizer: a `tokenizer.json`, a model of SentencePiece, a file of `tiktoken` with a name that tells its
-  /// encoding, or a vocabulary of RWKV.
+  /// Opens a tokenizer: a `tokenizer.json`, a model of SentencePiece, a file of `tiktoken`, or a vocabulary of RWKV.
+  ///
+  /// The expression and the special tokens of a file of `tiktoken` are told by its name, and by the members
+  /// `pat_str` and `added_tokens_decoder` of a `tokenizer_config.json` beside it.
   ///
   /// - Parameter path: the file, or the folder of a model, which has one.
   /// - Throws: ``TokenizerError``; the message names the file and the place in it.
@@ -19,12 +21,11 @@ extension TextTokenizer {
       try self.init(RWKVVocabulary.read(bytes, source: file))
     } else if TiktokenFile.looksLikeOne(bytes) {
       let tokens = try TiktokenFile(bytes, source: file)
-      guard let encoding = TiktokenEncoding.known(name, count: tokens.count) else {
-        throw TokenizerError.file(
-          path: file,
-          reason: "the name does not tell its encoding; it must contain \(TiktokenEncoding.names)")
-      }
-      try self.init(tokens.parts(encoding))
+      let configuration = file.dropLast(name.count) + TiktokenConfiguration.fileName
+      try self.init(
+        tokens.parts(
+          TiktokenConfiguration(path: String(configuration)).encoding(
+            known: TiktokenEncoding.known(name, count: tokens.count), of: file)))
     } else {
       try self.init(SentencePieceFile.read(bytes, source: file))
     }

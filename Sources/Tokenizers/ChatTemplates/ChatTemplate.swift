@@ -57,7 +57,9 @@ public struct ChatTemplate: Sendable {
 
   /// The text of a conversation with all that belongs to it.
   ///
-  /// - Parameter conversation: an object with the variables of the template: `messages` and others.
+  /// - Parameters:
+  ///   - conversation: an object with the variables of the template: `messages` and others.
+  ///   - stepLimit: the most steps.
   /// - Throws: ``ChatTemplateError``.
   public func render(
     conversation: ChatValue, stepLimit: Int = defaultStepLimit

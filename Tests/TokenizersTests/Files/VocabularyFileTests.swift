@@ -90,6 +90,19 @@ import Testing
     #expect(TiktokenEncoding.known("other", count: 1) == nil)
   }
 
+  @Test func theConfigurationBesideItTellsTheRest() throws {
+    let folder = TemporaryFolder()
+    _ = try folder.write("cl100k_base.tiktoken", Array(tiktoken(Self.bytes).utf8))
+    _ = try folder.write(
+      "tokenizer_config.json",
+      #"{"pat_str": "[a-z]", "added_tokens_decoder": {"300": {"content": "<x>"}}}"#)
+    let tokenizer = try TextTokenizer(path: folder.path)
+    #expect(try tokenizer.encode("a1<x><|endoftext|>") == [97, 300, 100257])
+    _ = try folder.write(
+      "tokenizer_config.json", #"{"added_tokens_decoder": {"x": {"content": "<x>"}}}"#)
+    #expect(throws: TokenizerError.self) { try TextTokenizer(path: folder.path) }
+  }
+
   // MARK: RWKV
 
   private func rwkv(_ more: [String] = []) -> String {
