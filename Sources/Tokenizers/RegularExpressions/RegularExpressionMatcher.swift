@@ -15,19 +15,27 @@ struct RegularExpressionMatcher {
   private let expression: RegularExpression
   private let text: UnsafeBufferPointer<UInt8>
   private let instructions: UnsafePointer<RegularExpressionInstruction>
+  /// The choices that can be taken back, the last at `top` − 1; what lies beyond is memory to use again.
   private var choices: [Choice] = []
+  private var top = 0
   private var steps = 0
   private let mostSteps: Int
 
   /// Steps of a match that any text may take, and how many more for each of its bytes.
   private static let freeSteps = 1 << 22
   private static let stepsPerByte = 64
+  /// Choices that can be taken back.
+  private static let mostChoices = 1 << 24
 
   init(_ expression: RegularExpression, _ text: UnsafeBufferPointer<UInt8>) {
     self.expression = expression
     self.text = text
     instructions = UnsafePointer(expression.instructions.baseAddress!)
     mostSteps = Self.freeSteps + Self.stepsPerByte * text.count
+  }
+
+  private var tooManySteps: TokenizerError {
+    .tooManySteps(pattern: expression.pattern, limit: mostSteps)
   }
 
   /// The end of the match that begins at `start`; −1 if there is none.
@@ -38,7 +46,7 @@ struct RegularExpressionMatcher {
 
   /// Runs the program at `first` to its `accept`.
   private mutating func run(_ first: Int, at start: Int) throws(TokenizerError) -> Int {
-    let bottom = choices.count
+    let bottom = top
     var instruction = first
     var offset = start
     while true {
@@ -55,7 +63,9 @@ struct RegularExpressionMatcher {
         (isMatched, offset) = consume(current, instruction, at: offset)
         instruction += 1
       case .split:
-        choices.append(Choice(instruction: Int32(instruction), offset: offset, limit: 0))
+        // Repeated groups remember a choice for each round.
+        guard top < Self.mostChoices else { throw tooManySteps }
+        push(Choice(instruction: Int32(instruction), offset: offset, limit: 0))
         instruction = Int(current.target)
       case .jump:
         instruction = Int(current.target)
@@ -78,13 +88,11 @@ struct RegularExpressionMatcher {
         offset = end
         instruction = Int(current.target)
       case .accept:
-        choices.removeLast(choices.count - bottom)
+        top = bottom
         return offset
       }
       if isMatched { continue }
-      guard steps <= mostSteps else {
-        throw TokenizerError.tooManySteps(pattern: expression.pattern, limit: mostSteps)
-      }
+      guard steps <= mostSteps else { throw tooManySteps }
       guard resume(above: bottom, &instruction, &offset) else { return -1 }
     }
   }
@@ -96,7 +104,7 @@ struct RegularExpressionMatcher {
   {
     let rest = mask & (mask &- 1)
     if rest != 0 {
-      choices.append(Choice(instruction: Int32(instruction), offset: offset, limit: rest))
+      push(Choice(instruction: Int32(instruction), offset: offset, limit: rest))
     }
     return Int(
       expression.starts[table &* RegularExpression.startsPerTable &+ mask.trailingZeroBitCount])
@@ -106,8 +114,8 @@ struct RegularExpressionMatcher {
   private mutating func resume(
     above bottom: Int, _ instruction: inout Int, _ offset: inout Int
   ) -> Bool {
-    while choices.count > bottom {
-      let last = choices.count - 1
+    while top > bottom {
+      let last = top - 1
       let choice = choices[last]
       instruction = Int(choice.instruction)
       offset = choice.offset
@@ -118,30 +126,36 @@ struct RegularExpressionMatcher {
         if offset > Int(choice.limit) {
           choices[last].offset = offset
         } else {
-          choices.removeLast()
+          top -= 1
         }
         instruction += 1
       case .fewest:
         let end = consumeOne(Int(made.target), at: offset)
         guard end >= 0 else {
-          choices.removeLast()
+          top -= 1
           continue
         }
         choices[last].offset = end
         choices[last].limit += 1
-        if choices[last].limit >= UInt64(made.maximum) { choices.removeLast() }
+        if choices[last].limit >= UInt64(made.maximum) { top -= 1 }
         offset = end
         instruction += 1
       case .alternatives:
-        choices.removeLast()
+        top -= 1
         instruction = take(choice.limit, of: Int(made.target), instruction, offset)
       default:
-        choices.removeLast()
+        top -= 1
         instruction = Int(made.other)
       }
       return true
     }
     return false
+  }
+
+  @inline(__always)
+  private mutating func push(_ choice: Choice) {
+    if top < choices.count { choices[top] = choice } else { choices.append(choice) }
+    top += 1
   }
 
   // MARK: Consuming
@@ -191,11 +205,9 @@ struct RegularExpressionMatcher {
     guard count >= run.minimum else { return (false, offset) }
     switch run.kind {
     case .most where offset > earliest:
-      choices.append(
-        Choice(instruction: Int32(instruction), offset: offset, limit: UInt64(earliest)))
+      push(Choice(instruction: Int32(instruction), offset: offset, limit: UInt64(earliest)))
     case .fewest where run.minimum < run.maximum:
-      choices.append(
-        Choice(instruction: Int32(instruction), offset: offset, limit: UInt64(count)))
+      push(Choice(instruction: Int32(instruction), offset: offset, limit: UInt64(count)))
     default: break
     }
     return (true, offset)
