@@ -155,6 +155,16 @@ package struct JSON5Parser {
     return value
   }
 
+  /// The characters of the number that comes next.
+  package mutating func numberText() throws -> ArraySlice<UInt8> {
+    try skipSpace()
+    let start = offset
+    switch try value() {
+    case .integer, .number: return bytes[start..<offset]
+    default: throw failure("a number is missing", at: start)
+    }
+  }
+
   /// Reads the array that comes next; `body` reads one element.
   package mutating func elements(_ body: (inout JSON5Parser) throws -> Void) throws {
     guard try nextKind() == UInt8(ascii: "[") else { throw failure("an array is missing") }

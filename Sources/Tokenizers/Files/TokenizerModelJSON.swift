@@ -42,11 +42,7 @@ struct TokenizerModelJSON {
         if isText {
           tokens.append(try parser.string())
         } else {
-          switch try parser.value() {
-          case .number(let score): scores.append(score)
-          case .integer(let score): scores.append(Double(score))
-          default: throw parser.failure("a number must be here")
-          }
+          scores.append(ScoreText.number(try parser.numberText()))
         }
         isText = false
       }

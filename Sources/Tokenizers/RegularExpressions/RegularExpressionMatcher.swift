@@ -14,7 +14,11 @@ struct RegularExpressionMatcher {
 
   private let expression: RegularExpression
   private let text: UnsafeBufferPointer<UInt8>
-  private let instructions: UnsafePointer<RegularExpressionInstruction>
+  // The expression's tables, which its class keeps.
+  private let instructions: UnsafeMutablePointer<RegularExpressionInstruction>
+  private let memberships: UnsafeMutablePointer<UInt8>
+  private let blocks: UnsafeMutablePointer<UInt32>
+  private let words: UnsafeMutablePointer<UInt64>
   /// The choices that can be taken back, the last at `top` − 1; what lies beyond is memory to use again.
   private var choices: [Choice] = []
   private var top = 0
@@ -30,7 +34,11 @@ struct RegularExpressionMatcher {
   init(_ expression: RegularExpression, _ text: UnsafeBufferPointer<UInt8>) {
     self.expression = expression
     self.text = text
-    instructions = UnsafePointer(expression.instructions.baseAddress!)
+    // Allocated memory has an address, also where it has no elements.
+    instructions = expression.instructions.baseAddress!
+    memberships = expression.memberships.baseAddress!
+    blocks = expression.blocks.baseAddress!
+    words = expression.words.baseAddress!
     mostSteps = Self.freeSteps + Self.stepsPerByte * text.count
   }
 
@@ -165,7 +173,7 @@ struct RegularExpressionMatcher {
   private func consumeOne(_ number: Int, at offset: Int) -> Int {
     guard offset < text.count else { return -1 }
     let byte = text[offset]
-    switch expression.memberships[number << 8 | Int(byte)] {
+    switch memberships[number << 8 | Int(byte)] {
     case 0: return -1
     case 1: return offset &+ text.lengthOfScalar(at: offset)
     default:
@@ -177,8 +185,8 @@ struct RegularExpressionMatcher {
   @inline(__always)
   private func contains(_ number: Int, _ scalar: UInt32) -> Bool {
     let block = Int(
-      expression.blocks[number &* RegularExpression.blocksPerClass &+ Int(scalar >> 8)])
-    return expression.words[block | Int(scalar >> 6) & 3] >> UInt64(scalar & 63) & 1 != 0
+      blocks[number &* RegularExpression.blocksPerClass &+ Int(scalar >> 8)])
+    return words[block | Int(scalar >> 6) & 3] >> UInt64(scalar & 63) & 1 != 0
   }
 
   /// Consumes a run of a class's scalars, and remembers where else it could end.

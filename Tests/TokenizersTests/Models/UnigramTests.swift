@@ -54,6 +54,26 @@ import Testing
     }
   }
 
+  /// Digits are rounded before they are divided: 2⁶² + 1 over 10 is not the number nearest to that text.
+  @Test func scoresAreRoundedTwice() {
+    func number(_ text: String) -> Double { ScoreText.number(ArraySlice(text.utf8)) }
+    for text in ["0", "-1.5", "12", "-0.001", "1e3", "2.5E-2", "1e+2", "-3.25", "1e-320"] {
+      #expect(number(text) == Double(text))
+    }
+    var differences = 0
+    for digit in 0..<100 {
+      let text = "-8.1234567890123\(digit + 100)"
+      let nearest = Double(text) ?? 0
+      #expect(abs(number(text) - nearest) <= nearest.ulp)
+      #expect(number(text) == -Double(81_234_567_890_123_000 + digit + 100) / 1e16)
+      if number(text) != nearest { differences += 1 }
+    }
+    #expect(differences > 0)
+    #expect(
+      number("123456789012345678901234567890") == Double(12_345_678_901_234_567_890 as UInt64)
+        * 1e10)
+  }
+
   @Test func unknownCharactersAreOneToken() throws {
     let model = try model([("<unk>", 0), ("a", -1)], unknown: 0)
     #expect(try encode("axyza", model) == [1, 0, 1])
