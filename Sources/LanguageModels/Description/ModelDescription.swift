@@ -3,7 +3,7 @@ import AttentionLayers
 /// What a language model consists of, and what checkpoints call its tensors.
 ///
 /// A ``LanguageModel`` is built of a description. Both kinds of configurations become one: this package's own
-/// (``LanguageModelConfiguration``) and those of published models (``ModelFamily``).
+/// (``LanguageModelConfiguration``) and those of published models (``PublishedModel``).
 public struct ModelDescription: Sendable {
   /// The number of different tokens.
   public var vocabularySize: Int

@@ -30,7 +30,7 @@ public struct ExactAttentionOptions: Hashable, Sendable {
   public var hasSinks = false
   /// Scores s become c · tanh(s / c).
   public var softcap: Double?
-  /// Whether scores fall with distance, by slope (``ALiBi``).
+  /// Whether scores fall with distance, by slope (ALiBi).
   public var hasALiBi = false
   /// The factor of the products of queries and keys; nil for 1/√dimension.
   public var scale: Double?
