@@ -261,7 +261,6 @@ extension ModelFamily {
     experts.routing = .softmaxOfChosen
     let heads = try configuration.requiredInteger("num_attention_heads")
     let dimension = try configuration.integer("head_dim") ?? decoder.hidden / heads
-    let norm = decoder.norm
     func factors(_ name: String) throws -> (residual: Double, added: Double) {
       (
         try configuration.number("\(name)_alpha_factor") ?? 1,
@@ -284,7 +283,8 @@ extension ModelFamily {
         options.headDimension = dimension
         options.layer = index
         options.layers = count
-        options.normEpsilon = norm.epsilon
+        // The original's norm over heads has the default of its class, whatever the file says.
+        options.normEpsilon = 1e-6
         mixer = PartDescription("self_attn", .mixer(LightningConfiguration(options)))
       } else {
         mixer = try shape.mixer(kind)
