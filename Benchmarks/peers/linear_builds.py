@@ -40,7 +40,7 @@ def main():
                     x = make_inputs(case, recurrence)
                     if step == "backward":
                         x = dict(x, output_gradient=torch.randn_like(x["values"]))
-                    path = os.path.join(folder, f"{dtype}.safetensors")
+                    path = os.path.join(folder, f"{len(tools)}.safetensors")
                     write_safetensors(path, x)
                     tools.append(Tool(tool, ["linear", path, "--pass", step, *recurrence.flags],
                                       options.threads, options.turn_seconds))
