@@ -31,13 +31,8 @@ extension ModelFamily {
       options.hasOutputBias = bias
       options.queryKeyNorm = ExactAttentionOptions.QueryKeyNorm(norm)
     }
-    let experts = try configuration.experts(activation: activation)
-    let dense = try configuration.integers("mlp_only_layers") ?? []
-    let step = try configuration.integer("decoder_sparse_step") ?? 1
-    return try decoder.description { layer in
-      if let experts, !dense.contains(layer), (layer + 1) % step == 0 { return .experts(experts) }
-      return .feedForward(try configuration.feedForward(activation: activation))
-    }
+    return try decoder.description(
+      feedForward: configuration.sparseFeedForward(activation: activation))
   }
 
   static let mixtral = ModelFamily("mixtral") { configuration in
@@ -193,6 +188,20 @@ extension PublishedConfiguration {
         name: "shared_expert", options: shared, gate: "shared_expert_gate")
     }
     return options
+  }
+
+  /// The feed-forward part of each layer of the Qwen families: experts in every `decoder_sparse_step`-th layer that
+  /// is not among `mlp_only_layers`, if there are experts.
+  func sparseFeedForward(activation: Activation, sumsToOne: Bool = false) throws -> (Int) throws
+    -> PartDescription.Kind
+  {
+    let experts = try experts(activation: activation, sumsToOne: sumsToOne)
+    let dense = try integers("mlp_only_layers") ?? []
+    let step = try integer("decoder_sparse_step") ?? 1
+    return { layer in
+      if let experts, !dense.contains(layer), (layer + 1) % step == 0 { return .experts(experts) }
+      return .feedForward(try feedForward(activation: activation))
+    }
   }
 
   /// Whether the rotary parameters are given for each kind of layer.
