@@ -119,6 +119,9 @@ static const struct cuda_source sources[] = {
     {"attention/forward.h", (const char[]){
 #embed "include/attention/forward.h" suffix(, 0)
     }},
+    {"attention/key_words.h", (const char[]){
+#embed "include/attention/key_words.h" suffix(, 0)
+    }},
     {"attention/layout.h", (const char[]){
 #embed "include/attention/layout.h" suffix(, 0)
     }},
@@ -187,6 +190,12 @@ static const struct cuda_source sources[] = {
     }},
     {"attention/hopper.cuh", (const char[]){
 #embed "attention/hopper.cuh" suffix(, 0)
+    }},
+    {"attention/hopper_terms.cuh", (const char[]){
+#embed "attention/hopper_terms.cuh" suffix(, 0)
+    }},
+    {"attention/key_words.cu", (const char[]){
+#embed "attention/key_words.cu" suffix(, 0)
     }},
     {"attention/hopper_forward.cu", (const char[]){
 #embed "attention/hopper_forward.cu" suffix(, 0)

@@ -113,13 +113,26 @@ DEVICE void store_pair(Gradient *place, float first, float second) {
 #endif
 }
 
-// Writes a row of a gradient: factor gradient, or factor (gradient − share row).
+// Writes a row of a gradient: factor gradient, or factor (gradient − share row), with the row in memory or in a
+// tile.
 template <int Columns>
 DEVICE void store_row(Gradient *target, const float (&gradient)[Columns][4], int half, float factor) {
 #pragma unroll
   for (int column = 0; column < Columns; ++column) {
     const float *two = gradient[column] + 2 * half;
     store_pair(target + fragment_column(column, 0), factor * two[0], factor * two[1]);
+  }
+}
+template <int Columns>
+DEVICE void store_row(Gradient *target, const float (&gradient)[Columns][4], int half, float factor, float share,
+                      const Number *row) {
+  if (share == 0) return store_row(target, gradient, half, factor);
+#pragma unroll
+  for (int column = 0; column < Columns; ++column) {
+    const float *own = gradient[column] + 2 * half;
+    const float2 two = Element::pair(row + fragment_column(column, 0));
+    store_pair(target + fragment_column(column, 0), factor * fmaf(-share, two.x, own[0]),
+               factor * fmaf(-share, two.y, own[1]));
   }
 }
 template <typename T, int Columns>

@@ -18,9 +18,9 @@ constexpr int threads = WARPS * warp_threads;
 constexpr int strips = KEY_ROWS / WARPS / 16;
 constexpr int query_columns = QUERY_ROWS / 8;
 // Per query: the shift, δ, the offset, the inverse norm.
-constexpr int numbers = attention_passing_numbers(owns_keys_and_values, COSINE, false);
+constexpr int numbers = attention_passing_numbers(owns_keys_and_values, COSINE, false, false);
 constexpr AttentionLayout layout =
-    attention_layout(owns_keys_and_values, KEY_ROWS, QUERY_ROWS, KEY_DIMENSION, VALUE_DIMENSION, sizeof(Number), STAGES,
+    attention_layout(owns_keys_and_values, KEY_ROWS, QUERY_ROWS, KEY_DIMENSION, VALUE_DIMENSION, sizeof(Number), STAGES, 0,
                      numbers, false);
 
 using KeyTile = Tile<Element, KEY_ROWS, KEY_DIMENSION>;

@@ -16,8 +16,8 @@ constexpr int strips = QUERY_ROWS / WARPS / 16;
 constexpr int score_columns = KEY_ROWS / 8;
 constexpr int stages = attention_stages;
 constexpr AttentionLayout layout =
-    attention_layout(owns_queries_and_outputs, QUERY_ROWS, KEY_ROWS, KEY_DIMENSION, VALUE_DIMENSION, sizeof(Number), stages,
-                     attention_passing_numbers(owns_queries_and_outputs, COSINE, false), false);
+    attention_layout(owns_queries_and_outputs, QUERY_ROWS, KEY_ROWS, KEY_DIMENSION, VALUE_DIMENSION, sizeof(Number), stages, 0,
+                     attention_passing_numbers(owns_queries_and_outputs, COSINE, false, false), false);
 
 using QueryTile = Tile<Element, QUERY_ROWS, KEY_DIMENSION>;
 using OutputTile = Tile<Element, QUERY_ROWS, VALUE_DIMENSION>;

@@ -19,7 +19,7 @@ constexpr int threads = warps * warp_threads;
 constexpr int score_columns = KEY_ROWS / 8;
 constexpr AttentionLayout layout =
     attention_layout(owns_queries_and_outputs, QUERY_ROWS, KEY_ROWS, KEY_DIMENSION, VALUE_DIMENSION,
-                     sizeof(Number), 1, 0, false);
+                     sizeof(Number), 1, 0, 0, false);
 
 using QueryTile = Tile<Element, QUERY_ROWS, KEY_DIMENSION>;
 using OutputTile = Tile<Element, QUERY_ROWS, VALUE_DIMENSION>;

@@ -7,12 +7,10 @@
 // SPLIT is for few queries and many keys: a block's rows are the queries of all heads of a group, which read
 // the same keys, and several blocks share the keys of a row. merge.cu merges their results.
 //
-// Compiled with the macros of operands.cuh, and
+// Compiled with the macros of operands.cuh and forward.cuh, and
 //   KEY_DIMENSION, VALUE_DIMENSION   multiples of 16
 //   QUERY_ROWS, KEY_ROWS, WARPS      the tile: QUERY_ROWS / WARPS is a multiple of 16
 //   BLOCKS                           the occupancy: blocks per multiprocessor
-//   CONSTANT_BOUND                   0 or 1: the softmax subtracts a constant bound of the scores; with
-//                                    HEAD_SCALES, in heads whose scale allows it
 //   SPLIT                            0 or 1
 
 #include "attention/forward.cuh"
@@ -30,16 +28,8 @@ using OutputTile = Tile<Element, QUERY_ROWS, VALUE_DIMENSION>;
 
 constexpr int stages = attention_stages;
 constexpr AttentionLayout layout =
-    attention_layout(owns_queries, QUERY_ROWS, KEY_ROWS, KEY_DIMENSION, VALUE_DIMENSION, sizeof(Number), stages,
-                     attention_passing_numbers(owns_queries, COSINE, false), false);
-
-#if CONSTANT_BOUND && HEAD_SCALES
-using Softmax = TestedBound<strips>;
-#elif CONSTANT_BOUND
-using Softmax = ConstantBound<strips>;
-#else
-using Softmax = RunningBound<strips>;
-#endif
+    attention_layout(owns_queries, QUERY_ROWS, KEY_ROWS, KEY_DIMENSION, VALUE_DIMENSION, sizeof(Number), stages, 0,
+                     attention_passing_numbers(owns_queries, COSINE, false, false), false);
 
 extern "C" __global__ void __launch_bounds__(threads, BLOCKS)
     attention_forward(const __grid_constant__ AttentionForwardParameters p) {
@@ -128,17 +118,9 @@ extern "C" __global__ void __launch_bounds__(threads, BLOCKS)
 
   using Scores = float[strips][score_columns][4];
   float output[strips][value_columns][4] = {};
-#if CONSTANT_BOUND && HEAD_SCALES
-  Softmax softmax(factor, [&](int strip, int half) {
-    const int row = min(warp_row + strip * 16 + fragment_row(half), row_count - 1);
-    const float size = fabsf(o.scale_of(head_of(row))) * p.bound_factor;
-    return 2 * size <= p.bound_range ? (size - p.bound_rise) * log2_e : infinity;
+  Softmax<strips> softmax = softmax_of<strips>(p, factor, [&](int strip, int half) {
+    return o.scale_of(head_of(min(warp_row + strip * 16 + fragment_row(half), row_count - 1)));
   });
-#elif CONSTANT_BOUND
-  Softmax softmax((fabsf(o.scale_of(head_of(0))) * p.bound_factor - p.bound_rise) * log2_e);
-#else
-  Softmax softmax(0);
-#endif
 
   // Divides the scores by the norms of the keys.
   auto divide_by_lengths = [&](int tile, Scores &score) {

@@ -8,6 +8,40 @@
 #include "attention/forward.h"
 
 // What the kernels of the forward pass share.
+//
+// Compiled with
+//   CONSTANT_BOUND   0 or 1: the softmax subtracts a constant bound of the scores; with HEAD_SCALES, in heads
+//                    whose scale allows it
+
+#if CONSTANT_BOUND && HEAD_SCALES
+template <int Strips>
+using Softmax = TestedBound<Strips>;
+#elif CONSTANT_BOUND
+template <int Strips>
+using Softmax = ConstantBound<Strips>;
+#else
+template <int Strips>
+using Softmax = RunningBound<Strips>;
+#endif
+
+// The softmax of rows with these factors; `scale_of(strip, half)` is a row's scale.
+template <int Strips, typename Scale>
+DEVICE Softmax<Strips> softmax_of(const AttentionForwardParameters &p, const PerRow<Strips> &factor,
+                                  const Scale &scale_of) {
+#if CONSTANT_BOUND
+  auto shift = [&](int strip, int half) {
+    const float size = fabsf(scale_of(strip, half)) * p.bound_factor;
+    return !HEAD_SCALES || 2 * size <= p.bound_range ? (size - p.bound_rise) * log2_e : infinity;
+  };
+#if HEAD_SCALES
+  return {factor, shift};
+#else
+  return {shift(0, 0)};
+#endif
+#else
+  return {0};
+#endif
+}
 
 // The factor of a row's outputs, and the sum of its weights.
 struct RowWeights {

@@ -2,6 +2,7 @@
 
 #include "attention/layout.h"
 #include "attention/maps.h"
+#include "attention/hopper_terms.cuh"
 #include "attention/operands.cuh"
 #include "tile/blocks.cuh"
 #include "tile/fragment.cuh"
@@ -12,27 +13,35 @@
 //
 // Half precision is multiplied directly. float32 is multiplied in planes (tile/planes.cuh), which
 // attention/planes.cu computes from the tensors: each row then has a unit, and threads add the sums of a
-// tile's products to those of earlier tiles. In half precision all units are 1, and the matrix unit
-// accumulates.
+// tile's products to those of earlier tiles. In half precision the matrix unit accumulates, and all units are
+// 1; but with COSINE the inverse norm of a query or key is part of its unit.
 //
-// Compiled with what operands.cuh lists, without KEY_MASK, COSINE and TERMS, half precision or tf32x3, and
+// Compiled with what operands.cuh and hopper_terms.cuh list, half precision or tf32x3, and
 //   KEY_DIMENSION, VALUE_DIMENSION   64 or 128
 //   WARPGROUPS                       readers of a block
 //   STAGES                           pipeline stages
 
 constexpr bool in_planes = sizeof(Number) == float_bytes;
+// Whether queries and keys have units.
+constexpr bool has_units = in_planes || COSINE;
 constexpr int stages = STAGES;
 constexpr int readers = WARPGROUPS * group_threads;
 constexpr int block_threads = readers + group_threads;
 
 // Registers per thread: at the start of a block, and after its warpgroups have redistributed them. Warps that
-// copy units need more than a thread that only requests tiles. Requesting more registers than the block
+// copy many numbers need more than a thread that only requests tiles. Requesting more registers than the block
 // started with would deadlock.
 constexpr int first_registers = 65536 / block_threads / 8 * 8;
-constexpr int copying_registers = WARPGROUPS == 3 ? 32 : in_planes ? 40 : 24;
-constexpr int reading_registers = WARPGROUPS == 3 ? 160 : in_planes ? 232 : 240;
-static_assert(copying_registers * group_threads + reading_registers * readers <=
-              first_registers * block_threads);
+struct Registers {
+  int copying, reading;
+
+  constexpr bool exist() const {
+    return copying * group_threads + reading * readers <= first_registers * block_threads;
+  }
+};
+constexpr Registers few_numbers = {WARPGROUPS == 3 ? 32 : 24, WARPGROUPS == 3 ? 160 : 240};
+constexpr Registers many_numbers = {WARPGROUPS == 3 ? 32 : 40, WARPGROUPS == 3 ? 160 : 232};
+static_assert(few_numbers.exist() && many_numbers.exist());
 
 // Indices of the barriers at which warps synchronise; 0 is the barrier of the block.
 enum Meeting { all_readers = 1, own_group = 2, turn_of_group = own_group + WARPGROUPS };
@@ -61,13 +70,9 @@ struct Turns {
   DEVICE int group() { return threadIdx.x / group_threads; }
 };
 
-// Releases a stage that all lanes of a warp have read numbers from; the second, one whose numbers are units.
-DEVICE void release_together(const Ring<stages> &ring, int turn) {
-  __syncwarp();
-  release(ring, turn);
-}
-DEVICE void release_with_units(const Ring<stages> &ring, int turn) {
-  if (in_planes) __syncwarp();
+// Releases a stage that all lanes of a warp may have read numbers from.
+DEVICE void release_together(const Ring<stages> &ring, int turn, bool has_numbers = true) {
+  if (has_numbers) __syncwarp();
   release(ring, turn);
 }
 
@@ -90,16 +95,16 @@ DEVICE void copy_operand(u32 tile, const TensorMap &map, u32 barrier, int head, 
   }
 }
 
-// Sets rows from `count` on to zero.
-template <typename T>
-DEVICE void clear_operand(u8 *tile, int count) {
+// Sets rows from `count` on to zero, and those that are not kept.
+template <typename T, typename Keeps>
+DEVICE void clear_operand(u8 *tile, int count, const Keeps &keeps) {
   if constexpr (in_planes) {
 #pragma unroll
     for (int plane = 0; plane < plane_count; ++plane) {
-      clear_rows<typename T::Plane>(tile + plane * T::Plane::bytes, count);
+      clear_rows<typename T::Plane>(tile + plane * T::Plane::bytes, count, keeps);
     }
   } else {
-    clear_rows<T>(tile, count);
+    clear_rows<T>(tile, count, keeps);
   }
 }
 
@@ -117,19 +122,29 @@ DEVICE void start_product(float (&c)[Columns][4], u32 left, int row, u32 right) 
   close_products();
 }
 
-// The units of the columns of a tile's products, and the unit of a row.
-using Units = Either<in_planes, const float2 *, Ones>;
-DEVICE Units column_units(const u8 *units) { return (const float2 *)units; }
-DEVICE float row_unit(const float *units, i64 place) { return in_planes ? units[place] : 1; }
+// The units of the columns of a tile's products: those of queries or keys, and those of values or of outputs'
+// gradients; and the unit of a row of either.
+using Units = Either<has_units, const float2 *, Ones>;
+using PlaneUnits = Either<in_planes, const float2 *, Ones>;
+DEVICE const float2 *pairs(const u8 *numbers) { return (const float2 *)numbers; }
+DEVICE float row_unit(const float *units, const float *inverse_norms, i64 place) {
+  return (in_planes ? __ldg(units + place) : 1) * (COSINE ? __ldg(inverse_norms + place) : 1);
+}
+DEVICE float plane_unit(const float *units, i64 place) { return in_planes ? __ldg(units + place) : 1; }
 
 // unit · product − number
 DEVICE float less(float product, float unit, float number) {
   return in_planes ? fmaf(unit, product, -number) : product - number;
 }
 
-// The product minus an offset, which is divided by the product's unit, a power of two. See large_sums.cuh.
+// Where threads multiply products by the units of keys at once, not with the factor that converts scores to
+// base 2: inverse norms are no powers of two, so that large sums would be rounded otherwise (large_sums.cuh).
+constexpr bool scales_first = COSINE || TERMS;
+
+// The product minus an offset, which is divided by the product's unit, a power of two, unless the product has
+// been multiplied by it. See large_sums.cuh.
 DEVICE float less_offset(float product, float unit, float offset) {
-  return settled(product - (in_planes ? offset * __frcp_rn(unit) : offset));
+  return settled(product - (in_planes && !scales_first ? offset * __frcp_rn(unit) : offset));
 }
 
 // A fragment as the left operand of a product, with 16 · `Steps` columns.
@@ -215,23 +230,41 @@ struct SumOfProducts<Columns, true> {
   }
 };
 
-// A warp copies `Count` numbers, of which `rest` exist; the others are set to `missing`.
+// Numbers of `Count` rows that a warp copies. All of a tile's are loaded before the first is stored: one after
+// the other, their latencies would add up to more than a turn of the products.
 template <int Count>
-DEVICE void copy_numbers(u32 target, const float *source, int rest, float missing) {
-  const int lane = threadIdx.x % warp_threads;
+struct LaneNumbers {
+  static constexpr int parts = CEIL_DIVIDE(Count, warp_threads);
+  float at[parts];
+
+  // The numbers `read(row)` of the first `rest` rows; the others are zero.
+  template <typename Read>
+  __device__ LaneNumbers(int rest, const Read &read) {
 #pragma unroll
-  for (int first = 0; first < Count; first += warp_threads) {
-    if (Count % warp_threads != 0 && first + lane >= Count) break;
-    store_number(target + (first + lane) * float_bytes, first + lane < rest ? source[first + lane] : missing);
+    for (int part = 0; part < parts; ++part) at[part] = row(part) < rest ? read(row(part)) : 0;
   }
-}
+
+  __device__ void store(u32 target) const {
+#pragma unroll
+    for (int part = 0; part < parts; ++part) {
+      if (Count % warp_threads == 0 || row(part) < Count) store_number(target + row(part) * float_bytes, at[part]);
+    }
+  }
+
+  DEVICE int row(int part) { return part * warp_threads + threadIdx.x % warp_threads; }
+};
 
 // The keys and values that a block of queries iterates over, and the block's barriers.
-template <typename KeyTile, typename ValueTile>
+template <typename KeyTile, typename ValueTile, typename Bias>
 struct PassingKeys {
   static constexpr int rows = KeyTile::rows;
+  static constexpr bool has_key_numbers = has_units || DECAY;
+  static constexpr Registers registers = has_key_numbers ? many_numbers : few_numbers;
 
-  u32 keys, values, first_key_units, first_value_units, query_barrier;
+  // Numbers lie kind after kind, each for all stages.
+  enum KeyNumber { unit, large_sum = has_units, rest_of_sum, value_unit = large_sum + (DECAY ? 2 : 0) };
+
+  u32 keys, values, biases, numbers, query_barrier;
   Ring<stages> key_ring = {query_barrier + barrier_bytes};
   Ring<stages> value_ring = {query_barrier + barrier_bytes + Ring<stages>::bytes};
 
@@ -239,53 +272,77 @@ struct PassingKeys {
   __device__ PassingKeys(u32 shared, const AttentionLayout &layout)
       : keys(shared + layout.first_passing),
         values(shared + layout.second_passing),
-        first_key_units(shared + layout.numbers),
-        first_value_units(first_key_units + stages * rows * float_bytes),
+        biases(shared + layout.bias),
+        numbers(shared + layout.numbers),
         query_barrier(shared + layout.barriers) {}
 
   __device__ u32 key_tile(int turn) const { return keys + turn % stages * KeyTile::bytes; }
   __device__ u32 value_tile(int turn) const { return values + turn % stages * ValueTile::bytes; }
-  __device__ u32 key_units(int turn) const { return first_key_units + turn % stages * rows * float_bytes; }
-  __device__ u32 value_units(int turn) const { return first_value_units + turn % stages * rows * float_bytes; }
+  __device__ u32 bias_tile(int turn) const { return biases + turn % stages * Bias::bytes; }
+  __device__ u32 numbers_of(int turn, KeyNumber kind) const {
+    return numbers + (kind * stages + turn % stages) * rows * float_bytes;
+  }
 
-  // Called by one thread. In planes, the copying thread and a warp fill a stage together.
+  // Called by one thread. The copying thread and, where there are numbers, a warp fill a stage together.
   __device__ void open() const {
-    const int fillers = in_planes ? 1 + warp_threads : 1;
+    auto fillers = [](bool has_numbers) { return has_numbers ? 1 + warp_threads : 1; };
     open_barrier(query_barrier, 1);
-    key_ring.open(readers / warp_threads, fillers);
-    value_ring.open(readers / warp_threads, fillers);
+    key_ring.open(readers / warp_threads, fillers(has_key_numbers));
+    value_ring.open(readers / warp_threads, fillers(in_planes));
     show_barriers();
   }
 
-  // The work of the copying thread, starting at the rings' turn `turn`.
-  __device__ void copy(const AttentionMaps &maps, const Segment &segment, Range tiles, int group,
-                       int turn = 0) const {
+  // The work of the copying thread for queries of a head from `first_row` on, starting at the rings' turn `turn`.
+  __device__ void copy(const AttentionMaps &maps, const TensorMap &bias, const Operands &o, const Segment &segment,
+                       Range tiles, int head, int first_row, int turn = 0) const {
+    const int group = head / o.heads_per_group;
 #pragma unroll 1
     for (int tile = tiles.first; tile < tiles.end; ++tile, ++turn) {
       const int row = segment.key_start + tile * rows;
-      copy_operand<KeyTile>(key_tile(turn), maps.keys, key_ring.claim(turn, KeyTile::bytes), group, row,
-                            segment.batch);
+      const u32 barrier = key_ring.claim(turn, KeyTile::bytes + Bias::bytes);
+      copy_operand<KeyTile>(key_tile(turn), maps.keys, barrier, group, row, segment.batch);
+      if (BIASED) {
+        Bias::copy(bias_tile(turn), bias, barrier, o.terms, segment.batch, head, segment.query_start + first_row, row);
+      }
       copy_operand<ValueTile>(value_tile(turn), maps.values, value_ring.claim(turn, ValueTile::bytes), group, row,
                               segment.batch);
     }
   }
 
-  // The work of another warp. `place` is the index of the sequence's first key.
-  __device__ void copy_units(const AttentionUnits &units, i64 place, int count, Range tiles, int turn = 0) const {
-    const float *key = units.keys + place + tiles.first * rows;
-    const float *value = units.values + place + tiles.first * rows;
-    int rest = count - tiles.first * rows;
+  // The work of another warp, where there are numbers.
+  __device__ void copy_numbers(const AttentionUnits &units, const Operands &o, const Segment &segment, Range tiles,
+                               int head, int turn = 0) const {
+    i64 place = o.group_key_place(segment.batch, head / o.heads_per_group, segment.key_start) + tiles.first * rows;
+    const DecaySum *sums = decay_sums_of(o.terms, segment, head, o.heads, o.query_length) + tiles.first * rows;
+    int rest = segment.keys - tiles.first * rows;
     const int end = turn + tiles.end - tiles.first;
 #pragma unroll 1
     for (; turn < end; ++turn) {
-      key_ring.wait_for_place(turn);
-      copy_numbers<rows>(key_units(turn), key, rest, 0);
-      key_ring.fill(turn);
-      value_ring.wait_for_place(turn);
-      copy_numbers<rows>(value_units(turn), value, rest, 0);
-      value_ring.fill(turn);
-      key += rows;
-      value += rows;
+      const LaneNumbers<rows> key(has_units ? rest : 0, [&](int row) {
+        return row_unit(units.keys, o.key_lengths, place + row);
+      });
+      const LaneNumbers<rows> large(DECAY ? rest : 0, [&](int row) { return __ldg(&sums[row].large); });
+      const LaneNumbers<rows> small(DECAY ? rest : 0, [&](int row) { return __ldg(&sums[row].rest); });
+      const LaneNumbers<rows> value(in_planes ? rest : 0, [&](int row) {
+        return plane_unit(units.values, place + row);
+      });
+      __syncwarp();
+      if (has_key_numbers) {
+        key_ring.wait_for_place(turn);
+        if (has_units) key.store(numbers_of(turn, unit));
+        if (DECAY) {
+          large.store(numbers_of(turn, large_sum));
+          small.store(numbers_of(turn, rest_of_sum));
+        }
+        key_ring.fill(turn);
+      }
+      if (in_planes) {
+        value_ring.wait_for_place(turn);
+        value.store(numbers_of(turn, value_unit));
+        value_ring.fill(turn);
+      }
+      place += rows;
+      sums += rows;
       rest -= rows;
     }
   }

@@ -13,16 +13,27 @@
 
 constexpr int key_rows = group_rows * WARPGROUPS;
 constexpr int query_columns = QUERY_ROWS / 8;
+constexpr Registers registers = in_planes ? many_numbers : few_numbers;
 constexpr bool overlaps_turns = !in_planes;
 // Whether dPᵀ is kept in registers while Pᵀ is computed.
 constexpr bool holds_both = !in_planes || KEY_DIMENSION + VALUE_DIMENSION <= 128;
-// The numbers of a query: the shift, δ, the offset and, in planes, its unit and that of its output's
-// gradient.
-enum QueryNumber { shift_number, delta_number, offset_number, query_unit_number, output_unit_number };
-constexpr int numbers = attention_passing_numbers(owns_keys_and_values, false, in_planes);
+// The numbers of a query: the shift, δ, the offset and, where there are any, its unit, that of its output's
+// gradient, and its sum of decays.
+enum QueryNumber {
+  shift_number,
+  delta_number,
+  offset_number,
+  query_unit_number,
+  output_unit_number = query_unit_number + has_units,
+  large_sum_number = output_unit_number + in_planes,
+  rest_of_sum_number,
+  most_numbers
+};
+constexpr int numbers = attention_passing_numbers(owns_keys_and_values, has_units, in_planes, DECAY);
+using Bias = BiasTile<QUERY_ROWS, key_rows>;
 constexpr AttentionLayout layout_offsets =
     attention_layout(owns_keys_and_values, key_rows, QUERY_ROWS, KEY_DIMENSION, VALUE_DIMENSION, sizeof(Number),
-                     stages, numbers, true);
+                     stages, Bias::bytes, numbers, true);
 
 using KeyTile = OperandTile<key_rows, KEY_DIMENSION>;
 using ValueTile = OperandTile<key_rows, VALUE_DIMENSION>;
@@ -35,6 +46,7 @@ struct Layout {
   u32 values = keys + layout_offsets.second_owned;
   u32 queries = keys + layout_offsets.first_passing;
   u32 outputs = keys + layout_offsets.second_passing;
+  u32 biases = keys + layout_offsets.bias;
   u32 first_numbers = keys + layout_offsets.numbers;
   u32 key_barrier = keys + layout_offsets.barriers;
   Ring<stages> query_ring = {key_barrier + barrier_bytes};
@@ -43,6 +55,7 @@ struct Layout {
   __device__ Layout(u32 shared) : keys(shared) {}
   __device__ u32 query_tile(int turn) const { return queries + turn % stages * QueryTile::bytes; }
   __device__ u32 output_tile(int turn) const { return outputs + turn % stages * OutputTile::bytes; }
+  __device__ u32 bias_tile(int turn) const { return biases + turn % stages * Bias::bytes; }
   // The start of a turn's numbers: kind after kind, each contiguous over all queries.
   __device__ u32 numbers_of(int turn) const {
     return first_numbers + turn % stages * numbers * QUERY_ROWS * float_bytes;
@@ -76,8 +89,11 @@ DEVICE void copy_all(const AttentionHopperBackwardParameters &p, const Layout &l
     int row = segment.query_start + passing.first_tile * QUERY_ROWS;
 #pragma unroll 1
     for (int tile = 0; tile < passing.tile_count; ++tile, ++turn, row += QUERY_ROWS) {
-      copy_operand<QueryTile>(layout.query_tile(turn), p.maps.queries,
-                              layout.query_ring.claim(turn, QueryTile::bytes), head, row, segment.batch);
+      const u32 barrier = layout.query_ring.claim(turn, QueryTile::bytes + Bias::bytes);
+      copy_operand<QueryTile>(layout.query_tile(turn), p.maps.queries, barrier, head, row, segment.batch);
+      if (BIASED) {
+        Bias::copy(layout.bias_tile(turn), p.bias, barrier, p.backward.operands.terms, segment.batch, head, row, key);
+      }
       copy_operand<OutputTile>(layout.output_tile(turn), p.output_gradient,
                                layout.output_ring.claim(turn, OutputTile::bytes), head, row, segment.batch);
     }
@@ -95,6 +111,8 @@ DEVICE void copy_query_numbers(const AttentionHopperBackwardParameters &mapped, 
   for (int head = passing.first_head; turn < passing.turns; ++head) {
     const int first = passing.first_tile * QUERY_ROWS + lane;
     i64 place = p.operands.query_place(segment.batch, head, segment.query_start + first);
+    const DecaySum *sums =
+        decay_sums_of(p.operands.terms, segment, head, p.operands.heads, p.operands.query_length) + first;
     int rest = segment.query_count - first;
 #pragma unroll 1
     for (int tile = 0; tile < passing.tile_count; ++tile, ++turn) {
@@ -104,13 +122,20 @@ DEVICE void copy_query_numbers(const AttentionHopperBackwardParameters &mapped, 
       for (int part = 0; part < parts; ++part) {
         const int row = part * warp_threads;
         const bool exists = rest > row;
-        float own[output_unit_number + 1];
+        float own[most_numbers];
         own[shift_number] = exists ? __ldg(p.shift + place + row) : infinity;
         own[delta_number] = exists ? __ldg(p.delta + place + row) : 0;
         own[offset_number] = exists ? __ldg(p.offset + place + row) : 0;
+        if (has_units) {
+          own[query_unit_number] =
+              exists ? row_unit(mapped.units.queries, p.operands.query_lengths, place + row) : 0;
+        }
         if (in_planes) {
-          own[query_unit_number] = exists ? __ldg(mapped.units.queries + place + row) : 0;
-          own[output_unit_number] = exists ? __ldg(mapped.units.output_gradient + place + row) : 0;
+          own[output_unit_number] = exists ? plane_unit(mapped.units.output_gradient, place + row) : 0;
+        }
+        if (DECAY) {
+          own[large_sum_number] = exists ? __ldg(&sums[row].large) : 0;
+          own[rest_of_sum_number] = exists ? __ldg(&sums[row].rest) : 0;
         }
         // Otherwise the compiler stores each number before it loads the next: one latency per number, longer
         // together than a turn of the products.
@@ -121,6 +146,7 @@ DEVICE void copy_query_numbers(const AttentionHopperBackwardParameters &mapped, 
         }
       }
       place += QUERY_ROWS;
+      sums += QUERY_ROWS;
       rest -= QUERY_ROWS;
       layout.output_ring.fill(turn);
     }
@@ -138,7 +164,9 @@ extern "C" __global__ void __launch_bounds__(block_threads, 1)
   if (key_count <= 0) return;
   const int group = blockIdx.y;
   const int first_head = group * o.heads_per_group;
-  const PassingQueries passing(segment, {first_key, first_key + key_count}, first_head, o.heads_per_group);
+  const Range keys = {first_key, first_key + key_count};
+  const bool is_hidden = KEY_MASK && KeptKeys<key_rows>(mapped.key_words, segment, first_key).are_none(key_count);
+  const PassingQueries passing(segment, is_hidden ? Range{0, 0} : keys, first_head, o.heads_per_group);
   const Layout layout(shared_address(shared));
 
   if (threadIdx.x == 0) {
@@ -149,7 +177,7 @@ extern "C" __global__ void __launch_bounds__(block_threads, 1)
   }
   __syncthreads();
   if (threadIdx.x >= readers) {
-    give_registers<copying_registers>();
+    give_registers<registers.copying>();
     if (threadIdx.x == readers) {
       copy_all(mapped, layout, segment, passing, first_key, group);
     } else if (threadIdx.x / warp_threads == readers / warp_threads + 1) {
@@ -157,19 +185,24 @@ extern "C" __global__ void __launch_bounds__(block_threads, 1)
     }
     return;
   }
-  take_registers<reading_registers>();
+  take_registers<registers.reading>();
 
   const int group_row = threadIdx.x / group_threads * group_rows;
   const int warp_row = threadIdx.x / warp_threads * 16;
   const float largest_scale = o.largest_scale(first_head);
+  auto key_of = [&](int half) { return first_key + min(warp_row + fragment_row(half), key_count - 1); };
   float key_unit[2], value_unit[2];
+  bool is_kept_row[2];
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
-    const int row = first_key + min(warp_row + fragment_row(half), key_count - 1);
-    const i64 place = o.group_key_place(segment.batch, group, segment.key_start + row);
-    key_unit[half] = row_unit(mapped.units.keys, place);
-    value_unit[half] = row_unit(mapped.units.values, place);
+    const i64 place = o.group_key_place(segment.batch, group, segment.key_start + key_of(half));
+    key_unit[half] = row_unit(mapped.units.keys, o.key_lengths, place);
+    value_unit[half] = plane_unit(mapped.units.values, place);
+    is_kept_row[half] = is_kept(mapped.key_words, segment, key_of(half));
   }
+  const bool hides_rows = KEY_MASK && !__all_sync(~0u, is_kept_row[0] && is_kept_row[1]);
+  // The sums of one head, and those of all times zero.
+  float decay_sum[2] = {}, sum_zeros[2] = {};
   SumOfProducts<KEY_DIMENSION / 8> keys_gradient;
   SumOfProducts<VALUE_DIMENSION / 8> values_gradient;
   LeftOperand<QUERY_ROWS / 16> ds = {};
@@ -179,15 +212,18 @@ extern "C" __global__ void __launch_bounds__(block_threads, 1)
 
   for (int turn = 0; turn < passing.turns; ++turn) {
     const int first_query = passing.first_row(turn);
-    const float scale = o.scale_of(passing.head(turn));
+    const int head = passing.head(turn);
+    const float scale = o.scale_of(head);
+    const FragmentTerms<true, Bias> terms(o, segment, head, warp_row, key_of);
     // 1. Wait for the queries of this turn.
     layout.query_ring.wait(turn);
     layout.output_ring.wait(turn);
 #if PACKED
     const int rest = segment.query_count - first_query;
     if (rest < QUERY_ROWS) {
-      clear_operand<QueryTile>(at(layout.query_tile(turn)), rest);
-      clear_operand<OutputTile>(at(layout.output_tile(turn)), rest);
+      auto keeps = [](int) { return true; };
+      clear_operand<QueryTile>(at(layout.query_tile(turn)), rest, keeps);
+      clear_operand<OutputTile>(at(layout.output_tile(turn)), rest, keeps);
       meet_own_group();
     }
 #endif
@@ -206,16 +242,32 @@ extern "C" __global__ void __launch_bounds__(block_threads, 1)
     if (overlaps_turns) {
       wait_for_products<2>();
       keys_gradient.arrive();
-      if (turn > 0) release(layout.query_ring, turn - 1);
+      if (turn > 0) release_together(layout.query_ring, turn - 1, BIASED);
     }
 
     // 3. Pᵀ = exp(scale Sᵀ − log Σ), masked
-    wait_for_products<holds_both>();
+    wait_for_products<holds_both && !SOFTCAP>();
     keep(weight);
     auto numbers_at = [&](QueryNumber kind) {
       return (const float2 *)at(layout.numbers_of(turn)) + kind * QUERY_ROWS / 2;
     };
-    const Units query_units = numbers_at(query_unit_number), output_units = numbers_at(output_unit_number);
+    const Units query_units(numbers_at(query_unit_number));
+    const PlaneUnits output_units(numbers_at(output_unit_number));
+    auto reduce = [&](float dp, int half, float delta, float unit) {
+      return less(dp, value_unit[half] * unit, delta);
+    };
+    if (SOFTCAP) {
+      keep(slope);
+      transform(slope, reduce, numbers_at(delta_number), output_units);
+    }
+    if (scales_first) {
+      transform(weight, [&](float s, int half, float unit) {
+        return s * key_unit[half] * (TERMS ? scale * unit : 1);
+      }, query_units);
+      terms.apply(weight, first_query,
+                  {numbers_at(large_sum_number), numbers_at(rest_of_sum_number), at(layout.bias_tile(turn))},
+                  [&](int column, int i, float derivative) { slope[column][i] *= derivative; });
+    }
     const Range rows = {first_query, min(first_query + QUERY_ROWS, segment.query_count)};
     const Range whole = segment.band().whole_tiles(rows, key_rows);
     const bool masked = (int)blockIdx.x < whole.first || (int)blockIdx.x >= whole.end;
@@ -226,24 +278,29 @@ extern "C" __global__ void __launch_bounds__(block_threads, 1)
                 offsets);
     }
     transform(weight, [&](float s, int half, float shift, float unit) {
-      return exp2_fast(fmaf(factor * key_unit[half] * unit, s, -shift));
+      const float own = TERMS ? log2_e : factor * (scales_first ? 1 : key_unit[half]) * unit;
+      return exp2_fast(fmaf(own, s, -shift));
     }, numbers_at(shift_number), query_units);
     if (masked) {
       hide(weight, 0, [&](int row, int column) {
         return segment.band().sees(rows.first + column, first_key + warp_row + row);
       });
     }
+    if (hides_rows) hide(weight, 0, [&](int row, int) { return is_kept_row[row / 8]; });
+    if (terms.is_cut(rows, keys)) terms.hide_cut(weight, 0, first_query, segment.query_count);
 
     // 4. dV += Pᵀ dO
-    if (!overlaps_turns && holds_both) {
+    if (!overlaps_turns && holds_both && !SOFTCAP) {
       wait_for_products<0>();
       keep(slope);
     }
     const LeftOperand<QUERY_ROWS / 16> p_left = as_left(weight, output_units);
     if (overlaps_turns) {
       values_gradient.template start<OutputTile>(p_left, layout.output_tile(turn));
-      wait_for_products<1>();
-      keep(slope);
+      if (!SOFTCAP) {
+        wait_for_products<1>();
+        keep(slope);
+      }
     } else {
       values_gradient.template add_at_once<OutputTile>(p_left, layout.output_tile(turn));
     }
@@ -255,9 +312,12 @@ extern "C" __global__ void __launch_bounds__(block_threads, 1)
       keep(slope);
     }
     const float share = !HEAD_SCALES || scale == largest_scale ? 1 : scale / largest_scale;
-    combine(slope, weight, [&](float dp, float weight, int half, float delta, float unit) {
-      return weight * share * less(dp, value_unit[half] * unit, delta);
-    }, numbers_at(delta_number), output_units);
+    combine(slope, weight, [&](float dp, float weight, int half, float delta, float unit, float query_unit) {
+      const float ds = weight * (SOFTCAP ? dp : reduce(dp, half, delta, unit));
+      if (DECAY) decay_sum[half] += ds;
+      // In planes the queries' units are applied where dS is split.
+      return ds * share * (COSINE && !in_planes ? query_unit : 1);
+    }, numbers_at(delta_number), output_units, query_units);
     ds = as_left(slope, query_units);
 
     // 6. dK += dSᵀ Q, or its operand for the next turn.
@@ -266,9 +326,21 @@ extern "C" __global__ void __launch_bounds__(block_threads, 1)
       values_gradient.arrive();
     }
     release_together(layout.output_ring, turn);
+    if (DECAY && turn % passing.tile_count == passing.tile_count - 1) {
+      // These were the last queries of the head.
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        const float sum = row_sum(decay_sum[half]);
+        if (p.key_sums && leads_row() && warp_row + fragment_row(half) < key_count) {
+          p.key_sums[o.key_place(segment.batch, head, segment.key_start + key_of(half))] = sum;
+        }
+        decay_sum[half] = 0;
+        sum_zeros[half] += sum * 0;
+      }
+    }
     if (!overlaps_turns) {
       keys_gradient.template add_at_once<QueryTile>(ds, layout.query_tile(turn));
-      release(layout.query_ring, turn);
+      release_together(layout.query_ring, turn, BIASED);
     }
   }
   if (overlaps_turns) {
@@ -284,10 +356,15 @@ extern "C" __global__ void __launch_bounds__(block_threads, 1)
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
     const int row = warp_row + fragment_row(half);
-    unfit.note(half * 8, zeros_of(keys_gradient.total[0], half) + zeros_of(values_gradient.total[0], half));
+    const int key = segment.key_start + key_of(half);
+    const Number *own = o.keys.at(segment.batch, key, group);
+    const float norm = COSINE ? *o.key_length_at(segment.batch, key, group) : 1;
+    const float along = COSINE ? dot_with_row(keys_gradient.total[0], half, own) * norm : 0;
+    unfit.note(half * 8, zeros_of(keys_gradient.total[0], half) + zeros_of(values_gradient.total[0], half) +
+                             (along + norm) * 0 + sum_zeros[half]);
     if (row >= key_count) continue;
-    const int key = segment.key_start + first_key + row;
-    store_row(p.keys_gradient.at(segment.batch, key, group), keys_gradient.total[0], half, largest_scale);
+    store_row(p.keys_gradient.at(segment.batch, key, group), keys_gradient.total[0], half, largest_scale * norm,
+              along * norm, own);
     store_row(p.values_gradient.at(segment.batch, key, group), values_gradient.total[0], half, 1);
   }
   if (unfit.rows != 0) {

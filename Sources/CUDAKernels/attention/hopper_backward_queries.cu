@@ -15,9 +15,10 @@
 constexpr int query_rows = group_rows * WARPGROUPS;
 constexpr int score_columns = KEY_ROWS / 8;
 constexpr bool overlaps_turns = !in_planes;
+using Bias = BiasTile<query_rows, KEY_ROWS>;
 constexpr AttentionLayout layout =
     attention_layout(owns_queries_and_outputs, query_rows, KEY_ROWS, KEY_DIMENSION, VALUE_DIMENSION, sizeof(Number),
-                     stages, attention_passing_numbers(owns_queries_and_outputs, false, in_planes), true);
+                     stages, Bias::bytes, attention_passing_numbers(owns_queries_and_outputs, has_units, in_planes, DECAY), true);
 
 using QueryTile = OperandTile<query_rows, KEY_DIMENSION>;
 using OutputTile = OperandTile<query_rows, VALUE_DIMENSION>;
@@ -36,24 +37,24 @@ extern "C" __global__ void __launch_bounds__(block_threads, 1)
   if (row_count <= 0) return;
   const int head = blockIdx.y;
   const Range queries = {first_row, first_row + row_count};
-  const Range tiles = segment.band().visible_tiles(queries, KEY_ROWS);
+  const Range tiles =
+      kept_tiles(mapped.key_words, segment, segment.band().visible_tiles(queries, KEY_ROWS), KEY_ROWS);
   const Range whole = segment.band().whole_tiles(queries, KEY_ROWS);
   const u32 query_tile = shared_address(shared), output_tile = query_tile + layout.second_owned;
-  const PassingKeys<KeyTile, ValueTile> passing(query_tile, layout);
+  using Passing = PassingKeys<KeyTile, ValueTile, Bias>;
+  const Passing passing(query_tile, layout);
 
   if (threadIdx.x == 0) passing.open();
   __syncthreads();
   if (threadIdx.x >= readers) {
-    give_registers<copying_registers>();
-    const int group = head / o.heads_per_group;
+    give_registers<Passing::registers.copying>();
     const int warp = (threadIdx.x - readers) / warp_threads;
-    if (warp > in_planes) return;
+    if (warp > Passing::has_key_numbers) return;
     auto copy_keys = [&](int turn) {
-      if (threadIdx.x == readers) passing.copy(mapped.maps, segment, tiles, group, turn);
-      if (in_planes && warp == 1) {
-        passing.copy_units(mapped.units, o.group_key_place(segment.batch, group, segment.key_start), segment.keys,
-                           tiles, turn);
+      if (threadIdx.x == readers) {
+        passing.copy(mapped.maps, mapped.bias, o, segment, tiles, head, first_row, turn);
       }
+      if (Passing::has_key_numbers && warp == 1) passing.copy_numbers(mapped.units, o, segment, tiles, head, turn);
     };
     if (threadIdx.x == readers) {
       const int query = segment.query_start + first_row;
@@ -67,25 +68,27 @@ extern "C" __global__ void __launch_bounds__(block_threads, 1)
     if (p.has_large(segment, head, queries)) copy_keys(tiles.end - tiles.first);
     return;
   }
-  take_registers<reading_registers>();
+  take_registers<Passing::registers.reading>();
 
   const int group_row = threadIdx.x / group_threads * group_rows;
   const int warp_row = threadIdx.x / warp_threads * 16;
   const float scale = o.scale_of(head);
-  auto query_of = [&](int half) {
-    return segment.query_start + first_row + min(warp_row + fragment_row(half), row_count - 1);
-  };
+  auto row_of = [&](int half) { return first_row + min(warp_row + fragment_row(half), row_count - 1); };
+  auto query_of = [&](int half) { return segment.query_start + row_of(half); };
   auto place_of = [&](int half) { return o.query_place(segment.batch, head, query_of(half)); };
+  const FragmentTerms<false, Bias> terms(o, segment, head, warp_row, row_of);
   float shift[2], delta[2], query_unit[2], output_unit[2];
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
     const i64 place = place_of(half);
     shift[half] = p.shift[place];
     delta[half] = p.delta[place];
-    query_unit[half] = row_unit(mapped.units.queries, place);
-    output_unit[half] = row_unit(mapped.units.output_gradient, place);
+    query_unit[half] = row_unit(mapped.units.queries, o.query_lengths, place);
+    output_unit[half] = plane_unit(mapped.units.output_gradient, place);
   }
-  const float factor[2] = {scale * log2_e * query_unit[0], scale * log2_e * query_unit[1]};
+  // The factors that convert scores to base 2.
+  auto factor_of = [&](int half) { return TERMS ? log2_e : scale * log2_e * query_unit[half]; };
+  const float factor[2] = {factor_of(0), factor_of(1)};
   const bool has_large = p.has_large(segment, head, queries);
   const int first_turn = has_large ? tiles.end - tiles.first : 0;
   const int end_turn = first_turn + tiles.end - tiles.first;
@@ -93,10 +96,32 @@ extern "C" __global__ void __launch_bounds__(block_threads, 1)
   auto at = [&](u32 address) { return shared + (address - query_tile); };
   wait_for_phase(passing.query_barrier, 0);
   auto hide_unseen = [&](int tile, float (&c)[score_columns][4], float hidden) {
-    if (tile >= whole.first && tile < whole.end) return;
-    hide(c, hidden, [&](int row, int column) {
-      return segment.band().sees(first_row + warp_row + row, tile * KEY_ROWS + column);
-    });
+    const int first_key = tile * KEY_ROWS;
+    if (tile < whole.first || tile >= whole.end) {
+      hide(c, hidden, [&](int row, int column) {
+        return segment.band().sees(first_row + warp_row + row, first_key + column);
+      });
+    }
+    if (KEY_MASK) {
+      const KeptKeys<KEY_ROWS> kept(mapped.key_words, segment, first_key);
+      if (!kept.are_all()) kept.hide_others(c, hidden);
+    }
+    if (terms.is_cut(queries, {first_key, min(segment.keys, first_key + KEY_ROWS)})) {
+      terms.hide_cut(c, hidden, first_key, segment.keys);
+    }
+  };
+  auto numbers_of = [&](int turn, typename Passing::KeyNumber kind) {
+    return pairs(at(passing.numbers_of(turn, kind)));
+  };
+  // Products times the units of keys and, with TERMS, their scores.
+  auto finish_scores = [&](int turn, int tile, float (&score)[score_columns][4], const auto &change) {
+    if (!scales_first) return;
+    transform(score, [&](float s, int half, float unit) { return s * unit * (TERMS ? scale * query_unit[half] : 1); },
+              Units(numbers_of(turn, Passing::unit)));
+    terms.apply(score, tile * KEY_ROWS,
+                {numbers_of(turn, Passing::large_sum), numbers_of(turn, Passing::rest_of_sum),
+                 at(passing.bias_tile(turn))},
+                change);
   };
 
   // Rows with large sums need an iteration over the keys beforehand.
@@ -111,17 +136,19 @@ extern "C" __global__ void __launch_bounds__(block_threads, 1)
       order.pass_on(turn);
       wait_for_products<0>();
       keep(score[0]);
-      transform(score[0], [](float s, int, float unit) { return s * unit; },
-                column_units(at(passing.key_units(turn))));
-      release_with_units(passing.key_ring, turn);
-      release_with_units(passing.value_ring, turn);
+      finish_scores(turn, tiles.first + turn, score[0], [](int, int, float) {});
+      if (!scales_first) {
+        transform(score[0], [](float s, int, float unit) { return s * unit; }, Units(numbers_of(turn, Passing::unit)));
+      }
+      release_together(passing.key_ring, turn, Passing::has_key_numbers || BIASED);
+      release_together(passing.value_ring, turn, in_planes);
       sums.add(score, [&](float (&c)[1][score_columns][4]) {
         hide_unseen(tiles.first + turn, c[0], -infinity);
       });
     }
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
-      const RowShift row = sums.resolve(0, half, scale * query_unit[half], p.sink(head));
+      const RowShift row = sums.resolve(0, half, factor[half] / log2_e, p.sink(head));
       if (shift[half] != unknown_shift) continue;
       shift[half] = row.shift;
       if (warp_row + fragment_row(half) < row_count) p.keep_shift(place_of(half), row);
@@ -129,20 +156,20 @@ extern "C" __global__ void __launch_bounds__(block_threads, 1)
   }
   SumOfProducts<KEY_DIMENSION / 8> gradient;
   LeftOperand<KEY_ROWS / 16> a = {};
+  float decay_sum[2] = {};
 
   for (int turn = first_turn; turn < end_turn; ++turn) {
     const int tile = tiles.first + turn - first_turn;
     // 1. Wait for this tile.
     passing.key_ring.wait(turn);
     passing.value_ring.wait(turn);
-#if PACKED
-    const int rest = segment.keys - tile * KEY_ROWS;
-    if (rest < KEY_ROWS) {
-      clear_operand<KeyTile>(at(passing.key_tile(turn)), rest);
-      clear_operand<ValueTile>(at(passing.value_tile(turn)), rest);
+    const int first_key = tile * KEY_ROWS;
+    if (holds_hidden_rows<KEY_ROWS>(mapped.key_words, segment, first_key, segment.keys)) {
+      auto keeps = [&](int row) { return is_kept(mapped.key_words, segment, first_key + row); };
+      clear_operand<KeyTile>(at(passing.key_tile(turn)), segment.keys - first_key, keeps);
+      clear_operand<ValueTile>(at(passing.value_tile(turn)), segment.keys - first_key, keeps);
       meet_own_group();
     }
-#endif
 
     // 2. Start dQ += dS K of the previous tile, S = Q Kᵀ and dP = dO Vᵀ. No product is in flight between
     // iterations, where the compiler would wait for it; before the first tile dS is zero.
@@ -155,29 +182,42 @@ extern "C" __global__ void __launch_bounds__(block_threads, 1)
     if (overlaps_turns) {
       wait_for_products<2>();
       gradient.arrive();
-      if (turn > first_turn) release(passing.key_ring, turn - 1);
+      if (turn > first_turn) release_together(passing.key_ring, turn - 1, Passing::has_key_numbers || BIASED);
     }
 
     // 3. P = exp(scale S − log Σ), masked
-    wait_for_products<1>();
+    wait_for_products<!SOFTCAP>();
     keep(weight);
-    const Units key_units = column_units(at(passing.key_units(turn)));
+    const Units key_units(numbers_of(turn, Passing::unit));
+    const PlaneUnits value_units(numbers_of(turn, Passing::value_unit));
+    // dP − δ: once, with SOFTCAP, its score's derivative is known.
+    auto reduce = [&](float dp, int half, float unit) { return less(dp, output_unit[half] * unit, delta[half]); };
+    if (SOFTCAP) {
+      keep(slope);
+      transform(slope, reduce, value_units);
+    }
+    finish_scores(turn, tile, weight, [&](int column, int i, float derivative) { slope[column][i] *= derivative; });
     if (has_large) {
       const float offset[2] = {p.offset[place_of(0)], p.offset[place_of(1)]};
       transform(weight, [&](float s, int half, float unit) { return less_offset(s, unit, offset[half]); }, key_units);
     }
     transform(weight, [&](float s, int half, float unit) {
-      return exp2_fast(fmaf(factor[half] * unit, s, -shift[half]));
+      return exp2_fast(fmaf(scales_first ? factor[half] : factor[half] * unit, s, -shift[half]));
     }, key_units);
     hide_unseen(tile, weight, 0);
 
     // 4. dS = P ∘ (dP − δ)
-    wait_for_products<0>();
-    keep(slope);
+    if (!SOFTCAP) {
+      wait_for_products<0>();
+      keep(slope);
+    }
     if (!in_planes) release(passing.value_ring, turn);
-    combine(slope, weight, [&](float dp, float weight, int half, float unit) {
-      return weight * less(dp, output_unit[half] * unit, delta[half]);
-    }, column_units(at(passing.value_units(turn))));
+    combine(slope, weight, [&](float dp, float weight, int half, float unit, float key_unit) {
+      const float ds = weight * (SOFTCAP ? dp : reduce(dp, half, unit));
+      if (DECAY) decay_sum[half] += ds;
+      // In planes the keys' units are applied where dS is split.
+      return COSINE && !in_planes ? ds * key_unit : ds;
+    }, value_units, key_units);
     if (in_planes) release_together(passing.value_ring, turn);
     a = as_left(slope, key_units);
 
@@ -186,7 +226,7 @@ extern "C" __global__ void __launch_bounds__(block_threads, 1)
       gradient.template start<KeyTile>(a, passing.key_tile(turn));
       wait_for_products<0>();
       gradient.arrive();
-      release(passing.key_ring, turn);
+      release_together(passing.key_ring, turn);
       gradient.add(a);
     }
   }
@@ -198,16 +238,20 @@ extern "C" __global__ void __launch_bounds__(block_threads, 1)
     gradient.arrive();
   }
 
-  // 6. Store the gradients of the rows, and their shares of the scale's gradient.
+  // 6. Store the gradients of the rows, and their shares of those of the scale and of decays.
   UnfitRows unfit;
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
-    const float along = p.scale_gradient
-        ? dot_with_row(gradient.total[0], half, o.queries.at(segment.batch, query_of(half), head)) : 0;
-    unfit.note(half * 8, zeros_of(gradient.total[0], half) + along * 0);
+    const Number *row = o.queries.at(segment.batch, query_of(half), head);
+    const float norm = COSINE ? o.query_lengths[place_of(half)] : 1;
+    const float along = COSINE || p.scale_gradient ? dot_with_row(gradient.total[0], half, row) * norm : 0;
+    const float decayed = DECAY ? row_sum(decay_sum[half]) : 0;
+    unfit.note(half * 8, zeros_of(gradient.total[0], half) + (along + norm) * 0 + decayed * 0);
     if (warp_row + fragment_row(half) >= row_count) continue;
     if (p.scale_gradient && leads_row()) p.scale_gradient[place_of(half)] = along;
-    store_row(p.queries_gradient.at(segment.batch, query_of(half), head), gradient.total[0], half, scale);
+    if (DECAY && p.query_sums && leads_row()) p.query_sums[place_of(half)] = decayed;
+    store_row(p.queries_gradient.at(segment.batch, query_of(half), head), gradient.total[0], half, scale * norm,
+              COSINE ? along * norm : 0, row);
   }
   if (unfit.rows != 0) query_gradients_again(p, head, first_row + warp_row, queries.end, unfit);
 }

@@ -4,7 +4,7 @@
 // computes the weights of a tile, the values of its previous tile are multiplied, and another warpgroup
 // issues products (Shah et al., FlashAttention-3, 2024).
 //
-// Compiled with what hopper.cuh lists, and
+// Compiled with what hopper.cuh and forward.cuh list, and
 //   KEY_ROWS    64, 96 or 128, in float32 also 48
 
 #include "attention/forward.cuh"
@@ -13,9 +13,11 @@
 constexpr int query_rows = group_rows * WARPGROUPS;
 constexpr int score_columns = KEY_ROWS / 8;
 constexpr int value_columns = VALUE_DIMENSION / 8;
+using Bias = BiasTile<query_rows, KEY_ROWS>;
 constexpr AttentionLayout layout =
     attention_layout(owns_queries, query_rows, KEY_ROWS, KEY_DIMENSION, VALUE_DIMENSION, sizeof(Number), stages,
-                     attention_passing_numbers(owns_queries, false, in_planes), true);
+                     Bias::bytes,
+                     attention_passing_numbers(owns_queries, has_units, in_planes, DECAY), true);
 
 using QueryTile = OperandTile<query_rows, KEY_DIMENSION>;
 using KeyTile = OperandTile<KEY_ROWS, KEY_DIMENSION>;
@@ -33,39 +35,44 @@ extern "C" __global__ void __launch_bounds__(block_threads, 1)
   if (row_count <= 0) return;
   const int head = blockIdx.y;
   const Range queries = {first_row, first_row + row_count};
-  const Range tiles = segment.band().visible_tiles(queries, KEY_ROWS);
+  const Range tiles =
+      kept_tiles(p.key_words, segment, segment.band().visible_tiles(queries, KEY_ROWS), KEY_ROWS);
   const Range whole = segment.band().whole_tiles(queries, KEY_ROWS);
   const u32 query_tile = shared_address(shared);
-  const PassingKeys<KeyTile, ValueTile> passing(query_tile, layout);
+  using Passing = PassingKeys<KeyTile, ValueTile, Bias>;
+  const Passing passing(query_tile, layout);
 
   if (threadIdx.x == 0) passing.open();
   __syncthreads();
   if (threadIdx.x >= readers) {
-    give_registers<copying_registers>();
-    const int group = head / o.heads_per_group;
+    give_registers<Passing::registers.copying>();
     if (threadIdx.x == readers) {
       arrive_expecting(passing.query_barrier, QueryTile::bytes);
       copy_operand<QueryTile>(query_tile, p.maps.queries, passing.query_barrier, head,
                               segment.query_start + first_row, segment.batch);
-      passing.copy(p.maps, segment, tiles, group);
-    } else if (in_planes && threadIdx.x / warp_threads == readers / warp_threads + 1) {
-      passing.copy_units(p.units, o.group_key_place(segment.batch, group, segment.key_start), segment.keys, tiles);
+      passing.copy(p.maps, p.bias, o, segment, tiles, head, first_row);
+    } else if (Passing::has_key_numbers && threadIdx.x / warp_threads == readers / warp_threads + 1) {
+      passing.copy_numbers(p.units, o, segment, tiles, head);
     }
     return;
   }
-  take_registers<reading_registers>();
+  take_registers<Passing::registers.reading>();
 
   const int group = threadIdx.x / group_threads;
   const int warp_row = threadIdx.x / warp_threads * 16;
   const float scale = o.scale_of(head);
+  auto query_of = [&](int half) { return first_row + min(warp_row + fragment_row(half), row_count - 1); };
+  const FragmentTerms<false, Bias> terms(o, segment, head, warp_row, query_of);
+  // The factors that convert scores to base 2 and, with TERMS, products to similarities.
   PerRow<1> factor;
+  float size[2];
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
-    const int row = first_row + min(warp_row + fragment_row(half), row_count - 1);
-    const float unit = row_unit(p.units.queries, o.query_place(segment.batch, head, segment.query_start + row));
-    factor[0][half] = fmaxf(fabsf(scale) * log2_e * unit, smallest_factor);
+    const i64 place = o.query_place(segment.batch, head, segment.query_start + query_of(half));
+    size[half] = fabsf(scale) * row_unit(p.units.queries, o.query_lengths, place);
+    factor[0][half] = TERMS ? log2_e : fmaxf(size[half] * log2_e, smallest_factor);
   }
-  RunningBound<1> softmax(0);
+  Softmax<1> softmax = softmax_of<1>(p.forward, factor, [&](int, int) { return scale; });
   PerRow<1> shrink;
   SumOfProducts<value_columns> output;
   float score[1][score_columns][4];
@@ -73,11 +80,16 @@ extern "C" __global__ void __launch_bounds__(block_threads, 1)
   auto at = [&](u32 address) { return shared + (address - query_tile); };
 
   // Masks a tile's scores and computes their weights, as powers of two.
-  auto weigh_tile = [&](int tile) {
+  auto weigh_tile = [&](int tile, const KeptKeys<KEY_ROWS> &kept) {
+    const int first_key = tile * KEY_ROWS;
     if (tile < whole.first || tile >= whole.end) {
       hide(score[0], -infinity, [&](int row, int column) {
-        return segment.band().sees(first_row + warp_row + row, tile * KEY_ROWS + column);
+        return segment.band().sees(first_row + warp_row + row, first_key + column);
       });
+    }
+    if (KEY_MASK && !kept.are_all()) kept.hide_others(score[0], -infinity);
+    if (terms.is_cut(queries, {first_key, min(segment.keys, first_key + KEY_ROWS)})) {
+      terms.hide_cut(score[0], -infinity, first_key, segment.keys);
     }
     const bool shrinks = softmax.raise_bounds(score, factor, shrink);
 #pragma unroll
@@ -86,13 +98,13 @@ extern "C" __global__ void __launch_bounds__(block_threads, 1)
   };
   auto await_values = [&](int turn) {
     passing.value_ring.wait(turn);
-#if PACKED
-    const int rest = segment.keys - (tiles.first + turn) * KEY_ROWS;
-    if (rest < KEY_ROWS) {
-      clear_operand<ValueTile>(at(passing.value_tile(turn)), rest);
+    const int first_key = (tiles.first + turn) * KEY_ROWS;
+    if (holds_hidden_rows<KEY_ROWS>(p.key_words, segment, first_key, segment.keys)) {
+      clear_operand<ValueTile>(at(passing.value_tile(turn)), segment.keys - first_key, [&](int row) {
+        return is_kept(p.key_words, segment, first_key + row);
+      });
       meet_own_group();
     }
-#endif
   };
 
   // 1. Wait for the queries. A negative scale would reverse the order of the scores, so the queries' signs
@@ -110,6 +122,8 @@ extern "C" __global__ void __launch_bounds__(block_threads, 1)
   const Turns order(turns);
   for (int turn = 0; turn < turns; ++turn) {
     // 2. S = Q Kᵀ, and P V of the previous tile while the weights of S are computed.
+    const int first_key = (tiles.first + turn) * KEY_ROWS;
+    const KeptKeys<KEY_ROWS> kept(p.key_words, segment, first_key);
     passing.key_ring.wait(turn);
     if (!in_planes && turn > 0) await_values(turn - 1);
     order.await();
@@ -123,10 +137,13 @@ extern "C" __global__ void __launch_bounds__(block_threads, 1)
       wait_for_products<0>();
     }
     keep(score[0]);
-    transform(score[0], [](float s, int, float unit) { return s * unit; },
-              column_units(at(passing.key_units(turn))));
-    release_with_units(passing.key_ring, turn);
-    const bool shrinks = weigh_tile(tiles.first + turn);
+    auto numbers = [&](typename Passing::KeyNumber kind) { return pairs(at(passing.numbers_of(turn, kind))); };
+    transform(score[0], [&](float s, int half, float unit) { return s * unit * (TERMS ? size[half] : 1); },
+              Units(numbers(Passing::unit)));
+    terms.apply(score[0], first_key,
+                {numbers(Passing::large_sum), numbers(Passing::rest_of_sum), at(passing.bias_tile(turn))});
+    release_together(passing.key_ring, turn, Passing::has_key_numbers || BIASED);
+    const bool shrinks = weigh_tile(tiles.first + turn, kept);
     // Outside the branch, because the compiler would otherwise serialise the products.
     wait_for_products<0>();
     output.arrive();
@@ -136,7 +153,7 @@ extern "C" __global__ void __launch_bounds__(block_threads, 1)
     }
     if (shrinks) softmax.scale(output.total, shrink);
     if (in_planes) await_values(turn);
-    a = as_left(score[0], column_units(at(passing.value_units(turn))));
+    a = as_left(score[0], PlaneUnits(numbers(Passing::value_unit)));
   }
 
   // 3. P V of the last tile. In planes, outputs overwrite other groups' queries.

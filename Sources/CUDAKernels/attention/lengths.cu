@@ -18,8 +18,8 @@ extern "C" __global__ void attention_lengths(const __grid_constant__ AttentionLe
   if (row >= p.count) return;
   const int lane = threadIdx.x % warp_threads;
   const int slice = p.dimension / p.groups;
-  const Number *numbers =
-      p.rows.at(row / p.heads / p.length, row / p.heads % p.length, row % p.heads);
+  const int batch = row / p.heads / p.length, place = row / p.heads % p.length, head = row % p.heads;
+  const Number *numbers = p.rows.at(batch, place, head);
   for (int group = 0; group < p.groups; ++group) {
     float sum = 0;
     for (int i = lane; i < slice; i += warp_threads) {
@@ -29,12 +29,12 @@ extern "C" __global__ void attention_lengths(const __grid_constant__ AttentionLe
     const float length = sqrtf(warp_sum(sum));
     const float reciprocal = length < p.shortest ? 0 : 1 / length;
     if (p.reciprocals) {
-      if (lane == 0) p.reciprocals[row] = reciprocal;
+      if (lane == 0) p.reciprocals[((i64)batch * p.heads + head) * p.length + place] = reciprocal;
       continue;
     }
     for (int i = lane; i < slice; i += warp_threads) {
-      const int place = group * slice + i;
-      p.unit[row * p.pitch + place] = Element::narrow(Element::widen(numbers[place]) * reciprocal);
+      const int column = group * slice + i;
+      p.unit[row * p.pitch + column] = Element::narrow(Element::widen(numbers[column]) * reciprocal);
     }
   }
   if (p.reciprocals) return;

@@ -82,10 +82,10 @@ struct AttentionOperands : AttentionOperandsFields {
 
   // Inverse norms.
   __device__ const float *query_length_at(int batch_index, int query, int head) const {
-    return query_lengths + ((i64)batch_index * query_length + query) * heads + head;
+    return query_lengths + query_place(batch_index, head, query);
   }
   __device__ const float *key_length_at(int batch_index, int key, int group) const {
-    return key_lengths + ((i64)batch_index * key_length + key) * groups() + group;
+    return key_lengths + group_key_place(batch_index, group, key);
   }
 
   // Whether the key mask keeps a key of a sequence; true for keys beyond its end.

@@ -154,6 +154,12 @@ struct ConstantBound {
   __device__ float bound(int, int, const PerRow<Strips> &) const { return shift; }
   __device__ float log_bound(int, int, const PerRow<Strips> &) const { return ln_2 * shift; }
 
+  template <int Columns>
+  __device__ bool raise_bounds(float (&)[Strips][Columns][4], const PerRow<Strips> &, PerRow<Strips> &) {
+    return false;
+  }
+  template <int Outputs>
+  __device__ void scale(float (&)[Strips][Outputs][4], const PerRow<Strips> &) const {}
   template <int Columns, int Outputs>
   __device__ void raise(float (&)[Strips][Columns][4], float (&)[Strips][Outputs][4],
                         const PerRow<Strips> &) {}
@@ -184,6 +190,11 @@ struct TestedBound : RunningBound<Strips> {
     }
   }
 
+  template <int Columns>
+  __device__ bool raise_bounds(float (&score)[Strips][Columns][4], const PerRow<Strips> &factor,
+                               PerRow<Strips> &shrink) {
+    return !is_constant && RunningBound<Strips>::raise_bounds(score, factor, shrink);
+  }
   template <int Columns, int Outputs>
   __device__ void raise(float (&score)[Strips][Columns][4], float (&output)[Strips][Outputs][4],
                         const PerRow<Strips> &factor) {

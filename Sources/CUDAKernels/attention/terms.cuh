@@ -36,6 +36,11 @@ using BiasNumber = BiasElement::Number;
 using DecaySum = AttentionDecaySum;
 using Terms = AttentionTerms;
 
+// The sums of a head's logit decays at the tokens of a sequence; null if there are none.
+DEVICE const DecaySum *decay_sums_of(const Terms &t, const Segment &s, int head, int heads, int length) {
+  return t.decay_sums ? t.decay_sums + ((i64)s.batch * heads + head) * length + s.query_start : nullptr;
+}
+
 // A score with its terms, and its derivative with respect to the score without them.
 struct TermScore {
   float score;
@@ -61,9 +66,7 @@ struct HeadTerms {
     bias = t.bias ? t.bias + s.batch * t.bias_batch + head * t.bias_head +
                         s.query_start * t.bias_query + s.key_start * t.bias_key
                   : nullptr;
-    decay_sums = t.decay_sums
-                     ? t.decay_sums + ((i64)s.batch * heads + head) * length + s.query_start
-                     : nullptr;
+    decay_sums = decay_sums_of(t, s, head, heads, length);
   }
 
   // Applies the terms to the score of a pair that exists.

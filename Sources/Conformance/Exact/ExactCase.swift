@@ -85,21 +85,26 @@ extension ExactCase {
     } + [make(masks + [.sinks, .logSumExpGradient, .bfloat16], length: length, dimension: 32)]
   }
 
-  /// Dimensions of whole blocks without masks and terms, which have specialised kernels: in half precision, and
-  /// in long float32 sequences.
+  /// Dimensions of whole blocks, which have specialised kernels, in half precision and in long float32 sequences:
+  /// what these kernels do in their main loops alone and, in half precision, in pairs.
   static func blocks(isQuick: Bool) -> [ExactCase] {
-    let half: [[ExactFeature]] = [
-      [.bfloat16], [.float16, .causal], [.bfloat16, .packed], [.bfloat16, .window],
-      [.float16, .groupedQuery], [.bfloat16, .moreQueries], [.bfloat16, .moreKeys],
-    ]
+    let half = ExactFeature.aloneAndInPairs.filter { (features: [ExactFeature]) in
+      features.allSatisfy(ofBlocks.contains) && features.count <= (isQuick ? 1 : 2)
+    }
     let single: [[ExactFeature]] = [
       [], [.causal], [.packed, .groupedQuery], [.window], [.sharp, .moreQueries],
-      [.causal, .moreKeys], [.scaleHeads, .groupedQuery],
+      [.causal, .moreKeys], [.scaleHeads, .groupedQuery], [.keyMask], [.cosine], [.alibi, .causal],
+      [.softcap], [.logitDecay], [.logitDecayCut, .keyMask], [.cosine, .packed, .groupedQuery], [.scoresHuge],
     ]
     func cases(_ all: [[ExactFeature]], length: Int) -> [ExactCase] {
       all.enumerated().map { index, features in
         make(features, length: length, dimension: index % 2 == 0 ? 64 : 128)
       }
+    }
+    let short = half.enumerated().map { index, features in
+      make(
+        features + [index / 2 % 2 == 0 ? .bfloat16 : .float16], length: isQuick ? 70 : 270,
+        dimension: index % 2 == 0 ? 64 : 128)
     }
     let long = cases(single, length: 270).map { (long: ExactCase) in
       var result = long
@@ -110,8 +115,14 @@ extension ExactCase {
       if !long.has(.groupedQuery) { result.keyValueHeads = 2 }
       return result
     }
-    return cases(half, length: isQuick ? 70 : 270) + (isQuick ? Array(long.prefix(2)) : long)
+    return short + (isQuick ? long.filter { [[], [.causal], [.cosine]].contains($0.features) } : long)
   }
+
+  private static let ofBlocks: Set<ExactFeature> = [
+    .causal, .window, .keyMask, .hiddenPadding, .edgeKey, .packed, .biasFull, .biasBatch, .biasInfinite,
+    .biasMatrix, .biasBFloat16, .biasBool, .alibi, .softcap, .logitDecay, .logitDecayCut, .sinks, .groupedQuery,
+    .scaleHeads, .cosine, .sharp, .scoresHuge, .moreKeys, .moreQueries, .logSumExpGradient,
+  ]
 
   /// Lengths at which kernels use methods that do not pay off for short sequences.
   private static var long: [ExactCase] {

@@ -50,7 +50,7 @@ private struct FlashUse {
     return use
   }
 
-  private static func terms(_ features: inout FlashFeatures) { features.hasTerms = true }
+  private static func terms(_ features: inout FlashFeatures) { features.terms = .ofScores }
   private static func cosine(_ features: inout FlashFeatures) { features.dividesByLengths = true }
   private static func keyMask(_ features: inout FlashFeatures) { features.hasKeyMask = true }
   private static func packed(_ features: inout FlashFeatures) { features.isPacked = true }

@@ -14,7 +14,9 @@ struct FlashBackward {
     self.inputs = inputs
     problem = inputs.problem
     operands = try FlashOperands(inputs.device)
-    features = FlashFeatures(inputs, element)
+    var features = FlashFeatures(inputs, element)
+    features.hasBiasGradient = problem.needsBiasGradient
+    self.features = features
   }
 
   private var sumShape: Shape { [problem.batch, problem.heads, problem.queryLength] }
@@ -69,7 +71,7 @@ struct FlashBackward {
       again: try operands.address(holding: rows.again))
     let mapped =
       plan.usesMaps
-      ? try FlashMaps(read, outputGradient: slope, features.element, operands) : nil
+      ? try FlashMaps(inputs, read, outputGradient: slope, features, operands) : nil
     for step in plan.steps {
       let tile = step.tile
       func launch(_ parameters: some BitwiseCopyable) throws {
@@ -84,7 +86,8 @@ struct FlashBackward {
       try launch(
         AttentionHopperBackwardParameters(
           maps: mapped.maps(tile.rows, on: device),
-          output_gradient: mapped.outputGradient(tile.rows, on: device), units: mapped.units,
+          output_gradient: mapped.outputGradient(tile.rows, on: device),
+          bias: mapped.bias(tile.rows, on: device), units: mapped.units, key_words: mapped.keyWords,
           backward: parameters))
     }
     let lengths = RowLengths(inputs, features.element, operands)

@@ -57,7 +57,7 @@ struct FlashBackwardTile: Hashable, Sendable {
     let candidates: [Candidate]
     switch (owner, features.element.isHalf) {
     case _ where usesWarpgroups:
-      candidates = [Self.hopper(owner, columns.widest, features.element)]
+      candidates = [Self.hopper(owner, columns.widest, features)]
     case (.queries, true): candidates = Self.queries(columns.widest, features, limits.capability)
     case (.queries, false): candidates = Self.singleQueries(columns.widest, limits.capability)
     case (_, true): candidates = Self.keys(columns.widest, features, limits.capability)
@@ -85,18 +85,22 @@ struct FlashBackwardTile: Hashable, Sendable {
   /// As many rows go by at once as leave registers for the gradients. Where queries are owned, keys are
   /// needed until the next turn: with room for two tiles nothing would arrive meanwhile.
   /// Of float32 as many as shared memory holds twice.
-  private static func hopper(_ owner: Owner, _ widest: Int, _ element: FlashElement) -> Candidate {
+  private static func hopper(_ owner: Owner, _ widest: Int, _ features: FlashFeatures) -> Candidate {
     let own = hopperWarpgroups * group_rows
     let warps = hopperWarpgroups * group_threads / warp_threads
-    if !element.isHalf {
+    if !features.element.isHalf {
       let others = widest <= 64 ? 64 : 48
       return owner == .queries
         ? Candidate(own, others, warps: warps, blocks: 1)
         : Candidate(others, own, warps: warps, blocks: 1)
     }
+    let hasRoom = widest <= 64
     return owner == .queries
-      ? Candidate(own, widest <= 64 ? 128 : 64, warps: warps, blocks: 1, stages: 3)
-      : Candidate(widest <= 64 ? 96 : 64, own, warps: warps, blocks: 1)
+      ? Candidate(
+        own, hasRoom && !features.terms.contains(.bias) ? 128 : 64, warps: warps, blocks: 1,
+        stages: features.terms.contains(.bias) && features.biasBytes > 2 ? 2 : 3)
+      : Candidate(
+        hasRoom && features.terms.isSubset(of: [.softcap, .alibi]) ? 96 : 64, own, warps: warps, blocks: 1)
   }
 
   private static func queries(_ widest: Int, _ features: FlashFeatures, _ capability: Int)
@@ -184,6 +188,7 @@ struct FlashBackwardTile: Hashable, Sendable {
   func definitions(isWide: Bool) -> [String] {
     let all = features.definitions + columns.definitions + ["WIDE=\(isWide ? 1 : 0)"]
     if let warpgroups {
+      let all = all + features.hopperDefinitions
       let passing = "\(owner == .queries ? "KEY_ROWS" : "QUERY_ROWS")=\(passing)"
       return all + [passing, "STAGES=\(stages)", "WARPGROUPS=\(warpgroups)"]
     }

@@ -89,7 +89,7 @@ struct FlashBiasTile {
   /// - Parameter isWide: whether the other gradients are written as float32.
   func definitions(isWide: Bool) -> [String] {
     var features = features
-    features.hasTerms = true
+    features.terms = .ofScores
     return features.definitions + columns.definitions
       + ["QUERY_ROWS=\(rows.queries)", "KEY_ROWS=\(rows.keys)", "WIDE=\(isWide ? 1 : 0)"]
   }

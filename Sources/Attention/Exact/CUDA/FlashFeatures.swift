@@ -48,10 +48,12 @@ struct FlashFeatures: Hashable, Sendable {
   var hasKeyMask = false
   /// Scores are divided by the lengths of queries and keys.
   var dividesByLengths = false
-  /// Something is done to scores before the mask.
-  var hasTerms = false
+  /// What is done to scores before the mask.
+  var terms: ScoreTermSet = []
   /// What the bias holds, where there is one.
   var bias: DType?
+  /// Whether the gradient of the bias is computed too, from the backward pass's sums.
+  var hasBiasGradient = false
   var hasHeadScales = false
   /// Some sequence has queries enough to pay for what is made of the tensors beforehand.
   var isLong = false
@@ -67,7 +69,7 @@ struct FlashFeatures: Hashable, Sendable {
     isPacked = problem.packedSequences != nil
     hasKeyMask = problem.hasKeyMask
     dividesByLengths = problem.normalizedGroups == 1
-    hasTerms = !problem.terms.isDisjoint(with: .ofScores)
+    terms = problem.terms.intersection(.ofScores)
     bias = problem.biasDType
     isLong = problem.queryLength >= Self.longFrom
   }
@@ -79,17 +81,41 @@ struct FlashFeatures: Hashable, Sendable {
     isLong = inputs.segments.contains { $0.queryCount >= Self.longFrom }
   }
 
+  var hasTerms: Bool { !terms.isEmpty }
+
   /// Whether kernels with Hopper's own matrix instructions do it: on Hopper, in half precision or long
-  /// sequences of float32, where nothing but the band masks, and the dimensions are whole blocks of shared
-  /// memory as those instructions read it.
+  /// sequences of float32, where the dimensions are whole blocks of shared memory as those instructions read it.
   func usesWarpgroups(_ columns: TileColumns, _ limits: TileLimits) -> Bool {
     let areBlocks = [columns.keys, columns.values].allSatisfy { [64, 128].contains($0) }
     return limits.capability == FlashTile.hopper && (element.isHalf || element == .tf32x3 && isLong)
-      && areBlocks && !hasKeyMask && !dividesByLengths && !hasTerms
+      && areBlocks && hasTermsOfHopper
+  }
+
+  /// The gradient of a capped score and that of its decay would both need registers that are taken. A bias is
+  /// copied in words of 16 bits that begin at even keys, and the planes of float32 leave it no memory. Its
+  /// gradient is computed by products that round large scores otherwise than Hopper's.
+  private var hasTermsOfHopper: Bool {
+    if terms.isSuperset(of: [.softcap, .logitDecay]) || hasBiasGradient { return false }
+    guard let bias else { return !terms.contains(.bias) || element.isHalf }
+    return element.isHalf && bias != .float64 && !(bias == .bool && isPacked)
   }
 
   /// Whether the inner loops do nothing but multiply and mask the edges.
   var isPlain: Bool { !isPacked && !hasKeyMask && !dividesByLengths && !hasTerms }
+
+  /// Bytes of what kernels read of a bias for a pair.
+  var biasBytes: Int {
+    bias.flatMap { Self.biasElement($0) == nil ? nil : $0.size } ?? DType.float32.size
+  }
+
+  /// What Hopper's kernels are compiled for beside ``definitions``.
+  var hopperDefinitions: [String] {
+    [("SOFTCAP", .softcap), ("ALIBI", .alibi), ("BIASED", .bias), ("DECAY", .logitDecay)].map {
+      (name: String, term: ScoreTermSet) in Self.flag(name, terms.contains(term))
+    }
+  }
+
+  private static func flag(_ name: String, _ isSet: Bool) -> String { "\(name)=\(isSet ? 1 : 0)" }
 
   /// The names that `attention/terms.cuh` has for what a bias holds; float32 goes without.
   private static func biasElement(_ dtype: DType) -> String? {
@@ -103,11 +129,10 @@ struct FlashFeatures: Hashable, Sendable {
   }
 
   var definitions: [String] {
-    func flag(_ name: String, _ isSet: Bool) -> String { "\(name)=\(isSet ? 1 : 0)" }
-    return [
-      element.definition, flag("PACKED", isPacked), flag("KEY_MASK", hasKeyMask),
-      flag("COSINE", dividesByLengths), flag("TERMS", hasTerms),
-      flag("HEAD_SCALES", hasHeadScales),
+    [
+      element.definition, Self.flag("PACKED", isPacked), Self.flag("KEY_MASK", hasKeyMask),
+      Self.flag("COSINE", dividesByLengths), Self.flag("TERMS", hasTerms),
+      Self.flag("HEAD_SCALES", hasHeadScales),
     ] + (bias.flatMap(Self.biasElement).map { ["BIAS=\($0)"] } ?? [])
   }
 }
@@ -157,11 +182,19 @@ struct TileColumns: Hashable, Sendable {
     _ owner: Int, owned: Int, passing: Int, stages: Int, _ features: FlashFeatures,
     usesWarpgroups: Bool
   ) -> Int {
+    func count(_ holds: Bool) -> Int { holds ? 1 : 0 }
     let usesPlanes = usesWarpgroups && !features.element.isHalf
+    let ownsKeys = owner == owns_keys_and_values
+    let copiesBias = usesWarpgroups && features.terms.contains(.bias)
     return attention_layout(
       owner, owned, passing, keys, values, numberBytes, stages,
-      attention_passing_numbers(owner, features.dividesByLengths ? 1 : 0, usesPlanes ? 1 : 0),
-      usesWarpgroups ? 1 : 0
+      copiesBias
+        ? attention_bias_bytes(
+          ownsKeys ? passing : owned, ownsKeys ? owned : passing, features.biasBytes) : 0,
+      attention_passing_numbers(
+        owner, count(features.dividesByLengths || usesPlanes), count(usesPlanes),
+        count(usesWarpgroups && features.terms.contains(.logitDecay))),
+      count(usesWarpgroups)
     ).end
   }
 

@@ -66,11 +66,12 @@ struct FlashForward {
     if tile.warpgroups == nil {
       try launch(parameters)
     } else {
-      let mapped = try FlashMaps(rows, tile.features.element, operands)
+      let mapped = try FlashMaps(inputs, rows, tile.features, operands)
+      let device = operands.queue.device
       try launch(
         AttentionHopperForwardParameters(
-          maps: mapped.maps(tile.rows, on: operands.queue.device), units: mapped.units,
-          forward: parameters))
+          maps: mapped.maps(tile.rows, on: device), bias: mapped.bias(tile.rows, on: device),
+          units: mapped.units, key_words: mapped.keyWords, forward: parameters))
     }
     if parts > 0 { try merge(parameters, output, count) }
     return [

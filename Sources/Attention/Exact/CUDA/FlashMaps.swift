@@ -2,26 +2,31 @@ import AttentionCUDA
 import AttentionCUDAKernels
 import AttentionTensors
 
-/// What Hopper's kernels read: the rows as they are, or, of float32, their planes.
+/// What Hopper's kernels read: the rows as they are, or, of float32, their planes; a bias; and a key mask as bits.
 struct FlashMaps {
   private let queries: DeviceRows
   private let keys: DeviceRows
   private let values: DeviceRows
   private let outputGradient: DeviceRows?
+  private let bias: DeviceBias?
   /// Of planes; otherwise null.
   let units: AttentionUnits
+  /// Null without a mask.
+  let keyWords: AttentionKeyWords
 
-  /// Queues what makes the planes.
+  /// Queues what makes planes and bits.
   ///
   /// - Parameters:
   ///   - rows: queries, keys and values.
   ///   - outputGradient: in the backward pass.
-  ///   - operands: what holds planes until they are read.
+  ///   - operands: what holds planes and bits until they are read.
   init(
-    _ rows: FlashRows, outputGradient: DeviceRows? = nil, _ element: FlashElement,
-    _ operands: FlashOperands
+    _ inputs: ExactArguments, _ rows: FlashRows, outputGradient: DeviceRows? = nil,
+    _ features: FlashFeatures, _ operands: FlashOperands
   ) throws {
-    guard !element.isHalf else {
+    bias = try inputs.bias.map { try DeviceBias($0, operands) }
+    keyWords = try AttentionKeyWords(inputs, operands)
+    guard !features.element.isHalf else {
       (queries, keys, values) = (rows.queries, rows.keys, rows.values)
       self.outputGradient = outputGradient
       units = AttentionUnits()
@@ -48,6 +53,80 @@ struct FlashMaps {
 
   func outputGradient(_ tile: TileRows, on device: CUDADevice) throws -> TensorMap {
     try outputGradient?.map(rows: tile.queries, on: device) ?? TensorMap()
+  }
+
+  func bias(_ tile: TileRows, on device: CUDADevice) throws -> TensorMap {
+    try bias?.map(rows: tile.queries, on: device) ?? TensorMap()
+  }
+}
+
+/// A bias as TMA copies it: in words of 16 bits, whatever it holds.
+struct DeviceBias {
+  private let tensor: Tensor
+  private let base: UInt64
+
+  private static let wordBytes = 2
+
+  /// - Parameters:
+  ///   - bias: [batch, heads, queries, keys], with strides of zero along axes that it is broadcast over.
+  ///   - operands: what holds it, or its copy, until it is read.
+  init(_ bias: Tensor, _ operands: FlashOperands) throws {
+    // Broadcast axes have one entry; but queries are read as rows, each of which must be there.
+    var own = bias
+    for axis in [0, 1] where own.strides[axis] == 0 && own.shape[axis] > 1 {
+      own = try own.sliced(axis, 0..<1)
+    }
+    let (size, keys) = (bias.dtype.size, bias.shape[3])
+    let areReadable =
+      try own.strides[3] == 1 && own.deviceAddress() % UInt64(chunk_bytes) == 0
+      && (0..<3).allSatisfy { own.shape[$0] <= 1 || own.strides[$0] * size % chunk_bytes == 0 }
+    if !areReadable, own.elementCount > 0 {
+      let missing = keys.rounded(up: chunk_bytes / size) - keys
+      let zeros = try Tensor.zeros(
+        Shape(own.shape.dropLast() + [missing]), dtype: bias.dtype
+      ).moved(to: bias.device)
+      own = try Tensor.concatenated([own, zeros], 3)
+    }
+    tensor = own
+    base = try operands.address(holding: own)
+  }
+
+  /// Boxes of `rows` queries and 128 bytes.
+  func map(rows: Int, on device: CUDADevice) throws -> TensorMap {
+    guard tensor.elementCount > 0 else { return TensorMap() }
+    func stride(_ axis: Int) -> Int {
+      tensor.shape[axis] <= 1 ? bank_bytes : tensor.strides[axis] * tensor.dtype.size
+    }
+    // The map's axes are [batch, queries, heads, words].
+    let words = (tensor.shape[3] * tensor.dtype.size).pieces(of: Self.wordBytes)
+    return try TensorMap(
+      base: base, shape: [tensor.shape[0], tensor.shape[2], tensor.shape[1], words],
+      strides: (batch: stride(0), row: stride(2), head: stride(1)), isBFloat16: false, rows: rows,
+      columns: bank_bytes / Self.wordBytes, on: device)
+  }
+}
+
+extension AttentionKeyWords {
+  /// Queues what makes bits of a key mask.
+  init(_ inputs: ExactArguments, _ operands: FlashOperands) throws {
+    guard let mask = inputs.keyMask, mask.elementCount > 0 else {
+      self.init()
+      return
+    }
+    let (batch, keys) = (mask.shape[0], mask.shape[1])
+    // Tiles that begin within the keys end at most as many words later.
+    let wordBits = 32
+    let pitch = keys.pieces(of: wordBits) + FlashWarpgroups.widestTile / wordBits + 1
+    let size = DType.float32.size
+    self.init(
+      words: try operands.fresh(batch * pitch * size, "bits of a key mask"),
+      kept: try operands.fresh(batch * 2 * size, "ranges of a key mask"), pitch: Int32(pitch))
+    try operands.queue.launch(
+      "attention/key_words", definitions: [], grid: (batch, 1, 1), threads: Int(key_words_threads),
+      sharedBytes: Int(key_words_shared_bytes),
+      AttentionKeyWordsParameters(
+        key_mask: operands.address(mask, .bool), words: words, kept: kept, keys: Int32(keys),
+        pitch: Int32(pitch)))
   }
 }
 

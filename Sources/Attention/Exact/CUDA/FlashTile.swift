@@ -42,9 +42,9 @@ struct FlashTile: Hashable, Sendable {
       keyDimension: keyDimension, valueDimension: valueDimension, features.element)
     warpgroups =
       splits == nil && features.usesWarpgroups(columns, limits)
-      ? FlashWarpgroups.count(longest, widest: columns.widest, features.element) : nil
+      ? FlashWarpgroups.count(longest, widest: columns.widest, features) : nil
     let candidates =
-      warpgroups.map { [Self.hopper($0, features.element)] }
+      warpgroups.map { [Self.hopper($0, features, columns.widest)] }
       ?? (splits != nil
         ? Self.split(columns.widest, features.element)
         : features.element.isHalf
@@ -85,9 +85,9 @@ struct FlashTile: Hashable, Sendable {
   }
 
   /// Scores, weights and outputs of a warpgroup's rows fill its registers.
-  private static func hopper(_ warpgroups: Int, _ element: FlashElement) -> TileRows {
+  private static func hopper(_ warpgroups: Int, _ features: FlashFeatures, _ widest: Int) -> TileRows {
     TileRows(
-      warpgroups * group_rows, FlashWarpgroups.keys(element),
+      warpgroups * group_rows, FlashWarpgroups.keys(features, widest: widest),
       warps: warpgroups * group_threads / warp_threads, blocks: 1)
   }
 
@@ -125,14 +125,14 @@ struct FlashTile: Hashable, Sendable {
   var kernel: String { "attention/\(warpgroups == nil ? "" : "hopper_")forward" }
 
   var definitions: [String] {
-    let all = features.definitions + columns.definitions
+    let all =
+      features.definitions + columns.definitions + ["CONSTANT_BOUND=\(hasConstantBound ? 1 : 0)"]
     if let warpgroups {
-      return all + [
+      return all + features.hopperDefinitions + [
         "KEY_ROWS=\(rows.keys)", "STAGES=\(attention_stages)", "WARPGROUPS=\(warpgroups)",
       ]
     }
-    return all + rows.definitions
-      + ["CONSTANT_BOUND=\(hasConstantBound ? 1 : 0)", "SPLIT=\(splits == nil ? 0 : 1)"]
+    return all + rows.definitions + ["SPLIT=\(splits == nil ? 0 : 1)"]
   }
 }
 

@@ -3,10 +3,20 @@ import AttentionTensors
 
 /// Warpgroups of a block of Hopper's kernels, and how many those of the forward pass have.
 enum FlashWarpgroups {
-  /// Keys of a tile. Of float32, what lies in registers and shared memory takes twice the room.
-  static func keys(_ element: FlashElement) -> Int { element.isHalf ? 128 : 64 }
+  /// The most keys or queries that a block owns or streams.
+  static let widestTile = 192
+
+  /// Keys of a tile. Of float32, what lies in registers and shared memory takes twice the room. Tiles of a bias
+  /// need room too.
+  static func keys(_ features: FlashFeatures, widest: Int) -> Int {
+    let isWide = features.terms.contains(.bias) && (widest > 64 || features.biasBytes > 2)
+    return features.element.isHalf && !isWide ? 128 : 64
+  }
   /// The most: their outputs and scores fill the registers of a multiprocessor.
-  static func most(_ widest: Int) -> Int { widest <= 64 ? 3 : 2 }
+  static func most(_ features: FlashFeatures, widest: Int) -> Int {
+    let hasRoom = features.terms.isSubset(of: features.element.isHalf ? [.softcap, .logitDecay] : .softcap)
+    return widest <= 64 && hasRoom ? 3 : 2
+  }
   /// The rate of blocks with three beside that of blocks with two, both with whole tiles (an H200, dimension
   /// 64): three hide more of one another's weights.
   private static let gainOfThree = 1.2
@@ -14,11 +24,11 @@ enum FlashWarpgroups {
   /// Three where registers allow it, unless the queries are so few, or the causal edge cuts so much off
   /// tall tiles, that two compute less by more than three are faster.
   static func count(
-    _ segment: ExactArguments.Segment?, widest: Int, _ element: FlashElement
+    _ segment: ExactArguments.Segment?, widest: Int, _ features: FlashFeatures
   ) -> Int {
-    let most = most(widest)
+    let most = most(features, widest: widest)
     guard most == 3, let segment else { return most }
-    let keys = keys(element)
+    let keys = keys(features, widest: widest)
     return Double(work(segment, most, keys)) > gainOfThree * Double(work(segment, 2, keys))
       ? 2 : most
   }

@@ -8,10 +8,12 @@
 struct AttentionHopperBackwardParameters {
   struct AttentionMaps maps;
   struct TensorMap output_gradient;
-  struct AttentionUnits units;  // in planes
+  struct TensorMap bias;               // with BIASED
+  struct AttentionUnits units;         // in planes
+  struct AttentionKeyWords key_words;  // with KEY_MASK
   struct AttentionBackwardParameters backward;
 };
-CHECK_TENSOR_MAP(AttentionHopperBackwardParameters, output_gradient);
+CHECK_TENSOR_MAP(AttentionHopperBackwardParameters, bias);
 
 // attention/bias_gradient.cu
 struct AttentionBiasGradientParameters {

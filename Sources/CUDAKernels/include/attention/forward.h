@@ -22,6 +22,9 @@ struct AttentionForwardParameters {
 // attention/hopper_forward.cu
 struct AttentionHopperForwardParameters {
   struct AttentionMaps maps;
-  struct AttentionUnits units;  // in planes
+  struct TensorMap bias;               // with BIASED
+  struct AttentionUnits units;         // in planes
+  struct AttentionKeyWords key_words;  // with KEY_MASK
   struct AttentionForwardParameters forward;
 };
+CHECK_TENSOR_MAP(AttentionHopperForwardParameters, bias);

@@ -13,8 +13,8 @@ struct FIELDS_OF(AttentionOperands) {
   struct AttentionSegment whole;              // without PACKED: every sequence, except for its batch entry
   DEVICE_POINTER(const float) scales;         // [heads], with HEAD_SCALES
   DEVICE_POINTER(const unsigned char) key_mask;   // [batch, keys]
-  DEVICE_POINTER(const float) query_lengths;  // [batch, queries, heads]: inverse norms
-  DEVICE_POINTER(const float) key_lengths;    // [batch, keys, groups]: inverse norms
+  DEVICE_POINTER(const float) query_lengths;  // [batch, heads, queries]: inverse norms
+  DEVICE_POINTER(const float) key_lengths;    // [batch, groups, keys]: inverse norms
   struct AttentionTerms terms;
   float scale;                                // without HEAD_SCALES
   int batch;

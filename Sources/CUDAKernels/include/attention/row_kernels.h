@@ -28,7 +28,7 @@ struct AttentionRowsParameters {
 // attention/lengths.cu
 struct AttentionLengthsParameters {
   OF(AttentionRows, const Number) rows;  // [batch, length, heads, dimension]
-  DEVICE_POINTER(float) reciprocals;     // [batch, length, heads]: inverse norms; or null, and instead
+  DEVICE_POINTER(float) reciprocals;     // [batch, heads, length]: inverse norms; or null, and instead
   DEVICE_POINTER(Number) unit;           // [batch, length, heads, pitch]: normalised rows
   long long count;                       // batch × length × heads
   int length;

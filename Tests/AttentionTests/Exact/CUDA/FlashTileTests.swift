@@ -11,7 +11,7 @@ import Testing
       var features = FlashFeatures(element)
       features.hasKeyMask = bits & 1 != 0
       features.dividesByLengths = bits & 2 != 0
-      features.hasTerms = bits & 4 != 0
+      features.terms = bits & 4 != 0 ? .ofScores : []
       features.isPacked = bits & 8 != 0
       features.hasHeadScales = bits & 16 != 0
       return features
