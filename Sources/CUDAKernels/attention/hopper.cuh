@@ -95,17 +95,33 @@ DEVICE void copy_operand(u32 tile, const TensorMap &map, u32 barrier, int head, 
   }
 }
 
-// Sets rows from `count` on to zero, and those that are not kept.
-template <typename T, typename Keeps>
-DEVICE void clear_operand(u8 *tile, int count, const Keeps &keeps) {
+// Calls `clear` with the tile, or with each of its planes.
+template <typename T, typename Clear>
+DEVICE void for_each_plane(u8 *tile, const Clear &clear) {
   if constexpr (in_planes) {
 #pragma unroll
-    for (int plane = 0; plane < plane_count; ++plane) {
-      clear_rows<typename T::Plane>(tile + plane * T::Plane::bytes, count, keeps);
-    }
+    for (int plane = 0; plane < plane_count; ++plane) clear(typename T::Plane(), tile + plane * T::Plane::bytes);
   } else {
-    clear_rows<T>(tile, count, keeps);
+    clear(T(), tile);
   }
+}
+
+// Sets rows from `count` on to zero.
+template <typename T>
+DEVICE void clear_operand(u8 *tile, int count) {
+  for_each_plane<T>(tile, [&](auto own, u8 *place) { clear_rows<decltype(own)>(place, count); });
+}
+
+// Sets keys that are hidden in a streamed tile to zero: beyond the `count` of the sequence, or not kept. Returns
+// whether there may be any; then the warpgroup must meet.
+template <typename T>
+DEVICE bool clear_hidden(u8 *tile, int count, const KeptKeys<T::rows> &kept) {
+  const bool is_cut = PACKED && count < T::rows, is_mixed = KEY_MASK && !kept.are_all();
+  if (is_cut) clear_operand<T>(tile, count);
+  if (is_mixed) {
+    for_each_plane<T>(tile, [&](auto own, u8 *place) { clear_others<decltype(own)>(place, kept.words); });
+  }
+  return is_cut || is_mixed;
 }
 
 // Starts c = the product of the left tile's rows `row` … `row` + 63 with the right tile's rows, summed over
@@ -262,7 +278,7 @@ struct PassingKeys {
   static constexpr Registers registers = has_key_numbers ? many_numbers : few_numbers;
 
   // Numbers lie kind after kind, each for all stages.
-  enum KeyNumber { unit, large_sum = has_units, rest_of_sum, value_unit = large_sum + (DECAY ? 2 : 0) };
+  enum KeyNumber { unit, sum = has_units, rest_of_sum, value_unit = sum + decay_parts };
 
   u32 keys, values, biases, numbers, query_barrier;
   Ring<stages> key_ring = {query_barrier + barrier_bytes};
@@ -321,8 +337,11 @@ struct PassingKeys {
       const LaneNumbers<rows> key(has_units ? rest : 0, [&](int row) {
         return row_unit(units.keys, o.key_lengths, place + row);
       });
-      const LaneNumbers<rows> large(DECAY ? rest : 0, [&](int row) { return __ldg(&sums[row].large); });
-      const LaneNumbers<rows> small(DECAY ? rest : 0, [&](int row) { return __ldg(&sums[row].rest); });
+      const DecaySum origin = DECAY && !in_planes ? load_sum(sums) : DecaySum();
+      const LaneNumbers<rows> whole(DECAY ? rest : 0, [&](int row) {
+        return in_planes ? __ldg(&sums[row].large) : difference(load_sum(sums + row), origin);
+      });
+      const LaneNumbers<rows> small(decay_parts > 1 ? rest : 0, [&](int row) { return __ldg(&sums[row].rest); });
       const LaneNumbers<rows> value(in_planes ? rest : 0, [&](int row) {
         return plane_unit(units.values, place + row);
       });
@@ -330,10 +349,8 @@ struct PassingKeys {
       if (has_key_numbers) {
         key_ring.wait_for_place(turn);
         if (has_units) key.store(numbers_of(turn, unit));
-        if (DECAY) {
-          large.store(numbers_of(turn, large_sum));
-          small.store(numbers_of(turn, rest_of_sum));
-        }
+        if (DECAY) whole.store(numbers_of(turn, sum));
+        if (decay_parts > 1) small.store(numbers_of(turn, rest_of_sum));
         key_ring.fill(turn);
       }
       if (in_planes) {

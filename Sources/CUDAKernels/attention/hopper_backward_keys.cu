@@ -25,11 +25,11 @@ enum QueryNumber {
   offset_number,
   query_unit_number,
   output_unit_number = query_unit_number + has_units,
-  large_sum_number = output_unit_number + in_planes,
+  sum_number = output_unit_number + in_planes,
   rest_of_sum_number,
   most_numbers
 };
-constexpr int numbers = attention_passing_numbers(owns_keys_and_values, has_units, in_planes, DECAY);
+constexpr int numbers = attention_passing_numbers(owns_keys_and_values, has_units, in_planes, decay_parts);
 using Bias = BiasTile<QUERY_ROWS, key_rows>;
 constexpr AttentionLayout layout_offsets =
     attention_layout(owns_keys_and_values, key_rows, QUERY_ROWS, KEY_DIMENSION, VALUE_DIMENSION, sizeof(Number),
@@ -133,9 +133,11 @@ DEVICE void copy_query_numbers(const AttentionHopperBackwardParameters &mapped, 
         if (in_planes) {
           own[output_unit_number] = exists ? plane_unit(mapped.units.output_gradient, place + row) : 0;
         }
-        if (DECAY) {
-          own[large_sum_number] = exists ? __ldg(&sums[row].large) : 0;
+        if (DECAY && in_planes) {
+          own[sum_number] = exists ? __ldg(&sums[row].large) : 0;
           own[rest_of_sum_number] = exists ? __ldg(&sums[row].rest) : 0;
+        } else if (DECAY) {
+          own[sum_number] = exists ? difference(load_sum(sums + row), load_sum(sums - lane)) : 0;
         }
         // Otherwise the compiler stores each number before it loads the next: one latency per number, longer
         // together than a turn of the products.
@@ -221,9 +223,8 @@ extern "C" __global__ void __launch_bounds__(block_threads, 1)
 #if PACKED
     const int rest = segment.query_count - first_query;
     if (rest < QUERY_ROWS) {
-      auto keeps = [](int) { return true; };
-      clear_operand<QueryTile>(at(layout.query_tile(turn)), rest, keeps);
-      clear_operand<OutputTile>(at(layout.output_tile(turn)), rest, keeps);
+      clear_operand<QueryTile>(at(layout.query_tile(turn)), rest);
+      clear_operand<OutputTile>(at(layout.output_tile(turn)), rest);
       meet_own_group();
     }
 #endif
@@ -260,25 +261,28 @@ extern "C" __global__ void __launch_bounds__(block_threads, 1)
       keep(slope);
       transform(slope, reduce, numbers_at(delta_number), output_units);
     }
+    const float2 *offsets = numbers_at(offset_number);
+    const bool has_offset = any_offset<QUERY_ROWS>(offsets);
     if (scales_first) {
+      // As where queries are owned, bit for bit: first the key's unit, then the query's with the scale.
       transform(weight, [&](float s, int half, float unit) {
-        return s * key_unit[half] * (TERMS ? scale * unit : 1);
+        return s * key_unit[half] * (TERMS && has_units ? scale * unit : 1);
       }, query_units);
-      terms.apply(weight, first_query,
-                  {numbers_at(large_sum_number), numbers_at(rest_of_sum_number), at(layout.bias_tile(turn))},
+      const float size = has_units ? 1 : scale;
+      terms.apply(weight, {size, size}, first_query, segment.query_count, has_offset,
+                  {numbers_at(sum_number), numbers_at(rest_of_sum_number), at(layout.bias_tile(turn))},
                   [&](int column, int i, float derivative) { slope[column][i] *= derivative; });
     }
     const Range rows = {first_query, min(first_query + QUERY_ROWS, segment.query_count)};
     const Range whole = segment.band().whole_tiles(rows, key_rows);
     const bool masked = (int)blockIdx.x < whole.first || (int)blockIdx.x >= whole.end;
     const float factor = scale * log2_e;
-    const float2 *offsets = numbers_at(offset_number);
-    if (any_offset<QUERY_ROWS>(offsets)) {
+    if (has_offset) {
       transform(weight, [&](float s, int half, float offset) { return less_offset(s, key_unit[half], offset); },
                 offsets);
     }
     transform(weight, [&](float s, int half, float shift, float unit) {
-      const float own = TERMS ? log2_e : factor * (scales_first ? 1 : key_unit[half]) * unit;
+      const float own = TERMS ? terms.unit() * log2_e : factor * (scales_first ? 1 : key_unit[half]) * unit;
       return exp2_fast(fmaf(own, s, -shift));
     }, numbers_at(shift_number), query_units);
     if (masked) {

@@ -18,7 +18,7 @@ constexpr bool overlaps_turns = !in_planes;
 using Bias = BiasTile<query_rows, KEY_ROWS>;
 constexpr AttentionLayout layout =
     attention_layout(owns_queries_and_outputs, query_rows, KEY_ROWS, KEY_DIMENSION, VALUE_DIMENSION, sizeof(Number),
-                     stages, Bias::bytes, attention_passing_numbers(owns_queries_and_outputs, has_units, in_planes, DECAY), true);
+                     stages, Bias::bytes, attention_passing_numbers(owns_queries_and_outputs, has_units, in_planes, decay_parts), true);
 
 using QueryTile = OperandTile<query_rows, KEY_DIMENSION>;
 using OutputTile = OperandTile<query_rows, VALUE_DIMENSION>;
@@ -87,7 +87,7 @@ extern "C" __global__ void __launch_bounds__(block_threads, 1)
     output_unit[half] = plane_unit(mapped.units.output_gradient, place);
   }
   // The factors that convert scores to base 2.
-  auto factor_of = [&](int half) { return TERMS ? log2_e : scale * log2_e * query_unit[half]; };
+  auto factor_of = [&](int half) { return log2_e * (TERMS ? terms.unit() : scale * query_unit[half]); };
   const float factor[2] = {factor_of(0), factor_of(1)};
   const bool has_large = p.has_large(segment, head, queries);
   const int first_turn = has_large ? tiles.end - tiles.first : 0;
@@ -95,17 +95,14 @@ extern "C" __global__ void __launch_bounds__(block_threads, 1)
   const Turns order(end_turn);
   auto at = [&](u32 address) { return shared + (address - query_tile); };
   wait_for_phase(passing.query_barrier, 0);
-  auto hide_unseen = [&](int tile, float (&c)[score_columns][4], float hidden) {
+  auto hide_unseen = [&](int tile, const KeptKeys<KEY_ROWS> &kept, float (&c)[score_columns][4], float hidden) {
     const int first_key = tile * KEY_ROWS;
     if (tile < whole.first || tile >= whole.end) {
       hide(c, hidden, [&](int row, int column) {
         return segment.band().sees(first_row + warp_row + row, first_key + column);
       });
     }
-    if (KEY_MASK) {
-      const KeptKeys<KEY_ROWS> kept(mapped.key_words, segment, first_key);
-      if (!kept.are_all()) kept.hide_others(c, hidden);
-    }
+    if (KEY_MASK && !kept.are_all()) kept.hide_others(c, hidden);
     if (terms.is_cut(queries, {first_key, min(segment.keys, first_key + KEY_ROWS)})) {
       terms.hide_cut(c, hidden, first_key, segment.keys);
     }
@@ -116,10 +113,12 @@ extern "C" __global__ void __launch_bounds__(block_threads, 1)
   // Products times the units of keys and, with TERMS, their scores.
   auto finish_scores = [&](int turn, int tile, float (&score)[score_columns][4], const auto &change) {
     if (!scales_first) return;
-    transform(score, [&](float s, int half, float unit) { return s * unit * (TERMS ? scale * query_unit[half] : 1); },
-              Units(numbers_of(turn, Passing::unit)));
-    terms.apply(score, tile * KEY_ROWS,
-                {numbers_of(turn, Passing::large_sum), numbers_of(turn, Passing::rest_of_sum),
+    transform(score, [&](float s, int half, float unit) {
+      return s * unit * (TERMS && has_units ? scale * query_unit[half] : 1);
+    }, Units(numbers_of(turn, Passing::unit)));
+    const float size = has_units ? 1 : scale;
+    terms.apply(score, {size, size}, tile * KEY_ROWS, segment.keys, has_large,
+                {numbers_of(turn, Passing::sum), numbers_of(turn, Passing::rest_of_sum),
                  at(passing.bias_tile(turn))},
                 change);
   };
@@ -143,7 +142,8 @@ extern "C" __global__ void __launch_bounds__(block_threads, 1)
       release_together(passing.key_ring, turn, Passing::has_key_numbers || BIASED);
       release_together(passing.value_ring, turn, in_planes);
       sums.add(score, [&](float (&c)[1][score_columns][4]) {
-        hide_unseen(tiles.first + turn, c[0], -infinity);
+        const int tile = tiles.first + turn;
+        hide_unseen(tile, {mapped.key_words, segment, tile * KEY_ROWS}, c[0], -infinity);
       });
     }
 #pragma unroll
@@ -161,13 +161,12 @@ extern "C" __global__ void __launch_bounds__(block_threads, 1)
   for (int turn = first_turn; turn < end_turn; ++turn) {
     const int tile = tiles.first + turn - first_turn;
     // 1. Wait for this tile.
+    const int first_key = tile * KEY_ROWS;
+    const KeptKeys<KEY_ROWS> kept(mapped.key_words, segment, first_key);
     passing.key_ring.wait(turn);
     passing.value_ring.wait(turn);
-    const int first_key = tile * KEY_ROWS;
-    if (holds_hidden_rows<KEY_ROWS>(mapped.key_words, segment, first_key, segment.keys)) {
-      auto keeps = [&](int row) { return is_kept(mapped.key_words, segment, first_key + row); };
-      clear_operand<KeyTile>(at(passing.key_tile(turn)), segment.keys - first_key, keeps);
-      clear_operand<ValueTile>(at(passing.value_tile(turn)), segment.keys - first_key, keeps);
+    if (clear_hidden<KeyTile>(at(passing.key_tile(turn)), segment.keys - first_key, kept)) {
+      clear_hidden<ValueTile>(at(passing.value_tile(turn)), segment.keys - first_key, kept);
       meet_own_group();
     }
 
@@ -204,7 +203,7 @@ extern "C" __global__ void __launch_bounds__(block_threads, 1)
     transform(weight, [&](float s, int half, float unit) {
       return exp2_fast(fmaf(scales_first ? factor[half] : factor[half] * unit, s, -shift[half]));
     }, key_units);
-    hide_unseen(tile, weight, 0);
+    hide_unseen(tile, kept, weight, 0);
 
     // 4. dS = P ∘ (dP − δ)
     if (!SOFTCAP) {

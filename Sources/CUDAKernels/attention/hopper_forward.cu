@@ -17,7 +17,7 @@ using Bias = BiasTile<query_rows, KEY_ROWS>;
 constexpr AttentionLayout layout =
     attention_layout(owns_queries, query_rows, KEY_ROWS, KEY_DIMENSION, VALUE_DIMENSION, sizeof(Number), stages,
                      Bias::bytes,
-                     attention_passing_numbers(owns_queries, has_units, in_planes, DECAY), true);
+                     attention_passing_numbers(owns_queries, has_units, in_planes, decay_parts), true);
 
 using QueryTile = OperandTile<query_rows, KEY_DIMENSION>;
 using KeyTile = OperandTile<KEY_ROWS, KEY_DIMENSION>;
@@ -70,7 +70,7 @@ extern "C" __global__ void __launch_bounds__(block_threads, 1)
   for (int half = 0; half < 2; ++half) {
     const i64 place = o.query_place(segment.batch, head, segment.query_start + query_of(half));
     size[half] = fabsf(scale) * row_unit(p.units.queries, o.query_lengths, place);
-    factor[0][half] = TERMS ? log2_e : fmaxf(size[half] * log2_e, smallest_factor);
+    factor[0][half] = TERMS ? terms.unit() * log2_e : fmaxf(size[half] * log2_e, smallest_factor);
   }
   Softmax<1> softmax = softmax_of<1>(p.forward, factor, [&](int, int) { return scale; });
   PerRow<1> shrink;
@@ -96,15 +96,11 @@ extern "C" __global__ void __launch_bounds__(block_threads, 1)
     for (int step = 0; step < KEY_ROWS / 16; ++step) weigh(softmax, score, step, factor);
     return shrinks;
   };
-  auto await_values = [&](int turn) {
+  auto kept_keys = [&](int turn) { return KeptKeys<KEY_ROWS>(p.key_words, segment, (tiles.first + turn) * KEY_ROWS); };
+  auto await_values = [&](int turn, const KeptKeys<KEY_ROWS> &kept) {
     passing.value_ring.wait(turn);
-    const int first_key = (tiles.first + turn) * KEY_ROWS;
-    if (holds_hidden_rows<KEY_ROWS>(p.key_words, segment, first_key, segment.keys)) {
-      clear_operand<ValueTile>(at(passing.value_tile(turn)), segment.keys - first_key, [&](int row) {
-        return is_kept(p.key_words, segment, first_key + row);
-      });
-      meet_own_group();
-    }
+    const int rest = segment.keys - (tiles.first + turn) * KEY_ROWS;
+    if (clear_hidden<ValueTile>(at(passing.value_tile(turn)), rest, kept)) meet_own_group();
   };
 
   // 1. Wait for the queries. A negative scale would reverse the order of the scores, so the queries' signs
@@ -120,12 +116,13 @@ extern "C" __global__ void __launch_bounds__(block_threads, 1)
 
   const int turns = tiles.end - tiles.first;
   const Turns order(turns);
+  // The keys that are kept of this tile and of the one before.
+  KeptKeys<KEY_ROWS> kept = kept_keys(0), kept_before = kept;
   for (int turn = 0; turn < turns; ++turn) {
     // 2. S = Q Kᵀ, and P V of the previous tile while the weights of S are computed.
     const int first_key = (tiles.first + turn) * KEY_ROWS;
-    const KeptKeys<KEY_ROWS> kept(p.key_words, segment, first_key);
     passing.key_ring.wait(turn);
-    if (!in_planes && turn > 0) await_values(turn - 1);
+    if (!in_planes && turn > 0) await_values(turn - 1, kept_before);
     order.await();
     start_product<QueryTile, KeyTile>(score[0], query_tile, group * group_rows, passing.key_tile(turn));
     if (turn > 0) {
@@ -138,10 +135,10 @@ extern "C" __global__ void __launch_bounds__(block_threads, 1)
     }
     keep(score[0]);
     auto numbers = [&](typename Passing::KeyNumber kind) { return pairs(at(passing.numbers_of(turn, kind))); };
-    transform(score[0], [&](float s, int half, float unit) { return s * unit * (TERMS ? size[half] : 1); },
-              Units(numbers(Passing::unit)));
-    terms.apply(score[0], first_key,
-                {numbers(Passing::large_sum), numbers(Passing::rest_of_sum), at(passing.bias_tile(turn))});
+    transform(score[0], [](float s, int, float unit) { return s * unit; }, Units(numbers(Passing::unit)));
+    terms.apply(score[0], size, first_key, segment.keys, false,
+                {numbers(Passing::sum), numbers(Passing::rest_of_sum), at(passing.bias_tile(turn))},
+                [](int, int, float) {});
     release_together(passing.key_ring, turn, Passing::has_key_numbers || BIASED);
     const bool shrinks = weigh_tile(tiles.first + turn, kept);
     // Outside the branch, because the compiler would otherwise serialise the products.
@@ -152,13 +149,15 @@ extern "C" __global__ void __launch_bounds__(block_threads, 1)
       output.add(a);
     }
     if (shrinks) softmax.scale(output.total, shrink);
-    if (in_planes) await_values(turn);
+    if (in_planes) await_values(turn, kept);
+    kept_before = kept;
+    kept = kept_keys(turn + 1);
     a = as_left(score[0], PlaneUnits(numbers(Passing::value_unit)));
   }
 
   // 3. P V of the last tile. In planes, outputs overwrite other groups' queries.
   if (turns > 0) {
-    if (!in_planes) await_values(turns - 1);
+    if (!in_planes) await_values(turns - 1, kept_before);
     output.template start<ValueTile>(a, passing.value_tile(turns - 1));
     wait_for_products<0>();
     output.arrive();

@@ -12,16 +12,17 @@
 // Compiled with what operands.cuh lists, and 0 or 1 for each term
 //   SOFTCAP, ALIBI, BIASED, DECAY
 
-// tanh(x) of |x| ≤ 1, to 2^-20 of its value: multiplications only, which take no longer than the products that
+constexpr bool in_float32 = sizeof(Number) == float_bytes;
+
+// tanh(x) of |x| ≤ 1, to 2^-17 of its value: multiplications only, which take no longer than the products that
 // run meanwhile.
 DEVICE float small_tanh(float x) {
   const float square = x * x;
-  float sum = -0.00306705735f;
-  sum = fmaf(sum, square, 0.0167431068f);
-  sum = fmaf(sum, square, -0.0516056679f);
-  sum = fmaf(sum, square, 0.132814333f);
-  sum = fmaf(sum, square, -0.333290428f);
-  return x * fmaf(sum, square, 0.999999404f);
+  float sum = 0.00903641526f;
+  sum = fmaf(sum, square, -0.0448175371f);
+  sum = fmaf(sum, square, 0.130368099f);
+  sum = fmaf(sum, square, -0.332980663f);
+  return x * fmaf(sum, square, 0.999993086f);
 }
 
 // The same for all x: beyond 1 it is 1 − 2 / (e^2x + 1).
@@ -50,22 +51,42 @@ struct BiasTile {
     }
   }
 
-  DEVICE float at(const u8 *tile, int query, int key) {
+  DEVICE u32 place(int query, int key) {
     const int byte = key * sizeof(BiasNumber);
-    return BiasElement::widen(
-        *(const BiasNumber *)(tile + byte / bank_bytes * Queries * bank_bytes + query * bank_bytes +
-                              (byte / chunk_bytes % 8 ^ query % 8) * chunk_bytes + byte % chunk_bytes));
+    return byte / bank_bytes * Queries * bank_bytes + query * bank_bytes +
+           (byte / chunk_bytes % 8 ^ query % 8) * chunk_bytes + byte % chunk_bytes;
+  }
+
+  DEVICE float at(const u8 *tile, int query, int key) {
+    return BiasElement::widen(*(const BiasNumber *)(tile + place(query, key)));
+  }
+
+  // The numbers of a query and two adjacent keys, the first of an even index.
+  DEVICE float2 pair(const u8 *tile, int query, int key) {
+    struct alignas(2 * sizeof(BiasNumber)) Pair {
+      BiasNumber first, second;
+    };
+    const Pair two = *(const Pair *)(tile + place(query, key));
+    return {BiasElement::widen(two.first), BiasElement::widen(two.second)};
   }
 };
 
-// What terms read for the columns of a tile: decay sums, and the bias.
+// What terms read for the columns of a tile: decay sums, and the bias. In half precision the sums are whole, and
+// count from the sum at `first`.
 struct ColumnTerms {
-  Either<DECAY, const float2 *, Ones> large;
-  Either<DECAY, const float2 *, Ones> rest;
+  const float2 *sum;
+  const float2 *rest;
   const u8 *bias;
 };
+// The parts of a decay sum that are kept per column.
+constexpr int decay_parts = DECAY ? in_float32 ? 2 : 1 : 0;
 
-constexpr bool in_float32 = sizeof(Number) == float_bytes;
+// The sum at one token less that at another. Both may be large, so their large parts are subtracted first.
+DEVICE float difference(const DecaySum &a, const DecaySum &b) { return (a.large - b.large) + (a.rest - b.rest); }
+DEVICE DecaySum load_sum(const DecaySum *sum) {
+  const float2 parts = __ldg((const float2 *)sum);
+  return {parts.x, parts.y};
+}
 
 // The terms of one head for the pairs of a fragment, whose rows are queries or, with `RowsAreKeys`, keys. `Bias`
 // is the type of the bias's tiles; the fragment's rows are those of the block from `first_row` on.
@@ -78,8 +99,7 @@ struct FragmentTerms {
   const DecaySum *sums;
   // Of the thread's two rows.
   int row[2];
-  float large[2];
-  float rest[2];
+  DecaySum own[2];
 
   // `row_of(half)` is a row's index within the sequence.
   template <typename Row>
@@ -93,31 +113,28 @@ struct FragmentTerms {
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
       row[half] = row_of(half);
-      large[half] = DECAY ? sums[row[half]].large : 0;
-      rest[half] = DECAY ? sums[row[half]].rest : 0;
+      if (DECAY) own[half] = load_sum(sums + row[half]);
     }
   }
 
-  // The score of each pair, for similarities `score` of columns from `first` on.
-  template <int Columns>
-  __device__ void apply(float (&score)[Columns][4], int first, const ColumnTerms &columns) const {
-    apply(score, first, columns, [](int, int, float) {});
+  // What scores are counted in: with nothing added to them, those that are capped are left as shares of the cap.
+  __device__ float unit() const { return SOFTCAP && !ALIBI && !BIASED && !DECAY ? softcap : 1; }
+
+  // The score of each pair, in units of `unit`, for products `score` of columns from `first` to `end`, which `size`
+  // makes similarities of. With SOFTCAP, `change(column, i, derivative)` is told by what a pair's score changes with
+  // its similarity. If `is_exact`, the scores of a pair are the same bits whichever its rows are, as large sums need
+  // it (large_sums.cuh).
+  template <int Columns, typename Change>
+  __device__ void apply(float (&score)[Columns][4], const float (&size)[2], int first, int end, bool is_exact,
+                        const ColumnTerms &columns, const Change &change) const {
+    if (SOFTCAP) cap(score, size, change);
+    // The first term is added in the instruction that multiplies.
+    const float factor[2] = {SOFTCAP ? softcap : size[0], SOFTCAP ? softcap : size[1]}, ones[2] = {1, 1};
+    if (ALIBI) add_distances(score, factor, first, is_exact);
+    if (BIASED) add_bias(score, ALIBI ? ones : factor, columns.bias);
+    if (DECAY) add_decays(score, ALIBI || BIASED ? ones : factor, first, end, is_exact, columns);
   }
 
-  // The same; with SOFTCAP, `change(column, i, derivative)` is told by what a pair's score changes with its
-  // similarity.
-  template <int Columns, typename Change>
-  __device__ void apply(float (&score)[Columns][4], int first, const ColumnTerms &columns,
-                        const Change &change) const {
-    if (SOFTCAP) cap(score, change);
-    if (ALIBI) add_distances(score, first);
-    if (BIASED) add_bias(score, columns.bias);
-    if (!DECAY) return;
-    transform(score, [&](float s, int half, float column_large, float column_rest) {
-      const float sum = (large[half] - column_large) + (rest[half] - column_rest);
-      return RowsAreKeys ? s - sum : s + sum;
-    }, columns.large, columns.rest);
-  }
   // Whether a decay of −∞ masks any of these pairs, unless there are none.
   __device__ bool is_cut(Range queries, Range keys) const {
     if (!DECAY || queries.first >= queries.end || keys.first >= keys.end) return false;
@@ -139,20 +156,58 @@ struct FragmentTerms {
 
  private:
   template <int Columns>
-  __device__ void add_distances(float (&score)[Columns][4], int first) const {
+  __device__ void add_distances(float (&score)[Columns][4], const float (&factor)[2], int first,
+                                bool is_exact) const {
     // Where a row stands, counted from the first column.
-    float row_place[2];
+    float place_of_row[2];
+    bool is_later = true;
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
-      row_place[half] = (float)(row[half] + (RowsAreKeys ? -place : place) - first - fragment_column(0, 0));
+      const int distance = row[half] + (RowsAreKeys ? -place : place) - first - fragment_column(0, 0);
+      place_of_row[half] = (float)distance;
+      is_later &= RowsAreKeys ? distance <= 0 : distance >= fragment_column(Columns, 0);
     }
-    transform(score, [&](float s, int half, float column) {
-      return fmaf(-slope, fabsf(row_place[half] - column), s);
-    }, ColumnPlaces());
+    // On one side of the diagonal, where most tiles are, the distance is a difference.
+    if (!in_float32 && !is_exact && __all_sync(~0u, is_later)) {
+      const float rise = RowsAreKeys ? slope : -slope, of_row[2] = {rise * place_of_row[0], rise * place_of_row[1]};
+      transform(score, [&](float s, int half, float column) {
+        return fmaf(s, factor[half], fmaf(-rise, column, of_row[half]));
+      }, ColumnPlaces());
+    } else {
+      transform(score, [&](float s, int half, float column) {
+        return fmaf(s, factor[half], -slope * fabsf(place_of_row[half] - column));
+      }, ColumnPlaces());
+    }
   }
 
   template <int Columns>
-  __device__ void add_bias(float (&score)[Columns][4], const u8 *tile) const {
+  __device__ void add_decays(float (&score)[Columns][4], const float (&factor)[2], int first, int end, bool is_exact,
+                             const ColumnTerms &columns) const {
+    const float sign = RowsAreKeys ? -1 : 1;
+    if (!in_float32 && is_exact) {
+#pragma unroll
+      for (int column = 0; column < Columns; ++column) {
+#pragma unroll
+        for (int i = 0; i < 4; ++i) {
+          const DecaySum other = load_sum(sums + min(first + fragment_column(column, i % 2), end - 1));
+          score[column][i] = fmaf(score[column][i], factor[i / 2], sign * difference(own[i / 2], other));
+        }
+      }
+    } else if (in_float32) {
+      transform(score, [&](float s, int half, float large, float rest) {
+        return fmaf(s, factor[half], sign * ((own[half].large - large) + (own[half].rest - rest)));
+      }, columns.sum, columns.rest);
+    } else {
+      const DecaySum origin = load_sum(sums + first);
+      const float since[2] = {sign * difference(own[0], origin), sign * difference(own[1], origin)};
+      transform(score, [&](float s, int half, float sum) {
+        return fmaf(s, factor[half], fmaf(-sign, sum, since[half]));
+      }, columns.sum);
+    }
+  }
+
+  template <int Columns>
+  __device__ void add_bias(float (&score)[Columns][4], const float (&factor)[2], const u8 *tile) const {
     auto bias_of = [&](int column, int i) {
       const int own = first_row + fragment_row(i / 2), other = fragment_column(column, i % 2);
       return RowsAreKeys ? Bias::at(tile, other, own) : Bias::at(tile, own, other);
@@ -161,14 +216,25 @@ struct FragmentTerms {
 #pragma unroll
     for (int column = 0; column < Columns; ++column) {
 #pragma unroll
-      for (int i = 0; i < 4; ++i) {
-        score[column][i] += bias_of(column, i);
-        zeros = fmaf(score[column][i], 0, zeros);
+      for (int half = 0; half < 2; ++half) {
+        float2 bias;
+        // Loads stay where their numbers are used: there are no registers for those of a whole fragment.
+        asm volatile("" ::: "memory");
+        if (RowsAreKeys) {
+          bias = {bias_of(column, 2 * half), bias_of(column, 2 * half + 1)};
+        } else {
+          bias = Bias::pair(tile, first_row + fragment_row(half), fragment_column(column, 0));
+        }
+        float *two = score[column] + 2 * half;
+        two[0] = fmaf(two[0], factor[half], bias.x);
+        two[1] = fmaf(two[1], factor[half], bias.y);
+        zeros = fmaf(two[0], 0, fmaf(two[1], 0, zeros));
       }
     }
-    if (!__any_sync(~0u, zeros != 0)) return;
     // Sums that are not finite. One that overflows becomes the largest finite number: only a bias of −∞ masks a
-    // pair, even one whose score is NaN.
+    // pair, even one whose score is NaN. Where keys are owned there are no registers for that; gradients that are
+    // not finite are recomputed.
+    if (RowsAreKeys || !__any_sync(~0u, zeros != 0)) return;
 #pragma unroll
     for (int column = 0; column < Columns; ++column) {
 #pragma unroll
@@ -185,20 +251,16 @@ struct FragmentTerms {
     }
   }
 
-  // c tanh(score / c). Most tiles have scores below c only, so that a warp does without exponentials.
+  // tanh(score / c). Most tiles have scores below c only, so that a warp does without exponentials.
   template <int Columns, typename Change>
-  __device__ void cap(float (&score)[Columns][4], const Change &change) const {
+  __device__ void cap(float (&score)[Columns][4], const float (&size)[2], const Change &change) const {
     const float reciprocal = 1 / softcap;
-    bool is_small = !in_float32;
-    if (!in_float32) {
-      float largest = 0;
-      transform(score, [&](float s, int) {
-        const float share = s * reciprocal;
-        largest = fmaxf(largest, fabsf(share));
-        return share;
-      });
-      is_small = __all_sync(~0u, largest <= 1);
-    }
+    float largest = 0;
+    transform(score, [&](float s, int half) {
+      const float share = in_float32 ? s * size[half] / softcap : s * (size[half] * reciprocal);
+      largest = fmaxf(largest, fabsf(share));
+      return share;
+    });
     auto replace = [&](const auto &tanh) {
 #pragma unroll
       for (int column = 0; column < Columns; ++column) {
@@ -206,13 +268,13 @@ struct FragmentTerms {
         for (int i = 0; i < 4; ++i) {
           const float share = tanh(score[column][i]);
           change(column, i, fmaf(-share, share, 1));
-          score[column][i] = softcap * share;
+          score[column][i] = share;
         }
       }
     };
     if (in_float32) {
-      replace([&](float s) { return tanhf(s / softcap); });
-    } else if (is_small) {
+      replace([&](float share) { return tanhf(share); });
+    } else if (__all_sync(~0u, largest <= 1)) {
       replace(small_tanh);
     } else {
       replace(any_tanh);
@@ -250,6 +312,9 @@ struct KeptKeys {
     return all == ~0u;
   }
 
+  // Whether a row of the tile is kept, of a compile-time index once the loop over rows is unrolled.
+  __device__ bool keeps(int row) const { return words[row / 32] >> row % 32 & 1; }
+
   // Whether none of the first `keys` is kept.
   __device__ bool are_none(int keys) const {
     u32 any = 0;
@@ -274,13 +339,6 @@ struct KeptKeys {
     }
   }
 };
-
-// Whether a streamed tile holds rows that must be cleared: rows from `first` on of a sequence that ends at `end`,
-// or that are not kept.
-template <int Rows>
-DEVICE bool holds_hidden_rows(const AttentionKeyWords &mask, const Segment &s, int first, int end) {
-  return PACKED && end - first < Rows || KEY_MASK && !KeptKeys<Rows>(mask, s, first).are_all();
-}
 
 // The part of a range of tiles of `size` keys outside of which no key of the batch entry is kept.
 DEVICE Range kept_tiles(const AttentionKeyWords &mask, const Segment &s, Range tiles, int size) {

@@ -94,7 +94,8 @@ extension ExactCase {
     let single: [[ExactFeature]] = [
       [], [.causal], [.packed, .groupedQuery], [.window], [.sharp, .moreQueries],
       [.causal, .moreKeys], [.scaleHeads, .groupedQuery], [.keyMask], [.cosine], [.alibi, .causal],
-      [.softcap], [.logitDecay], [.logitDecayCut, .keyMask], [.cosine, .packed, .groupedQuery], [.scoresHuge],
+      [.softcap], [.logitDecay], [.logitDecayCut, .keyMask], [.cosine, .packed, .groupedQuery],
+      [.scoresHuge],
     ]
     func cases(_ all: [[ExactFeature]], length: Int) -> [ExactCase] {
       all.enumerated().map { index, features in
@@ -115,12 +116,15 @@ extension ExactCase {
       if !long.has(.groupedQuery) { result.keyValueHeads = 2 }
       return result
     }
-    return short + (isQuick ? long.filter { [[], [.causal], [.cosine]].contains($0.features) } : long)
+    return short
+      + (isQuick ? long.filter { [[], [.causal], [.cosine]].contains($0.features) } : long)
   }
 
   private static let ofBlocks: Set<ExactFeature> = [
-    .causal, .window, .keyMask, .hiddenPadding, .edgeKey, .packed, .biasFull, .biasBatch, .biasInfinite,
-    .biasMatrix, .biasBFloat16, .biasBool, .alibi, .softcap, .logitDecay, .logitDecayCut, .sinks, .groupedQuery,
+    .causal, .window, .keyMask, .hiddenPadding, .edgeKey, .packed, .biasFull, .biasBatch,
+    .biasInfinite,
+    .biasMatrix, .biasBFloat16, .biasBool, .alibi, .softcap, .logitDecay, .logitDecayCut, .sinks,
+    .groupedQuery,
     .scaleHeads, .cosine, .sharp, .scoresHuge, .moreKeys, .moreQueries, .logSumExpGradient,
   ]
 

@@ -65,6 +65,16 @@ private struct FlashUse {
       $0.bias = dtype
     }
   }
+  /// One term, by Hopper's kernels.
+  private static func only(_ term: ScoreTermSet, bias: DType? = nil) -> (inout FlashFeatures) ->
+    Void
+  {
+    {
+      $0.terms = term
+      $0.bias = bias
+      $0.isLong = true
+    }
+  }
 
   /// A sequence that needs two warpgroups, not three.
   private static let short = ExactArguments.Segment(
@@ -103,6 +113,15 @@ private struct FlashUse {
     FlashUse("d64 long, two", 64, .tf32x3, [90], set: long).with { $0.longest = short },
     FlashUse("d64 long packed", 64, .tf32x3, [90], set: longPacked).with { $0.isHot = false },
     FlashUse("d128 long", 128, .tf32x3, [90], set: long),
+    FlashUse("d128 ALiBi", 128, .bf16, [90], set: only(.alibi)),
+    FlashUse("d64 ALiBi", 64, .f16, [90], set: only(.alibi)),
+    FlashUse("d128 softcap", 128, .bf16, [90], set: only(.softcap)),
+    FlashUse("d64 softcap", 64, .f16, [90], set: only(.softcap)),
+    FlashUse("d128 logit decay", 128, .bf16, [90], set: only(.logitDecay)),
+    FlashUse("d64 logit decay", 64, .f16, [90], set: only(.logitDecay)),
+    FlashUse("d128 one bias", 128, .bf16, [90], set: only(.bias, bias: .bfloat16)),
+    FlashUse("d64 one bias", 64, .f16, [90], set: only(.bias, bias: .float32)),
+    FlashUse("d128 long ALiBi", 128, .tf32x3, [90], set: only(.alibi)),
   ]
 
   static let backward = [
@@ -120,6 +139,18 @@ private struct FlashUse {
     FlashUse("d256", 256, .bf16, [90]), FlashUse("d64 long", 64, .tf32x3, [90], set: long),
     FlashUse("d128 long", 128, .tf32x3, [90], set: long),
     FlashUse("d128 long packed", 128, .tf32x3, [90], set: longPacked),
+    FlashUse("d128 key mask", 128, .bf16, [90], set: keyMask),
+    FlashUse("d128 ALiBi", 128, .bf16, [90], set: only(.alibi)),
+    FlashUse("d64 ALiBi", 64, .f16, [90], set: only(.alibi)),
+    FlashUse("d128 softcap", 128, .bf16, [90], set: only(.softcap)),
+    FlashUse("d64 softcap", 64, .f16, [90], set: only(.softcap)),
+    // A few registers of the keys' kernels spill.
+    FlashUse("d128 logit decay", 128, .bf16, [90], set: only(.logitDecay)).with {
+      $0.cold = ["attention/hopper_backward_keys sm_90a"]
+    },
+    FlashUse("d128 one bias", 128, .bf16, [90], set: only(.bias, bias: .bfloat16)).with {
+      $0.cold = ["attention/hopper_backward_keys sm_90a"]
+    },
   ]
 
   static let biasGradients = [

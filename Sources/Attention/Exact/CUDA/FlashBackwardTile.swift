@@ -85,7 +85,8 @@ struct FlashBackwardTile: Hashable, Sendable {
   /// As many rows go by at once as leave registers for the gradients. Where queries are owned, keys are
   /// needed until the next turn: with room for two tiles nothing would arrive meanwhile.
   /// Of float32 as many as shared memory holds twice.
-  private static func hopper(_ owner: Owner, _ widest: Int, _ features: FlashFeatures) -> Candidate {
+  private static func hopper(_ owner: Owner, _ widest: Int, _ features: FlashFeatures) -> Candidate
+  {
     let own = hopperWarpgroups * group_rows
     let warps = hopperWarpgroups * group_threads / warp_threads
     if !features.element.isHalf {
@@ -100,7 +101,8 @@ struct FlashBackwardTile: Hashable, Sendable {
         own, hasRoom && !features.terms.contains(.bias) ? 128 : 64, warps: warps, blocks: 1,
         stages: features.terms.contains(.bias) && features.biasBytes > 2 ? 2 : 3)
       : Candidate(
-        hasRoom && features.terms.isSubset(of: [.softcap, .alibi]) ? 96 : 64, own, warps: warps, blocks: 1)
+        hasRoom && features.terms.isSubset(of: [.softcap, .alibi]) ? 96 : 64, own, warps: warps,
+        blocks: 1)
   }
 
   private static func queries(_ widest: Int, _ features: FlashFeatures, _ capability: Int)

@@ -193,7 +193,7 @@ struct TileColumns: Hashable, Sendable {
           ownsKeys ? passing : owned, ownsKeys ? owned : passing, features.biasBytes) : 0,
       attention_passing_numbers(
         owner, count(features.dividesByLengths || usesPlanes), count(usesPlanes),
-        count(usesWarpgroups && features.terms.contains(.logitDecay))),
+        usesWarpgroups && features.terms.contains(.logitDecay) ? (usesPlanes ? 2 : 1) : 0),
       count(usesWarpgroups)
     ).end
   }

@@ -85,7 +85,9 @@ struct FlashTile: Hashable, Sendable {
   }
 
   /// Scores, weights and outputs of a warpgroup's rows fill its registers.
-  private static func hopper(_ warpgroups: Int, _ features: FlashFeatures, _ widest: Int) -> TileRows {
+  private static func hopper(_ warpgroups: Int, _ features: FlashFeatures, _ widest: Int)
+    -> TileRows
+  {
     TileRows(
       warpgroups * group_rows, FlashWarpgroups.keys(features, widest: widest),
       warps: warpgroups * group_threads / warp_threads, blocks: 1)

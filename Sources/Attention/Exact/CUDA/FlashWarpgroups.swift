@@ -9,12 +9,13 @@ enum FlashWarpgroups {
   /// Keys of a tile. Of float32, what lies in registers and shared memory takes twice the room. Tiles of a bias
   /// need room too.
   static func keys(_ features: FlashFeatures, widest: Int) -> Int {
-    let isWide = features.terms.contains(.bias) && (widest > 64 || features.biasBytes > 2)
-    return features.element.isHalf && !isWide ? 128 : 64
+    guard features.element.isHalf else { return 64 }
+    return features.terms.contains(.bias) && widest > 64 ? 96 : 128
   }
   /// The most: their outputs and scores fill the registers of a multiprocessor.
   static func most(_ features: FlashFeatures, widest: Int) -> Int {
-    let hasRoom = features.terms.isSubset(of: features.element.isHalf ? [.softcap, .logitDecay] : .softcap)
+    let hasRoom = features.terms.isSubset(
+      of: features.element.isHalf ? [.softcap, .logitDecay] : .softcap)
     return widest <= 64 && hasRoom ? 3 : 2
   }
   /// The rate of blocks with three beside that of blocks with two, both with whole tiles (an H200, dimension

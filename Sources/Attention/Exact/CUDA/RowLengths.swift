@@ -5,7 +5,6 @@ import AttentionTensors
 /// Cosine similarity's normalisation of queries and keys on a device, by `attention/lengths.cu` and, for
 /// gradients, `attention/unit_gradient.cu`.
 struct RowLengths {
-  /// Rows of one block.
   private static let warps = 8
 
   private let groups: Int?
@@ -36,7 +35,7 @@ struct RowLengths {
     let reciprocals =
       groups == 1 ? try operands.fresh(count * DType.float32.size, "reciprocal lengths") : 0
     try launch(
-      "attention/lengths", source, count,
+      "attention/lengths", source, blocks: count.pieces(of: 2 * Self.warps),
       AttentionLengthsParameters(
         rows: .init(source), reciprocals: reciprocals, unit: unit?.place.base ?? 0,
         count: Int64(count), length: Int32(source.shape[1]), heads: Int32(source.shape[2]),
@@ -54,7 +53,7 @@ struct RowLengths {
     let result = try Tensor.onDevice(tensor.shape, dtype: .float32, device: tensor.device)
     let count = tensor.shape[0] * tensor.shape[1] * tensor.shape[2]
     try launch(
-      "attention/unit_gradient", source, count,
+      "attention/unit_gradient", source, blocks: count.pieces(of: Self.warps),
       AttentionUnitGradientParameters(
         rows: .init(source), gradient: gradient.place.base, result: result.deviceAddress(),
         count: Int64(count), length: Int32(source.shape[1]), heads: Int32(source.shape[2]),
@@ -64,12 +63,12 @@ struct RowLengths {
   }
 
   private func launch(
-    _ kernel: String, _ source: Tensor, _ count: Int, _ parameters: some BitwiseCopyable
+    _ kernel: String, _ source: Tensor, blocks: Int, _ parameters: some BitwiseCopyable
   ) throws {
     try withExtendedLifetime(source) {
       try operands.queue.launch(
         element.kernel(kernel),
-        grid: (count.pieces(of: Self.warps), 1, 1), threads: Self.warps * warp_threads, parameters)
+        grid: (blocks, 1, 1), threads: Self.warps * warp_threads, parameters)
     }
   }
 }

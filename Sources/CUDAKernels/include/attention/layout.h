@@ -27,12 +27,12 @@ CONSTANT(owns_queries_and_outputs, 1);
 CONSTANT(owns_keys_and_values, 2);
 
 // The numbers per streamed row: the shift, δ and the offset of a query, if the block owns keys; a factor of
-// products with the first tensor, its inverse norm or unit, and one of those with the second; and the two parts
-// of a sum of logit decays.
+// products with the first tensor, its inverse norm or unit, and one of those with the second; and the parts of a
+// sum of logit decays.
 CONSTANT_FUNCTION SIZE attention_passing_numbers(SIZE owner, SIZE has_first_units, SIZE has_second_units,
-                                                 SIZE has_decay) {
+                                                 SIZE decay_parts) {
   return (owner == owns_keys_and_values ? 3 : 0) + (has_first_units ? 1 : 0) + (has_second_units ? 1 : 0) +
-         (has_decay ? 2 : 0);
+         decay_parts;
 }
 
 // A tile of a bias, as TMA copies it: `queries` rows of whole blocks of 128 bytes.

@@ -18,12 +18,20 @@ import Testing
     }
   }
 
-  /// float32 sequences long enough for two-part products.
-  private static let longSingle: [FlashFeatures] = [false, true].map { isPacked in
-    var features = FlashFeatures(.tf32x3)
-    features.isLong = true
-    features.isPacked = isPacked
-    return features
+  /// float32 sequences long enough for two-part products, and each term alone.
+  private static let ofHopper: [FlashFeatures] = [FlashElement.tf32x3, .bf16].flatMap { element in
+    [ScoreTermSet(), .softcap, .alibi, .bias, .logitDecay].flatMap { terms in
+      [nil, DType.bfloat16, .bool, .float32].flatMap { bias in
+        [false, true].map { isPacked in
+          var features = FlashFeatures(element)
+          features.isLong = true
+          features.isPacked = isPacked
+          features.terms = terms
+          features.bias = terms == .bias ? bias : nil
+          return features
+        }
+      }
+    }
   }
 
   private static let dimensions = [(1, 1), (64, 64), (65, 16), (128, 128), (16, 129), (256, 256)]
@@ -35,7 +43,7 @@ import Testing
   @Test(arguments: devices)
   func everyTileFits(limits: TileLimits) {
     for (key, value) in Self.dimensions {
-      for features in Self.everyFeature + Self.longSingle {
+      for features in Self.everyFeature + Self.ofHopper {
         for splits in [nil, 7] {
           let tile = FlashTile(
             keyDimension: key, valueDimension: value, features: features, splits: splits,
@@ -54,7 +62,7 @@ import Testing
   @Test(arguments: devices)
   func everyBackwardTileFits(limits: TileLimits) {
     for (key, value) in Self.dimensions {
-      for features in Self.everyFeature + Self.longSingle {
+      for features in Self.everyFeature + Self.ofHopper {
         let tiles = FlashBackwardTile.all(
           keyDimension: key, valueDimension: value, features: features, limits: limits)
         #expect(tiles.count == (max(key, value) <= 128 ? 2 : 3))
@@ -71,8 +79,8 @@ import Testing
     }
   }
 
-  /// wgmma multiplies whole blocks of half precision, or of long float32 sequences, under a band mask only.
-  @Test func hoppersInstructionsAreForPlainProblems() {
+  /// wgmma multiplies whole blocks of half precision, or of long float32 sequences, with nearly all terms.
+  @Test func hoppersInstructionsAreForWholeBlocks() {
     func usesThem(_ dimension: Int, _ features: FlashFeatures, _ capability: Int = 90) -> Bool {
       FlashBackwardTile.all(
         keyDimension: dimension, valueDimension: dimension, features: features,
@@ -87,7 +95,23 @@ import Testing
     rounded.isLong = true
     #expect(usesThem(64, FlashFeatures(.bf16)) && usesThem(128, FlashFeatures(.f16)))
     #expect(!usesThem(32, FlashFeatures(.bf16)) && !usesThem(256, FlashFeatures(.bf16)))
-    #expect(!usesThem(64, masked))
+    #expect(usesThem(64, masked))
+    func with(_ terms: ScoreTermSet, bias: DType? = nil, _ element: FlashElement = .bf16)
+      -> FlashFeatures
+    {
+      var features = FlashFeatures(element)
+      (features.terms, features.bias, features.isLong) = (terms, bias, true)
+      return features
+    }
+    #expect(usesThem(128, with([.softcap, .alibi])) && usesThem(64, with(.logitDecay, .tf32x3)))
+    #expect(!usesThem(64, with([.softcap, .logitDecay])))
+    #expect(usesThem(128, with(.bias, bias: .bfloat16)) && usesThem(64, with(.bias, bias: .bool)))
+    #expect(
+      !usesThem(64, with(.bias, bias: .float64))
+        && !usesThem(64, with(.bias, bias: .float32, .tf32x3)))
+    var gradient = with(.bias, bias: .float32)
+    gradient.hasBiasGradient = true
+    #expect(!usesThem(64, gradient))
     #expect(usesThem(64, long) && usesThem(128, long) && !usesThem(64, rounded))
     #expect(!usesThem(64, FlashFeatures(.tf32x3)) && !usesThem(64, long, 100))
     #expect(!usesThem(64, FlashFeatures(.bf16), 100) && !usesThem(64, FlashFeatures(.bf16), 80))
