@@ -12,6 +12,7 @@
 #include "attention/forward.h"
 #include "attention/layout.h"
 #include "attention/planes.h"
+#include "attention/key_words.h"
 #include "attention/row_kernels.h"
 #include "ladder/product.h"
 #include "layers/kernels.h"

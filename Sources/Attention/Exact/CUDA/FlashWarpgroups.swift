@@ -10,12 +10,12 @@ enum FlashWarpgroups {
   /// need room too.
   static func keys(_ features: FlashFeatures, widest: Int) -> Int {
     guard features.element.isHalf else { return 64 }
-    return features.terms.contains(.bias) && widest > 64 ? 96 : 128
+    if widest > 64 { return features.terms.contains(.bias) ? 96 : 128 }
+    return features.terms.contains(.bias) ? 64 : features.terms.contains(.alibi) ? 96 : 128
   }
   /// The most: their outputs and scores fill the registers of a multiprocessor.
   static func most(_ features: FlashFeatures, widest: Int) -> Int {
-    let hasRoom = features.terms.isSubset(
-      of: features.element.isHalf ? [.softcap, .logitDecay] : .softcap)
+    let hasRoom = features.element.isHalf || features.terms.isSubset(of: .softcap)
     return widest <= 64 && hasRoom ? 3 : 2
   }
   /// The rate of blocks with three beside that of blocks with two, both with whole tiles (an H200, dimension

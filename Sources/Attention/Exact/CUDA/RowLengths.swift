@@ -35,7 +35,7 @@ struct RowLengths {
     let reciprocals =
       groups == 1 ? try operands.fresh(count * DType.float32.size, "reciprocal lengths") : 0
     try launch(
-      "attention/lengths", source, blocks: count.pieces(of: 2 * Self.warps),
+      "attention/lengths", source, blocks: count.pieces(of: 2 * Self.warps * Int(lengths_rows)),
       AttentionLengthsParameters(
         rows: .init(source), reciprocals: reciprocals, unit: unit?.place.base ?? 0,
         count: Int64(count), length: Int32(source.shape[1]), heads: Int32(source.shape[2]),

@@ -39,6 +39,9 @@ struct AttentionLengthsParameters {
   float shortest;
 };
 
+// Rows that half a warp processes.
+CONSTANT(lengths_rows, 4);
+
 // attention/unit_gradient.cu
 struct AttentionUnitGradientParameters {
   OF(AttentionRows, const Number) rows;   // [batch, length, heads, dimension]
