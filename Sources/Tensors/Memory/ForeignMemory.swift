@@ -84,6 +84,19 @@ extension Tensor {
     return place
   }
 
+  /// The same for a `place` with any strides whose last axis is contiguous: `fill` receives the address of the
+  /// first element and the strides.
+  package static func fillingRows(
+    _ shape: Shape, dtype: DType, into place: Tensor?,
+    _ fill: (UnsafeMutableRawPointer, _ strides: [Int]) throws -> Void
+  ) throws -> Tensor {
+    guard let place, place.shape == shape, place.dtype == dtype, place.strides.last == 1,
+      case .host(let memory) = place.storage
+    else { return try filling(shape, dtype: dtype) { try fill($0, shape.contiguousStrides) } }
+    try fill(memory.base + place.offset * dtype.size, place.strides)
+    return place
+  }
+
   /// ``onDevice(_:dtype:device:)`` in the memory that `place` views, under the same conditions.
   package static func onDevice(
     _ shape: Shape, dtype: DType, device: Device, into place: Tensor?

@@ -51,7 +51,7 @@ public enum Threads {
   }
 
   /// Elements in a piece of work: enough to hide the cost of starting it.
-  static let pieceLength = 16_384
+  package static let pieceLength = 16_384
 
   /// Calls `body` with blocks of `rows` rows of `width` elements, spread over the threads. The blocks depend
   /// on these two numbers only.

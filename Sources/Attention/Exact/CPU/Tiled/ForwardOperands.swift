@@ -110,9 +110,15 @@ extension ExactArguments {
         (0..<problem.keyValueHeads).map { (segment, $0, start) }
       }
     }
-    try Threads.tryForEach(tasks.count) { task in
+    func run(_ task: Int) throws {
       let (segment, head, start) = tasks[task]
       try body(segment, head, start..<min(start + Self.pieceRows, segments[segment].keyCount))
+    }
+    // Waking threads takes longer than copying so little.
+    if keys.elementCount + values.elementCount <= Threads.pieceLength {
+      for task in tasks.indices { try run(task) }
+    } else {
+      try Threads.tryForEach(tasks.count, run)
     }
   }
 

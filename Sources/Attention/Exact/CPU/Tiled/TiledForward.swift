@@ -28,10 +28,11 @@ struct TiledForward<Operands: ForwardOperands> {
         .flatMap { start in (0..<problem.heads).map { (segment, $0, start) } }
     }
     var logSumExp: Tensor?
-    let output = try Tensor.filling(
+    let output = try Tensor.fillingRows(
       [problem.batch, problem.queryLength, problem.heads, problem.valueDimension],
       dtype: problem.dtype, into: inputs.destinations.outputs[.output]
-    ) { output in
+    ) { base, strides in
+      let output = OutputRows(base: base, batch: strides[0], row: strides[1], head: strides[2])
       logSumExp = try Tensor.filling(
         [problem.batch, problem.heads, problem.queryLength], dtype: .float32,
         into: inputs.destinations.outputs[.logSumExp]
@@ -46,9 +47,15 @@ struct TiledForward<Operands: ForwardOperands> {
     return [.output: output, .logSumExp: logSumExp]
   }
 
+  /// The output [b,t,h,v], with its strides in elements; rows are contiguous.
+  private struct OutputRows {
+    let base: UnsafeMutableRawPointer
+    let batch, row, head: Int
+  }
+
   /// The output of one block of queries of one head.
   private func run(
-    _ index: Int, _ head: Int, _ start: Int, _ output: UnsafeMutableRawPointer,
+    _ index: Int, _ head: Int, _ start: Int, _ output: OutputRows,
     _ sums: UnsafeMutablePointer<Float>
   ) throws {
     let segment = inputs.segments[index]
@@ -94,21 +101,21 @@ struct TiledForward<Operands: ForwardOperands> {
 
   /// Divides by the sums, rounds and writes a block's rows. `factor` converts ``ForwardBlock/high`` to log₂.
   private func finish(
-    _ block: ForwardBlock, factor: Float, _ output: UnsafeMutableRawPointer,
+    _ block: ForwardBlock, factor: Float, _ output: OutputRows,
     _ sums: UnsafeMutablePointer<Float>
   ) {
     let problem = inputs.problem
     let segment = inputs.segments[block.segment]
     let type = problem.dtype.floatType ?? CPU_F32
     let (v, first) = (problem.valueDimension, segment.queryStart + block.rows.lowerBound)
-    let rowBytes = v * problem.dtype.size
+    let size = problem.dtype.size
     let place =
-      output + ((segment.batch * problem.queryLength + first) * problem.heads + block.head)
-      * rowBytes
-    kernels.prefetch(block.rows.count, rowBytes, place, problem.heads * rowBytes, 1)
+      output.base
+      + (segment.batch * output.batch + first * output.row + block.head * output.head) * size
+    kernels.prefetch(block.rows.count, v * size, place, output.row * size, 1)
     kernels.finish_rows(
       type, block.rows.count, v, block.output, v, block.high, factor, block.sum, 1, place,
-      problem.heads * v,
+      output.row,
       sums + (segment.batch * problem.heads + block.head) * problem.queryLength + first)
   }
 }
