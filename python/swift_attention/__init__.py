@@ -10,6 +10,7 @@ from ._library import version as _version
 from .cosine import flash_cosine_sim_attention, l2norm_tensors, plain_cosine_sim_attention
 from .exact import attention
 from .explanation import explain
+from .installation import install, install_from_environment, report, uninstall
 from .scaled_dot_product import scaled_dot_product_attention
 
 __version__ = _version()
@@ -17,7 +18,12 @@ __all__ = [
     "attention",
     "explain",
     "flash_cosine_sim_attention",
+    "install",
     "l2norm_tensors",
     "plain_cosine_sim_attention",
+    "report",
     "scaled_dot_product_attention",
+    "uninstall",
 ]
+
+install_from_environment()
