@@ -22,6 +22,20 @@ transformers = pytest.importorskip("transformers")
 ATTENTIONS = [
     "llama", "llama_yarn", "mistral", "qwen2", "qwen3", "qwen3_moe", "mixtral", "gemma2",
     "gemma3_text", "gpt_oss", "olmo2", "phi3", "granite"]
+# Families with a state, alone or beside attention.
+LINEAR = [
+    "qwen3_next", "qwen3_5_text", "mamba", "falcon_mamba", "mamba2", "bamba", "falcon_h1",
+    "granitemoehybrid", "jamba", "nemotron_h"]
+_CONVOLUTION = {"causal_conv1d_fn", "causal_conv1d_update"}
+_DELTA = {"attention", *_CONVOLUTION, "chunk_gated_delta_rule", "fused_recurrent_gated_delta_rule"}
+_MAMBA = {*_CONVOLUTION, "selective_scan_fn", "selective_state_update"}
+_MAMBA2 = {*_CONVOLUTION, "mamba_chunk_scan_combined", "selective_state_update"}
+# What a family's models call, where it is more than attention.
+FUNCTIONS = {
+    "qwen3_next": _DELTA, "qwen3_5_text": _DELTA, "mamba": _MAMBA, "falcon_mamba": _MAMBA,
+    "jamba": {"attention", *_MAMBA}, "mamba2": _MAMBA2,
+    **{name: {"attention", *_MAMBA2} for name in LINEAR if name not in (
+        "qwen3_next", "qwen3_5_text", "mamba", "falcon_mamba", "mamba2", "jamba")}}
 # Logits of float32 models: sums are taken in another order.
 AGREEMENT = dict(rtol=1e-4, atol=1e-4)
 
@@ -72,7 +86,7 @@ def check_equal(expected, found) -> None:
             found[1][name], gradient, rtol=1e-3, atol=1e-4 * max(size, 1.0), msg=name)
 
 
-@pytest.mark.parametrize("family", ATTENTIONS)
+@pytest.mark.parametrize("family", ATTENTIONS + LINEAR)
 def test_models_compute_the_same(family: str) -> None:
     model = FAMILIES[family].build()
     batches = {padding: batch(padding) for padding in ("none", "left", "right")}
@@ -87,6 +101,8 @@ def test_models_compute_the_same(family: str) -> None:
         assert torch.equal(continuation(model, *batches["left"]), tokens)
     entries = swift_attention.report().entries
     assert entries and all(x.ran == "swift_attention" for x in entries), entries
+    called = {x.function.partition(" ")[0] for x in entries}
+    assert called == FUNCTIONS.get(family, {"attention"}), called
 
 
 @pytest.mark.parametrize("family", ["llama", "mistral", "gemma3_text", "gpt_oss"])

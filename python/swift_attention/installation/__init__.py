@@ -26,6 +26,7 @@ ENVIRONMENT = "SWIFT_ATTENTION_INSTALL"
 # The module of this folder for each framework, and the package that it needs.
 _FRAMEWORKS = {
     "transformers": ("_transformers", "transformers"),
+    "diffusers": ("_diffusers", "diffusers"),
     "torch": ("_torch", "torch"),
 }
 # Only when named: every caller of the function is affected, not one library.
@@ -41,7 +42,7 @@ def install(*frameworks: str) -> Tuple[str, ...]:
     the original, with one warning that says why.
 
     Args:
-        frameworks: "transformers" or "torch"; by default all that are there, except "torch",
+        frameworks: "transformers", "diffusers" or "torch"; by default all that are there, except "torch",
             whose `scaled_dot_product_attention` many packages share.
 
     Returns:

@@ -6,6 +6,7 @@ from types import ModuleType
 
 from ._patches import Patches
 from ._transformers_attention import attend, attend_for_sdpa, make_mask
+from ._transformers_linear import change_functions
 
 NAME = "swift_attention"
 
@@ -16,6 +17,8 @@ def install(patches: Patches) -> None:
         r"transformers\.masking_utils", lambda module: _change_masks(patches, module))
     patches.when_imported(
         r"transformers\.modeling_utils", lambda module: _change_attention(patches, module))
+    patches.when_imported(
+        r"transformers\.models\..*\.modeling_\w+", lambda module: change_functions(patches, module))
 
 
 def _change_masks(patches: Patches, module: ModuleType) -> None:
