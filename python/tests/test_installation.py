@@ -248,6 +248,28 @@ def test_scaled_dot_product_attention_of_torch() -> None:
         functional.scaled_dot_product_attention(query, key[..., :3], value)
 
 
+def test_diffusers() -> None:
+    pytest.importorskip("diffusers")
+    from diffusers.models.attention_dispatch import (
+        _AttentionBackendRegistry as registry, dispatch_attention_fn)
+
+    query, key, value = torch.randn(3, 2, 7, 4, 16)
+    mask = torch.rand(2, 7) > 0.3
+    mask[:, 0] = True
+    calls = [{}, {"attn_mask": mask}, {"is_causal": True}, {"dropout_p": 1e-30}]
+    expected = [dispatch_attention_fn(query, key, value, **each) for each in calls]
+    before = dict(registry._backends)
+    swift_attention.install("diffusers")
+    with pytest.warns(RuntimeWarning, match="dropout_p is 1e-30"):
+        found = [dispatch_attention_fn(query, key, value, **each) for each in calls]
+    for own, original in zip(found, expected):
+        torch.testing.assert_close(own, original)
+    assert [(x.ran, x.calls) for x in swift_attention.report().entries] == [
+        ("swift_attention", 3), ("_native_attention", 1)]
+    swift_attention.uninstall()
+    assert registry._backends == before
+
+
 PROGRAM = """
 import sys
 import transformers

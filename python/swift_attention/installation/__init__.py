@@ -27,6 +27,7 @@ ENVIRONMENT = "SWIFT_ATTENTION_INSTALL"
 _FRAMEWORKS = {
     "transformers": ("_transformers", "transformers"),
     "diffusers": ("_diffusers", "diffusers"),
+    "fla": ("_fla", "fla"),
     "torch": ("_torch", "torch"),
 }
 # Only when named: every caller of the function is affected, not one library.
@@ -42,8 +43,8 @@ def install(*frameworks: str) -> Tuple[str, ...]:
     the original, with one warning that says why.
 
     Args:
-        frameworks: "transformers", "diffusers" or "torch"; by default all that are there, except "torch",
-            whose `scaled_dot_product_attention` many packages share.
+        frameworks: "transformers", "fla", "diffusers" or "torch"; by default all that are there,
+            except "torch", whose `scaled_dot_product_attention` many packages share.
 
     Returns:
         The frameworks that are installed.
