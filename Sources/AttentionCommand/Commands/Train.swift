@@ -82,12 +82,13 @@ struct Train: ParsableCommand {
     _ sample: SampleConfiguration, checkpoint: String, on device: Device
   ) throws {
     guard sample.tokens > 0 else { return }
-    var options = GenerationOptions(maximumTokens: sample.tokens)
+    let model = try TextModel(folder: checkpoint, device: device)
+    var options = model.options(maximumTokens: sample.tokens)
     options.temperature = sample.temperature
     options.topK = sample.topK
     options.topP = sample.topP
     options.seed = UInt64(sample.seed)
-    try TextStream(model: TextModel(folder: checkpoint, device: device), options: options)
+    try TextStream(model: model, options: options)
       .write(prompt: sample.prompt)
   }
 

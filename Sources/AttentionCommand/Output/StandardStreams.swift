@@ -96,10 +96,14 @@ struct TextStream {
 
   /// Writes `prompt` and its continuation, and ends the line.
   func write(prompt: String) throws {
-    var generator = try TokenGenerator(
-      model.model, prompt: model.tokens(of: prompt), options: options)
+    try write(prompt, after: model.tokens(of: prompt))
+  }
+
+  /// Writes what follows the prompt's tokens, behind `text`, and ends the line.
+  func write(_ text: String = "", after prompt: [Int32]) throws {
+    var generator = try TokenGenerator(model.model, prompt: prompt, options: options)
     var decoder = model.decoder()
-    var text = prompt
+    var text = text
     repeat {
       print(Self.shown(text), terminator: "")
       try StandardOutput.flush()

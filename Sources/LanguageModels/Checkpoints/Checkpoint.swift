@@ -33,7 +33,7 @@ public struct Checkpoint: Sendable {
       description: configuration.description, format: .own(configuration), parameters: parameters)
   }
 
-  init(description: ModelDescription, format: Format, parameters: Parameters) {
+  package init(description: ModelDescription, format: Format, parameters: Parameters) {
     self.description = description
     self.format = format
     self.parameters = parameters

@@ -17,11 +17,11 @@ public struct PublishedModel: Sendable {
   /// The keys of the configuration that say nothing that this package knows, in alphabetical order.
   public let unreadKeys: [String]
   /// The text of `config.json`.
-  private let configuration: String
+  private let text: String
   private let weights: Weights
 
   /// Whether a configuration is of a published model: whether it has a `model_type`.
-  static func isPublished(_ configuration: JSONValue) -> Bool {
+  package static func isPublished(_ configuration: JSONValue) -> Bool {
     guard case .object(let members) = configuration else { return false }
     return members["model_type"] != nil
   }
@@ -32,10 +32,9 @@ public struct PublishedModel: Sendable {
   ///   ``CheckpointError``, which names the folder, if the family is unknown or the configuration invalid.
   public init(folder: String) throws {
     let path = folder + "/" + Checkpoint.configurationFile
-    let text = try JSONValue.text(ofFile: path)
     self.folder = folder
-    configuration = String(decoding: text, as: UTF8.self)
-    let json = try JSONValue(json5: configuration, source: path)
+    text = String(decoding: try JSONValue.text(ofFile: path), as: UTF8.self)
+    let json = try JSONValue(json5: text, source: path)
     do {
       let reader = try PublishedConfiguration(json)
       guard let family = try reader.string("model_type") else {
@@ -71,7 +70,7 @@ public struct PublishedModel: Sendable {
       try scope.requireAllUsed()
       return Checkpoint(
         description: description,
-        format: .published(Self.replacingDType(in: configuration, by: dtype)),
+        format: .published(configuration(as: dtype)),
         parameters: scope.parameters)
     } catch let error as LayerError {
       throw CheckpointError(folder: folder, reason: .layers(error))
@@ -84,20 +83,32 @@ extension PublishedModel {
   /// generation and of chat templates.
   private static let otherFiles = [".json", ".txt", ".model", ".tiktoken", ".jinja"]
 
+  /// Files with such ends that belong to a training run's checkpoint, not to the model.
+  private static let filesOfRuns = ["trainer_state.json"]
+
   /// Copies the files of tokenizers and of generation to another folder.
   ///
   /// - Throws: `TensorError.file(path:reason:)`.
   public func copyOtherFiles(to target: String) throws {
-    for name in try FileManager.default.contentsOfDirectory(atPath: folder).sorted()
-    where name != Checkpoint.configurationFile && name != Weights.indexFile {
-      guard Self.otherFiles.contains(where: name.hasSuffix) else { continue }
-      do {
-        try FileManager.default.copyItem(atPath: folder + "/" + name, toPath: target + "/" + name)
-      } catch {
-        throw TensorError.file(path: folder + "/" + name, reason: "cannot be copied: \(error)")
+    let others = try AtomicFolder.names(in: folder).sorted().filter { name in
+      name != Checkpoint.configurationFile && name != Weights.indexFile
+        && !Self.filesOfRuns.contains(name) && Self.otherFiles.contains(where: name.hasSuffix)
+    }
+    for name in others {
+      let path = folder + "/" + name
+      let bytes: [UInt8]
+      do { bytes = try RegularFile(path: path).bytes(atMost: Self.mostBytes) } catch {
+        throw TensorError.file(
+          path: path, reason: (error as? FileProblem)?.reason ?? "cannot be read")
+      }
+      try AtomicFile.write(to: target + "/" + name) { writer in
+        try bytes.withUnsafeBytes { try writer.write($0) }
       }
     }
   }
+
+  /// The largest of them that is copied.
+  private static let mostBytes = 1 << 30
 }
 
 extension PublishedConfiguration {
@@ -116,9 +127,9 @@ extension PublishedConfiguration {
 }
 
 extension PublishedModel {
-  /// The text of a configuration, with the name of its dtype replaced. Otherwise it is written as it was read,
-  /// since other programs tell 7 from 7.0.
-  private static func replacingDType(in text: String, by dtype: DType) -> String {
+  /// The text of the configuration, with the name of its dtype replaced. Otherwise it is as it was read, since
+  /// other programs tell 7 from 7.0.
+  package func configuration(as dtype: DType) -> String {
     var result = text
     for key in ["dtype", "torch_dtype"] {
       for name in DType.allCases.map(\.rawValue) {

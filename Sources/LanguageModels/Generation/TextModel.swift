@@ -14,14 +14,9 @@ import AttentionTokenizers
 /// A model of this package has bytes as tokens, a published one the tokenizer whose file lies beside it.
 public struct TextModel: Sendable {
   public let model: LanguageModel
-  /// Tokens that end a text.
-  public let endTokens: Set<Int32>
-  private let tokenizer: Tokenizing
-
-  private enum Tokenizing: Sendable {
-    case bytes(ByteTokenizer)
-    case published(TextTokenizer)
-  }
+  let folder: String
+  /// The tokenizer of its folder.
+  public let tokenizer: ModelTokenizer
 
   /// Opens a folder.
   ///
@@ -33,55 +28,24 @@ public struct TextModel: Sendable {
   ///   ``GenerationError/invalidArgument(_:was:mustBe:)`` if the tokenizer does not fit the model.
   public init(folder: String, dtype: DType? = nil, device: Device = .cpu) throws {
     let checkpoint = try Checkpoint(folder: folder, dtype: dtype, device: device)
-    let vocabulary = checkpoint.description.vocabularySize
-    let own: Int
-    switch checkpoint.format {
-    case .own:
-      own = ByteTokenizer.vocabularySize
-      tokenizer = .bytes(ByteTokenizer())
-      endTokens = []
-      guard vocabulary == own else {
-        throw GenerationError.invalidArgument(
-          "the model's vocabulary_size", was: "\(vocabulary)", mustBe: "\(own), one token a byte")
-      }
-    case .published:
-      let opened = try TextTokenizer(path: folder)
-      own = opened.vocabularySize
-      tokenizer = .published(opened)
-      endTokens = try PublishedModel.endTokens(of: folder)
-    }
-    guard own <= vocabulary else {
-      throw GenerationError.invalidArgument(
-        "the tokenizer of \(folder)", was: "one of \(own) tokens",
-        mustBe: "of at most \(vocabulary), as the model's embedding has")
-    }
+    self.folder = folder
+    tokenizer = try ModelTokenizer(
+      of: checkpoint.format, folder: folder, fitting: checkpoint.description)
     model = try checkpoint.model()
   }
+
+  /// Tokens that end a text.
+  public var endTokens: Set<Int32> { tokenizer.endTokens }
 
   /// The tokens of a prompt, after those that begin a text.
   ///
   /// - Throws: `TokenizerError`.
   public func tokens(of prompt: String) throws -> [Int32] {
-    switch tokenizer {
-    case .bytes(let bytes): return bytes.encode(prompt)
-    case .published(let tokenizer):
-      var tokens = try tokenizer.encode(
-        prompt, options: TextTokenizer.EncodingOptions(marksEnds: true))
-      // What ends a text does not begin its continuation.
-      while let last = tokens.last, endTokens.contains(last), tokens.count > 1 {
-        tokens.removeLast()
-      }
-      return tokens
-    }
+    try tokenizer.tokens(ofPrompt: prompt)
   }
 
   /// A decoder of the tokens that follow, without those that mark beginnings and ends.
-  public func decoder() -> any TokenDecoder {
-    switch tokenizer {
-    case .bytes(let bytes): bytes.decoder()
-    case .published(let tokenizer): tokenizer.decoder(skipsSpecialTokens: true)
-    }
-  }
+  public func decoder() -> any TokenDecoder { tokenizer.decoder() }
 
   /// Options that end generation where the model ends a text.
   public func options(maximumTokens: Int? = nil) -> GenerationOptions {

@@ -6,8 +6,8 @@ import AttentionTensors
 
 /// The checkpoints of a run: folders `checkpoint-STEP`, each complete.
 ///
-/// A checkpoint holds the model (`model.safetensors`, `config.json`), the optimizer
-/// (`optimizer.safetensors`) and the rest of the run's state (`trainer_state.json`). The last of these also
+/// A checkpoint holds the model (`model.safetensors`, `config.json`, and the files of a published one's tokenizer), the
+/// optimizer (`optimizer.safetensors`) and the rest of the run's state (`trainer_state.json`). The last of these also
 /// identifies a checkpoint of this package: folders without it, whatever their names, are neither resumed
 /// from nor replaced nor removed.
 public struct CheckpointStore: Sendable {
@@ -81,12 +81,12 @@ public struct CheckpointStore: Sendable {
   /// - Returns: the checkpoint's folder.
   /// - Throws: `TensorError.file(path:reason:)` if writing fails, ``TrainingError/checkpoint(path:reason:)``
   ///   if something else has the name; existing checkpoints are then unharmed.
-  func write(_ snapshot: Snapshot, model: LanguageModelConfiguration, kept: Int) throws -> String {
+  func write(_ snapshot: Snapshot, model: TrainedModel, kept: Int) throws -> String {
     let step = snapshot.state.step
     try requirePlace(for: step...step)
     let snapshot = try snapshot.moved(to: .cpu)
-    let checkpoint = Checkpoint(configuration: model, parameters: snapshot.parameters)
-    try checkpoint.write(to: path(step: step)) { folder in
+    try model.checkpoint(snapshot.parameters).write(to: path(step: step)) { folder in
+      try model.copyOtherFiles(to: folder)
       try Safetensors.write(
         Self.named(snapshot.optimizer, by: snapshot.parameters.paths),
         to: folder + "/" + Self.optimizerFile)
@@ -109,11 +109,11 @@ public struct CheckpointStore: Sendable {
   ///
   /// - Throws: ``TrainingError/checkpoint(path:reason:)`` if it is of another model or damaged; the errors
   ///   of reading its files.
-  func read(step: Int, model: LanguageModelConfiguration) throws -> Snapshot {
+  func read(step: Int, model: TrainedModel) throws -> Snapshot {
     let folder = path(step: step)
     let state = try state(step: step)
     let checkpoint = try Checkpoint(folder: folder)
-    guard checkpoint.format == .own(model) else {
+    guard checkpoint.format == model.format else {
       throw TrainingError.cannotContinue(
         folder, because: "it holds a model of another configuration")
     }

@@ -54,6 +54,9 @@ public struct TrainerState: Codable, Hashable, Sendable {
     }
   }
 
+  /// Losses are computed in float32, and a token may be much longer or shorter than a byte.
+  private static let mostBitsPerByte = 1e6 * Double(Float.greatestFiniteMagnitude)
+
   /// What is invalid in this state: the key, what it was and what it must be; nil if it is valid, as every
   /// state written by a run is.
   var objection: String? {
@@ -76,9 +79,8 @@ public struct TrainerState: Codable, Hashable, Sendable {
       for (index, point) in points.enumerated() {
         let key = "curve.\(name).\(index)"
         counts(point.step, key + ".step", upTo: step, from: last + 1)
-        // Losses are computed in float32.
         check.that(
-          point.bitsPerByte.magnitude <= bitsPerByte(nats: Double(Float.greatestFiniteMagnitude)),
+          point.bitsPerByte.magnitude <= Self.mostBitsPerByte,
           key + ".bits_per_byte", was: "\(point.bitsPerByte)", mustBe: "a loss in float32")
         last = max(last, min(point.step, step))
       }

@@ -80,6 +80,10 @@ extension TrainingConfiguration {
     let sections =
       try LanguageModelConfiguration.documentedSections(of: mixers) + [
         DocumentedSection(
+          "`model` of a folder",
+          "In place of the keys above, a model that exists, which is trained on with its own tokenizer.",
+          ModelSource.FolderKey.allCases, defaults: [String: String]()),
+        DocumentedSection(
           "`data`", "The text, part of which is held out for validation.",
           DataConfiguration.CodingKeys.allCases, defaults: DataConfiguration()),
         DocumentedSection(

@@ -10,18 +10,21 @@ import AttentionTensors
 ///       sample: { prompt: "func " },
 ///     }
 public struct TrainingConfiguration: Codable, Equatable, Sendable {
-  public var model: LanguageModelConfiguration
+  public var model: ModelSource
   public var data = DataConfiguration()
   public var training = TrainingSettings()
   public var sample = SampleConfiguration()
 
-  public init(model: LanguageModelConfiguration) { self.model = model }
+  /// A run that trains a new model.
+  public init(model: LanguageModelConfiguration) { self.init(training: .configuration(model)) }
+
+  public init(training model: ModelSource) { self.model = model }
 
   enum CodingKeys: String, CodingKey, CaseIterable { case model, data, training, sample }
 
   public init(from decoder: any Decoder) throws {
     let values = try decoder.strictContainer(keyedBy: CodingKeys.self)
-    self.init(model: try values.value(.model))
+    self.init(training: try values.value(.model))
     data = try values.value(.data, default: data)
     training = try values.value(.training, default: training)
     sample = try values.value(.sample, default: sample)

@@ -1,3 +1,5 @@
+import AttentionLanguageModels
+
 /// Text in two parts that share no document: one to train on, one to validate on.
 ///
 /// Whole documents are held out, so the validation loss measures prediction of text from unseen files. Which
@@ -15,9 +17,13 @@ public struct Corpus: Sendable {
   /// - Parameters:
   ///   - documents: distinct texts, none empty.
   ///   - validationFraction: the fraction of bytes to hold out, above 0 and at most 0.5.
-  /// - Throws: ``TrainingError/text(path:reason:)`` if there are fewer than four bytes;
+  ///   - tokenizer: what makes tokens of them, after the split, which it does not change.
+  /// - Throws: ``TrainingError/text(path:reason:)`` if there are fewer than four bytes, or the tokenizer
+  ///   cannot read a text;
   ///   ``TrainingError/invalidArgument(_:was:mustBe:)`` for a fraction out of range.
-  public init(_ documents: [Document], validationFraction: Double) throws {
+  public init(
+    _ documents: [Document], validationFraction: Double, tokenizer: ModelTokenizer = .bytes
+  ) throws {
     guard validationFraction > 0, validationFraction <= 0.5 else {
       throw TrainingError.invalidArgument(
         "validationFraction", was: "\(validationFraction)", mustBe: "above 0 and at most 0.5")
@@ -25,8 +31,8 @@ public struct Corpus: Sendable {
     let total = documents.reduce(0) { $0 + $1.bytes.count }
     let split = Corpus.split(
       documents, budget: max(2, Int(Double(total) * validationFraction)))
-    training = PackedText(texts: split.training.map(\.bytes))
-    validation = PackedText(texts: split.validation.map(\.bytes))
+    training = try PackedText(split.training, tokenizer: tokenizer)
+    validation = try PackedText(split.validation, tokenizer: tokenizer)
     guard total >= Corpus.leastBytes, training.pairCount > 0, validation.pairCount > 0 else {
       throw TrainingError.text(
         path: documents.map(\.name).joined(separator: ", "),
@@ -40,7 +46,7 @@ public struct Corpus: Sendable {
     for part in [training, validation] {
       hash.combine(part.starts.count)
       for start in part.starts { hash.combine(start) }
-      hash.combine(part.bytes)
+      hash.combine(part.tokens)
     }
     let digits = String(hash.value, radix: 16)
     return String(repeating: "0", count: 16 - digits.count) + digits

@@ -37,6 +37,13 @@ struct FNV1a {
     value = hash
   }
 
+  mutating func combine(_ tokens: TokenArray) {
+    switch tokens {
+    case .bytes(let bytes): combine(bytes)
+    case .numbers(let numbers): for number in numbers { combine(Int(number)) }
+    }
+  }
+
   mutating func combine(_ number: Int) {
     withUnsafeBytes(of: UInt64(bitPattern: Int64(number)).littleEndian) { combine(Array($0)) }
   }
@@ -61,10 +68,9 @@ public struct Batch: Sendable {
       try Tensor.filling([1, count], as: Int32.self) { target in
         var place = 0
         for piece in pieces {
-          for byte in text.bytes[piece.start + distance..<piece.start + distance + piece.count] {
-            target[place] = Int32(byte)
-            place += 1
-          }
+          let start = piece.start + distance
+          text.tokens.copy(start..<start + piece.count, to: target, at: place)
+          place += piece.count
         }
       }
     }

@@ -1,14 +1,18 @@
+import AttentionLanguageModels
+
 /// Concatenated documents and their starts.
 ///
-/// The unit of training is a *pair*: a byte and the byte that follows it in the same document. A
-/// document of n bytes has n − 1 pairs; no pair reaches from one document into another.
+/// The unit of training is a *pair*: a token and the token that follows it in the same document. A
+/// document of n tokens has n − 1 pairs; no pair reaches from one document into another.
 public struct PackedText: Sendable {
-  /// The documents' bytes, without separators.
-  public let bytes: [UInt8]
-  /// The start of each document in ``bytes``, then the total length.
+  /// The documents' tokens, without separators.
+  let tokens: TokenArray
+  /// The start of each document in ``tokens``, then the total count.
   public let starts: [Int]
+  /// The size of the text that the tokens stand for.
+  public let byteCount: Int
 
-  /// Documents of fewer than two bytes have no pair and are left out.
+  /// The documents' bytes as tokens. Documents of fewer than two bytes have no pair and are left out.
   public init(_ documents: [Document]) { self.init(texts: documents.map { $0.bytes[...] }) }
 
   init(texts: [ArraySlice<UInt8>]) {
@@ -19,12 +23,46 @@ public struct PackedText: Sendable {
       bytes += text
       starts.append(bytes.count)
     }
-    self.bytes = bytes
+    self.init(tokens: .bytes(bytes), starts: starts, byteCount: bytes.count)
+  }
+
+  private init(tokens: TokenArray, starts: [Int], byteCount: Int) {
+    self.tokens = tokens
     self.starts = starts
+    self.byteCount = byteCount
+  }
+
+  /// The documents' tokens of a tokenizer. Documents of fewer than two tokens have no pair and are left out.
+  ///
+  /// - Throws: ``TrainingError/text(path:reason:)`` for a document that cannot be encoded.
+  init(_ parts: [Corpus.Split.Part], tokenizer: ModelTokenizer) throws {
+    guard !tokenizer.isBytes else {
+      self.init(texts: parts.map(\.bytes))
+      return
+    }
+    var tokens: [Int32] = []
+    var starts = [0]
+    var byteCount = 0
+    for part in parts {
+      let own: [Int32]
+      do { own = try tokenizer.tokens(of: Array(part.bytes)) } catch {
+        throw TrainingError.text(path: part.name, reason: "\(error)")
+      }
+      guard own.count >= 2 else { continue }
+      tokens += own
+      starts.append(tokens.count)
+      byteCount += part.bytes.count
+    }
+    self.init(tokens: .numbers(tokens), starts: starts, byteCount: byteCount)
   }
 
   public var documentCount: Int { starts.count - 1 }
-  public var pairCount: Int { bytes.count - documentCount }
+  public var tokenCount: Int { tokens.count }
+  public var pairCount: Int { tokenCount - documentCount }
+  /// The mean number of bytes of text that a token stands for; 1 if tokens are bytes.
+  public var bytesPerToken: Double {
+    tokenCount == byteCount ? 1 : Double(byteCount) / Double(tokenCount)
+  }
 
   func pairCount(of document: Int) -> Int { starts[document + 1] - starts[document] - 1 }
 }
@@ -33,7 +71,7 @@ public struct PackedText: Sendable {
 struct PairSequence: Sendable {
   /// Adjacent pairs of one document.
   struct Piece: Equatable, Sendable {
-    /// Position of the first pair's first byte in the text.
+    /// Position of the first pair's first token in the text.
     let start: Int
     let count: Int
   }

@@ -41,7 +41,7 @@ public struct TrainingBatches: Sendable {
     position: DataPosition = DataPosition()
   ) throws {
     guard text.pairCount > 0 else {
-      throw TrainingError.invalidArgument("text", was: "empty", mustBe: "at least two bytes")
+      throw TrainingError.invalidArgument("text", was: "empty", mustBe: "at least two tokens")
     }
     guard windowsPerBatch >= 1 else {
       throw TrainingError.invalidArgument(

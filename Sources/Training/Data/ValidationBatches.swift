@@ -1,7 +1,7 @@
 /// The batches that validation measures on, the same each time.
 ///
 /// The held-out text is cut into windows of `length` pairs in the order of its documents. If that is more
-/// than requested, evenly spaced windows are taken. A byte is predicted from the bytes before it in its
+/// than requested, evenly spaced windows are taken. A token is predicted from those before it in its
 /// window and document, so the loss is that of a context of `length`.
 public struct ValidationBatches: Sendable {
   public let text: PackedText

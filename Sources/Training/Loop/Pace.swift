@@ -3,6 +3,7 @@ struct Pace {
   private let clock = ContinuousClock()
   private let began: ContinuousClock.Instant
   private let firstStep: Int
+  private let bytesPerToken: Double
   private var groupTokens = 0
   private var groupTime = Duration.zero
   /// Time already spent on the next step.
@@ -14,7 +15,8 @@ struct Pace {
   /// Weight of a new step in the moving averages.
   private static let newShare = 0.1
 
-  init(firstStep: Int) {
+  init(firstStep: Int, bytesPerToken: Double) {
+    self.bytesPerToken = bytesPerToken
     began = clock.now
     self.firstStep = firstStep
   }
@@ -49,7 +51,8 @@ struct Pace {
   func progress(step: Int, of steps: Int, memoryBytes: Int) -> StepProgress {
     let each = (clock.now - began) / max(1, step - firstStep)
     return StepProgress(
-      step: step, steps: steps, bitsPerByte: bitsPerByte(nats: recentLoss ?? 0),
+      step: step, steps: steps,
+      bitsPerByte: bitsPerByte(nats: recentLoss ?? 0, bytesPerToken: bytesPerToken),
       tokensPerSecond: recentRate ?? 0, memoryBytes: memoryBytes,
       timeLeft: each * max(0, steps - step))
   }

@@ -29,10 +29,10 @@ extension Trainer {
       throw TrainingError.checkpoint(
         path: folder, reason: "there is no checkpoint to resume from")
     }
-    if done < settings.steps { try MemoryNeed(of: configuration).check(settings, on: device) }
+    if done < settings.steps { try MemoryNeed(of: model, settings).check(settings, on: device) }
     let session =
       try latest.map(resume(at:))
-      ?? TrainingSession(configuration, corpus: corpus, device: device)
+      ?? TrainingSession(configuration, model, corpus: corpus, device: device)
     var history = try ConfigurationHistory(folder: folder, before: done)
     try history.take(configuration, after: done)
 
@@ -79,7 +79,7 @@ extension Trainer {
   }
 
   private func resume(at step: Int) throws -> TrainingSession {
-    let snapshot = try store.read(step: step, model: configuration.model)
+    let snapshot = try store.read(step: step, model: model)
     let (own, saved) = (TrainingSession.identity(settings, corpus), snapshot.state.data)
     let difference =
       if own.text != saved.text {
@@ -97,7 +97,8 @@ extension Trainer {
       throw TrainingError.cannotContinue(store.path(step: step), because: difference)
     }
     do {
-      return try TrainingSession(configuration, corpus: corpus, device: device, from: snapshot)
+      return try TrainingSession(
+        configuration, model, corpus: corpus, device: device, from: snapshot)
     } catch let error as TrainingError {
       throw TrainingError.cannotContinue(store.path(step: step), because: "\(error)")
     }

@@ -19,33 +19,33 @@ public struct Trainer: Sendable {
   public let corpus: Corpus
   /// The device that the model is trained on.
   public let device: Device
+  let model: TrainedModel
 
-  /// Reads the text.
+  /// Reads the text, and what the folder of a model says of it.
   ///
   /// - Parameters:
   ///   - configuration: validated before anything is read.
-  ///   - folder: the folder that relative paths in `data` start at.
+  ///   - folder: the folder that relative paths in `data` and `model.folder` start at.
   ///   - device: the device to train on. The same seed gives the same weights and batches on every device,
   ///     and a run may be resumed on another one.
   /// - Throws: `ConfigurationError.invalidValue(_:was:mustBe:)` for an invalid configuration,
-  ///   ``TrainingError/text(path:reason:)`` if the text cannot be read.
+  ///   ``TrainingError/text(path:reason:)`` if the text cannot be read, `CheckpointError`, `TokenizerError` and
+  ///   others if the model's folder cannot.
   public init(
     _ configuration: TrainingConfiguration, relativeTo folder: String, device: Device = .cpu
   ) throws {
     try configuration.model.validate(path: [TrainingConfiguration.CodingKeys.model])
-    guard configuration.model.vocabularySize == ByteTokenizer.vocabularySize else {
-      throw ConfigurationError.invalidValue(
-        "model.vocabulary_size", was: "\(configuration.model.vocabularySize)",
-        mustBe: "\(ByteTokenizer.vocabularySize), one token per byte")
-    }
     try configuration.data.validate()
     try configuration.training.validate()
     try configuration.sample.validate()
+    model = try TrainedModel(configuration.model, relativeTo: folder)
     self.configuration = configuration
     self.device = device
     let documents = try TextFiles.documents(
       at: configuration.data.paths, extensions: configuration.data.extensions, relativeTo: folder)
-    corpus = try Corpus(documents, validationFraction: configuration.data.validationFraction)
+    corpus = try Corpus(
+      documents, validationFraction: configuration.data.validationFraction,
+      tokenizer: model.tokenizer)
   }
 
   /// What to do with checkpoints already in the output folder.
@@ -82,7 +82,8 @@ public struct Trainer: Sendable {
     let validation = ValidationBatches(
       corpus.validation, windowsPerBatch: settings.batchSize, length: settings.length,
       tokens: settings.validationTokens)
-    var pace = Pace(firstStep: run.session.step)
+    var pace = Pace(
+      firstStep: run.session.step, bytesPerToken: corpus.training.bytesPerToken)
     var checkpoint = run.session.step > 0 ? store.path(step: run.session.step) : nil
 
     while run.session.step < settings.steps {
@@ -140,7 +141,7 @@ public struct Trainer: Sendable {
   private func save(_ session: inout TrainingSession) throws -> String {
     try session.settle()
     let path = try store.write(
-      session.snapshot, model: configuration.model, kept: settings.keptCheckpoints)
+      session.snapshot, model: model, kept: settings.keptCheckpoints)
     try draw(session.state.curve)
     return path
   }
@@ -153,9 +154,11 @@ public struct Trainer: Sendable {
   private func summary(of session: TrainingSession) -> RunSummary {
     RunSummary(
       steps: settings.steps, parameterCount: session.snapshot.parameters.count,
-      trainingBytes: corpus.training.bytes.count,
+      trainingBytes: corpus.training.byteCount,
+      trainingTokens: corpus.training.tokenCount,
       trainingDocuments: corpus.training.documentCount,
-      validationBytes: corpus.validation.bytes.count,
+      validationBytes: corpus.validation.byteCount,
+      validationTokens: corpus.validation.tokenCount,
       validationDocuments: corpus.validation.documentCount,
       outputDirectory: settings.outputDirectory)
   }

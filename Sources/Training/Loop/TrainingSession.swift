@@ -6,6 +6,7 @@ import AttentionTensors
 /// them.
 struct TrainingSession {
   let configuration: TrainingConfiguration
+  private let model: TrainedModel
   /// The device that the steps are computed on.
   let device: Device
   private(set) var snapshot: CheckpointStore.Snapshot
@@ -17,16 +18,17 @@ struct TrainingSession {
   /// The part of the next step that ``confirm()`` has computed.
   private var next: HalfStep?
   private let optimizer: AdamW
+  /// Of the text that is trained on.
+  private let bytesPerToken: Double
   private let schedule: LearningRateSchedule
 
-  /// A model with initial parameters.
-  init(_ configuration: TrainingConfiguration, corpus: Corpus, device: Device) throws {
-    // Drawn on the CPU, so that a seed gives the same weights on every device.
-    let scope = ParameterScope(seed: UInt64(configuration.training.seed))
-    _ = try LanguageModel(configuration.model, scope: scope)
-    let parameters = scope.parameters
+  /// A model with its first parameters.
+  init(
+    _ configuration: TrainingConfiguration, _ model: TrainedModel, corpus: Corpus, device: Device
+  ) throws {
+    let parameters = try model.firstParameters(seed: UInt64(configuration.training.seed))
     try self.init(
-      configuration, corpus: corpus, device: device,
+      configuration, model, corpus: corpus, device: device,
       from: CheckpointStore.Snapshot(
         parameters: parameters, optimizer: AdamW.State(for: parameters.tensors),
         state: TrainerState(data: Self.identity(configuration.training, corpus))))
@@ -34,12 +36,14 @@ struct TrainingSession {
 
   /// A model resumed from a checkpoint.
   init(
-    _ configuration: TrainingConfiguration, corpus: Corpus, device: Device,
+    _ configuration: TrainingConfiguration, _ model: TrainedModel, corpus: Corpus, device: Device,
     from snapshot: CheckpointStore.Snapshot
   ) throws {
     let settings = configuration.training
     self.configuration = configuration
+    self.model = model
     self.device = device
+    bytesPerToken = corpus.training.bytesPerToken
     self.snapshot = try snapshot.moved(to: device)
     rounded = try self.snapshot.parameters.mapping { try $0.cast(to: settings.precision.dtype) }
     batches = try TrainingBatches(
@@ -137,7 +141,7 @@ struct TrainingSession {
   }
 
   private func loss(of batch: Batch, _ parameters: Parameters) throws -> Tensor {
-    try LanguageModel(configuration.model, parameters: parameters).loss(
+    try model.model(parameters).loss(
       tokens: batch.inputs, targets: batch.targets, cumulativeLengths: batch.cumulativeLengths)
   }
 
@@ -145,7 +149,8 @@ struct TrainingSession {
   mutating func finishGroup(tokensPerSecond: Double) -> TrainingMetrics {
     let group = snapshot.state.group
     let metrics = TrainingMetrics(
-      step: step, loss: group.loss, bitsPerByte: bitsPerByte(nats: group.loss),
+      step: step, loss: group.loss,
+      bitsPerByte: bitsPerByte(nats: group.loss, bytesPerToken: bytesPerToken),
       learningRate: schedule.rate(at: step - 1), gradientNorm: group.gradientNorm,
       tokensPerSecond: tokensPerSecond)
     snapshot.state.group = TrainerState.StepGroup()
@@ -169,7 +174,9 @@ struct TrainingSession {
     let tokens = counts.reduce(0, +)
     let loss = sum / Double(max(1, tokens))
     guard loss.isFinite else { throw TrainingError.validationDiverged(step: step, loss: loss) }
-    let metrics = ValidationMetrics(step: step, loss: loss, bitsPerByte: bitsPerByte(nats: loss))
+    let metrics = ValidationMetrics(
+      step: step, loss: loss,
+      bitsPerByte: bitsPerByte(nats: loss, bytesPerToken: batches.text.bytesPerToken))
     snapshot.state.curve.validation.append(
       LossCurve.Point(step: step, bitsPerByte: metrics.bitsPerByte))
     return metrics

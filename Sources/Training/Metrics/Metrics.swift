@@ -38,5 +38,7 @@ public struct ValidationMetrics: Codable, Hashable, Sendable {
   }
 }
 
-/// Converts a loss from nats per token to bits per byte; a token of the byte tokenizer is a byte.
-func bitsPerByte(nats: Double) -> Double { nats / log(2) }
+/// Converts a loss from nats per token to bits per byte.
+///
+/// - Parameter bytesPerToken: that of the text; 1 if tokens are bytes.
+func bitsPerByte(nats: Double, bytesPerToken: Double) -> Double { nats / log(2) / bytesPerToken }

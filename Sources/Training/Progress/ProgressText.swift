@@ -7,14 +7,16 @@ enum ProgressText {
 
   /// The lines printed before the first step.
   static func lines(_ summary: RunSummary, step: Int) -> [String] {
-    func text(_ bytes: Int, _ documents: Int) -> String {
-      "\(Double(bytes).shortText)B in \(documents) document" + (documents == 1 ? "" : "s")
+    func text(_ bytes: Int, _ tokens: Int, _ documents: Int) -> String {
+      let size = "\(Double(bytes).shortText)B"
+      return (tokens == bytes ? size : size + ", \(Double(tokens).shortText) tokens,")
+        + " in \(documents) document" + (documents == 1 ? "" : "s")
     }
     var lines = [
       """
       model \(Double(summary.parameterCount).shortText) parameters; \
-      training text \(text(summary.trainingBytes, summary.trainingDocuments)); \
-      validation text \(text(summary.validationBytes, summary.validationDocuments))
+      training text \(text(summary.trainingBytes, summary.trainingTokens, summary.trainingDocuments)); \
+      validation text \(text(summary.validationBytes, summary.validationTokens, summary.validationDocuments))
       """
     ]
     if step >= summary.steps {

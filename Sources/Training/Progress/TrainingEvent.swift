@@ -22,8 +22,10 @@ public struct RunSummary: Hashable, Sendable {
   /// The number of trainable numbers in the model.
   public let parameterCount: Int
   public let trainingBytes: Int
+  public let trainingTokens: Int
   public let trainingDocuments: Int
   public let validationBytes: Int
+  public let validationTokens: Int
   public let validationDocuments: Int
   public let outputDirectory: String
 }

@@ -14,16 +14,15 @@ struct MemoryNeed {
   let parameterBytes: Int
   let tokenBytes: Int
 
-  init(of configuration: TrainingConfiguration) throws {
+  init(of model: TrainedModel, _ settings: TrainingSettings) throws {
     let scope = ParameterScope.shapes()
-    _ = try LanguageModel(configuration.model, scope: scope)
+    _ = try LanguageModel(model.description, scope: scope)
     parameterBytes = scope.parameters.count * MemoryLayout<Float>.size
-    let settings = configuration.training
-    let model = configuration.model
     // The token and its target; the input of each layer, kept for its gradients.
     let each =
       2 * MemoryLayout<Int32>.size
-      + model.layers.layers.count * model.hiddenSize * settings.precision.dtype.size
+      + model.description.layers.count * model.description.hiddenSize
+      * settings.precision.dtype.size
     let (bytes, overflows) = (settings.batchSize * settings.length)
       .multipliedReportingOverflow(by: each)
     tokenBytes = overflows ? .max / 2 : bytes

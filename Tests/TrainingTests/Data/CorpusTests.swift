@@ -22,13 +22,13 @@ import Testing
     let fraction = 0.2
     let corpus = try Corpus(documents, validationFraction: fraction)
     let usable = sizes.filter { $0 >= 2 }.reduce(0, +)
-    #expect(corpus.training.bytes.count + corpus.validation.bytes.count <= usable)
-    #expect(corpus.training.bytes.count + corpus.validation.bytes.count >= usable - 1)
+    #expect(corpus.training.byteCount + corpus.validation.bytes.count <= usable)
+    #expect(corpus.training.byteCount + corpus.validation.bytes.count >= usable - 1)
     #expect(corpus.training.pairCount > 0)
     #expect(corpus.validation.pairCount > 0)
     let budget = max(2, Int(fraction * Double(sizes.reduce(0, +))))
     // Searching for the beginning of a line drops at most half of the part held out.
-    #expect((budget / 4...budget).contains(corpus.validation.bytes.count))
+    #expect((budget / 4...budget).contains(corpus.validation.byteCount))
 
     let split = Corpus.split(documents, budget: budget)
     let trained = Dictionary(uniqueKeysWithValues: split.training.map { ($0.name, $0.bytes) })
@@ -89,4 +89,9 @@ import Testing
       _ = try Corpus(Self.documents(sizes: [100]), validationFraction: fraction)
     }
   }
+}
+
+extension PackedText {
+  /// Tokens that are bytes.
+  fileprivate var bytes: [UInt8] { if case .bytes(let bytes) = tokens { bytes } else { [] } }
 }

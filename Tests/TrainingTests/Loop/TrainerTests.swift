@@ -238,7 +238,7 @@ import Testing
       try ConfigurationOverride(text).apply(to: &tree)
       return #expect(throws: ConfigurationError.self) {
         let changed = try tree.decoded(as: LanguageModelConfiguration.self)
-        _ = try trainer(in: folder) { $0.model = changed }.run()
+        _ = try trainer(in: folder) { $0.model = .configuration(changed) }.run()
       }?.description
     }
     for size in [100, 1000] {
@@ -262,7 +262,7 @@ import Testing
       ("training.length was 16", { $0.training.length = 8 }),
       ("training.seed was 0", { $0.training.seed = 1 }),
       ("the text has changed", { $0.data.validationFraction = 0.3 }),
-      ("another configuration", { $0.model = otherModel }),
+      ("another configuration", { $0.model = .configuration(otherModel) }),
     ]
     for (reason, change) in changes {
       let error = #expect(throws: TrainingError.self) {

@@ -24,7 +24,7 @@ import Testing
       let shown = try shownText(isTerminal: false)
       #expect(
         shown == """
-          model 1.50k parameters; training text 2.00kB in 3 documents; validation text 100B in 1 \
+          model 1.50k parameters; training text 2.00kB in 3 documents; validation text 100B, 25 tokens, in 1 \
           document
           step 2/3  3.000 bits/byte  1.00k tokens/s  210MB  0:05 left
           validation 2.500 bits per byte at step 2
@@ -43,8 +43,9 @@ private func shownText(isTerminal: Bool) throws -> String {
   dup2(ends[1], STDERR_FILENO)
   var reporter = ProgressReporter(isTerminal: isTerminal)
   let summary = RunSummary(
-    steps: 3, parameterCount: 1500, trainingBytes: 2000, trainingDocuments: 3,
-    validationBytes: 100, validationDocuments: 1, outputDirectory: "run")
+    steps: 3, parameterCount: 1500, trainingBytes: 2000, trainingTokens: 2000,
+    trainingDocuments: 3, validationBytes: 100, validationTokens: 25, validationDocuments: 1,
+    outputDirectory: "run")
   let events: [TrainingEvent] = [
     .started(summary, step: 0), .stepped(progress(1)), .stepped(progress(2)),
     .metrics(

@@ -31,7 +31,7 @@ import Testing
         "{hidden_size: 1048576, feed_forward_size: 32, layers: [{type: 'softmax', heads: 4096}]}")
       let error = #expect(throws: TrainingError.self) {
         _ = try TrainerTests().trainer(in: folder) {
-          $0.model = model
+          $0.model = .configuration(model)
         }.run()
       }
       #expect(error?.description.contains("TiB of memory") == true, "\(String(describing: error))")
