@@ -107,6 +107,49 @@ def test_written_folder_is_read_by_transformers(saved):
         assert torch.equal(ours[name], weight), name
 
 
+CHAT_TEMPLATE = (
+    "{% for message in messages %}<|{{ message.role }}|>{{ message.content }}<|end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+)
+
+
+@torch.no_grad()
+def test_answer_by_the_chat_template(tmp_path):
+    tokenizers = pytest.importorskip("tokenizers")
+    import transformers
+
+    tokenizer = tokenizers.ByteLevelBPETokenizer()
+    marks = ["<|end|>", "<|system|>", "<|user|>", "<|assistant|>"]
+    tokenizer.train_from_iterator(["Attention is a mean.\n"] * 10, vocab_size=320, special_tokens=marks)
+    fast = transformers.PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer._tokenizer, chat_template=CHAT_TEMPLATE
+    )
+    fast.save_pretrained(tmp_path)
+    family = FAMILIES["qwen2"]
+    # The model names no token that ends a text: the template's own must end the answer.
+    options = {**family.options, "vocab_size": tokenizer.get_vocab_size(), "eos_token_id": None}
+    messages = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Is it?"}]
+    tokens = fast.apply_chat_template(
+        messages, add_generation_prompt=True, return_tensors="pt", return_dict=True
+    ).input_ids
+    endings = 0
+    for seed in range(4):
+        model = type(family)(family.configuration, options).build(seed)
+        # Likely enough to come early in some answers.
+        model.lm_head.weight[0] *= 3
+        model.save_pretrained(tmp_path)
+        theirs = model.generate(
+            tokens, max_new_tokens=24, do_sample=False, eos_token_id=0, pad_token_id=0
+        )[0, tokens.shape[1] :]
+        endings += bool((theirs == 0).any())
+        printed = run(
+            "generate", tmp_path, "--chat", "--system", "Be brief.", "--prompt", "Is it?",
+            "--tokens", 24, "--temperature", 0,
+        )
+        assert printed == tokenizer.decode(theirs.tolist(), skip_special_tokens=True) + "\n"
+    assert endings > 0
+
+
 @torch.no_grad()
 def test_text_of_a_folder_with_a_tokenizer(tmp_path):
     tokenizers = pytest.importorskip("tokenizers")

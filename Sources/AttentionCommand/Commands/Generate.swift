@@ -10,6 +10,9 @@ struct Generate: ParsableCommand {
     discussion: """
       Writes the prompt and its continuation, as it is generated, to standard output. Without --prompt \
       the prompt is standard input, without its last line break, unless that is a terminal.
+
+      With --chat the prompt is a user's message, which the model's chat template puts in its form, and only the \
+      answer is written. It ends where the template ends an answer, or with the model's end tokens.
       """)
 
   @Argument(
@@ -25,6 +28,12 @@ struct Generate: ParsableCommand {
       "The numbers of the tokens to continue, with commas; writes those that follow, with spaces.",
     transform: Self.numbers)
   var promptTokens: [Int32]?
+
+  @Flag(help: "Answer the prompt by the model's chat template.")
+  var chat = false
+
+  @Option(help: "The system's message before the prompt, with --chat.")
+  var system: String?
 
   @Option(
     parsing: .unconditional, help: "The number of tokens to generate.", transform: Number.whole)
@@ -60,6 +69,12 @@ struct Generate: ParsableCommand {
     guard prompt == nil || promptTokens == nil else {
       throw ValidationError("--prompt and --prompt-tokens are both given; there must be one prompt")
     }
+    guard !chat || promptTokens == nil else {
+      throw ValidationError("--chat and --prompt-tokens are both given; a message is text")
+    }
+    guard chat || system == nil else {
+      throw ValidationError("--system is given without --chat, which has messages")
+    }
   }
 
   private static func numbers(_ text: String) throws -> [Int32] {
@@ -85,8 +100,12 @@ struct Generate: ParsableCommand {
     }
     let model = try SavedModel.readText(checkpoint, dtype: dtype, on: device)
     options.endTokens = model.endTokens
-    try TextStream(model: model, options: options)
-      .write(prompt: prompt ?? StandardInput.text() ?? "\n")
+    let prompt = try prompt ?? StandardInput.text() ?? "\n"
+    guard chat else { return try TextStream(model: model, options: options).write(prompt: prompt) }
+    let messages = [system.map { ("system", $0) }, ("user", prompt)].compactMap { $0 }
+    let conversation = try model.chat(messages.map { .message(role: $0, content: $1) })
+    options.endTokens = conversation.endTokens
+    try TextStream(model: model, options: options).write(after: conversation.tokens)
   }
 }
 
