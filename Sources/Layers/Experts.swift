@@ -14,8 +14,9 @@ import AttentionTensors
 public struct MixtureOfExperts: Sendable {
   /// How scores become weights of the chosen experts.
   public enum Routing: Hashable, Sendable {
-    /// The softmax over all experts; `sumsToOne` divides the weights of the chosen ones by their sum.
-    case softmax(sumsToOne: Bool)
+    /// The softmax over all experts, times `scale`; `sumsToOne` first divides the weights of the chosen ones by their
+    /// sum.
+    case softmax(sumsToOne: Bool, scale: Double = 1)
     /// The softmax over the chosen experts.
     case softmaxOfChosen
     /// σ of the scores, times `scale`, after division by the sum of the chosen ones if it `sumsToOne`. Experts
@@ -23,10 +24,26 @@ public struct MixtureOfExperts: Sendable {
     case sigmoid(sumsToOne: Bool, scale: Double)
   }
 
+  /// Experts in groups of neighbours, of which some are chosen first: a token's experts are all in these.
+  ///
+  /// A group counts as the largest score of its experts, or, of σ with a correction, as the sum of the two largest.
+  public struct Groups: Hashable, Sendable {
+    public var count: Int
+    /// How many groups a token chooses from.
+    public var chosen: Int
+
+    public init(count: Int, chosen: Int) {
+      self.count = count
+      self.chosen = chosen
+    }
+  }
+
   public struct Options: Hashable, Sendable {
     public var experts: Int
     /// How many experts compute a token.
     public var chosen: Int
+    /// Nil if a token may choose any experts.
+    public var groups: Groups?
     /// The inner width, activation and names of each expert.
     public var expert: FeedForward.Options
     public var routing = Routing.softmax(sumsToOne: true)
@@ -119,6 +136,7 @@ public struct MixtureOfExperts: Sendable {
         "experts per token", was: "\(options.chosen)",
         mustBe: "in 1...\(options.experts), the number of experts")
     }
+    try options.validateGroups()
     self.options = options
     let routerScope = scope[options.router]
     router = try Linear(
@@ -198,18 +216,61 @@ public struct MixtureOfExperts: Sendable {
   private func choose(_ rows: Tensor) throws -> (indices: Tensor, weights: Tensor) {
     let scores = try router(rows).cast(to: .float32).moved(to: .cpu)
     switch options.routing {
-    case .softmax(let sumsToOne):
-      let top = try scores.softmax().topK(options.chosen)
-      return (top.indices, sumsToOne ? try top.values.summingToOne() : top.values)
+    case .softmax(let sumsToOne, let scale):
+      let weights = try scores.softmax()
+      let indices = try inChosenGroups(weights, countingLargest: 1).topK(options.chosen).indices
+      let chosen = try weights.gathering(indices)
+      let weighted = sumsToOne ? try chosen.summingToOne() : chosen
+      return (indices, scale == 1 ? weighted : try weighted * scale)
     case .softmaxOfChosen:
       let top = try scores.topK(options.chosen)
       return (top.indices, try top.values.softmax())
     case .sigmoid(let sumsToOne, let scale):
       let weights = try scores.sigmoid()
       let bias = try (correction ?? .zeros([options.experts])).cast(to: .float32).moved(to: .cpu)
-      let indices = try (weights.detached() + bias.detached()).topK(options.chosen).indices
+      let corrected = try weights.detached() + bias.detached()
+      let indices = try inChosenGroups(corrected, countingLargest: 2).topK(options.chosen).indices
       let chosen = try weights.gathering(indices)
       return (indices, try (sumsToOne ? chosen.summingToOne() : chosen) * scale)
+    }
+  }
+}
+
+extension MixtureOfExperts {
+  /// The scores with −∞ for experts of groups that are not chosen, [tokens, experts].
+  ///
+  /// - Parameter largest: how many of the largest scores of a group make up its own.
+  private func inChosenGroups(_ scores: Tensor, countingLargest largest: Int) throws -> Tensor {
+    guard let groups = options.groups else { return scores }
+    let (tokens, size) = (scores.shape[0], options.experts / groups.count)
+    let sums = try scores.detached().reshaped([tokens, groups.count, size])
+      .topK(min(largest, size)).values.sum([2])
+    let chosen = try sums.topK(groups.chosen).indices.elements(as: Int32.self)
+    var isOut = [Float](repeating: -.infinity, count: tokens * groups.count)
+    for (place, group) in chosen.enumerated() {
+      isOut[place / groups.chosen * groups.count + Int(group)] = 0
+    }
+    return try
+      (scores.detached().reshaped([tokens, groups.count, size])
+      + Tensor(isOut, [tokens, groups.count, 1])).reshaped(scores.shape)
+  }
+}
+
+extension MixtureOfExperts.Options {
+  /// Throws ``LayerError/invalidArgument(_:was:mustBe:)`` if the groups do not divide the experts, or have too few.
+  fileprivate func validateGroups() throws {
+    guard let groups else { return }
+    guard groups.count >= 1, experts % groups.count == 0 else {
+      throw LayerError.invalidArgument(
+        "groups of experts", was: "\(groups.count)",
+        mustBe: "a divisor of the number of experts, \(experts)")
+    }
+    guard (1...groups.count).contains(groups.chosen),
+      groups.chosen * (experts / groups.count) >= chosen
+    else {
+      throw LayerError.invalidArgument(
+        "groups per token", was: "\(groups.chosen)",
+        mustBe: "at most \(groups.count), with at least \(chosen) experts, those of a token")
     }
   }
 }

@@ -35,6 +35,22 @@ DELTA = dict(
     linear_value_head_dim=24,
 )
 FLA = dict(vocab_size=128, hidden_size=64, num_hidden_layers=2, intermediate_size=96)
+# Multi-head latent attention with experts in groups, but for the first layer.
+LATENT = dict(
+    num_key_value_heads=4,
+    q_lora_rank=40,
+    kv_lora_rank=24,
+    qk_nope_head_dim=12,
+    qk_rope_head_dim=8,
+    v_head_dim=16,
+    first_k_dense_replace=1,
+    n_routed_experts=8,
+    n_shared_experts=2,
+    n_group=4,
+    topk_group=2,
+    num_experts_per_tok=3,
+    moe_intermediate_size=32,
+)
 MAMBA2 = dict(mamba_n_heads=8, mamba_d_head=16, mamba_n_groups=2, mamba_d_state=16)
 
 
@@ -71,6 +87,9 @@ class Family:
             # What starts at a constant, such as norms and biases, must count too.
             for parameter in model.parameters():
                 parameter.add_(torch.randn_like(parameter) * 0.05)
+            for name, buffer in model.named_buffers():
+                if name.endswith("e_score_correction_bias"):
+                    buffer.add_(torch.randn_like(buffer) * 0.05)
         return model
 
 
@@ -224,6 +243,45 @@ FAMILIES = {
     ),
     "recurrent_gemma": Family(
         "RecurrentGemmaConfig", {**SIZES, "num_hidden_layers": 3, "attention_window_size": 5}
+    ),
+    "deepseek_v2": Family(
+        "DeepseekV2Config",
+        {
+            **SIZES,
+            **LATENT,
+            "topk_method": "group_limited_greedy",
+            "routed_scaling_factor": 2.0,
+            "attention_bias": True,
+        },
+    ),
+    "deepseek_v2_lite": Family("DeepseekV2Config", {**SIZES, **LATENT, "q_lora_rank": None}),
+    "deepseek_v3": Family("DeepseekV3Config", {**SIZES, **LATENT}),
+    "deepseek_v3_yarn": Family(
+        "DeepseekV3Config",
+        {
+            **SIZES,
+            **LATENT,
+            "rope_parameters": {**YARN, "mscale": 1.0, "mscale_all_dim": 0.7},
+            "rope_interleave": False,
+        },
+    ),
+    "glm4_moe_lite": Family(
+        "Glm4MoeLiteConfig", {**SIZES, **LATENT, "n_group": 1, "topk_group": 1}
+    ),
+    "kimi_linear": Family(
+        "KimiLinearConfig",
+        {
+            **SIZES,
+            **LATENT,
+            "q_lora_rank": None,
+            "layer_types": ["linear_attention", "full_attention", "linear_attention"],
+            "linear_head_dim": 16,
+            "linear_num_heads": 4,
+            "num_local_experts": 4,
+            "n_group": 1,
+            "topk_group": 1,
+            "pad_token_id": 0,
+        },
     ),
     **{
         name: Family("fla:" + name, {**FLA, **options})

@@ -26,6 +26,9 @@ public struct ModelDescription: Sendable {
   /// Logits z become c · tanh(z / c), after the scale.
   public var logitSoftcap: Double?
 
+  /// How the paths of tensors begin that checkpoints may have and that the model does not compute.
+  public var leftOut: [String] = []
+
   public init(
     vocabularySize: Int, hiddenSize: Int, layers: [LayerDescription], norm: Named<NormOptions>,
     embedding: String, layerList: String, head: String?

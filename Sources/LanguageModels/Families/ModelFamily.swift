@@ -23,7 +23,7 @@ struct ModelFamily: Sendable {
       .llama, .qwen2, .qwen3, .mixtral, .gemma2, .gemma3, .olmo2, .phi3, .granite, .gptOSS,
       .qwen3Next, .qwen35, .bamba, .falconH1, .graniteHybrid, .jamba, .nemotronH, .mamba,
       .falconMamba,
-      .mamba2, .miniMax, .recurrentGemma,
+      .mamba2, .miniMax, .recurrentGemma, .deepSeekV2, .deepSeekV3, .kimiLinear,
     ] + flashLinearAttention
 
   /// The family of a `model_type`.

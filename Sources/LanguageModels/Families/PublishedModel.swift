@@ -64,7 +64,9 @@ public struct PublishedModel: Sendable {
     let dtype = try dtype ?? weights.dtype
     do {
       let unneeded = description.head == nil ? ["lm_head.weight"] : []
-      let source = StoredWeights(weights, dtype: dtype, device: device, unneeded: unneeded)
+      let source = StoredWeights(
+        weights, dtype: dtype, device: device, unneeded: unneeded,
+        leftOut: description.leftOut)
       let scope = ParameterScope(source, dtype: dtype)
       _ = try LanguageModel(description, scope: scope)
       try scope.requireAllUsed()
@@ -235,12 +237,15 @@ private struct StoredWeights: ParameterSource {
   private let device: Device
   /// Tensors that may be left over.
   private let unneeded: [String]
+  /// The beginnings of the names of others.
+  private let leftOut: [String]
 
-  init(_ weights: Weights, dtype: DType, device: Device, unneeded: [String]) {
+  init(_ weights: Weights, dtype: DType, device: Device, unneeded: [String], leftOut: [String]) {
     self.weights = weights
     self.dtype = dtype
     self.device = device
     self.unneeded = unneeded
+    self.leftOut = leftOut
   }
 
   /// The ends of the names of tables that follow from the configuration, and are computed anew: rotary angles,
@@ -252,6 +257,7 @@ private struct StoredWeights: ParameterSource {
   var paths: [String] {
     weights.names.filter { name in
       !unneeded.contains(name) && !Self.tables.contains(where: name.hasSuffix)
+        && !leftOut.contains(where: name.hasPrefix)
     }
   }
 

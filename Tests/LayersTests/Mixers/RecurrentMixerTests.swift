@@ -9,7 +9,8 @@ struct RecurrentCase: Sendable, CustomTestStringConvertible {
   let mixer: MixerCase
   /// Whether padding between tokens moves them apart.
   var dependsOnPositions: Bool {
-    mixer.name.hasPrefix("retention") || mixer.name.hasSuffix("windowed")
+    mixer.name.hasPrefix("retention") || mixer.name.hasPrefix("latent")
+      || mixer.name.hasSuffix("windowed")
   }
   let definition: @Sendable (NaiveParameters, [[Double]]) -> [[Double]]
   static let hidden = MixerCase.hidden
@@ -37,7 +38,7 @@ struct RecurrentCase: Sendable, CustomTestStringConvertible {
   var testDescription: String { mixer.name }
 
   static let all: [RecurrentCase] =
-    gatedDeltaNets + mambas + additive + erasing + rwkv + scans + forgetting
+    gatedDeltaNets + mambas + additive + erasing + rwkv + scans + forgetting + latent
 
   /// The outputs for `x`, float64 [batch, length, hidden], by definition.
   func defined(_ x: Tensor) throws -> Tensor {

@@ -17,7 +17,8 @@ public final class MixerRegistry: Sendable {
 
   /// The mixers of this package.
   public static let builtIn: [any MixerConfiguration.Type] = [
-    SoftmaxConfiguration.self, CosineConfiguration.self, GatedLinearConfiguration.self,
+    SoftmaxConfiguration.self, CosineConfiguration.self, LatentConfiguration.self,
+    GatedLinearConfiguration.self,
     FeatureMapAttentionConfiguration.self, RetentionConfiguration.self, LightningConfiguration.self,
     MambaConfiguration.self, Mamba2Configuration.self, HGRNConfiguration.self,
     HGRN2Configuration.self, RWKV6Configuration.self, RWKV7Configuration.self,
