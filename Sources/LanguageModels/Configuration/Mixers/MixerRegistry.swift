@@ -17,8 +17,7 @@ public final class MixerRegistry: Sendable {
 
   /// The mixers of this package.
   public static let builtIn: [any MixerConfiguration.Type] = [
-    SoftmaxConfiguration.self, CosineConfiguration.self, LatentConfiguration.self,
-    GatedLinearConfiguration.self,
+    SoftmaxConfiguration.self, CosineConfiguration.self, GatedLinearConfiguration.self,
     FeatureMapAttentionConfiguration.self, RetentionConfiguration.self, LightningConfiguration.self,
     MambaConfiguration.self, Mamba2Configuration.self, HGRNConfiguration.self,
     HGRN2Configuration.self, RWKV6Configuration.self, RWKV7Configuration.self,
@@ -28,6 +27,7 @@ public final class MixerRegistry: Sendable {
     SlotAttentionConfiguration.self, GriffinConfiguration.self, MLSTMConfiguration.self,
     MinGRUConfiguration.self,
     MinLSTMConfiguration.self, GatedConvolutionConfiguration.self, ForgettingConfiguration.self,
+    LatentConfiguration.self,
   ]
 
   private let registered = Mutex<[any MixerConfiguration.Type]>([])
