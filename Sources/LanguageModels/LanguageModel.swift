@@ -24,6 +24,7 @@ public struct LanguageModel: Sendable {
   private let layers: [[Step]]
   private let norm: Norm
   private let head: Linear?
+  private let layerBounds: LayerBounds?
 
   /// Draws or reads the parameters with `scope`, which then holds them.
   ///
@@ -37,6 +38,10 @@ public struct LanguageModel: Sendable {
     embedding = try Embedding(
       count: description.vocabularySize, width: hidden, scope: scope[description.embedding])
     embeddingNorm = try description.embeddingNorm.map(norm)
+    layerBounds = try description.layerBounds.map {
+      try LayerBounds(
+        layers: description.layers.count, width: $0.part, path: $0.name, scope: scope)
+    }
     // Each step adds to the residual stream; scaled so, the sum keeps variance 1 (GPT-2).
     let steps = description.layers.reduce(0) { $0 + $1.steps.count }
     let outputScale = 1 / Double(max(1, steps)).squareRoot()
@@ -207,8 +212,10 @@ public struct LanguageModel: Sendable {
       throw LayerError.invalidArgument(
         "tokens", was: "\(tokens.summary)", mustBe: "int32 [batch, length]")
     }
-    return try TokenContext(
+    let context = try TokenContext(
       batch: tokens.shape[0], length: tokens.shape[1], offset: offset,
       cumulativeLengths: cumulativeLengths, paddingMask: paddingMask, device: device)
+    try layerBounds?.share(in: context)
+    return context
   }
 }

@@ -300,6 +300,16 @@ FAMILIES = {
             "kda": {"num_heads": 2, "head_dim": 16},
             "forgetting_transformer": {"num_heads": 4, "use_output_gate": True, "qk_norm": True},
             "gsa": {"num_heads": 2, "num_slots": 16},
+            "hgrn": {},
+            "hgrn2": {"expand_ratio": 32},
+            "rwkv6": {"num_heads": 2, "proj_low_rank_dim": 8, "gate_low_rank_dim": 12},
+            "rwkv7": {
+                "head_dim": 32,
+                "decay_low_rank_dim": 8,
+                "a_low_rank_dim": 8,
+                "v_low_rank_dim": 8,
+                "gate_low_rank_dim": 16,
+            },
         }.items()
     },
 }

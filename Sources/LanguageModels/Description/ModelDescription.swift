@@ -26,6 +26,8 @@ public struct ModelDescription: Sendable {
   /// Logits z become c · tanh(z / c), after the scale.
   public var logitSoftcap: Double?
 
+  /// The path and the width of forget gates' smallest values, which the model learns for all layers together.
+  public var layerBounds: Named<Int>?
   /// How the paths of tensors begin that checkpoints may have and that the model does not compute.
   public var leftOut: [String] = []
 

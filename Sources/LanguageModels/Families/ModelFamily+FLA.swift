@@ -4,6 +4,26 @@ import AttentionLayers
 /// feed-forward layer, each after a norm.
 extension ModelFamily {
   static let flashLinearAttention: [ModelFamily] = [
+    fla("hgrn") { configuration, layer in
+      var options = HGRN.Options()
+      options.expansion = try configuration.number("expand_ratio") ?? 1
+      options.convolution = try configuration.shortConvolution(default: false)
+      options.boundLayer = try configuration.boundLayer(layer)
+      options.normEpsilon = try configuration.normEpsilon()
+      return HGRNConfiguration(options)
+    },
+    fla("hgrn2") { configuration, layer in
+      let hidden = try configuration.requiredInteger("hidden_size")
+      let dimension = try configuration.integer("expand_ratio")
+      let heads = try dimension.map { max(1, hidden / $0) } ?? configuration.heads(default: 1)
+      configuration.passOver("num_heads")
+      var options = HGRN2.Options(heads: heads)
+      options.keyDimension = dimension ?? hidden / heads
+      options.convolution = try configuration.shortConvolution(default: false)
+      options.boundLayer = try configuration.boundLayer(layer)
+      options.normEpsilon = try configuration.normEpsilon()
+      return HGRN2Configuration(options)
+    },
     fla("gla") { configuration in
       var options = GatedLinearAttention.Options(heads: try configuration.heads(default: 4))
       options.keyValueHeads = try configuration.integer("num_kv_heads")
@@ -131,19 +151,26 @@ extension ModelFamily {
     },
   ]
 
-  /// A family of one mixer.
-  ///
-  /// - Parameters:
-  ///   - ratio: the width of the feed-forward layers' parameters where the file does not say.
-  ///   - mixer: the mixer of a configuration.
+  /// A family of one mixer, whatever the layer.
   private static func fla(
     _ type: String, ratio: Int = 4,
     mixer: @escaping @Sendable (PublishedConfiguration) throws -> any MixerConfiguration
   ) -> ModelFamily {
+    fla(type, ratio: ratio) { configuration, _ in try mixer(configuration) }
+  }
+
+  /// A family of one mixer.
+  ///
+  /// - Parameters:
+  ///   - ratio: the width of the feed-forward layers' parameters where the file does not say.
+  ///   - mixer: the mixer of a configuration's layer of an index.
+  private static func fla(
+    _ type: String, ratio: Int = 4,
+    mixer: @escaping @Sendable (PublishedConfiguration, Int) throws -> any MixerConfiguration
+  ) -> ModelFamily {
     ModelFamily(type) { configuration in
       let hidden = try configuration.requiredInteger("hidden_size")
       let norm = NormOptions(epsilon: try configuration.normEpsilon())
-      let mixer = PartDescription("attn", .mixer(try mixer(configuration)))
       let attention = try configuration.hybridAttention()
       try configuration.require("hidden_act", among: .string("swish"))
       try configuration.require("attnres_block_size", among: .null)
@@ -156,18 +183,27 @@ extension ModelFamily {
         try configuration.integer("intermediate_size")
         ?? (hidden * ratio * 2 / 3 + multiple - 1) / multiple * multiple
       let feedForward = PartDescription("mlp", .feedForward(FeedForward.Options(inner: inner)))
-      let layers = (0..<(try configuration.layerCount())).map { layer in
-        let part = attention.flatMap { $0.layers.contains(layer) ? $0.part : nil } ?? mixer
+      let layers = try (0..<(try configuration.layerCount())).map { layer in
+        let part =
+          try attention.flatMap { $0.layers.contains(layer) ? $0.part : nil }
+          ?? PartDescription("attn", .mixer(mixer(configuration, layer)))
         return LayerDescription([
           StepDescription(norm: Named("attn_norm", norm), [part]),
           StepDescription(norm: Named("mlp_norm", norm), [feedForward]),
         ])
       }
       let isTied = try configuration.bool("tie_word_embeddings") ?? false
-      return ModelDescription(
+      var description = ModelDescription(
         vocabularySize: try configuration.requiredInteger("vocab_size"), hiddenSize: hidden,
         layers: layers, norm: Named("model.norm", norm), embedding: "model.embeddings",
         layerList: "model.layers", head: isTied ? nil : "lm_head")
+      if type.hasPrefix("hgrn"), try configuration.hasLayerBounds() {
+        let width =
+          try type == "hgrn"
+          ? configuration.width(hidden, times: "expand_ratio", default: 1) : hidden
+        description.layerBounds = Named("model.lower_bounds", width)
+      }
+      return description
     }
   }
 }
@@ -179,8 +215,16 @@ private struct HybridAttention {
 }
 
 extension PublishedConfiguration {
-  fileprivate func heads(default otherwise: Int) throws -> Int {
+  func heads(default otherwise: Int) throws -> Int {
     try integer("num_heads") ?? otherwise
+  }
+
+  /// Whether the layers' forget gates have learned bounds.
+  fileprivate func hasLayerBounds() throws -> Bool { try bool("use_lower_bound") ?? true }
+
+  /// The layer whose learned bounds a layer has; nil for the first, whose are 0, or without any.
+  fileprivate func boundLayer(_ layer: Int) throws -> Int? {
+    try hasLayerBounds() && layer > 0 ? layer : nil
   }
 
   fileprivate func normEpsilon() throws -> Double { try number("norm_eps") ?? 1e-6 }

@@ -24,7 +24,7 @@ struct ModelFamily: Sendable {
       .qwen3Next, .qwen35, .bamba, .falconH1, .graniteHybrid, .jamba, .nemotronH, .mamba,
       .falconMamba,
       .mamba2, .miniMax, .recurrentGemma, .deepSeekV2, .deepSeekV3, .kimiLinear,
-    ] + flashLinearAttention
+    ] + flashLinearAttention + rwkv
 
   /// The family of a `model_type`.
   ///

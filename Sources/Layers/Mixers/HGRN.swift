@@ -13,6 +13,8 @@ import AttentionTensors
 /// [*Hierarchically gated recurrent neural network*](https://arxiv.org/abs/2311.04823) (2023), with a real state.
 public struct HGRN: RecurrentMixer, ConfiguredMixer {
   public let hidden: Int
+  private let options: Options
+  private let width: Int
   /// γ [channels], on the device of the parameters.
   private let bound: Tensor?
   private let input: ConvolvedProjection
@@ -30,6 +32,8 @@ public struct HGRN: RecurrentMixer, ConfiguredMixer {
         appliesSiLU: false, scope: scope)
     }
     self.hidden = hidden
+    self.options = options
+    self.width = width
     input = try projection("i")
     forget = try projection("f")
     let gate = try Linear(inputs: hidden, outputs: width, scope: scope["g_proj"])
@@ -44,6 +48,10 @@ public struct HGRN: RecurrentMixer, ConfiguredMixer {
 
   public func mixed(_ x: Tensor, _ stream: inout TokenStream) throws -> Tensor {
     let candidates = try input(x, &stream).silu()
+    let bound =
+      try options.boundLayer.map {
+        try LayerBounds.bound(layer: $0, width: width, in: stream.context)
+      } ?? bound
     let logits = try stream.context.padding(forget(x, &stream), with: Self.openGate)
     let result = try hgrn(
       candidates: candidates, forgetLogits: logits, lowerBound: bound,
@@ -64,6 +72,8 @@ extension HGRN {
     public var convolution = ConvolutionOptions(width: nil)
     /// γ, from 0 to 1: larger in later layers; nil for none.
     public var lowerBound: Double?
+    /// The layer whose γ the model has learned (``LayerBounds``); nil for ``lowerBound``.
+    public var boundLayer: Int?
     public var normEpsilon = 1e-5
 
     public init() {}

@@ -42,11 +42,15 @@ public struct HGRN2: RecurrentMixer, ConfiguredMixer {
     let heads = options.heads
     let queries = try query(x, &stream).silu()
     let logits = try forget(x, &stream).inGatePrecision()
-    let logForget =
-      try options.lowerBound.map {
-        try logits.logSigmoid(
-          boundedBy: .full([], $0, dtype: logits.dtype, device: logits.device))
-      } ?? logits.logSigmoid()
+    let bound =
+      try options.boundLayer.map {
+        try LayerBounds.bound(layer: $0, width: logits.shape[2], in: stream.context)
+          .cast(to: logits.dtype)
+      }
+      ?? options.lowerBound.map {
+        try .full([], $0, dtype: logits.dtype, device: logits.device)
+      }
+    let logForget = try bound.map { try logits.logSigmoid(boundedBy: $0) } ?? logits.logSigmoid()
     let result = try hgrn2(
       queries: queries.separatedHeads(heads),
       logForget: stream.withoutPadding(logForget).separatedHeads(heads),
@@ -66,6 +70,8 @@ extension HGRN2 {
     public var convolution = ConvolutionOptions(width: nil)
     /// γ, from 0 to 1: larger in later layers; nil for none.
     public var lowerBound: Double?
+    /// The layer whose γ the model has learned (``LayerBounds``); nil for ``lowerBound``.
+    public var boundLayer: Int?
     public var normEpsilon = 1e-5
 
     public init(heads: Int) { self.heads = heads }
