@@ -1,5 +1,6 @@
 """The tool's models of published families, beside those of transformers with the same weights."""
 
+import json
 import os
 import subprocess
 
@@ -105,6 +106,50 @@ def test_written_folder_is_read_by_transformers(saved):
     assert ours.keys() == theirs.keys()
     for name, weight in theirs.items():
         assert torch.equal(ours[name], weight), name
+
+
+@torch.no_grad()
+def test_kimi_linear_by_its_own_names(tmp_path):
+    """The files that Kimi Linear was published with name the kinds of layers, and dense layers' parts, otherwise than
+    transformers writes them."""
+    model = FAMILIES["kimi_linear"].build()
+    model.save_pretrained(tmp_path)
+    configuration = json.loads((tmp_path / "config.json").read_text())
+    full = [1 + n for n, kind in enumerate(configuration.pop("layer_types")) if kind == "full_attention"]
+    configuration["linear_attn_config"] = {
+        "full_attn_layers": full,
+        "kda_layers": [n for n in range(1, 1 + configuration["num_hidden_layers"]) if n not in full],
+        "num_heads": configuration.pop("linear_num_heads"),
+        "head_dim": configuration.pop("linear_head_dim"),
+        "short_conv_kernel_size": configuration.pop("linear_conv_kernel_dim"),
+    }
+    del configuration["mlp_layer_types"]
+    configuration |= {
+        "first_k_dense_replace": 1, "moe_layer_freq": 1, "mla_use_nope": True,
+        "use_grouped_topk": True, "moe_router_activation_func": "sigmoid", "rope_theta": 10000.0,
+    }
+    (tmp_path / "config.json").write_text(json.dumps(configuration))
+    weights = safetensors.load_file(tmp_path / "model.safetensors")
+    dense = "model.layers.0.block_sparse_moe."
+    safetensors.save_file(
+        {name.replace(dense, "model.layers.0.mlp."): tensor for name, tensor in weights.items()},
+        tmp_path / "model.safetensors",
+    )
+    tokens = torch.randint(model.config.vocab_size, (2, 33))
+    assert error(logits(tmp_path, tokens), model(tokens).logits) < BOUND
+
+
+@torch.no_grad()
+def test_layers_that_predict_later_tokens_are_left_out(tmp_path):
+    model = FAMILIES["deepseek_v3"].build()
+    model.save_pretrained(tmp_path)
+    weights = safetensors.load_file(tmp_path / "model.safetensors")
+    tokens = torch.randint(model.config.vocab_size, (1, 9))
+    safetensors.save_file(
+        {**weights, "model.layers.3.eh_proj.weight": torch.zeros(64, 128)},
+        tmp_path / "model.safetensors",
+    )
+    assert error(logits(tmp_path, tokens), model(tokens).logits) < BOUND
 
 
 CHAT_TEMPLATE = (

@@ -21,7 +21,7 @@ extension ModelFamily {
       options.keyDimension = dimension ?? hidden / heads
       options.convolution = try configuration.shortConvolution(default: false)
       options.boundLayer = try configuration.boundLayer(layer)
-      options.normEpsilon = try configuration.normEpsilon()
+      options.normEpsilon = functionEpsilon
       return HGRN2Configuration(options)
     },
     fla("gla") { configuration in
@@ -142,7 +142,7 @@ extension ModelFamily {
       options.convolution = try configuration.shortConvolution(default: false)
       options.featureMap = try configuration.featureMap("feature_map") ?? .swish
       options.decayDivisor = try configuration.number("gate_logit_normalizer") ?? 8
-      options.normEpsilon = try configuration.normEpsilon()
+      options.normEpsilon = functionEpsilon
       try configuration.require("use_output_gate", among: .bool(false))
       try configuration.require("use_norm", among: .bool(true))
       try configuration.require("clamp_min", among: .null)
@@ -150,6 +150,10 @@ extension ModelFamily {
       return SlotAttentionConfiguration(options)
     },
   ]
+
+  /// ε of a norm that the original computes together with the projection after it: the default of that function,
+  /// whatever the file says.
+  private static let functionEpsilon = 1e-5
 
   /// A family of one mixer, whatever the layer.
   private static func fla(

@@ -18,7 +18,25 @@ extension RecurrentCase {
     var later = first
     later.layer = 2
     let (options, start, end) = (sixth, first, later)
+    let seventhChannels = ChannelMixing.Options(inner: 5)
+    var sixthChannels = seventhChannels
+    sixthChannels.hasReceptance = true
     return [
+      RecurrentCase("rwkv 7 channels", ChannelMixing.self, seventhChannels) { p, xs in
+        zip(xs, differences(xs)).map { x, difference in
+          let inner = p.linear("key", mix(x, difference, p["x_k"])).map { max($0, 0) }
+          return p.linear("value", inner * inner)
+        }
+      },
+      RecurrentCase("rwkv 6 channels", ChannelMixing.self, sixthChannels) { p, xs in
+        zip(xs, differences(xs)).map { x, difference in
+          func shifted(_ name: String) -> [Double] {
+            p.linear(name + ".linear", mix(x, difference, p[name + ".mu"]))
+          }
+          let inner = shifted("key").map { max($0, 0) }
+          return shifted("receptance").map(sigmoid) * p.linear("value", inner * inner)
+        }
+      },
       RecurrentCase("rwkv 6", RWKV6.self, sixth) { rwkv6($0, $1, options) },
       RecurrentCase("rwkv 7, first layer", RWKV7.self, first) { p, xs in
         rwkv7(p, xs, "", first: nil).outputs
