@@ -12,9 +12,12 @@ struct Import: ParsableCommand {
       Reads config.json and the weights as transformers writes them, and prints the family, the layers, the \
       parameters and the keys of the configuration that nothing reads. With --output it writes the model to \
       another folder, in the same format, with --dtype converted.
+
+      A file of torch.save with RWKV-7's weights, by the names of its authors, becomes such a folder too; its \
+      vocabulary, rwkv_vocab_v20230424.txt, is published apart and belongs into the folder.
       """)
 
-  @Argument(help: "A folder with config.json and safetensors files.")
+  @Argument(help: "A folder with config.json and safetensors files, or a .pth file of RWKV-7.")
   var folder: String
 
   @Option(
@@ -26,25 +29,39 @@ struct Import: ParsableCommand {
   var dtype: DType?
 
   func run() throws {
+    guard !folder.hasSuffix(".pth") else {
+      let checkpoint = try RWKV7File(path: folder).checkpoint(dtype: SavedModel.checked(dtype))
+      return try finish(checkpoint, family: "rwkv7", unreadKeys: [])
+    }
     let model = try PublishedModel(folder: folder)
     let checkpoint = try model.checkpoint(dtype: SavedModel.checked(dtype))
+    try finish(checkpoint, family: model.family, unreadKeys: model.unreadKeys) {
+      try model.copyOtherFiles(to: $0)
+    }
+  }
+
+  /// Prints what was found, and writes it.
+  private func finish(
+    _ checkpoint: Checkpoint, family: String, unreadKeys: [String],
+    adding: (String) throws -> Void = { _ in }
+  ) throws {
     let parameters = checkpoint.parameters
-    let description = model.description
-    print("family      \(model.family)")
+    let description = checkpoint.description
+    print("family      \(family)")
     print("layers      \(description.layers.count)")
     for line in LayerSummary.lines(of: description) { print("            \(line)") }
     print("hidden      \(description.hiddenSize)")
     print("vocabulary  \(description.vocabularySize)")
     print("parameters  \(parameters.count) in \(parameters.paths.count) tensors")
     print("dtype       \(parameters.tensors.first?.dtype.rawValue ?? "none")")
-    if !model.unreadKeys.isEmpty {
-      print("not read    \(model.unreadKeys.joined(separator: ", "))")
+    if !unreadKeys.isEmpty {
+      print("not read    \(unreadKeys.joined(separator: ", "))")
     }
     guard let output else { return }
     guard !FileManager.default.fileExists(atPath: output) else {
       throw CommandError("--output", was: "\(output), which exists", mustBe: "a new folder")
     }
-    try checkpoint.write(to: output) { try model.copyOtherFiles(to: $0) }
+    try checkpoint.write(to: output, adding: adding)
   }
 }
 
