@@ -21,6 +21,8 @@ let package = Package(
     .library(name: "AttentionTokenizers", targets: ["AttentionTokenizers"]),
     .library(name: "AttentionLanguageModels", targets: ["AttentionLanguageModels"]),
     .library(name: "AttentionTraining", targets: ["AttentionTraining"]),
+    // Answers to requests, without a network: the package in Serving puts HTTP around it.
+    .library(name: "AttentionServing", targets: ["AttentionServing"]),
     // For other languages: the functions of AttentionInterface/include/swift_attention.h.
     .library(name: "swift_attention", type: .dynamic, targets: ["AttentionLibrary"]),
   ],
@@ -95,6 +97,13 @@ let package = Package(
       ],
       path: "Sources/Training"),
     .target(
+      name: "AttentionServing",
+      dependencies: [
+        "AttentionLanguageModels", "AttentionLayers", "AttentionTensors", "AttentionTokenizers",
+        "AttentionJSON", "AttentionCLibrary",
+      ],
+      path: "Sources/Serving"),
+    .target(
       name: "AttentionConformance", dependencies: ["AttentionOperators"],
       path: "Sources/Conformance"),
     // The C interface: its header with what is easier in C, and its functions.
@@ -144,10 +153,17 @@ let package = Package(
       ]),
     .testTarget(
       name: "TrainingTests", dependencies: ["AttentionTraining", "AttentionCUDA", "TestSupport"]),
+    .testTarget(
+      name: "ServingTests",
+      dependencies: [
+        "AttentionServing", "AttentionLanguageModels", "AttentionLayers", "AttentionTensors",
+        "AttentionCLibrary", "TestSupport",
+      ]),
     // The programs of the documentation's pages.
     .testTarget(
       name: "DocumentationTests",
-      dependencies: ["SwiftAttention", "TestSupport"] + libraries.map { .target(name: $0) }),
+      dependencies: ["SwiftAttention", "AttentionServing", "TestSupport"]
+        + libraries.map { .target(name: $0) }),
     .testTarget(
       name: "AttentionCommandTests",
       dependencies: [

@@ -27,6 +27,18 @@ import Testing
     try LandingPages.tokenizersPage(folder: folder.path("model"))
   }
 
+  @Test func servingPage() async throws {
+    let folder = TemporaryFolder()
+    var configuration = LanguageModelConfiguration(
+      hiddenSize: 8, layers: LayerSchedule([.gatedLinear(.init(heads: 2))]))
+    configuration.vocabularySize = 256
+    let scope = ParameterScope(seed: 1, dtype: .float32)
+    _ = try LanguageModel(configuration, scope: scope)
+    try Checkpoint(configuration: configuration, parameters: scope.parameters)
+      .write(to: folder.path("model"))
+    try await ServingPage.run(folder: folder.path("model"))
+  }
+
   @Test func landingPages() throws {
     try LandingPages.attentionPage()
     try LandingPages.tensorsPage()

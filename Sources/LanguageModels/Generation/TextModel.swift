@@ -44,6 +44,16 @@ public struct TextModel: Sendable {
     try tokenizer.tokens(ofPrompt: prompt)
   }
 
+  /// The tokens of a conversation that a chat template has written: its special tokens are in the text.
+  ///
+  /// - Throws: `TokenizerError`.
+  public func tokens(ofConversation text: String) throws -> [Int32] {
+    switch tokenizer {
+    case .bytes(let bytes): bytes.encode(text)
+    case .published(let tokenizer): try tokenizer.encode(text)
+    }
+  }
+
   /// A decoder of the tokens that follow, without those that mark beginnings and ends.
   public func decoder() -> any TokenDecoder { tokenizer.decoder() }
 
