@@ -74,24 +74,57 @@ public struct Service: Sendable {
     return nil
   }
 
-  /// The answer to a request. If the task that waits for it is cancelled, generation ends.
+  /// The answer to a request, when all of it is there. If the task that waits for it is cancelled, generation
+  /// ends.
   ///
   /// - Parameters:
   ///   - request: one that ``refusal(of:)`` does not refuse.
   ///   - body: its body, of at most ``ServingLimits/bodyBytes``.
   public func reply(to request: Request, body: [UInt8] = []) async -> Reply {
+    switch begin(request, body: body) {
+    case .reply(let reply): reply
+    case .pending(let pending): await finish(pending)
+    }
+  }
+
+  /// Begins to answer a request.
+  ///
+  /// - Parameters: those of ``reply(to:body:)``.
+  public func begin(_ request: Request, body: [UInt8] = []) -> Begun {
     do {
       try check(request)
       guard body.count <= engine.limits.bodyBytes else {
         throw APIError.bodyTooLarge(limit: engine.limits.bodyBytes)
       }
-      return counted(try await answer(request, body))
+      let begun = try answer(request, body)
+      if case .reply(let reply) = begun { return .reply(counted(reply)) }
+      return begun
     } catch let error as APIError {
-      return counted(Self.reply(error))
+      return .reply(counted(Self.reply(error)))
     } catch {
       // What reading messages and prompts throws is the request's fault.
-      return counted(Self.reply(.invalid(nil, "\(error)")))
+      return .reply(counted(Self.reply(.invalid(nil, "\(error)"))))
     }
+  }
+
+  /// The whole of an answer that was not streamed. If the task that waits for it is cancelled, generation ends.
+  public func finish(_ pending: Pending) async -> Reply {
+    var answer = pending.answer
+    do { return counted(Self.json(try await answer.whole())) } catch {
+      return counted(Self.reply(error))
+    }
+  }
+
+  /// What is known as soon as a request has been read.
+  public enum Begun: Sendable {
+    case reply(Reply)
+    /// The answer is being generated: ``Service/finish(_:)`` waits for it.
+    case pending(Pending)
+  }
+
+  /// An answer that is being generated, and sent when it is whole.
+  public struct Pending: Sendable {
+    fileprivate let answer: Answer
   }
 
   /// The answer of an error that happened while the request was read.
@@ -138,8 +171,17 @@ public struct Service: Sendable {
 
   private func isModel(_ path: String) -> Bool { path == "/v1/models/" + name }
 
-  private func answer(_ request: Request, _ body: [UInt8]) async throws -> Reply {
+  private func answer(_ request: Request, _ body: [UInt8]) throws -> Begun {
     switch request.path {
+    case "/v1/completions": try completion(request, fields(body))
+    case "/v1/chat/completions": try chatCompletion(request, fields(body))
+    default: .reply(page(request.path))
+    }
+  }
+
+  /// What is there without generating: the pages of ``paths``, or the model.
+  private func page(_ path: String) -> Reply {
+    switch path {
     case "/":
       return Reply(
         status: 200, contentType: "text/html; charset=utf-8",
@@ -156,8 +198,6 @@ public struct Service: Sendable {
         body: .bytes(Array(engine.monitor.snapshot.prometheus(limits: engine.limits).utf8)))
     case "/v1/models":
       return Self.json(.members(("object", .string("list")), ("data", .array([model]))))
-    case "/v1/completions": return try await completion(request, fields(body))
-    case "/v1/chat/completions": return try await chatCompletion(request, fields(body))
     default: return Self.json(model)
     }
   }
@@ -208,19 +248,19 @@ public struct Service: Sendable {
     return fields
   }
 
-  private func completion(_ request: Request, _ fields: RequestFields) async throws -> Reply {
+  private func completion(_ request: Request, _ fields: RequestFields) throws -> Begun {
     let options = try AnswerOptions(fields, model: engine.model, limits: engine.limits)
     let likeliest = try fields.integer("logprobs", in: 0...AnswerOptions.mostLikeliest)
     let tasks = try options.tasks(
       prompts: try prompts(fields["prompt"]), defaultTokens: Self.completionTokens,
       likeliest: likeliest, limits: engine.limits)
-    return try await send(.completion, tasks, options, request)
+    return try send(.completion, tasks, options, request)
   }
 
   /// The number of tokens of a completion that names none, as in OpenAI's interface.
   private static let completionTokens = 16
 
-  private func chatCompletion(_ request: Request, _ fields: RequestFields) async throws -> Reply {
+  private func chatCompletion(_ request: Request, _ fields: RequestFields) throws -> Begun {
     var options = try AnswerOptions(fields, model: engine.model, limits: engine.limits)
     options.stops += chat.stops
     let likeliest = try fields.integer("top_logprobs", in: 0...AnswerOptions.mostLikeliest)
@@ -233,22 +273,24 @@ public struct Service: Sendable {
       prompts: [try engine.model.tokens(ofConversation: text)],
       defaultTokens: engine.limits.answerTokens, likeliest: wantsScores ? likeliest ?? 0 : nil,
       limits: engine.limits)
-    return try await send(.chat, tasks, options, request)
+    return try send(.chat, tasks, options, request)
   }
 
   private func send(
     _ form: AnswerForm, _ tasks: [GenerationTask], _ options: AnswerOptions, _ request: Request
-  ) async throws -> Reply {
-    let events: AsyncStream<IndexedEvent>
-    do { events = try engine.submit(tasks, client: request.client) } catch {
+  ) throws -> Begun {
+    let submission: Engine.Submission
+    do { submission = try engine.submit(tasks, client: request.client) } catch {
       guard let refusal = error as? Engine.Refusal else { throw error }
       throw APIError.refused(refusal)
     }
-    var answer = Answer(form: form, model: name, tasks: tasks, options: options, events: events)
-    guard options.isStream else { return Self.json(try await answer.whole()) }
-    return Reply(
-      status: 200, contentType: "text/event-stream", headers: [("Cache-Control", "no-cache")],
-      body: .stream(EventStream(answer: answer)))
+    let answer = Answer(
+      form: form, model: name, tasks: tasks, options: options, submission: submission)
+    guard options.isStream else { return .pending(Pending(answer: answer)) }
+    return .reply(
+      Reply(
+        status: 200, contentType: "text/event-stream", headers: [("Cache-Control", "no-cache")],
+        body: .stream(EventStream(answer: answer))))
   }
 
   /// The tokens of the prompts: a text, tokens, or an array of either.

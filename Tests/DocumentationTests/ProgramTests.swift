@@ -36,7 +36,7 @@ import Testing
     _ = try LanguageModel(configuration, scope: scope)
     try Checkpoint(configuration: configuration, parameters: scope.parameters)
       .write(to: folder.path("model"))
-    try await ServingPage.run(folder: folder.path("model"))
+    try await LandingPages.servingPage(folder: folder.path("model"))
   }
 
   @Test func landingPages() throws {

@@ -13,9 +13,9 @@ import Testing
     var failure: GenerationFailure?
   }
 
-  private func outcomes(_ events: AsyncStream<IndexedEvent>, _ count: Int = 1) async -> [Outcome] {
+  private func outcomes(_ submission: Engine.Submission, _ count: Int = 1) async -> [Outcome] {
     var outcomes = [Outcome](repeating: Outcome(), count: count)
-    for await event in events {
+    for await event in submission.events {
       switch event.event {
       case .begun(let reused): outcomes[event.index].reused = reused
       case .text(let text, _): outcomes[event.index].text += text
@@ -30,7 +30,7 @@ import Testing
 
   /// Prompts of one token, of whole pieces, and of others.
   private static let prompts = [1, 15, 16, 17, 32, 33, 50, 100].map { length in
-    String(repeating: "func f(x: Int) { x * 3 } ", count: 5).prefix(length) + ""
+    String(String(repeating: "func f(x: Int) { x * 3 } ", count: 5).prefix(length))
   }
 
   @Test func everySequenceIsTheOneThatItIsAlone() async throws {
@@ -82,14 +82,24 @@ import Testing
     defer { server.engine.stop() }
     let reader = Task {
       for await event in try server.engine.submit(
-        [server.task("a", 1_000_000), server.task("b", 1_000_000)], client: "a")
-      {
+        [server.task("a", 1_000_000), server.task("b", 1_000_000)], client: "a"
+      ).events {
         if case .text = event.event { return }
       }
     }
     try await reader.value
     while !server.engine.isIdle { try await Task.sleep(for: .milliseconds(1)) }
     #expect(server.engine.monitor.snapshot.cancelled == 2)
+  }
+
+  @Test func sequencesEndWhenTheyAreCancelled() async throws {
+    let server = try TinyServer()
+    defer { server.engine.stop() }
+    let submission = try server.engine.submit([server.task("a", 1_000_000)], client: "a")
+    submission.cancel()
+    let answer = await outcomes(submission)[0]
+    #expect(answer.reason == nil && answer.failure == nil)
+    while !server.engine.isIdle { try await Task.sleep(for: .milliseconds(1)) }
   }
 
   @Test func requestsTooManyTooLargeOrTooLateAreRefused() async throws {

@@ -23,43 +23,43 @@ struct HTTPService: HTTPResponder {
         if name == "Host", let authority { return authority }
         return HTTPField.Name(name).flatMap { fields[$0] }
       })
-    let reply = await reply(to: request, head)
+    let response = await response(to: request, head, context)
     context.logger.info(
       "request",
       metadata: [
-        "method": "\(head.method)", "path": "\(head.path)",
-        "status": "\(reply.response.status.code)",
+        "method": "\(head.method)", "path": "\(head.path)", "status": "\(response.status.code)",
         "client": "\(head.client)",
         "milliseconds": "\(Int((ContinuousClock.now - begun) / .milliseconds(1)))",
       ])
-    return reply.response
+    return response
   }
 
-  private struct Answered {
-    var response: Response
-  }
-
-  private func reply(to original: Request, _ head: Service.Request) async -> Answered {
-    if let refusal = service.refusal(of: head) { return Answered(response: closing(refusal)) }
+  private func response(
+    to original: Request, _ head: Service.Request, _ context: Context
+  ) async -> Response {
+    if let refusal = service.refusal(of: head) { return closing(refusal, original, context) }
     guard head.method == "POST" else {
-      return Answered(response: response(await service.reply(to: head)))
-    }
-    var request = original
-    let body: [UInt8]
-    do throws(APIError) { body = try await read(&request) } catch {
-      return Answered(response: closing(service.reply(to: error)))
+      return response(await service.reply(to: head), original, context)
     }
     activity.begin()
     defer { activity.end() }
-    let watched = request
-    do {
-      let reply = try await watched.body.consumeWithCancellationOnInboundClose { _ in
-        await service.reply(to: head, body: body)
+    var request = original
+    let body: [UInt8]
+    do throws(APIError) { body = try await read(&request) } catch {
+      return closing(service.reply(to: error), original, context)
+    }
+    switch service.begin(head, body: body) {
+    case .reply(let reply): return closing(reply, request, context)
+    case .pending(let pending):
+      do {
+        let reply = try await request.body.consumeWithCancellationOnInboundClose { _ in
+          await service.finish(pending)
+        }
+        return closing(reply, request, context)
+      } catch {
+        // The client has left: nobody reads this.
+        return Response(status: .init(code: 499), headers: [.connection: "close"])
       }
-      return Answered(response: closing(reply))
-    } catch {
-      // The client has left: nobody reads this.
-      return Answered(response: Response(status: .init(code: 499), headers: [.connection: "close"]))
     }
   }
 
@@ -100,7 +100,9 @@ struct HTTPService: HTTPResponder {
     }
   }
 
-  private func response(_ reply: Service.Reply) -> Response {
+  private func response(
+    _ reply: Service.Reply, _ request: Request, _ context: Context
+  ) -> Response {
     var headers: HTTPFields = [.contentType: reply.contentType]
     for (name, value) in reply.headers {
       if let name = HTTPField.Name(name) { headers[name] = value }
@@ -108,22 +110,42 @@ struct HTTPService: HTTPResponder {
     let body: ResponseBody =
       switch reply.body {
       case .bytes(let bytes): ResponseBody(byteBuffer: ByteBuffer(bytes: bytes))
-      case .stream(let events):
-        ResponseBody { [activity] writer in
-          activity.begin()
-          defer { activity.end() }
-          // A failed write ends the loop, and with it generation.
-          for await bytes in events { try await writer.write(ByteBuffer(bytes: bytes)) }
-          try await writer.finish(nil)
-        }
+      case .stream(let events): stream(events, request, context)
       }
     return Response(status: .init(code: reply.status), headers: headers, body: body)
   }
 
+  /// Sends events as they come. A client that leaves ends the generation; one that does not read is cut off some
+  /// time after the answer must have ended.
+  private func stream(
+    _ events: EventStream, _ request: Request, _ context: Context
+  ) -> ResponseBody {
+    let channel = context.channel
+    let longest = TimeAmount.milliseconds(
+      Int64((service.engine.limits.requestSeconds + Self.readTime) * 1000))
+    return ResponseBody { [activity] writer in
+      activity.begin()
+      defer { activity.end() }
+      let limit = channel.eventLoop.scheduleTask(in: longest) { channel.close(promise: nil) }
+      defer { limit.cancel() }
+      try await request.body.consumeWithInboundCloseHandler { _ in
+        for await bytes in events { try await writer.write(ByteBuffer(bytes: bytes)) }
+      } onInboundClosed: {
+        events.cancel()
+      }
+      try await writer.finish(nil)
+    }
+  }
+
+  /// How long after an answer's end its client may still read, in seconds.
+  private static let readTime = 60.0
+
   /// An answer after which the connection is closed, because the rest of the request has not been read or what
   /// comes after it has been watched for the client's leaving.
-  private func closing(_ reply: Service.Reply) -> Response {
-    var response = response(reply)
+  private func closing(
+    _ reply: Service.Reply, _ request: Request, _ context: Context
+  ) -> Response {
+    var response = response(reply, request, context)
     response.headers[.connection] = "close"
     return response
   }
@@ -134,9 +156,11 @@ struct ConnectionContext: RequestContext {
   var coreContext: CoreRequestContextStorage
   /// The address of the other end, without its port.
   let client: String
+  let channel: any Channel
 
   init(source: Source) {
     coreContext = .init(source: source)
+    channel = source.channel
     client = source.channel.remoteAddress?.ipAddress ?? ""
   }
 }

@@ -59,11 +59,9 @@ public final class Engine: Sendable {
   /// - Parameters:
   ///   - tasks: valid ones; each with a prompt of tokens of the model and a number of tokens.
   ///   - client: whose they are: clients take turns.
-  /// - Returns: the events of all; their index is that of the task. If nobody reads them any more, the
-  ///   sequences end.
+  /// - Returns: the events of all; their index is that of the task.
   /// - Throws: ``Refusal``, or `GenerationError` for invalid options.
-  public func submit(_ tasks: [GenerationTask], client: String) throws -> AsyncStream<IndexedEvent>
-  {
+  public func submit(_ tasks: [GenerationTask], client: String) throws -> Submission {
     for task in tasks {
       let needed = estimate.bytes(task.prompt.count + (task.options.maximumTokens ?? 0))
       guard needed <= limits.stateBytes else {
@@ -72,10 +70,11 @@ public final class Engine: Sendable {
     }
     let (stream, continuation) = AsyncStream.makeStream(of: IndexedEvent.self)
     let ticket = Ticket(count: tasks.count, events: continuation)
-    continuation.onTermination = { [wake] _ in
+    let cancel: @Sendable () -> Void = { [wake] in
       ticket.cancel()
       wake.signal()
     }
+    continuation.onTermination = { _ in cancel() }
     let now = ContinuousClock.now
     let sequences = try tasks.enumerated().map { index, task in
       try RunningSequence(
@@ -88,7 +87,15 @@ public final class Engine: Sendable {
       for sequence in sequences { inbox.waiting.append(sequence, of: client) }
     }
     wake.signal()
-    return stream
+    return Submission(events: stream, cancel: cancel)
+  }
+
+  /// Sequences that the engine has accepted.
+  public struct Submission: Sendable {
+    /// Their events. If nobody reads them any more, the sequences end.
+    public let events: AsyncStream<IndexedEvent>
+    /// Ends the sequences, and the events with them.
+    public let cancel: @Sendable () -> Void
   }
 
   /// Whether new sequences are refused because the server ends.
@@ -146,9 +153,14 @@ public final class Engine: Sendable {
     return inbox.withLock { inbox in
       inbox.waiting.removeAll { sequence in
         var sequence = sequence
-        let isLate = sequence.deadline < now
-        if inbox.isStopped { sequence.fail(.shutdown) } else if isLate { sequence.fail(.timeout) }
-        return inbox.isStopped || isLate || sequence.ticket.isCancelled
+        if inbox.isStopped {
+          sequence.fail(.shutdown)
+        } else if sequence.ticket.isCancelled {
+          sequence.end()
+        } else if sequence.deadline < now {
+          sequence.fail(.timeout)
+        }
+        return sequence.isDone
       }
       while running.count < limits.runningSequences, let next = inbox.waiting.first,
         reserved + need(of: next) <= limits.stateBytes || running.isEmpty

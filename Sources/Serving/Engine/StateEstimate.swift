@@ -13,19 +13,21 @@ struct StateEstimate: Sendable {
   ///
   /// - Throws: what the model throws.
   init(_ model: LanguageModel) throws {
-    let (few, many) = (Self.few, 2 * Self.few)
     var cache = model.makeCache()
-    func read(_ count: Int) throws -> Int {
+    func bytes(afterMore count: Int) throws -> Int {
       let tokens = try Tensor([Int32](repeating: 0, count: count), [1, count])
       _ = try model.step(tokens, cache: &cache, onlyLast: true)
       return cache.byteCount
     }
-    let (first, second) = (try read(few), try read(many - few))
-    perToken = Double(max(0, second - first)) / Double(many - few)
-    fixed = max(0, second - Int(perToken * Double(many)))
+    let first = try bytes(afterMore: Self.tokens)
+    // Keys and values have room for twice as many rows as when they last grew, so more than twice as many tokens
+    // make them grow again.
+    let second = try bytes(afterMore: Self.tokens + 1)
+    perToken = Double(max(0, second - first)) / Double(Self.tokens + 1)
+    fixed = max(0, second - Int(perToken * Double(2 * Self.tokens + 1)))
   }
 
-  private static let few = 64
+  private static let tokens = 64
 
   /// The memory after `tokens` tokens, in bytes.
   func bytes(_ tokens: Int) -> Int { fixed + Int(perToken * Double(tokens)) }

@@ -5,7 +5,7 @@ import AttentionLanguageModels
 struct Answer: Sendable {
   let form: AnswerForm
   let model: String
-  let events: AsyncStream<IndexedEvent>
+  let submission: Engine.Submission
   /// The sequences of each prompt.
   let choicesOfPrompt: Int
   let wantsScores: Bool
@@ -29,11 +29,11 @@ struct Answer: Sendable {
 
   init(
     form: AnswerForm, model: String, tasks: [GenerationTask], options: AnswerOptions,
-    events: AsyncStream<IndexedEvent>
+    submission: Engine.Submission
   ) {
     self.form = form
     self.model = model
-    self.events = events
+    self.submission = submission
     choicesOfPrompt = options.count
     wantsScores = tasks.first?.likeliest != nil
     includesUsage = options.includesUsage
@@ -48,8 +48,8 @@ struct Answer: Sendable {
   /// The whole answer, when all of it is there.
   ///
   /// - Throws: ``APIError`` if a sequence was given up.
-  mutating func whole() async throws -> ChatValue {
-    for await event in events {
+  mutating func whole() async throws(APIError) -> ChatValue {
+    for await event in submission.events {
       let index = event.index
       switch event.event {
       case .begun(let reused): choices[index].reused = reused
@@ -62,16 +62,18 @@ struct Answer: Sendable {
       case .failed(let failure): throw APIError.failed(failure)
       }
     }
-    let values = try choices.enumerated().map { index, choice in
+    var values: [ChatValue] = []
+    for (index, choice) in choices.enumerated() {
       guard let reason = choice.reason else { throw APIError.failed(.shutdown) }
-      return form.choice(
-        index, text: choice.text, tokens: wantsScores ? choice.tokens : nil, reason: reason)
+      values.append(
+        form.choice(
+          index, text: choice.text, tokens: wantsScores ? choice.tokens : nil, reason: reason))
     }
     return object(choices: values, isPart: false, usage: usage)
   }
 
   /// The parts of a streamed answer that an event gives.
-  mutating func parts(of event: IndexedEvent) throws -> [ChatValue] {
+  mutating func parts(of event: IndexedEvent) throws(APIError) -> [ChatValue] {
     let index = event.index
     switch event.event {
     case .begun(let reused):
@@ -130,6 +132,9 @@ struct Answer: Sendable {
 public struct EventStream: AsyncSequence, Sendable {
   let answer: Answer
 
+  /// Ends the generation, and the events with it.
+  public func cancel() { answer.submission.cancel() }
+
   public struct AsyncIterator: AsyncIteratorProtocol {
     private var answer: Answer
     private var events: AsyncStream<IndexedEvent>.Iterator
@@ -137,7 +142,7 @@ public struct EventStream: AsyncSequence, Sendable {
 
     fileprivate init(_ answer: Answer) {
       self.answer = answer
-      events = answer.events.makeAsyncIterator()
+      events = answer.submission.events.makeAsyncIterator()
     }
 
     public mutating func next() async -> [UInt8]? {
@@ -149,12 +154,12 @@ public struct EventStream: AsyncSequence, Sendable {
           let last = answer.usagePart.map(Self.event) ?? []
           return last + Array("data: [DONE]\n\n".utf8)
         }
-        do {
+        do throws(APIError) {
           let parts = try answer.parts(of: event)
           if !parts.isEmpty { return parts.flatMap(Self.event) }
         } catch {
           isDone = true
-          return (error as? APIError).map { Self.event($0.json) }
+          return Self.event(error.json)
         }
       }
       return nil

@@ -1,3 +1,4 @@
+import AttentionServing
 import SwiftAttention
 
 /// The programs of the modules' landing pages, and of README.md.
@@ -61,5 +62,18 @@ enum LandingPages {
     guard tokenizer.decode(tokens) == "What is attention?" else {
       throw ProgramError("the text is not decoded")
     }
+  }
+
+  static func servingPage(folder: String) async throws {
+    let engine = try Engine(model: TextModel(folder: folder))
+    let service = Service(engine: engine, name: "model")
+    let request = Service.Request(method: "POST", path: "/v1/completions")
+    let reply = await service.reply(to: request, body: Array(#"{"prompt": "Once"}"#.utf8))
+
+    engine.stop()
+    guard reply.status == 200, case .bytes(let bytes) = reply.body,
+      case .array(let choices)? = try ChatValue(json: bytes, source: "reply")["choices"],
+      choices.count == 1
+    else { throw ProgramError("the reply is \(reply)") }
   }
 }
