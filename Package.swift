@@ -152,7 +152,11 @@ let package = Package(
         "AttentionLanguageModels", "AttentionCUDA", "AttentionCLibrary", "TestSupport",
       ]),
     .testTarget(
-      name: "TrainingTests", dependencies: ["AttentionTraining", "AttentionCUDA", "TestSupport"]),
+      name: "TrainingTests",
+      dependencies: [
+        "AttentionTraining", "AttentionLanguageModels", "AttentionLayers", "AttentionTensors",
+        "AttentionCUDA", "AttentionCLibrary", "TestSupport",
+      ]),
     .testTarget(
       name: "ServingTests",
       dependencies: [

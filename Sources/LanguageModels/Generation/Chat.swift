@@ -21,7 +21,7 @@ extension TextModel {
     let text = try template.render(messages: messages, addsGenerationPrompt: true)
     var ends = endTokens
     if let end = endOfAnswer(template, after: messages) { ends.insert(end) }
-    return Chat(tokens: try tokenizer.tokens(ofMarkedText: text), endTokens: ends)
+    return Chat(tokens: try tokenizer.tokens(ofConversation: text), endTokens: ends)
   }
 
   /// The special token that the template puts behind an answer; nil if it puts none there.
@@ -31,7 +31,7 @@ extension TextModel {
     // A template may refuse to show an answer: then it has no end that could be found.
     guard let text = try? template.render(messages: whole),
       let place = text.ranges(of: answer).last,
-      let next = try? tokenizer.tokens(ofMarkedText: String(text[place.upperBound...])).first,
+      let next = try? tokenizer.tokens(ofConversation: String(text[place.upperBound...])).first,
       tokenizer.isSpecial(next)
     else { return nil }
     return next

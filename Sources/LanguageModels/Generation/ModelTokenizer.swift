@@ -74,10 +74,10 @@ public struct ModelTokenizer: Sendable {
     return tokens
   }
 
-  /// The tokens of a text that already has those that begin it, such as a chat's.
+  /// The tokens of a conversation that a chat template has written: its special tokens are in the text.
   ///
   /// - Throws: `TokenizerError`.
-  public func tokens(ofMarkedText text: String) throws -> [Int32] {
+  public func tokens(ofConversation text: String) throws -> [Int32] {
     try published?.encode(text) ?? ByteTokenizer().encode(text)
   }
 

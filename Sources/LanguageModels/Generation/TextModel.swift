@@ -48,10 +48,7 @@ public struct TextModel: Sendable {
   ///
   /// - Throws: `TokenizerError`.
   public func tokens(ofConversation text: String) throws -> [Int32] {
-    switch tokenizer {
-    case .bytes(let bytes): bytes.encode(text)
-    case .published(let tokenizer): try tokenizer.encode(text)
-    }
+    try tokenizer.tokens(ofConversation: text)
   }
 
   /// A decoder of the tokens that follow, without those that mark beginnings and ends.
