@@ -7,7 +7,7 @@ import AttentionLanguageModels
 public struct PackedText: Sendable {
   /// The documents' tokens, without separators.
   let tokens: TokenArray
-  /// The start of each document in ``tokens``, then the total count.
+  /// The start of each document, counted in tokens, and then their number.
   public let starts: [Int]
   /// The size of the text that the tokens stand for.
   public let byteCount: Int
