@@ -23,16 +23,17 @@ pytest.importorskip("fla")
 import swift_attention
 from published_families import FLA, FAMILIES, Family
 
-# The original runs these in the interpreter.
-COMPARED = [
-    "gla", "retnet", "delta_net", "gated_deltanet", "gated_deltaproduct", "comba", "kda", "gsa",
-    "forgetting_transformer", "hgrn", "hgrn2", "linear_attn", "abc", "rwkv7"]
+# The interpreter of Triton 3.5.1 runs the originals of these, with NumPy before 2.4.
+COMPARED = ["gla", "delta_net", "gsa", "forgetting_transformer", "hgrn2"]
+# These continue by an approximation, or without the sums of the slots.
+NOT_STEP_BY_STEP = ["mesa_net", "abc"]
 FURTHER = {
     "hgrn": {}, "hgrn2": {"num_heads": 2, "expand_ratio": None}, "linear_attn": {"num_heads": 2},
-    "abc": {"num_heads": 2, "num_slots": 16}, "rwkv6": {"num_heads": 2},
+    "abc": {"num_heads": 2, "num_slots": 16}, "retnet": {"num_heads": 2}, "rwkv6": {"num_heads": 2},
     "rwkv7": {"head_dim": 32}, "mesa_net": {"num_heads": 2, "head_dim": 16},
-    "lightnet": {"num_heads": 2}, "transformer": {"num_heads": 2}, "mamba2": {
-        "num_heads": 8, "head_dim": 16}}
+    "lightnet": {"num_heads": 2}, "transformer": {"num_heads": 2},
+    "gated_deltanet": {"num_heads": 2, "head_dim": 16},
+    "comba": {"num_heads": 2, "head_dim": 16}, "kda": {"num_heads": 2, "head_dim": 16}}
 
 
 def family(name: str) -> Family:
@@ -79,7 +80,7 @@ def test_models_compute_the_same(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", FURTHER)
-def test_models_train_and_generate(name: str) -> None:
+def test_models_train_and_continue(name: str) -> None:
     swift_attention.install("fla")
     model = family(name).build().train()
     tokens = torch.randint(3, 128, (2, 70))
@@ -88,6 +89,10 @@ def test_models_train_and_generate(name: str) -> None:
     assert torch.isfinite(loss) and all(
         torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)
     model.eval()
+    entries = swift_attention.report().entries
+    assert entries and all(x.ran == "swift_attention" for x in entries), entries
+    if name in NOT_STEP_BY_STEP:
+        return
     # Step by step as all at once.
     with torch.no_grad():
         expected = model(tokens[:, :9], use_cache=False).logits
