@@ -285,7 +285,8 @@ def flash_attn_with_kvcache(
         new = k.shape[1]
         if max(lengths, default=0) + new > capacity:
             raise ValueError(
-                f"k has {new} keys for a cache of {capacity} that has {max(lengths)}; they must fit")
+                f"k has {new} keys for a cache of {capacity} that has {max(lengths)}; they must"
+                " fit")
         places = before + torch.arange(new, device=q.device)
         if rotary_cos is not None:
             k = _rotated(k, rotary_cos, rotary_sin, places, rotary_interleaved)

@@ -74,7 +74,9 @@ def selective_scan_fn(
     step = _step(delta.float(), None if delta_bias is None else delta_bias[:, None], delta_softplus)
     step = step.transpose(1, 2)
     inputs = u.float().transpose(1, 2)
-    writes, reads = (_per_token(n, x, batch, channels, states, length) for n, x in (("B", B), ("C", C)))
+    writes, reads = (
+        _per_token(name, each, batch, channels, states, length)
+        for name, each in (("B", B), ("C", C)))
     # [b, t, d, n] as channels of one scan.
     decay = (step[..., None] * A.float()).flatten(2)
     written = ((step * inputs)[..., None] * writes).flatten(2)

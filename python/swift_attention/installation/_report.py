@@ -29,7 +29,7 @@ class Entry(NamedTuple):
 
 
 class Report:
-    """Counts of calls; as text, a table. Calls in compiled graphs are counted when traced."""
+    """Counts of calls; as text, a table. Calls in compiled graphs are not counted."""
 
     def __init__(self) -> None:
         self._calls: Dict[Tuple[str, str, str, str], int] = {}
