@@ -99,6 +99,7 @@ import Testing
     submission.cancel()
     let answer = await outcomes(submission)[0]
     #expect(answer.reason == nil && answer.failure == nil)
+    #expect(server.engine.monitor.snapshot.cancelled == 1)
     while !server.engine.isIdle { try await Task.sleep(for: .milliseconds(1)) }
   }
 

@@ -156,6 +156,7 @@ public final class Engine: Sendable {
         if inbox.isStopped {
           sequence.fail(.shutdown)
         } else if sequence.ticket.isCancelled {
+          monitor.countCancelled()
           sequence.end()
         } else if sequence.deadline < now {
           sequence.fail(.timeout)
@@ -227,8 +228,8 @@ public final class Engine: Sendable {
     let now = ContinuousClock.now
     for index in running.indices where !running[index].isDone {
       if running[index].ticket.isCancelled {
-        running[index].end()
         monitor.countCancelled()
+        running[index].end()
       } else if running[index].deadline < now {
         running[index].fail(.timeout)
       }
