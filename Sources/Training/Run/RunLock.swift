@@ -31,7 +31,7 @@ final class RunLock {
       let code = errno
       // A network file system may not support locks.
       guard [ENOLCK, ENOSYS, ENOTSUP].contains(code) else {
-        defer { close(descriptor) }
+        // Initialised as a whole, the object is closed by `deinit`; a second time would close another's file.
         guard code == EWOULDBLOCK else { throw TrainingError.notWritten(path: path) }
         throw TrainingError.inUse(folder: folder, by: Self.holder(descriptor))
       }

@@ -41,6 +41,20 @@ import Testing
     _ = try RunLock(folder: folder.path)
   }
 
+  /// Closing a descriptor twice closes another thread's file.
+  @Test func aRefusedLockIsClosedOnce() throws {
+    let folder = TemporaryFolder()
+    let lock = try RunLock(folder: folder.path)
+    defer { withExtendedLifetime(lock) {} }
+    errno = 0
+    do {
+      _ = try RunLock(folder: folder.path)
+      Issue.record("the folder was locked twice")
+    } catch {
+      #expect(errno != EBADF)
+    }
+  }
+
   /// The contents of the file are shown on a terminal.
   @Test func aHolderIsPrintedWithoutControlCharacters() throws {
     let folder = TemporaryFolder()
