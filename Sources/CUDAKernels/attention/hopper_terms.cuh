@@ -72,7 +72,7 @@ struct BiasTile {
 };
 
 // What terms read for the columns of a tile: decay sums, and the bias. In half precision the sums are whole, and
-// count from the sum at `first`.
+// count from that of the first column.
 struct ColumnTerms {
   const float2 *sum;
   const float2 *rest;
@@ -152,7 +152,6 @@ struct FragmentTerms {
       return cuts[row / 8] == __ldg(&sums[min(first + column, end - 1)].cuts);
     });
   }
-
 
  private:
   template <int Columns>
@@ -254,7 +253,8 @@ struct FragmentTerms {
   // tanh(score / c). Most tiles have scores below c only, so that a warp does without exponentials.
   template <int Columns, typename Change>
   __device__ void cap(float (&score)[Columns][4], const float (&size)[2], const Change &change) const {
-    const float reciprocal = 1 / softcap;
+    // Its reciprocal is finite, so that a similarity of zero stays zero.
+    const float reciprocal = 1 / fmaxf(softcap, 0x1p-120f);
     float largest = 0;
     transform(score, [&](float s, int half) {
       const float share = in_float32 ? s * size[half] / softcap : s * (size[half] * reciprocal);
@@ -311,9 +311,6 @@ struct KeptKeys {
     for (int i = 0; i < count; ++i) all &= words[i];
     return all == ~0u;
   }
-
-  // Whether a row of the tile is kept, of a compile-time index once the loop over rows is unrolled.
-  __device__ bool keeps(int row) const { return words[row / 32] >> row % 32 & 1; }
 
   // Whether none of the first `keys` is kept.
   __device__ bool are_none(int keys) const {

@@ -10,6 +10,7 @@ extension CheckedKernel {
     + element("rows", .bf16) + element("lengths", .f16) + element("unit_gradient", .bf16)
     + element("merge", .tf32x3, isHot: false)
     + each("attention/decay.cu", "backward", ["BACKWARD=1"], on: [80])
+    + each("attention/key_words.cu", "all", [], on: [90])
 
   private static func element(_ name: String, _ element: FlashElement, isHot: Bool = true)
     -> [CheckedKernel]
@@ -143,8 +144,10 @@ private struct FlashUse {
     FlashUse("d128 ALiBi", 128, .bf16, [90], set: only(.alibi)),
     FlashUse("d64 ALiBi", 64, .f16, [90], set: only(.alibi)),
     FlashUse("d128 softcap", 128, .bf16, [90], set: only(.softcap)),
-    FlashUse("d64 softcap", 64, .f16, [90], set: only(.softcap)),
-    // A few registers of the keys' kernels spill.
+    // A few registers of some kernels spill.
+    FlashUse("d64 softcap", 64, .f16, [90], set: only(.softcap)).with {
+      $0.cold = ["attention/hopper_backward_queries sm_90a"]
+    },
     FlashUse("d128 logit decay", 128, .bf16, [90], set: only(.logitDecay)).with {
       $0.cold = ["attention/hopper_backward_keys sm_90a"]
     },

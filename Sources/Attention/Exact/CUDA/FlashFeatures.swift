@@ -54,6 +54,8 @@ struct FlashFeatures: Hashable, Sendable {
   var bias: DType?
   /// Whether the gradient of the bias is computed too, from the backward pass's sums.
   var hasBiasGradient = false
+  /// Whether all keys of a query have the same bias: one number in memory.
+  var hasBiasOfRows = false
   var hasHeadScales = false
   /// Some sequence has queries enough to pay for what is made of the tensors beforehand.
   var isLong = false
@@ -77,6 +79,7 @@ struct FlashFeatures: Hashable, Sendable {
   init(_ inputs: ExactArguments, _ element: FlashElement) {
     self.init(inputs.problem, element)
     hasKeyMask = inputs.keyMask != nil
+    hasBiasOfRows = inputs.bias.map { $0.strides[3] == 0 && $0.shape[3] > 1 } ?? false
     hasHeadScales = inputs.scales != nil
     isLong = inputs.segments.contains { $0.queryCount >= Self.longFrom }
   }
@@ -92,12 +95,13 @@ struct FlashFeatures: Hashable, Sendable {
   }
 
   /// The gradient of a capped score and that of its decay would both need registers that are taken. A bias is
-  /// copied in words of 16 bits that begin at even keys, and the planes of float32 leave it no memory. Its
-  /// gradient is computed by products that round large scores otherwise than Hopper's.
+  /// copied in words of 16 bits that begin at even keys, not from one number for all of them, and the planes of
+  /// float32 leave it no memory. Its gradient is computed by products that round large scores otherwise than
+  /// Hopper's.
   private var hasTermsOfHopper: Bool {
     if terms.isSuperset(of: [.softcap, .logitDecay]) || hasBiasGradient { return false }
     guard let bias else { return !terms.contains(.bias) || element.isHalf }
-    return element.isHalf && bias != .float64 && !(bias == .bool && isPacked)
+    return element.isHalf && bias != .float64 && !(bias == .bool && isPacked) && !hasBiasOfRows
   }
 
   /// Whether the inner loops do nothing but multiply and mask the edges.

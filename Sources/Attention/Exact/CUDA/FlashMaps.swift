@@ -62,8 +62,11 @@ struct FlashMaps {
 
 /// A bias as TMA copies it: in words of 16 bits, whatever it holds.
 struct DeviceBias {
+  /// One entry along axes that the bias is broadcast over.
   private let tensor: Tensor
   private let base: UInt64
+  /// Rows of a map: where the bias is broadcast over queries, the same one many times.
+  private let queries: Int
 
   private static let wordBytes = 2
 
@@ -71,38 +74,38 @@ struct DeviceBias {
   ///   - bias: [batch, heads, queries, keys], with strides of zero along axes that it is broadcast over.
   ///   - operands: what holds it, or its copy, until it is read.
   init(_ bias: Tensor, _ operands: FlashOperands) throws {
-    // Broadcast axes have one entry; but queries are read as rows, each of which must be there.
     var own = bias
-    for axis in [0, 1] where own.strides[axis] == 0 && own.shape[axis] > 1 {
+    for axis in 0..<3 where own.strides[axis] == 0 && own.shape[axis] > 1 {
       own = try own.sliced(axis, 0..<1)
     }
     let (size, keys) = (bias.dtype.size, bias.shape[3])
-    let areReadable =
+    let isReadable =
       try own.strides[3] == 1 && own.deviceAddress() % UInt64(chunk_bytes) == 0
       && (0..<3).allSatisfy { own.shape[$0] <= 1 || own.strides[$0] * size % chunk_bytes == 0 }
-    if !areReadable, own.elementCount > 0 {
+    if !isReadable, own.elementCount > 0 {
       let missing = keys.rounded(up: chunk_bytes / size) - keys
-      let zeros = try Tensor.zeros(
-        Shape(own.shape.dropLast() + [missing]), dtype: bias.dtype
-      ).moved(to: bias.device)
-      own = try Tensor.concatenated([own, zeros], 3)
+      let zeros = try Tensor.zeros(Shape(own.shape.dropLast() + [missing]), dtype: bias.dtype)
+      own = try Tensor.concatenated([own, zeros.moved(to: bias.device)], 3)
     }
     tensor = own
+    queries = bias.shape[2]
     base = try operands.address(holding: own)
   }
 
   /// Boxes of `rows` queries and 128 bytes.
   func map(rows: Int, on device: CUDADevice) throws -> TensorMap {
     guard tensor.elementCount > 0 else { return TensorMap() }
+    // Nobody steps along an axis of one entry, but the unit wants a multiple of 16 bytes there too.
     func stride(_ axis: Int) -> Int {
       tensor.shape[axis] <= 1 ? bank_bytes : tensor.strides[axis] * tensor.dtype.size
     }
     // The map's axes are [batch, queries, heads, words].
     let words = (tensor.shape[3] * tensor.dtype.size).pieces(of: Self.wordBytes)
     return try TensorMap(
-      base: base, shape: [tensor.shape[0], tensor.shape[2], tensor.shape[1], words],
-      strides: (batch: stride(0), row: stride(2), head: stride(1)), isBFloat16: false, rows: rows,
-      columns: bank_bytes / Self.wordBytes, on: device)
+      base: base, shape: [tensor.shape[0], queries, tensor.shape[1], words],
+      strides: (
+        batch: stride(0), row: tensor.shape[2] < queries ? 0 : stride(2), head: stride(1)
+      ), isBFloat16: false, rows: rows, columns: bank_bytes / Self.wordBytes, on: device)
   }
 }
 
@@ -114,9 +117,9 @@ extension AttentionKeyWords {
       return
     }
     let (batch, keys) = (mask.shape[0], mask.shape[1])
-    // Tiles that begin within the keys end at most as many words later.
+    // The tile of the last key may end later, and the one after it is read ahead.
     let wordBits = 32
-    let pitch = keys.pieces(of: wordBits) + FlashWarpgroups.widestTile / wordBits + 1
+    let pitch = keys.pieces(of: wordBits) + 2 * FlashWarpgroups.widestTile / wordBits + 1
     let size = DType.float32.size
     self.init(
       words: try operands.fresh(batch * pitch * size, "bits of a key mask"),
