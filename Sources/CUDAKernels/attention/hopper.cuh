@@ -21,7 +21,6 @@
 //   WARPGROUPS                       readers of a block
 //   STAGES                           pipeline stages
 
-constexpr bool in_planes = sizeof(Number) == float_bytes;
 // Whether queries and keys have units.
 constexpr bool has_units = in_planes || COSINE;
 constexpr int stages = STAGES;

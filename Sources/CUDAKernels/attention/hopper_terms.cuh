@@ -7,12 +7,13 @@
 #include "tile/tma.cuh"
 
 // The terms of scores and the key mask for Hopper's kernels, whose inner loops apply to a whole fragment what
-// HeadTerms (terms.cuh) applies to one pair: the same operations in the same order.
+// HeadTerms (terms.cuh) applies to one pair, in the same order.
 //
 // Compiled with what operands.cuh lists, and 0 or 1 for each term
 //   SOFTCAP, ALIBI, BIASED, DECAY
 
-constexpr bool in_float32 = sizeof(Number) == float_bytes;
+// float32 is multiplied in planes: see hopper.cuh.
+constexpr bool in_planes = sizeof(Number) == float_bytes;
 
 // tanh(x) of |x| ≤ 1, to 2^-17 of its value: multiplications only, which take no longer than the products that
 // run meanwhile.
@@ -79,7 +80,7 @@ struct ColumnTerms {
   const u8 *bias;
 };
 // The parts of a decay sum that are kept per column.
-constexpr int decay_parts = DECAY ? in_float32 ? 2 : 1 : 0;
+constexpr int decay_parts = DECAY ? in_planes ? 2 : 1 : 0;
 
 // The sum at one token less that at another. Both may be large, so their large parts are subtracted first.
 DEVICE float difference(const DecaySum &a, const DecaySum &b) { return (a.large - b.large) + (a.rest - b.rest); }
@@ -167,7 +168,7 @@ struct FragmentTerms {
       is_later &= RowsAreKeys ? distance <= 0 : distance >= fragment_column(Columns, 0);
     }
     // On one side of the diagonal, where most tiles are, the distance is a difference.
-    if (!in_float32 && !is_exact && __all_sync(~0u, is_later)) {
+    if (!in_planes && !is_exact && __all_sync(~0u, is_later)) {
       const float rise = RowsAreKeys ? slope : -slope, of_row[2] = {rise * place_of_row[0], rise * place_of_row[1]};
       transform(score, [&](float s, int half, float column) {
         return fmaf(s, factor[half], fmaf(-rise, column, of_row[half]));
@@ -183,7 +184,7 @@ struct FragmentTerms {
   __device__ void add_decays(float (&score)[Columns][4], const float (&factor)[2], int first, int end, bool is_exact,
                              const ColumnTerms &columns) const {
     const float sign = RowsAreKeys ? -1 : 1;
-    if (!in_float32 && is_exact) {
+    if (!in_planes && is_exact) {
 #pragma unroll
       for (int column = 0; column < Columns; ++column) {
 #pragma unroll
@@ -192,7 +193,7 @@ struct FragmentTerms {
           score[column][i] = fmaf(score[column][i], factor[i / 2], sign * difference(own[i / 2], other));
         }
       }
-    } else if (in_float32) {
+    } else if (in_planes) {
       transform(score, [&](float s, int half, float large, float rest) {
         return fmaf(s, factor[half], sign * ((own[half].large - large) + (own[half].rest - rest)));
       }, columns.sum, columns.rest);
@@ -257,7 +258,7 @@ struct FragmentTerms {
     const float reciprocal = 1 / fmaxf(softcap, 0x1p-120f);
     float largest = 0;
     transform(score, [&](float s, int half) {
-      const float share = in_float32 ? s * size[half] / softcap : s * (size[half] * reciprocal);
+      const float share = in_planes ? s * size[half] / softcap : s * (size[half] * reciprocal);
       largest = fmaxf(largest, fabsf(share));
       return share;
     });
@@ -272,7 +273,7 @@ struct FragmentTerms {
         }
       }
     };
-    if (in_float32) {
+    if (in_planes) {
       replace([&](float share) { return tanhf(share); });
     } else if (__all_sync(~0u, largest <= 1)) {
       replace(small_tanh);

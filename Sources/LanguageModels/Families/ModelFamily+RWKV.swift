@@ -16,7 +16,7 @@ extension ModelFamily {
       let hidden = try configuration.requiredInteger("hidden_size")
       let dimension = try configuration.integer("head_dim") ?? 64
       let heads = try configuration.integer("num_heads") ?? max(1, hidden / dimension)
-      // Values wider than the hidden size are not implemented.
+      // The mixer's values are as wide as the hidden size.
       if let widths = try configuration.wholeNumbers("value_dim"),
         widths.contains(where: { $0 != hidden })
       {
