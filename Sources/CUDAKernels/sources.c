@@ -413,6 +413,27 @@ static const struct cuda_source sources[] = {
     {"training/squares.cu", (const char[]){
 #embed "training/squares.cu" suffix(, 0)
     }},
+    {"decoding/step.h", (const char[]){
+#embed "include/decoding/step.h" suffix(, 0)
+    }},
+    {"decoding/tagged.cuh", (const char[]){
+#embed "decoding/tagged.cuh" suffix(, 0)
+    }},
+    {"decoding/weights.cuh", (const char[]){
+#embed "decoding/weights.cuh" suffix(, 0)
+    }},
+    {"decoding/product.cuh", (const char[]){
+#embed "decoding/product.cuh" suffix(, 0)
+    }},
+    {"decoding/recur.cuh", (const char[]){
+#embed "decoding/recur.cuh" suffix(, 0)
+    }},
+    {"decoding/attend.cuh", (const char[]){
+#embed "decoding/attend.cuh" suffix(, 0)
+    }},
+    {"decoding/step.cu", (const char[]){
+#embed "decoding/step.cu" suffix(, 0)
+    }},
 #ifdef DEBUG
     // The ladder teaches: the tests run it, programs do not carry it.
     {"ladder/product.h", (const char[]){

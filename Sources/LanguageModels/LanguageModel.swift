@@ -171,10 +171,16 @@ public struct LanguageModel: Sendable {
     /// For each part of each step of each layer.
     fileprivate var layers: [[[(any MixerCache)?]]]
     public fileprivate(set) var tokenCount = 0
+    /// Holds the states instead of ``layers`` while single tokens are read by it.
+    fileprivate var program: DecodingProgram?
+    /// Why there is no program.
+    fileprivate var objection: DecodingObjection?
+
+    fileprivate init(layers: [[[(any MixerCache)?]]]) { self.layers = layers }
 
     /// The memory it takes.
     public var byteCount: Int {
-      layers.joined().joined().reduce(0) { $0 + ($1?.byteCount ?? 0) }
+      program?.byteCount ?? layers.joined().joined().reduce(0) { $0 + ($1?.byteCount ?? 0) }
     }
   }
 
@@ -191,18 +197,73 @@ public struct LanguageModel: Sendable {
   public func step(
     _ tokens: Tensor, cache: inout Cache, paddingMask: Tensor? = nil, onlyLast: Bool = false
   ) throws -> Tensor {
-    let context = try context(of: tokens, offset: cache.tokenCount, paddingMask: paddingMask)
     guard cache.layers.count == layers.count else {
       throw LayerError.invalidArgument(
         "cache", was: "of \(cache.layers.count) layers", mustBe: "of \(layers.count) layers")
     }
+    if paddingMask == nil, let logits = try decode(tokens, &cache) { return logits }
+    let context = try context(of: tokens, offset: cache.tokenCount, paddingMask: paddingMask)
     var next = cache
+    try next.leaveProgram()
     var x = try states(tokens, context, &next)
     if onlyLast { x = try x.sliced(1, max(0, context.length - 1)..<context.length) }
     next.tokenCount += context.length
     let result = try logits(of: norm(x))
     cache = next
     return result
+  }
+
+  /// The logits after one token, float32 [1, 1, vocabulary], in one launch on a GPU; nil where that is not
+  /// possible.
+  private func decode(_ tokens: Tensor, _ cache: inout Cache) throws -> Tensor? {
+    guard device != .cpu, tokens.shape == [1, 1], tokens.dtype == .int32, tokens.device == .cpu,
+      cache.objection == nil
+    else { return nil }
+    let hasRoom = cache.program.map { $0.tokenCount < $0.capacity } ?? false
+    // A copy of the cache is an independent continuation.
+    if !hasRoom || !isKnownUniquelyReferenced(&cache.program) {
+      var own = cache
+      try own.leaveProgram()
+      do {
+        own.program = try program(after: own)
+        cache = own
+      } catch let objection as DecodingObjection {
+        cache.objection = objection
+        return nil
+      }
+    }
+    let logits = try cache.program?.step(tokens.elements(as: Int32.self)[0])
+    cache.tokenCount += 1
+    return logits
+  }
+
+  /// The model's step of one token as one kernel.
+  ///
+  /// - Throws: `DecodingObjection` if the kernel does not have what a layer needs.
+  private func program(after cache: Cache) throws -> DecodingProgram {
+    guard embeddingNorm == nil else { throw DecodingObjection("embeddings are normalised") }
+    guard layerBounds == nil else { throw DecodingObjection("layers have bounds") }
+    var builder = try DecodingBuilder(
+      embedding, scale: description.embeddingScale, tokenCount: cache.tokenCount)
+    for (steps, caches) in zip(layers, cache.layers) {
+      for (step, caches) in zip(steps, caches) { try step.add(to: &builder, after: caches) }
+    }
+    return try builder.program(
+      norm: norm, weight: outputWeight, scale: description.logitScale,
+      softcap: description.logitSoftcap)
+  }
+
+  /// Why single tokens are not read by one kernel on a GPU; nil if they are.
+  ///
+  /// - Throws: what the GPU reports.
+  public func decodingObjection() throws -> String? {
+    guard device != .cpu else { return "the model is on the CPU" }
+    do {
+      _ = try program(after: makeCache())
+      return nil
+    } catch let objection as DecodingObjection {
+      return objection.description
+    }
   }
 
   private func context(
@@ -217,5 +278,19 @@ public struct LanguageModel: Sendable {
       cumulativeLengths: cumulativeLengths, paddingMask: paddingMask, device: device)
     try layerBounds?.share(in: context)
     return context
+  }
+}
+
+extension LanguageModel.Cache {
+  /// Brings the states back from the program.
+  fileprivate mutating func leaveProgram() throws {
+    guard let program else { return }
+    var states = try program.caches()[...]
+    for layer in layers.indices {
+      for step in layers[layer].indices {
+        for part in layers[layer][step].indices { layers[layer][step][part] = states.removeFirst() }
+      }
+    }
+    self.program = nil
   }
 }

@@ -69,10 +69,10 @@ public struct FeedForward: Sendable {
     }
   }
 
-  private let options: Options
+  let options: Options
   /// The projections of the gate and of what it multiplies: one or two.
-  private let inputs: [Linear]
-  private let down: Linear
+  let inputs: [Linear]
+  let down: Linear
 
   /// - Parameters:
   ///   - width: the extent of the last axis of input and output.

@@ -104,6 +104,8 @@ EXPORT int cuDeviceGetAttribute(int *value, int attribute, int device) {
     case CUDA_REGISTERS_PER_MULTIPROCESSOR: *value = 65536; break;
     case CUDA_SHARED_BYTES_PER_BLOCK: *value = SHARED_BYTES; break;
     case CUDA_MEMORY_POOLS: *value = 1; break;
+    // Blocks run one after the other.
+    case CUDA_COOPERATIVE_LAUNCH: *value = 0; break;
     default: last_words = "the emulator does not know this attribute"; return INVALID_VALUE;
   }
   return SUCCESS;
@@ -430,4 +432,13 @@ EXPORT int cuLaunchKernel(CUfunction function, unsigned grid_x, unsigned grid_y,
   for (int i = 0; i < 3; i++) sigaction(signals[i], &before[i], NULL);
   __atomic_store_n(&busy, 0, __ATOMIC_RELEASE);
   return result;
+}
+EXPORT int cuLaunchCooperativeKernel(CUfunction function, unsigned grid_x, unsigned grid_y,
+                                     unsigned grid_z, unsigned block_x, unsigned block_y,
+                                     unsigned block_z, unsigned shared_bytes, CUstream stream,
+                                     void **parameters) {
+  (void)function, (void)grid_x, (void)grid_y, (void)grid_z, (void)block_x, (void)block_y, (void)block_z;
+  (void)shared_bytes, (void)stream, (void)parameters;
+  last_words = "the emulator runs blocks one after the other";
+  return INVALID_VALUE;
 }

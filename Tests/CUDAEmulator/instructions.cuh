@@ -163,6 +163,7 @@ DEVICE void store_matrices_transposed(u32 address, const u32 (&r)[4]) {
   machine::together(TransposedMatrixStore::execute, &own);
 }
 
+DEVICE uint4 load_chunk(u32 address) { return *(const uint4 *)at_shared(address); }
 DEVICE u32 load_word(u32 address) { return *(const u32 *)at_shared(address); }
 DEVICE void store_number(u32 address, float number) { *(float *)at_shared(address) = number; }
 
@@ -186,3 +187,10 @@ DEVICE void settle(float &) {}
 DEVICE int read_again(const int &number) { return number; }
 DEVICE float reciprocal_fast(float x) { return 1 / x; }
 DEVICE float exp2_fast(float x) { return exp2f(x); }
+
+DEVICE void write_for_device(u64 *place, u64 word) { *place = word; }
+DEVICE u64 read_from_device(const u64 *place) { return *(const volatile u64 *)place; }
+DEVICE void read_pair_from_device(u64 (&words)[2], const u64 *place) {
+  words[0] = read_from_device(place);
+  words[1] = read_from_device(place + 1);
+}

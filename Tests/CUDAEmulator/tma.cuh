@@ -110,8 +110,47 @@ DEVICE void copy_box(u32 target, const TensorMap &tensor, u32 barrier, int colum
   machine::wake(machine::at_phase);
 }
 
+// Bytes that lie together.
+struct Bytes {
+  u32 target;
+  const void *source;
+  u32 count;
+  u32 barrier;
+};
+
+static Bytes pieces[most_boxes];
+static int piece_count;
+static unsigned piece_block;
+
+DEVICE void copy_bytes(u32 target, const void *source, u32 count, u32 barrier) {
+  if (piece_block != machine::block_number) piece_count = 0;
+  piece_block = machine::block_number;
+  if (piece_count == most_boxes) machine::fail("more copies are on their way than the emulator keeps");
+  if (target % 16 != 0 || (u64)source % 16 != 0 || count % 16 != 0) machine::fail("a copy is not of whole chunks");
+  pieces[piece_count++] = {target, source, count, barrier};
+  memset(at_shared(target), 0xff, count);
+  machine::wake(machine::at_phase);
+}
+
+// Carries out the copies that report to this barrier.
+DEVICE void finish_pieces(u32 barrier) {
+  for (int i = 0; i < piece_count && piece_block == machine::block_number;) {
+    if (pieces[i].barrier != barrier) {
+      ++i;
+      continue;
+    }
+    const Bytes piece = pieces[i];
+    pieces[i] = pieces[--piece_count];
+    memcpy(at_shared(piece.target), piece.source, piece.count);
+    Barrier &arrived = barrier_at(barrier);
+    arrived.announced -= (short)(piece.count / chunk_bytes);
+    arrived.finish();
+  }
+}
+
 DEVICE void wait_for_phase(u32 barrier, u32 parity) {
   while (true) {
+    finish_pieces(barrier);
     for (int i = 0; i < box_count && box_block == machine::block_number;) {
       if (boxes[i].barrier != barrier) {
         ++i;

@@ -65,7 +65,7 @@ struct Kernels: ParsableCommand {
   /// What `Scripts/check-cuda` compiles, but for linear attention on Hopper.
   static let checked =
     CheckedKernel.exact + CheckedKernel.linear + CheckedKernel.scan + CheckedKernel.tensors
-    + CheckedKernel.training + CheckedKernel.ladder
+    + CheckedKernel.decoding + CheckedKernel.training + CheckedKernel.ladder
 
   private func listVariants() throws {
     if json {

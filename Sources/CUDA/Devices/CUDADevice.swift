@@ -132,6 +132,7 @@ extension DeviceLimits {
       memoryBytes: bytes, memoryBytesPerSecond: memoryRate, l2Bytes: try attribute(CUDA_L2_BYTES),
       sharedBytesPerBlock: try attribute(CUDA_SHARED_BYTES_PER_BLOCK),
       sharedBytesPerMultiprocessor: try attribute(CUDA_SHARED_BYTES_PER_MULTIPROCESSOR),
-      registersPerMultiprocessor: try attribute(CUDA_REGISTERS_PER_MULTIPROCESSOR))
+      registersPerMultiprocessor: try attribute(CUDA_REGISTERS_PER_MULTIPROCESSOR),
+      launchesCooperatively: try attribute(CUDA_COOPERATIVE_LAUNCH) != 0)
   }
 }

@@ -12,6 +12,8 @@ public struct DeviceLimits: Hashable, Sendable, Codable {
   public var sharedBytesPerBlock: Int
   public var sharedBytesPerMultiprocessor: Int
   public var registersPerMultiprocessor: Int
+  /// Whether a launch can demand that all its blocks run at the same time.
+  public var launchesCooperatively = false
 
   /// Half-precision operations (a multiply-add counts as two) per multiprocessor and cycle with
   /// `mma.sync`, which every device from 8.0 on has.

@@ -58,16 +58,24 @@ public final class KernelModule: @unchecked Sendable {
   /// - Parameters:
   ///   - grid: blocks along each axis.
   ///   - threads: threads per block.
+  ///   - isCooperative: whether all blocks must run at the same time.
   ///   - parameters: the kernel's only parameter, a struct passed by its bytes.
   public func launch<Parameters: BitwiseCopyable>(
-    grid: (Int, Int, Int), threads: Int, sharedBytes: Int, _ parameters: Parameters,
-    in stream: Stream
+    grid: (Int, Int, Int), threads: Int, sharedBytes: Int, isCooperative: Bool = false,
+    _ parameters: Parameters, in stream: Stream
   ) throws {
     // The driver reads as much as the kernel declares, in which tensor maps round the size up.
     let byteCount = round_up(MemoryLayout<Parameters>.size, tensor_map_alignment)
     try withUnsafeTemporaryAllocation(byteCount: byteCount, alignment: tensor_map_alignment) {
       $0.storeBytes(of: parameters, as: Parameters.self)
       var list = $0.baseAddress
+      guard !isCooperative else {
+        return try device.call("cuLaunchCooperativeKernel") {
+          $0.cuLaunchCooperativeKernel(
+            function, UInt32(grid.0), UInt32(grid.1), UInt32(grid.2), UInt32(threads), 1, 1,
+            UInt32(sharedBytes), stream.handle, &list)
+        }
+      }
       try device.call("cuLaunchKernel") {
         $0.cuLaunchKernel(
           function, UInt32(grid.0), UInt32(grid.1), UInt32(grid.2), UInt32(threads), 1, 1,

@@ -43,6 +43,7 @@ enum {
   CUDA_CAPABILITY_MINOR = 76,
   CUDA_SHARED_BYTES_PER_MULTIPROCESSOR = 81,
   CUDA_REGISTERS_PER_MULTIPROCESSOR = 82,
+  CUDA_COOPERATIVE_LAUNCH = 95,
   CUDA_SHARED_BYTES_PER_BLOCK = 97,
   CUDA_MEMORY_POOLS = 115,
 };
@@ -151,7 +152,11 @@ struct cuda_product_choice {
   F(cuLaunchKernel, cuLaunchKernel,                                                               \
     (CUfunction function, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned block_x,    \
      unsigned block_y, unsigned block_z, unsigned shared_bytes, CUstream stream,                  \
-     void **parameters, void **extra))
+     void **parameters, void **extra))                                                            \
+  F(cuLaunchCooperativeKernel, cuLaunchCooperativeKernel,                                         \
+    (CUfunction function, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned block_x,    \
+     unsigned block_y, unsigned block_z, unsigned shared_bytes, CUstream stream,                  \
+     void **parameters))
 
 #define CUDA_COMPILER_FUNCTIONS(F)                                                                \
   F(nvrtcVersion, nvrtcVersion, (int *major, int *minor))                                         \

@@ -14,6 +14,7 @@
 #include "attention/planes.h"
 #include "attention/key_words.h"
 #include "attention/row_kernels.h"
+#include "decoding/step.h"
 #include "ladder/product.h"
 #include "layers/kernels.h"
 #include "linear/chunks.h"

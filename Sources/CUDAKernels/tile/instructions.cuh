@@ -89,6 +89,16 @@ DEVICE u32 load_word(u32 address) {
   return result;
 }
 
+// Loads sixteen bytes of shared memory.
+DEVICE uint4 load_chunk(u32 address) {
+  uint4 result;
+  asm volatile("ld.shared.v4.u32 {%0,%1,%2,%3}, [%4];"
+               : "=r"(result.x), "=r"(result.y), "=r"(result.z), "=r"(result.w)
+               : "r"(address)
+               : "memory");
+  return result;
+}
+
 DEVICE void store_number(u32 address, float number) {
   asm volatile("st.shared.f32 [%0], %1;" : : "r"(address), "f"(number) : "memory");
 }
@@ -154,4 +164,23 @@ DEVICE float exp2_fast(float x) {
   float result;
   asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(result) : "f"(x));
   return result;
+}
+
+// Words that blocks of one launch pass to each other: written and read whole, in the cache that all of them see.
+DEVICE void write_for_device(u64 *place, u64 word) {
+  asm volatile("st.relaxed.gpu.global.u64 [%0], %1;" : : "l"(place), "l"(word) : "memory");
+}
+
+DEVICE u64 read_from_device(const u64 *place) {
+  u64 word;
+  asm volatile("ld.relaxed.gpu.global.u64 %0, [%1];" : "=l"(word) : "l"(place) : "memory");
+  return word;
+}
+
+// Two neighbours, each of them whole.
+DEVICE void read_pair_from_device(u64 (&words)[2], const u64 *place) {
+  asm volatile("ld.relaxed.gpu.global.v2.u64 {%0, %1}, [%2];"
+               : "=l"(words[0]), "=l"(words[1])
+               : "l"(place)
+               : "memory");
 }

@@ -48,6 +48,15 @@ DEVICE void copy_box(u32 target, const TensorMap &map, u32 barrier, int column, 
       : "memory");
 }
 
+// Starts copying bytes that lie together, a multiple of 16 at addresses that are multiples of it.
+DEVICE void copy_bytes(u32 target, const void *source, u32 bytes, u32 barrier) {
+  asm volatile(
+      "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];"
+      :
+      : "r"(target), "l"(source), "r"(bytes), "r"(barrier)
+      : "memory");
+}
+
 // Sets the number of registers per thread of a warpgroup, a multiple of eight: give_registers lowers it;
 // take_registers raises it, and waits until other warpgroups have released enough.
 template <int Count>

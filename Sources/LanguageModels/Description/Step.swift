@@ -52,6 +52,26 @@ struct Step: Sendable {
     }
   }
 
+  /// Adds the step to a program that reads one token after those in `caches`.
+  ///
+  /// - Throws: `DecodingObjection` if the kernel does not have what it needs.
+  func add(to program: inout DecodingBuilder, after caches: [(any MixerCache)?]) throws {
+    guard let norm, parts.count == 1, postNorm == nil, !description.addsToNorm,
+      let factors = description.parts.first, factors.inputScale == 1
+    else {
+      throw DecodingObjection(
+        parts.count > 1 ? "a step has parts side by side" : "a norm is not before each part alone")
+    }
+    let step = try program.step(
+      norm: norm, scale: description.scale * factors.outputScale,
+      residualScale: description.residualScale)
+    switch parts[0] {
+    case .mixer(let mixer): try program.add(mixer, step, after: caches[0])
+    case .feedForward(let layer): try program.add(layer, step)
+    case .experts: throw DecodingObjection("it has experts")
+    }
+  }
+
   /// The caches of whole sequences.
   var noCaches: [(any MixerCache)?] { parts.map { _ in nil } }
 

@@ -19,6 +19,15 @@ public struct KeyValueCache: MixerCache {
 
   public init(window: Int? = nil) { self.window = window }
 
+  /// The kept keys and values, [batch, kept, heads, dimension]; nil before the first token.
+  func rows() throws -> (keys: Tensor, values: Tensor)? {
+    guard let keys, let values else { return nil }
+    return (try keys.tensor(), try values.tensor())
+  }
+
+  /// Whether a kept token is padding.
+  var hasPadding: Bool { mask != nil }
+
   /// What the queries of a call may attend to.
   public struct Visible: Sendable {
     /// `[batch, kept + length, heads, dimension]`.

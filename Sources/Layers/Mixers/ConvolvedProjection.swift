@@ -4,10 +4,11 @@ import AttentionTensors
 ///
 /// Parameters: `NAME_proj`, and `NAME_conv1d` if there is a convolution.
 struct ConvolvedProjection: Sendable {
-  private let name: String
-  private let projection: Linear
-  private let convolution: ShortConvolution?
-  private let appliesSiLU: Bool
+  /// That of the convolution's state.
+  let name: String
+  let projection: Linear
+  let convolution: ShortConvolution?
+  let appliesSiLU: Bool
 
   /// - Parameters:
   ///   - name: the beginning of the parameters' names.

@@ -3,15 +3,15 @@ import AttentionTensors
 
 /// What the exact attention mixers share: projections, norms, rotary positions, window and cache.
 struct ExactProjections: Sendable {
-  private let hidden: Int
-  private let options: ExactAttentionOptions
-  private let layout: ExactAttentionOptions.Layout
+  let hidden: Int
+  let options: ExactAttentionOptions
+  let layout: ExactAttentionOptions.Layout
   /// The projections of queries, keys and values, or the one of all three.
-  private let inputs: [Linear]
-  private let queryNorm: Norm?
-  private let keyNorm: Norm?
-  private let sinks: Tensor?
-  private let output: Linear
+  let inputs: [Linear]
+  let queryNorm: Norm?
+  let keyNorm: Norm?
+  let sinks: Tensor?
+  let output: Linear
 
   var heads: Int { layout.heads }
   var window: Int? { options.window }

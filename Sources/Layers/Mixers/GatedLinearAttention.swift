@@ -17,12 +17,12 @@ import AttentionTensors
 /// hardware-efficient training* (2024).
 public struct GatedLinearAttention: RecurrentMixer, ConfiguredMixer {
   public let hidden: Int
-  private let options: Options
-  private let projections: HeadProjections
+  let options: Options
+  let projections: HeadProjections
   private let featureMap: FeatureMapLayer
-  private let decay: LinearChain
-  private let gate: Linear?
-  private let output: GatedOutput
+  let decay: LinearChain
+  let gate: Linear?
+  let output: GatedOutput
 
   public init(
     hidden: Int, options: Options, outputScale: Double = 1, scope: ParameterScope

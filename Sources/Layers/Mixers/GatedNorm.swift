@@ -30,7 +30,7 @@ public struct GatedNorm: Sendable {
   public let gate: OutputGate
   /// Whether the gate comes before the norm.
   public let gatesFirst: Bool
-  private let groups: Int
+  let groups: Int
 
   /// - Parameters:
   ///   - width: the extent of the last axis.

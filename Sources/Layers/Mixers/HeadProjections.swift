@@ -82,7 +82,7 @@ extension HeadExtents {
 /// Parameters: `q_proj`, `k_proj`, `v_proj`, and `q_conv1d`, `k_conv1d`, `v_conv1d`.
 struct HeadProjections: Sendable {
   let extents: HeadExtents
-  private let query, key, value: ConvolvedProjection
+  let query, key, value: ConvolvedProjection
 
   /// - Parameters:
   ///   - hidden: the hidden size.

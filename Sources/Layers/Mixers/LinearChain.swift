@@ -2,7 +2,7 @@ import AttentionTensors
 
 /// Projections one after the other, as the low-rank ones of gates: y = W₂ W₁ x + b.
 struct LinearChain: Sendable {
-  private let layers: [Linear]
+  let layers: [Linear]
 
   init(_ layers: [Linear]) { self.layers = layers }
 

@@ -9,7 +9,7 @@ import AttentionTensors
 /// Parameters: `q_proj`, `k_proj`, `v_proj`, `o_proj`, and with the options that need them `q_norm`, `k_norm`
 /// and `sinks` [heads].
 public struct SoftmaxAttention: TokenMixer {
-  private let projections: ExactProjections
+  let projections: ExactProjections
   private let scale: Scale?
 
   /// - Parameters:

@@ -13,9 +13,9 @@ import AttentionTensors
 /// Reference: Gu, Dao, [*Mamba*](https://arxiv.org/abs/2312.00752) (2023), section 3.6 for the first steps.
 struct StepDecay: Sendable {
   /// a [heads], or [heads, 1] with channels.
-  private let logRates: Tensor
+  let logRates: Tensor
   /// b [heads], or [heads, channels].
-  private let bias: Tensor
+  let bias: Tensor
 
   /// The rates e^a are drawn between these.
   private static let rates = 1.0...16

@@ -193,7 +193,7 @@ extension Tensor {
   }
 
   /// A contiguous copy.
-  func copied() throws -> Tensor {
+  package func copied() throws -> Tensor {
     if isPlaceholder { return try .placeholder(shape, dtype: dtype, device: device) }
     if device != .cpu { return try copiedOnDevice() }
     return try Tensor.filling(shape, dtype: dtype) {

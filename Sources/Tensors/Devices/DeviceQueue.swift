@@ -108,13 +108,15 @@ public final class DeviceQueue: Sendable {
   }
 
   /// ``launch(_:element:definitions:isSpecific:grid:threads:sharedBytes:_:)`` for a kernel that the caller
-  /// keeps, with its shared memory.
+  /// keeps, with its shared memory. Where it is cooperative, all its blocks run at the same time.
   public func launch(
-    _ kernel: DeviceKernel, grid: (Int, Int, Int), threads: Int, _ parameters: some BitwiseCopyable
+    _ kernel: DeviceKernel, grid: (Int, Int, Int), threads: Int, isCooperative: Bool = false,
+    _ parameters: some BitwiseCopyable
   ) throws {
     guard grid.0 > 0, grid.1 > 0, grid.2 > 0 else { return }
     try kernel.module(on: device).launch(
-      grid: grid, threads: threads, sharedBytes: kernel.request.sharedBytes, parameters, in: stream)
+      grid: grid, threads: threads, sharedBytes: kernel.request.sharedBytes,
+      isCooperative: isCooperative, parameters, in: stream)
   }
 
   /// The kernel, looked up without composing names.

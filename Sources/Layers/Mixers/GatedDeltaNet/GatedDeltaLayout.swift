@@ -43,7 +43,7 @@ protocol GatedDeltaProjections: Sendable {
 }
 
 /// One projection for each of the tensors.
-private struct SeparateProjections: GatedDeltaProjections {
+struct SeparateProjections: GatedDeltaProjections {
   let heads: HeadProjections
   let steps, beta: Linear
   let gate: Linear?

@@ -17,10 +17,10 @@ import AttentionTensors
 /// [*Gated delta networks: improving Mamba2 with delta rule*](https://arxiv.org/abs/2412.06464) (2024).
 public struct GatedDeltaNet: RecurrentMixer, ConfiguredMixer {
   public let hidden: Int
-  private let options: Options
-  private let projections: any GatedDeltaProjections
-  private let decay: StepDecay
-  private let output: GatedOutput
+  let options: Options
+  let projections: any GatedDeltaProjections
+  let decay: StepDecay
+  let output: GatedOutput
 
   public init(hidden: Int, options: Options, outputScale: Double, scope: ParameterScope) throws {
     try options.validate(hidden: hidden)

@@ -137,7 +137,7 @@ extension Tensor {
 
   /// Writes the elements to the memory of `target`, a view of this shape on the same GPU that nobody
   /// reads yet.
-  func copyElements(to target: Tensor) throws {
+  package func copyElements(to target: Tensor) throws {
     try launch("tensors/copy", to: target) {
       TensorsCopyParameters(source: $0, target: $1, layout: $2, size: Int32(dtype.size))
     }
