@@ -124,6 +124,7 @@ public final class Engine: Sendable {
     var running: [RunningSequence] = []
     var prefixes = PrefixCache(limit: limits.prefixBytes, pieceLength: limits.pieceLength)
     var nextPrompt = 0
+    var memory = MemoryTrim()
     while true {
       let isStopped = take(into: &running)
       if isStopped {
@@ -132,7 +133,10 @@ public final class Engine: Sendable {
       }
       guard !running.isEmpty else {
         monitor.observe(running: 0, waiting: 0, stateBytes: 0, prefixes: prefixes)
-        wake.wait()
+        if wake.wait(timeout: .now() + MemoryTrim.idleSeconds) == .timedOut {
+          memory.trim()
+          wake.wait()
+        }
         continue
       }
       step(&running)
@@ -141,6 +145,7 @@ public final class Engine: Sendable {
       monitor.observe(
         running: running.count, waiting: inbox.withLock(\.waiting.count),
         stateBytes: running.reduce(0) { $0 + $1.byteCount }, prefixes: prefixes)
+      memory.trimIfDue()
     }
   }
 

@@ -1,3 +1,5 @@
+import AttentionTensors
+
 extension Monitor.Values {
   /// The numbers in Prometheus' text format.
   func prometheus(limits: ServingLimits) -> String {
@@ -34,6 +36,8 @@ extension Monitor.Values {
     counter("generated_tokens_total", "Tokens generated.", generatedTokens)
     gauge("state_bytes", "Memory of the caches of sequences under way.", stateBytes)
     gauge("prefix_bytes", "Memory of states kept for later prompts.", prefixBytes)
+    gauge("tensor_bytes", "Memory of all tensors, weights included.", MemoryPool.heldBytes)
+    gauge("tensor_bytes_free", "Memory kept for further tensors.", MemoryPool.freeBytes)
     gauge("prefix_snapshots", "States kept for later prompts.", prefixCount)
     histogram("queue_seconds", "Time from a request to the start of a sequence.", queueTime)
     histogram("first_token_seconds", "Time from a request to the first token.", firstToken)

@@ -28,6 +28,9 @@ public enum MemoryPool {
   /// Bytes held by living tensors.
   public static var heldBytes: Int { state.withLock { $0.heldBytes } }
 
+  /// Bytes of free blocks that are kept for reuse.
+  public static var freeBytes: Int { state.withLock { $0.freeBytes } }
+
   /// The most bytes that living tensors held since ``resetPeak()``.
   public static var peakBytes: Int { state.withLock { $0.peakBytes } }
 
@@ -97,7 +100,7 @@ public enum MemoryPool {
     return pointer
   }
 
-  /// Returns all free blocks to the system.
+  /// Returns all free blocks to the system, with what the C library keeps of memory that the program has freed.
   public static func trim() {
     let blocks = state.withLock { state in
       defer {
@@ -107,7 +110,12 @@ public enum MemoryPool {
       return state.free.flatMap { $0 }
     }
     for block in blocks { free(UnsafeMutableRawPointer(bitPattern: block)) }
+    _ = returnUnused?(0)
   }
+
+  /// glibc's `malloc_trim`, which Swift's Glibc does not declare; nil with other libraries.
+  private static let returnUnused: (@convention(c) (Int) -> Int32)? = dlsym(nil, "malloc_trim")
+    .map { unsafeBitCast($0, to: (@convention(c) (Int) -> Int32).self) }
 
   static func release(_ pointer: UnsafeMutableRawPointer, _ bytes: Int) {
     let block = BlockSize(atLeast: bytes)
