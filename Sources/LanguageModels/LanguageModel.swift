@@ -150,14 +150,18 @@ public struct LanguageModel: Sendable {
   private func states(_ tokens: Tensor, _ context: TokenContext, _ cache: inout Cache) throws
     -> Tensor
   {
-    var x = try embedding(tokens).scaled(by: description.embeddingScale)
-    if let embeddingNorm { x = try embeddingNorm(x) }
+    var x = try embedded(tokens)
     for (index, steps) in layers.enumerated() {
       for (number, step) in steps.enumerated() {
         x = try step(x, context: context, caches: &cache.layers[index][number])
       }
     }
     return x
+  }
+
+  private func embedded(_ tokens: Tensor) throws -> Tensor {
+    let x = try embedding(tokens).scaled(by: description.embeddingScale)
+    return try embeddingNorm?(x) ?? x
   }
 
   /// The device of the parameters, on which the model runs.
@@ -263,6 +267,46 @@ public struct LanguageModel: Sendable {
       return nil
     } catch let objection as DecodingObjection {
       return objection.description
+    }
+  }
+
+  /// The logits after one more token of each of several sequences: [sequences, vocabulary]. Adds the tokens to the
+  /// caches, which are unchanged if an error is thrown.
+  ///
+  /// On the CPU the projections are one product for all sequences, and each row has the bits that ``step`` gives for
+  /// its sequence alone.
+  ///
+  /// - Parameters:
+  ///   - tokens: one for each sequence, below the vocabulary size.
+  ///   - caches: of as many sequences, each of any length.
+  /// - Throws: `LayerError` or `TensorError`.
+  public func stepTogether(_ tokens: [Int32], caches: inout [Cache]) throws -> Tensor {
+    guard tokens.count == caches.count, !tokens.isEmpty else {
+      throw LayerError.invalidArgument(
+        "tokens", was: "\(tokens.count)", mustBe: "one for each of \(caches.count) caches")
+    }
+    if let other = caches.first(where: { $0.layers.count != layers.count }) {
+      throw LayerError.invalidArgument(
+        "caches", was: "with one of \(other.layers.count) layers",
+        mustBe: "of \(layers.count) layers")
+    }
+    let sequences = try SequenceBatch(tokenCounts: caches.map(\.tokenCount), device: device)
+    for context in sequences.contexts { try layerBounds?.share(in: context) }
+    return try RowByRow.products {
+      var next = caches
+      for sequence in next.indices { try next[sequence].leaveProgram() }
+      var x = try embedded(Tensor(tokens, [tokens.count, 1]))
+      for (index, steps) in layers.enumerated() {
+        for (number, step) in steps.enumerated() {
+          var ofStep = next.map { $0.layers[index][number] }
+          x = try step.together(x, sequences, caches: &ofStep)
+          for sequence in next.indices { next[sequence].layers[index][number] = ofStep[sequence] }
+        }
+      }
+      let result = try logits(of: norm(x))
+      for sequence in next.indices { next[sequence].tokenCount += 1 }
+      caches = next
+      return try result.reshaped([tokens.count, vocabularySize])
     }
   }
 

@@ -65,6 +65,21 @@ public struct TokenContext: Sendable {
     self.positions = try Tensor(positions).moved(to: device)
   }
 
+  /// One token of each of several sequences, which have read these numbers of tokens.
+  init(offsets: [Int], device: Device) throws {
+    for offset in offsets where offset < 0 || offset >= Int(Int32.max) {
+      throw LayerError.invalidArgument(
+        "offsets", was: "with \(offset)", mustBe: "numbers of 32 bits, at least 0")
+    }
+    batch = offsets.count
+    length = 1
+    offset = offsets.max() ?? 0
+    cumulativeLengths = nil
+    paddingMask = nil
+    positions = try Tensor(offsets.map(Int32.init)).moved(to: device)
+    positionLimit = offset + 1
+  }
+
   private static func validated(_ lengths: Tensor, batch: Int, length: Int) throws -> [Int] {
     do {
       return try Check.bounds(lengths, of: "tokens", batch: batch, length: length)

@@ -79,6 +79,29 @@ struct Step: Sendable {
   func callAsFunction(
     _ x: Tensor, context: TokenContext, caches: inout [(any MixerCache)?]
   ) throws -> Tensor {
+    try apply(to: x) { mixer, input, part in
+      try mixer(input, context: context, cache: &caches[part])
+    }
+  }
+
+  /// One token of each of several sequences.
+  ///
+  /// - Parameter caches: those of ``makeCaches()`` of each sequence.
+  func together(
+    _ x: Tensor, _ sequences: SequenceBatch, caches: inout [[(any MixerCache)?]]
+  ) throws -> Tensor {
+    try apply(to: x) { mixer, input, part in
+      var ofPart = caches.map { $0[part] }
+      let output = try mixer.mixTogether(input, sequences, caches: &ofPart)
+      for index in caches.indices { caches[index][part] = ofPart[index] }
+      return output
+    }
+  }
+
+  /// - Parameter mix: calls the mixer that is the part of this number.
+  private func apply(
+    to x: Tensor, mix: (any TokenMixer, Tensor, _ part: Int) throws -> Tensor
+  ) throws -> Tensor {
     let normed = try norm?(x) ?? x
     var sum: Tensor?
     for (index, part) in parts.enumerated() {
@@ -87,7 +110,7 @@ struct Step: Sendable {
       let output: Tensor
       switch part {
       case .mixer(let mixer):
-        output = try mixer(input, context: context, cache: &caches[index])
+        output = try mix(mixer, input, index)
       case .feedForward(let layer): output = try layer(input)
       case .experts(let layer): output = try layer(input)
       }

@@ -43,4 +43,13 @@ public struct CosineAttention: TokenMixer {
       cache: &cache
     ) { try $0.l2Normalized(epsilon: Self.normEpsilon) }
   }
+
+  public func mixTogether(
+    _ x: Tensor, _ sequences: SequenceBatch, caches: inout [(any MixerCache)?]
+  ) throws -> Tensor {
+    try projections.attendTogether(
+      self, x, similarity: .cosine(scale: .perHead(scale), normalizes: false),
+      sequences: sequences, caches: &caches
+    ) { try $0.l2Normalized(epsilon: Self.normEpsilon) }
+  }
 }

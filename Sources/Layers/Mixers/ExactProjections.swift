@@ -57,16 +57,60 @@ struct ExactProjections: Sendable {
     cache: inout (any MixerCache)?, prepare: (Tensor) throws -> Tensor = { $0 }
   ) throws -> Tensor {
     try mixer.validate(x, hidden: hidden, context: context, cache: cache)
+    let heads = try heads(of: x, context, prepare)
+    let attended = try attend(heads, similarity, context, &cache)
+    return try output(of: attended, gate: heads.gate)
+  }
+
+  /// The same for one token of each of several sequences: the projections are one product for all of them, and
+  /// each attends to its own keys.
+  func attendTogether(
+    _ mixer: some TokenMixer, _ x: Tensor, similarity: Similarity, sequences: SequenceBatch,
+    caches: inout [(any MixerCache)?], prepare: (Tensor) throws -> Tensor = { $0 }
+  ) throws -> Tensor {
+    for (context, cache) in zip(sequences.each, caches) {
+      try mixer.validate(x.sliced(0, 0..<1), hidden: hidden, context: context, cache: cache)
+    }
+    let heads = try heads(of: x, sequences.all, prepare)
+    let attended = try sequences.each.enumerated().map { index, context in
+      try attend(heads.ofSequence(index), similarity, context, &caches[index])
+    }
+    return try output(of: .concatenated(attended, 0), gate: heads.gate)
+  }
+
+  /// Queries, keys and values [batch, length, heads, dimension] of some tokens, and the gate of their output.
+  private struct Heads {
+    var queries: Tensor
+    var keys: Tensor
+    var values: Tensor
+    var gate: Tensor?
+
+    func ofSequence(_ index: Int) throws -> Heads {
+      func own(_ tensor: Tensor) throws -> Tensor { try tensor.sliced(0, index..<index + 1) }
+      return Heads(queries: try own(queries), keys: try own(keys), values: try own(values))
+    }
+  }
+
+  private func heads(
+    of x: Tensor, _ context: TokenContext, _ prepare: (Tensor) throws -> Tensor
+  ) throws -> Heads {
     func positioned(_ heads: Tensor) throws -> Tensor {
       let prepared = try prepare(heads)
       return try layout.rotary?(prepared, context: context) ?? prepared
     }
     let projected = try project(x)
-    let queries = try positioned(
-      normalized(projected.queries, queryNorm, heads: layout.heads))
-    var keys = try positioned(normalized(projected.keys, keyNorm, heads: layout.keyValueHeads))
-    var values = try projected.values.separatedHeads(layout.keyValueHeads)
-    var keyMask = context.paddingMask
+    return Heads(
+      queries: try positioned(normalized(projected.queries, queryNorm, heads: layout.heads)),
+      keys: try positioned(normalized(projected.keys, keyNorm, heads: layout.keyValueHeads)),
+      values: try projected.values.separatedHeads(layout.keyValueHeads), gate: projected.gate)
+  }
+
+  /// [batch, length, heads · dimension]: what the queries read. Adds keys and values to the cache.
+  private func attend(
+    _ heads: Heads, _ similarity: Similarity, _ context: TokenContext,
+    _ cache: inout (any MixerCache)?
+  ) throws -> Tensor {
+    var (keys, values, keyMask) = (heads.keys, heads.values, context.paddingMask)
     var kept = try cache.asKind(KeyValueCache.self)
     if let window = kept?.window, window != self.window {
       throw LayerError.invalidArgument(
@@ -82,12 +126,15 @@ struct ExactProjections: Sendable {
     let terms = ScoreTerms(
       softcap: options.softcap, alibi: options.hasALiBi ? .standard : nil, sinks: sinks)
     let result = try attention(
-      queries: queries, keys: keys, values: values, similarity: similarity, mask: mask,
+      queries: heads.queries, keys: keys, values: values, similarity: similarity, mask: mask,
       terms: terms)
     cache = kept
-    var mixed = try result.output.joinedHeads()
-    if let gate = projected.gate { mixed = try mixed * gate.sigmoid() }
-    return try output(mixed)
+    return try result.output.joinedHeads()
+  }
+
+  private func output(of attended: Tensor, gate: Tensor?) throws -> Tensor {
+    guard let gate else { return try output(attended) }
+    return try output(attended * gate.sigmoid())
   }
 
   /// Queries, keys and values [batch, length, heads · dimension], and the gate of the output.

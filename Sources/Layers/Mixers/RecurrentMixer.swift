@@ -35,6 +35,39 @@ extension RecurrentMixer {
     cache = kept
     return output
   }
+
+  /// Mixes with the states of all sequences as those of one batch.
+  public func mixTogether(
+    _ x: Tensor, _ sequences: SequenceBatch, caches: inout [(any MixerCache)?]
+  ) throws -> Tensor {
+    let kept = try caches.map { try $0.asKind(RecurrentCache.self) ?? RecurrentCache() }
+    let first = kept[0].states
+    let isAlike = kept.allSatisfy { cache in
+      cache.states.count == first.count
+        && cache.states.allSatisfy {
+          $1.shape == first[$0]?.shape && $1.shape.rank > 0 && $1.shape[0] == 1
+        }
+    }
+    // Before its first token a sequence has no states.
+    guard kept.count > 1, isAlike else { return try mixEach(x, sequences, caches: &caches) }
+    for (cache, context) in zip(kept, sequences.each) {
+      try validate(
+        x.sliced(0, 0..<1), hidden: hidden, context: context, cache: cache)
+    }
+    var states: [String: Tensor] = [:]
+    for name in first.keys {
+      states[name] = try .concatenated(kept.compactMap { $0.states[name] }, 0)
+    }
+    var stream = TokenStream(context: sequences.all, states: states)
+    let output = try mixed(x, &stream)
+    caches = try kept.enumerated().map { index, cache in
+      var cache = cache
+      cache.advance(
+        by: 1, to: try stream.states.mapValues { try $0.sliced(0, index..<index + 1) })
+      return cache
+    }
+    return output
+  }
 }
 
 /// The tokens of one call of a ``RecurrentMixer``: their context, and the states that the tokens before them

@@ -34,4 +34,11 @@ public struct SoftmaxAttention: TokenMixer {
     try projections.attend(
       self, x, similarity: .dotProduct(scale: scale), context: context, cache: &cache)
   }
+
+  public func mixTogether(
+    _ x: Tensor, _ sequences: SequenceBatch, caches: inout [(any MixerCache)?]
+  ) throws -> Tensor {
+    try projections.attendTogether(
+      self, x, similarity: .dotProduct(scale: scale), sequences: sequences, caches: &caches)
+  }
 }

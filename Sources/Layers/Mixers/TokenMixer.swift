@@ -17,6 +17,19 @@ public protocol TokenMixer: Sendable {
 
   /// A cache before the first token.
   func makeCache() -> any MixerCache
+
+  /// Mixes one token of each of several sequences, with the bits that each would have alone.
+  ///
+  /// The default mixes them one after the other.
+  ///
+  /// - Parameters:
+  ///   - x: `[sequences, 1, hidden]`.
+  ///   - sequences: how far each has come.
+  ///   - caches: one for each sequence, to which its token is added.
+  /// - Throws: ``LayerError``, or what the operator throws.
+  func mixTogether(
+    _ x: Tensor, _ sequences: SequenceBatch, caches: inout [(any MixerCache)?]
+  ) throws -> Tensor
 }
 
 extension TokenMixer {

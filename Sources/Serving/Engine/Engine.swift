@@ -3,9 +3,10 @@ import AttentionTensors
 import Dispatch
 import Synchronization
 
-/// Generates many sequences at once, one model call of each at a time.
+/// Generates many sequences at once.
 ///
-/// One thread runs the model. In a round each sequence under way gets its next token, then prompts are read, a
+/// One thread runs the model. In a round the sequences under way get their next tokens by one model call for each
+/// thread, in which the weights are read once for all of its sequences (`LanguageModel.stepTogether`), then prompts are read, a
 /// piece of one after a piece of the next, as long as ``ServingLimits/prefillSeconds`` allows. So a long prompt
 /// does not hold up the answers of others, and short prompts overtake it.
 ///
@@ -191,10 +192,18 @@ public final class Engine: Sendable {
     let ready = running.indices.filter { !running[$0].isReadingPrompt && !running[$0].isDone }
     guard !ready.isEmpty else { return }
     let before = running.map(\.lastToken)
-    running.withUnsafeMutableBufferPointer { sequences in
-      // Sequences are independent, and a model call inside of this loop runs on one thread.
-      nonisolated(unsafe) let sequences = sequences
-      Threads.forEach(ready.count) { sequences[ready[$0]].step(model: model) }
+    // On a device rows may depend on each other's number, so there each sequence is a group.
+    let count = model.model.device == .cpu ? min(ready.count, Threads.count) : ready.count
+    var groups = (0..<count).map { group in
+      stride(from: group, to: ready.count, by: count).map { running[ready[$0]] }
+    }
+    groups.withUnsafeMutableBufferPointer { groups in
+      // Groups are independent, and a model call inside of this loop runs on one thread.
+      nonisolated(unsafe) let groups = groups
+      Threads.forEach(count) { RunningSequence.stepTogether(&groups[$0], model: model) }
+    }
+    for (place, index) in ready.enumerated() {
+      running[index] = groups[place % count][place / count]
     }
     for index in ready {
       if let last = before[index], let now = running[index].lastToken, now > last {

@@ -33,8 +33,9 @@ final class Ticket: Sendable {
 
 /// A sequence under way.
 ///
-/// It reads its prompt in the pieces, and chooses its tokens from the logits, of `TokenGenerator`; no other sequence
-/// takes part in its model calls. So its tokens are those of `attention generate`, whatever else is served.
+/// It reads its prompt in the pieces, and chooses its tokens from the logits, of `TokenGenerator`. Other sequences may
+/// take part in its model calls, whose rows do not depend on each other. So its tokens are those of `attention
+/// generate`, whatever else is served.
 struct RunningSequence: Sendable {
   let task: GenerationTask
   let index: Int
@@ -112,8 +113,29 @@ struct RunningSequence: Sendable {
     }
   }
 
+  /// Reads the last token of each of some sequences, whose prompts have been read, in one model call, and chooses
+  /// the next of each.
+  static func stepTogether(_ sequences: inout [RunningSequence], model: TextModel) {
+    var caches = sequences.compactMap(\.cache)
+    let tokens = sequences.compactMap(\.last)
+    guard sequences.count > 1, caches.count == sequences.count, tokens.count == sequences.count,
+      let logits = try? model.model.stepTogether(tokens, caches: &caches),
+      let rows = try? logits.elements(as: Float.self)
+    else {
+      // The error of one is not that of others.
+      for index in sequences.indices { sequences[index].step(model: model) }
+      return
+    }
+    let width = model.model.vocabularySize
+    for index in sequences.indices {
+      sequences[index].cache = caches[index]
+      sequences[index].tryChoose(
+        from: Array(rows[index * width..<(index + 1) * width]), model: model)
+    }
+  }
+
   /// Reads the last token and chooses the next.
-  mutating func step(model: TextModel) {
+  private mutating func step(model: TextModel) {
     do {
       guard var next = cache, let last else { return }
       let logits = try model.model.step(Tensor([last], [1, 1]), cache: &next, onlyLast: true)
@@ -122,6 +144,10 @@ struct RunningSequence: Sendable {
     } catch {
       fail(.model("\(error)"))
     }
+  }
+
+  private mutating func tryChoose(from logits: [Float], model: TextModel) {
+    do { try choose(from: logits, model: model) } catch { fail(.model("\(error)")) }
   }
 
   /// Ends the sequence because of `failure`.

@@ -43,7 +43,7 @@ extension Tensor {
     let kernels = InstructionSet.current.kernels
     let multipliesPairs =
       a.dtype == .bfloat16 && kernels.has_bf16 != 0
-      && a.shape[a.rank - 2] >= BFloat16MatrixProduct.leastRows
+      && a.shape[a.rank - 2] >= BFloat16MatrixProduct.leastRows && !RowByRow.isOn
     if a.dtype.isHalfPrecision, !multipliesPairs {
       return try product(a.cast(to: .float32), b.cast(to: .float32)).cast(to: a.dtype)
     }

@@ -29,14 +29,14 @@ struct MatrixProduct {
       result.update(repeating: 0, count: matrices * rows * columns)
       return
     }
-    if rows < Self.packedRows {
+    if rows < Self.packedRows || RowByRow.isOn {
       runRows(matrices, left, leftOffsets, right, rightOffsets, result)
     } else {
       try runPacked(matrices, left, leftOffsets, right, rightOffsets, result)
     }
   }
 
-  /// Row by row, reading the right operand in place.
+  /// Row by row, reading the right operand in place: a strip of it for all rows, while it is in the cache.
   private func runRows(
     _ matrices: Int, _ left: UnsafePointer<Float>, _ leftOffsets: [Int],
     _ right: UnsafePointer<Float>, _ rightOffsets: [Int], _ result: UnsafeMutablePointer<Float>
@@ -49,10 +49,13 @@ struct MatrixProduct {
       let count = min(width, columns - first)
       withUnsafeTemporaryAllocation(of: Float.self, capacity: depth) { row in
         for i in 0..<rows {
-          let x = left + leftOffsets[matrix] + i * leftStrides.row
-          for p in 0..<depth { row[p] = x[p * leftStrides.column] }
+          var x = left + leftOffsets[matrix] + i * leftStrides.row
+          if leftStrides.column != 1 {
+            for p in 0..<depth { row[p] = x[p * leftStrides.column] }
+            x = UnsafePointer(row.baseAddress!)
+          }
           kernels.vector_matrix(
-            count, depth, row.baseAddress!,
+            count, depth, x,
             right + rightOffsets[matrix] + first * rightStrides.column, rightStrides.row,
             rightStrides.column, result + (matrix * rows + i) * columns + first)
         }
