@@ -182,6 +182,70 @@ public struct LanguageModel: Sendable {
 
     fileprivate init(layers: [[[(any MixerCache)?]]]) { self.layers = layers }
 
+    /// The name of a part's tensor in files.
+    private static func prefix(_ layer: Int, _ step: Int, _ part: Int) -> String {
+      "layers.\(layer).steps.\(step).parts.\(part)."
+    }
+
+    /// All tensors of all parts, by names that tell the part.
+    ///
+    /// - Throws: `LayerError` if a mixer's cache is none that can be stored.
+    func contents() throws -> [String: Tensor] {
+      var all: [String: Tensor] = [:]
+      try forEachCache { layer, step, part, cache in
+        for (name, tensor) in try Self.storable(cache).contents().tensors {
+          all[Self.prefix(layer, step, part) + name] = tensor
+        }
+      }
+      return all
+    }
+
+    /// A cache of the same model with other contents.
+    ///
+    /// - Parameters:
+    ///   - contents: of a cache of the model.
+    ///   - tokenCount: how many tokens it has read.
+    /// - Throws: `LayerError` if they are not such.
+    func restored(from contents: [String: Tensor], tokenCount: Int) throws -> Cache {
+      var (restored, used) = (self, 0)
+      try forEachCache { layer, step, part, cache in
+        let prefix = Self.prefix(layer, step, part)
+        let own = contents.filter { $0.key.hasPrefix(prefix) }
+        used += own.count
+        restored.layers[layer][step][part] = try Self.storable(cache).restored(
+          from: CacheContents(
+            tokenCount: tokenCount,
+            tensors: Dictionary(
+              uniqueKeysWithValues: own.map { (String($0.dropFirst(prefix.count)), $1) })))
+      }
+      guard used == contents.count else {
+        throw LayerError.invalidArgument(
+          "contents", was: "of \(contents.count) tensors", mustBe: "of the model's \(used)")
+      }
+      restored.tokenCount = tokenCount
+      return restored
+    }
+
+    private static func storable(_ cache: any MixerCache) throws -> any StorableMixerCache {
+      guard let storable = cache as? any StorableMixerCache else {
+        throw LayerError.invalidArgument(
+          "cache", was: "\(type(of: cache))", mustBe: "a StorableMixerCache, to be kept in a file")
+      }
+      return storable
+    }
+
+    private func forEachCache(
+      _ body: (Int, Int, Int, any MixerCache) throws -> Void
+    ) rethrows {
+      for (layer, steps) in layers.enumerated() {
+        for (step, parts) in steps.enumerated() {
+          for (part, cache) in parts.enumerated() {
+            if let cache { try body(layer, step, part, cache) }
+          }
+        }
+      }
+    }
+
     /// The memory it takes.
     public var byteCount: Int {
       program?.byteCount ?? layers.joined().joined().reduce(0) { $0 + ($1?.byteCount ?? 0) }
@@ -285,12 +349,47 @@ public struct LanguageModel: Sendable {
       throw LayerError.invalidArgument(
         "tokens", was: "\(tokens.count)", mustBe: "one for each of \(caches.count) caches")
     }
+    let sequences = try SequenceBatch(tokenCounts: caches.map(\.tokenCount), device: device)
+    return try step(tokens, sequences, &caches)
+  }
+
+  /// The logits after each of several tokens that follow those in `cache`, [tokens, vocabulary], and the cache after
+  /// each.
+  ///
+  /// On the CPU they have the bits that ``step`` gives for one token after the other, unlike those of one call for all
+  /// tokens. The projections of exact attention, feed-forward layers and the vocabulary are one product for all
+  /// tokens; recurrent layers read them one after the other.
+  ///
+  /// - Parameters:
+  ///   - tokens: at least one, each below the vocabulary size.
+  ///   - cache: what has been read before.
+  /// - Throws: `LayerError` or `TensorError`.
+  public func stepThrough(_ tokens: [Int32], after cache: Cache) throws -> (
+    logits: Tensor, caches: [Cache]
+  ) {
+    guard !tokens.isEmpty else {
+      throw LayerError.invalidArgument("tokens", was: "none", mustBe: "at least one")
+    }
+    let sequences = try SequenceBatch(
+      tokenCounts: tokens.indices.map { cache.tokenCount + $0 }, isOneSequence: true,
+      device: device)
+    var caches = tokens.indices.map { index in
+      var cache = cache
+      cache.tokenCount += index
+      return cache
+    }
+    let logits = try step(tokens, sequences, &caches)
+    return (logits, caches)
+  }
+
+  private func step(
+    _ tokens: [Int32], _ sequences: SequenceBatch, _ caches: inout [Cache]
+  ) throws -> Tensor {
     if let other = caches.first(where: { $0.layers.count != layers.count }) {
       throw LayerError.invalidArgument(
         "caches", was: "with one of \(other.layers.count) layers",
         mustBe: "of \(layers.count) layers")
     }
-    let sequences = try SequenceBatch(tokenCounts: caches.map(\.tokenCount), device: device)
     for context in sequences.contexts { try layerBounds?.share(in: context) }
     return try RowByRow.products {
       var next = caches

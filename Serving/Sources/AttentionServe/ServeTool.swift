@@ -24,6 +24,9 @@ struct ServeTool: AsyncParsableCommand {
       Serves POST /v1/completions and /v1/chat/completions, GET /v1/models, /health and /metrics, and at / a page \
       that shows what goes on, with a chat. Every request is answered with the tokens that it would get alone. SIGTERM \
       and SIGINT let running answers end; new requests get status 503.
+
+      With --watch the folder is that of a training run, and a page at / shows its figures as they come; no model is \
+      loaded. `attention train --monitor PORT` starts that.
       """)
 
   @Argument(
@@ -91,6 +94,14 @@ struct ServeTool: AsyncParsableCommand {
   )
   var drain = 60.0
 
+  @Flag(help: "Show a training run, whose folder is given, instead of serving a model.")
+  var watch = false
+
+  @Flag(
+    name: .customLong("end-with-parent"),
+    help: "With --watch, end when the process that started this one has ended.")
+  var endsWithParent = false
+
   @Option(help: "Messages of at least this level: debug, info, notice, warning or error.")
   var log = "info"
 
@@ -112,7 +123,8 @@ struct ServeTool: AsyncParsableCommand {
       throw Mistake("--log", was: log, mustBe: "debug, info, notice, warning or error")
     }
     let key = try apiKey()
-    guard key != nil || ["127.0.0.1", "::1", "localhost"].contains(host) else {
+    // The page of a run takes no key.
+    guard key != nil && !watch || ["127.0.0.1", "::1", "localhost"].contains(host) else {
       throw Mistake(
         "--host", was: host, mustBe: "127.0.0.1, ::1 or localhost without --api-key-file")
     }
@@ -122,6 +134,12 @@ struct ServeTool: AsyncParsableCommand {
     LoggingSystem.bootstrap { StreamLogHandler.standardError(label: $0) }
     var logger = Logger(label: "attention.serve")
     logger.logLevel = level
+    guard !watch else {
+      let monitor = RunMonitor(folder: model, process: endsWithParent ? getppid() : nil)
+      return try await RunServer(
+        monitor: monitor, host: host, port: port, endsWithParent: endsWithParent, logger: logger
+      ).run()
+    }
     let text = try textModel()
     let service = Service(
       engine: try Engine(model: text, limits: try limits()), name: servedName,

@@ -13,6 +13,10 @@ struct Generate: ParsableCommand {
 
       With --chat the prompt is a user's message, which the model's chat template puts in its form, and only the \
       answer is written. It ends where the template ends an answer, or with the model's end tokens.
+
+      --save-state writes the model's state after the last token to a file. --load-state continues from it, after \
+      --prompt if that is given, and writes only the continuation, whose tokens are those of one that was not \
+      interrupted. With --tokens 0 the state is that after the prompt, for any number of continuations.
       """)
 
   @Argument(
@@ -59,6 +63,25 @@ struct Generate: ParsableCommand {
     parsing: .unconditional, help: "The same seed gives the same text.", transform: Number.seed)
   var seed: UInt64 = 0
 
+  @Option(
+    parsing: .unconditional,
+    help: "This many continuations of one state, with seeds from --seed on.",
+    transform: Number.whole)
+  var samples = 1
+
+  @Option(
+    parsing: .unconditional,
+    help:
+      "Guesses at most so many tokens from earlier text and checks them in one step. The tokens stay the same. On cpu.",
+    transform: Number.whole)
+  var speculate = 0
+
+  @Option(name: .customLong("save-state"), help: "A file for the state after the last token.")
+  var saveState: String?
+
+  @Option(name: .customLong("load-state"), help: "A file of --save-state to continue from.")
+  var loadState: String?
+
   @Option(help: "cpu, cuda or cuda:N.")
   var device = "cpu"
 
@@ -75,10 +98,20 @@ struct Generate: ParsableCommand {
     guard chat || system == nil else {
       throw ValidationError("--system is given without --chat, which has messages")
     }
+    guard !chat || loadState == nil else {
+      throw ValidationError("--chat and --load-state are both given; a state is continued by text")
+    }
+    guard samples >= 1 else {
+      throw ValidationError("--samples is \(samples); it must be at least 1")
+    }
+    guard samples == 1 || saveState == nil else {
+      throw ValidationError("--samples and --save-state are both given; there must be one state")
+    }
   }
 
   private static func numbers(_ text: String) throws -> [Int32] {
-    try text.split(separator: ",", omittingEmptySubsequences: false).map {
+    guard !text.isEmpty else { return [] }
+    return try text.split(separator: ",", omittingEmptySubsequences: false).map {
       guard let number = Int32($0) else {
         throw ValidationError("\"\($0)\" is not the number of a token")
       }
@@ -92,20 +125,60 @@ struct Generate: ParsableCommand {
     options.topK = topK
     options.topP = topP
     options.seed = seed
+    options.guessLength = speculate
     try options.validate()
     let device = try OperatorFlags.device(named: device)
     if let promptTokens {
       let model = try SavedModel.read(checkpoint, dtype: dtype, on: device)
-      return try NumberStream(model: model, options: options).write(after: promptTokens)
+      return try generate(model, options, prompt: { promptTokens }) { generator, _ in
+        try NumberStream.write(&generator)
+      }
     }
     let model = try SavedModel.readText(checkpoint, dtype: dtype, on: device)
     options.endTokens = model.endTokens
-    let prompt = try prompt ?? StandardInput.text() ?? "\n"
-    guard chat else { return try TextStream(model: model, options: options).write(prompt: prompt) }
-    let messages = [system.map { ("system", $0) }, ("user", prompt)].compactMap { $0 }
-    let conversation = try model.chat(messages.map { .message(role: $0, content: $1) })
-    options.endTokens = conversation.endTokens
-    try TextStream(model: model, options: options).write(after: conversation.tokens)
+    // A continuation does not begin a text.
+    let text = try loadState == nil ? prompt ?? StandardInput.text() ?? "\n" : prompt ?? ""
+    var tokens = {
+      try loadState == nil ? model.tokens(of: text) : model.tokens(ofConversation: text)
+    }
+    if chat {
+      let messages = [system.map { ("system", $0) }, ("user", text)].compactMap { $0 }
+      let conversation = try model.chat(messages.map { .message(role: $0, content: $1) })
+      options.endTokens = conversation.endTokens
+      tokens = { conversation.tokens }
+    }
+    let stream = TextStream(model: model, options: options)
+    let shown = chat || loadState != nil ? "" : text
+    try generate(model.model, options, prompt: tokens) { generator, number in
+      if samples > 1 { print("--- sample \(number + 1), seed \(seed &+ UInt64(number)) ---") }
+      try stream.write(shown, &generator)
+    }
+  }
+
+  /// Generates the samples, each of which `write` writes, and saves the state.
+  private func generate(
+    _ model: LanguageModel, _ options: GenerationOptions, prompt: () throws -> [Int32],
+    write: (inout TokenGenerator, _ number: Int) throws -> Void
+  ) throws {
+    let loaded = try loadState.map { try GenerationState(path: $0, model: model) }
+    let prompt = try prompt()
+    func generator(_ options: GenerationOptions) throws -> TokenGenerator {
+      guard let loaded else { return try TokenGenerator(model, prompt: prompt, options: options) }
+      return try TokenGenerator(model, continuing: loaded, prompt: prompt, options: options)
+    }
+    var first = try generator(options)
+    guard samples > 1 else {
+      try write(&first, 0)
+      if let saveState { try first.state().write(to: saveState, model: model) }
+      return
+    }
+    let start = try first.state()
+    for number in 0..<samples {
+      var options = options
+      options.seed = seed &+ UInt64(number)
+      var sample = try TokenGenerator(model, continuing: start, options: options)
+      try write(&sample, number)
+    }
   }
 }
 

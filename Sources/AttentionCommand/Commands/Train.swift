@@ -18,6 +18,9 @@ struct Train: ParsableCommand {
       exit code 130, SIGTERM with 143, a closing terminal (SIGHUP) with 129; a second Ctrl-C ends it \
       at once.
 
+      --monitor PORT shows the run's figures as they come, on a page at http://127.0.0.1:PORT/, until it ends. \
+      `attention serve FOLDER --watch` shows any run's.
+
       --keys prints every key of a configuration with its default and meaning; the page is \
       CONFIGURATION.md in the repository too.
       """)
@@ -33,6 +36,11 @@ struct Train: ParsableCommand {
   @Option(help: "cpu, cuda or cuda:N. A run may be resumed on another device.")
   var device = "cpu"
 
+  @Option(
+    help: "Show the run on a page at this port of this machine; 0 takes a free one.",
+    transform: Number.whole)
+  var monitor: Int?
+
   @Flag(help: "Print all configuration keys and exit.")
   var keys = false
 
@@ -46,6 +54,9 @@ struct Train: ParsableCommand {
     guard keys || configuration != nil else {
       throw ValidationError("Missing expected argument '<config.json5>'")
     }
+    if let monitor, !(0...65_535).contains(monitor) {
+      throw ValidationError("--monitor is \(monitor); it must be from 0 to 65535")
+    }
   }
 
   func run() throws {
@@ -58,6 +69,18 @@ struct Train: ParsableCommand {
     let device = try OperatorFlags.device(named: device)
     let trainer = try Trainer(
       settings, relativeTo: Self.folder(of: configuration), device: device)
+    let page = try monitor.map {
+      try ServeProgram.start([
+        settings.training.outputDirectory, "--watch", "--end-with-parent", "--port", "\($0)",
+        "--log", "notice",
+      ])
+    }
+    defer {
+      if let page {
+        kill(page, SIGTERM)
+        waitpid(page, nil, 0)
+      }
+    }
     StopSignals.install()
     var reporter = ProgressReporter()
     // An error must not continue the line of the bar either.

@@ -1,7 +1,5 @@
 @preconcurrency import AttentionCLibrary
 import AttentionCUDA
-import AttentionLanguageModels
-import AttentionTokenizers
 
 /// Results, which `print` buffers.
 enum StandardOutput {
@@ -86,52 +84,4 @@ enum StandardInput {
 
   /// A limit for endless input.
   private static let mostBytes = 64 << 20
-}
-
-/// A model's text, written to standard output as it is generated. On a terminal control characters are escaped: a
-/// model's output must not control its user's terminal.
-struct TextStream {
-  let model: TextModel
-  let options: GenerationOptions
-
-  /// Writes `prompt` and its continuation, and ends the line.
-  func write(prompt: String) throws {
-    try write(prompt, after: model.tokens(of: prompt))
-  }
-
-  /// Writes what follows the prompt's tokens, behind `text`, and ends the line.
-  func write(_ text: String = "", after prompt: [Int32]) throws {
-    var generator = try TokenGenerator(model.model, prompt: prompt, options: options)
-    var decoder = model.decoder()
-    var text = text
-    repeat {
-      print(Self.shown(text), terminator: "")
-      try StandardOutput.flush()
-      guard let token = try generator.next() else { break }
-      text = decoder.append(token)
-    } while true
-    print(Self.shown(decoder.finish()))
-  }
-
-  private static func shown(_ text: String) -> String {
-    isatty(STDOUT_FILENO) == 0 ? text : text.escaped(keeping: ["\n", "\t"])
-  }
-}
-
-/// The numbers of the tokens that a model generates, written to standard output as they come.
-struct NumberStream {
-  let model: LanguageModel
-  let options: GenerationOptions
-
-  /// Writes the tokens that follow `prompt` with spaces between them, and ends the line.
-  func write(after prompt: [Int32]) throws {
-    var generator = try TokenGenerator(model, prompt: prompt, options: options)
-    var separator = ""
-    while let token = try generator.next() {
-      print("\(separator)\(token)", terminator: "")
-      try StandardOutput.flush()
-      separator = " "
-    }
-    print()
-  }
 }

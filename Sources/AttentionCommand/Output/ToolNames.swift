@@ -9,6 +9,7 @@ enum ToolNames {
   private static let names = [
     "temperature": "--temperature",
     "topK": "--top-k", "topP": "--top-p", "maximumTokens": "--tokens", "prompt": "--prompt",
+    "guessLength": "--speculate",
     "vocabularySize": "--vocabulary", "minimumFrequency": "--minimum-frequency",
     "specialTokens": "--special",
     "initialKeyState": "initial_state", "writes": "slots", "paddingMask": "padding_mask",

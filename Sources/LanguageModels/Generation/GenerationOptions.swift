@@ -20,6 +20,11 @@ public struct GenerationOptions: Hashable, Sendable {
   /// Prompts are read in pieces of this many tokens, which bounds the memory that a long one needs.
   public var prefillLength = 512
 
+  /// The most tokens that are guessed from earlier ones after the same last tokens, and read in one call with the
+  /// token before them; 0 guesses none. Tokens are the same with and without guesses, whatever the temperature: a
+  /// guess counts if it is the token that is chosen then. On the CPU only.
+  public var guessLength = 0
+
   public init(maximumTokens: Int? = nil) { self.maximumTokens = maximumTokens }
 
   /// Throws ``GenerationError/invalidArgument(_:was:mustBe:)`` for the first invalid value.
@@ -39,6 +44,7 @@ public struct GenerationOptions: Hashable, Sendable {
     try require(
       stopSequences.allSatisfy { !$0.isEmpty }, "stopSequences", stopSequences,
       "without empty sequences")
+    try require(guessLength >= 0, "guessLength", guessLength, "at least 0")
     try require(prefillLength >= 1, "prefillLength", prefillLength, "at least 1")
   }
 }

@@ -6,11 +6,15 @@ public struct Sampler: Sendable {
   private let options: GenerationOptions
   private var generator: Philox
 
+  /// - Parameters:
+  ///   - options: how tokens are chosen.
+  ///   - count: how many choices were made before.
   /// - Throws: ``GenerationError/invalidArgument(_:was:mustBe:)``.
-  public init(_ options: GenerationOptions) throws {
+  public init(_ options: GenerationOptions, skipping count: Int = 0) throws {
     try options.validate()
     self.options = options
-    generator = Philox(seed: options.seed, label: "generation")
+    let stream = Philox(seed: options.seed, label: "generation")
+    generator = Philox(seed: stream.key, position: UInt64(max(0, count)))
   }
 
   /// The next token.

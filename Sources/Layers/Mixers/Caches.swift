@@ -7,11 +7,11 @@ import AttentionTensors
 public struct KeyValueCache: MixerCache {
   /// How many tokens a query attends to, its own included; nil for all.
   public let window: Int?
-  public private(set) var tokenCount = 0
-  private var keys: GrowableRows?
-  private var values: GrowableRows?
+  public internal(set) var tokenCount = 0
+  private(set) var keys: GrowableRows?
+  private(set) var values: GrowableRows?
   /// Which of the kept tokens are not padding; nil as long as all are.
-  private var mask: GrowableRows?
+  private(set) var mask: GrowableRows?
 
   public var byteCount: Int {
     (keys?.byteCount ?? 0) + (values?.byteCount ?? 0) + (mask?.byteCount ?? 0)

@@ -68,14 +68,12 @@ struct ExactProjections: Sendable {
     _ mixer: some TokenMixer, _ x: Tensor, similarity: Similarity, sequences: SequenceBatch,
     caches: inout [(any MixerCache)?], prepare: (Tensor) throws -> Tensor = { $0 }
   ) throws -> Tensor {
-    for (context, cache) in zip(sequences.each, caches) {
-      try mixer.validate(x.sliced(0, 0..<1), hidden: hidden, context: context, cache: cache)
-    }
     let heads = try heads(of: x, sequences.all, prepare)
-    let attended = try sequences.each.enumerated().map { index, context in
-      try attend(heads.ofSequence(index), similarity, context, &caches[index])
+    let attended = try sequences.forEach(&caches) { index, context, cache in
+      try mixer.validate(x.sliced(0, 0..<1), hidden: hidden, context: context, cache: cache)
+      return try attend(heads.ofSequence(index), similarity, context, &cache)
     }
-    return try output(of: .concatenated(attended, 0), gate: heads.gate)
+    return try output(of: attended, gate: heads.gate)
   }
 
   /// Queries, keys and values [batch, length, heads, dimension] of some tokens, and the gate of their output.

@@ -112,7 +112,7 @@ extension ForgettingAttention {
   }
 
   /// Keys and values, and the gate of each of their tokens.
-  struct Cache: MixerCache {
+  struct Cache: StorableMixerCache {
     private var rows: KeyValueCache
     private var gates: GrowableRows?
 
@@ -120,6 +120,32 @@ extension ForgettingAttention {
 
     var tokenCount: Int { rows.tokenCount }
     var byteCount: Int { rows.byteCount + (gates?.byteCount ?? 0) }
+
+    private static let gatesName = "gates"
+
+    func contents() throws -> CacheContents {
+      var contents = try rows.contents()
+      contents.tensors[Self.gatesName] = try gates?.tensor()
+      return contents
+    }
+
+    func restored(from contents: CacheContents) throws -> Cache {
+      var ofRows = contents
+      let newGates = ofRows.tensors.removeValue(forKey: Self.gatesName)
+      var restored = self
+      restored.rows = try rows.restored(from: ofRows)
+      guard let newGates, let own = try gates?.tensor(), let count = restored.rows.keys?.count
+      else {
+        throw LayerError.invalidArgument(
+          "contents", was: "without gates", mustBe: "those of a cache that has read a token")
+      }
+      let ownGates = CacheContents(tokenCount: count, tensors: [Self.gatesName: newGates])
+      var rows = try GrowableRows(
+        batch: own.shape[0], rowShape: Shape([own.shape[2]]), dtype: own.dtype, device: own.device)
+      try rows.append(ownGates.tensor(Self.gatesName, rows: count, like: own))
+      restored.gates = rows
+      return restored
+    }
 
     /// What the queries of a call may attend to.
     struct Visible {

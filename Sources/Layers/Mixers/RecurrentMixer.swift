@@ -40,6 +40,7 @@ extension RecurrentMixer {
   public func mixTogether(
     _ x: Tensor, _ sequences: SequenceBatch, caches: inout [(any MixerCache)?]
   ) throws -> Tensor {
+    guard !sequences.isOneSequence else { return try mixEach(x, sequences, caches: &caches) }
     let kept = try caches.map { try $0.asKind(RecurrentCache.self) ?? RecurrentCache() }
     let first = kept[0].states
     let isAlike = kept.allSatisfy { cache in

@@ -18,6 +18,8 @@ struct MatrixProduct {
   private static let pieceDepth = 256
   /// Below this many rows, packing costs more than it saves.
   private static let packedRows = 4
+  /// A part of the right operand that several rows read one after the other: half of a first-level cache.
+  private static let rowwisePartElements = 4096
 
   /// Computes `matrices` products; matrix i starts at offset i of each operand and at i·rows·columns in the
   /// row-major result.
@@ -44,20 +46,26 @@ struct MatrixProduct {
     let kernels = InstructionSet.current.kernels
     let width = max(16, 32_768 / depth)
     let strips = columns.pieces(of: width)
+    // Several rows read a part of the strip one after the other, while it is in the first-level cache. Where columns
+    // are contiguous, a result is a dot product of its own, so no bit depends on the parts.
+    let part =
+      rows > 1 && rightStrides.row == 1 ? max(1, Self.rowwisePartElements / depth) : width
     Threads.forEach(matrices * strips) { task in
       let (matrix, first) = (task / strips, task % strips * width)
-      let count = min(width, columns - first)
+      let end = min(columns, first + width)
       withUnsafeTemporaryAllocation(of: Float.self, capacity: depth) { row in
-        for i in 0..<rows {
-          var x = left + leftOffsets[matrix] + i * leftStrides.row
-          if leftStrides.column != 1 {
-            for p in 0..<depth { row[p] = x[p * leftStrides.column] }
-            x = UnsafePointer(row.baseAddress!)
+        for column in stride(from: first, to: end, by: part) {
+          for i in 0..<rows {
+            var x = left + leftOffsets[matrix] + i * leftStrides.row
+            if leftStrides.column != 1 {
+              for p in 0..<depth { row[p] = x[p * leftStrides.column] }
+              x = UnsafePointer(row.baseAddress!)
+            }
+            kernels.vector_matrix(
+              min(part, end - column), depth, x,
+              right + rightOffsets[matrix] + column * rightStrides.column, rightStrides.row,
+              rightStrides.column, result + (matrix * rows + i) * columns + column)
           }
-          kernels.vector_matrix(
-            count, depth, x,
-            right + rightOffsets[matrix] + first * rightStrides.column, rightStrides.row,
-            rightStrides.column, result + (matrix * rows + i) * columns + first)
         }
       }
     }

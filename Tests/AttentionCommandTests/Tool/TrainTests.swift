@@ -37,6 +37,47 @@ import Testing
     expectMistake(try tool("generate", tool.path("run"), "--tokens", "-1"), "--tokens is -1")
   }
 
+  @Test func aSavedStateIsContinuedWithTheSameTokens() throws {
+    let tool = try makeTool()
+    #expect(try tool("train", tool.path("tiny.json5")).exitCode == 0)
+    func generate(_ arguments: String...) throws -> Tool.Outcome {
+      try tool.run(["generate", tool.path("run"), "--seed", "3"] + arguments)
+    }
+    let (prompt, state) = ("102,117,110,99,32,102,117,110,99,32", tool.path("state"))
+    let whole = try generate("--prompt-tokens", prompt, "--tokens", "20")
+    #expect(whole.exitCode == 0 && whole.output.split(separator: " ").count == 20)
+    let first = try generate(
+      "--prompt-tokens", prompt, "--tokens", "7", "--save-state", state)
+    let second = try generate(
+      "--load-state", state, "--prompt-tokens", "", "--tokens", "13")
+    #expect(
+      first.output.dropLast() + " " + second.output == whole.output,
+      "\(first.error)\(second.error)")
+    let guessed = try generate("--prompt-tokens", prompt, "--tokens", "20", "--speculate", "5")
+    #expect(guessed.output == whole.output)
+
+    // Many continuations of a prompt that is read once.
+    #expect(
+      try generate("--prompt-tokens", prompt, "--tokens", "0", "--save-state", state).exitCode == 0)
+    let samples = try generate(
+      "--load-state", state, "--prompt-tokens", "", "--tokens", "20", "--samples", "3")
+    let lines = samples.output.split(separator: "\n")
+    #expect(lines.count == 3 && lines[0] + "\n" == whole.output && Set(lines).count == 3)
+    #expect(try generate("--load-state", state, "--prompt", "x", "--tokens", "3").exitCode == 0)
+
+    expectMistake(try generate("--load-state", tool.path("absent")), "absent")
+    expectMistake(try generate("--load-state", tool.path("tiny.json5")), "tiny.json5")
+    expectMistake(
+      try generate("--load-state", state, "--dtype", "bfloat16"), "state", "another model")
+    let bytes = try Data(contentsOf: URL(filePath: state))
+    try bytes.dropLast(100).write(to: URL(filePath: tool.path("short")))
+    expectMistake(try generate("--load-state", tool.path("short")), "short")
+    expectMistake(try generate("--samples", "0"), "--samples")
+    expectMistake(try generate("--samples", "2", "--save-state", state), "--save-state")
+    expectMistake(try generate("--load-state", state, "--chat"), "--chat")
+    expectMistake(try generate("--speculate", "-1"), "--speculate")
+  }
+
   @Test func withoutAPromptStandardInputIsContinued() throws {
     let tool = try makeTool()
     #expect(try tool("train", tool.path("tiny.json5")).exitCode == 0)

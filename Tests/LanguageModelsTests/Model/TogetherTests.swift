@@ -22,7 +22,7 @@ import Testing
     }
     var alone = try prompts.map(cache)
     var together = try prompts.map(cache)
-    for members in [[0, 1, 2, 3, 4, 5, 6, 7, 8], [8, 3, 0, 5, 6], [1, 2], [4], [7, 6, 4, 1, 0]] {
+    for members in [[0, 1, 2, 3, 4, 5, 6, 7, 8], [8, 3, 0, 5], [1, 2], [4]] {
       let tokens = members.map { _ in token() }
       var caches = members.map { together[$0] }
       let rows = try model.stepTogether(tokens, caches: &caches)
@@ -48,7 +48,7 @@ import Testing
   func mixersOfAllKindsMixTogether(_ name: String) throws {
     let layer = try JSONValue(json5: "{type: \"\(name)\"}").decoded(as: LayerConfiguration.self)
     var configuration = LanguageModelConfiguration(
-      hiddenSize: 32, layers: LayerSchedule([layer], repeats: 2))
+      hiddenSize: 32, layers: LayerSchedule([layer]))
     configuration.vocabularySize = 40
     try expectTheSameBits(
       LanguageModel(configuration, scope: ParameterScope(seed: 1, dtype: .float32)), name)
