@@ -85,7 +85,8 @@ let package = Package(
     .target(
       name: "AttentionLanguageModels",
       dependencies: [
-        "AttentionLayers", "AttentionTokenizers", "AttentionJSON", "AttentionCUDA",
+        "AttentionOperators", "AttentionLayers", "AttentionTokenizers", "AttentionJSON",
+        "AttentionCUDA",
         "AttentionCLibrary",
       ],
       path: "Sources/LanguageModels"),

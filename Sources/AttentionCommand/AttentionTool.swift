@@ -13,7 +13,8 @@ struct AttentionTool: AsyncParsableCommand {
     version: version,
     subcommands: [
       Devices.self, Explain.self, Run.self, Verify.self, Bench.self, Time.self, Train.self,
-      Generate.self, Serve.self, Logits.self, Import.self, TokenizerCommand.self, Kernels.self,
+      Generate.self, Serve.self, Inspect.self, Logits.self, Import.self, TokenizerCommand.self,
+      Kernels.self,
     ])
 
   /// The version as in CHANGELOG.md, marked while it is unreleased.

@@ -103,6 +103,7 @@ extension OperatorCall {
   @_specialize(where Op == GatedScan)
   @_specialize(where Op == SelectiveScan)
   public func run() throws -> OperatorResults<Op> {
+    CallRecord.add(self)
     let verdict = try Op.registry.verdict(on: problem, kernel)
     let pass = Pass(try verdict.kernel(), try arguments(), places: gradientPlaces)
     let outputs = try pass.outputs()

@@ -127,6 +127,7 @@ struct Generate: ParsableCommand {
     options.seed = seed
     options.guessLength = speculate
     try options.validate()
+    if let saveState { try OutputPath.check(saveState) }
     let device = try OperatorFlags.device(named: device)
     if let promptTokens {
       let model = try SavedModel.read(checkpoint, dtype: dtype, on: device)

@@ -41,7 +41,7 @@ import Testing
       hiddenSize: 32, layers: LayerSchedule([layer]))
     configuration.vocabularySize = 23
     // Half precision of one mixer is that of all: states are kept in their own dtype.
-    for dtype in name == "gated_deltanet" ? [DType.float32, .bfloat16] : [.float32] {
+    for dtype in name == "gated_delta_net" ? [DType.float32, .bfloat16] : [.float32] {
       let model = try LanguageModel(configuration, scope: ParameterScope(seed: 1, dtype: dtype))
       let folder = TemporaryFolder()
       let whole = try model.generate(prompt: prompt, options: options(12))
