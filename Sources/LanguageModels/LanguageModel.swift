@@ -337,7 +337,7 @@ public struct LanguageModel: Sendable {
   /// The logits after one more token of each of several sequences: [sequences, vocabulary]. Adds the tokens to the
   /// caches, which are unchanged if an error is thrown.
   ///
-  /// On the CPU the projections are one product for all sequences, and each row has the bits that ``step`` gives for
+  /// On the CPU the projections are one product for all sequences, and each row has the bits that ``step(_:cache:paddingMask:onlyLast:)`` gives for
   /// its sequence alone.
   ///
   /// - Parameters:
@@ -356,7 +356,7 @@ public struct LanguageModel: Sendable {
   /// The logits after each of several tokens that follow those in `cache`, [tokens, vocabulary], and the cache after
   /// each.
   ///
-  /// On the CPU they have the bits that ``step`` gives for one token after the other, unlike those of one call for all
+  /// On the CPU they have the bits that ``step(_:cache:paddingMask:onlyLast:)`` gives for one token after the other, unlike those of one call for all
   /// tokens. The projections of exact attention, feed-forward layers and the vocabulary are one product for all
   /// tokens; recurrent layers read them one after the other.
   ///

@@ -56,6 +56,19 @@ import Testing
     let guessed = try generate("--prompt-tokens", prompt, "--tokens", "20", "--speculate", "5")
     #expect(guessed.output == whole.output)
 
+    let page = tool.path("page.html")
+    #expect(
+      try tool("inspect", tool.path("run"), "--prompt", "</script> x", "-o", page).exitCode == 0)
+    let html = try String(contentsOf: URL(filePath: page), encoding: .utf8)
+    #expect(html.hasPrefix("<!doctype html>") && html.contains("\"entropy\":"))
+    // The script of the data, and nothing from elsewhere.
+    #expect(html.ranges(of: "</script>").count == 1 && !html.contains("http:"))
+    expectMistake(
+      try tool(
+        "inspect", tool.path("run"), "-o", page, "--prompt", String(repeating: "a", count: 300)),
+      "--prompt is of 300 tokens")
+    expectMistake(try tool("inspect", tool.path("run"), "-o", page), "--prompt")
+
     // Many continuations of a prompt that is read once.
     #expect(
       try generate("--prompt-tokens", prompt, "--tokens", "0", "--save-state", state).exitCode == 0)
