@@ -191,8 +191,9 @@ public struct LanguageModel: Sendable {
     ///
     /// - Throws: `LayerError` if a mixer's cache is none that can be stored.
     func contents() throws -> [String: Tensor] {
-      var all: [String: Tensor] = [:]
-      try forEachCache { layer, step, part, cache in
+      var (all, own): ([String: Tensor], Cache) = ([:], self)
+      try own.leaveProgram()
+      try own.forEachCache { layer, step, part, cache in
         for (name, tensor) in try Self.storable(cache).contents().tensors {
           all[Self.prefix(layer, step, part) + name] = tensor
         }
@@ -208,6 +209,7 @@ public struct LanguageModel: Sendable {
     /// - Throws: `LayerError` if they are not such.
     func restored(from contents: [String: Tensor], tokenCount: Int) throws -> Cache {
       var (restored, used) = (self, 0)
+      restored.program = nil
       try forEachCache { layer, step, part, cache in
         let prefix = Self.prefix(layer, step, part)
         let own = contents.filter { $0.key.hasPrefix(prefix) }
@@ -337,8 +339,8 @@ public struct LanguageModel: Sendable {
   /// The logits after one more token of each of several sequences: [sequences, vocabulary]. Adds the tokens to the
   /// caches, which are unchanged if an error is thrown.
   ///
-  /// On the CPU the projections are one product for all sequences, and each row has the bits that ``step(_:cache:paddingMask:onlyLast:)`` gives for
-  /// its sequence alone.
+  /// On the CPU the projections are one product for all sequences, and each row has the bits that
+  /// ``step(_:cache:paddingMask:onlyLast:)`` gives for its sequence alone.
   ///
   /// - Parameters:
   ///   - tokens: one for each sequence, below the vocabulary size.

@@ -16,7 +16,9 @@ extension Tensor {
   }
 
   /// A contiguous tensor on a GPU with all bits zero.
-  package static func clearedOnDevice(_ shape: Shape, dtype: DType, device: Device) throws -> Tensor {
+  package static func clearedOnDevice(
+    _ shape: Shape, dtype: DType, device: Device
+  ) throws -> Tensor {
     let result = try onDevice(shape, dtype: dtype, device: device)
     if case .device(let memory, let queue) = result.storage {
       try queue.stream.fill(memory, with: 0)
