@@ -91,7 +91,8 @@ def causal_conv1d_update(
         activation: None, "silu" or "swish".
         cache_seqlens: int32 [batch]: the state is a ring, and x is written from
             cache_seqlens % capacity on; by default the state is moved along.
-        conv_state_indices: int32 [batch]: the state of each row; by default the same row.
+        conv_state_indices: int32 [batch]: the state of each row; by default the same row. A row
+            with a negative index is padding: its output is zero, and no state is changed.
 
     Raises:
         ValueError: An invalid argument; the message names it.
@@ -106,7 +107,8 @@ def causal_conv1d_update(
             f"conv_state is {list(conv_state.shape)}; it must be [states, {channels}, capacity],"
             f" the capacity at least {width - 1}")
     rows = None if conv_state_indices is None else conv_state_indices.long()
-    state = conv_state if rows is None else conv_state[rows]
+    is_real = None if rows is None else rows >= 0
+    state = conv_state if rows is None else conv_state[rows.clamp(min=0)]
     if state.shape[0] != batch:
         raise ValueError(
             f"conv_state has {state.shape[0]} states; it must have {batch}, as x has rows")
@@ -124,9 +126,11 @@ def causal_conv1d_update(
         if rows is None:
             conv_state.copy_(kept)
         else:
-            conv_state[rows] = kept.to(conv_state.dtype)
+            conv_state[rows[is_real]] = kept[is_real].to(conv_state.dtype)
     out = F.conv1d(everything.to(weight.dtype), weight[:, None], bias, groups=channels)
     out = _activated(out[..., out.shape[-1] - length:], activation).to(x.dtype)
+    if is_real is not None:
+        out = torch.where(is_real[:, None, None], out, 0)
     return out[..., 0] if is_step else out
 
 

@@ -75,6 +75,23 @@ def test_steps_of_convolution(capacity: int, is_ring: bool) -> None:
     assert torch.equal(states[[0, 2]], untouched)
 
 
+@pytest.mark.parametrize("is_ring", [False, True])
+def test_padded_rows_change_no_state(is_ring: bool) -> None:
+    x, weight = torch.randn(3, 6, 2), torch.randn(6, 4)
+    states = torch.randn(4, 6, 5)
+    rows = torch.tensor([-1, 2, -1], dtype=torch.int32)
+    lengths = torch.tensor([3, 3, 3], dtype=torch.int32) if is_ring else None
+    expected, before = states[2:3].clone(), states.clone()
+    alone = causal_conv1d_update(
+        x[1:2], expected, weight, cache_seqlens=None if lengths is None else lengths[:1])
+    out = causal_conv1d_update(
+        x, states, weight, cache_seqlens=lengths, conv_state_indices=rows)
+    torch.testing.assert_close(out[1:2], alone)
+    assert not out[[0, 2]].any()
+    assert torch.equal(states[2:3], expected)
+    assert torch.equal(states[[0, 1, 3]], before[[0, 1, 3]])
+
+
 def scanned(u, delta, A, B, C, D, z, bias):
     """The selective scan token by token, B and C [batch, groups, states, length]."""
     step = F.softplus(delta + bias[:, None])

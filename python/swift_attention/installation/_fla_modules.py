@@ -352,15 +352,16 @@ def fused_k_rwkv7(
     cu_seqlens_cpu: Optional[Tensor] = None,
 ) -> Tensor:
     """k (1 + (a − 1) ka)"""
-    return torch.addcmul(k, k * (a - 1), ka)
+    wide = k.float()
+    return torch.addcmul(wide, wide * (a.float() - 1), ka.float()).to(k.dtype)
 
 
 def gate_output_correction(
     o: Tensor, r: Tensor, k: Tensor, r_k: Tensor, v: Tensor, g: Tensor
 ) -> Tensor:
     """(o + ⟨r, k r_k⟩ v) g, o and g [B, T, H·D], the others [B, T, H, D]."""
-    strength = torch.einsum("bthd,bthd,hd->bth", r, k, r_k)
-    return (o + (strength[..., None] * v).flatten(-2)) * g
+    strength = torch.einsum("bthd,bthd,hd->bth", r.float(), k.float(), r_k.float())
+    return ((o.float() + (strength[..., None] * v.float()).flatten(-2)) * g.float()).to(o.dtype)
 
 
 def loss_of_module(module: torch.nn.Module, input: Tensor, target: Tensor):
