@@ -163,7 +163,6 @@ DEVICE void store_matrices_transposed(u32 address, const u32 (&r)[4]) {
   machine::together(TransposedMatrixStore::execute, &own);
 }
 
-DEVICE uint4 load_chunk(u32 address) { return *(const uint4 *)at_shared(address); }
 DEVICE u32 load_word(u32 address) { return *(const u32 *)at_shared(address); }
 DEVICE void store_number(u32 address, float number) { *(float *)at_shared(address) = number; }
 

@@ -218,7 +218,7 @@ SELDOM void attend(const DecodingStage &stage, const Workplace &place, int posit
 }
 
 // Adds the parts of each head; nothing is left to do where there was one.
-DEVICE void merge_parts(const DecodingStage &stage, int position, u32 tag) {
+SELDOM void merge_parts(const DecodingStage &stage, int position, u32 tag) {
   const Parts parts(position + 1, stage.splits);
   if (parts.count == 1) return;
   const int dimension = stage.key_dimension;

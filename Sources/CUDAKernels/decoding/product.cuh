@@ -5,6 +5,11 @@
 #include "decoding/tagged.cuh"
 #include "decoding/weights.cuh"
 
+extern __shared__ __align__(1024) u8 shared[];
+
+// Sixteen bytes of shared memory. Unlike instructions of `tile/`, the compiler may start several at once.
+DEVICE uint4 chunk_at(u32 address) { return *(const uint4 *)(shared + (address - shared_address(shared))); }
+
 // What the warps that compute share: a barrier of their own, and the block's memory.
 
 DEVICE void meet() { synchronize(1, decoding_workers); }
@@ -69,10 +74,10 @@ DEVICE float multiply(u32 unit, const Input<Stored<Element>> &input, int start, 
 #pragma unroll 4
   for (int column = first; column < length; column += step) {
     float w[chunk];
-    widen<Element>(w, load_chunk(weights));
+    widen<Element>(w, chunk_at(weights));
 #pragma unroll
     for (int i = 0; i < chunk; i += 4) {
-      const uint4 x = load_chunk(numbers + (i ? input.half : 0));
+      const uint4 x = chunk_at(numbers + (i ? input.half : 0));
       float &sum = sums[i / 4 % 2];
       sum += w[i] * __uint_as_float(x.x);
       sum += w[i + 1] * __uint_as_float(x.y);
@@ -89,7 +94,7 @@ DEVICE float multiply(u32 unit, const Input<Stored<Element>> &input, int start, 
 // that a norm over all columns still lacks.
 template <typename Element, int Kind>
 DEVICE float take_input(const DecodingStage &stage, const Workplace &place, u32 tag) {
-  constexpr int reach = 4;
+  constexpr int reach = 2;
   // What a warp takes at once.
   constexpr int grain = 2 * warp_threads;
   constexpr bool is_grouped = Kind == decoding_grouped;

@@ -23,7 +23,6 @@ DEVICE void gather(const DecodingStage &stage, int token, u32 tag) {
 
 extern "C" __global__ void __launch_bounds__(decoding_threads, 1)
     decoding_step(const __grid_constant__ DecodingStepParameters p) {
-  extern __shared__ __align__(1024) u8 shared[];
   const DecodingLayout layout = decoding_layout(p.widest, p.most_units);
   const WeightRing ring = {shared_address(shared + layout.barriers)};
   DecodingStage *stages = (DecodingStage *)(shared + layout.stages);

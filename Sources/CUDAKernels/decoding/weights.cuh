@@ -63,7 +63,7 @@ DEVICE void copy_stage(DecodingStage *target, const DecodingStage *source, int l
 
 // Called by one warp: fetches all units of the launch's stages in order. `kept` has room for two stages.
 template <typename Number>
-DEVICE void fetch_weights(const DecodingStepParameters &p, const WeightRing &ring, u32 slots,
+SELDOM void fetch_weights(const DecodingStepParameters &p, const WeightRing &ring, u32 slots,
                           DecodingStage *kept) {
   const int lane = threadIdx.x % warp_threads;
   int turn = 0;

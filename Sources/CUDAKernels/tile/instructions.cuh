@@ -89,16 +89,6 @@ DEVICE u32 load_word(u32 address) {
   return result;
 }
 
-// Loads sixteen bytes of shared memory.
-DEVICE uint4 load_chunk(u32 address) {
-  uint4 result;
-  asm volatile("ld.shared.v4.u32 {%0,%1,%2,%3}, [%4];"
-               : "=r"(result.x), "=r"(result.y), "=r"(result.z), "=r"(result.w)
-               : "r"(address)
-               : "memory");
-  return result;
-}
-
 DEVICE void store_number(u32 address, float number) {
   asm volatile("st.shared.f32 [%0], %1;" : : "r"(address), "f"(number) : "memory");
 }
