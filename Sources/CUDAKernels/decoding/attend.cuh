@@ -65,7 +65,7 @@ DEVICE void read_lane(float (&x)[Numbers], const Stored<Element> *row) {
 }
 
 template <typename Element, int Dimension>
-SELDOM void attend(const DecodingStage &stage, const Workplace &place, int position, u32 tag) {
+SELDOM void attend(const DecodingStage &stage, Workplace place, int position, u32 tag) {
   using Number = Stored<Element>;
   constexpr int numbers = Dimension / key_lanes;
   constexpr int pair_size = pair_of<Dimension>;

@@ -21,7 +21,6 @@ struct Workplace {
   float *numbers;
   float *shares;
   float *squares;
-  int turn;  // units read so far
 };
 
 DEVICE float logistic(float x) { return __fdividef(1, 1 + __expf(-x)); }
@@ -115,7 +114,7 @@ DEVICE float take_input(const DecodingStage &stage, const Workplace &place, u32 
     for (int n = 0; n < reach; ++n) {
       const int column = first + 2 * n * decoding_workers;
       if (column >= columns) continue;
-      if (Kind != decoding_plain) weights[n] = *(const float2 *)(norm + (is_grouped ? column % group : column));
+      if (Kind != decoding_plain) weights[n] = *(const float2 *)(norm + column);
       x[n].start(from + column);
       if (is_grouped && gate_kind != decoding_ungated) gates[n].start(gate + column);
     }
@@ -170,9 +169,17 @@ DEVICE float take_input(const DecodingStage &stage, const Workplace &place, u32 
   return 1;
 }
 
-// The warps take the units in turn, and threads finish the rows.
+// The sum of the parts of a row.
+DEVICE float sum_of_parts(const float *shares, int parts) {
+  float sum = shares[0];
+  for (int part = 1; part < parts; ++part) sum += shares[part];
+  return sum;
+}
+
+// The warps take the units in turn, and threads finish the rows. `turn` counts the units before; returns those
+// after the stage.
 template <typename Element>
-DEVICE void run_product(const DecodingStage &stage, Workplace &place, float *logits, u32 tag) {
+DEVICE int run_product(const DecodingStage &stage, const Workplace &place, int turn, float *logits, u32 tag) {
   const int lane = threadIdx.x % warp_threads;
   const int warp = threadIdx.x / warp_threads;
   const Units units(stage);
@@ -189,30 +196,29 @@ DEVICE void run_product(const DecodingStage &stage, Workplace &place, float *log
                            ? take_input<Element, decoding_normalized>(stage, place, tag)
                            : take_input<Element, decoding_grouped>(stage, place, tag);
   const Input<Stored<Element>> input(place.input, units.columns);
-  const int start = (warp - place.turn % decoding_warps + decoding_warps) % decoding_warps;
+  const int start = (warp - turn % decoding_warps + decoding_warps) % decoding_warps;
   for (int unit = start; unit < units.count; unit += decoding_warps) {
-    const int turn = place.turn + unit;
+    const int own_turn = turn + unit;
     const int part = units.part(unit);
-    place.ring.wait(turn);
-    const float share = multiply<Element>(place.slots + turn % decoding_slots * decoding_slot_bytes, input,
+    place.ring.wait(own_turn);
+    const float share = multiply<Element>(place.slots + own_turn % decoding_slots * decoding_slot_bytes, input,
                                           units.start(part), units.length(part));
     __syncwarp();
-    if (lane == 0) place.ring.release(turn);
+    if (lane == 0) place.ring.release(own_turn);
     const float sum = warp_sum(share);
     if (lane == 0) place.shares[unit] = sum;
   }
-  place.turn += units.count;
   meet();
   const float scale = stage.scale;
   for (int own = threadIdx.x; own < units.rows.count; own += decoding_workers) {
     const int row = units.rows.first + own;
-    float sums[2] = {};
-    for (int side = 0; side < units.sides; ++side) {
-      const float *shares = place.shares + (side * units.rows.count + own) * units.parts;
-      for (int part = 0; part < units.parts; ++part) sums[side] += shares[part];
-      sums[side] = factor * sums[side] + read_or(bias, side * stage.rows + row, 0);
+    const float *shares = place.shares + own * units.parts;
+    float y = factor * sum_of_parts(shares, units.parts) + read_or(bias, row, 0);
+    if (units.sides == 2) {
+      const float other = sum_of_parts(shares + units.rows.count * units.parts, units.parts);
+      y = silu(y) * (factor * other + read_or(bias, stage.rows + row, 0));
     }
-    float y = (units.sides == 2 ? silu(sums[0]) * sums[1] : sums[0]) * scale;
+    y *= scale;
     if (adds) {
       if (own >= decoding_workers) residual.start(stage.residual + row);
       y += stage.residual_scale * residual.await(stage.residual + row, tag);
@@ -224,4 +230,5 @@ DEVICE void run_product(const DecodingStage &stage, Workplace &place, float *log
       publish(stage.output + row, y, tag);
     }
   }
+  return turn + units.count;
 }

@@ -126,7 +126,7 @@ DEVICE float sum_of_warps(const float *shares) {
 }
 
 template <typename Element>
-SELDOM void run_recurrence(const DecodingStage &stage, const Workplace &place, int position, u32 tag) {
+SELDOM void run_recurrence(const DecodingStage &stage, Workplace place, int position, u32 tag) {
   constexpr int most_rows = CEIL_DIVIDE(most_key_dimension, decoding_warps);
   const int lane = threadIdx.x % warp_threads;
   const int warp = threadIdx.x / warp_threads;

@@ -13,7 +13,7 @@ using Element = ELEMENT;
 
 // The token's row of a table, a few columns for each block.
 DEVICE void gather(const DecodingStage &stage, int token, u32 tag) {
-  const OwnRows own(stage.columns);
+  const OwnRows own(stage);
   const auto *row = (const Stored<Element> *)stage.table + (i64)token * stage.columns;
   for (int i = threadIdx.x; i < own.count; i += decoding_workers) {
     const int column = own.first + i;
@@ -35,28 +35,31 @@ extern "C" __global__ void __launch_bounds__(decoding_threads, 1)
     fetch_weights<Stored<Element>>(p, ring, shared_address(shared), stages + 2);
     return;
   }
-  Workplace place = {shared_address(shared),
+  const Workplace place = {shared_address(shared),
                      shared_address(shared + layout.numbers),
                      ring,
                      (float *)(shared + layout.numbers),
                      (float *)(shared + layout.shares),
-                     (float *)(shared + layout.squares),
-                     0};
+                     (float *)(shared + layout.squares)};
+  // A stage is on its way to shared memory while the one before runs.
   constexpr int stage_chunks = sizeof(DecodingStage) / chunk_bytes;
-  const int chunk = threadIdx.x;
-  const auto read_chunk = [&](int stage) { return ((const uint4 *)&p.stages[stage])[chunk]; };
   static_assert(stage_chunks <= decoding_workers, "a thread copies one chunk of a stage");
-  if (chunk < stage_chunks) ((uint4 *)&stages[p.first % 2])[chunk] = read_chunk(p.first);
+  const auto start_stage = [&](int number) {
+    if (threadIdx.x >= stage_chunks || number >= p.last) return;
+    const u32 place = threadIdx.x * chunk_bytes;
+    copy_chunk(shared_address(&stages[number % 2]) + place, (const u8 *)&p.stages[number] + place, true);
+    close_copies();
+  };
+  int turn = 0;
+  start_stage(p.first);
+  wait_for_copies<0>();
   meet();
   for (int number = p.first; number < p.last; ++number) {
     const DecodingStage &stage = stages[number % 2];
-    // On its way while the stage runs.
-    uint4 next = {};
-    const bool has_next = chunk < stage_chunks && number + 1 < p.last;
-    if (has_next) next = read_chunk(number + 1);
+    start_stage(number + 1);
     switch (stage.kind) {
       case decoding_gather: gather(stage, p.token, p.tag); break;
-      case decoding_product: run_product<Element>(stage, place, p.logits, p.tag); break;
+      case decoding_product: turn = run_product<Element>(stage, place, turn, p.logits, p.tag); break;
       case decoding_recur: run_recurrence<Element>(stage, place, p.position, p.tag); break;
       case decoding_attend:
         if (stage.key_dimension == 64) {
@@ -67,7 +70,7 @@ extern "C" __global__ void __launch_bounds__(decoding_threads, 1)
         break;
       case decoding_merge: merge_parts(stage, p.position, p.tag); break;
     }
-    if (has_next) ((uint4 *)&stages[(number + 1) % 2])[chunk] = next;
+    wait_for_copies<0>();
     meet();
   }
 }

@@ -15,9 +15,9 @@ struct OwnRows {
   int first;
   int count;
 
-  __device__ explicit OwnRows(int rows)
-      : first((u32)rows * blockIdx.x / gridDim.x),
-        count((u32)rows * (blockIdx.x + 1) / gridDim.x - first) {}
+  __device__ explicit OwnRows(const DecodingStage &stage)
+      : first(stage.block_rows * (int)blockIdx.x + min((int)blockIdx.x, stage.more_rows)),
+        count(stage.block_rows + ((int)blockIdx.x < stage.more_rows)) {}
 };
 
 // What is read of a stage by this block: units, each a part of a row, in this order of rows: all rows of the
@@ -34,7 +34,7 @@ struct Units {
       : columns(stage.columns),
         parts(stage.parts),
         part_columns(stage.part_columns),
-        rows(stage.rows),
+        rows(stage),
         sides(stage.output_kind == decoding_swiglu ? 2 : 1),
         count(sides * rows.count * parts) {}
 

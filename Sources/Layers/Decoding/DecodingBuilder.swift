@@ -78,7 +78,7 @@ public struct DecodingBuilder {
     stage.table = try address(of: table)
     stage.output = stream.address
     stage.scale = Float(scale)
-    stages.append(stage)
+    try append(stage, rows: table.shape[1])
   }
 
   /// A part's input is the stream, normalised.
@@ -123,7 +123,7 @@ public struct DecodingBuilder {
     stage.rows = Int32(options.inner)
     stage.output_kind = Int32(decoding_swiglu)
     stage.output = inner.address
-    append(stage, rows: 2 * options.inner)
+    try append(stage, rows: options.inner, sides: 2)
     try finish(step, .plain(inner), layer.down)
     states.append(nil)
   }
@@ -144,7 +144,7 @@ public struct DecodingBuilder {
     stage.output_kind = Int32(decoding_logits)
     stage.scale = Float(scale)
     stage.softcap = Float(softcap ?? 0)
-    append(stage, rows: vocabularySize)
+    try append(stage, rows: vocabularySize)
     return try DecodingProgram(self)
   }
 }
@@ -179,7 +179,7 @@ extension DecodingBuilder {
     var stage = try product(input, matrices)
     stage.output_kind = Int32(decoding_store)
     stage.output = all.address
-    append(stage, rows: all.count)
+    try append(stage, rows: all.count)
     var first = 0
     return counts.map { count in
       defer { first += count }
@@ -196,20 +196,26 @@ extension DecodingBuilder {
     stage.scale = Float(step.scale)
     stage.residual = stream.address
     stage.residual_scale = Float(step.residualScale)
-    append(stage, rows: next.count)
+    try append(stage, rows: next.count)
     stream = next
   }
 
   /// A stage that is not a product.
   mutating func append(_ stage: DecodingStage) { stages.append(stage) }
 
-  private mutating func append(_ stage: DecodingStage, rows: Int) {
+  /// Adds a product, or a gather, of which a block has some of the rows.
+  ///
+  /// - Parameter sides: 2 if the stage has the rows of two matrices.
+  private mutating func append(_ stage: DecodingStage, rows: Int, sides: Int = 1) throws {
+    var stage = stage
+    let blocks = try DeviceQueue.shared(for: device).device.limits.decodingBlocks
+    stage.block_rows = Int32(rows / blocks)
+    stage.more_rows = Int32(rows % blocks)
     stages.append(stage)
     widest = max(widest, Int(stage.columns))
-    let blocks = (try? DeviceQueue.shared(for: device).device.limits.decodingBlocks) ?? 1
     mostUnits = max(
       mostUnits,
-      (rows.pieces(of: blocks) + 1) * Int(decoding_row_parts(Int(stage.columns), dtype.size)))
+      sides * rows.pieces(of: blocks) * Int(decoding_row_parts(Int(stage.columns), dtype.size)))
   }
 
   /// A vector of numbers without tags, which no step has written.
@@ -270,7 +276,9 @@ extension DecodingBuilder {
       }
       stage.input_kind = Int32(decoding_grouped)
       stage.group = Int32(group)
-      stage.norm = try numbers(of: norm.weight)
+      stage.norm = try numbers(
+        of: .concatenated(
+          [Tensor](repeating: norm.weight.detached(), count: input.vector.count / group), 0))
       stage.epsilon = Float(norm.epsilon)
       if let gate {
         stage.gate = gate.address

@@ -95,7 +95,7 @@ public final class DecodingProgram: @unchecked Sendable {
 extension DeviceLimits {
   /// The blocks of a launch: one for each multiprocessor, which has room for no other beside it. Where stages
   /// are launches of their own, starting blocks is most of the work, so there are few.
-  var decodingBlocks: Int { launchesCooperatively ? multiprocessors : min(multiprocessors, 12) }
+  var decodingBlocks: Int { launchesCooperatively ? multiprocessors : min(multiprocessors, 5) }
 }
 
 /// Why a model has no ``DecodingProgram``.

@@ -76,7 +76,7 @@ struct DecodingStage {
   DEVICE_POINTER(unsigned long long) output;
   float scale;                                  // of the output
   float epsilon;                                // of the norm
-  DEVICE_POINTER(const float) norm;             // [columns] or [group], or null
+  DEVICE_POINTER(const float) norm;             // [columns], or null
 
   // decoding_gather
   DEVICE_POINTER(const void) table;             // [tokens, columns]
@@ -91,6 +91,9 @@ struct DecodingStage {
   float residual_scale;
   float softcap;                                // of logits; 0 for none
   int rows;                                     // of all matrices, or of each of a pair
+  // A block's rows, of which the first `more_rows` blocks have one more; of a gather its columns.
+  int block_rows;
+  int more_rows;
   int parts;                                    // of a row, one for each slot
   int part_columns;
   int matrix_count;
@@ -136,6 +139,7 @@ struct DecodingStage {
   int rotated;
   int splits;
   float score_scale;
+  int unused[2];    // fills the last 16 bytes
 };
 
 // The parameters of a launch, for the stages from `first` to before `last`.
