@@ -55,12 +55,14 @@ struct PartialSum {
 // A lane's numbers of a row: chunks of eight, `key_lanes` chunks apart.
 template <typename Element, int Numbers>
 DEVICE void read_lane(float (&x)[Numbers], const Stored<Element> *row) {
+  constexpr int chunk = chunk_bytes / sizeof(Stored<Element>);
   const int part = threadIdx.x % key_lanes;
 #pragma unroll
-  for (int i = 0; i < Numbers; i += group_size) {
-    const Group group = read_group<Element>(row + i / 8 * 8 * key_lanes + part * 8 + i % 8, group_size);
+  for (int i = 0; i < Numbers; i += chunk) {
+    float numbers[chunk];
+    widen<Element>(numbers, *(const uint4 *)(row + i / 8 * 8 * key_lanes + part * 8 + i % 8));
 #pragma unroll
-    for (int k = 0; k < group_size; ++k) x[i + k] = group.at[k];
+    for (int k = 0; k < chunk; ++k) x[i + k] = numbers[k];
   }
 }
 

@@ -8,8 +8,8 @@ public enum TextFiles {
   /// subfolders.
   ///
   /// Documents come in the order of `paths`, those of a folder sorted by path. Inside folders, names that
-  /// begin with a dot, links to folders and empty files are skipped. Repeated texts are skipped, whatever
-  /// their names.
+  /// begin with a dot, links to folders, empty files and what other programs remove meanwhile are skipped.
+  /// Repeated texts are skipped, whatever their names.
   ///
   /// - Parameters:
   ///   - paths: files and folders, absolute or relative.
@@ -33,7 +33,8 @@ public enum TextFiles {
     var found: [Document] = []
     var seen: Set<[UInt8]> = []
     for file in files {
-      let bytes = try read(file.path)
+      guard let bytes = try unlessRemoved(file.path, isNamed: file.isNamed, { try read(file.path) })
+      else { continue }
       guard !bytes.isEmpty || !file.isNamed else {
         throw TrainingError.text(path: file.path.text, reason: "the file is empty")
       }
@@ -105,8 +106,10 @@ public enum TextFiles {
     var found: [File] = []
     for name in names.sorted(by: { $0.lexicographicallyPrecedes($1) }) where name.first != dot {
       let path = Path(folder, name)
-      switch try kind(of: path, followingLinks: false) {
-      case .folder: found += try files(in: path, extensions: extensions)
+      let kind = try unlessRemoved(path) { try kind(of: path, followingLinks: false) }
+      switch kind ?? .other {
+      case .folder:
+        found += try unlessRemoved(path) { try files(in: path, extensions: extensions) } ?? []
       case .file(let size):
         let ending = name.lastIndex(of: dot).map { Array(name[($0 + 1)...]) } ?? []
         if extensions.contains(ending) {
@@ -116,6 +119,19 @@ public enum TextFiles {
       }
     }
     return found
+  }
+
+  /// What `body` returns; nil if it fails and there is nothing at `path` any more, as where a training run
+  /// removes a checkpoint while its folder is searched.
+  private static func unlessRemoved<R>(
+    _ path: Path, isNamed: Bool = false, _ body: () throws -> R
+  ) throws -> R? {
+    do { return try body() } catch let error as TrainingError {
+      var status = stat()
+      let name = path.bytes.map(CChar.init(bitPattern:)) + [0]
+      guard !isNamed, lstat(name, &status) != 0, errno == ENOENT else { throw error }
+      return nil
+    }
   }
 
   private static func read(_ path: Path) throws -> [UInt8] {
