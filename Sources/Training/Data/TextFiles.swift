@@ -106,8 +106,10 @@ public enum TextFiles {
     var found: [File] = []
     for name in names.sorted(by: { $0.lexicographicallyPrecedes($1) }) where name.first != dot {
       let path = Path(folder, name)
-      let kind = try unlessRemoved(path) { try kind(of: path, followingLinks: false) }
-      switch kind ?? .other {
+      let entry: Kind? = try unlessRemoved(path) {
+        try Self.kind(of: path, followingLinks: false)
+      }
+      switch entry ?? .other {
       case .folder:
         found += try unlessRemoved(path) { try files(in: path, extensions: extensions) } ?? []
       case .file(let size):
