@@ -26,7 +26,8 @@ struct Workplace {
 DEVICE float logistic(float x) { return __fdividef(1, 1 + __expf(-x)); }
 DEVICE float silu(float x) { return x * logistic(x); }
 
-DEVICE float read_or(const float *base, int place, float other) { return base ? base[place] : other; }
+// A number of a vector that need not exist.
+DEVICE float read_or_zero(const float *base, int place) { return base ? base[place] : 0; }
 
 // Numbers of a row in shared memory, eight to a chunk of half precision: where two lanes' numbers would be in
 // the same bank, the second four of each eight are kept apart.
@@ -213,10 +214,10 @@ DEVICE int run_product(const DecodingStage &stage, const Workplace &place, int t
   for (int own = threadIdx.x; own < units.rows.count; own += decoding_workers) {
     const int row = units.rows.first + own;
     const float *shares = place.shares + own * units.parts;
-    float y = factor * sum_of_parts(shares, units.parts) + read_or(bias, row, 0);
+    float y = factor * sum_of_parts(shares, units.parts) + read_or_zero(bias, row);
     if (units.sides == 2) {
       const float other = sum_of_parts(shares + units.rows.count * units.parts, units.parts);
-      y = silu(y) * (factor * other + read_or(bias, stage.rows + row, 0));
+      y = silu(y) * (factor * other + read_or_zero(bias, stage.rows + row));
     }
     y *= scale;
     if (adds) {

@@ -35,7 +35,7 @@ struct Channel {
     if (!convolution.weight) return;
     const int width = convolution.width;
     const float *before = convolution.inputs + kept(position);
-    bias = read_or(convolution.bias, channel, 0);
+    bias = read_or_zero(convolution.bias, channel);
 #pragma unroll
     for (int i = 0; i < most_width; ++i) {
       weights[i] = i < width ? convolution.weight[channel * width + i] : 0;
@@ -82,7 +82,7 @@ struct LowRankRow {
   float bias;
 
   __device__ void start(const DecodingStage &stage, i64 row) {
-    bias = read_or(stage.decay_bias, (int)row, 0);
+    bias = read_or_zero(stage.decay_bias, (int)row);
 #pragma unroll
     for (int i = 0; i < chunks; ++i) {
       if (i * chunk < stage.rank) {

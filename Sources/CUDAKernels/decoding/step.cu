@@ -36,11 +36,11 @@ extern "C" __global__ void __launch_bounds__(decoding_threads, 1)
     return;
   }
   const Workplace place = {shared_address(shared),
-                     shared_address(shared + layout.numbers),
-                     ring,
-                     (float *)(shared + layout.numbers),
-                     (float *)(shared + layout.shares),
-                     (float *)(shared + layout.squares)};
+                           shared_address(shared + layout.numbers),
+                           ring,
+                           (float *)(shared + layout.numbers),
+                           (float *)(shared + layout.shares),
+                           (float *)(shared + layout.squares)};
   // A stage is on its way to shared memory while the one before runs.
   constexpr int stage_chunks = sizeof(DecodingStage) / chunk_bytes;
   static_assert(stage_chunks <= decoding_workers, "a thread copies one chunk of a stage");

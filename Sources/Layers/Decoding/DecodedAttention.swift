@@ -56,8 +56,7 @@ extension SoftmaxAttention: DecodedMixer {
     stage.heads = Int32(heads)
     stage.key_group = Int32(heads / keyHeads)
     stage.key_dimension = Int32(dimension)
-    stage.value_dimension = Int32(dimension)
-    stage.score_scale = Float(projections.options.scale ?? 1 / Double(dimension).squareRoot())
+    stage.score_scale = Float(options.scale ?? 1 / Double(dimension).squareRoot())
     if case .rms(let query)? = projections.queryNorm, case .rms(let key)? = projections.keyNorm {
       stage.norm = try program.numbers(of: query)
       stage.key_norm = try program.numbers(of: key)

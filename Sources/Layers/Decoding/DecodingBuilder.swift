@@ -99,9 +99,7 @@ public struct DecodingBuilder {
   /// - Throws: ``DecodingObjection``.
   public mutating func add(
     _ mixer: any TokenMixer, _ step: DecodedStep, after cache: (any MixerCache)?
-  )
-    throws
-  {
+  ) throws {
     guard let decoded = mixer as? any DecodedMixer else {
       throw DecodingObjection("the kernel does not have \(type(of: mixer))")
     }
@@ -220,13 +218,12 @@ extension DecodingBuilder {
 
   /// A vector of numbers without tags, which no step has written.
   mutating func vector(_ count: Int) throws -> DecodedVector {
-    let numbers = try keep(.clearedOnDevice([count, 2], dtype: .float32, device: device))
+    let numbers = keep(try .clearedOnDevice([count, 2], dtype: .float32, device: device))
     return DecodedVector(address: try numbers.deviceAddress(), count: count)
   }
 
   /// Keeps a tensor as long as the program.
-  @discardableResult
-  mutating func keep(_ tensor: Tensor) throws -> Tensor {
+  mutating func keep(_ tensor: Tensor) -> Tensor {
     kept.append(tensor)
     return tensor
   }

@@ -44,16 +44,22 @@ enum MonitorPage {
 
     """#
 
-  static let html = #"""
+  /// The beginning of a page, up to the rules of its own style.
+  static func head(title: String) -> String {
+    #"""
     <!doctype html>
     <html lang="en">
     <head>
     <meta charset="utf-8">
     <meta name="viewport" content="width=device-width, initial-scale=1">
-    <title>attention serve</title>
+    <title>\#(title)</title>
     <link rel="icon" href="data:,">
     <style>
-    """# + style + #"""
+    """# + style
+  }
+
+  static let html =
+    head(title: "attention serve") + #"""
       </style>
       </head>
       <body>

@@ -2,16 +2,7 @@
 /// anything.
 enum RunPage {
   static let html =
-    #"""
-    <!doctype html>
-    <html lang="en">
-    <head>
-    <meta charset="utf-8">
-    <meta name="viewport" content="width=device-width, initial-scale=1">
-    <title>attention train</title>
-    <link rel="icon" href="data:,">
-    <style>
-    """# + MonitorPage.style + #"""
+    MonitorPage.head(title: "attention train") + #"""
       main { grid-template-columns: minmax(0, 1fr); }
       .numbers { grid-template-columns: repeat(auto-fit, minmax(120px, 1fr)); }
       .wide { height: 300px; } circle { fill: var(--red); }

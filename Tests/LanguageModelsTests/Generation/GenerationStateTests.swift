@@ -36,10 +36,7 @@ import Testing
   /// interrupted.
   @Test(arguments: MixerRegistry.builtIn.map { $0.name })
   func continuationsHaveTheSameBits(_ name: String) throws {
-    let layer = try JSONValue(json5: "{type: \"\(name)\"}").decoded(as: LayerConfiguration.self)
-    var configuration = LanguageModelConfiguration(
-      hiddenSize: 32, layers: LayerSchedule([layer]))
-    configuration.vocabularySize = 23
+    let configuration = try ModelCase.configuration(ofMixer: name)
     // Half precision of one mixer is that of all: states are kept in their own dtype.
     for dtype in name == "gated_delta_net" ? [DType.float32, .bfloat16] : [.float32] {
       let model = try LanguageModel(configuration, scope: ParameterScope(seed: 1, dtype: dtype))

@@ -42,6 +42,15 @@ struct ModelCase: Sendable, CustomTestStringConvertible {
     ]
   }()
 
+  /// A model of one layer with the defaults of a registered mixer.
+  static func configuration(ofMixer name: String) throws -> LanguageModelConfiguration {
+    let layer = try JSONValue(json5: "{type: \"\(name)\"}").decoded(as: LayerConfiguration.self)
+    var configuration = LanguageModelConfiguration(
+      hiddenSize: 32, layers: LayerSchedule([layer]))
+    configuration.vocabularySize = 40
+    return configuration
+  }
+
   func model(seed: UInt64 = 1, dtype: DType = .float32) throws -> LanguageModel {
     try LanguageModel(configuration, scope: ParameterScope(seed: seed, dtype: dtype))
   }

@@ -46,12 +46,10 @@ import Testing
 
   @Test(arguments: MixerRegistry.builtIn.map { $0.name })
   func mixersOfAllKindsMixTogether(_ name: String) throws {
-    let layer = try JSONValue(json5: "{type: \"\(name)\"}").decoded(as: LayerConfiguration.self)
-    var configuration = LanguageModelConfiguration(
-      hiddenSize: 32, layers: LayerSchedule([layer]))
-    configuration.vocabularySize = 40
     try expectTheSameBits(
-      LanguageModel(configuration, scope: ParameterScope(seed: 1, dtype: .float32)), name)
+      LanguageModel(
+        ModelCase.configuration(ofMixer: name), scope: ParameterScope(seed: 1, dtype: .float32)),
+      name)
   }
 
   @Test func numbersOfTokensAndCachesMustAgree() throws {
